@@ -1,0 +1,35 @@
+# The one list of commands, for people and for CI.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install check test slow demo clean
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest
+
+slow: install
+	$(BIN)/python -m pytest -m slow
+
+demo: install
+	$(BIN)/motivnet-train demo
+	$(BIN)/motivnet-export build --checkpoint checkpoints/demo.safetensors --out artifacts/demo --fp16
+	$(BIN)/motivnet-bench latency artifacts/demo
+
+clean:
+	rm -rf $(VENV) artifacts checkpoints runs dist build

@@ -1,0 +1,1 @@
+"""Everything a device needs to run a MotivNet artifact; imports neither torch nor onnx."""

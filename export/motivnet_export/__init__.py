@@ -1,0 +1,1 @@
+"""From PyTorch to a verified ONNX artifact."""

@@ -1,0 +1,8 @@
+"""MotivNet: facial emotion recognition on the Sapiens human-vision transformer, from checkpoint to device."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("motivnet")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"

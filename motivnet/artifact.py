@@ -1,0 +1,125 @@
+"""An artifact's folder: its manifest, and its files behind their hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from motivnet import strict_json
+from motivnet.errors import ArtifactError, FileError
+from motivnet.files import open_regular, read_bytes, sha256_of
+from motivnet.manifest import FILE_NAME, FileEntry, Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A folder and the manifest that was read from it."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def has_external_data(self) -> bool:
+        """Whether the model's weights lie in a file beside it."""
+        return len(self.manifest.files) > 1
+
+    def model_bytes(self) -> bytes:
+        """The model file's bytes, which have the size and the hash that the manifest gives.
+
+        Raises:
+            ArtifactError: If they have not.
+        """
+        entry = self.manifest.entry(self.manifest.model)
+        with _as_artifact_error():
+            data = read_bytes(self.folder / entry.path, max_bytes=entry.size, follow_links=False)
+        _check(entry, len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+    @contextlib.contextmanager
+    def verified_model_path(self) -> Iterator[Path]:
+        """The model's path for a parser that needs one, with every file of the artifact verified.
+
+        The files are hashed before the block and must still be the same, unmodified files after it; what the parser
+        read in between is then what was hashed.
+
+        Raises:
+            ArtifactError: If a file does not match, or was changed while the block ran.
+        """
+        before = [self._verified_identity(entry) for entry in self.manifest.files]
+        yield self.folder / self.manifest.model
+        if before != [self._identity(entry) for entry in self.manifest.files]:
+            raise ArtifactError(f"the files of {self.folder} changed while they were opened; try again")
+
+    def verify_files(self) -> None:
+        """Returns when every file has the size and the hash that the manifest gives.
+
+        Raises:
+            ArtifactError: Naming the first that has not.
+        """
+        for entry in self.manifest.files:
+            self._verified_identity(entry)
+
+    def _verified_identity(self, entry: FileEntry) -> tuple[int, ...]:
+        with _as_artifact_error():
+            identity = self._identity(entry)
+            digest = sha256_of(self.folder / entry.path, follow_links=False)
+        _check(entry, identity[2], digest)
+        return identity
+
+    def _identity(self, entry: FileEntry) -> tuple[int, ...]:
+        with _as_artifact_error(), open_regular(self.folder / entry.path, follow_links=False) as file:
+            status = os.fstat(file.fileno())
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def open_artifact(folder: Path | str) -> Artifact:
+    """The artifact in a folder; its manifest is read and checked, its other files are not touched yet.
+
+    Raises:
+        ArtifactError: If the folder is not an artifact or its manifest is not valid.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        raise ArtifactError(f"{folder} is a file; give the artifact's folder, the one with {FILE_NAME} in it")
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder} does not exist; build an artifact with: motivnet-export build")
+    path = folder / FILE_NAME
+    if not path.exists():
+        raise ArtifactError(f"{folder} is not an artifact: it has no {FILE_NAME}")
+    try:
+        manifest = Manifest.from_json(read_bytes(path, max_bytes=strict_json.MAX_BYTES, follow_links=False))
+    except (ArtifactError, FileError) as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return Artifact(folder=folder, manifest=manifest)
+
+
+def newest_artifact(root: Path) -> Path:
+    """The artifact folder below ``root`` whose manifest was written last.
+
+    Raises:
+        ArtifactError: If there is none.
+    """
+    manifests = sorted(root.glob(f"*/{FILE_NAME}"), key=lambda path: path.stat().st_mtime)
+    if not manifests:
+        raise ArtifactError(f"there is no artifact in {root}/; build one with: motivnet-export build")
+    return manifests[-1].parent
+
+
+@contextlib.contextmanager
+def _as_artifact_error() -> Iterator[None]:
+    try:
+        yield
+    except FileError as error:
+        raise ArtifactError(f"{error}; the artifact is damaged, build it again") from error
+
+
+def _check(entry: FileEntry, size: int, digest: str) -> None:
+    if size != entry.size or digest != entry.sha256:
+        raise ArtifactError(
+            f"{entry.path} is not the file that the manifest describes (SHA-256 or size differ); "
+            "it was changed or damaged, build the artifact again"
+        )

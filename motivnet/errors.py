@@ -1,0 +1,85 @@
+"""Every error a user can cause, as one tree.
+
+``MotivNetError`` is a user's mistake or a fault of the surroundings: its text is one line that says
+what is wrong with the value and what to do. A bug of ours is a plain Python exception with a traceback.
+
+.. code-block:: text
+
+    MotivNetError
+    ├── ConfigError              a model configuration or the options of a command
+    ├── FileError                a file that is missing, not regular, too large or not writable
+    ├── CheckpointError          a weights file that is damaged, unknown or does not fit the model
+    ├── ImageError               a file that is not an image, or one beyond the limits
+    ├── DatasetError             a folder of labelled images that cannot be read as one
+    ├── ArtifactError            an artifact folder whose manifest or files cannot be trusted
+    ├── InputError               arrays that do not fit a runtime's inputs
+    ├── RuntimeUnavailableError  a runtime, provider or device asked for and not to be had
+    ├── ExportError              a model that could not be exported as asked
+    ├── ParityError              an artifact further from PyTorch than the tolerances allow
+    ├── GateError                a benchmark that does not reach the figures asked for
+    └── MissingDependencyError   an optional package that is not installed
+"""
+
+from __future__ import annotations
+
+
+class MotivNetError(Exception):
+    """Base of every error whose text is meant for the user."""
+
+
+class ConfigError(MotivNetError):
+    """A model configuration or the options of a command are not valid."""
+
+
+class FileError(MotivNetError):
+    """A file is missing, is not a regular file, is too large, or cannot be written."""
+
+
+class CheckpointError(MotivNetError):
+    """A weights file is damaged, of an unknown format, or does not fit the model."""
+
+
+class ImageError(MotivNetError):
+    """A file is not an image of an accepted format, or exceeds the limits."""
+
+
+class DatasetError(MotivNetError):
+    """A folder cannot be read as a set of labelled images."""
+
+
+class ArtifactError(MotivNetError):
+    """An artifact's manifest or one of its files cannot be trusted."""
+
+
+class InputError(MotivNetError):
+    """Arrays given to a runtime do not fit its inputs."""
+
+
+class RuntimeUnavailableError(MotivNetError):
+    """A runtime, execution provider or device was asked for and is not to be had."""
+
+
+class ExportError(MotivNetError):
+    """A model could not be exported as asked."""
+
+
+class ParityError(MotivNetError):
+    """An artifact is further from PyTorch than the tolerances allow."""
+
+
+class GateError(MotivNetError):
+    """A benchmark does not reach the figures that were asked for."""
+
+
+class MissingDependencyError(MotivNetError):
+    """An optional package is not installed.
+
+    Args:
+        package: The distribution's name.
+        extra: The extra of this project that brings it.
+    """
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'motivnet[{extra}]'")
+        self.package = package
+        self.extra = extra

@@ -1,0 +1,22 @@
+"""The emotions in the order of MotivNet's outputs."""
+
+from __future__ import annotations
+
+EMOTIONS: tuple[str, ...] = (
+    "neutral",
+    "happiness",
+    "sadness",
+    "surprise",
+    "fear",
+    "disgust",
+    "anger",
+    "contempt",
+)
+"""AffectNet's eight labels in its own order; the published MotivNet has the first seven."""
+
+
+def labels_for(num_classes: int) -> tuple[str, ...]:
+    """Labels in output order: the emotions for 7 or 8 classes, ``class_0`` … for any other number."""
+    if num_classes in (7, 8):
+        return EMOTIONS[:num_classes]
+    return tuple(f"class_{index}" for index in range(num_classes))

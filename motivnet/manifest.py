@@ -1,0 +1,191 @@
+"""The contract between the stages: what an artifact is, how to feed it, how it was made, how close it is to PyTorch."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Literal
+
+from motivnet import strict_json
+from motivnet.config import ModelConfig
+from motivnet.errors import ArtifactError, ConfigError
+from motivnet.preprocess import InputRecipe
+
+FILE_NAME = "manifest.json"
+FORMAT_VERSION: Literal[1] = 1
+
+Precision = Literal["fp32", "fp16", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+AttentionForm = Literal["fused", "decomposed"]
+InputDtype = Literal["float32", "uint8"]
+Evidence = Literal["graph", "rounding", "runtime"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """A file of the artifact, relative to its folder, with size in bytes and hexadecimal SHA-256."""
+
+    path: str
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        parts = self.path.split("/")
+        bad = not self.path or self.path.startswith("/") or "\\" in self.path or ":" in self.path or "\0" in self.path
+        if (
+            bad
+            or any(part in ("", ".", "..") for part in parts)
+            or unicodedata.normalize("NFC", self.path) != self.path
+        ):
+            raise ArtifactError(f"file path {self.path!r} in the manifest is not a plain relative path")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256) or self.size < 0:
+            raise ArtifactError(f"size or SHA-256 of {self.path!r} in the manifest is not valid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputEntry:
+    """The one input: pixels at the model's size (``uint8``, NHWC) or the recipe's result (``float32``, NCHW)."""
+
+    name: str
+    dtype: InputDtype
+    recipe: InputRecipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the weights came from: a checkpoint's file name and SHA-256, or random numbers.
+
+    ``path`` is where the checkpoint lay when the artifact was built, relative to the artifact's folder.
+    """
+
+    checkpoint: str | None
+    path: str | None
+    sha256: str | None
+    random_weights: bool
+    fresh_head: bool
+    config: ModelConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSummary:
+    """What is in the ONNX graph; the counts prove the precision and the attention form.
+
+    ``compute_nodes`` counts the nodes that multiply matrices by the dtype in which they do; ``weight_bytes`` the
+    bytes of the initialisers by dtype.
+    """
+
+    opset: int
+    nodes: int
+    attention_nodes: int
+    compute_nodes: dict[str, int]
+    weight_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One backend against PyTorch FP32 over the same images.
+
+    ``evidence`` says what the comparison shows: ``graph`` (the exported graph computes the model), ``rounding``
+    (PyTorch's own arithmetic in the artifact's precision), ``runtime`` (this runtime computes the model on the
+    machine of the build). The embedding is compared by cosine; the smallest over the images is given.
+    """
+
+    backend: str
+    compute: str
+    evidence: Evidence
+    images: int
+    logit_cosine: float
+    logit_max_abs: float
+    probability_max_abs: float
+    top1_agreement: float
+    embedding_cosine: float
+    seconds_per_image: float
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure is within its tolerance."""
+        return not self.failures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockActivation:
+    """Largest magnitudes seen in one block: on the FP32 residual stream, and in what the precision applies to."""
+
+    block: str
+    stream: float
+    compute: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityReport:
+    """The verdict of a build."""
+
+    passed: bool
+    images: int
+    image_source: str
+    comparisons: tuple[Comparison, ...]
+    activations: tuple[BlockActivation, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One rung of the ladder that was tried and given up, with the reason."""
+
+    precision: Precision
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """All that an artifact says of itself."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    kind: Literal["onnx"]
+    model: str
+    files: tuple[FileEntry, ...]
+    input: InputEntry
+    outputs: tuple[str, ...]
+    labels: tuple[str, ...]
+    max_batch: int
+    precision: Precision
+    requested_precision: Precision
+    attention: AttentionForm
+    source: Source
+    graph: GraphSummary
+    parity: ParityReport
+    attempts: tuple[Attempt, ...] = ()
+    tools: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        paths = [entry.path.casefold() for entry in self.files]
+        if len(set(paths)) != len(paths) or FILE_NAME in paths:
+            raise ArtifactError("the manifest names a file twice, or itself")
+        if self.model not in {entry.path for entry in self.files}:
+            raise ArtifactError(f"the manifest's model {self.model!r} is not among its files")
+        if len(self.labels) != self.source.config.decoder.num_classes or len(set(self.labels)) != len(self.labels):
+            raise ArtifactError("the manifest's labels do not fit its number of classes")
+        if self.input.recipe.size != self.source.config.encoder.image_size:
+            raise ArtifactError("the manifest's input recipe does not have the model's size")
+
+    def entry(self, path: str) -> FileEntry:
+        """The entry of a file by its path."""
+        return next(entry for entry in self.files if entry.path == path)
+
+    def to_json(self) -> bytes:
+        """The text of ``manifest.json``."""
+        return strict_json.dumps(self)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """The manifest in the text of a ``manifest.json``.
+
+        Raises:
+            ArtifactError: If it is not strict JSON or breaks a rule of the manifest.
+        """
+        try:
+            return strict_json.build(cls, strict_json.loads(data))
+        except (strict_json.StrictJSONError, ConfigError) as error:
+            raise ArtifactError(f"the manifest is not valid: {error}") from error

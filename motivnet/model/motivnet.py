@@ -1,0 +1,64 @@
+"""MotivNet: a Sapiens encoder with an ML-Decoder head."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from motivnet.config import ModelConfig
+from motivnet.model.ml_decoder import MLDecoder
+from motivnet.model.sapiens import SapiensEncoder
+
+
+class MotivNet(nn.Module):
+    """Logits of the emotions shown by one face per image."""
+
+    def __init__(self, encoder: SapiensEncoder, decoder: MLDecoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` of normalised images ``(B, 3, H, W)``."""
+        logits: Tensor = self.decoder(self.encoder.tokens(image))
+        return logits
+
+    def logits_and_embedding(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``(B, classes)`` and the mean of the encoder's final tokens ``(B, D)``."""
+        tokens = self.encoder.tokens(image)
+        return self.decoder(tokens), tokens.mean(dim=1)
+
+
+def build_model(config: ModelConfig, *, seed: int | None = 0) -> MotivNet:
+    """A MotivNet of these sizes with fresh random weights, on the CPU, in evaluation mode.
+
+    Args:
+        seed: Of the weights; None leaves them as allocated, for a model that is about to be loaded.
+    """
+    encoder = dataclasses.asdict(config.encoder)
+    decoder = dataclasses.asdict(config.decoder)
+    with torch.device("meta"):
+        model = MotivNet(SapiensEncoder(**encoder), MLDecoder(in_dim=config.encoder.embed_dim, **decoder))
+    model.to_empty(device="cpu")
+    if seed is not None:
+        initialise(model, torch.Generator().manual_seed(seed))
+    return model.eval()
+
+
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
+    """Fresh weights: truncated normal of deviation 0.02, unit norms, zero biases, unit normal queries.
+
+    The values of Dosovitskiy et al. 2020 for the transformer and of Ridnik et al. 2021 for the queries.
+    """
+    for name, parameter in module.named_parameters():
+        with torch.no_grad():
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif "norm" in name:
+                parameter.fill_(1.0)
+            elif name.endswith("queries"):
+                parameter.normal_(generator=generator)
+            else:
+                nn.init.trunc_normal_(parameter, std=0.02, a=-0.04, b=0.04, generator=generator)

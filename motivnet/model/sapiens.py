@@ -1,0 +1,129 @@
+"""The Sapiens v1 encoder: a plain vision transformer with learned absolute positions.
+
+Written from the papers (Khirodkar et al. 2024, arXiv 2408.12569; Dosovitskiy et al. 2020, arXiv 2010.11929).
+
+The precision of the network is the dtype of its weights. Linear layers, convolutions and attention run in the dtype
+of their weights; the residual stream and every LayerNorm stay in the dtype of the position embedding. With all of
+them in FP32 the casts below are no operations at all.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+LAYER_NORM_EPS = 1e-6
+
+
+class PatchEmbedding(nn.Module):
+    """Cuts an image into patches and projects each to a token."""
+
+    def __init__(self, *, embed_dim: int, patch_size: int, patch_padding: int) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(3, embed_dim, patch_size, stride=patch_size, padding=patch_padding)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Maps ``(B, 3, H, W)`` to tokens ``(B, N, D)``, row by row."""
+        patches: Tensor = self.projection(image.to(self.projection.weight.dtype))  # (B, D, h, w)
+        return patches.flatten(2).transpose(1, 2)  # (B, N, D)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with one packed projection for query, key and value."""
+
+    def __init__(self, *, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Maps ``(B, N, D)`` to ``(B, N, D)``."""
+        qkv = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, heads, dim)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, dim)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))  # (B, N, D)
+        return out
+
+
+class MLP(nn.Module):
+    """Two linear layers with the exact (error function) GELU between them."""
+
+    def __init__(self, *, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Maps ``(B, N, D)`` to ``(B, N, D)``."""
+        out: Tensor = self.fc2(functional.gelu(self.fc1(tokens)))
+        return out
+
+
+class EncoderBlock(nn.Module):
+    """A pre-norm transformer block on a residual stream."""
+
+    def __init__(self, *, embed_dim: int, num_heads: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
+        self.attention = SelfAttention(embed_dim=embed_dim, num_heads=num_heads)
+        self.norm2 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
+        self.mlp = MLP(embed_dim=embed_dim, hidden_dim=hidden_dim)
+
+    def forward(self, stream: Tensor) -> Tensor:
+        """Maps ``(B, N, D)`` to ``(B, N, D)`` in the dtype of the stream."""
+        compute = self.attention.qkv.weight.dtype
+        stream = stream + self.attention(self.norm1(stream).to(compute)).to(stream.dtype)
+        out: Tensor = stream + self.mlp(self.norm2(stream).to(compute)).to(stream.dtype)
+        return out
+
+
+class SapiensEncoder(nn.Module):
+    """A Sapiens v1 encoder that gives the feature map of the last block.
+
+    Args:
+        image_size: (height, width) in pixels, multiples of ``patch_size``.
+        class_token: Prepend a class token that takes part in attention and is left out of the feature map; the
+            published pretraining checkpoints have one, MotivNet has none.
+    """
+
+    def __init__(
+        self,
+        *,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+        patch_size: int,
+        patch_padding: int,
+        image_size: tuple[int, int],
+        class_token: bool = False,
+    ) -> None:
+        super().__init__()
+        self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
+        tokens = self.grid_size[0] * self.grid_size[1] + int(class_token)
+        self.patch_embed = PatchEmbedding(embed_dim=embed_dim, patch_size=patch_size, patch_padding=patch_padding)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if class_token else None
+        self.pos_embed = nn.Parameter(torch.zeros(1, tokens, embed_dim))
+        hidden_dim = int(embed_dim * mlp_ratio)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(embed_dim=embed_dim, num_heads=num_heads, hidden_dim=hidden_dim) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
+
+    def tokens(self, image: Tensor) -> Tensor:
+        """The final, normalised tokens ``(B, N, D)`` of images ``(B, 3, H, W)``."""
+        stream: Tensor = self.patch_embed(image).to(self.pos_embed.dtype)  # (B, N, D)
+        if self.class_token is not None:
+            stream = torch.cat([self.class_token.expand(stream.shape[0], -1, -1), stream], dim=1)
+        stream = stream + self.pos_embed
+        for block in self.blocks:
+            stream = block(stream)
+        stream = self.norm(stream)
+        return stream if self.class_token is None else stream[:, 1:]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The feature map ``(B, D, h, w)`` of images ``(B, 3, H, W)``."""
+        tokens = self.tokens(image)
+        return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self.grid_size)  # (B, D, h, w)

@@ -1,0 +1,91 @@
+"""What every backend is: something that maps named arrays to named arrays.
+
+A Protocol and not a base class, so that the PyTorch model, ONNX Runtime, OpenVINO and a user's own backend fit
+without importing one another, and parity, accuracy and latency are one piece of code for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.errors import InputError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """A named tensor; a free dimension is None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def accepts(self, array: NDArray[Any]) -> bool:
+        """Whether the array has this dtype and a shape that fits, with no empty dimension."""
+        return (
+            array.dtype == np.dtype(self.dtype)
+            and array.ndim == len(self.shape)
+            and all(have > 0 and want in (None, have) for have, want in zip(array.shape, self.shape, strict=True))
+        )
+
+    def __str__(self) -> str:
+        return f"{self.dtype} ({', '.join('batch' if side is None else str(side) for side in self.shape)})"
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """An open model. ``name`` is the backend's, ``compute`` the dtype in which it multiplies matrices."""
+
+    @property
+    def name(self) -> str:
+        """Such as ``onnxruntime`` or ``openvino``."""
+
+    @property
+    def compute(self) -> str:
+        """``float32``, ``bfloat16`` or ``float16``."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What ``run`` takes."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What ``run`` gives."""
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """Every output by name.
+
+        Raises:
+            InputError: If the arrays do not fit ``inputs``.
+        """
+
+    def close(self) -> None:
+        """Frees the model; a second call does nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def check_inputs(inputs: Arrays, specs: tuple[TensorSpec, ...]) -> None:
+    """Returns when the arrays fit the specifications.
+
+    Raises:
+        InputError: Naming what is missing, unknown or misshaped.
+    """
+    wanted = {spec.name for spec in specs}
+    if set(inputs) != wanted:
+        raise InputError(f"the inputs are {sorted(wanted)}, not {sorted(inputs)}")
+    for spec in specs:
+        array = inputs[spec.name]
+        if not spec.accepts(array):
+            raise InputError(f"input {spec.name!r} must be {spec}, not {array.dtype} {array.shape}")

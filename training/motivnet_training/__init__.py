@@ -1,0 +1,1 @@
+"""From labelled faces to a MotivNet checkpoint."""

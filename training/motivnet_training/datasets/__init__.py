@@ -1,0 +1,1 @@
+"""Readers of labelled face images, one file per layout."""
