@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from motivnet.model.sapiens import attend, split_heads
+
+LAYER_NORM_EPS = 1e-5
+
 
 class CrossAttention(nn.Module):
     """Multi-head attention of queries over the image's tokens."""
@@ -23,12 +27,12 @@ class CrossAttention(nn.Module):
 
     def forward(self, queries: Tensor, memory: Tensor) -> Tensor:
         """Maps queries ``(1 or B, Q, D)`` and memory ``(B, N, D)`` to ``(B, Q, D)``."""
-        query = self.query(queries).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (1 or B, heads, Q, dim)
-        query = query.expand(memory.shape[0], -1, -1, -1)  # (B, heads, Q, dim)
-        key_value = self.key_value(memory).unflatten(-1, (2, self.num_heads, -1))  # (B, N, 2, heads, dim)
-        key, value = key_value.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, dim)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))  # (B, Q, D)
+        query = self.query(queries)  # (1 or B, Q, D)
+        if queries.shape[0] == 1:
+            query = query.expand(memory.shape[0], -1, -1)  # (B, Q, D)
+        query = split_heads(query, self.num_heads)  # (B, heads, Q, dim)
+        key, value = (split_heads(part, self.num_heads) for part in self.key_value(memory).chunk(2, dim=-1))
+        out: Tensor = self.proj(attend(query, key, value))  # (B, Q, D)
         return out
 
 
@@ -36,22 +40,23 @@ class DecoderBlock(nn.Module):
     """A post-norm transformer decoder block without self-attention.
 
     The paper keeps the residual sum of the removed self-attention, which then adds the queries to themselves
-    before the first norm.
+    before the first norm. Doubling the input of a LayerNorm is the same as a quarter of its epsilon, so the sum is
+    left out and ``norm1`` has that epsilon.
     """
 
     def __init__(self, *, embed_dim: int, num_heads: int, mlp_dim: int) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dim)
+        self.norm1 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS / 4)
         self.attention = CrossAttention(embed_dim=embed_dim, num_heads=num_heads)
-        self.norm2 = nn.LayerNorm(embed_dim)
+        self.norm2 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
         self.fc1 = nn.Linear(embed_dim, mlp_dim)
         self.fc2 = nn.Linear(mlp_dim, embed_dim)
-        self.norm3 = nn.LayerNorm(embed_dim)
+        self.norm3 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
 
     def forward(self, queries: Tensor, memory: Tensor) -> Tensor:
         """Maps queries ``(1 or B, Q, D)`` and memory ``(B, N, D)`` to queries ``(B, Q, D)``."""
         compute, stream = self.fc1.weight.dtype, queries.dtype
-        queries = self.norm1(queries + queries)
+        queries = self.norm1(queries)
         queries = self.norm2(queries + self.attention(queries.to(compute), memory).to(stream))
         hidden = functional.relu(self.fc1(queries.to(compute)))
         out: Tensor = self.norm3(queries + self.fc2(hidden).to(stream))

@@ -29,6 +29,20 @@ class PatchEmbedding(nn.Module):
         return patches.flatten(2).transpose(1, 2)  # (B, N, D)
 
 
+def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
+    """Maps ``(B, N, D)`` to ``(B, heads, N, D / heads)``."""
+    return tokens.reshape(tokens.shape[0], tokens.shape[1], num_heads, -1).transpose(1, 2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention of ``(B, heads, N, dim)``, the heads joined to ``(B, N, D)``.
+
+    The scale is given as a number: left out, the decomposed export would compute it from shapes at run time.
+    """
+    mixed = functional.scaled_dot_product_attention(query, key, value, scale=query.shape[-1] ** -0.5)
+    return mixed.transpose(1, 2).flatten(2)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention with one packed projection for query, key and value."""
 
@@ -40,10 +54,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Maps ``(B, N, D)`` to ``(B, N, D)``."""
-        qkv = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, heads, dim)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, dim)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))  # (B, N, D)
+        query, key, value = (split_heads(part, self.num_heads) for part in self.qkv(tokens).chunk(3, dim=-1))
+        out: Tensor = self.proj(attend(query, key, value))  # (B, N, D)
         return out
 
 

@@ -1,0 +1,134 @@
+"""The PyTorch model as one more runtime: the reference of parity and the baseline of benchmarks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from motivnet.config import ModelConfig
+from motivnet.errors import RuntimeUnavailableError
+from motivnet.model.motivnet import MotivNet, build_model
+from motivnet.runtime import Arrays, TensorSpec, check_inputs
+
+Compute = Literal["float32", "bfloat16", "float16"]
+DTYPES: dict[Compute, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+class TorchRuntime:
+    """A MotivNet run by PyTorch, the whole network in one dtype.
+
+    The model that is given stays as it is. Where it already has this dtype and device its weights are shared and not
+    copied: it must not be trained further while the runtime is in use.
+
+    Args:
+        compute: The dtype that every weight is cast to.
+        threads: Threads of PyTorch while ``run`` runs. The number is a setting of the whole process, so it is put
+            back afterwards; None leaves it alone.
+
+    Raises:
+        RuntimeUnavailableError: If PyTorch has no such device here.
+    """
+
+    def __init__(
+        self,
+        model: MotivNet,
+        *,
+        config: ModelConfig,
+        compute: Compute = "float32",
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        self._compute: Compute = compute
+        self._device = _available(device)
+        self._threads = threads
+        self._model: MotivNet | None = _cast_copy(model, config, self._device, DTYPES[compute])
+        self._inputs = (TensorSpec(name="image", dtype="float32", shape=(None, 3, *config.encoder.image_size)),)
+        self._outputs = (
+            TensorSpec(name="logits", dtype="float32", shape=(None, config.decoder.num_classes)),
+            TensorSpec(name="embedding", dtype="float32", shape=(None, config.encoder.embed_dim)),
+        )
+
+    @property
+    def name(self) -> str:
+        """``pytorch``."""
+        return "pytorch"
+
+    @property
+    def compute(self) -> str:
+        """The dtype of every weight."""
+        return self._compute
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """``image`` float32 ``(batch, 3, height, width)``, normalised."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """``logits`` float32 ``(batch, classes)`` and ``embedding`` float32 ``(batch, D)``."""
+        return self._outputs
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """Logits and embedding of a batch.
+
+        Raises:
+            InputError: If the arrays do not fit ``inputs``.
+        """
+        if self._model is None:
+            raise ValueError("run() was called on a closed runtime")
+        check_inputs(inputs, self._inputs)
+        image = torch.from_numpy(np.require(inputs["image"], requirements=("C", "W"))).to(self._device)
+        with torch.inference_mode(), _thread_count(self._threads):
+            results = self._model.logits_and_embedding(image)
+        names = (spec.name for spec in self._outputs)
+        return {name: result.float().cpu().numpy() for name, result in zip(names, results, strict=True)}
+
+    def close(self) -> None:
+        """Lets go of the model; a second call does nothing."""
+        self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _cast_copy(model: MotivNet, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> MotivNet:
+    """A second model with the weights cast; ``Module.to`` would change the caller's."""
+    copy = build_model(config, seed=None)
+    weights = {name: weight.detach().to(device, dtype) for name, weight in model.state_dict().items()}
+    copy.load_state_dict(weights, assign=True)
+    return copy.requires_grad_(False)
+
+
+def _available(device: str) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise RuntimeUnavailableError(f"PyTorch has no device {device!r} here; use 'cpu'") from error
+
+
+@contextlib.contextmanager
+def _thread_count(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if threads is None or threads == before:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

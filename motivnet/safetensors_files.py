@@ -1,0 +1,116 @@
+"""Our own format: safetensors with the configuration, labels and input recipe in its metadata, and a checksum.
+
+Safetensors has no checksum of its own: a flipped bit in a weight loads silently. Ours is in the metadata, whose one
+entry holds all that we add, because the library orders several entries anew in each process and equal models should
+make equal files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from motivnet import strict_json
+from motivnet.config import ModelConfig
+from motivnet.errors import CheckpointError, ConfigError
+from motivnet.files import atomic_path
+from motivnet.preprocess import InputRecipe
+
+ENTRY = "motivnet"
+_AGAIN = "copy or download it again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a file of ours says of its model besides the weights."""
+
+    config: ModelConfig
+    labels: tuple[str, ...]
+    recipe: InputRecipe | None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        classes = self.config.decoder.num_classes
+        if len(self.labels) != classes or len(set(self.labels)) != classes:
+            raise CheckpointError(f"needs {classes} different labels, one a class, not {len(set(self.labels))}")
+        if self.recipe is not None and self.recipe.size != self.config.encoder.image_size:
+            raise CheckpointError(
+                f"has an input recipe of {self.recipe.size} for a model of {self.config.encoder.image_size}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """The metadata's one entry: the description's JSON as it was hashed, and the hash."""
+
+    description: str
+    sha256: str
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], Description | None]:
+    """The tensors of a safetensors file, and what it says of its model if this toolkit wrote it.
+
+    Raises:
+        CheckpointError: If it is truncated, is not safetensors, or does not have its checksum.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise CheckpointError(f"is truncated or damaged; {_AGAIN}") from error
+    return tensors, _description(metadata, tensors)
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], description: Description) -> None:
+    """Writes tensors and description to ``path``, whole or not at all; equal content makes equal bytes.
+
+    Raises:
+        FileError: If it cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(dataclasses.asdict(description), allow_nan=False)
+    entry = _Entry(description=text, sha256=_digest(text, plain))
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata={ENTRY: json.dumps(dataclasses.asdict(entry))})
+
+
+def _description(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Description | None:
+    """What a file of ours says; None for one that this toolkit did not write."""
+    if ENTRY not in metadata and _is_foreign(metadata):
+        return None
+    try:
+        entry = strict_json.build(_Entry, _loads(metadata.get(ENTRY, "")))
+        if set(metadata) != {ENTRY} or entry.sha256 != _digest(entry.description, tensors):
+            raise CheckpointError(f"is damaged (its checksum differs); {_AGAIN}")
+        return strict_json.build(Description, _loads(entry.description))
+    except (strict_json.StrictJSONError, ConfigError) as error:
+        raise CheckpointError(f"describes its model in a way that is not valid: {error}") from error
+
+
+def _is_foreign(metadata: Mapping[str, str]) -> bool:
+    """Whether no entry looks like ours with a flipped bit in its name."""
+    return not any('"sha256"' in text for text in metadata.values())
+
+
+def _loads(text: str) -> Any:
+    return strict_json.loads(text.encode("utf-8", "surrogatepass"))
+
+
+def _digest(description: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the description, and over every tensor's name, dtype, shape and bytes."""
+    digest = hashlib.sha256(description.encode("utf-8", "surrogatepass"))
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,131 @@
+"""Tensors of a foreign file made into weights: dense, finite, FP32, each with memory of its own."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, MutableMapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from motivnet import key_maps
+from motivnet.errors import CheckpointError
+from motivnet.key_maps import Layout
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_LISTED = 8
+_NAME_LENGTH = 120
+
+
+def weights_from_stored(stored: MutableMapping[str, object], plan: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:
+    """FP32 weights by our names, taken out of ``stored`` as they are converted to hold one copy in memory.
+
+    Args:
+        stored: What the file holds, by its keys.
+        plan: Our names by key, from ``key_maps.plan``.
+
+    Raises:
+        CheckpointError: Naming every value that is not a dense, finite tensor of floating-point numbers.
+    """
+    check_dense({key: stored[key] for key in plan})
+    weights: dict[str, Tensor] = {}
+    infinite: list[str] = []
+    for key, names in plan.items():
+        tensor = stored.pop(key)
+        assert isinstance(tensor, Tensor)
+        parts = {name: _own_float32(part) for name, part in key_maps.split_packed(tensor, names).items()}
+        weights.update(parts)
+        if not all(is_finite(part) for part in parts.values()):
+            infinite.append(key)
+    if infinite:
+        raise CheckpointError(
+            f"has weights that are NaN or infinite in FP32: {listed(infinite)}; its training diverged"
+        )
+    return weights
+
+
+def check_dense(values: Mapping[str, object]) -> None:
+    """Returns when every value is a dense tensor of floats that fills the memory which the file gave it.
+
+    An expanded view or tensors over the same memory would make a small file claim any amount of it.
+
+    Raises:
+        CheckpointError: Naming all that are not.
+    """
+    claimed: Counter[int] = Counter()
+    problems = [f"{key} {problem}" for key, value in values.items() if (problem := _problem(value, claimed))]
+    if problems:
+        raise CheckpointError(f"has values that are not plain weights: {listed(problems)}")
+
+
+def check_names(
+    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], unknown: list[str], layout: Layout
+) -> None:
+    """Returns when the weights are those of the model, no more and no less, each in its shape.
+
+    Raises:
+        CheckpointError: Naming the keys that are missing, unknown or misshaped, as the file calls them.
+    """
+    missing = [key_maps.name_in_file(name, layout) for name in wanted if name not in weights]
+    misshaped = [
+        f"{key_maps.name_in_file(name, layout)} has {tuple(weight.shape)} and not {tuple(wanted[name].shape)}"
+        for name, weight in weights.items()
+        if name in wanted and weight.shape != wanted[name].shape
+    ]
+    unknown = unknown + [key_maps.name_in_file(name, layout) for name in weights if name not in wanted]
+    groups = {"missing": missing, "unknown": unknown, "misshaped": misshaped}
+    found = [f"{kind}: {listed(names)}" for kind, names in groups.items() if names]
+    if found:
+        raise CheckpointError(f"does not hold the weights of this model; {'; '.join(found)}")
+
+
+def positions_from_pretraining(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Positions ``(1, rows * columns, D)`` of a grid from ``(1, 1 + side * side, D)`` of a square one.
+
+    The class token's position is dropped and the rest resized with the bicubic kernel, as the published
+    fine-tunings do. A tensor that is no such square is given back as it is.
+    """
+    side = math.isqrt(max(positions.shape[1] - 1, 0)) if positions.ndim == 3 else 0
+    if side == 0 or positions.shape[:2] != (1, 1 + side * side):
+        return positions
+    square = positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # (1, D, side, side)
+    if grid != (side, side):
+        square = functional.interpolate(square, size=grid, mode="bicubic", align_corners=False)  # (1, D, h, w)
+    return square.flatten(2).transpose(1, 2).contiguous()
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite."""
+    return bool(torch.isfinite(tensor).all())
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first names on one line, each once, and how many more there are."""
+    unique = list(dict.fromkeys(names))
+    shown = [name if name.isprintable() else ascii(name) for name in unique[:_LISTED]]
+    more = f" and {len(unique) - _LISTED} more" if len(unique) > _LISTED else ""
+    return ", ".join(name[:_NAME_LENGTH] for name in shown) + more
+
+
+def _problem(value: object, claimed: Counter[int]) -> str | None:
+    """Why a value is not a plain weight; ``claimed`` counts the bytes that tensors claim of each storage."""
+    if type(value) not in (Tensor, torch.nn.Parameter):
+        return f"is a {type(value).__name__}"
+    assert isinstance(value, Tensor)
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_nested:
+        return f"is not dense ({value.layout}, on {value.device})"
+    if value.dtype not in FLOATS:
+        return f"is of {value.dtype}"
+    storage = value.untyped_storage()
+    claimed[storage.data_ptr()] += value.numel() * value.element_size()
+    if claimed[storage.data_ptr()] > storage.nbytes():
+        return f"claims more than the {storage.nbytes()} bytes that the file gives it"
+    return None
+
+
+def _own_float32(tensor: Tensor) -> Tensor:
+    converted = tensor.detach().to(torch.float32).contiguous()
+    alone = converted.untyped_storage().nbytes() == converted.numel() * converted.element_size()
+    return converted if alone else converted.clone()

@@ -1,0 +1,62 @@
+"""Fixtures that several parts share: a tiny model, its checkpoint and its artifacts, and the shared material."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from motivnet.checkpoints import save_model
+from motivnet.config import ModelConfig
+from motivnet.labels import labels_for
+from motivnet.manifest import Precision
+from motivnet.model import MotivNet, build_model
+from motivnet.preprocess import InputRecipe
+from motivnet_export.build import build_artifact
+from motivnet_export.request import BuildRequest
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if os.environ.get("CI") or not folder.is_dir():
+        pytest.skip("needs the shared material beside the checkout, outside CI")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> ModelConfig:
+    return ModelConfig.named("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_config: ModelConfig) -> MotivNet:
+    return build_model(tiny_config, seed=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_model: MotivNet, tiny_config: ModelConfig) -> Path:
+    path = tmp_path_factory.mktemp("checkpoints") / "tiny.safetensors"
+    recipe = InputRecipe.named("stretch", size=tiny_config.encoder.image_size)
+    save_model(tiny_model, path, config=tiny_config, labels=labels_for(7), recipe=recipe)
+    return path
+
+
+@pytest.fixture(scope="session")
+def fp32_artifact(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    return _built(tmp_path_factory, tiny_checkpoint, "fp32")
+
+
+@pytest.fixture(scope="session")
+def fp16_artifact(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    return _built(tmp_path_factory, tiny_checkpoint, "fp16")
+
+
+def _built(factory: pytest.TempPathFactory, checkpoint: Path, precision: Precision) -> Path:
+    out = factory.mktemp("artifacts") / precision
+    build_artifact(BuildRequest(checkpoint=checkpoint, out=out, precision=precision, parity_images=4))
+    return out

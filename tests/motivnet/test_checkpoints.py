@@ -1,0 +1,276 @@
+"""Every known weights file becomes a MotivNet, and a MotivNet becomes a file of ours."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from motivnet import key_maps
+from motivnet.checkpoints import load_checkpoint, load_model, save_model
+from motivnet.config import NAMED_SIZES, DecoderConfig, EncoderConfig, ModelConfig
+from motivnet.errors import CheckpointError
+from motivnet.labels import EMOTIONS, labels_for
+from motivnet.model import MotivNet
+from motivnet.model_sizes import config_from_sizes, sizes_from_config
+from motivnet.preprocess import InputRecipe
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+CONFIG = ModelConfig(
+    encoder=EncoderConfig(embed_dim=32, depth=2, num_heads=4, image_size=(64, 48)),
+    decoder=DecoderConfig(embed_dim=16, num_heads=8),
+)
+RECIPE = InputRecipe.named("stretch", size=(64, 48))
+TOLERANCE = 1e-5
+State = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def model() -> MotivNet:
+    return load_model(GOLDEN / "motivnet_flat.pth", CONFIG)
+
+
+@pytest.fixture
+def published(model: MotivNet) -> State:
+    return key_maps.published_from_model(model.state_dict())
+
+
+@pytest.fixture
+def saved(model: MotivNet, tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_model(model, path, config=CONFIG, labels=EMOTIONS[:7], recipe=RECIPE, metadata={"note": "é"})
+    return path
+
+
+@pytest.mark.parametrize("container", ["motivnet_flat.pth", "motivnet_lightning.ckpt", "safetensors"])
+def test_every_container_gives_the_golden_features_and_logits(container: str, saved: Path) -> None:
+    golden = np.load(GOLDEN / "motivnet_io.npz")
+    image = torch.from_numpy(golden["image"])
+    loaded = load_model(saved) if container == "safetensors" else load_model(GOLDEN / container, CONFIG)
+    assert not loaded.training
+    with torch.inference_mode():
+        assert np.abs(loaded.encoder(image).numpy() - golden["features"]).max() < TOLERANCE
+        assert np.abs(loaded(image).numpy() - golden["logits"]).max() < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("sapiens_pretrain_clean.pth", "sapiens"), ("sapiens_pose_mmengine.pth", "sapiens-backbone")]
+)
+def test_an_encoder_alone_gets_a_fresh_seeded_head_and_says_so(
+    name: str, layout: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, again = (load_checkpoint(GOLDEN / name, CONFIG) for _ in range(2))
+    assert (first.layout, first.fresh_head) == (layout, True)
+    assert "the head is random" in caplog.text
+    assert torch.equal(first.model.decoder.queries, again.model.decoder.queries)
+    assert first.model.decoder.queries.std() > 0.5
+
+
+@pytest.mark.parametrize("name", ["sapiens_pretrain_clean.pth", "sapiens_pose_mmengine.pth"])
+def test_positions_are_the_published_ones_after_resizing(name: str) -> None:
+    positions = load_model(GOLDEN / name, CONFIG).encoder.pos_embed.detach().numpy()
+    np.testing.assert_allclose(positions, np.load(GOLDEN / "sapiens_io.npz")["pose_pos_embed"], atol=1e-6)
+
+
+def test_a_whole_model_is_not_said_to_have_a_fresh_head(caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint = load_checkpoint(GOLDEN / "motivnet_flat.pth", CONFIG)
+    assert (checkpoint.layout, checkpoint.fresh_head, checkpoint.recipe) == ("published", False, None)
+    assert checkpoint.labels == EMOTIONS[:7]
+    assert not caplog.text
+
+
+def test_our_file_tells_all_that_was_saved(saved: Path, model: MotivNet) -> None:
+    checkpoint = load_checkpoint(saved)
+    assert (checkpoint.config, checkpoint.labels, checkpoint.recipe) == (CONFIG, EMOTIONS[:7], RECIPE)
+    assert (checkpoint.layout, checkpoint.metadata) == ("motivnet", {"note": "é"})
+    state = model.state_dict()
+    assert all(torch.equal(weight, state[name]) for name, weight in checkpoint.model.state_dict().items())
+
+
+def test_our_file_is_plain_safetensors_to_others(saved: Path, model: MotivNet) -> None:
+    state = model.state_dict()
+    with safe_open(saved, "pt") as file:
+        assert set(file.keys()) == set(state)
+        assert all(torch.equal(file.get_tensor(name), weight) for name, weight in state.items())
+        assert set(file.metadata()) == {"format", "config", "labels", "recipe", "metadata", "sha256"}
+
+
+def test_equal_models_make_equal_files(saved: Path, tmp_path: Path) -> None:
+    again = load_checkpoint(saved)
+    path = tmp_path / "again.safetensors"
+    save_model(
+        again.model, path, config=again.config, labels=again.labels, recipe=again.recipe, metadata=again.metadata
+    )
+    assert path.read_bytes() == saved.read_bytes()
+
+
+def test_safetensors_of_others_load_with_a_warning(
+    published: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_file(published, tmp_path / "other.safetensors", metadata={"format": "pt"})
+    assert load_checkpoint(tmp_path / "other.safetensors", CONFIG).layout == "published"
+    assert "no checksum" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_width_become_float32(dtype: torch.dtype, published: State, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({key: weight.to(dtype) for key, weight in published.items()}, path)
+    loaded = load_model(path, CONFIG).state_dict()
+    assert {weight.dtype for weight in loaded.values()} == {torch.float32}
+    expected = published["pose_encoder.pos_embed"].to(dtype).float()
+    assert torch.equal(loaded["encoder.pos_embed"], expected)
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda key: key.replace("self_attn", "multihead_attn"),
+        lambda key: f"module.{key}",
+        lambda key: f"model._orig_mod.{key}",
+    ],
+    ids=["multihead_attn", "data-parallel", "compiled"],
+)
+def test_names_that_trainers_write_are_understood(
+    rename: Callable[[str], str], published: State, model: MotivNet, tmp_path: Path
+) -> None:
+    torch.save({rename(key): weight for key, weight in published.items()}, tmp_path / "w.pth")
+    loaded = load_model(tmp_path / "w.pth", CONFIG).state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in model.state_dict().items())
+
+
+def test_loaded_weights_share_no_memory_and_can_be_trained(model: MotivNet) -> None:
+    addresses = {weight.untyped_storage().data_ptr() for weight in model.state_dict().values()}
+    assert len(addresses) == len(model.state_dict())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", NAMED_SIZES)
+@pytest.mark.parametrize(("classes", "groups"), [(7, 7), (8, 8), (20, 5)])
+def test_named_sizes_are_recognised_from_the_shapes(name: str, classes: int, groups: int) -> None:
+    named = ModelConfig.named(name)
+    decoder = dataclasses.replace(named.decoder, num_classes=classes, num_groups=groups)
+    config = dataclasses.replace(named, decoder=decoder)
+    assert config_from_sizes(sizes_from_config(config)) == config
+
+
+def test_an_encoder_of_a_named_size_takes_the_published_head() -> None:
+    sizes = {"encoder.embed_dim": 1536, "encoder.depth": 40}
+    assert config_from_sizes(sizes) == ModelConfig.named("sapiens-1b")
+
+
+def test_a_named_size_needs_no_configuration(tiny_model: MotivNet, tmp_path: Path) -> None:
+    torch.save({"state_dict": key_maps.published_from_model(tiny_model.state_dict())}, tmp_path / "tiny.ckpt")
+    assert load_checkpoint(tmp_path / "tiny.ckpt").config == ModelConfig.named("tiny")
+
+
+def test_other_sizes_ask_for_a_configuration() -> None:
+    with pytest.raises(CheckpointError, match=r"no named model \(.*encoder.embed_dim 32.*--model CONFIG.json"):
+        load_model(GOLDEN / "motivnet_flat.pth")
+
+
+def test_a_size_that_is_nearly_a_named_one_says_where_it_differs() -> None:
+    sizes = sizes_from_config(ModelConfig.named("sapiens-1b")) | {"decoder.embed_dim": 768}
+    with pytest.raises(CheckpointError, match=r"like sapiens-1b, but decoder.embed_dim is 768 and not 1152"):
+        config_from_sizes(sizes)
+
+
+@pytest.mark.parametrize("container", ["flat", "ours"])
+def test_a_configuration_that_disagrees_is_an_error_that_names_the_sizes(container: str, saved: Path) -> None:
+    path = saved if container == "ours" else GOLDEN / "motivnet_flat.pth"
+    decoder = dataclasses.replace(CONFIG.decoder, num_classes=8)
+    encoder = dataclasses.replace(CONFIG.encoder, depth=3)
+    with pytest.raises(CheckpointError, match=r"num_classes is 7 and not 8|depth is 2 and not 3") as caught:
+        load_model(path, ModelConfig(encoder=encoder, decoder=decoder))
+    assert "num_classes is 7 and not 8" in str(caught.value)
+    assert "encoder.depth is 2 and not 3" in str(caught.value)
+
+
+def test_heads_that_the_shapes_do_not_show_must_agree_with_our_file(saved: Path) -> None:
+    other = dataclasses.replace(CONFIG, encoder=dataclasses.replace(CONFIG.encoder, num_heads=2))
+    with pytest.raises(CheckpointError, match=r"encoder.num_heads is 4 and not 2"):
+        load_model(saved, other)
+
+
+def test_all_keys_that_do_not_fit_are_named_at_once(published: State, tmp_path: Path) -> None:
+    del published["pose_encoder.layers.1.ln2.bias"], published["decoder.decoder.layers.0.norm3.weight"]
+    published["pose_encoder.layers.0.attn.proj.weight"] = torch.zeros(32, 31)
+    published["pose_encoder.neck.weight"] = published["criterion.weight"] = torch.zeros(1)
+    torch.save(published, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path / "w.pth", CONFIG)
+    message = str(caught.value)
+    assert "missing: pose_encoder.layers.1.ln2.bias, decoder.decoder.layers.0.norm3.weight;" in message
+    assert "unknown: pose_encoder.neck.weight, criterion.weight;" in message
+    assert "misshaped: pose_encoder.layers.0.attn.proj.weight has (32, 31) and not (32, 32)" in message
+    assert "\n" not in message
+
+
+def test_a_long_list_of_keys_is_cut_with_a_count(published: State, tmp_path: Path) -> None:
+    torch.save(published | {f"extra.{i}": torch.zeros(1) for i in range(30)}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"extra\.7 and 22 more$"):
+        load_model(tmp_path / "w.pth", CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": EMOTIONS}, "needs 7 different labels"),
+        ({"labels": ("a",) * 7}, "needs 7 different labels"),
+        ({"recipe": InputRecipe.named("stretch", size=(32, 32))}, "input recipe of"),
+        ({"config": dataclasses.replace(CONFIG, decoder=DecoderConfig(embed_dim=8))}, "decoder.embed_dim is 16 and"),
+    ],
+)
+def test_a_model_that_its_description_does_not_fit_is_not_written(
+    change: dict[str, object], message: str, model: MotivNet, tmp_path: Path
+) -> None:
+    arguments = {"config": CONFIG, "labels": labels_for(7), "recipe": RECIPE} | change
+    with pytest.raises(CheckpointError, match=message):
+        save_model(model, tmp_path / "out.safetensors", **arguments)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_diverged_model_is_not_written(tmp_path: Path) -> None:
+    diverged = load_model(GOLDEN / "motivnet_flat.pth", CONFIG)
+    with torch.no_grad():
+        diverged.decoder.group_bias[0] = torch.nan
+    with pytest.raises(CheckpointError, match=r"NaN or infinite, decoder.group_bias"):
+        save_model(diverged, tmp_path / "out.safetensors", config=CONFIG, labels=labels_for(7), recipe=None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_are_unpickled_in_one_place_and_only_as_weights() -> None:
+    calls = []
+    for package in ("motivnet", "engines", "export", "training", "bench"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            tree = ast.parse(path.read_bytes())
+            assert not _imported(tree) & {"pickle", "dill", "cloudpickle", "joblib"}, path
+            calls += [
+                (path, node)
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "torch.jit.load")
+            ]
+    assert [path.relative_to(ROOT).as_posix() for path, _ in calls] == ["motivnet/torch_files.py"]
+    options = {keyword.arg: ast.unparse(keyword.value) for keyword in calls[0][1].keywords}
+    assert options == {"map_location": "'cpu'", "weights_only": "True", "mmap": "False"}
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+            if node.module == "torch" and any(alias.name == "load" for alias in node.names):
+                names.add("pickle")
+    return names

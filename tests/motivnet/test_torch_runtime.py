@@ -1,0 +1,125 @@
+"""The PyTorch model as a runtime."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from motivnet.config import ModelConfig
+from motivnet.errors import InputError, RuntimeUnavailableError
+from motivnet.model import MotivNet
+from motivnet.model.runtime import Compute, TorchRuntime
+from motivnet.runtime import Runtime
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((2, 3, 128, 96), np.float32)
+
+
+def test_it_gives_what_the_model_gives(tiny_model: MotivNet, tiny_config: ModelConfig, image: np.ndarray) -> None:
+    with TorchRuntime(tiny_model, config=tiny_config) as runtime, torch.inference_mode():
+        results = runtime.run({"image": image})
+        logits, embedding = tiny_model.logits_and_embedding(torch.from_numpy(image))
+    assert list(results) == ["logits", "embedding"]
+    np.testing.assert_array_equal(results["logits"], logits.numpy())
+    np.testing.assert_array_equal(results["embedding"], embedding.numpy())
+
+
+@pytest.mark.parametrize(("compute", "tolerance"), [("bfloat16", 0.05), ("float16", 0.01)])
+def test_half_precision_is_near_and_comes_back_as_float32(
+    tiny_model: MotivNet, tiny_config: ModelConfig, image: np.ndarray, compute: Compute, tolerance: float
+) -> None:
+    exact = TorchRuntime(tiny_model, config=tiny_config).run({"image": image})
+    runtime = TorchRuntime(tiny_model, config=tiny_config, compute=compute)
+    rounded = runtime.run({"image": image})
+    assert runtime.compute == compute
+    for name, array in rounded.items():
+        assert array.dtype == np.float32
+        difference = np.abs(array - exact[name]).max() / np.abs(exact[name]).max()
+        assert 0 < difference < tolerance
+
+
+def test_the_model_that_is_given_stays_as_it_is(tiny_model: MotivNet, tiny_config: ModelConfig) -> None:
+    before = {name: weight.clone() for name, weight in tiny_model.state_dict().items()}
+    tiny_model.train()
+    TorchRuntime(tiny_model, config=tiny_config, compute="bfloat16").close()
+    assert tiny_model.training
+    tiny_model.eval()
+    assert all(torch.equal(weight, before[name]) for name, weight in tiny_model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in tiny_model.parameters())
+
+
+def test_it_is_a_runtime_and_describes_itself(tiny_model: MotivNet, tiny_config: ModelConfig) -> None:
+    runtime = TorchRuntime(tiny_model, config=tiny_config)
+    assert isinstance(runtime, Runtime)
+    assert (runtime.name, runtime.compute) == ("pytorch", "float32")
+    assert [(spec.name, spec.dtype, spec.shape) for spec in (*runtime.inputs, *runtime.outputs)] == [
+        ("image", "float32", (None, 3, 128, 96)),
+        ("logits", "float32", (None, 7)),
+        ("embedding", "float32", (None, 96)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {},
+        {"image": np.zeros((1, 3, 96, 128), np.float32)},
+        {"image": np.zeros((1, 3, 128, 96), np.float64)},
+        {"image": np.zeros((0, 3, 128, 96), np.float32)},
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(
+    tiny_model: MotivNet, tiny_config: ModelConfig, inputs: dict[str, np.ndarray]
+) -> None:
+    with pytest.raises(InputError):
+        TorchRuntime(tiny_model, config=tiny_config).run(inputs)
+
+
+@pytest.mark.parametrize("view", ["reversed", "read-only"])
+def test_any_array_of_the_right_shape_is_taken(
+    tiny_model: MotivNet, tiny_config: ModelConfig, image: np.ndarray, view: str
+) -> None:
+    given = image[::-1]
+    if view == "read-only":
+        given = image[::-1].copy()
+        given.flags.writeable = False
+    runtime = TorchRuntime(tiny_model, config=tiny_config)
+    expected = runtime.run({"image": image})["logits"][::-1]
+    np.testing.assert_allclose(runtime.run({"image": given})["logits"], expected, atol=1e-6)
+
+
+def test_threads_hold_during_a_run_and_are_put_back(
+    tiny_model: MotivNet, tiny_config: ModelConfig, image: np.ndarray
+) -> None:
+    seen: list[int] = []
+    runtime = TorchRuntime(tiny_model, config=tiny_config, threads=2)
+    assert runtime._model is not None
+    runtime._model.encoder.norm.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    runtime.run({"image": image})
+    assert before == 1
+    assert (seen, torch.get_num_threads()) == ([2], before)
+
+
+def test_closing_frees_the_model_and_may_be_repeated(
+    tiny_model: MotivNet, tiny_config: ModelConfig, image: np.ndarray
+) -> None:
+    runtime = TorchRuntime(tiny_model, config=tiny_config, compute="bfloat16")
+    model = weakref.ref(runtime._model)
+    runtime.close()
+    runtime.close()
+    gc.collect()
+    assert model() is None
+    with pytest.raises(ValueError, match="closed"):
+        runtime.run({"image": image})
+
+
+def test_a_device_that_is_not_there_is_one_line(tiny_model: MotivNet, tiny_config: ModelConfig) -> None:
+    with pytest.raises(RuntimeUnavailableError, match="no device 'abacus'"):
+        TorchRuntime(tiny_model, config=tiny_config, device="abacus")
