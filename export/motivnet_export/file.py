@@ -1,0 +1,75 @@
+"""An ONNX file alone, without an artifact around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from motivnet.errors import FileError
+from motivnet.files import atomic_path
+from motivnet.manifest import GraphSummary
+from motivnet.progress import progress
+from motivnet_export.onnx import (
+    EXTERNAL_DATA_THRESHOLD,
+    check_onnx,
+    onnx_from_model,
+    save_onnx,
+    summary_of,
+    weight_bytes,
+)
+from motivnet_export.precision import apply_precision
+from motivnet_export.request import BuildRequest
+from motivnet_export.source import model_source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedFile:
+    """The files of an export (the graph first, then its weights above 2 GB) and what is in the graph."""
+
+    files: tuple[Path, ...]
+    graph: GraphSummary
+
+
+def export_file(request: BuildRequest, out: Path | None) -> ExportedFile:
+    """A checked ONNX file at ``out``; nothing of it is compared with PyTorch.
+
+    The weights of a graph above 2 GB take their place before the graph does, and an existing pair is not replaced:
+    two files cannot appear in one step.
+
+    Raises:
+        FileError: If ``out`` is in the way of a pair, or cannot be written.
+        MotivNetError: As ``build_artifact``.
+    """
+    source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
+    out = out or Path(f"{source.name}.onnx")
+    if out.is_dir():
+        raise FileError(f"{out} is a directory; give a file that ends in .onnx")
+    model = source.load()
+    apply_precision(model, request.precision)
+    with progress(f"exporting {request.precision}"):
+        graph = onnx_from_model(
+            model,
+            attention=request.attention_for(request.precision),
+            input_dtype=request.input_dtype,
+            recipe=source.recipe,
+        )
+        summary = summary_of(graph)
+        del model
+        return ExportedFile(files=_write(graph, out), graph=summary)
+
+
+def _write(graph: ir.Model, out: Path) -> tuple[Path, ...]:
+    data = out.with_name(f"{out.name}.data")
+    external = weight_bytes(graph) > EXTERNAL_DATA_THRESHOLD
+    if external and (out.exists() or data.exists()):
+        raise FileError(f"{out} or {data.name} exists and two files cannot be replaced in one step; remove them first")
+    with atomic_path(out) as temporary:
+        files = save_onnx(graph, temporary)
+        check_onnx(temporary)
+        if not external:
+            return (out,)
+        with atomic_path(data) as temporary_data:
+            files[1].replace(temporary_data)
+    return out, data

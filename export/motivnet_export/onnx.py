@@ -1,0 +1,180 @@
+"""From the PyTorch model to an ONNX graph, and the graph to disk."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import torch
+from onnx_ir.passes import common
+from torch import Tensor, nn
+
+from motivnet import __version__
+from motivnet.errors import ExportError
+from motivnet.manifest import AttentionForm, GraphSummary, InputDtype
+from motivnet.model import MotivNet
+from motivnet.preprocess import InputRecipe
+from motivnet_export.attention import TRANSLATIONS
+from motivnet_export.passes import FoldConstantsPass, JoinAttentionHeadsPass
+
+INPUT_NAME = "image"
+OUTPUT_NAMES = ("logits", "embedding")
+OPSETS: dict[AttentionForm, int] = {"fused": 23, "decomposed": 20}
+"""The ``Attention`` operator is of opset 23; opset 20 is the newest that TensorRT 10.3 parses whole."""
+
+EXTERNAL_DATA_THRESHOLD = 2_000_000_000
+"""Bytes of weights from which they go into a file of their own; a protobuf message ends at 2 GiB."""
+
+_COMPUTE_OPERATORS = ("MatMul", "Gemm", "Conv", "Attention")
+
+
+class _Deployed(nn.Module):
+    """The model as it is deployed: optional normalisation in front, two FP32 outputs behind."""
+
+    def __init__(self, model: MotivNet, *, input_dtype: InputDtype, recipe: InputRecipe) -> None:
+        super().__init__()
+        self.model = model
+        self.takes_pixels = input_dtype == "uint8"
+        self.mean = nn.Buffer(torch.tensor(recipe.mean))
+        self.scale = nn.Buffer(1 / torch.tensor(recipe.std))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        if self.takes_pixels:
+            # The cast comes first: TensorRT's parser refuses to transpose bytes.
+            image = ((image.float() - self.mean) * self.scale).permute(0, 3, 1, 2)
+        logits, embedding = self.model.logits_and_embedding(image)
+        return logits.float(), embedding.float()
+
+
+def onnx_from_model(
+    model: MotivNet, *, attention: AttentionForm, input_dtype: InputDtype, recipe: InputRecipe
+) -> ir.Model:
+    """The ONNX graph of a model, with a free batch and whatever does not depend on the input computed.
+
+    Args:
+        model: In evaluation mode; the types of its weights are the precision of the graph.
+        attention: ``fused`` (the ``Attention`` operator) or ``decomposed`` (matrix products and a softmax).
+        input_dtype: ``float32`` takes ``(B, 3, H, W)`` as the recipe gives it, ``uint8`` takes pixels ``(B, H, W, 3)``.
+        recipe: Its size is the image size, its mean and std normalise pixels.
+
+    Raises:
+        ExportError: If PyTorch cannot export the model.
+    """
+    deployed = _Deployed(model, input_dtype=input_dtype, recipe=recipe).eval()
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                deployed,
+                (_example(input_dtype, recipe.size),),
+                dynamo=True,
+                opset_version=OPSETS[attention],
+                input_names=[INPUT_NAME],
+                output_names=list(OUTPUT_NAMES),
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                custom_translation_table=TRANSLATIONS[attention],
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ExportError(f"PyTorch could not export the model: {str(error).splitlines()[0]}") from error
+    if program is None:
+        raise ExportError("PyTorch's exporter gave no graph")
+    return _cleaned(program.model)
+
+
+def save_onnx(model: ir.Model, path: Path) -> tuple[Path, ...]:
+    """Writes a graph to ``path``, its weights beside it where they are above 2 GB; the files that were written."""
+    if weight_bytes(model) <= EXTERNAL_DATA_THRESHOLD:
+        ir.save(model, path)
+        return (path,)
+    data = path.with_name(f"{path.name}.data")
+    ir.save(model, path, external_data=data.name)
+    return path, data
+
+
+def check_onnx(path: Path) -> None:
+    """Returns when ONNX's own checker accepts the file, shapes and types included.
+
+    Raises:
+        ExportError: With the checker's first line.
+    """
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported graph is not valid ONNX: {str(error).splitlines()[0]}") from error
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """Bytes of all initialisers."""
+    return sum(_weight_bytes_by_dtype(model).values())
+
+
+def summary_of(model: ir.Model) -> GraphSummary:
+    """What is in a graph: counts that show its precision and its form of attention."""
+    compute = Counter(
+        _dtype_name(node.inputs[0]) for node in model.graph.all_nodes() if node.op_type in _COMPUTE_OPERATORS
+    )
+    return GraphSummary(
+        opset=model.graph.opset_imports[""],
+        nodes=sum(1 for _ in model.graph.all_nodes()),
+        attention_nodes=sum(node.op_type == "Attention" for node in model.graph.all_nodes()),
+        compute_nodes=dict(sorted(compute.items())),
+        weight_bytes=dict(sorted(_weight_bytes_by_dtype(model).items())),
+    )
+
+
+def _weight_bytes_by_dtype(model: ir.Model) -> Counter[str]:
+    sizes: Counter[str] = Counter()
+    for value in model.graph.initializers.values():
+        if value.const_value is not None:
+            sizes[_dtype_name(value)] += value.const_value.nbytes
+    return sizes
+
+
+def _dtype_name(value: ir.Value | None) -> str:
+    if value is None or value.dtype is None:
+        return "unknown"
+    return "float32" if value.dtype == ir.DataType.FLOAT else value.dtype.name.lower()
+
+
+def _example(input_dtype: InputDtype, size: tuple[int, int]) -> Tensor:
+    """Two images: exporting with one would freeze the batch at one."""
+    if input_dtype == "uint8":
+        return torch.zeros(2, *size, 3, dtype=torch.uint8)
+    return torch.zeros(2, 3, *size)
+
+
+def _cleaned(model: ir.Model) -> ir.Model:
+    passes: Sequence[ir.passes.PassBase] = (
+        FoldConstantsPass(),
+        JoinAttentionHeadsPass(),
+        common.RemoveUnusedNodesPass(),
+        common.ClearMetadataAndDocStringPass(),
+        common.RemoveUnusedOpsetsPass(),
+    )
+    result = ir.passes.Sequential(*passes)(model)
+    result.model.producer_name, result.model.producer_version = "motivnet", __version__
+    result.model.metadata_props.clear()
+    return result.model
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silences what the exporter says of itself: missing torchvision, its own deprecated calls."""
+    logger = logging.getLogger("torch.onnx")
+    folding = logging.getLogger("onnxscript.optimizer")
+    levels = logger.level, folding.level
+    logger.setLevel(logging.ERROR)
+    folding.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(levels[0])
+        folding.setLevel(levels[1])

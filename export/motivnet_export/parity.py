@@ -1,0 +1,114 @@
+"""How close two sets of outputs are, and how close they must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.manifest import Comparison, Evidence, Precision
+from motivnet.prediction import softmax
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Logits ``(images, classes)`` and embeddings ``(images, width)`` of the same images, and how long they took."""
+
+    logits: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    seconds_per_image: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """The furthest that outputs may be from PyTorch FP32.
+
+    Logits may differ by ``logit`` times the largest reference logit, or by ``logit`` where that is below one.
+    Two classes whose FP32 probabilities differ by less than ``probability`` are a tie: either may come first.
+    """
+
+    cosine: float
+    logit: float
+    probability: float
+    top1: float
+
+
+TOLERANCES: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(cosine=0.99999, logit=1e-3, probability=5e-4, top1=1.0),
+    "fp16": Tolerance(cosine=0.9995, logit=2e-2, probability=1e-2, top1=0.99),
+    "bf16": Tolerance(cosine=0.995, logit=1e-1, probability=5e-2, top1=0.97),
+}
+"""The cosine is for logits and embeddings; each is the smallest over the images."""
+
+
+def compare(
+    backend: str,
+    actual: Outputs,
+    reference: Outputs,
+    *,
+    compute: str,
+    evidence: Evidence,
+    precision: Precision,
+) -> Comparison:
+    """A backend's outputs beside PyTorch FP32's, with the tolerances of a precision that they break."""
+    figures = {
+        "logit_cosine": _smallest_cosine(actual.logits, reference.logits),
+        "logit_max_abs": _largest_difference(actual.logits, reference.logits),
+        "probability_max_abs": _largest_difference(_probabilities(actual.logits), softmax(reference.logits)),
+        "top1_agreement": _top1_agreement(actual.logits, reference.logits, tie=TOLERANCES[precision].probability),
+        "embedding_cosine": _smallest_cosine(actual.embedding, reference.embedding),
+    }
+    scale = max(1.0, float(np.abs(reference.logits).max()))
+    return Comparison(
+        backend=backend,
+        compute=compute,
+        evidence=evidence,
+        images=len(reference.logits),
+        seconds_per_image=actual.seconds_per_image,
+        failures=_broken(figures, TOLERANCES[precision], scale),
+        **figures,
+    )
+
+
+def _broken(figures: dict[str, float], tolerance: Tolerance, scale: float) -> tuple[str, ...]:
+    """Each broken tolerance as a sentence; a figure that is not a number breaks it too."""
+    floors = {
+        "logit_cosine": tolerance.cosine,
+        "embedding_cosine": tolerance.cosine,
+        "top1_agreement": tolerance.top1,
+    }
+    ceilings = {"logit_max_abs": tolerance.logit * scale, "probability_max_abs": tolerance.probability}
+    low = [f"{name} {figures[name]:.6g} < {floor:.6g}" for name, floor in floors.items() if not figures[name] >= floor]
+    high = [f"{name} {figures[name]:.3g} > {top:.3g}" for name, top in ceilings.items() if not figures[name] <= top]
+    return (*low, *high)
+
+
+def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The softmax; NaN, without a warning, where a logit is not finite."""
+    with np.errstate(invalid="ignore"):
+        return softmax(logits)
+
+
+def _smallest_cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """The smallest cosine of two rows of the same index; -1 where a row is zero or not finite."""
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    with np.errstate(all="ignore"):
+        cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return float(np.nan_to_num(np.clip(cosines, -1, 1), nan=-1.0).min())
+
+
+def _largest_difference(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """The largest absolute difference; the largest float where an element is not finite, as JSON has no infinity."""
+    with np.errstate(all="ignore"):
+        largest = np.abs(first.astype(np.float64) - second.astype(np.float64)).max()
+    return float(largest) if np.isfinite(largest) else float(np.finfo(np.float64).max)
+
+
+def _top1_agreement(actual: NDArray[np.float32], reference: NDArray[np.float32], *, tie: float) -> float:
+    """Share of images whose likeliest class is the reference's, or tied with it in the reference."""
+    probabilities = softmax(reference)
+    rows = np.arange(len(reference))
+    chosen = probabilities[rows, actual.argmax(axis=1)]
+    agrees = (probabilities.max(axis=1) - chosen <= tie) & np.isfinite(actual).all(axis=1)
+    return float(agrees.mean())

@@ -1,0 +1,142 @@
+"""Where a build's weights come from: a checkpoint, or random numbers for a size without one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from motivnet.artifact import Artifact
+from motivnet.checkpoints import load_checkpoint
+from motivnet.config import ModelConfig, config_from_name_or_path
+from motivnet.errors import ArtifactError, CheckpointError, ConfigError
+from motivnet.files import sha256_of
+from motivnet.labels import labels_for
+from motivnet.manifest import Source
+from motivnet.model import MotivNet, build_model
+from motivnet.preprocess import InputRecipe
+
+CHECKPOINTS = Path("checkpoints")
+SUFFIXES = (".safetensors", ".pth", ".ckpt", ".pt")
+DEFAULT_RECIPE = "stretch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """A model that can be loaded as often as needed, always fresh and in FP32, and what is known of it."""
+
+    load: Callable[[], MotivNet]
+    name: str
+    config: ModelConfig
+    labels: tuple[str, ...]
+    recipe: InputRecipe
+    checkpoint: Path | None
+    sha256: str | None
+    fresh_head: bool
+
+    def entry(self, folder: Path) -> Source:
+        """What the manifest of an artifact in ``folder`` says of this source."""
+        where = os.path.relpath(self.checkpoint.resolve(), folder.resolve()) if self.checkpoint else None
+        return Source(
+            checkpoint=self.checkpoint.name if self.checkpoint else None,
+            path=Path(where).as_posix() if where else None,
+            sha256=self.sha256,
+            random_weights=self.checkpoint is None,
+            fresh_head=self.fresh_head,
+            config=self.config,
+        )
+
+
+def model_source(checkpoint: Path | None, *, model: str | None, preprocess: str | None) -> ModelSource:
+    """The source that ``--checkpoint`` and ``--model`` name; without either, the newest checkpoint.
+
+    Args:
+        model: A named size or a configuration file; with a checkpoint it says what the checkpoint's sizes are.
+        preprocess: A recipe's name, where it is not the checkpoint's own.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be loaded.
+        ConfigError: If there is none, or ``model`` or ``preprocess`` name nothing.
+    """
+    config = config_from_name_or_path(model) if model else None
+    if checkpoint is None and config is None:
+        checkpoint = newest_checkpoint(CHECKPOINTS)
+    if checkpoint is not None:
+        return _from_checkpoint(checkpoint, config=config, preprocess=preprocess)
+    assert config is not None
+    return random_source(Path(model or "").stem if (model or "").endswith(".json") else model or "", config, preprocess)
+
+
+def random_source(name: str, config: ModelConfig, preprocess: str | None = None) -> ModelSource:
+    """Seeded random weights of these sizes."""
+    return ModelSource(
+        load=lambda: build_model(config, seed=0),
+        name=name,
+        config=config,
+        labels=labels_for(config.decoder.num_classes),
+        recipe=InputRecipe.named(preprocess or DEFAULT_RECIPE, size=config.encoder.image_size),
+        checkpoint=None,
+        sha256=None,
+        fresh_head=False,
+    )
+
+
+def source_of_artifact(artifact: Artifact, checkpoint: Path | None) -> ModelSource:
+    """The model that an artifact was made from, its checkpoint found and its SHA-256 compared.
+
+    Raises:
+        ArtifactError: If the checkpoint is not where it was, or is another one.
+    """
+    source = artifact.manifest.source
+    if source.random_weights:
+        return random_source("random", source.config, artifact.manifest.input.recipe.name)
+    path = checkpoint or artifact.folder / (source.path or "")
+    if not path.is_file():
+        raise ArtifactError(f"the checkpoint {source.checkpoint} is not where it was; name it with --checkpoint")
+    if sha256_of(path) != source.sha256:
+        raise ArtifactError(f"{path} is not the checkpoint that this artifact was made from (SHA-256 differs)")
+    return _from_checkpoint(path, config=source.config, preprocess=artifact.manifest.input.recipe.name)
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The checkpoint in a folder that was written last.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    files = [path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()]
+    if not files:
+        raise ConfigError(
+            f"there is no checkpoint in {folder}/; give --checkpoint FILE, or --model NAME without weights"
+        )
+    return max(files, key=lambda path: path.stat().st_mtime)
+
+
+def _from_checkpoint(path: Path, *, config: ModelConfig | None, preprocess: str | None) -> ModelSource:
+    digest = sha256_of(path)
+    loaded = load_checkpoint(path, config)
+    if preprocess is not None or loaded.recipe is None:
+        recipe = InputRecipe.named(preprocess or DEFAULT_RECIPE, size=loaded.config.encoder.image_size)
+    else:
+        recipe = loaded.recipe
+    first: list[MotivNet] = [loaded.model]
+
+    def load() -> MotivNet:
+        """The model just loaded the first time, and after that the file again if it is still the same."""
+        if first:
+            return first.pop()
+        if sha256_of(path) != digest:
+            raise CheckpointError(f"{path} changed while it was exported; start again")
+        return load_checkpoint(path, loaded.config).model
+
+    return ModelSource(
+        load=load,
+        name=path.stem,
+        config=loaded.config,
+        labels=loaded.labels,
+        recipe=recipe,
+        checkpoint=path,
+        sha256=digest,
+        fresh_head=loaded.fresh_head,
+    )

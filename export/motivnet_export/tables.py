@@ -1,0 +1,107 @@
+"""What the ``motivnet-export`` command shows at a terminal."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from motivnet.artifact import Artifact
+from motivnet.manifest import Comparison, GraphSummary, Manifest, ParityReport
+from motivnet.terminal import facts, show, table
+from motivnet_export.file import ExportedFile
+from motivnet_export.inspect import Inspection, compute_shares
+
+
+def print_built(artifact: Artifact) -> None:
+    """The verdict, and where the artifact is."""
+    manifest = artifact.manifest
+    print_parity(manifest.parity)
+    show(f"\n[green]built[/green] {escape(str(artifact.folder))}: {escape(_headline(manifest))}")
+
+
+def print_exported(exported: ExportedFile) -> None:
+    """The files and what is in the graph."""
+    show(facts({"files": ", ".join(str(path) for path in exported.files)} | _graph_facts(exported.graph)))
+
+
+def print_parity(report: ParityReport) -> None:
+    """Each comparison with its figures, then the warnings."""
+    verdict = "passed" if report.passed else "FAILED"
+    lines = {"parity": f"{verdict} on {report.images} images ({report.image_source})"}
+    lines |= {f"warning {number}": text for number, text in enumerate(report.warnings, 1)}
+    show(facts(lines), comparison_table(report.comparisons))
+
+
+def print_inspection(inspection: Inspection) -> None:
+    """All that an artifact says of itself, checked against its files."""
+    manifest, recipe = inspection.manifest, inspection.manifest.input.recipe
+    size = sum(entry.size for entry in manifest.files)
+    named = {
+        "artifact": _headline(manifest),
+        "files": ", ".join(f"{entry.path} ({entry.size / 1e6:,.1f} MB)" for entry in manifest.files),
+        "size": f"{size / 1e6:,.1f} MB",
+        **_graph_facts(inspection.graph),
+        "input": f"{manifest.input.name}, {manifest.input.dtype}, {recipe.name} to {recipe.size[0]} x {recipe.size[1]}",
+        "outputs": ", ".join(manifest.outputs),
+        "labels": ", ".join(manifest.labels),
+        "largest batch": str(manifest.max_batch),
+        "checkpoint": f"{manifest.source.checkpoint or 'random weights'}, SHA-256 {manifest.source.sha256 or '-'}",
+        "largest activation": _largest_activations(manifest.parity),
+        "made with": ", ".join(f"{name} {number}" for name, number in manifest.tools.items()),
+    }
+    show(facts(named))
+    show("")
+    print_parity(manifest.parity)
+
+
+def comparison_table(comparisons: tuple[Comparison, ...]) -> Table:
+    """One row per backend: what it shows, and how far it is from PyTorch FP32."""
+    rows = table(
+        "compared with PyTorch FP32",
+        "shows",
+        ">logit cosine",
+        ">logit error",
+        ">probability error",
+        ">same top 1",
+        ">embedding cosine",
+        "verdict",
+    )
+    for row in comparisons:
+        rows.add_row(
+            f"{row.backend} ({row.compute})",
+            row.evidence,
+            f"{row.logit_cosine:.6f}",
+            f"{row.logit_max_abs:.1e}",
+            f"{row.probability_max_abs:.1e}",
+            f"{row.top1_agreement:.1%}",
+            f"{row.embedding_cosine:.6f}",
+            "passed" if row.passed else escape("; ".join(row.failures)),
+        )
+    return rows
+
+
+def _headline(manifest: Manifest) -> str:
+    precision = manifest.precision
+    if precision != manifest.requested_precision:
+        reasons = "; ".join(attempt.reason for attempt in manifest.attempts)
+        precision_text = f"{precision} instead of {manifest.requested_precision} ({reasons})"
+    else:
+        precision_text = precision
+    weights = " of random weights" if manifest.source.random_weights else ""
+    return f"ONNX{weights}, {precision_text}, {manifest.attention} attention, up to {manifest.max_batch} images a batch"
+
+
+def _graph_facts(graph: GraphSummary) -> dict[str, str]:
+    shares = ", ".join(f"{share:.0%} {dtype}" for dtype, share in compute_shares(graph).items())
+    weights = ", ".join(f"{size / 1e6:,.1f} MB {dtype}" for dtype, size in graph.weight_bytes.items())
+    return {
+        "graph": f"opset {graph.opset}, {graph.nodes} nodes, {graph.attention_nodes} Attention",
+        "computes in": f"{shares} of {sum(graph.compute_nodes.values())} matrix-multiplying nodes",
+        "weights": weights,
+    }
+
+
+def _largest_activations(report: ParityReport) -> str:
+    stream = max(report.activations, key=lambda block: block.stream)
+    compute = max(report.activations, key=lambda block: block.compute)
+    return f"{stream.stream:.3g} on the stream ({stream.block}), {compute.compute:.3g} in layers ({compute.block})"

@@ -1,0 +1,223 @@
+"""A build from checkpoint to artifact: the verdict, the ladder, and what is left behind when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from motivnet.artifact import open_artifact
+from motivnet.checkpoints import save_model
+from motivnet.config import ModelConfig
+from motivnet.errors import ArtifactError, ConfigError, FileError, MotivNetError, ParityError
+from motivnet.labels import labels_for
+from motivnet.model import build_model
+from motivnet.preprocess import InputRecipe
+from motivnet_export import gate, rung
+from motivnet_export.build import build_artifact
+from motivnet_export.gate_images import gate_images
+from motivnet_export.inspect import inspect_artifact
+from motivnet_export.request import BuildRequest
+from motivnet_export.verify import verify_artifact
+
+OVERFLOWING = 70_000.0
+
+
+@pytest.fixture(scope="module")
+def overflowing_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that is sound in FP32 and BF16 and has numbers that FP16 does not hold."""
+    config = ModelConfig.named("tiny")
+    model = build_model(config, seed=1)
+    with torch.no_grad():
+        model.encoder.blocks[1].mlp.fc2.bias[3] = OVERFLOWING
+    path = tmp_path_factory.mktemp("overflow") / "overflow.safetensors"
+    recipe = InputRecipe.named("stretch", size=config.encoder.image_size)
+    save_model(model, path, config=config, labels=labels_for(7), recipe=recipe)
+    return path
+
+
+def rows(artifact: Path) -> dict[str, str]:
+    return {row.backend: row.evidence for row in open_artifact(artifact).manifest.parity.comparisons}
+
+
+def test_artifact_says_what_it_is(fp16_artifact: Path, tiny_checkpoint: Path) -> None:
+    manifest = open_artifact(fp16_artifact).manifest
+    assert (manifest.precision, manifest.requested_precision, manifest.attention) == ("fp16", "fp16", "fused")
+    assert manifest.graph.attention_nodes == 6
+    assert manifest.labels == labels_for(7)
+    assert manifest.source.checkpoint == tiny_checkpoint.name
+    assert (fp16_artifact / (manifest.source.path or "")).resolve() == tiny_checkpoint.resolve()
+    assert not manifest.source.random_weights
+    assert {"torch", "onnx"} <= set(manifest.tools)
+
+
+def test_verdict_tells_graph_from_rounding_from_runtime(fp16_artifact: Path, fp32_artifact: Path) -> None:
+    fp16, fp32 = rows(fp16_artifact), rows(fp32_artifact)
+    assert fp16["pytorch"] == "rounding"
+    assert fp16["onnxruntime"] == fp32["onnxruntime"] == "graph"
+    assert fp16["openvino"] == "graph"
+    assert "pytorch" not in fp32, "FP32 has no rounding to estimate"
+    assert open_artifact(fp16_artifact).manifest.parity.passed
+
+
+def test_parity_report_has_every_block(fp16_artifact: Path) -> None:
+    blocks = open_artifact(fp16_artifact).manifest.parity.activations
+    assert len(blocks) == 1 + 4 + 1 + 2
+    assert all(block.stream > 0 and block.compute > 0 for block in blocks)
+
+
+def test_fp16_that_overflows_falls_to_bf16_and_says_so(overflowing_checkpoint: Path, tmp_path: Path) -> None:
+    heard: list[str] = []
+    request = BuildRequest(checkpoint=overflowing_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=2)
+    manifest = build_artifact(request, announce=heard.append).manifest
+    assert (manifest.requested_precision, manifest.precision) == ("fp16", "bf16")
+    assert [attempt.precision for attempt in manifest.attempts] == ["fp16"]
+    assert "encoder.blocks.1" in manifest.attempts[0].reason
+    assert len(heard) == 1
+    assert "fp16 is given up" in heard[0]
+
+
+def test_strict_build_fails_instead_and_writes_nothing(overflowing_checkpoint: Path, tmp_path: Path) -> None:
+    request = BuildRequest(
+        checkpoint=overflowing_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=2, strict=True
+    )
+    with pytest.raises(ParityError, match=r"encoder\.blocks\.1"):
+        build_artifact(request)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_large_stream_that_fp32_holds_is_only_a_warning(tmp_path: Path) -> None:
+    config = ModelConfig.named("tiny")
+    model = build_model(config, seed=1)
+    with torch.no_grad():
+        model.encoder.pos_embed[..., 3] = OVERFLOWING
+    recipe = InputRecipe.named("stretch", size=config.encoder.image_size)
+    save_model(model, tmp_path / "m.safetensors", config=config, labels=labels_for(7), recipe=recipe)
+    request = BuildRequest(
+        checkpoint=tmp_path / "m.safetensors", out=tmp_path / "out", precision="fp16", parity_images=2
+    )
+    manifest = build_artifact(request).manifest
+    assert manifest.precision == "fp16"
+    assert any("residual stream" in warning for warning in manifest.parity.warnings)
+
+
+def test_graph_that_is_not_the_model_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_another_model(*args: object, **kwargs: object) -> object:
+        return export_of(build_model(ModelConfig.named("tiny"), seed=2), **kwargs)
+
+    export_of = rung.onnx_from_model
+    monkeypatch.setattr(rung, "onnx_from_model", of_another_model)
+    request = BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "out", parity_images=2)
+    with pytest.raises(ParityError, match="graph"):
+        build_artifact(request)
+    assert not (tmp_path / "out").exists()
+
+
+def test_failed_rebuild_leaves_the_old_artifact_whole(
+    fp32_artifact: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in fp32_artifact.iterdir()}
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise MotivNetError("stopped on purpose")
+
+    monkeypatch.setattr(rung, "runtimes_of", broken)
+    with pytest.raises(MotivNetError, match="on purpose"):
+        build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=fp32_artifact, parity_images=2))
+    assert {path.name: path.read_bytes() for path in fp32_artifact.iterdir()} == before
+    assert [path.name for path in fp32_artifact.parent.iterdir()] == [fp32_artifact.name]
+
+
+def test_folder_of_other_files_is_not_replaced(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    with pytest.raises(FileError, match="not an artifact"):
+        build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path, parity_images=2))
+    assert (tmp_path / "photo.jpg").read_bytes() == b"mine"
+
+
+def test_named_size_without_a_checkpoint_is_of_random_weights_and_says_so(tmp_path: Path) -> None:
+    manifest = build_artifact(BuildRequest(model="tiny", out=tmp_path / "out", parity_images=2)).manifest
+    assert manifest.source.random_weights
+    assert manifest.source.checkpoint is None
+
+
+def test_calibration_folder_is_used_and_named(tiny_checkpoint: Path, tmp_path: Path, shared_dir: Path) -> None:
+    request = BuildRequest(
+        checkpoint=tiny_checkpoint,
+        out=tmp_path / "out",
+        precision="fp16",
+        calibration=shared_dir / "data" / "london",
+        parity_images=3,
+    )
+    report = build_artifact(request).manifest.parity
+    assert report.images == 3
+    assert report.image_source == "images of london/"
+
+
+def test_verify_gives_the_same_verdict_again(fp16_artifact: Path) -> None:
+    report = verify_artifact(open_artifact(fp16_artifact), parity_images=2)
+    assert report.passed
+    assert {row.backend for row in report.comparisons} == set(rows(fp16_artifact))
+
+
+def test_verify_refuses_another_checkpoint(fp16_artifact: Path, overflowing_checkpoint: Path) -> None:
+    with pytest.raises(ArtifactError, match="not the checkpoint"):
+        verify_artifact(open_artifact(fp16_artifact), checkpoint=overflowing_checkpoint)
+
+
+def test_verify_fails_where_a_runtime_computes_something_else(
+    fp16_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_forward = gate._runtime_forward
+
+    def shifted(*args: object) -> object:
+        forward = true_forward(*args)
+
+        def run(pixels):
+            logits, embedding = forward(pixels)
+            return logits[:, ::-1].copy(), embedding
+
+        return run
+
+    monkeypatch.setattr(gate, "_runtime_forward", shifted)
+    report = verify_artifact(open_artifact(fp16_artifact), parity_images=2)
+    assert not report.passed
+    assert "onnxruntime (graph)" in gate.failure_line(report)
+
+
+def test_inspection_counts_the_graph_again(fp16_artifact: Path) -> None:
+    inspection = inspect_artifact(open_artifact(fp16_artifact))
+    assert inspection.graph == inspection.manifest.graph
+
+
+def test_changed_file_is_refused_before_it_is_parsed(fp16_artifact: Path, tmp_path: Path) -> None:
+    for path in fp16_artifact.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    data = bytearray((tmp_path / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "model.onnx").write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        inspect_artifact(open_artifact(tmp_path))
+
+
+@pytest.mark.parametrize("options", [{"max_batch": 0}, {"max_batch": 5000}, {"parity_images": 0}])
+def test_request_out_of_range_is_refused(options: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="must be"):
+        BuildRequest(**options)
+
+
+def test_gate_images_are_one_alone_and_the_rest_in_batches() -> None:
+    config = ModelConfig.named("tiny")
+    recipe = InputRecipe.named("stretch", size=(128, 96))
+    images = gate_images(config, recipe, labels=labels_for(7), folder=None, count=6)
+    assert [len(chunk) for chunk in images.chunks()] == [1, 3, 2]
+    assert images.source == "drawn faces, seed 0"
+
+
+def test_empty_calibration_folder_is_named(tmp_path: Path) -> None:
+    recipe = InputRecipe.named("stretch", size=(128, 96))
+    with pytest.raises(ConfigError, match="no image"):
+        gate_images(ModelConfig.named("tiny"), recipe, labels=labels_for(7), folder=tmp_path, count=2)

@@ -1,0 +1,167 @@
+"""The exported graph: what is in it, and that it computes the model at every batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+
+from motivnet.config import DecoderConfig, ModelConfig
+from motivnet.manifest import AttentionForm, InputDtype, Precision
+from motivnet.model import MotivNet, build_model
+from motivnet.preprocess import InputRecipe
+from motivnet_export.onnx import OPSETS, check_onnx, onnx_from_model, save_onnx, summary_of
+from motivnet_export.precision import apply_precision
+
+RECIPE = InputRecipe.named("stretch", size=(128, 96))
+ENCODER_LAYERS = 4
+DECODER_LAYERS = 2
+
+
+def export(
+    precision: Precision = "fp32", attention: AttentionForm = "fused", input_dtype: InputDtype = "float32"
+) -> ir.Model:
+    model = build_model(ModelConfig.named("tiny"), seed=1)
+    apply_precision(model, precision)
+    return onnx_from_model(model, attention=attention, input_dtype=input_dtype, recipe=RECIPE)
+
+
+@pytest.fixture(scope="module")
+def fused_fp16() -> ir.Model:
+    return export("fp16")
+
+
+def pixels(count: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (count, 128, 96, 3), dtype=np.uint8)
+
+
+def reference(model: MotivNet, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with torch.inference_mode():
+        logits, embedding = model.logits_and_embedding(torch.from_numpy(RECIPE.normalise(images)))
+    return logits.numpy(), embedding.numpy()
+
+
+@pytest.mark.parametrize("attention", ["fused", "decomposed"])
+@pytest.mark.parametrize("input_dtype", ["float32", "uint8"])
+def test_fp32_export_is_the_model_at_any_batch(
+    attention: AttentionForm, input_dtype: InputDtype, tmp_path: Path, tiny_model: MotivNet
+) -> None:
+    save_onnx(export("fp32", attention, input_dtype), tmp_path / "model.onnx")
+    check_onnx(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for batch in (1, 3, 8):
+        images = pixels(batch)
+        fed = images if input_dtype == "uint8" else RECIPE.normalise(images)
+        logits, embedding = session.run(["logits", "embedding"], {"image": fed})
+        wanted_logits, wanted_embedding = reference(tiny_model, images)
+        np.testing.assert_allclose(logits, wanted_logits, atol=1e-4)
+        np.testing.assert_allclose(embedding, wanted_embedding, atol=1e-4)
+
+
+def test_fused_graph_is_as_small_as_it_can_be(fused_fp16: ir.Model) -> None:
+    operators = Counter(node.op_type for node in fused_fp16.graph.all_nodes())
+    assert operators["Attention"] == ENCODER_LAYERS + DECODER_LAYERS
+    assert not {"ScatterElements", "Loop", "If", "Softmax"} & set(operators)
+    deeper = ModelConfig.named("tiny")
+    one_more = build_model(
+        ModelConfig(
+            encoder=type(deeper.encoder)(embed_dim=96, depth=5, num_heads=3, image_size=(128, 96)),
+            decoder=deeper.decoder,
+        )
+    )
+    apply_precision(one_more, "fp16")
+    larger = onnx_from_model(one_more, attention="fused", input_dtype="float32", recipe=RECIPE)
+    a_layer = summary_of(larger).nodes - summary_of(fused_fp16).nodes
+    assert a_layer <= 32
+    assert summary_of(fused_fp16).nodes - ENCODER_LAYERS * a_layer <= 60
+
+
+def test_decomposed_graph_has_no_attention_operator_and_computes_no_shapes() -> None:
+    graph = export("fp16", "decomposed")
+    operators = Counter(node.op_type for node in graph.graph.all_nodes())
+    assert summary_of(graph).attention_nodes == 0
+    assert operators["Softmax"] == ENCODER_LAYERS + DECODER_LAYERS
+    assert operators["Shape"] <= 1
+    assert not {"ScatterElements", "Loop", "If", "Slice"} & set(operators)
+
+
+def test_no_node_depends_on_initialisers_alone(fused_fp16: ir.Model) -> None:
+    for node in fused_fp16.graph.all_nodes():
+        assert not all(value is None or value.is_initializer() for value in node.inputs), node
+
+
+def test_fp16_graph_multiplies_in_fp16_and_keeps_stream_and_norms_in_fp32(fused_fp16: ir.Model) -> None:
+    assert set(summary_of(fused_fp16).compute_nodes) == {"float16"}
+    norms = [node for node in fused_fp16.graph.all_nodes() if node.op_type == "LayerNormalization"]
+    assert norms
+    assert all(node.inputs[0].dtype == ir.DataType.FLOAT for node in norms)
+    by_name = {output.name: output.dtype for output in fused_fp16.graph.outputs}
+    assert by_name == {"logits": ir.DataType.FLOAT, "embedding": ir.DataType.FLOAT}
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("fp16", "float16"), ("bf16", "bfloat16")])
+def test_summary_shows_the_precision(precision: Precision, dtype: str) -> None:
+    summary = summary_of(export(precision))
+    assert set(summary.compute_nodes) == {dtype}
+    assert max(summary.weight_bytes, key=lambda name: summary.weight_bytes[name]) == dtype
+
+
+def test_batch_is_free_and_the_image_size_is_not(fused_fp16: ir.Model) -> None:
+    shape = fused_fp16.graph.inputs[0].shape
+    assert shape is not None
+    assert not isinstance(shape[0], int)
+    assert list(shape[1:]) == [3, 128, 96]
+
+
+def test_uint8_input_is_cast_before_anything_else() -> None:
+    graph = export("fp16", "fused", "uint8").graph
+    assert graph.inputs[0].dtype == ir.DataType.UINT8
+    consumers = {node.op_type for node in graph.inputs[0].consumers()}
+    assert consumers <= {"Cast", "Shape"}
+
+
+def test_graph_carries_nothing_of_the_machine_it_was_made_on(fused_fp16: ir.Model) -> None:
+    text = ir.serde.serialize_model(fused_fp16).SerializeToString()
+    assert str(Path(__file__).resolve().parents[2]).encode() not in text
+    assert b"site-packages" not in text
+
+
+def test_two_exports_are_the_same_bytes(fused_fp16: ir.Model) -> None:
+    again = export("fp16")
+    first, second = (ir.serde.serialize_model(model).SerializeToString() for model in (fused_fp16, again))
+    assert first == second
+
+
+def test_opset_follows_the_form_of_attention(fused_fp16: ir.Model) -> None:
+    assert fused_fp16.graph.opset_imports[""] == OPSETS["fused"]
+    assert export("fp32", "decomposed").graph.opset_imports[""] == OPSETS["decomposed"]
+
+
+@pytest.mark.parametrize(("groups", "classes"), [(8, 8), (3, 7), (1, 5)])
+def test_any_number_of_classes_and_groups_exports(groups: int, classes: int, tmp_path: Path) -> None:
+    tiny = ModelConfig.named("tiny")
+    decoder = DecoderConfig(embed_dim=64, num_heads=2, mlp_dim=128, num_groups=groups, num_classes=classes)
+    model = build_model(ModelConfig(encoder=tiny.encoder, decoder=decoder))
+    path = tmp_path / "model.onnx"
+    save_onnx(onnx_from_model(model, attention="fused", input_dtype="float32", recipe=RECIPE), path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    images = pixels(2)
+    logits = session.run(["logits"], {"image": RECIPE.normalise(images)})[0]
+    assert logits.shape == (2, classes)
+    np.testing.assert_allclose(logits, reference(model, images)[0], atol=1e-4)
+
+
+def test_weights_above_the_threshold_go_into_a_file_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fused_fp16: ir.Model
+) -> None:
+    monkeypatch.setattr("motivnet_export.onnx.EXTERNAL_DATA_THRESHOLD", 1000)
+    files = save_onnx(fused_fp16, tmp_path / "model.onnx")
+    assert [file.name for file in files] == ["model.onnx", "model.onnx.data"]
+    check_onnx(files[0])
+    assert files[1].stat().st_size > files[0].stat().st_size
+    onnxruntime.InferenceSession(files[0], providers=["CPUExecutionProvider"])
