@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from motivnet import __version__, strict_json
 from motivnet.errors import MotivNetError
 
 JSONOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
+INTERRUPTED = 128 + 2
+"""What a shell reports for a process ended by SIGINT."""
 
-def make_app(help_text: str) -> typer.Typer:
-    """A typer application with ``-h``, ``--version``, shell completion and plain tracebacks."""
+
+def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
+    """A typer application with ``-h``, ``--version``, shell completion and plain tracebacks.
+
+    Args:
+        default: The command that runs where none is named, so that ``motivnet-bench --rounds 3`` means
+            ``motivnet-bench latency --rounds 3``; without it, no arguments print the help.
+    """
     app = typer.Typer(
+        cls=TyperGroup if default is None else _group_with_default(default),
         help=help_text,
-        no_args_is_help=True,
+        no_args_is_help=default is None,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # importing rich for its boxes takes as long as all the rest of --help
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_common)
@@ -28,18 +41,64 @@ def make_app(help_text: str) -> typer.Typer:
 
 
 def run(app: typer.Typer) -> None:
-    """Runs an application: a user's mistake becomes one line on standard error and exit status 1."""
+    """Runs an application and exits.
+
+    A user's mistake becomes one line on standard error and exit status 1, a usage error exits with 2, an interruption
+    with 130; where the reader closes the pipe early (``| head``) it ends with 1 and without a word. Any other exception
+    keeps its traceback.
+    """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    try:
-        app()
-    except MotivNetError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        sys.exit(1)
+    with _quiet_pipe():
+        try:
+            app()
+        except MotivNetError as error:
+            sys.stderr.write(f"error: {_one_line(str(error))}\n")
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
 
 def print_json(value: Mapping[str, Any] | object) -> None:
     """Writes a mapping or a dataclass as JSON to standard output."""
-    sys.stdout.write(strict_json.dumps(value).decode())
+    sys.stdout.write(strict_json.dumps(value, errors="replace").decode())
+
+
+def warn(text: str) -> None:
+    """Writes one line that a person should see to standard error."""
+    sys.stderr.write(f"warning: {_one_line(text)}\n")
+
+
+def _group_with_default(command: str) -> type[TyperGroup]:
+    """The one way that click offers to put a command's name before its options is to override the parsing."""
+
+    class GroupWithDefault(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+            bare = not args or (args[0].startswith("-") and args[0].split("=")[0] not in own)
+            if bare and not ctx.resilient_parsing:  # completion must still offer the commands
+                args = [command, *args]
+            return super().parse_args(ctx, args)
+
+    return GroupWithDefault
+
+
+@contextlib.contextmanager
+def _quiet_pipe() -> Iterator[None]:
+    """Writes out what is still buffered while a failure can be handled; the interpreter itself would complain aloud."""
+    try:
+        yield
+    except SystemExit:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)  # as typer does for output that does not fit the buffer
+        raise
+
+
+def _one_line(text: str) -> str:
+    """The text on one line, without control characters that a file's name may have brought."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,6 +12,9 @@ from motivnet.errors import ConfigError
 from motivnet.files import read_bytes
 
 MAX_DIMENSION = 65_536
+MAX_DEPTH = 1_024
+MAX_PARAMETERS = 20_000_000_000
+"""Ten times the largest published model; a file that asks for more is damaged or hostile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,12 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "embed_dim", "depth", "num_heads", "mlp_ratio", "patch_size")
-        _require(0 <= self.patch_padding < self.patch_size, "patch_padding must be at least 0 and below patch_size")
+        _require_depth(self.depth)
+        _require(
+            0 <= self.patch_padding < self.patch_size,
+            f"patch_padding {self.patch_padding} must be at least 0 and below patch_size {self.patch_size}",
+        )
+        _require(self.mlp_dim >= 1, f"mlp_ratio {self.mlp_ratio} leaves the MLP without a hidden unit")
         _require(
             self.embed_dim % self.num_heads == 0,
             f"encoder embed_dim {self.embed_dim} is not divisible by {self.num_heads} heads",
@@ -48,6 +56,21 @@ class EncoderConfig:
         """Patches as (rows, columns)."""
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
+    @property
+    def mlp_dim(self) -> int:
+        """Hidden units of each block's MLP."""
+        return int(self.embed_dim * self.mlp_ratio)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers of the encoder, counted without building it."""
+        width, (rows, columns) = self.embed_dim, self.grid_size
+        patches = width * (3 * self.patch_size**2 + 1) + rows * columns * width
+        attention = 4 * width * (width + 1)
+        mlp = 2 * width * self.mlp_dim + self.mlp_dim + width
+        norm = 2 * width
+        return patches + self.depth * (attention + mlp + 2 * norm) + norm
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderConfig:
@@ -62,6 +85,7 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "embed_dim", "num_heads", "depth", "mlp_dim", "num_groups", "num_classes")
+        _require_depth(self.depth)
         _require(
             self.embed_dim % self.num_heads == 0,
             f"decoder embed_dim {self.embed_dim} is not divisible by {self.num_heads} heads",
@@ -71,6 +95,15 @@ class DecoderConfig:
             f"num_groups {self.num_groups} must not exceed num_classes {self.num_classes}",
         )
 
+    def parameters(self, in_dim: int) -> int:
+        """Trainable numbers of the head on tokens of ``in_dim``, counted without building it."""
+        width, per_group = self.embed_dim, -(-self.num_classes // self.num_groups)
+        attention = 4 * width * (width + 1)
+        mlp = 2 * width * self.mlp_dim + self.mlp_dim + width
+        norms = 3 * 2 * width
+        group_output = self.num_groups * width * per_group + self.num_classes
+        return width * (in_dim + 1) + self.num_groups * width + self.depth * (attention + mlp + norms) + group_output
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
@@ -78,6 +111,17 @@ class ModelConfig:
 
     encoder: EncoderConfig
     decoder: DecoderConfig
+
+    def __post_init__(self) -> None:
+        _require(
+            self.parameters <= MAX_PARAMETERS,
+            f"a model of {self.parameters:,} parameters is beyond the {MAX_PARAMETERS:,} allowed",
+        )
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers of the whole model."""
+        return self.encoder.parameters + self.decoder.parameters(self.encoder.embed_dim)
 
     @classmethod
     def named(cls, name: str, num_classes: int = 7, *, image_size: tuple[int, int] | None = None) -> ModelConfig:
@@ -91,7 +135,7 @@ class ModelConfig:
             ConfigError: If there is no size of that name.
         """
         if name not in NAMED_SIZES:
-            raise ConfigError(f"no model is called {name!r}; the named sizes are {', '.join(NAMED_SIZES)}")
+            raise ConfigError(f"no model is called {name!r}; choose one of {', '.join(NAMED_SIZES)}, or a .json file")
         base = NAMED_SIZES[name]
         encoder = dataclasses.replace(base.encoder, image_size=image_size or base.encoder.image_size)
         decoder = dataclasses.replace(base.decoder, num_groups=num_classes, num_classes=num_classes)
@@ -120,9 +164,7 @@ class ModelConfig:
         path = Path(path)
         try:
             return cls.from_dict(strict_json.loads(read_bytes(path, max_bytes=strict_json.MAX_BYTES)))
-        except strict_json.StrictJSONError as error:
-            raise ConfigError(f"{path}: {error}") from error
-        except ConfigError as error:
+        except (strict_json.StrictJSONError, ConfigError) as error:
             raise ConfigError(f"{path}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
@@ -131,7 +173,7 @@ class ModelConfig:
 
 
 def config_from_name_or_path(value: str, *, num_classes: int = 7) -> ModelConfig:
-    """The configuration that ``--model`` names: a named size, or a path that ends in ``.json``."""
+    """The configuration that ``--model`` names: a named size with ``num_classes``, or a path that ends in ``.json``."""
     if value.endswith(".json"):
         return ModelConfig.from_json(value)
     return ModelConfig.named(value, num_classes)
@@ -140,6 +182,10 @@ def config_from_name_or_path(value: str, *, num_classes: int = 7) -> ModelConfig
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
+
+
+def _require_depth(depth: int) -> None:
+    _require(depth <= MAX_DEPTH, f"depth must be at most {MAX_DEPTH}, not {depth}")
 
 
 def _require_positive(config: object, *names: str) -> None:

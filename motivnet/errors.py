@@ -11,6 +11,7 @@ what is wrong with the value and what to do. A bug of ours is a plain Python exc
     ├── CheckpointError          a weights file that is damaged, unknown or does not fit the model
     ├── ImageError               a file that is not an image, or one beyond the limits
     ├── DatasetError             a folder of labelled images that cannot be read as one
+    ├── TrainingError            a training that diverged, or that has not learnt enough to be kept
     ├── ArtifactError            an artifact folder whose manifest or files cannot be trusted
     ├── InputError               arrays that do not fit a runtime's inputs
     ├── RuntimeUnavailableError  a runtime, provider or device asked for and not to be had
@@ -21,6 +22,8 @@ what is wrong with the value and what to do. A bug of ours is a plain Python exc
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 
 class MotivNetError(Exception):
@@ -45,6 +48,10 @@ class ImageError(MotivNetError):
 
 class DatasetError(MotivNetError):
     """A folder cannot be read as a set of labelled images."""
+
+
+class TrainingError(MotivNetError):
+    """A training diverged, or did not learn enough to be kept."""
 
 
 class ArtifactError(MotivNetError):
@@ -83,3 +90,11 @@ class MissingDependencyError(MotivNetError):
         super().__init__(f"{package} is not installed; install it with: pip install 'motivnet[{extra}]'")
         self.package = package
         self.extra = extra
+
+    def __reduce__(self) -> tuple[Callable[..., MissingDependencyError], tuple[str, str]]:
+        """Lets the error cross from a worker process, although its argument is keyword-only."""
+        return _missing_dependency, (self.package, self.extra)
+
+
+def _missing_dependency(package: str, extra: str) -> MissingDependencyError:
+    return MissingDependencyError(package, extra=extra)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from motivnet.errors import FileError
+from motivnet.workspace import LOCK_NAME, REPLACED_NAME, sole_writer, workspace, workspaces_of
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _CHUNK = 1 << 20
 _MAX_BYTES = 1 << 40
+_REFUSALS = frozenset(
+    {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG, errno.ENOSPC, errno.EPERM, errno.EROFS}
+)
 
 
 def open_regular(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool = True) -> BinaryIO:
@@ -32,10 +33,10 @@ def open_regular(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool 
     Raises:
         FileError: If it is missing, a directory, a link where ``follow_links`` is off, or too large.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow_links else os.O_NOFOLLOW)
     try:
         descriptor = os.open(path, flags)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError is a null byte in the path
         raise FileError(_reason(path, error)) from error
     try:
         _check_regular(path, os.fstat(descriptor), max_bytes)
@@ -47,10 +48,12 @@ def open_regular(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool 
 
 def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool = True) -> bytes:
     """The whole of a regular file, under the rules of ``open_regular``."""
-    with open_regular(path, max_bytes=max_bytes, follow_links=follow_links) as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise FileError(f"{path} grew beyond {max_bytes} bytes while it was read")
+    with open_regular(path, max_bytes=max_bytes, follow_links=follow_links) as file, _read_errors(path):
+        # One byte more than the file had when it was opened tells that it has grown, and allocates no more.
+        expected = os.fstat(file.fileno()).st_size
+        data = file.read(expected + 1)
+    if len(data) != expected:
+        raise FileError(f"{path} changed while it was read; try again")
     return data
 
 
@@ -58,7 +61,7 @@ def sha256_of(path: Path, *, follow_links: bool = True, on_bytes: Callable[[int]
     """Hexadecimal SHA-256 of a regular file; ``on_bytes`` hears of every chunk's length."""
     digest = hashlib.sha256()
     with open_regular(path, follow_links=follow_links) as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := _chunk(file, path):
             digest.update(chunk)
             if on_bytes is not None:
                 on_bytes(len(chunk))
@@ -67,27 +70,31 @@ def sha256_of(path: Path, *, follow_links: bool = True, on_bytes: Callable[[int]
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; it takes its place when the block ends well.
+    """A temporary path of the same name, to write to; the file takes the place of ``path`` when the block ends well.
 
-    The file is synced before it is renamed. After an error nothing is left and an older file is untouched.
+    The file is synced before it is renamed. After an error nothing is left and an older file is untouched; what a
+    killed writer left goes with the next call. A symbolic link is replaced, not followed. Two writers at the same
+    time do not mix: the later one's file stays.
 
     Raises:
-        FileError: If the folder cannot be written or the disk is full.
+        FileError: If ``path`` is a directory, its folder cannot be written or the disk is full. Errors of the block
+            that are not about writing this file pass unchanged.
     """
-    with _write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
-    try:
+    path = _target(path)
+    with contextlib.ExitStack() as stack:
         with _write_errors(path):
+            _check_no_directory(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(workspace(path))
+        temporary = folder / path.name
+        with _block_errors(path, folder):
             yield temporary
-            os.chmod(temporary, 0o666 & ~_umask())
+        with _write_errors(path):
+            # A writer may have made the file private (mode 0600); the lock file has the mode that the umask gives.
+            temporary.chmod(stat.S_IMODE((folder / LOCK_NAME).stat().st_mode))
             _sync(temporary)
-            os.replace(temporary, path)
-            _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+            temporary.replace(path)
+        _sync_committed(path)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -98,7 +105,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterator[Path]:
-    """A temporary folder beside ``path`` to fill; it takes its place when the block ends well.
+    """A temporary folder of the same name, to fill; it takes the place of ``path`` when the block ends well.
 
     Two folders change places in one system call (``renameat2`` with ``RENAME_EXCHANGE``), so that a process
     killed at any moment leaves the old folder or the new one under the name. On a file system without that call
@@ -106,41 +113,53 @@ def atomic_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterato
     One writer at a time holds a lock, which the kernel frees when the process dies.
 
     Args:
-        may_replace: Whether an existing, non-empty folder may be replaced; asked before anything is written.
+        may_replace: Whether an existing, non-empty folder may be replaced; asked before anything is written, and
+            again before the folder is replaced, because another may have appeared meanwhile.
 
     Raises:
-        FileError: If ``path`` is in the way, is being written by another process, or cannot be written.
+        FileError: If ``path`` is in the way, is being written by another process, or cannot be written. Errors of
+            the block that are not about writing this folder pass unchanged.
     """
-    path = Path(os.path.abspath(path))
-    with _write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
-        _recover(path)
+    path = _target(path)
+    with contextlib.ExitStack() as stack:
+        with _write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not stack.enter_context(sole_writer(path)):
+                raise FileError(f"{path} is being written by another process; wait for it or choose another folder")
+            _recover(path)
         _check_replaceable(path, may_replace)
         with _write_errors(path):
-            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        try:
-            with _write_errors(path):
-                yield temporary
-                _commit_folder(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            folder = stack.enter_context(workspace(path))
+            temporary = folder / path.name
+            temporary.mkdir()
+        with _block_errors(path, folder):
+            yield temporary
+        with _write_errors(path):
+            _sync_tree(temporary)
+        _check_replaceable(path, may_replace)
+        with _write_errors(path):
+            _put_in_place(temporary, path)
+        _sync_committed(path)
 
 
-def _commit_folder(temporary: Path, path: Path) -> None:
-    os.chmod(temporary, 0o777 & ~_umask())
-    for root, _, names in os.walk(temporary):
-        for name in names:
-            _sync(Path(root, name))
-        _sync(Path(root))
+def _target(path: Path) -> Path:
+    """The absolute path, which stays the same should the block change the working directory."""
+    if "\0" in str(path):
+        raise FileError(f"{path} cannot be written: its name holds a null byte")
+    return Path(os.path.abspath(path))
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
     if not path.exists():
-        os.rename(temporary, path)
+        temporary.rename(path)
     elif not _exchange(temporary, path):
-        aside = _aside(path)
-        os.rename(path, aside)
-        os.rename(temporary, path)
-        shutil.rmtree(aside, ignore_errors=True)
-    _sync(path.parent)
+        aside = temporary.parent / REPLACED_NAME
+        path.rename(aside)
+        try:
+            temporary.rename(path)
+        except OSError:
+            aside.rename(path)
+            raise
 
 
 def _exchange(first: Path, second: Path) -> bool:
@@ -157,12 +176,11 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _recover(path: Path) -> None:
-    """Sweeps what a killed writer left, and puts back a folder that it had moved aside."""
-    aside = _aside(path)
-    if aside.exists() and not path.exists():
-        os.rename(aside, path)
-    for leftover in path.parent.glob(f".{path.name}.*.partial"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    """Puts back the folder that a killed writer had moved aside; only the holder of the lock may."""
+    for folder in workspaces_of(path):
+        aside = folder / REPLACED_NAME
+        if aside.is_dir() and not path.exists():
+            aside.rename(path)
 
 
 def _check_replaceable(path: Path, may_replace: Callable[[Path], bool]) -> None:
@@ -170,32 +188,32 @@ def _check_replaceable(path: Path, may_replace: Callable[[Path], bool]) -> None:
         raise FileError(f"{path} is a symbolic link; give the folder that it points to")
     if path.exists() and not path.is_dir():
         raise FileError(f"{path} is a file; choose another output folder")
-    if path.is_dir() and any(path.iterdir()) and not may_replace(path):
+    with _write_errors(path):
+        occupied = path.is_dir() and any(path.iterdir())
+    if occupied and not may_replace(path):
         raise FileError(f"{path} holds files that are not an artifact; choose another output folder")
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = path.parent / f".{path.name}.lock"
-    with _write_errors(path):
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+def _check_no_directory(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        raise FileError(f"{path} is a directory; give the name of a file")
+
+
+def _sync_tree(folder: Path) -> None:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            file = Path(root, name)
+            if file.is_file() and not file.is_symlink():
+                _sync(file)
+        _sync(Path(root))
+
+
+def _sync_committed(path: Path) -> None:
+    """Syncs the folder that names ``path``; a failure here must not be read as "nothing was written"."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise FileError(f"{path} is being written by another process; wait for it or choose another folder") from error
-    finally:
-        os.close(descriptor)
-
-
-def _aside(path: Path) -> Path:
-    return path.parent / f".{path.name}.old"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        _sync(path.parent)
+    except OSError as error:
+        raise FileError(f"{path} was written, but the disk did not confirm it: {error.strerror or error}") from error
 
 
 def _sync(path: Path) -> None:
@@ -215,18 +233,50 @@ def _check_regular(path: Path, status: os.stat_result, max_bytes: int) -> None:
         raise FileError(f"{path} has {status.st_size:,} bytes, more than the {max_bytes:,} allowed")
 
 
-def _reason(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        return f"{path} does not exist"
-    if error.errno == errno.ELOOP:
-        return f"{path} is a symbolic link, which is not followed here"
-    return f"{path} cannot be opened: {error.strerror}"
+def _chunk(file: BinaryIO, path: Path) -> bytes:
+    with _read_errors(path):
+        return file.read(_CHUNK)
+
+
+def _reason(path: Path, error: OSError | ValueError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOENT:
+        return f"{path} does not exist" if not path.is_symlink() else f"{path} is a link to a file that does not exist"
+    if number == errno.ELOOP:
+        return f"{path} is a symbolic link that is not followed"
+    if number == errno.ENXIO:  # a socket, or a device without a driver
+        return f"{path} is not a regular file"
+    return f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}"
+
+
+@contextlib.contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
 def _write_errors(path: Path) -> Iterator[None]:
-    """Turns the system's refusals while writing into one line; other errors pass."""
+    """Turns the system's refusals of our own steps into one line."""
     try:
         yield
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _block_errors(path: Path, folder: Path) -> Iterator[None]:
+    """Turns the system's refusal to write below ``folder`` into one line about ``path``; other errors pass.
+
+    A failed write carries no file name, a failed open does; a refusal that names another file is not about ours.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = error.filename
+        ours = name is None or (isinstance(name, (str, bytes)) and Path(os.fsdecode(name)).is_relative_to(folder))
+        if error.errno not in _REFUSALS or not ours:
+            raise
+        raise FileError(f"{path} was not written: {error.strerror}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from motivnet.errors import ConfigError
+
 EMOTIONS: tuple[str, ...] = (
     "neutral",
     "happiness",
@@ -16,7 +18,13 @@ EMOTIONS: tuple[str, ...] = (
 
 
 def labels_for(num_classes: int) -> tuple[str, ...]:
-    """Labels in output order: the emotions for 7 or 8 classes, ``class_0`` … for any other number."""
+    """Labels in output order: the emotions for 7 or 8 classes, ``class_0`` … for any other number.
+
+    Raises:
+        ConfigError: If there is not one class.
+    """
+    if num_classes < 1:
+        raise ConfigError(f"a model has at least one class, not {num_classes}")
     if num_classes in (7, 8):
         return EMOTIONS[:num_classes]
     return tuple(f"class_{index}" for index in range(num_classes))

@@ -21,6 +21,9 @@ AttentionForm = Literal["fused", "decomposed"]
 InputDtype = Literal["float32", "uint8"]
 Evidence = Literal["graph", "rounding", "runtime"]
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_PATH = 1_024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
@@ -31,15 +34,9 @@ class FileEntry:
     sha256: str
 
     def __post_init__(self) -> None:
-        parts = self.path.split("/")
-        bad = not self.path or self.path.startswith("/") or "\\" in self.path or ":" in self.path or "\0" in self.path
-        if (
-            bad
-            or any(part in ("", ".", "..") for part in parts)
-            or unicodedata.normalize("NFC", self.path) != self.path
-        ):
-            raise ArtifactError(f"file path {self.path!r} in the manifest is not a plain relative path")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256) or self.size < 0:
+        if not _is_plain_path(self.path):
+            raise ArtifactError(f"file path {self.path[:80]!r} in the manifest is not a plain relative path")
+        if not _SHA256.fullmatch(self.sha256) or self.size < 0:
             raise ArtifactError(f"size or SHA-256 of {self.path!r} in the manifest is not valid")
 
 
@@ -65,6 +62,10 @@ class Source:
     random_weights: bool
     fresh_head: bool
     config: ModelConfig
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise ArtifactError("the SHA-256 of the checkpoint in the manifest is not valid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,15 +165,24 @@ class Manifest:
         if len(set(paths)) != len(paths) or FILE_NAME in paths:
             raise ArtifactError("the manifest names a file twice, or itself")
         if self.model not in {entry.path for entry in self.files}:
-            raise ArtifactError(f"the manifest's model {self.model!r} is not among its files")
+            raise ArtifactError(f"the manifest's model {self.model[:80]!r} is not among its files")
+        if self.max_batch < 1:
+            raise ArtifactError(f"the manifest's max_batch must be at least 1, not {self.max_batch}")
         if len(self.labels) != self.source.config.decoder.num_classes or len(set(self.labels)) != len(self.labels):
             raise ArtifactError("the manifest's labels do not fit its number of classes")
         if self.input.recipe.size != self.source.config.encoder.image_size:
             raise ArtifactError("the manifest's input recipe does not have the model's size")
 
     def entry(self, path: str) -> FileEntry:
-        """The entry of a file by its path."""
-        return next(entry for entry in self.files if entry.path == path)
+        """The entry of a file by its path.
+
+        Raises:
+            ArtifactError: If the manifest names no such file.
+        """
+        for entry in self.files:
+            if entry.path == path:
+                return entry
+        raise ArtifactError(f"the manifest names no file {path!r}")
 
     def to_json(self) -> bytes:
         """The text of ``manifest.json``."""
@@ -189,3 +199,14 @@ class Manifest:
             return strict_json.build(cls, strict_json.loads(data))
         except (strict_json.StrictJSONError, ConfigError) as error:
             raise ArtifactError(f"the manifest is not valid: {error}") from error
+
+
+def _is_plain_path(path: str) -> bool:
+    """Whether a path names the same file below a folder on every system and for every reader.
+
+    No absolute path, drive, ``..``, backslash or trailing dot or space (Windows drops those), nothing invisible, and
+    one Unicode form (NFC), because two names that look the same must be the same.
+    """
+    plain = len(path) <= _MAX_PATH and path.isprintable() and unicodedata.normalize("NFC", path) == path
+    parts = path.split("/")
+    return plain and not any(mark in path for mark in "\\:") and all(part and part[-1] not in ". " for part in parts)

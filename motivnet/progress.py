@@ -21,9 +21,9 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, TimeElapsedColumn
 
-    columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TextColumn(""))
+    columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda steps: bar.advance(task, steps)

@@ -87,5 +87,7 @@ def check_inputs(inputs: Arrays, specs: tuple[TensorSpec, ...]) -> None:
         raise InputError(f"the inputs are {sorted(wanted)}, not {sorted(inputs)}")
     for spec in specs:
         array = inputs[spec.name]
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"input {spec.name!r} must be a NumPy array, not {type(array).__name__}")
         if not spec.accepts(array):
             raise InputError(f"input {spec.name!r} must be {spec}, not {array.dtype} {array.shape}")

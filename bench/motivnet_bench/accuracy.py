@@ -1,0 +1,159 @@
+"""How right an artifact is on labelled images, for any of its runtimes and for PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.errors import ConfigError, FileError, ImageError
+from motivnet.images import read_image
+from motivnet.manifest import InputEntry
+from motivnet.prediction import softmax
+from motivnet.progress import Advance, progress
+from motivnet.runtime import Runtime
+from motivnet_bench.accuracy_result import PYTORCH, AccuracyResult, Flip, RuntimeAccuracy
+from motivnet_bench.metrics import classification_figures
+from motivnet_bench.sample import pytorch_entry
+from motivnet_bench.subject import Subject
+from motivnet_engines.classifier import batch_from_images
+from motivnet_engines.runtime import default_runtime, open_backend
+from motivnet_training.datasets.folder import read_folder
+
+Sample = tuple[Path, int]
+
+
+def measure_accuracy(
+    subject: Subject,
+    dataset: Path,
+    *,
+    runtimes: Sequence[str] = (),
+    limit: int | None = None,
+    threads: int | None = None,
+) -> AccuracyResult:
+    """The figures of the runtimes over a folder of class folders, each image through the artifact's recipe.
+
+    Args:
+        runtimes: Names of runtimes, ``pytorch`` for the FP32 model; none for the artifact's default runtime.
+        limit: Images a class at most, the first in order of path.
+
+    Raises:
+        ConfigError: If ``limit`` is below 1.
+        DatasetError: If the folder has no image that can be read.
+        RuntimeUnavailableError: If a runtime cannot be had.
+    """
+    manifest = subject.artifact.manifest
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit must be at least 1, not {limit}")
+    found = read_folder(dataset, labels=manifest.labels)
+    samples = _limited(found.samples, limit)
+    names = tuple(dict.fromkeys(runtimes)) or (default_runtime(subject.artifact),)
+    opened = {name: _probabilities(subject, name, samples, threads) for name in names}
+    return AccuracyResult(
+        artifact=subject.name,
+        dataset=dataset.resolve().name,
+        labels=manifest.labels,
+        runtimes=tuple(_entry(name, *opened[name], samples, manifest.labels) for name in names),
+        flips=flips_between(
+            {name: probabilities for name, (_, probabilities) in opened.items()},
+            samples,
+            dataset=dataset,
+            labels=manifest.labels,
+        ),
+        unreadable=_unreadable(found.samples, dataset),
+        skipped=found.skipped,
+    )
+
+
+def _entry(
+    name: str,
+    compute: str,
+    probabilities: NDArray[np.float64],
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+) -> RuntimeAccuracy:
+    truth = np.asarray([label for _, label in samples], np.int64)
+    return RuntimeAccuracy(runtime=name, compute=compute, figures=classification_figures(truth, probabilities, labels))
+
+
+def flips_between(
+    by_runtime: Mapping[str, NDArray[np.float64]],
+    samples: Sequence[Sample],
+    *,
+    dataset: Path,
+    labels: tuple[str, ...],
+) -> tuple[Flip, ...]:
+    """The samples to which the runtimes, each with its probabilities ``(N, classes)``, give different labels."""
+    predicted = {name: probabilities.argmax(axis=1) for name, probabilities in by_runtime.items()}
+    flips = []
+    for index, (path, truth) in enumerate(samples):
+        named = {name: labels[int(classes[index])] for name, classes in predicted.items()}
+        if len(set(named.values())) > 1:
+            flips.append(Flip(image=_relative(path, dataset), truth=labels[truth], predicted=named))
+    return tuple(flips)
+
+
+def _limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
+    if limit is None:
+        return list(samples)
+    taken: dict[int, int] = {}
+    kept = []
+    for path, label in samples:
+        taken[label] = taken.get(label, 0) + 1
+        if taken[label] <= limit:
+            kept.append((path, label))
+    return kept
+
+
+def _unreadable(samples: Sequence[Sample], dataset: Path) -> dict[str, str]:
+    """The files of the class folders that are no samples, with the reason; the dataset's reader only counts them."""
+    taken = {path for path, _ in samples}
+    files = sorted(file for folder in {path.parent for path in taken} for file in folder.iterdir())
+    left = [file for file in files if file not in taken and not file.name.startswith(".")]
+    return {_relative(file, dataset): _reason(file) for file in left}
+
+
+def _reason(file: Path) -> str:
+    try:
+        read_image(file)
+    except (ImageError, FileError) as error:
+        return str(error)
+    return "its suffix is not that of an image"
+
+
+def _probabilities(
+    subject: Subject, name: str, samples: Sequence[Sample], threads: int | None
+) -> tuple[str, NDArray[np.float64]]:
+    entry = subject.artifact.manifest.input
+    with _open(subject, name, threads) as runtime, progress(f"running {name}", total=len(samples)) as advance:
+        entry = pytorch_entry(entry) if name == PYTORCH else entry
+        return runtime.compute, softmax(np.concatenate(list(_logits(runtime, entry, samples, advance))))
+
+
+def _logits(
+    runtime: Runtime, entry: InputEntry, samples: Sequence[Sample], advance: Advance
+) -> Iterator[NDArray[np.float32]]:
+    for path, _ in samples:
+        batch: NDArray[Any] = batch_from_images(entry, [read_image(path)])
+        yield runtime.run({runtime.inputs[0].name: batch})["logits"]
+        advance(1)
+
+
+def _open(subject: Subject, name: str, threads: int | None) -> contextlib.AbstractContextManager[Runtime]:
+    if name != PYTORCH:
+        return open_backend(name, subject.artifact, threads=threads)
+    from motivnet.checkpoints import load_model
+    from motivnet.model import build_model
+    from motivnet.model.runtime import TorchRuntime
+
+    config = subject.artifact.manifest.source.config
+    model = build_model(config, seed=0) if subject.checkpoint is None else load_model(subject.checkpoint, config)
+    return TorchRuntime(model, config=config, threads=threads)
+
+
+def _relative(path: Path, dataset: Path) -> str:
+    return path.relative_to(dataset).as_posix() if path.is_relative_to(dataset) else path.name

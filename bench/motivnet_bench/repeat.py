@@ -1,0 +1,35 @@
+"""The command that repeats a run, without telling where its files lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from motivnet_bench.latency import Options
+
+
+def repeat_command(target: Sequence[str | Path], options: Options) -> str:
+    """``motivnet-bench latency`` with its target and every option that is not at its default."""
+    words = ["motivnet-bench", "latency", *(_shown(word) for word in target)]
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value != field.default:
+            words += _option(field.name, value)
+    return shlex.join(words)
+
+
+def _option(name: str, value: Any) -> Iterator[str]:
+    flag = "--" + name.removesuffix("s" if name == "runtimes" else "")
+    for each in value if isinstance(value, tuple) else (value,):
+        yield from (flag, _shown(each))
+
+
+def _shown(value: Any) -> str:
+    """A path below the working folder relative to it, any other by its name alone: reports are passed on."""
+    if not isinstance(value, Path):
+        return str(value)
+    absolute, here = value.absolute(), Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) and absolute != here else absolute.name

@@ -1,0 +1,61 @@
+"""What an artifact is and what can run it here, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from motivnet.artifact import open_artifact
+from motivnet.errors import MotivNetError
+from motivnet.manifest import Manifest
+from motivnet_engines.runtime import RUNTIMES, Verdict, check_possible, is_default_choice, verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeStatus:
+    """One runtime: what the gate said of it, and why it cannot open the artifact here (None if it can)."""
+
+    name: str
+    verdict: Verdict
+    obstacle: str | None
+    default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactInfo:
+    """An artifact's folder, its manifest, and the state of every runtime."""
+
+    folder: str
+    manifest: Manifest
+    runtimes: tuple[RuntimeStatus, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files that the manifest names."""
+        return sum(entry.size for entry in self.manifest.files)
+
+
+def artifact_info(folder: Path | str) -> ArtifactInfo:
+    """What the manifest of an artifact says, and which runtimes can open it here.
+
+    Raises:
+        ArtifactError: If the folder is not an artifact or its manifest is not valid.
+    """
+    artifact = open_artifact(folder)
+    manifest = artifact.manifest
+    obstacles = {name: _obstacle(name, manifest) for name in RUNTIMES}
+    choices = (name for name in RUNTIMES if obstacles[name] is None and is_default_choice(manifest, name))
+    default = next(choices, None)
+    statuses = tuple(
+        RuntimeStatus(name=name, verdict=verdict(manifest, name), obstacle=obstacles[name], default=name == default)
+        for name in RUNTIMES
+    )
+    return ArtifactInfo(folder=str(folder), manifest=manifest, runtimes=statuses)
+
+
+def _obstacle(name: str, manifest: Manifest) -> str | None:
+    try:
+        check_possible(name, manifest.precision)
+    except MotivNetError as error:
+        return str(error)
+    return None

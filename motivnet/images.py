@@ -1,0 +1,170 @@
+"""One bounded, safe image decoder for every path: training, calibration, benchmarks and prediction.
+
+A photo of a phone, a scan and a hostile file all meet the same rules. The first bytes choose among four formats,
+never the file's name; the size is checked in the header, before anything is decoded; EXIF orientation is applied;
+and every mode has one defined result in 8-bit RGB:
+
+* 1-bit, grey and palette images take their colours, 16-bit samples keep their high byte;
+* transparent pixels are composited on white, the colour with which ``square-white-pad`` fills;
+* CMYK (and YCCK) is converted without a colour profile; embedded profiles are ignored;
+* of an animation the first frame is taken.
+
+Some damage cannot be seen: a flipped bit in a JPEG or BMP often decodes to other pixels without any error.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from motivnet.errors import ImageError
+from motivnet.files import read_bytes
+
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 40_000_000
+MAX_SIDE = 16_384
+MAX_JPEG_SCANS = 64
+"""A progressive JPEG has about ten scans; each costs a pass over the whole image, and a file can hold a million."""
+
+_TOO_LARGE = f"exceeds {MAX_PIXELS // 10**6} million pixels or {MAX_SIDE:,} pixels a side; make it smaller"
+_STRIP_PIXELS = 1 << 20
+_WHITE = 255
+
+# The classes are called directly because Image.open warns and refuses by a process-wide limit of its own.
+_FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile]], ...] = (
+    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
+    (re.compile(rb"RIFF....WEBPVP8", re.DOTALL), WebPImageFile),
+    (re.compile(rb"BM"), BmpImageFile),
+)
+
+# What Pillow's plug-ins let through; a warning comes as an exception where the process asked for that.
+_DECODER_FAILURES = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    zlib.error,
+)
+
+_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: pixels[::-1].transpose(1, 0, 2),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
+}
+"""From the stored rows and columns to the upright image, by EXIF orientation (CIPA DC-008, tag 0x0112)."""
+
+
+def read_image(path: Path | str) -> NDArray[np.uint8]:
+    """The upright 8-bit RGB pixels ``(H, W, 3)`` of an image file.
+
+    Raises:
+        FileError: If it is missing, not a regular file or larger than ``MAX_BYTES``.
+        ImageError: If it is not a JPEG, PNG, WebP or BMP image, is damaged, or exceeds the limits.
+    """
+    return decode_image(read_bytes(Path(path), max_bytes=MAX_BYTES), name=str(path))
+
+
+def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
+    """The upright 8-bit RGB pixels ``(H, W, 3)`` of an encoded image.
+
+    Args:
+        name: What errors call the image.
+
+    Raises:
+        ImageError: If it is not a JPEG, PNG, WebP or BMP image, is damaged, or exceeds the limits.
+    """
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{name} has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
+    decoder = _decoder_for(data, name)
+    try:
+        with decoder(io.BytesIO(data)) as image:
+            _check_size(image.size, name)
+            image.load()
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            pixels = _rgb_pixels(image)
+    except Image.DecompressionBombError as error:  # raised while a WebP header is read, before its size is known here
+        raise ImageError(f"{name} {_TOO_LARGE}") from error
+    except _DECODER_FAILURES as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name} is damaged or not a valid image: {reason}") from error
+    upright = _UPRIGHT.get(orientation)
+    return pixels if upright is None else np.ascontiguousarray(upright(pixels))
+
+
+def _decoder_for(data: bytes, name: str) -> type[ImageFile]:
+    if not data:
+        raise ImageError(f"{name} is empty, not an image")
+    decoder = next((decoder for magic, decoder in _FORMATS if magic.match(data)), None)
+    if decoder is None:
+        raise ImageError(f"{name} is not a JPEG, PNG, WebP or BMP image; convert it to one of these")
+    # Within compressed data a 0xFF byte is always followed by 0x00 or a restart marker, so this counts scans.
+    if decoder is JpegImageFile and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise ImageError(f"{name} has more than {MAX_JPEG_SCANS} JPEG scans; save it again as an ordinary image")
+    return decoder
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS or max(size) > MAX_SIDE:
+        raise ImageError(f"{name} ({width:,} x {height:,} pixels) {_TOO_LARGE}")
+
+
+def _rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """8-bit RGB pixels, converted in strips so that only one whole copy lies beside the decoded image."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        pixels[top:bottom] = _rgb_strip(image.crop((0, top, width, bottom)))
+    return pixels
+
+
+def _rgb_strip(strip: Image.Image) -> NDArray[np.uint8]:
+    transparent: Any = strip.info.get("transparency")
+    if strip.mode == "I;16":
+        return _rgb_from_16_bit(np.asarray(strip), transparent)
+    if strip.mode in ("LA", "PA", "RGBA") or transparent is not None:
+        return _on_white(np.asarray(strip.convert("RGBA")))
+    return np.asarray(strip.convert("RGB"))
+
+
+def _rgb_from_16_bit(grey: NDArray[np.uint16], transparent: int | None) -> NDArray[np.uint8]:
+    """Grey pixels by their high byte, as Pillow reads 16-bit colour; the transparent level becomes white."""
+    levels = (grey >> 8).astype(np.uint8)
+    if transparent is not None:
+        levels[grey == transparent] = _WHITE
+    return np.repeat(levels[:, :, None], 3, axis=2)
+
+
+def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB of RGBA pixels over white: ``alpha * colour + (1 - alpha) * 255``, rounded to the nearest level."""
+    alpha = rgba[:, :, 3:].astype(np.uint16)
+    blended = alpha * rgba[:, :, :3] + (_WHITE - alpha) * np.uint16(_WHITE)
+    return ((blended + 127) // 255).astype(np.uint8)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+from motivnet.checkpoints import load_model
+from motivnet.errors import ConfigError, DatasetError
+from motivnet.images import read_image
+from motivnet.model.runtime import TorchRuntime
+from motivnet.synthetic import draw_face
+from motivnet_bench.accuracy import flips_between, measure_accuracy
+
+CLASSES = ("neutral", "happiness", "anger")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Three classes of three faces, one of them cut off in the middle of its file."""
+    folder = tmp_path_factory.mktemp("faces")
+    for label in CLASSES:
+        (folder / label).mkdir()
+        for index in range(3):
+            face = draw_face(label, seed=index, size=(64, 48))
+            cv2.imwrite(str(folder / label / f"{index}.png"), np.ascontiguousarray(face[:, :, ::-1]))
+    broken = folder / "anger" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(subject, dataset):
+    return measure_accuracy(subject, dataset, runtimes=("pytorch", "onnxruntime"), threads=1)
+
+
+def test_accuracy_equals_what_scikit_learn_says_of_the_model_itself(result, subject, dataset, tiny_config):
+    runtime = TorchRuntime(load_model(subject.checkpoint), config=tiny_config)
+    recipe, truth, predicted = subject.artifact.manifest.input.recipe, [], []
+    for label in CLASSES:
+        for path in sorted((dataset / label).iterdir()):
+            if path.name == "2.png" and label == "anger":
+                continue
+            logits = runtime.run({"image": recipe(read_image(path))[None]})["logits"]
+            truth.append(result.labels.index(label))
+            predicted.append(int(logits.argmax()))
+    for entry in result.runtimes:
+        assert entry.figures.images == len(truth) == 8
+        assert entry.figures.accuracy == pytest.approx(accuracy_score(truth, predicted))
+
+
+def test_pytorch_is_a_runtime_like_the_others(result):
+    assert [entry.runtime for entry in result.runtimes] == ["pytorch", "onnxruntime"]
+
+
+def test_pytorch_gets_the_whole_recipe_where_the_artifact_takes_pixels(result, subject, dataset):
+    manifest = subject.artifact.manifest
+    entry = dataclasses.replace(manifest.input, dtype="uint8")
+    artifact = dataclasses.replace(subject.artifact, manifest=dataclasses.replace(manifest, input=entry))
+    of_pixels = measure_accuracy(dataclasses.replace(subject, artifact=artifact), dataset, runtimes=("pytorch",))
+    assert of_pixels.runtimes[0].figures == result.runtimes[0].figures
+
+
+def test_an_unreadable_image_is_listed_with_its_reason(result):
+    assert list(result.unreadable) == ["anger/2.png"]
+    assert "2.png" in result.unreadable["anger/2.png"]
+    assert sum(result.skipped.values()) == 1
+
+
+def test_classes_without_images_are_named(result):
+    assert set(result.runtimes[0].figures.absent) == set(result.labels) - set(CLASSES)
+
+
+def test_a_limit_is_one_of_each_class(subject, dataset):
+    figures = measure_accuracy(subject, dataset, runtimes=("onnxruntime",), limit=1, threads=1).runtimes[0].figures
+    rows = np.asarray(figures.confusion).sum(axis=1)
+    assert rows.max() == 1
+    assert rows.sum() == len(CLASSES)
+
+
+def test_a_limit_below_one_is_refused(subject, dataset):
+    with pytest.raises(ConfigError, match="--limit must be at least 1"):
+        measure_accuracy(subject, dataset, runtimes=("onnxruntime",), limit=0)
+
+
+def test_flips_are_the_images_that_runtimes_label_differently(dataset):
+    samples = [(dataset / "anger" / "0.png", 1), (dataset / "anger" / "1.png", 1)]
+    by_runtime = {"pytorch": np.array([[0.1, 0.9], [0.2, 0.8]]), "openvino": np.array([[0.2, 0.8], [0.6, 0.4]])}
+    [flip] = flips_between(by_runtime, samples, dataset=dataset, labels=("neutral", "anger"))
+    assert dataclasses.asdict(flip) == {
+        "image": "anger/1.png",
+        "truth": "anger",
+        "predicted": {"pytorch": "anger", "openvino": "neutral"},
+    }
+
+
+def test_a_folder_whose_images_are_all_broken_is_an_error(subject, tmp_path):
+    (tmp_path / "anger").mkdir()
+    (tmp_path / "anger" / "0.png").write_bytes(b"no image")
+    with pytest.raises(DatasetError, match="holds no image of a known class"):
+        measure_accuracy(subject, tmp_path, runtimes=("onnxruntime",))

@@ -1,0 +1,103 @@
+"""Copies of the tiny artifacts, with another manifest or another model."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.manifest import Comparison, Evidence, FileEntry, Precision
+from motivnet_export.build import build_artifact
+from motivnet_export.request import BuildRequest
+
+ArtifactEditor = Callable[..., Artifact]
+
+
+def entry_of(path: Path) -> FileEntry:
+    data = path.read_bytes()
+    return FileEntry(path=path.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def comparison(backend: str, *, failures: tuple[str, ...] = (), evidence: Evidence = "runtime") -> Comparison:
+    return Comparison(
+        backend=backend,
+        compute="float32",
+        evidence=evidence,
+        images=1,
+        logit_cosine=1.0,
+        logit_max_abs=0.0,
+        probability_max_abs=0.0,
+        top1_agreement=1.0,
+        embedding_cosine=1.0,
+        seconds_per_image=0.01,
+        failures=failures,
+    )
+
+
+@pytest.fixture(scope="session")
+def bf16_artifact(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    out = tmp_path_factory.mktemp("artifacts") / "bf16"
+    build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=out, precision="bf16", parity_images=2))
+    return out
+
+
+@pytest.fixture
+def file_entry() -> Callable[[Path], FileEntry]:
+    """A function that gives a file's entry in the manifest of its folder."""
+    return entry_of
+
+
+@pytest.fixture
+def copied_artifact(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactEditor:
+    """A function that gives a copy of an artifact, to be changed or damaged.
+
+    The manifest says that the runtimes in ``verified`` passed the gate, that those in ``failed`` did not, and
+    nothing of others. With ``model`` the file holds these bytes.
+    """
+
+    def copied(
+        precision: Precision = "fp32",
+        *,
+        verified: tuple[str, ...] = (),
+        failed: tuple[str, ...] = (),
+        evidence: Evidence = "runtime",
+        model: bytes | None = None,
+        **changes: Any,
+    ) -> Artifact:
+        folder = tmp_path / precision
+        shutil.copytree(request.getfixturevalue(f"{precision}_artifact"), folder)
+        if model is not None:
+            (folder / "model.onnx").write_bytes(model)
+        manifest = open_artifact(folder).manifest
+        comparisons = (
+            *(comparison(name, evidence=evidence) for name in verified),
+            *(comparison(name, failures=("logits differ by 0.5",)) for name in failed),
+        )
+        changes["parity"] = dataclasses.replace(manifest.parity, passed=not failed, comparisons=comparisons)
+        manifest = dataclasses.replace(manifest, files=(entry_of(folder / "model.onnx"),), **changes)
+        (folder / "manifest.json").write_bytes(manifest.to_json())
+        return open_artifact(folder)
+
+    return copied
+
+
+@pytest.fixture
+def pixels() -> Callable[[int], list[np.ndarray]]:
+    """A function that gives so many RGB images, each of its own size."""
+
+    def images(count: int) -> list[np.ndarray]:
+        generator = np.random.default_rng(0)
+        return [
+            np.full((60 + 7 * i, 50 + 3 * i, 3), generator.integers(0, 256, 3), np.uint8) // 2
+            + generator.integers(0, 100, (60 + 7 * i, 50 + 3 * i, 3), dtype=np.uint8)
+            for i in range(count)
+        ]
+
+    return images

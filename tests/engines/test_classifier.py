@@ -1,0 +1,192 @@
+"""The classifier over a fake runtime, where every call can be seen, and over the real ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from motivnet.errors import ArtifactError, ConfigError, FileError, ImageError, InputError, RuntimeUnavailableError
+from motivnet.labels import EMOTIONS
+from motivnet.manifest import Manifest
+from motivnet.model import MotivNet
+from motivnet.preprocess import InputRecipe
+from motivnet_engines.classifier import EmotionClassifier, batch_from_images
+from motivnet_engines.fake import FakeRuntime, fake_manifest
+
+
+def classifier_over_fake(manifest: Manifest | None = None, **options: Any) -> tuple[EmotionClassifier, FakeRuntime]:
+    manifest = manifest or fake_manifest()
+    runtime = FakeRuntime(manifest)
+    return EmotionClassifier(runtime, manifest, **options), runtime
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "calls"),
+    [(0, None, []), (1, None, [1]), (8, None, [8]), (9, None, [8, 1]), (7, 3, [3, 3, 1]), (3, 1, [1, 1, 1])],
+)
+def test_images_are_split_into_batches_and_come_back_in_order(
+    count: int, batch_size: int | None, calls: list[int], pixels
+) -> None:
+    images = pixels(count)
+    classifier, runtime = classifier_over_fake(batch_size=batch_size)
+    predictions = classifier.predict(images)
+    assert [len(call["image"]) for call in runtime.calls] == calls
+    one_by_one, _ = classifier_over_fake()
+    assert predictions == [one_by_one.predict(image)[0] for image in images]
+    assert len({prediction.confidence for prediction in predictions}) == count
+
+
+def test_a_path_a_string_bytes_and_pixels_of_one_image_agree(tmp_path: Path, pixels) -> None:
+    image = pixels(1)[0]
+    path = tmp_path / "face.png"
+    path.write_bytes(png(image))
+    classifier, _ = classifier_over_fake()
+    alone = [classifier.predict(one)[0] for one in (path, str(path), png(image), image)]
+    assert alone == classifier.predict([path, str(path), png(image), image])
+    assert len(set(map(str, alone))) == 1
+
+
+def test_a_generator_and_a_stack_of_images_are_many_images(pixels) -> None:
+    images = pixels(3)
+    classifier, _ = classifier_over_fake()
+    assert len(classifier.predict(image for image in images)) == 3
+    assert len(classifier.predict(np.zeros((5, 20, 10, 3), np.uint8))) == 5
+
+
+def test_an_iterator_is_read_batch_by_batch(pixels) -> None:
+    classifier, runtime = classifier_over_fake(batch_size=2)
+    seen: list[int] = []
+
+    def images():
+        for image in pixels(5):
+            seen.append(len(runtime.calls))
+            yield image
+
+    classifier.predict(images())
+    assert seen == [0, 0, 1, 1, 2]
+
+
+def test_a_prediction_names_its_label_and_all_probabilities(pixels) -> None:
+    classifier, _ = classifier_over_fake()
+    [prediction] = classifier.predict(pixels(1)[0])
+    assert tuple(prediction.probabilities) == EMOTIONS[:7]
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert prediction.confidence == max(prediction.probabilities.values()) == prediction.probabilities[prediction.label]
+
+
+BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
+    (Path("nowhere.png"), FileError, "nowhere.png does not exist"),
+    (b"no image", ImageError, "images[1] is not a JPEG, PNG, WebP or BMP image"),
+    (np.zeros((4, 4), np.uint8), InputError, "images[1]: an image must be (H, W, 3) of uint8"),
+    (np.zeros((4, 4, 4), np.uint8), InputError, "images[1]: an image must be (H, W, 3) of uint8"),
+    (np.zeros((4, 4, 3), np.float32), InputError, "images[1]: an image must be (H, W, 3) of uint8"),
+    (np.zeros((0, 4, 3), np.uint8), InputError, "images[1]: an image must be (H, W, 3) of uint8"),
+    (None, InputError, "images[1] must be a path, the bytes of an image file or an (H, W, 3) array"),
+]
+
+
+@pytest.mark.parametrize(("image", "error", "message"), BAD_IMAGES)
+def test_an_error_names_the_image(image: Any, error: type[Exception], message: str, pixels) -> None:
+    classifier, runtime = classifier_over_fake()
+    with pytest.raises(error) as raised:
+        classifier.predict([pixels(1)[0], image])
+    assert message in str(raised.value)
+    assert not runtime.calls
+
+
+def test_one_value_that_is_no_image_is_refused() -> None:
+    classifier, _ = classifier_over_fake()
+    with pytest.raises(InputError, match="one image or an iterable of images, not int"):
+        classifier.predict(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 9])
+def test_a_batch_size_beyond_the_artifacts_is_refused(batch_size: int) -> None:
+    with pytest.raises(ConfigError, match=f"between 1 and 8, not {batch_size}"):
+        classifier_over_fake(batch_size=batch_size)
+
+
+def test_a_runtime_that_does_not_fit_the_manifest_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="do not fit the manifest"):
+        EmotionClassifier(FakeRuntime(fake_manifest(dtype="uint8")), fake_manifest())
+
+
+def test_logits_that_are_not_finite_are_an_error(pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, runtime = classifier_over_fake()
+    monkeypatch.setattr(runtime, "run", lambda _: {"logits": np.full((1, 7), np.nan, np.float32)})
+    with pytest.raises(ArtifactError, match="logits that are not finite in fp32 with fake"):
+        classifier.predict(pixels(1)[0])
+
+
+def test_the_classifier_closes_its_runtime(pixels) -> None:
+    classifier, runtime = classifier_over_fake()
+    with classifier:
+        classifier.predict(pixels(1)[0])
+    assert runtime.closed
+    with pytest.raises(RuntimeUnavailableError, match="closed"):
+        classifier.predict(pixels(1)[0])
+
+
+@pytest.mark.parametrize("name", ["stretch", "square-white-pad"])
+def test_the_batch_is_the_recipe_of_each_image(name: str, pixels) -> None:
+    images = pixels(3)
+    recipe = InputRecipe.named(name, size=(128, 96))
+    floats = batch_from_images(fake_manifest(recipe=name).input, images)
+    np.testing.assert_array_equal(floats, np.stack([recipe(image) for image in images]))
+    assert floats.dtype == np.float32
+    levels = batch_from_images(fake_manifest(recipe=name, dtype="uint8").input, images)
+    np.testing.assert_array_equal(levels, np.stack([recipe.pixels(image) for image in images]))
+    assert levels.dtype == np.uint8
+
+
+def test_a_batch_of_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="at least one image"):
+        batch_from_images(fake_manifest().input, [])
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_real_runtimes_predict_what_pytorch_predicts(
+    runtime: str, count: int, copied_artifact, pixels, tiny_model: MotivNet
+) -> None:
+    images = pixels(count)
+    artifact = copied_artifact(verified=(runtime,))
+    with torch.no_grad():
+        batch = torch.from_numpy(batch_from_images(artifact.manifest.input, images))
+        expected = tiny_model(batch).softmax(dim=1).numpy()
+    with EmotionClassifier.open(artifact.folder, threads=1) as classifier:
+        assert classifier.runtime.name == runtime
+        predictions = classifier.predict(images)
+    found = np.array([list(prediction.probabilities.values()) for prediction in predictions])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_open_closes_the_runtime_when_the_batch_size_is_refused(
+    copied_artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = copied_artifact()
+    runtime = FakeRuntime(artifact.manifest)
+    monkeypatch.setattr("motivnet_engines.classifier.open_runtime", lambda *_, **__: runtime)
+    with pytest.raises(ConfigError, match="batch size"):
+        EmotionClassifier.open(artifact.folder, batch_size=99)
+    assert runtime.closed
+
+
+def test_labels_come_from_the_manifest(pixels) -> None:
+    manifest = fake_manifest()
+    renamed = dataclasses.replace(manifest, labels=tuple(f"label {index}" for index in range(7)))
+    classifier, _ = classifier_over_fake(renamed)
+    assert classifier.predict(pixels(1)[0])[0].label.startswith("label ")

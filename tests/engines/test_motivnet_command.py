@@ -1,0 +1,177 @@
+"""The ``motivnet`` command as a user runs it: in a process of its own, over real artifacts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from motivnet.errors import MotivNetError
+from motivnet_engines import cli
+from motivnet_engines.classifier import EmotionClassifier
+
+
+@pytest.fixture
+def faces(tmp_path: Path, pixels) -> Path:
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for index, image in enumerate(pixels(3)):
+        Image.fromarray(image).save(folder / f"face {index}.png")
+    return folder
+
+
+@pytest.fixture
+def motivnet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """A function that runs the command in this process and gives its exit status and both streams."""
+
+    def run(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["motivnet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+        out, err = capfd.readouterr()
+        return SimpleNamespace(status=raised.value.code or 0, out=out, err=err)
+
+    return run
+
+
+def test_predict_shows_a_line_per_image(motivnet, copied_artifact, faces: Path) -> None:
+    folder = copied_artifact(verified=("onnxruntime",)).folder
+    result = motivnet("predict", faces, "--artifact", folder, "--threads", 1)
+    with EmotionClassifier.open(folder) as classifier:
+        expected = classifier.predict(sorted(faces.iterdir()))
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert (result.status, result.err) == (0, "")
+    assert lines[0] == "file emotion confidence"
+    assert lines[1:] == [
+        f"{path} {one.label} {one.confidence:.1%}" for path, one in zip(sorted(faces.iterdir()), expected, strict=True)
+    ]
+
+
+def test_predict_gives_json(motivnet, copied_artifact, faces: Path) -> None:
+    folder = copied_artifact(verified=("openvino",)).folder
+    result = motivnet("predict", faces / "face 0.png", "--artifact", folder, "--json")
+    document = json.loads(result.out)
+    assert (document["artifact"], document["runtime"], document["errors"]) == (str(folder), "openvino", [])
+    [prediction] = document["predictions"]
+    assert list(prediction) == ["file", "label", "confidence", "probabilities"]
+    assert prediction["probabilities"][prediction["label"]] == prediction["confidence"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_one_unreadable_image_is_named_and_the_others_are_shown(
+    as_json: bool, motivnet, copied_artifact, faces: Path
+) -> None:
+    (faces / "face 1.png").write_bytes(b"no image")
+    folder = copied_artifact(verified=("onnxruntime",)).folder
+    result = motivnet("predict", faces, "--artifact", folder, *(["--json"] if as_json else []))
+    assert result.status == 1
+    assert result.err == (
+        f"error: {faces / 'face 1.png'} is not a JPEG, PNG, WebP or BMP image; convert it to one of these\n"
+    )
+    for name, shown in (("face 0.png", True), ("face 2.png", True)):
+        assert (name in result.out) is shown
+    if as_json:
+        document = json.loads(result.out)
+        assert [error["file"] for error in document["errors"]] == [str(faces / "face 1.png")]
+        assert len(document["predictions"]) == 2
+
+
+def test_predict_takes_the_newest_artifact(
+    motivnet, copied_artifact, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied_artifact(verified=("onnxruntime",)).folder
+    (tmp_path / "artifacts").mkdir()
+    folder.rename(tmp_path / "artifacts" / "newest")
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(motivnet("predict", faces, "--json").out)["artifact"] == "artifacts/newest"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "face.png"], "there is no artifact in artifacts/; build one with: motivnet-export build"),
+        (["predict", "face.png", "--artifact", "nowhere"], "nowhere does not exist"),
+        (["predict", "empty", "--artifact", "nowhere"], "empty holds no image"),
+        (["info", "empty"], "empty is not an artifact: it has no manifest.json"),
+    ],
+)
+def test_a_users_mistake_is_one_line(
+    arguments: list[str], message: str, motivnet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = motivnet(*arguments)
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith(f"error: {message}")
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--runtime", "tensorflow", "no runtime is called 'tensorflow'"), ("--threads", 0, "threads must be at least 1")],
+)
+def test_a_wrong_option_is_one_line(
+    option: str, value: object, message: str, motivnet, copied_artifact, faces: Path
+) -> None:
+    folder = copied_artifact(verified=("onnxruntime",)).folder
+    result = motivnet("predict", faces, "--artifact", folder, option, value)
+    assert (result.status, result.out) == (1, "")
+    assert message in result.err
+
+
+def test_info_shows_the_artifact_and_its_runtimes(motivnet, copied_artifact) -> None:
+    artifact = copied_artifact(verified=("openvino",), failed=("onnxruntime",))
+    parity = artifact.manifest.parity
+    result = motivnet("info", artifact.folder)
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert result.status == 0
+    assert "precision fp32" in lines
+    assert "input image, float32, stretch to 128 x 96" in lines
+    assert f"parity FAILED on {parity.images} images ({parity.image_source})" in lines
+    assert "openvino verified runs, the default" in lines
+    assert "onnxruntime failed runs" in lines
+    assert "onnxruntime (float32) runtime 1.000000 0.00e+00 100.0% logits differ by 0.5" in lines
+
+
+def test_info_gives_json(motivnet, copied_artifact) -> None:
+    artifact = copied_artifact(verified=("openvino", "onnxruntime"))
+    document = json.loads(motivnet("info", artifact.folder, "--json").out)
+    assert document["manifest"]["labels"] == list(artifact.manifest.labels)
+    assert [status["name"] for status in document["runtimes"] if status["default"]] == ["openvino"]
+
+
+def test_doctor_shows_the_packages(motivnet) -> None:
+    result = motivnet("doctor")
+    assert result.status == 0
+    for word in ("processor", "memory", "onnxruntime", "openvino", "tensorrt_rtx", "pip install 'motivnet[rtx]'"):
+        assert word in result.out
+    document = json.loads(motivnet("doctor", "--json").out)
+    assert document["healthy"] is True
+
+
+def test_a_mistake_of_ours_is_not_dressed_up_as_the_users(motivnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not issubclass(KeyError, MotivNetError)
+    monkeypatch.setattr("motivnet_engines.doctor.diagnose", lambda: {}["nothing"])
+    with pytest.raises(KeyError):
+        motivnet("doctor")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys, time; started = time.perf_counter()\n"
+        "from motivnet_engines import cli\n"
+        f"sys.argv = ['motivnet', *{arguments!r}]\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'cv2', 'PIL', 'onnxruntime', 'openvino', 'torch', 'onnx'} & set(sys.modules)\n"
+        "print(f'{time.perf_counter() - started:.2f} s', sorted(heavy), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.endswith(" s []\n"), done.stderr
+    assert done.stdout

@@ -1,0 +1,170 @@
+"""Which runtime opens an artifact: the default, the named one, and what is said when there is none."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motivnet.artifact import open_artifact
+from motivnet.errors import ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError
+from motivnet_engines import openvino as openvino_adapter
+from motivnet_engines import runtime as dispatch
+from motivnet_engines.runtime import RUNTIMES, default_runtime, installed_runtimes, open_backend, open_runtime
+
+ON_THE_CPU = ("openvino-bf16", "openvino", "onnxruntime")
+
+
+@pytest.fixture
+def with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_adapter, "has_bf16", lambda: True)
+
+
+@pytest.fixture
+def without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_adapter, "has_bf16", lambda: False)
+
+
+def test_the_names_are_in_order_of_preference() -> None:
+    assert list(RUNTIMES) == ["onnxruntime-cuda", *ON_THE_CPU]
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("fp32", ON_THE_CPU), ("fp16", ON_THE_CPU), ("bf16", ("openvino-bf16", "openvino"))]
+)
+@pytest.mark.usefixtures("with_bf16")
+def test_installed_are_those_that_can_open_the_artifact(
+    precision: str, expected: tuple[str, ...], copied_artifact
+) -> None:
+    found = installed_runtimes(copied_artifact(precision))
+    assert tuple(name for name in found if name != "onnxruntime-cuda") == expected
+
+
+@pytest.mark.usefixtures("without_bf16")
+def test_without_bf16_instructions_there_is_no_bf16_runtime(copied_artifact) -> None:
+    assert "openvino-bf16" not in installed_runtimes(copied_artifact("fp16"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "verified", "expected"),
+    [
+        ("fp16", ON_THE_CPU, "openvino-bf16"),
+        ("bf16", ON_THE_CPU, "openvino-bf16"),
+        ("fp32", ON_THE_CPU, "openvino"),
+        ("fp16", ("openvino", "onnxruntime"), "openvino"),
+        ("fp16", ("onnxruntime",), "onnxruntime"),
+    ],
+)
+@pytest.mark.usefixtures("with_bf16")
+def test_the_default_is_the_first_that_passed_the_gate_and_keeps_the_precision(
+    precision: str, verified: tuple[str, ...], expected: str, copied_artifact
+) -> None:
+    assert default_runtime(copied_artifact(precision, verified=verified)) == expected
+
+
+@pytest.mark.usefixtures("without_bf16")
+def test_the_default_moves_on_where_the_build_machine_had_more(copied_artifact) -> None:
+    assert default_runtime(copied_artifact("fp16", verified=ON_THE_CPU)) == "openvino"
+
+
+@pytest.mark.parametrize("evidence", ["graph", "runtime"])
+def test_either_evidence_of_the_runtime_itself_verifies_it(evidence: str, copied_artifact) -> None:
+    assert default_runtime(copied_artifact(verified=("onnxruntime",), evidence=evidence)) == "onnxruntime"
+
+
+def test_the_artifact_of_a_real_build_has_a_default(fp32_artifact: Path, fp16_artifact: Path) -> None:
+    assert default_runtime(open_artifact(fp32_artifact)) == "openvino"
+    assert default_runtime(open_artifact(fp16_artifact)) in ("openvino-bf16", "openvino")
+
+
+def test_one_failed_comparison_outweighs_a_passed_one(copied_artifact) -> None:
+    artifact = copied_artifact(verified=("openvino", "onnxruntime"), failed=("openvino",))
+    assert default_runtime(artifact) == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    "states", [{}, {"failed": ON_THE_CPU}, {"verified": ON_THE_CPU, "evidence": "rounding"}], ids=str
+)
+def test_without_a_verified_runtime_the_error_says_what_to_do(states: dict[str, Any], copied_artifact) -> None:
+    artifact = copied_artifact(**states)
+    with pytest.raises(RuntimeUnavailableError, match="--runtime NAME, or build the artifact again here") as raised:
+        open_runtime(artifact.folder)
+    assert "openvino, onnxruntime" in str(raised.value)
+
+
+def test_open_runtime_opens_the_default(copied_artifact) -> None:
+    with open_runtime(copied_artifact(verified=("onnxruntime",)).folder, threads=1) as runtime:
+        assert runtime.name == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        ({"verified": ("onnxruntime",)}, None),
+        ({}, "onnxruntime was not compared with PyTorch when this artifact was built"),
+        (
+            {"failed": ("onnxruntime",)},
+            "onnxruntime failed the gate when this artifact was built: logits differ by 0.5",
+        ),
+    ],
+)
+def test_a_named_runtime_opens_and_is_warned_of_unless_verified(
+    states: dict[str, tuple[str, ...]], message: str | None, copied_artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.WARNING),
+        open_runtime(copied_artifact(**states).folder, runtime="onnxruntime", threads=1) as runtime,
+    ):
+        assert runtime.name == "onnxruntime"
+    assert caplog.messages == ([message] if message else [])
+
+
+@pytest.mark.parametrize("opener", [open_runtime, lambda artifact, runtime: open_backend(runtime, artifact)])
+def test_an_unknown_name_is_answered_with_the_known_ones(opener, copied_artifact) -> None:
+    with pytest.raises(ConfigError, match="no runtime is called 'tensorflow'; the runtimes are onnxruntime-cuda, "):
+        opener(copied_artifact(), runtime="tensorflow")
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("openvino", "openvino", "cpu"),
+        ("onnxruntime", "onnxruntime", "cpu"),
+        ("onnxruntime-cuda", "onnxruntime", "gpu"),
+    ],
+)
+def test_a_missing_package_names_its_extra(
+    name: str, package: str, extra: str, copied_artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    artifact = copied_artifact()
+    with pytest.raises(MissingDependencyError, match=rf"{package} is not installed.*motivnet\[{extra}\]"):
+        open_backend(name, artifact)
+    assert name not in installed_runtimes(artifact)
+
+
+def test_with_no_package_at_all_the_error_says_what_to_install(
+    copied_artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'motivnet\[cpu\]'"):
+        default_runtime(copied_artifact(verified=ON_THE_CPU))
+
+
+def test_every_name_of_the_table_says_what_the_gate_said(copied_artifact) -> None:
+    manifest = copied_artifact(verified=("openvino",), failed=("onnxruntime",)).manifest
+    assert {name: dispatch.verdict(manifest, name) for name in RUNTIMES} == {
+        "onnxruntime-cuda": "unverified",
+        "openvino-bf16": "unverified",
+        "openvino": "verified",
+        "onnxruntime": "failed",
+    }
+
+
+def test_a_folder_that_is_no_artifact_is_refused(tmp_path) -> None:
+    with pytest.raises(ArtifactError, match=r"has no manifest\.json"):
+        open_runtime(tmp_path)

@@ -1,0 +1,51 @@
+"""A command line of the kind that the project's four are, run as a program by its tests."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import typer
+
+from motivnet.command_line import JSONOption, make_app, print_json, run
+from motivnet.errors import FileError
+
+app = make_app("Commands for the tests.", default="first" if sys.argv.pop(1) == "with-default" else None)
+
+
+@app.command()
+def first(count: int = 1, json: JSONOption = False) -> None:
+    """Prints what it was given."""
+    if json:
+        print_json({"count": count})
+    else:
+        typer.echo(f"first {count}")
+
+
+@app.command()
+def long(rows: int = 100_000) -> None:
+    """Prints more than a pipe holds."""
+    print_json({"rows": list(range(rows))})
+
+
+@app.command()
+def wait() -> None:
+    """Waits for an interruption."""
+    typer.echo("ready")
+    time.sleep(60)
+
+
+@app.command()
+def mistake() -> None:
+    """Fails as a user's mistake does."""
+    raise FileError("a.png\ndoes not\texist;\n\n \x1b[31mchoose\u202e another")
+
+
+@app.command()
+def bug() -> None:
+    """Fails as a bug of ours does."""
+    raise ZeroDivisionError("a bug of ours")
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,163 @@
+"""Writers of a folder that are killed, and what they leave; run as a program, it prints one JSON object a kill.
+
+A program of its own, because it forks: the process of the tests has threads, and a fork of it costs far more.
+
+    folder_writers.py random FOLDER COUNT SEED    a writer that replaces the folder in a loop, killed at random moments
+    folder_writers.py steps FOLDER                a writer that replaces it once, killed before its k-th step, every k
+    folder_writers.py steps-without-exchange FOLDER
+    folder_writers.py hold FOLDER                 a writer that says "ready" and then waits to be killed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from motivnet import files
+from motivnet.files import atomic_folder
+
+NAMES = ("manifest.json", "model.onnx", "model.onnx.data", "sub/notes.txt")
+STEPS = ("os.", "open", "fcntl.", "ctypes.dlsym")
+
+
+class AbandonedError(Exception):
+    """Ends a writer's block before it has written."""
+
+
+def always(_: Path) -> bool:
+    return True
+
+
+def write_version(folder: Path, version: int) -> None:
+    """Replaces the folder by one in which every file tells the version."""
+    with atomic_folder(folder, may_replace=always) as temporary:
+        (temporary / "sub").mkdir()
+        for name in NAMES:
+            (temporary / name).write_text(f"{version} {name}\n" * 2_000)
+
+
+def version_of(folder: Path) -> int | str:
+    """The version of a whole folder; what is wrong with any other."""
+    if not folder.is_dir():
+        return "absent"
+    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    if set(found) != set(NAMES):
+        return f"files {sorted(found)}"
+    versions = {text.split(" ")[0] for text in found.values()}
+    whole = all(text == f"{next(iter(versions))} {name}\n" * 2_000 for name, text in found.items())
+    return int(versions.pop()) if whole and len(versions) == 1 else f"a mixture of {sorted(versions)}"
+
+
+def recovered(folder: Path) -> int | str:
+    """The version after the next writer has begun, and given up."""
+    with contextlib.suppress(AbandonedError), atomic_folder(folder, may_replace=always):
+        raise AbandonedError
+    return version_of(folder)
+
+
+def forked(work: Callable[[], None]) -> int:
+    """Does the work in a child that always ends here; its process number."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return child
+
+
+def report(folder: Path, **facts: object) -> None:
+    seen = version_of(folder)
+    left = len(os.listdir(folder.parent))
+    facts |= {"seen": seen, "left": left, "recovered": recovered(folder), "swept": os.listdir(folder.parent)}
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def kill_at_random(folder: Path, count: int, seed: int) -> None:
+    draw, written = random.Random(seed), 3
+    began = time.perf_counter()
+    for version in range(written + 1):
+        write_version(folder, version)
+    longest = min(1.0, 0.5 * (time.perf_counter() - began))  # two replacements, however slow the disk
+    for _ in range(count):
+        read_end, write_end = os.pipe()
+
+        def replace_forever(first: int = written + 1, pipe: int = write_end) -> None:
+            for version in range(first, first + 10_000):
+                write_version(folder, version)
+                os.write(pipe, f"{version} ".encode())
+
+        child = forked(replace_forever)
+        time.sleep(draw.uniform(0, longest))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(write_end)
+        finished = b""
+        while select.select([read_end], [], [], 0)[0] and (chunk := os.read(read_end, 65_536)):
+            finished += chunk
+        os.close(read_end)
+        written = int(finished.split()[-1]) if finished else written
+        report(folder, old=written, new=written + 1)
+        seen = version_of(folder)
+        written = seen if isinstance(seen, int) else written
+
+
+def kill_before_step(folder: Path, step: int) -> bool:
+    """Whether the writer was killed before its ``step``-th call that touches files; False when it has fewer."""
+
+    def write_until_killed() -> None:
+        remaining = step
+
+        def count(event: str, _: tuple[object, ...]) -> None:
+            nonlocal remaining
+            if event.startswith(STEPS):
+                remaining -= 1
+                if remaining == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        write_version(folder, 2)
+
+    _, status = os.waitpid(forked(write_until_killed), 0)
+    return os.WIFSIGNALED(status)
+
+
+def kill_at_every_step(folder: Path) -> None:
+    step, killed = 0, True
+    while killed:
+        step += 1
+        write_version(folder, 1)
+        killed = kill_before_step(folder, step)
+        report(folder, old=1, new=2, step=step, killed=killed)
+
+
+def hold(folder: Path) -> None:
+    with atomic_folder(folder, may_replace=always) as temporary:
+        (temporary / "half").write_text("half")
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        time.sleep(60)
+
+
+def main(what: str, folder: Path, *numbers: str) -> None:
+    if what == "random":
+        kill_at_random(folder, *(int(number) for number in numbers))
+    elif what == "hold":
+        hold(folder)
+    else:
+        if what == "steps-without-exchange":
+            files._exchange = lambda first, second: False  # type: ignore[assignment]
+        kill_at_every_step(folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

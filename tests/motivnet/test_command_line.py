@@ -1,0 +1,171 @@
+"""What every command does: exit statuses, one-line errors, help, completion, interruptions."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from motivnet import __version__
+from motivnet.command_line import print_json, warn
+from motivnet.progress import progress
+
+COMMANDS = Path(__file__).with_name("commands.py")
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def program(*arguments: str, default: bool = False) -> list[str]:
+    return [sys.executable, str(COMMANDS), "with-default" if default else "plain", *arguments]
+
+
+def run(*arguments: str, default: bool = False) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(program(*arguments, default=default), capture_output=True, text=True, check=False)
+
+
+def test_a_users_mistake_is_one_printable_line_and_exit_status_one() -> None:
+    done = run("mistake")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: a.png does not exist; \\x1b[31mchoose\\u202e another\n"
+
+
+def test_a_bug_keeps_its_plain_traceback() -> None:
+    done = run("bug")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert 'raise ZeroDivisionError("a bug of ours")' in done.stderr
+    assert done.stderr.endswith("ZeroDivisionError: a bug of ours\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--nonsense"], "No such option: --nonsense"),
+        (["frist"], "Did you mean 'first'?"),
+        (["first", "--count", "many"], "Invalid value for '--count'"),
+    ],
+)
+def test_a_usage_error_is_exit_status_two(arguments: list[str], reason: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert reason in done.stderr
+
+
+def test_the_version_is_printed() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["--help"]])
+def test_the_help_names_the_commands_and_the_completion(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 0
+    for word in ("Commands for the tests.", "first", "mistake", "--version", "--install-completion"):
+        assert word in done.stdout
+
+
+def test_no_arguments_print_the_help_where_there_is_no_default_command() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert "Commands for the tests." in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        ([], "first 1\n"),
+        (["--count", "3"], "first 3\n"),
+        (["--count=3"], "first 3\n"),
+        (["first", "--count", "4"], "first 4\n"),
+        (["--version"], f"{__version__}\n"),
+    ],
+)
+def test_options_without_a_command_are_those_of_the_default_command(arguments: list[str], printed: str) -> None:
+    done = run(*arguments, default=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+
+
+def test_the_help_and_a_wrong_command_stay_what_they_are_beside_a_default_command() -> None:
+    assert "mistake" in run("--help", default=True).stdout
+    assert "Did you mean 'first'?" in run("frist", default=True).stderr
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_the_shell_completes_the_commands(default: bool) -> None:
+    asking = {"_COMMANDS.PY_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "commands.py "}
+    environment = os.environ | asking
+    done = subprocess.run(program(default=default), capture_output=True, text=True, check=False, env=environment)
+    assert '"mistake":"Fails as a user' in done.stdout
+    assert "Usage" not in done.stdout
+
+
+def test_an_interruption_is_quiet_and_exit_status_130() -> None:
+    with subprocess.Popen(program("wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "ready\n"
+        waiting.send_signal(signal.SIGINT)
+        _, errors = waiting.communicate()
+    assert (waiting.returncode, errors.strip()) == (130, "")
+
+
+@pytest.mark.parametrize("arguments", [("long",), ("first",), ("first", "--json")])
+def test_a_reader_that_closes_the_pipe_early_hears_nothing(arguments: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(program(*arguments), stdout=writing, stderr=subprocess.PIPE, check=False, env=buffered)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_the_result_is_json_alone_on_standard_output() -> None:
+    done = run("first", "--json")
+    assert json.loads(done.stdout) == {"count": 1}
+    assert done.stderr == ""
+
+
+def test_json_for_people_takes_the_name_of_any_file(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"name": "caf\udce9.png"})
+    assert json.loads(capsys.readouterr().out) == {"name": "caf?.png"}
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    command, *arguments = program("--help")
+    done = subprocess.run([command, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert not imported & {"rich", "numpy", "cv2", "PIL", "torch", "onnx", "onnxruntime", "asyncio", "multiprocessing"}
+
+
+def test_a_warning_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
+    warn("a\nb \x1b[31m c")
+    assert capsys.readouterr().err == "warning: a b \\x1b[31m c\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress("hashing", total=2) as advance:
+        advance(1)
+    assert sys.stderr.getvalue() == ""
+
+
+@pytest.mark.parametrize("total", [2.0, None])
+def test_progress_is_shown_at_a_terminal(total: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("hashing", total=total) as advance:
+        advance(2)
+    shown = sys.stderr.getvalue()
+    assert "hashing" in shown
+    assert ("100%" in shown) == (total is not None)

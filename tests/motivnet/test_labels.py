@@ -1,0 +1,32 @@
+"""The order of the labels, on which every trained head depends."""
+
+from __future__ import annotations
+
+import pytest
+
+from motivnet.errors import ConfigError
+from motivnet.labels import EMOTIONS, labels_for
+
+
+def test_the_emotions_are_in_the_order_of_the_published_outputs() -> None:
+    assert EMOTIONS == ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "labels"),
+    [
+        (7, EMOTIONS[:7]),
+        (8, EMOTIONS),
+        (1, ("class_0",)),
+        (3, ("class_0", "class_1", "class_2")),
+        (9, tuple(f"class_{index}" for index in range(9))),
+    ],
+)
+def test_seven_and_eight_classes_are_emotions_and_others_have_numbers(num_classes: int, labels: tuple[str]) -> None:
+    assert labels_for(num_classes) == labels
+
+
+@pytest.mark.parametrize("num_classes", [0, -1])
+def test_a_model_without_classes_has_no_labels(num_classes: int) -> None:
+    with pytest.raises(ConfigError, match=f"at least one class, not {num_classes}"):
+        labels_for(num_classes)

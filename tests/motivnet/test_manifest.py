@@ -1,0 +1,328 @@
+"""The manifest: what it accepts, what it refuses, and that damaged text ends in one kind of error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from motivnet import manifest as manifests
+from motivnet import strict_json
+from motivnet.config import ModelConfig
+from motivnet.errors import ArtifactError
+from motivnet.labels import labels_for
+from motivnet.manifest import (
+    Attempt,
+    BlockActivation,
+    Comparison,
+    FileEntry,
+    GraphSummary,
+    InputEntry,
+    Manifest,
+    ParityReport,
+    Source,
+)
+from motivnet.preprocess import InputRecipe
+
+DIGEST = "0123456789abcdef" * 4
+Document = dict[str, Any]
+
+
+def comparison(**changes: Any) -> Comparison:
+    values: Document = {
+        "backend": "onnxruntime",
+        "compute": "float32",
+        "evidence": "graph",
+        "images": 8,
+        "logit_cosine": 0.999,
+        "logit_max_abs": 1e-5,
+        "probability_max_abs": 1e-6,
+        "top1_agreement": 1.0,
+        "embedding_cosine": 1.0,
+        "seconds_per_image": 0.01,
+        "failures": (),
+    }
+    return Comparison(**values | changes)
+
+
+def valid(**changes: Any) -> Manifest:
+    config = ModelConfig.named("tiny")
+    values: Document = {
+        "kind": "onnx",
+        "model": "model.onnx",
+        "files": (
+            FileEntry(path="model.onnx", size=10, sha256=DIGEST),
+            FileEntry(path="model.onnx.data", size=2_280_000_000, sha256=DIGEST[::-1]),
+        ),
+        "input": InputEntry(
+            name="image", dtype="float32", recipe=InputRecipe.named("stretch", size=config.encoder.image_size)
+        ),
+        "outputs": ("logits", "embedding"),
+        "labels": labels_for(7),
+        "max_batch": 16,
+        "precision": "fp16",
+        "requested_precision": "fp16",
+        "attention": "fused",
+        "source": Source(
+            checkpoint="démo.safetensors",
+            path="../../checkpoints/démo.safetensors",
+            sha256=DIGEST,
+            random_weights=False,
+            fresh_head=False,
+            config=config,
+        ),
+        "graph": GraphSummary(
+            opset=23, nodes=120, attention_nodes=6, compute_nodes={"float16": 30}, weight_bytes={"float16": 1_000}
+        ),
+        "parity": ParityReport(
+            passed=True,
+            images=8,
+            image_source="seeded synthetic faces",
+            comparisons=(comparison(), comparison(evidence="rounding", failures=("logit cosine 0.9 < 0.99",))),
+            activations=(BlockActivation(block="encoder.blocks.0", stream=12.5, compute=3.0),),
+            warnings=("encoder.blocks.0 reaches 12,000",),
+        ),
+        "attempts": (Attempt(precision="bf16", reason="cosine 0.9"),),
+        "tools": {"torch": "2.13.0"},
+    }
+    return Manifest(**values | changes)
+
+
+VALID_TEXT = valid().to_json()
+
+
+def text_with(path: tuple[str | int, ...], value: Any) -> bytes:
+    """The valid manifest's JSON with one value changed."""
+    document = json.loads(VALID_TEXT)
+    target = document
+    for step in path[:-1]:
+        target = target[step]
+    target[path[-1]] = value
+    return json.dumps(document).encode()
+
+
+def test_a_manifest_survives_its_json() -> None:
+    manifest = valid()
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert len(manifest.to_json()) < strict_json.MAX_BYTES / 100
+
+
+def dataclasses_below(value: object) -> list[Any]:
+    if isinstance(value, tuple):
+        return [found for item in value for found in dataclasses_below(item)]
+    if not dataclasses.is_dataclass(value):
+        return []
+    return [value, *(found for f in dataclasses.fields(value) for found in dataclasses_below(getattr(value, f.name)))]
+
+
+def test_every_value_in_a_manifest_survives_on_its_own() -> None:
+    values = dataclasses_below(valid())
+    defined = {cls for cls in vars(manifests).values() if isinstance(cls, type) and dataclasses.is_dataclass(cls)}
+    assert {type(value) for value in values} >= defined
+    for value in values:
+        assert strict_json.build(type(value), strict_json.loads(strict_json.dumps(value))) == value
+
+
+def test_an_entry_is_found_by_its_path() -> None:
+    assert valid().entry("model.onnx.data").size == 2_280_000_000
+    with pytest.raises(ArtifactError, match="the manifest names no file 'other'"):
+        valid().entry("other")
+
+
+def test_a_comparison_passes_when_nothing_failed() -> None:
+    assert comparison().passed
+    assert not comparison(failures=("cosine",)).passed
+
+
+HOSTILE_PATHS = [
+    "",
+    ".",
+    "..",
+    "../model.onnx",
+    "a/../../model.onnx",
+    "a/./model.onnx",
+    "a//model.onnx",
+    "/etc/passwd",
+    "//server/share",
+    "model.onnx/",
+    "C:/model.onnx",
+    "C:model.onnx",
+    "model.onnx:stream",
+    "..\\model.onnx",
+    "a\\model.onnx",
+    "model.onnx\0",
+    "model\n.onnx",
+    "model\x1b[31m.onnx",
+    "model\x7f.onnx",
+    "model\u202exnno.",  # shown from right to left
+    "model\u200b.onnx",  # zero width
+    "model\ue000.onnx",  # private use
+    "e\u0301.onnx",
+    "model.onnx.",
+    "model.onnx ",
+    "a./model.onnx",
+    "x" * 1_025,
+]
+
+
+@pytest.mark.parametrize("path", HOSTILE_PATHS, ids=ascii)
+def test_a_path_that_is_not_plainly_below_the_folder_is_refused(path: str) -> None:
+    with pytest.raises(ArtifactError, match="is not a plain relative path") as raised:
+        Manifest.from_json(text_with(("files", 1, "path"), path))
+    assert len(str(raised.value)) < 200
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("path", ["weights/model.onnx.data", "modèle.data", "模型.data", "a b.data", ".data", "..data"])
+def test_an_ordinary_path_is_accepted(path: str) -> None:
+    assert Manifest.from_json(text_with(("files", 1, "path"), path)).files[1].path == path
+
+
+@pytest.mark.parametrize("path", ["model.onnx", "MODEL.onnx", "Model.ONNX", "manifest.json", "Manifest.JSON"])
+def test_a_file_named_twice_in_any_case_or_the_manifest_itself_is_refused(path: str) -> None:
+    with pytest.raises(ArtifactError, match="names a file twice, or itself"):
+        Manifest.from_json(text_with(("files", 1, "path"), path))
+
+
+def test_names_that_differ_in_more_than_one_letters_case_still_collide() -> None:
+    files = [{"path": path, "size": 1, "sha256": DIGEST} for path in ("model.onnx", "straße", "STRASSE")]
+    with pytest.raises(ArtifactError, match="names a file twice"):
+        Manifest.from_json(text_with(("files",), files))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        (("model",), "other.onnx", "model 'other.onnx' is not among its files"),
+        (("model",), "MODEL.ONNX", "model 'MODEL.ONNX' is not among its files"),
+        (("files",), [], "is not among its files"),
+        (("files", 0, "sha256"), DIGEST.upper(), "SHA-256 of 'model.onnx' in the manifest is not valid"),
+        (("files", 0, "sha256"), DIGEST[1:], "SHA-256 of 'model.onnx' in the manifest is not valid"),
+        (("files", 0, "sha256"), DIGEST + "\n", "SHA-256 of 'model.onnx' in the manifest is not valid"),
+        (("files", 0, "size"), -1, "size or SHA-256 of 'model.onnx'"),
+        (("files", 0, "size"), 10.0, "files[0].size must be an integer, not 10.0"),
+        (("files", 0, "size"), True, "files[0].size must be an integer, not True"),
+        (("files", 0, "size"), 10**400, "is beyond 64 bits"),
+        (("files", 0, "mode"), 1, "files[0] has unknown keys: 'mode'"),
+        (("source", "sha256"), "", "SHA-256 of the checkpoint in the manifest is not valid"),
+        (("format_version",), 2, "format_version must be one of [1], not 2"),
+        (("format_version",), True, "format_version must be one of [1], not True"),
+        (("kind",), "pickle", "kind must be one of ['onnx'], not 'pickle'"),
+        (("precision",), "fp8", "precision must be one of"),
+        (("max_batch",), 0, "max_batch must be at least 1, not 0"),
+        (("labels",), list(labels_for(8)), "labels do not fit its number of classes"),
+        (("labels", 1), "neutral", "labels do not fit its number of classes"),
+        (("input", "recipe", "size"), [64, 64], "input recipe does not have the model's size"),
+        (("input", "recipe", "size"), [-1, 96], "recipe sizes and deviations must be positive"),
+        (("input", "recipe", "std"), [0, 1, 1], "recipe sizes and deviations must be positive"),
+        (("input", "recipe", "name"), "crop", "input.recipe.name must be one of"),
+        (("source", "config", "encoder", "num_heads"), 5, "encoder embed_dim 96 is not divisible by 5 heads"),
+        (("source", "config", "encoder", "num_heads"), 0, "num_heads must be between 1 and 65536, not 0"),
+        (("source", "config", "decoder", "num_groups"), 8, "num_groups 8 must not exceed num_classes 7"),
+        (("parity", "comparisons", 0, "logit_cosine"), None, "parity.comparisons[0].logit_cosine must be a number"),
+        (("graph", "compute_nodes", "float16"), 1.5, "graph.compute_nodes.float16 must be an integer, not 1.5"),
+    ],
+)
+def test_a_value_that_breaks_a_rule_is_named(path: tuple[str | int, ...], value: Any, reason: str) -> None:
+    with pytest.raises(ArtifactError) as raised:
+        Manifest.from_json(text_with(path, value))
+    assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: data + b"{}", "Extra data"),
+        (lambda data: data[:-3], "not JSON"),
+        (lambda data: data.replace(b'"kind"', b'"model": "x", "kind"', 1), "key 'model' appears twice"),
+        (lambda data: data.replace(b"0.999", b"NaN", 1), "NaN is not a JSON number"),
+        (lambda data: data.replace(b"0.999", b"1e999", 1), "beyond the range of a float"),
+        (lambda data: data + b" " * strict_json.MAX_BYTES, "more than the 1000000 allowed"),
+        (lambda data: b"[" * 100_000, "nested deeper"),
+        (lambda data: data.decode().encode("utf-16"), "not UTF-8"),
+        (lambda data: b"[]", "value must be an object, not a list"),
+        (lambda data: b"", "not JSON"),
+    ],
+)
+def test_text_that_is_not_one_strict_object_is_refused(damage: Callable[[bytes], bytes], reason: str) -> None:
+    with pytest.raises(ArtifactError) as raised:
+        Manifest.from_json(damage(VALID_TEXT))
+    assert reason in str(raised.value)
+
+
+def test_figures_that_are_not_numbers_are_never_written() -> None:
+    broken = dataclasses.replace(valid().parity, comparisons=(comparison(logit_cosine=float("nan")),))
+    with pytest.raises(strict_json.StrictJSONError, match="NaN and infinity"):
+        valid(parity=broken).to_json()
+
+
+SPLICES = [b"", b"{", b"}", b"[", b'"', b",", b":", b"null", b"true", b"-1", b"0", b"1.5", b"1e999", b"NaN", b"\xff"]
+SPLICES += [b"\\ud800", b"\\u0000", b"..", b"/", b"\\\\", b"9" * 30, b"9" * 5_000, b'"model"', b"fp16", b"[" * 50]
+
+
+def damaged(data: bytes, draw: random.Random) -> bytes:
+    """A few random bytes, splices, or swapped pieces: half of them fall inside a value, where JSON stays valid."""
+    text = bytearray(data)
+    for _ in range(draw.randint(1, 3)):
+        place = draw.randrange(len(text))
+        if draw.random() < 0.5:
+            text[place] ^= 1 << draw.randrange(8)
+        else:
+            text[place : place + draw.randint(0, 6)] = draw.choice(SPLICES)
+    return bytes(text)
+
+
+def refusal(data: bytes) -> str | None:
+    """The message with which a manifest is refused; None if it is accepted, and then its own JSON is accepted too."""
+    try:
+        manifest = Manifest.from_json(data)
+    except ArtifactError as error:
+        return str(error)
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    return None
+
+
+def test_four_thousand_damaged_manifests_are_accepted_whole_or_refused_as_artifact_errors() -> None:
+    data, draw = VALID_TEXT, random.Random(2)
+    refusals = [message for _ in range(4_000) if (message := refusal(damaged(data, draw)))]
+    assert 2_500 < len(refusals) < 4_000
+    assert all(len(message) < 400 and message.isprintable() for message in refusals)
+
+
+VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2**62,
+    1.5,
+    -1e300,
+    "",
+    "x",
+    "\0",
+    "é",
+    [],
+    {},
+    [[]],
+    [1, 2],
+    {"a": 1},
+]
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, child in children for place in places(child, (*path, key)))]
+
+
+def test_every_value_of_a_manifest_replaced_by_every_kind_of_value_gives_a_manifest_or_an_artifact_error() -> None:
+    changed = [path for path in places(json.loads(VALID_TEXT)) if path]
+    refusals = [refusal(text_with(path, value)) for path in changed for value in VALUES]
+    assert len(changed) > 100
+    assert len(refusals) / 2 < sum(message is not None for message in refusals) < len(refusals)
+    assert all(message is None or message.isprintable() for message in refusals)

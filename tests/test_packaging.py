@@ -1,0 +1,142 @@
+"""The wheel: what is in it, and that what it installs can be imported where a device has no torch."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {"motivnet", "motivnet_bench", "motivnet_engines", "motivnet_export", "motivnet_training"}
+SOURCES = [ROOT, *(ROOT / folder for folder in ("bench", "engines", "export", "training"))]
+ENTRY_POINTS = {
+    "motivnet": "motivnet_engines.cli:main",
+    "motivnet-bench": "motivnet_bench.cli:main",
+    "motivnet-export": "motivnet_export.cli:main",
+    "motivnet-train": "motivnet_training.cli:main",
+}
+NOT_ON_A_DEVICE = ("torch", "lightning", "onnx", "onnx_ir", "onnxscript", "safetensors", "sklearn", "matplotlib")
+
+# Imports every module given as an argument in a Python that has none of the packages above.
+IMPORT_WITHOUT_TORCH = f"""
+import importlib, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {NOT_ON_A_DEVICE!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+for name in sys.argv[1:]:
+    module = importlib.import_module(name)
+    print(name, module.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as a release would build it but for the environment that is already here."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def run_python(code: str, *arguments: str, packages: Path) -> str:
+    """What a program prints that finds our packages in ``packages`` and nowhere else."""
+    environment = {**os.environ, "PYTHONPATH": str(packages), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=packages)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def modules_of(package: str, unpacked: Path) -> list[str]:
+    found = sorted((unpacked / package).rglob("*.py"))
+    return [".".join(path.relative_to(unpacked).with_suffix("").parts).removesuffix(".__init__") for path in found]
+
+
+def declared_torch_free() -> list[str]:
+    """The modules of ``motivnet`` of which import-linter's contract says that they never import torch."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (contract,) = (contract for contract in contracts if contract["type"] == "forbidden")
+    return [name for name in contract["source_modules"] if name.startswith("motivnet.")]
+
+
+def test_the_wheel_has_our_packages_and_nothing_else_at_its_top(names: set[str]) -> None:
+    top = {name.split("/")[0] for name in names}
+    (information,) = (name for name in top if name.endswith(".dist-info"))
+    assert top - {information} == PACKAGES
+    assert information.startswith("motivnet-")
+
+
+def test_the_wheel_has_every_file_of_the_packages(names: set[str]) -> None:
+    for source in SOURCES:
+        for package in PACKAGES & set(os.listdir(source)):
+            files = (path for path in (source / package).rglob("*") if path.is_file() and path.suffix != ".pyc")
+            assert {str(path.relative_to(source)) for path in files} <= names
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_each_package_tells_type_checkers_that_it_is_typed(package: str, names: set[str]) -> None:
+    assert f"{package}/py.typed" in names
+
+
+def test_no_test_no_weights_and_no_artifact_is_in_the_wheel(names: set[str]) -> None:
+    folders = {part for name in names for part in name.split("/")[:-1]}
+    assert not folders & {"tests", "artifacts", "checkpoints", "runs", "__pycache__", ".venv"}
+    assert not [name for name in names if name.endswith((".safetensors", ".onnx", ".data", ".pth", ".ckpt", ".pyc"))]
+
+
+def test_the_wheel_is_small(wheel: Path) -> None:
+    assert wheel.stat().st_size < 1_000_000
+
+
+def test_the_wheel_installs_the_four_commands(names: set[str], unpacked: Path) -> None:
+    (listed,) = (name for name in names if name.endswith("entry_points.txt"))
+    scripts = configparser.ConfigParser()
+    scripts.read_string((unpacked / listed).read_text())
+    assert dict(scripts["console_scripts"]) == ENTRY_POINTS
+
+
+@pytest.mark.parametrize("command", ENTRY_POINTS)
+def test_a_command_leads_to_a_function(command: str, unpacked: Path) -> None:
+    module, name = ENTRY_POINTS[command].split(":")
+    code = f"import {module} as cli; print(callable(cli.{name}), cli.__file__)"
+    assert run_python(code, packages=unpacked).startswith(f"True {unpacked}/")
+
+
+def test_everything_that_a_device_imports_needs_no_torch(unpacked: Path) -> None:
+    wanted = [*declared_torch_free(), *modules_of("motivnet_engines", unpacked)]
+    assert len(wanted) > 15
+    printed = run_python(IMPORT_WITHOUT_TORCH, *wanted, packages=unpacked)
+    places = dict(line.split(" ", 1) for line in printed.splitlines())
+    assert list(places) == wanted
+    assert all(place.startswith(f"{unpacked}/") for place in places.values())
+
+
+def test_the_ban_on_torch_in_that_test_is_real(unpacked: Path) -> None:
+    with pytest.raises(AssertionError, match="No module named 'torch'"):
+        run_python(IMPORT_WITHOUT_TORCH, "motivnet.model", packages=unpacked)
