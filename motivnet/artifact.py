@@ -35,7 +35,7 @@ class Artifact:
         """
         entry = self.manifest.entry(self.manifest.model)
         with _as_artifact_error():
-            data = read_bytes(self.folder / entry.path, max_bytes=entry.size, follow_links=False)
+            data = read_bytes(self._path(entry), max_bytes=entry.size, follow_links=False)
         _check(entry, len(data), hashlib.sha256(data).hexdigest())
         return data
 
@@ -63,14 +63,25 @@ class Artifact:
         for entry in self.manifest.files:
             self._verified_identity(entry)
 
+    def _path(self, entry: FileEntry) -> Path:
+        path = self.folder / entry.path
+        if path.resolve() != self.folder.resolve() / entry.path:
+            raise ArtifactError(f"{entry.path} is or lies behind a symbolic link, which is not followed in an artifact")
+        return path
+
     def _verified_identity(self, entry: FileEntry) -> tuple[int, ...]:
         with _as_artifact_error():
             identity = self._identity(entry)
-            digest = sha256_of(self.folder / entry.path, follow_links=False)
+            digest = sha256_of(self._path(entry), follow_links=False)
         _check(entry, identity[2], digest)
         return identity
 
     def _identity(self, entry: FileEntry) -> tuple[int, ...]:
+        path = self.folder / entry.path
+        if path.resolve() != self.folder.resolve() / entry.path:
+            raise ArtifactError(
+                f"{entry.path} is, or lies behind, a symbolic link, which is not followed in an artifact"
+            )
         with _as_artifact_error(), open_regular(self.folder / entry.path, follow_links=False) as file:
             status = os.fstat(file.fileno())
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

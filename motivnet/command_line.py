@@ -26,7 +26,8 @@ def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
 
     Args:
         default: The command that runs where none is named, so that ``motivnet-bench --rounds 3`` means
-            ``motivnet-bench latency --rounds 3``; without it, no arguments print the help.
+            ``motivnet-bench latency --rounds 3`` and ``motivnet-bench artifacts/demo`` is understood; without it,
+            no arguments print the help.
     """
     app = typer.Typer(
         cls=TyperGroup if default is None else _group_with_default(default),
@@ -74,12 +75,17 @@ def _group_with_default(command: str) -> type[TyperGroup]:
     class GroupWithDefault(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-            bare = not args or (args[0].startswith("-") and args[0].split("=")[0] not in own)
+            bare = not args or _is_path(args[0]) or (args[0].startswith("-") and args[0].split("=")[0] not in own)
             if bare and not ctx.resilient_parsing:  # completion must still offer the commands
                 args = [command, *args]
             return super().parse_args(ctx, args)
 
     return GroupWithDefault
+
+
+def _is_path(word: str) -> bool:
+    """Whether a word is a file or a folder, or meant as one, and not a mistyped command."""
+    return os.sep in word or os.path.exists(word)  # noqa: PTH110 - pathlib costs the help 10 ms
 
 
 @contextlib.contextmanager

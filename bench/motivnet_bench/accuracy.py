@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.errors import ConfigError, FileError, ImageError
+from motivnet.errors import ConfigError
 from motivnet.images import read_image
 from motivnet.manifest import InputEntry
 from motivnet.prediction import softmax
@@ -22,9 +22,7 @@ from motivnet_bench.sample import pytorch_entry
 from motivnet_bench.subject import Subject
 from motivnet_engines.classifier import batch_from_images
 from motivnet_engines.runtime import default_runtime, open_backend
-from motivnet_training.datasets.folder import read_folder
-
-Sample = tuple[Path, int]
+from motivnet_training.datasets.folder import Sample, read_folder
 
 
 def measure_accuracy(
@@ -49,8 +47,8 @@ def measure_accuracy(
     manifest = subject.artifact.manifest
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit must be at least 1, not {limit}")
-    found = read_folder(dataset, labels=manifest.labels)
-    samples = _limited(found.samples, limit)
+    found = read_folder(dataset, labels=manifest.labels, limit=limit)
+    samples = found.samples
     names = tuple(dict.fromkeys(runtimes)) or (default_runtime(subject.artifact),)
     opened = {name: _probabilities(subject, name, samples, threads) for name in names}
     return AccuracyResult(
@@ -64,7 +62,7 @@ def measure_accuracy(
             dataset=dataset,
             labels=manifest.labels,
         ),
-        unreadable=_unreadable(found.samples, dataset),
+        unreadable={_relative(file, dataset): reason for file, reason in found.unreadable.items()},
         skipped=found.skipped,
     )
 
@@ -95,34 +93,6 @@ def flips_between(
         if len(set(named.values())) > 1:
             flips.append(Flip(image=_relative(path, dataset), truth=labels[truth], predicted=named))
     return tuple(flips)
-
-
-def _limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
-    if limit is None:
-        return list(samples)
-    taken: dict[int, int] = {}
-    kept = []
-    for path, label in samples:
-        taken[label] = taken.get(label, 0) + 1
-        if taken[label] <= limit:
-            kept.append((path, label))
-    return kept
-
-
-def _unreadable(samples: Sequence[Sample], dataset: Path) -> dict[str, str]:
-    """The files of the class folders that are no samples, with the reason; the dataset's reader only counts them."""
-    taken = {path for path, _ in samples}
-    files = sorted(file for folder in {path.parent for path in taken} for file in folder.iterdir())
-    left = [file for file in files if file not in taken and not file.name.startswith(".")]
-    return {_relative(file, dataset): _reason(file) for file in left}
-
-
-def _reason(file: Path) -> str:
-    try:
-        read_image(file)
-    except (ImageError, FileError) as error:
-        return str(error)
-    return "its suffix is not that of an image"
 
 
 def _probabilities(

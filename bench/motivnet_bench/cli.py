@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,13 +34,11 @@ if TYPE_CHECKING:
     from motivnet_bench.subject import Subject
 
 ARTIFACTS = Path("artifacts")
-DEFAULT_COMMAND = "latency"
-COMMANDS = (DEFAULT_COMMAND, "accuracy", "report", "gate")
-_OF_THE_GROUP = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 
 app = make_app(
     "How fast an artifact is, and how right, beside the PyTorch model that it was made from. "
-    "Without a command it measures latency: 'motivnet-bench' alone benches the newest artifact."
+    "Without a command it measures latency: 'motivnet-bench' alone benches the newest artifact.",
+    default="latency",
 )
 
 
@@ -209,16 +206,8 @@ def gate(
     require(result)
 
 
-def with_default_command(words: Sequence[str]) -> list[str]:
-    """Command-line words with ``latency`` in front, unless they begin with a command or an option of the group."""
-    if words and (words[0] in COMMANDS or words[0] in _OF_THE_GROUP):
-        return list(words)
-    return [DEFAULT_COMMAND, *words]
-
-
 def main() -> None:
     """Runs the command."""
-    sys.argv[1:] = with_default_command(sys.argv[1:])
     run(app)
 
 

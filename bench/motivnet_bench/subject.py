@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.errors import ArtifactError, ConfigError
-from motivnet.files import sha256_of
 from motivnet.manifest import Precision
-from motivnet.progress import progress
 
 MIN_MAX_BATCH = 8
 """Largest batch of an artifact built here; the gate of the build runs small batches too."""
@@ -37,15 +33,12 @@ def subject_from_artifact(folder: Path, *, checkpoint: Path | None = None, needs
         ConfigError: If a checkpoint is given for an artifact of random weights.
     """
     artifact = open_artifact(folder)
-    name = folder.resolve().name
-    random_weights = artifact.manifest.source.random_weights
-    if random_weights and checkpoint is not None:
-        raise ConfigError(f"{folder} was built with random weights; leave --checkpoint out")
-    if random_weights or not needs_pytorch:
-        return Subject(name=name, artifact=artifact, checkpoint=None)
-    found = checkpoint or _recorded_checkpoint(artifact)
-    _check_sha256(artifact, found)
-    return Subject(name=name, artifact=artifact, checkpoint=found)
+    found = None
+    if needs_pytorch:
+        from motivnet_export.source import checkpoint_of_artifact
+
+        found = checkpoint_of_artifact(artifact, checkpoint)
+    return Subject(name=folder.resolve().name, artifact=artifact, checkpoint=found)
 
 
 def subject_from_model(model: str, folder: Path, *, precision: Precision, batch: int) -> Subject:
@@ -58,31 +51,11 @@ def subject_from_model(model: str, folder: Path, *, precision: Precision, batch:
     from motivnet_export.request import BuildRequest
 
     name = Path(model).stem if model.endswith(".json") else model
-    request = BuildRequest(model=model, out=folder / name, precision=precision, max_batch=max(MIN_MAX_BATCH, batch))
+    request = BuildRequest(
+        model=model,
+        out=folder / name,
+        precision=precision,
+        max_batch=max(MIN_MAX_BATCH, batch),
+        parity_images=1,  # the weights are random, and PyTorch may need half a minute an image
+    )
     return Subject(name=name, artifact=build_artifact(request), checkpoint=None)
-
-
-def _recorded_checkpoint(artifact: Artifact) -> Path:
-    source = artifact.manifest.source
-    if source.path is None:
-        raise ArtifactError(
-            f"the manifest of {artifact.folder} does not say where its checkpoint is; give --checkpoint"
-        )
-    path = Path(os.path.normpath(artifact.folder / source.path))
-    if not path.is_file():
-        raise ArtifactError(f"{path}, the checkpoint that {artifact.folder} was made from, is gone; give --checkpoint")
-    return path
-
-
-def _check_sha256(artifact: Artifact, checkpoint: Path) -> None:
-    with progress(f"checking {checkpoint.name}", total=_size(checkpoint)) as advance:
-        found = sha256_of(checkpoint, on_bytes=advance)
-    if found != artifact.manifest.source.sha256:
-        raise ArtifactError(
-            f"{checkpoint} is not the checkpoint that {artifact.folder} was made from (SHA-256 differs); "
-            "give that one with --checkpoint, or build the artifact again"
-        )
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None

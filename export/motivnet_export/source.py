@@ -16,6 +16,7 @@ from motivnet.labels import labels_for
 from motivnet.manifest import Source
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
+from motivnet.progress import progress
 
 CHECKPOINTS = Path("checkpoints")
 SUFFIXES = (".safetensors", ".pth", ".ckpt", ".pt")
@@ -63,7 +64,7 @@ def model_source(checkpoint: Path | None, *, model: str | None, preprocess: str 
     if checkpoint is None and config is None:
         checkpoint = newest_checkpoint(CHECKPOINTS)
     if checkpoint is not None:
-        return _from_checkpoint(checkpoint, config=config, preprocess=preprocess)
+        return _from_checkpoint(checkpoint, config, preprocess)
     assert config is not None
     return random_source(Path(model or "").stem if (model or "").endswith(".json") else model or "", config, preprocess)
 
@@ -83,20 +84,45 @@ def random_source(name: str, config: ModelConfig, preprocess: str | None = None)
 
 
 def source_of_artifact(artifact: Artifact, checkpoint: Path | None) -> ModelSource:
-    """The model that an artifact was made from, its checkpoint found and its SHA-256 compared.
+    """The model that an artifact was made from.
 
     Raises:
-        ArtifactError: If the checkpoint is not where it was, or is another one.
+        ArtifactError, ConfigError: As ``checkpoint_of_artifact``.
     """
-    source = artifact.manifest.source
+    recipe, config = artifact.manifest.input.recipe.name, artifact.manifest.source.config
+    path = checkpoint_of_artifact(artifact, checkpoint)
+    return random_source("random", config, recipe) if path is None else _from_checkpoint(path, config, recipe)
+
+
+def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path | None:
+    """The very checkpoint that an artifact was made from; None for one of random weights.
+
+    Args:
+        checkpoint: Where it lies now, if not where it lay when the artifact was built.
+
+    Raises:
+        ArtifactError: If the checkpoint is gone or is another file.
+        ConfigError: If a checkpoint is given for an artifact of random weights.
+    """
+    source, folder = artifact.manifest.source, artifact.folder
     if source.random_weights:
-        return random_source("random", source.config, artifact.manifest.input.recipe.name)
-    path = checkpoint or artifact.folder / (source.path or "")
+        if checkpoint is not None:
+            raise ConfigError(f"{folder} was built with random weights; leave --checkpoint out")
+        return None
+    path = checkpoint or Path(os.path.normpath(folder / (source.path or "")))
     if not path.is_file():
-        raise ArtifactError(f"the checkpoint {source.checkpoint} is not where it was; name it with --checkpoint")
-    if sha256_of(path) != source.sha256:
-        raise ArtifactError(f"{path} is not the checkpoint that this artifact was made from (SHA-256 differs)")
-    return _from_checkpoint(path, config=source.config, preprocess=artifact.manifest.input.recipe.name)
+        raise ArtifactError(f"{path}, the checkpoint that {folder} was made from, is not there; give --checkpoint")
+    if _digest(path) != source.sha256:
+        raise ArtifactError(
+            f"{path} is not the checkpoint that {folder} was made from (SHA-256 differs); "
+            "give that one with --checkpoint, or build the artifact again"
+        )
+    return path
+
+
+def _digest(path: Path) -> str:
+    with progress(f"checking {path.name}", total=path.stat().st_size) as advance:
+        return sha256_of(path, on_bytes=advance)
 
 
 def newest_checkpoint(folder: Path) -> Path:
@@ -113,9 +139,10 @@ def newest_checkpoint(folder: Path) -> Path:
     return max(files, key=lambda path: path.stat().st_mtime)
 
 
-def _from_checkpoint(path: Path, *, config: ModelConfig | None, preprocess: str | None) -> ModelSource:
+def _from_checkpoint(path: Path, config: ModelConfig | None, preprocess: str | None) -> ModelSource:
     digest = sha256_of(path)
-    loaded = load_checkpoint(path, config)
+    with progress(f"loading {path.name}"):
+        loaded = load_checkpoint(path, config)
     if preprocess is not None or loaded.recipe is None:
         recipe = InputRecipe.named(preprocess or DEFAULT_RECIPE, size=loaded.config.encoder.image_size)
     else:

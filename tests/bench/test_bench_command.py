@@ -34,26 +34,18 @@ def run(capsys, monkeypatch):
     return call
 
 
-@pytest.mark.parametrize(
-    ("words", "completed"),
-    [
-        ([], ["latency"]),
-        (["--json"], ["latency", "--json"]),
-        (["--model", "sapiens-0.3b", "--json"], ["latency", "--model", "sapiens-0.3b", "--json"]),
-        (["artifacts/demo"], ["latency", "artifacts/demo"]),
-        (["latency", "artifacts/demo"], ["latency", "artifacts/demo"]),
-        (["accuracy", "a", "b"], ["accuracy", "a", "b"]),
-        (["--help"], ["--help"]),
-        (["--version"], ["--version"]),
-    ],
-)
-def test_latency_is_the_default_command(words, completed):
-    assert cli.with_default_command(words) == completed
+@pytest.mark.parametrize("words", [(), ("--rounds", "1"), ("artifacts/none",), ("latency", "artifacts/none")])
+def test_latency_is_the_default_command(run, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*words)
+    assert code == 1
+    assert "build an artifact" in err or "build one" in err
 
 
-def test_the_commands_that_are_not_the_default_are_all_known():
-    registered = {info.callback.__name__ for info in cli.app.registered_commands}
-    assert set(cli.COMMANDS) == registered
+def test_a_mistyped_command_is_not_taken_for_an_artifact(run):
+    code, _, err = run("acuracy")
+    assert code == 2
+    assert "No such command" in err
 
 
 @pytest.mark.parametrize("words", [("--help",), ("latency", "--help"), ("gate", "--help")])
@@ -77,7 +69,7 @@ def test_help_imports_nothing_heavy(words):
         ((), "there is no artifact in artifacts/"),
         (("--model", "huge"), "no model is called 'huge'"),
         (("--model", "tiny", "--precision", "fp4"), "no precision is called 'fp4'"),
-        (("nowhere", "--model", "tiny"), "leave out the artifact and --checkpoint"),
+        (("latency", "nowhere", "--model", "tiny"), "leave out the artifact and --checkpoint"),
         (("--rounds", "0"), "must be at least 1"),
         (("gate",), "nothing to check"),
         (("gate", "--max-drop", "1"), "--max-drop and --dataset go together"),

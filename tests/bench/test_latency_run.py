@@ -123,7 +123,7 @@ def test_an_image_that_is_none_is_refused_before_anything_runs(subject, quick_op
 
 def test_a_checkpoint_that_is_gone_is_named(fp16_artifact, tmp_path):
     moved = shutil.copytree(fp16_artifact, tmp_path / "elsewhere" / "moved")
-    with pytest.raises(ArtifactError, match="is gone; give --checkpoint"):
+    with pytest.raises(ArtifactError, match="is not there; give --checkpoint"):
         subject_from_artifact(moved)
 
 

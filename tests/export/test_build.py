@@ -144,6 +144,7 @@ def test_named_size_without_a_checkpoint_is_of_random_weights_and_says_so(tmp_pa
     assert manifest.source.checkpoint is None
 
 
+@pytest.mark.shared
 def test_calibration_folder_is_used_and_named(tiny_checkpoint: Path, tmp_path: Path, shared_dir: Path) -> None:
     request = BuildRequest(
         checkpoint=tiny_checkpoint,

@@ -24,24 +24,33 @@ _ALIASES = {
     "contempt": ("contemptuous",),
 }
 _EMOTION_OF = {alias: emotion for emotion, aliases in _ALIASES.items() for alias in aliases} | {e: e for e in EMOTIONS}
+Sample = tuple[Path, int]
+"""An image file and the index of its label."""
+
 _SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImages:
-    """Image files with the index of their label, in a fixed order, and how many files were left out by reason."""
+    """Image files with the index of their label, in a fixed order, and what was left out.
 
-    samples: tuple[tuple[Path, int], ...]
+    ``skipped`` counts the files that were left out by reason; ``unreadable`` has the reason of each that should have
+    been an image.
+    """
+
+    samples: tuple[Sample, ...]
     skipped: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
 
-def read_folder(path: Path | str, *, labels: tuple[str, ...]) -> LabelledImages:
+def read_folder(path: Path | str, *, labels: tuple[str, ...], limit: int | None = None) -> LabelledImages:
     """The images in a folder's class folders, each decoded once to know that it can be read.
 
     A class folder is called as a label or as it is in a common dataset (``happy``, ``angry`` …), in any case.
 
     Args:
         labels: The model's, in output order.
+        limit: Images a class at most, the first in order of path; the others are not even opened.
 
     Raises:
         DatasetError: If the folder is missing or holds no readable image of any label.
@@ -50,17 +59,19 @@ def read_folder(path: Path | str, *, labels: tuple[str, ...]) -> LabelledImages:
     if not path.is_dir():
         raise DatasetError(f"{path} is not a folder; give a folder with one folder of images per class")
     candidates, skipped = _candidates(path, labels)
-    samples = _readable(candidates, skipped)
+    samples, unreadable = _readable(_limited(candidates, limit))
+    if unreadable:
+        skipped["unreadable image"] = len(unreadable)
     if not samples:
         found = f" ({_summary(skipped)})" if skipped else ""
         raise DatasetError(f"{path} holds no image of a known class{found}; expected folders such as {labels[0]}/")
     if skipped:
         logger.warning("%s: skipped %s", path, _summary(skipped))
-    return LabelledImages(samples=tuple(samples), skipped=dict(skipped))
+    return LabelledImages(samples=tuple(samples), skipped=dict(skipped), unreadable=unreadable)
 
 
-def _candidates(path: Path, labels: tuple[str, ...]) -> tuple[list[tuple[Path, int]], Counter[str]]:
-    samples: list[tuple[Path, int]] = []
+def _candidates(path: Path, labels: tuple[str, ...]) -> tuple[list[Sample], Counter[str]]:
+    samples: list[Sample] = []
     skipped: Counter[str] = Counter()
     for entry in _visible(path):
         if not entry.is_dir():
@@ -78,19 +89,28 @@ def _candidates(path: Path, labels: tuple[str, ...]) -> tuple[list[tuple[Path, i
     return samples, skipped
 
 
-def _readable(samples: list[tuple[Path, int]], skipped: Counter[str]) -> list[tuple[Path, int]]:
-    readable = []
+def _limited(samples: list[Sample], limit: int | None) -> list[Sample]:
+    seen: Counter[int] = Counter()
+    kept = []
+    for file, label in samples:
+        seen[label] += 1
+        if limit is None or seen[label] <= limit:
+            kept.append((file, label))
+    return kept
+
+
+def _readable(samples: list[Sample]) -> tuple[list[Sample], dict[Path, str]]:
+    readable, unreadable = [], {}
     with progress("checking images", total=len(samples)) as advance:
         for file, label in samples:
             try:
                 read_image(file)
             except (ImageError, FileError) as error:
-                skipped["unreadable image"] += 1
-                logger.info("skipped: %s", error)
+                unreadable[file] = str(error)
             else:
                 readable.append((file, label))
             advance(1)
-    return readable
+    return readable, unreadable
 
 
 def _visible(folder: Path) -> list[Path]:
