@@ -31,7 +31,7 @@ def print_info(info: ArtifactInfo) -> None:
     for status in info.runtimes:
         runtimes.add_row(status.name, status.verdict, _state_here(status))
     comparisons = info.manifest.parity.comparisons
-    show(facts(_artifact_facts(info)), *([_comparison_table(comparisons)] if comparisons else []), runtimes)
+    show(facts(_artifact_facts(info)), *([comparison_table(comparisons)] if comparisons else []), runtimes)
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
@@ -51,6 +51,40 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     show(facts(named), packages)
 
 
+def comparison_table(comparisons: tuple[Comparison, ...]) -> Table:
+    """One row per backend: what it shows, and how far it is from PyTorch FP32."""
+    rows = table(
+        "compared with PyTorch FP32",
+        "shows",
+        ">logit cosine",
+        ">logit error",
+        ">probability error",
+        ">same top 1",
+        ">embedding cosine",
+        "verdict",
+    )
+    for row in comparisons:
+        rows.add_row(
+            f"{row.backend} ({row.compute})",
+            row.evidence,
+            f"{row.logit_cosine:.6f}",
+            f"{row.logit_max_abs:.1e}",
+            f"{row.probability_max_abs:.1e}",
+            f"{row.top1_agreement:.1%}",
+            f"{row.embedding_cosine:.6f}",
+            "passed" if row.passed else escape("; ".join(row.failures)),
+        )
+    return rows
+
+
+def precision_text(manifest: Manifest) -> str:
+    """The precision; where it is not the one asked for, that one too and why it was given up."""
+    if manifest.precision == manifest.requested_precision:
+        return manifest.precision
+    reasons = "; ".join(f"{attempt.precision}: {attempt.reason}" for attempt in manifest.attempts)
+    return f"{manifest.precision} instead of {manifest.requested_precision} ({reasons})"
+
+
 def _artifact_facts(info: ArtifactInfo) -> dict[str, str]:
     manifest = info.manifest
     recipe = manifest.input.recipe
@@ -58,7 +92,7 @@ def _artifact_facts(info: ArtifactInfo) -> dict[str, str]:
     return {
         "artifact": f"{info.folder}, {info.size / 1e6:,.1f} MB",
         "model": _model(manifest),
-        "precision": _precision(manifest),
+        "precision": precision_text(manifest),
         "attention": manifest.attention,
         "input": f"{manifest.input.name}, {manifest.input.dtype}, {recipe.name} to {recipe.size[0]} x {recipe.size[1]}",
         "largest batch": str(manifest.max_batch),
@@ -73,27 +107,6 @@ def _model(manifest: Manifest) -> str:
     origin = "random weights" if source.random_weights else source.checkpoint or "an unnamed checkpoint"
     fresh = ", the head is fresh" if source.fresh_head and not source.random_weights else ""
     return f"{origin}{fresh}; {encoder.depth} layers of {encoder.embed_dim}"
-
-
-def _precision(manifest: Manifest) -> str:
-    if manifest.precision == manifest.requested_precision:
-        return manifest.precision
-    reasons = "; ".join(f"{attempt.precision}: {attempt.reason}" for attempt in manifest.attempts)
-    return f"{manifest.precision} instead of {manifest.requested_precision} ({reasons})"
-
-
-def _comparison_table(comparisons: tuple[Comparison, ...]) -> Table:
-    rows = table("compared with PyTorch", "shows", ">logit cosine", ">largest logit error", ">same top 1", "verdict")
-    for one in comparisons:
-        rows.add_row(
-            f"{one.backend} ({one.compute})",
-            one.evidence,
-            f"{one.logit_cosine:.6f}",
-            f"{one.logit_max_abs:.2e}",
-            f"{one.top1_agreement:.1%}",
-            "passed" if one.passed else escape("; ".join(one.failures)),
-        )
-    return rows
 
 
 def _state_here(status: RuntimeStatus) -> str:

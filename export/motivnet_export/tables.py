@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.markup import escape
-from rich.table import Table
 
 from motivnet.artifact import Artifact
-from motivnet.manifest import Comparison, GraphSummary, Manifest, ParityReport
-from motivnet.terminal import facts, show, table
+from motivnet.manifest import GraphSummary, Manifest, ParityReport
+from motivnet.terminal import facts, show
+from motivnet_engines.tables import comparison_table, precision_text
 from motivnet_export.file import ExportedFile
 from motivnet_export.inspect import Inspection, compute_shares
 
@@ -54,41 +54,10 @@ def print_inspection(inspection: Inspection) -> None:
     print_parity(manifest.parity)
 
 
-def comparison_table(comparisons: tuple[Comparison, ...]) -> Table:
-    """One row per backend: what it shows, and how far it is from PyTorch FP32."""
-    rows = table(
-        "compared with PyTorch FP32",
-        "shows",
-        ">logit cosine",
-        ">logit error",
-        ">probability error",
-        ">same top 1",
-        ">embedding cosine",
-        "verdict",
-    )
-    for row in comparisons:
-        rows.add_row(
-            f"{row.backend} ({row.compute})",
-            row.evidence,
-            f"{row.logit_cosine:.6f}",
-            f"{row.logit_max_abs:.1e}",
-            f"{row.probability_max_abs:.1e}",
-            f"{row.top1_agreement:.1%}",
-            f"{row.embedding_cosine:.6f}",
-            "passed" if row.passed else escape("; ".join(row.failures)),
-        )
-    return rows
-
-
 def _headline(manifest: Manifest) -> str:
-    precision = manifest.precision
-    if precision != manifest.requested_precision:
-        reasons = "; ".join(attempt.reason for attempt in manifest.attempts)
-        precision_text = f"{precision} instead of {manifest.requested_precision} ({reasons})"
-    else:
-        precision_text = precision
     weights = " of random weights" if manifest.source.random_weights else ""
-    return f"ONNX{weights}, {precision_text}, {manifest.attention} attention, up to {manifest.max_batch} images a batch"
+    precision = precision_text(manifest)
+    return f"ONNX{weights}, {precision}, {manifest.attention} attention, up to {manifest.max_batch} images a batch"
 
 
 def _graph_facts(graph: GraphSummary) -> dict[str, str]:

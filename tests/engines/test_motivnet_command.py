@@ -135,7 +135,7 @@ def test_info_shows_the_artifact_and_its_runtimes(motivnet, copied_artifact) -> 
     assert f"parity FAILED on {parity.images} images ({parity.image_source})" in lines
     assert "openvino verified runs, the default" in lines
     assert "onnxruntime failed runs" in lines
-    assert "onnxruntime (float32) runtime 1.000000 0.00e+00 100.0% logits differ by 0.5" in lines
+    assert "onnxruntime (float32) runtime 1.000000 0.0e+00 0.0e+00 100.0% 1.000000 logits differ by 0.5" in lines
 
 
 def test_info_gives_json(motivnet, copied_artifact) -> None:
