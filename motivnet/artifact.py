@@ -13,6 +13,10 @@ from motivnet import strict_json
 from motivnet.errors import ArtifactError, FileError
 from motivnet.files import open_regular, read_bytes, sha256_of
 from motivnet.manifest import FILE_NAME, FileEntry, Manifest
+from motivnet.progress import progress
+
+ARTIFACTS = Path("artifacts")
+"""Where every command looks for artifacts and leaves them, below the working directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +76,13 @@ class Artifact:
     def _verified_identity(self, entry: FileEntry) -> tuple[int, ...]:
         with _as_artifact_error():
             identity = self._identity(entry)
-            digest = sha256_of(self._path(entry), follow_links=False)
+            with progress(f"verifying {entry.path}", total=entry.size) as advance:
+                digest = sha256_of(self._path(entry), follow_links=False, on_bytes=advance)
         _check(entry, identity[2], digest)
         return identity
 
     def _identity(self, entry: FileEntry) -> tuple[int, ...]:
-        path = self.folder / entry.path
-        if path.resolve() != self.folder.resolve() / entry.path:
-            raise ArtifactError(
-                f"{entry.path} is, or lies behind, a symbolic link, which is not followed in an artifact"
-            )
-        with _as_artifact_error(), open_regular(self.folder / entry.path, follow_links=False) as file:
+        with _as_artifact_error(), open_regular(self._path(entry), follow_links=False) as file:
             status = os.fstat(file.fileno())
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 

@@ -48,7 +48,8 @@ class Checkpoint:
     """A model and what its file says of it.
 
     ``labels`` are in output order; ``recipe`` is None where the file names none; ``fresh_head`` says that the file
-    held an encoder alone, so that the head is random; ``layout`` is the name in ``key_maps`` of the keys found.
+    held an encoder alone, so that the head is random; ``layout`` is the name in ``key_maps`` of the keys found;
+    ``has_checksum`` that damage to the file would have been seen.
     """
 
     model: MotivNet
@@ -58,6 +59,7 @@ class Checkpoint:
     fresh_head: bool
     layout: str
     metadata: dict[str, str]
+    has_checksum: bool
 
 
 def load_model(path: Path | str, config: ModelConfig | None = None) -> MotivNet:
@@ -65,7 +67,7 @@ def load_model(path: Path | str, config: ModelConfig | None = None) -> MotivNet:
     return load_checkpoint(path, config).model
 
 
-def load_checkpoint(path: Path | str, config: ModelConfig | None = None) -> Checkpoint:
+def load_checkpoint(path: Path | str, config: ModelConfig | None = None, *, quiet: bool = False) -> Checkpoint:
     """The model in a weights file, with all that the file says of it.
 
     Understands the published ``MotivNet.pth``, its Lightning checkpoints, Sapiens encoders (flat pretraining ones and
@@ -73,6 +75,7 @@ def load_checkpoint(path: Path | str, config: ModelConfig | None = None) -> Chec
 
     Args:
         config: The sizes, where neither the file nor its shapes tell them; otherwise it must agree with both.
+        quiet: Log no warning of a fresh head or a missing checksum: it was said when the file was loaded before.
 
     Raises:
         CheckpointError: If the file is damaged, of an unknown kind, could run code, or does not fit the sizes.
@@ -80,11 +83,14 @@ def load_checkpoint(path: Path | str, config: ModelConfig | None = None) -> Chec
     """
     path = Path(path)
     with _naming(path):
-        stored, description = _read(path)
+        stored, description, has_checksum = _read(path)
         layout = key_maps.layout_of(stored)
         if layout is None:
             raise CheckpointError(f"has keys of no known layout: {listed(stored)}")
-        return _checkpoint(path, stored, layout, description, config)
+        checkpoint = _checkpoint(stored, layout, description, config, has_checksum=has_checksum)
+    if not quiet:
+        _warn(path, checkpoint)
+    return checkpoint
 
 
 def save_model(
@@ -114,14 +120,15 @@ def save_model(
         write_safetensors(path, state, description)
 
 
-def _read(path: Path) -> tuple[dict[str, object], Description | None]:
-    """What the file holds by its own keys; its first bytes say what it is, not its name."""
+def _read(path: Path) -> tuple[dict[str, object], Description | None, bool]:
+    """What the file holds by its own keys, and whether it has a checksum; its first bytes say what it is."""
     with open_regular(path) as file, _read_errors(path):
         start = file.read(9)
         if start.startswith(_ZIP):
-            return read_torch_file(file), None
+            return read_torch_file(file), None, True
     if start[8:] == b"{":
-        return _read_own(path)
+        tensors, description = read_safetensors(path)
+        return dict(tensors), description, description is not None
     if not start:
         raise CheckpointError("is empty; copy or download it again")
     if start.startswith(_PICKLE):
@@ -129,26 +136,25 @@ def _read(path: Path) -> tuple[dict[str, object], Description | None]:
     raise CheckpointError("is not a weights file; give a .pth, .ckpt or .safetensors file")
 
 
-def _read_own(path: Path) -> tuple[dict[str, object], Description | None]:
-    tensors, description = read_safetensors(path)
-    if description is None:
+def _warn(path: Path, checkpoint: Checkpoint) -> None:
+    if checkpoint.fresh_head:
+        logger.warning("%s holds an encoder alone: the head is random and has to be trained", path)
+    if not checkpoint.has_checksum:
         logger.warning("%s was not written by this toolkit and has no checksum: damage would go unnoticed", path)
-    return dict(tensors), description
 
 
 def _checkpoint(
-    path: Path,
     stored: dict[str, object],
     layout: Layout,
     description: Description | None,
     config: ModelConfig | None,
+    *,
+    has_checksum: bool,
 ) -> Checkpoint:
     plan, unknown = key_maps.plan(stored, layout)
     weights = weights_from_stored(stored, plan)
     config = _settled_config(weights, description, config)
     model, fresh_head = _model(config, weights, unknown, layout)
-    if fresh_head:
-        logger.warning("%s holds an encoder alone: the head is random and has to be trained", path)
     return Checkpoint(
         model=model,
         config=config,
@@ -157,6 +163,7 @@ def _checkpoint(
         fresh_head=fresh_head,
         layout=layout.name,
         metadata={} if description is None else description.metadata,
+        has_checksum=has_checksum,
     )
 
 

@@ -66,6 +66,10 @@ class Source:
     def __post_init__(self) -> None:
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise ArtifactError("the SHA-256 of the checkpoint in the manifest is not valid")
+        if any((value is None) != self.random_weights for value in (self.checkpoint, self.path, self.sha256)):
+            raise ArtifactError("the manifest must name its checkpoint, unless the weights are random")
+        if self.path is not None and (self.path.startswith("/") or "\\" in self.path or ":" in self.path):
+            raise ArtifactError(f"the checkpoint's path {self.path[:80]!r} in the manifest is not a relative path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

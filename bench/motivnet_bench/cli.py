@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from motivnet_bench.result import LatencyResult
     from motivnet_bench.subject import Subject
 
-ARTIFACTS = Path("artifacts")
 
 app = make_app(
     "How fast an artifact is, and how right, beside the PyTorch model that it was made from. "
@@ -72,6 +71,7 @@ def latency(
     json: JSONOption = False,
 ) -> None:
     """Measures every runtime beside PyTorch; leaves report.html, report.md and report.json."""
+    from motivnet.artifact import ARTIFACTS
     from motivnet_bench.latency import Options, measure_latency
     from motivnet_bench.repeat import repeat_command
     from motivnet_bench.report import check_writable, write_report
@@ -212,7 +212,7 @@ def main() -> None:
 
 
 def _newest() -> Path:
-    from motivnet.artifact import newest_artifact
+    from motivnet.artifact import ARTIFACTS, newest_artifact
 
     return newest_artifact(ARTIFACTS)
 

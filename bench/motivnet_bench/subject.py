@@ -29,10 +29,11 @@ def subject_from_artifact(folder: Path, *, checkpoint: Path | None = None, needs
         needs_pytorch: Whether PyTorch will run too; without it the checkpoint is not looked for.
 
     Raises:
-        ArtifactError: If the folder is no artifact, or its checkpoint is gone or is another file.
+        ArtifactError: If the folder is no artifact, its files are damaged, or its checkpoint is gone or another file.
         ConfigError: If a checkpoint is given for an artifact of random weights.
     """
     artifact = open_artifact(folder)
+    artifact.verify_files()
     found = None
     if needs_pytorch:
         from motivnet_export.source import checkpoint_of_artifact

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 app = command_line.make_app("Run MotivNet artifacts: emotions of faces, on this machine's fastest verified runtime.")
 
-_ARTIFACTS = Path("artifacts")
-
 
 @app.command()
 def predict(
@@ -36,13 +34,13 @@ def predict(
     json: JSONOption = False,
 ) -> None:
     """Print the emotion that each face shows; exit 1 if an image could not be read."""
-    from motivnet.artifact import newest_artifact
+    from motivnet.artifact import ARTIFACTS, newest_artifact
     from motivnet.progress import progress
     from motivnet_engines.classifier import EmotionClassifier
     from motivnet_engines.image_files import image_paths, predict_files
 
     paths = image_paths(images)
-    folder = artifact or newest_artifact(_ARTIFACTS)
+    folder = artifact or newest_artifact(ARTIFACTS)
     with progress("opening"):
         classifier = EmotionClassifier.open(folder, runtime=runtime, threads=threads)
     with classifier, progress("predicting", total=len(paths)) as advance:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from motivnet.artifact import Artifact, open_artifact
-from motivnet.errors import ParityError
+from motivnet.artifact import ARTIFACTS, Artifact, open_artifact
+from motivnet.errors import ExportError, ParityError
 from motivnet.files import atomic_folder
 from motivnet.manifest import FILE_NAME, Attempt, Manifest
 from motivnet_export.gate import reference_of
@@ -19,8 +19,6 @@ from motivnet_export.rung import Job, climb
 from motivnet_export.source import model_source
 
 logger = logging.getLogger(__name__)
-
-ARTIFACTS = Path("artifacts")
 
 Announce = Callable[[str], None]
 
@@ -56,7 +54,7 @@ def _descend(job: Job, announce: Announce) -> Manifest:
     for precision in LADDER[job.request.precision]:
         try:
             return replace(climb(job, precision), attempts=tuple(attempts))
-        except ParityError as error:
+        except (ParityError, ExportError) as error:
             if job.request.strict:
                 raise
             attempts.append(Attempt(precision=precision, reason=str(error)))

@@ -9,6 +9,7 @@ used by default, and the artifact stands.
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
-from motivnet.errors import MissingDependencyError, MotivNetError
+from motivnet.errors import MissingDependencyError, MotivNetError, ParityError
 from motivnet.manifest import BlockActivation, Comparison, InputEntry, ParityReport, Precision
 from motivnet.model import MotivNet
 from motivnet.preprocess import InputRecipe
@@ -78,10 +79,14 @@ def runtimes_of(artifact: Artifact, reference: Reference) -> tuple[list[Comparis
 
     Raises:
         MissingDependencyError: If no runtime is installed.
+        ParityError: If none of those that are can run this precision here.
     """
     names = installed_runtimes(artifact)
-    if not names:
+    if not names and not any(importlib.util.find_spec(package) for package in ("onnxruntime", "openvino")):
         raise MissingDependencyError("onnxruntime or openvino", extra="cpu")
+    if not names:
+        precision = artifact.manifest.precision
+        raise ParityError(f"no installed runtime runs {precision} here, so it cannot be judged; pip install openvino")
     rows, refusals = [], []
     for name in names:
         try:
@@ -131,10 +136,11 @@ def activation_warnings(activations: tuple[BlockActivation, ...], precision: Pre
     warnings = []
     if worst_compute.compute > WARN_ABOVE:
         warnings.append(f"activations of {worst_compute.block} reach {worst_compute.compute:.3g}; FP16 ends at 65504")
-    if worst_stream.stream > FAIL_ABOVE:
+    if worst_stream.stream > WARN_ABOVE:
+        overflows = worst_stream.stream > FAIL_ABOVE
         warnings.append(
-            f"the residual stream reaches {worst_stream.stream:.3g} in {worst_stream.block}: "
-            "a network all in FP16 would overflow, the FP32 stream of this one holds it"
+            f"the residual stream reaches {worst_stream.stream:.3g} in {worst_stream.block}: a network all in FP16 "
+            f"{'would overflow' if overflows else 'would be near its end'}, the FP32 stream of this one holds it"
         )
     return warnings
 

@@ -25,8 +25,14 @@ from motivnet_export.passes import FoldConstantsPass, JoinAttentionHeadsPass
 
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("logits", "embedding")
-OPSETS: dict[AttentionForm, int] = {"fused": 23, "decomposed": 20}
-"""The ``Attention`` operator is of opset 23; opset 20 is the newest that TensorRT 10.3 parses whole."""
+FUSED_OPSET = 23
+"""The first with the ``Attention`` operator."""
+
+DECOMPOSED_OPSET = 20
+"""The newest that TensorRT 10.3 parses whole."""
+
+BF16_OPSET = 22
+"""The first whose ``Conv`` takes BF16."""
 
 EXTERNAL_DATA_THRESHOLD = 2_000_000_000
 """Bytes of weights from which they go into a file of their own; a protobuf message ends at 2 GiB."""
@@ -73,7 +79,7 @@ def onnx_from_model(
                 deployed,
                 (_example(input_dtype, recipe.size),),
                 dynamo=True,
-                opset_version=OPSETS[attention],
+                opset_version=_opset(model, attention),
                 input_names=[INPUT_NAME],
                 output_names=list(OUTPUT_NAMES),
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -126,6 +132,13 @@ def summary_of(model: ir.Model) -> GraphSummary:
         compute_nodes=dict(sorted(compute.items())),
         weight_bytes=dict(sorted(_weight_bytes_by_dtype(model).items())),
     )
+
+
+def _opset(model: MotivNet, attention: AttentionForm) -> int:
+    if attention == "fused":
+        return FUSED_OPSET
+    is_bf16 = model.encoder.patch_embed.projection.weight.dtype == torch.bfloat16
+    return BF16_OPSET if is_bf16 else DECOMPOSED_OPSET
 
 
 def _weight_bytes_by_dtype(model: ir.Model) -> Counter[str]:

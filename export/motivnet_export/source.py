@@ -121,7 +121,7 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
 
 
 def _digest(path: Path) -> str:
-    with progress(f"checking {path.name}", total=path.stat().st_size) as advance:
+    with progress(f"checking {path.name}", total=path.stat().st_size if path.is_file() else None) as advance:
         return sha256_of(path, on_bytes=advance)
 
 
@@ -140,7 +140,7 @@ def newest_checkpoint(folder: Path) -> Path:
 
 
 def _from_checkpoint(path: Path, config: ModelConfig | None, preprocess: str | None) -> ModelSource:
-    digest = sha256_of(path)
+    digest = _digest(path)
     with progress(f"loading {path.name}"):
         loaded = load_checkpoint(path, config)
     if preprocess is not None or loaded.recipe is None:
@@ -153,9 +153,9 @@ def _from_checkpoint(path: Path, config: ModelConfig | None, preprocess: str | N
         """The model just loaded the first time, and after that the file again if it is still the same."""
         if first:
             return first.pop()
-        if sha256_of(path) != digest:
+        if _digest(path) != digest:
             raise CheckpointError(f"{path} changed while it was exported; start again")
-        return load_checkpoint(path, loaded.config).model
+        return load_checkpoint(path, loaded.config, quiet=True).model
 
     return ModelSource(
         load=load,

@@ -56,6 +56,7 @@ def print_inspection(inspection: Inspection) -> None:
 
 def _headline(manifest: Manifest) -> str:
     weights = " of random weights" if manifest.source.random_weights else ""
+    weights += " with a random head" if manifest.source.fresh_head else ""
     precision = precision_text(manifest)
     return f"ONNX{weights}, {precision}, {manifest.attention} attention, up to {manifest.max_batch} images a batch"
 

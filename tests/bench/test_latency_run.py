@@ -163,6 +163,7 @@ def test_random_weights_have_no_checkpoint_to_be_given(subject, tmp_path):
     manifest = subject.artifact.manifest
     source = dataclasses.replace(manifest.source, random_weights=True, checkpoint=None, path=None, sha256=None)
     (tmp_path / "manifest.json").write_bytes(dataclasses.replace(manifest, source=source).to_json())
+    shutil.copy(subject.artifact.folder / "model.onnx", tmp_path)
     assert subject_from_artifact(tmp_path).checkpoint is None
     with pytest.raises(ConfigError, match="leave --checkpoint out"):
         subject_from_artifact(tmp_path, checkpoint=tmp_path / "any.safetensors")
@@ -175,3 +176,10 @@ def test_the_command_repeats_what_is_not_the_default_and_hides_where_files_lie(t
         "motivnet-bench latency artifacts/demo --rounds 3 --runtime openvino --runtime onnxruntime "
         "--image 'my face.jpg'"
     )
+
+
+def test_a_damaged_artifact_is_refused_before_anything_is_measured(fp16_artifact, tmp_path):
+    damaged = shutil.copytree(fp16_artifact, tmp_path / "damaged")
+    (damaged / "model.onnx").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(ArtifactError, match="build the artifact again"):
+        subject_from_artifact(damaged, needs_pytorch=False)

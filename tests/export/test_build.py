@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,9 @@ from motivnet.artifact import open_artifact
 from motivnet.checkpoints import save_model
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError, FileError, MotivNetError, ParityError
+from motivnet.key_maps import published_from_model
 from motivnet.labels import labels_for
+from motivnet.manifest import BlockActivation
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe
 from motivnet_export import gate, rung
@@ -19,6 +24,7 @@ from motivnet_export.build import build_artifact
 from motivnet_export.gate_images import gate_images
 from motivnet_export.inspect import inspect_artifact
 from motivnet_export.request import BuildRequest
+from motivnet_export.tables import print_built
 from motivnet_export.verify import verify_artifact
 
 OVERFLOWING = 70_000.0
@@ -222,3 +228,80 @@ def test_empty_calibration_folder_is_named(tmp_path: Path) -> None:
     recipe = InputRecipe.named("stretch", size=(128, 96))
     with pytest.raises(ConfigError, match="no image"):
         gate_images(ModelConfig.named("tiny"), recipe, labels=labels_for(7), folder=tmp_path, count=2)
+
+
+def test_ladder_goes_down_to_fp32_where_bf16_cannot_be_judged(
+    overflowing_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        gate,
+        "installed_runtimes",
+        lambda artifact: () if artifact.manifest.precision == "bf16" else ("onnxruntime",),
+    )
+    request = BuildRequest(checkpoint=overflowing_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1)
+    manifest = build_artifact(request).manifest
+    assert manifest.precision == "fp32"
+    assert [attempt.precision for attempt in manifest.attempts] == ["fp16", "bf16"]
+    assert "no installed runtime runs bf16" in manifest.attempts[1].reason
+
+
+def test_bf16_with_decomposed_attention_is_built(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    request = BuildRequest(
+        checkpoint=tiny_checkpoint,
+        out=tmp_path / "out",
+        precision="bf16",
+        attention="decomposed",
+        parity_images=1,
+        strict=True,
+    )
+    graph = build_artifact(request).manifest.graph
+    assert (graph.attention_nodes, set(graph.compute_nodes)) == (0, {"bfloat16"})
+
+
+@pytest.mark.parametrize(
+    ("stream", "compute", "words"),
+    [(9e3, 9e3, []), (2e4, 9e3, ["near its end"]), (7e4, 9e3, ["would overflow"]), (9e3, 2e4, ["FP16 ends at 65504"])],
+)
+def test_activations_warn_above_ten_thousand(stream: float, compute: float, words: list[str]) -> None:
+    blocks = (
+        BlockActivation(block="a", stream=1.0, compute=1.0),
+        BlockActivation(block="b", stream=stream, compute=compute),
+    )
+    warnings = gate.activation_warnings(blocks, "fp16")
+    assert len(warnings) == len(words)
+    assert all(word in warning for word, warning in zip(words, warnings, strict=True))
+    assert gate.activation_warnings(blocks, "bf16") == []
+
+
+def test_fresh_head_is_said_once_and_in_the_headline(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ModelConfig.named("tiny")
+    state = published_from_model(build_model(config, seed=1).state_dict())
+    encoder = {name: weight for name, weight in state.items() if name.startswith("pose_encoder")}
+    torch.save(encoder, tmp_path / "encoder.pth")
+    request = BuildRequest(
+        checkpoint=tmp_path / "encoder.pth", model="tiny", out=tmp_path / "out", precision="fp16", parity_images=1
+    )
+    print_built(build_artifact(request))
+    assert sum("head is random" in record.message for record in caplog.records) == 1
+    assert "with a random head" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("delay", [1.5, 3.0, 4.5])
+def test_killed_build_leaves_the_old_artifact_or_the_new_one(
+    delay: float, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "artifact"
+    build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=out, parity_images=1))
+    program = "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
+    arguments = ["build", "--checkpoint", str(tiny_checkpoint), "--out", str(out), "--fp16", "--parity-images", "1"]
+    process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.DEVNULL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(delay)
+    process.kill()
+    process.wait()
+    artifact = open_artifact(out)
+    artifact.verify_files()
+    assert {path.name for path in out.iterdir()} == {"manifest.json", "model.onnx"}
+    assert inspect_artifact(artifact).manifest.precision in ("fp32", "fp16")

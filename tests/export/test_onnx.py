@@ -15,7 +15,7 @@ from motivnet.config import DecoderConfig, ModelConfig
 from motivnet.manifest import AttentionForm, InputDtype, Precision
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
-from motivnet_export.onnx import OPSETS, check_onnx, onnx_from_model, save_onnx, summary_of
+from motivnet_export.onnx import check_onnx, onnx_from_model, save_onnx, summary_of
 from motivnet_export.precision import apply_precision
 
 RECIPE = InputRecipe.named("stretch", size=(128, 96))
@@ -137,9 +137,17 @@ def test_two_exports_are_the_same_bytes(fused_fp16: ir.Model) -> None:
     assert first == second
 
 
-def test_opset_follows_the_form_of_attention(fused_fp16: ir.Model) -> None:
-    assert fused_fp16.graph.opset_imports[""] == OPSETS["fused"]
-    assert export("fp32", "decomposed").graph.opset_imports[""] == OPSETS["decomposed"]
+@pytest.mark.parametrize(
+    ("precision", "attention", "opset"),
+    [("fp16", "fused", 23), ("fp16", "decomposed", 20), ("fp32", "decomposed", 20), ("bf16", "decomposed", 22)],
+)
+def test_opset_is_the_lowest_that_has_the_operators(
+    precision: Precision, attention: AttentionForm, opset: int, tmp_path: Path
+) -> None:
+    graph = export(precision, attention)
+    assert graph.graph.opset_imports[""] == opset
+    save_onnx(graph, tmp_path / "model.onnx")
+    check_onnx(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize(("groups", "classes"), [(8, 8), (3, 7), (1, 5)])

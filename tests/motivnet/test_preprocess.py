@@ -115,3 +115,11 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
 def test_sizes_and_deviations_must_be_positive(values: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(ConfigError, match="must be positive"):
         InputRecipe(name="stretch", **values)
+
+
+def test_stretching_is_opencvs_bilinear_without_antialiasing() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (700, 500, 3), dtype=np.uint8)
+    recipe = InputRecipe.named("stretch", size=(256, 192))
+    wanted = cv2.resize(image, (192, 256), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(recipe.pixels(image), wanted)
+    assert np.abs(wanted.astype(int) - cv2.resize(image, (192, 256), interpolation=cv2.INTER_AREA)).max() > 50
