@@ -7,18 +7,25 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from motivnet import __version__, strict_json
-from motivnet.errors import MotivNetError
+from motivnet.errors import MissingDependencyError, MotivNetError
 
 JSONOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 INTERRUPTED = 128 + 2
 """What a shell reports for a process ended by SIGINT."""
+
+_EXTRAS = {
+    **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
+    "lightning": "train",
+    **dict.fromkeys(("matplotlib", "psutil", "sklearn"), "bench"),
+}
+"""Which extra brings a package, for an installation that has the command and not what it needs."""
 
 
 def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
@@ -53,8 +60,12 @@ def run(app: typer.Typer) -> None:
         try:
             app()
         except MotivNetError as error:
-            sys.stderr.write(f"error: {_one_line(str(error))}\n")
-            sys.exit(1)
+            _fail(error)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").split(".")[0]
+            if package not in _EXTRAS:
+                raise
+            _fail(MissingDependencyError(package, extra=_EXTRAS[package]))
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 
@@ -67,6 +78,11 @@ def print_json(value: Mapping[str, Any] | object) -> None:
 def warn(text: str) -> None:
     """Writes one line that a person should see to standard error."""
     sys.stderr.write(f"warning: {_one_line(text)}\n")
+
+
+def _fail(error: MotivNetError) -> NoReturn:
+    sys.stderr.write(f"error: {_one_line(str(error))}\n")
+    sys.exit(1)
 
 
 def _group_with_default(command: str) -> type[TyperGroup]:

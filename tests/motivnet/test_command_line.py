@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from motivnet import __version__
 from motivnet.command_line import print_json, warn
+from motivnet.command_line import run as run_app
 from motivnet.progress import progress
 
 COMMANDS = Path(__file__).with_name("commands.py")
@@ -169,3 +171,29 @@ def test_progress_is_shown_at_a_terminal(total: float | None, monkeypatch: pytes
     shown = sys.stderr.getvalue()
     assert "hashing" in shown
     assert ("100%" in shown) == (total is not None)
+
+
+def app_that_needs(module: str) -> typer.Typer:
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    return app
+
+
+def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["motivnet-export"])
+    with pytest.raises(SystemExit) as stopped:
+        run_app(app_that_needs("torch.nn"))
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == "error: torch is not installed; install it with: pip install 'motivnet[export]'\n"
+
+
+def test_a_missing_module_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["motivnet-export"])
+    with pytest.raises(ModuleNotFoundError):
+        run_app(app_that_needs("motivnet.misspelt"))
