@@ -101,7 +101,8 @@ def test_command_runs(command: str, folder: Path) -> None:
 def test_python_runs_as_printed(code: str, folder: Path) -> None:
     done = run([sys.executable, "-c", code], folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[0] in labels_for(7)
+    if "predict" in code:
+        assert done.stdout.split()[0] in labels_for(7)
 
 
 def test_configuration_is_a_configuration(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def accuracy(
 
 @app.command()
 def report(
-    result: Annotated[Path, typer.Argument(help="A report.json of motivnet-bench.", show_default=False)],
+    result: Annotated[Path, typer.Argument(help="A report.json, or the folder that it is in.", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; the file's own if left out.")] = None,
     json: JSONOption = False,
 ) -> None:
@@ -139,7 +139,8 @@ def report(
     from motivnet_bench.report import write_report
     from motivnet_bench.result import read_result
 
-    paths = write_report(read_result(result), out or result.parent)
+    file = result / "report.json" if result.is_dir() else result
+    paths = write_report(read_result(file), out or file.parent)
     if json:
         print_json({"files": [str(path) for path in paths]})
     else:

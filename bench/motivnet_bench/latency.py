@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.errors import ConfigError
+from motivnet.labels import EMOTIONS
 from motivnet.progress import progress
 from motivnet_bench.candidates import Candidate, candidates_for, resolve_device
 from motivnet_bench.contestant import Contestant, Outcome
@@ -76,7 +77,7 @@ def measure_latency(subject: Subject, options: Options, *, command: str = "") ->
     settings = _settings(options)
     candidates = candidates_for(subject, device=settings.device, runtimes=options.runtimes)
     with tempfile.TemporaryDirectory(prefix="motivnet-bench-") as folder:
-        images = images_for(manifest.input, batch=options.batch, labels=manifest.labels, image=options.image)
+        images = images_for(manifest.input, batch=options.batch, labels=EMOTIONS, image=options.image)
         files = write_inputs(Path(folder), manifest.input, images)
         outcomes = run_contest(candidates, files, settings, timeout=options.timeout)
     rows = rows_of(outcomes, batch=options.batch)

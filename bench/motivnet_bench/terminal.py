@@ -25,8 +25,10 @@ def print_on_terminal(content: RenderableType) -> None:
 def latency_table(result: LatencyResult) -> RenderableType:
     """The verdict, the rows with the figures that matter most, and the warnings."""
     columns = [(column.heading, column.brief) for column in (*speed_columns(result), *cost_columns()) if column.brief]
-    table = Table(title=_title(result), title_justify="left", title_style="bold")
-    table.add_column("candidate")
+    table = Table(
+        title=_title(result), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    table.add_column("candidate", no_wrap=True)
     for heading, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result.candidates:

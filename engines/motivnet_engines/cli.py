@@ -15,7 +15,7 @@ from motivnet.command_line import JSONOption
 if TYPE_CHECKING:
     from motivnet_engines.image_files import FileResult
 
-app = command_line.make_app("Run MotivNet artifacts: emotions of faces, on this machine's fastest verified runtime.")
+app = command_line.make_app("Run MotivNet artifacts: emotions of faces, on this machine's first verified runtime.")
 
 
 @app.command()
@@ -26,7 +26,7 @@ def predict(
     ] = None,
     runtime: Annotated[
         str | None,
-        typer.Option(help="A runtime's name; 'motivnet info' lists them.", show_default="the fastest verified"),
+        typer.Option(help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads on the CPU.", show_default="the runtime's choice")

@@ -39,9 +39,10 @@ def artifact_info(folder: Path | str) -> ArtifactInfo:
     """What the manifest of an artifact says, and which runtimes can open it here.
 
     Raises:
-        ArtifactError: If the folder is not an artifact or its manifest is not valid.
+        ArtifactError: If the folder is not an artifact, its manifest is not valid or its files are damaged.
     """
     artifact = open_artifact(folder)
+    artifact.verify_files()
     manifest = artifact.manifest
     obstacles = {name: _obstacle(name, manifest) for name in RUNTIMES}
     choices = (name for name in RUNTIMES if obstacles[name] is None and is_default_choice(manifest, name))

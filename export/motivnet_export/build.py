@@ -37,9 +37,7 @@ def build_artifact(request: BuildRequest, *, announce: Announce = logger.warning
     """
     source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
     folder = request.out or ARTIFACTS / source.name
-    images = gate_images(
-        source.config, source.recipe, labels=source.labels, folder=request.calibration, count=request.parity_images
-    )
+    images = gate_images(source.config, source.recipe, folder=request.calibration, count=request.parity_images)
     with atomic_folder(folder, may_replace=_is_artifact) as temporary:
         reference = reference_of(source.load(), images, source.recipe)
         job = Job(request=request, source=source, reference=reference, workspace=temporary, folder=folder)

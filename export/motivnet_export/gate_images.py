@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, ImageError
 from motivnet.images import read_image
+from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import synthetic_faces
 
@@ -32,9 +33,7 @@ class GateImages:
         return [self.pixels[:1], *(self.pixels[start : start + 3] for start in starts)]
 
 
-def gate_images(
-    config: ModelConfig, recipe: InputRecipe, *, labels: tuple[str, ...], folder: Path | None, count: int | None
-) -> GateImages:
+def gate_images(config: ModelConfig, recipe: InputRecipe, *, folder: Path | None, count: int | None) -> GateImages:
     """Images of the user's folder, evenly picked, or seeded drawn faces where there is none.
 
     Args:
@@ -46,7 +45,7 @@ def gate_images(
     """
     count = count or default_count(config)
     if folder is None:
-        faces = synthetic_faces(count, seed=SEED, size=recipe.size, labels=labels)
+        faces = synthetic_faces(count, seed=SEED, size=recipe.size, labels=EMOTIONS)
         return GateImages(pixels=_stack(faces, recipe), source=f"drawn faces, seed {SEED}")
     paths = _pick(folder, count)
     return GateImages(pixels=_stack([_read(path) for path in paths], recipe), source=f"images of {folder.name}/")

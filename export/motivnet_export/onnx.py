@@ -87,6 +87,8 @@ def onnx_from_model(
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from error
         raise ExportError(f"PyTorch could not export the model: {str(error).splitlines()[0]}") from error
     if program is None:
         raise ExportError("PyTorch's exporter gave no graph")
@@ -132,6 +134,15 @@ def summary_of(model: ir.Model) -> GraphSummary:
         compute_nodes=dict(sorted(compute.items())),
         weight_bytes=dict(sorted(_weight_bytes_by_dtype(model).items())),
     )
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is at the root of an error: the exporter wraps whatever stops it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _opset(model: MotivNet, attention: AttentionForm) -> int:

@@ -111,7 +111,8 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
         return None
     path = checkpoint or Path(os.path.normpath(folder / (source.path or "")))
     if not path.is_file():
-        raise ArtifactError(f"{path}, the checkpoint that {folder} was made from, is not there; give --checkpoint")
+        hint = "" if checkpoint else "; give --checkpoint"
+        raise ArtifactError(f"{path}, the checkpoint that {folder} was made from, is not there{hint}")
     if _digest(path) != source.sha256:
         raise ArtifactError(
             f"{path} is not the checkpoint that {folder} was made from (SHA-256 differs); "

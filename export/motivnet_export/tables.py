@@ -27,7 +27,8 @@ def print_exported(exported: ExportedFile) -> None:
 def print_parity(report: ParityReport) -> None:
     """Each comparison with its figures, then the warnings."""
     verdict = "passed" if report.passed else "FAILED"
-    lines = {"parity": f"{verdict} on {report.images} images ({report.image_source})"}
+    images = "1 image" if report.images == 1 else f"{report.images} images"
+    lines = {"parity": f"{verdict} on {images} ({report.image_source})"}
     lines |= {f"warning {number}": text for number, text in enumerate(report.warnings, 1)}
     show(facts(lines), comparison_table(report.comparisons))
 

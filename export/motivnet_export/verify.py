@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from motivnet.artifact import Artifact
+from motivnet.errors import ArtifactError
 from motivnet.manifest import ParityReport
 from motivnet_export.gate import reference_of, rounding_of, runtimes_of, verdict
 from motivnet_export.gate_images import gate_images
@@ -33,8 +34,12 @@ def verify_artifact(
     inspect_artifact(artifact)
     manifest = artifact.manifest
     source = source_of_artifact(artifact, checkpoint)
+    if source.checkpoint is not None and source.labels != manifest.labels:
+        raise ArtifactError(
+            f"the labels in the manifest are not the checkpoint's ({', '.join(source.labels)}); build it again"
+        )
     recipe = manifest.input.recipe
-    images = gate_images(source.config, recipe, labels=manifest.labels, folder=calibration, count=parity_images)
+    images = gate_images(source.config, recipe, folder=calibration, count=parity_images)
     reference = reference_of(source.load(), images, recipe)
     model = source.load()
     apply_precision(model, manifest.precision)

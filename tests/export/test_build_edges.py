@@ -1,0 +1,80 @@
+"""Builds and verdicts at their edges: killed, interrupted, of other classes, of changed manifests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from motivnet.artifact import open_artifact
+from motivnet.config import ModelConfig
+from motivnet.errors import ArtifactError
+from motivnet.model import build_model
+from motivnet.preprocess import InputRecipe
+from motivnet_export.build import build_artifact
+from motivnet_export.inspect import inspect_artifact
+from motivnet_export.onnx import onnx_from_model
+from motivnet_export.request import BuildRequest
+from motivnet_export.verify import verify_artifact
+
+
+@pytest.mark.parametrize("delay", [1.5, 3.0, 4.5])
+def test_killed_build_leaves_the_old_artifact_or_the_new_one(
+    delay: float, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "artifact"
+    build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=out, parity_images=1))
+    program = "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
+    arguments = ["build", "--checkpoint", str(tiny_checkpoint), "--out", str(out), "--fp16", "--parity-images", "1"]
+    process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.DEVNULL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(delay)
+    process.kill()
+    process.wait()
+    artifact = open_artifact(out)
+    artifact.verify_files()
+    assert {path.name for path in out.iterdir()} == {"manifest.json", "model.onnx"}
+    assert inspect_artifact(artifact).manifest.precision in ("fp32", "fp16")
+
+
+def test_model_of_other_classes_is_judged_on_the_same_faces(tmp_path: Path) -> None:
+    config = ModelConfig.named("tiny", num_classes=5)
+    (tmp_path / "five.json").write_text(json.dumps(config.to_dict()))
+    request = BuildRequest(model=str(tmp_path / "five.json"), out=tmp_path / "out", parity_images=2)
+    assert build_artifact(request).manifest.labels == ("class_0", "class_1", "class_2", "class_3", "class_4")
+
+
+def test_verify_refuses_labels_that_are_not_the_checkpoints(
+    fp16_artifact: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    changed = shutil.copytree(fp16_artifact, tmp_path / "changed")
+    text = (changed / "manifest.json").read_text()
+    swapped = text.replace('"happiness"', '"x"').replace('"disgust"', '"happiness"').replace('"x"', '"disgust"')
+    assert swapped != text
+    (changed / "manifest.json").write_text(swapped)
+    with pytest.raises(ArtifactError, match="labels in the manifest"):
+        verify_artifact(open_artifact(changed), checkpoint=tiny_checkpoint, parity_images=1)
+
+
+def test_interrupt_inside_the_exporter_stays_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise torch.onnx.errors.OnnxExporterError("step 1/3") from error
+
+    monkeypatch.setattr(torch.onnx, "export", interrupted)
+    model = build_model(ModelConfig.named("tiny"))
+    with pytest.raises(KeyboardInterrupt):
+        onnx_from_model(
+            model,
+            attention="fused",
+            input_dtype="float32",
+            recipe=InputRecipe.named("stretch", size=(128, 96)),
+        )
