@@ -29,15 +29,19 @@ class Artifact:
     @property
     def has_external_data(self) -> bool:
         """Whether the model's weights lie in a file beside it."""
-        return len(self.manifest.files) > 1
+        return any(entry.path == f"{self.manifest.model}.data" for entry in self.manifest.files)
 
     def model_bytes(self) -> bytes:
-        """The model file's bytes, which have the size and the hash that the manifest gives.
+        """The model file's bytes; see ``file_bytes``."""
+        return self.file_bytes(self.manifest.model)
+
+    def file_bytes(self, path: str) -> bytes:
+        """The bytes of one of the artifact's files, which have the size and the hash that the manifest gives.
 
         Raises:
-            ArtifactError: If they have not.
+            ArtifactError: If they have not, or the manifest names no such file.
         """
-        entry = self.manifest.entry(self.manifest.model)
+        entry = self.manifest.entry(path)
         with _as_artifact_error():
             data = read_bytes(self._path(entry), max_bytes=entry.size, follow_links=False)
         _check(entry, len(data), hashlib.sha256(data).hexdigest())
@@ -45,7 +49,7 @@ class Artifact:
 
     @contextlib.contextmanager
     def verified_model_path(self) -> Iterator[Path]:
-        """The model's path for a parser that needs one, with every file of the artifact verified.
+        """The model's path for a parser that needs one, the model and its external data verified.
 
         The files are hashed before the block and must still be the same, unmodified files after it; what the parser
         read in between is then what was hashed.
@@ -53,9 +57,11 @@ class Artifact:
         Raises:
             ArtifactError: If a file does not match, or was changed while the block ran.
         """
-        before = [self._verified_identity(entry) for entry in self.manifest.files]
-        yield self.folder / self.manifest.model
-        if before != [self._identity(entry) for entry in self.manifest.files]:
+        model = self.manifest.model
+        files = [entry for entry in self.manifest.files if entry.path in (model, f"{model}.data")]
+        before = [self._verified_identity(entry) for entry in files]
+        yield self.folder / model
+        if before != [self._identity(entry) for entry in files]:
             raise ArtifactError(f"the files of {self.folder} changed while they were opened; try again")
 
     def verify_files(self) -> None:

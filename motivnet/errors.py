@@ -16,6 +16,7 @@ what is wrong with the value and what to do. A bug of ours is a plain Python exc
     ├── InputError               arrays that do not fit a runtime's inputs
     ├── RuntimeUnavailableError  a runtime, provider or device asked for and not to be had
     ├── ExportError              a model that could not be exported as asked
+    ├── EngineError              an engine that could not be built, proven, verified or opened
     ├── ParityError              an artifact further from PyTorch than the tolerances allow
     ├── GateError                a benchmark that does not reach the figures asked for
     └── MissingDependencyError   an optional package that is not installed
@@ -68,6 +69,21 @@ class RuntimeUnavailableError(MotivNetError):
 
 class ExportError(MotivNetError):
     """A model could not be exported as asked."""
+
+
+class EngineError(MotivNetError):
+    """An engine could not be built, proven, verified or opened.
+
+    Args:
+        message: One line.
+        problems: The parser's own words, one text per problem.
+        log: The end of the builder's log, without its noise.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[str, ...] = (), log: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+        self.log = log
 
 
 class ParityError(MotivNetError):

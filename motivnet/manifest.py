@@ -9,17 +9,62 @@ from typing import Literal
 
 from motivnet import strict_json
 from motivnet.config import ModelConfig
+from motivnet.engine_entry import (
+    ENGINE_BACKENDS,
+    EngineBackend,
+    EngineDevice,
+    EngineEntry,
+    EngineProof,
+    HardwareCompatibility,
+    ProofEvidence,
+    ShapeProfile,
+)
 from motivnet.errors import ArtifactError, ConfigError
 from motivnet.preprocess import InputRecipe
+from motivnet.verdict import (
+    COMPUTE_DTYPES,
+    PRECISIONS,
+    Attempt,
+    AttentionForm,
+    BlockActivation,
+    Comparison,
+    Evidence,
+    ParityReport,
+    Precision,
+)
+
+__all__ = [
+    "COMPUTE_DTYPES",
+    "ENGINE_BACKENDS",
+    "FILE_NAME",
+    "FORMAT_VERSION",
+    "PRECISIONS",
+    "Attempt",
+    "AttentionForm",
+    "BlockActivation",
+    "Comparison",
+    "EngineBackend",
+    "EngineDevice",
+    "EngineEntry",
+    "EngineProof",
+    "Evidence",
+    "FileEntry",
+    "GraphSummary",
+    "HardwareCompatibility",
+    "InputDtype",
+    "InputEntry",
+    "Manifest",
+    "ParityReport",
+    "Precision",
+    "ProofEvidence",
+    "ShapeProfile",
+    "Source",
+]
 
 FILE_NAME = "manifest.json"
 FORMAT_VERSION: Literal[1] = 1
 
-Precision = Literal["fp32", "fp16", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
-AttentionForm = Literal["fused", "decomposed"]
 InputDtype = Literal["float32", "uint8"]
-Evidence = Literal["graph", "rounding", "runtime"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_PATH = 1_024
@@ -42,11 +87,19 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputEntry:
-    """The one input: pixels at the model's size (``uint8``, NHWC) or the recipe's result (``float32``, NCHW)."""
+    """The one input: pixels (``uint8``, NHWC) or the recipe's result (``float32``, NCHW).
+
+    Pixels have the model's size, or with ``any_size`` any height and width: the graph itself resizes them then.
+    """
 
     name: str
     dtype: InputDtype
     recipe: InputRecipe
+    any_size: bool = False
+
+    def __post_init__(self) -> None:
+        if self.any_size and self.dtype != "uint8":
+            raise ArtifactError("the manifest's input has any size and is not uint8: only pixels are resized")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,67 +141,15 @@ class GraphSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One backend against PyTorch FP32 over the same images.
+class Manifest:
+    """All that an artifact says of itself.
 
-    ``evidence`` says what the comparison shows: ``graph`` (the exported graph computes the model), ``rounding``
-    (PyTorch's own arithmetic in the artifact's precision), ``runtime`` (this runtime computes the model on the
-    machine of the build). The embedding is compared by cosine; the smallest over the images is given.
+    ``onnx``: the model is an ONNX graph, and there may be engines that were built from it. ``engine``: an engine
+    alone. ``reference`` names the file of a few inputs with PyTorch's FP32 outputs.
     """
 
-    backend: str
-    compute: str
-    evidence: Evidence
-    images: int
-    logit_cosine: float
-    logit_max_abs: float
-    probability_max_abs: float
-    top1_agreement: float
-    embedding_cosine: float
-    seconds_per_image: float
-    failures: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every figure is within its tolerance."""
-        return not self.failures
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockActivation:
-    """Largest magnitudes seen in one block: on the FP32 residual stream, and in what the precision applies to."""
-
-    block: str
-    stream: float
-    compute: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParityReport:
-    """The verdict of a build."""
-
-    passed: bool
-    images: int
-    image_source: str
-    comparisons: tuple[Comparison, ...]
-    activations: tuple[BlockActivation, ...]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One rung of the ladder that was tried and given up, with the reason."""
-
-    precision: Precision
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """All that an artifact says of itself."""
-
     format_version: Literal[1] = FORMAT_VERSION
-    kind: Literal["onnx"]
+    kind: Literal["onnx", "engine"]
     model: str
     files: tuple[FileEntry, ...]
     input: InputEntry
@@ -163,19 +164,40 @@ class Manifest:
     parity: ParityReport
     attempts: tuple[Attempt, ...] = ()
     tools: dict[str, str] = field(default_factory=dict)
+    reference: str | None = None
+    engines: tuple[EngineEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        paths = [entry.path.casefold() for entry in self.files]
-        if len(set(paths)) != len(paths) or FILE_NAME in paths:
-            raise ArtifactError("the manifest names a file twice, or itself")
-        if self.model not in {entry.path for entry in self.files}:
-            raise ArtifactError(f"the manifest's model {self.model[:80]!r} is not among its files")
+        self._check_files()
+        self._check_engines()
         if self.max_batch < 1:
             raise ArtifactError(f"the manifest's max_batch must be at least 1, not {self.max_batch}")
         if len(self.labels) != self.source.config.decoder.num_classes or len(set(self.labels)) != len(self.labels):
             raise ArtifactError("the manifest's labels do not fit its number of classes")
         if self.input.recipe.size != self.source.config.encoder.image_size:
             raise ArtifactError("the manifest's input recipe does not have the model's size")
+
+    def _check_files(self) -> None:
+        paths = [entry.path.casefold() for entry in self.files]
+        if len(set(paths)) != len(paths) or FILE_NAME in paths:
+            raise ArtifactError("the manifest names a file twice, or itself")
+        if self.model not in {entry.path for entry in self.files}:
+            raise ArtifactError(f"the manifest's model {self.model[:80]!r} is not among its files")
+        if self.reference is not None and self.reference not in {entry.path for entry in self.files}:
+            raise ArtifactError(f"the manifest's reference {self.reference[:80]!r} is not among its files")
+
+    def _check_engines(self) -> None:
+        backends = [engine.backend for engine in self.engines]
+        if len(set(backends)) != len(backends):
+            raise ArtifactError("the manifest names two engines of one backend")
+        if missing := {engine.path for engine in self.engines} - {entry.path for entry in self.files}:
+            raise ArtifactError(f"the manifest's engine {min(missing)[:80]!r} is not among its files")
+        if self.kind == "engine" and [engine.path for engine in self.engines] != [self.model]:
+            raise ArtifactError("the manifest is of an engine alone and does not name exactly that engine")
+
+    def engine(self, backend: str) -> EngineEntry | None:
+        """The engine of a backend, None where the artifact has none."""
+        return next((engine for engine in self.engines if engine.backend == backend), None)
 
     def entry(self, path: str) -> FileEntry:
         """The entry of a file by its path.

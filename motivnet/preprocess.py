@@ -56,16 +56,33 @@ class InputRecipe:
         Raises:
             InputError: If the array is not an RGB image of bytes.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise InputError(f"an image must be (H, W, 3) of uint8 in RGB, not {image.shape} of {image.dtype}")
-        height, width = self.size
-        if self.name == "stretch":
-            return _resize(image, height, width)
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        canvas = np.full((height, width, 3), WHITE, np.uint8)
-        canvas[top : top + side, left : left + side] = _resize(image, side, side)
+        resized = self.resized(image)
+        if resized.shape[:2] == self.size:
+            return resized
+        canvas = np.full((*self.size, 3), WHITE, np.uint8)
+        self.content(canvas)[:] = resized
         return canvas
+
+    def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The RGB image ``(H, W, 3)`` as large as the recipe makes it, before anything is put around it.
+
+        Raises:
+            InputError: If the array is not an RGB image of bytes.
+        """
+        check_image(image)
+        height, width = self.content_size
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+    def content(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The part of ``(…, height, width, 3)`` that the image fills, as a view: all but the white around it."""
+        rows, columns = self.content_size
+        top, left = (self.size[0] - rows) // 2, (self.size[1] - columns) // 2
+        return pixels[..., top : top + rows, left : left + columns, :]
+
+    @property
+    def content_size(self) -> tuple[int, int]:
+        """(height, width) of the image inside the model's input."""
+        return self.size if self.name == "stretch" else (min(self.size), min(self.size))
 
     def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Channels first and normalised: ``(…, H, W, 3)`` of bytes to ``(…, 3, H, W)`` of float32."""
@@ -74,6 +91,11 @@ class InputRecipe:
         return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
 
 
-def _resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
+def check_image(image: NDArray[np.uint8]) -> None:
+    """Returns when the array is an RGB image ``(H, W, 3)`` of bytes.
+
+    Raises:
+        InputError: If it is not, or it is empty.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"an image must be (H, W, 3) of uint8 in RGB, not {image.shape} of {image.dtype}")

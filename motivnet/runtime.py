@@ -36,7 +36,9 @@ class TensorSpec:
         )
 
     def __str__(self) -> str:
-        return f"{self.dtype} ({', '.join('batch' if side is None else str(side) for side in self.shape)})"
+        names = ("batch", "height", "width", *["any"] * len(self.shape))
+        sides = (names[axis] if side is None else str(side) for axis, side in enumerate(self.shape))
+        return f"{self.dtype} ({', '.join(sides)})"
 
 
 @runtime_checkable

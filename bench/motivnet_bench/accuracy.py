@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from motivnet.errors import ConfigError
 from motivnet.images import read_image
-from motivnet.manifest import InputEntry
+from motivnet.manifest import InputEntry, ShapeProfile
 from motivnet.prediction import softmax
 from motivnet.progress import Advance, progress
 from motivnet.runtime import Runtime
@@ -20,7 +20,7 @@ from motivnet_bench.accuracy_result import PYTORCH, AccuracyResult, Flip, Runtim
 from motivnet_bench.metrics import classification_figures
 from motivnet_bench.sample import pytorch_entry
 from motivnet_bench.subject import Subject
-from motivnet_engines.classifier import batch_from_images
+from motivnet_engines.inputs import batch_from_images, profile_of
 from motivnet_engines.runtime import default_runtime, open_backend
 from motivnet_training.datasets.folder import Sample, read_folder
 
@@ -98,17 +98,18 @@ def flips_between(
 def _probabilities(
     subject: Subject, name: str, samples: Sequence[Sample], threads: int | None
 ) -> tuple[str, NDArray[np.float64]]:
-    entry = subject.artifact.manifest.input
+    manifest = subject.artifact.manifest
+    entry = pytorch_entry(manifest.input) if name == PYTORCH else manifest.input
+    profile = profile_of(manifest, name)
     with _open(subject, name, threads) as runtime, progress(f"running {name}", total=len(samples)) as advance:
-        entry = pytorch_entry(entry) if name == PYTORCH else entry
-        return runtime.compute, softmax(np.concatenate(list(_logits(runtime, entry, samples, advance))))
+        return runtime.compute, softmax(np.concatenate(list(_logits(runtime, entry, profile, samples, advance))))
 
 
 def _logits(
-    runtime: Runtime, entry: InputEntry, samples: Sequence[Sample], advance: Advance
+    runtime: Runtime, entry: InputEntry, profile: ShapeProfile | None, samples: Sequence[Sample], advance: Advance
 ) -> Iterator[NDArray[np.float32]]:
     for path, _ in samples:
-        batch: NDArray[Any] = batch_from_images(entry, [read_image(path)])
+        batch: NDArray[Any] = batch_from_images(entry, [read_image(path)], profile=profile)
         yield runtime.run({runtime.inputs[0].name: batch})["logits"]
         advance(1)
 

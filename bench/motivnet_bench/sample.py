@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from motivnet.images import read_image
 from motivnet.manifest import InputEntry
 from motivnet.synthetic import synthetic_faces
-from motivnet_engines.classifier import batch_from_images
+from motivnet_engines.inputs import batch_from_images
 
 SEED = 0
 Image = NDArray[np.uint8]
@@ -28,7 +28,7 @@ class InputFiles:
 
 
 def images_for(entry: InputEntry, *, batch: int, labels: tuple[str, ...], image: Path | None) -> list[Image]:
-    """A batch of RGB images: drawn faces, or one file as often as needed."""
+    """A batch of RGB images of one size: drawn faces, or one file as often as needed."""
     if image is not None:
         return [read_image(image)] * batch
     return list(synthetic_faces(batch, seed=SEED, size=entry.recipe.size, labels=labels))
@@ -36,7 +36,7 @@ def images_for(entry: InputEntry, *, batch: int, labels: tuple[str, ...], image:
 
 def pytorch_entry(entry: InputEntry) -> InputEntry:
     """The input as PyTorch takes it: always through the whole recipe."""
-    return dataclasses.replace(entry, dtype="float32")
+    return dataclasses.replace(entry, dtype="float32", any_size=False)
 
 
 def write_inputs(folder: Path, entry: InputEntry, images: list[Image]) -> InputFiles:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -14,13 +15,17 @@ from numpy.typing import NDArray
 from motivnet.artifact import open_artifact
 from motivnet.errors import ArtifactError, ConfigError, InputError
 from motivnet.images import decode_image, read_image
-from motivnet.manifest import InputEntry, Manifest
+from motivnet.manifest import Manifest
 from motivnet.prediction import Prediction, predictions_from_logits
+from motivnet_engines.inputs import input_from_image, profile_of
 from motivnet_engines.runtime import Runtime, open_runtime
 from motivnet_engines.specs import check_graph
 
 Image: TypeAlias = Path | str | bytes | NDArray[np.uint8]
 """A path, the bytes of an image file, or RGB pixels ``(H, W, 3)`` of uint8 (OpenCV's are BGR: reverse them)."""
+
+_VALUES_OF_A_CALL = 1 << 26
+"""Pixels times channels; 2160x3840 twice."""
 
 
 class EmotionClassifier:
@@ -50,6 +55,7 @@ class EmotionClassifier:
         self.runtime = runtime
         self.manifest = manifest
         self.batch_size = batch_size
+        self._profile = profile_of(manifest, runtime.name)
 
     @classmethod
     def open(
@@ -76,7 +82,8 @@ class EmotionClassifier:
     def predict(self, images: Image | Iterable[Image]) -> list[Prediction]:
         """One prediction per image, in the order given; one image gives a list of one.
 
-        Many images are decoded batch by batch, so that an iterator of any length needs the memory of one batch.
+        Many images are decoded batch by batch, so that an iterator of any length needs the memory of one batch. Where
+        the artifact itself resizes, the images of a batch that differ in size go to the runtime in several calls.
 
         Raises:
             FileError, ImageError, InputError: Naming the image, ``images[i]`` where it has no path.
@@ -85,7 +92,7 @@ class EmotionClassifier:
         named = self._named(images)
         predictions: list[Prediction] = []
         while batch := [self._input(name, image) for name, image in itertools.islice(named, self.batch_size)]:
-            predictions += self._predict_batch(np.stack(batch))
+            predictions += self._predict_inputs(batch)
         return predictions
 
     def close(self) -> None:
@@ -110,9 +117,29 @@ class EmotionClassifier:
     def _input(self, name: str, image: Image) -> NDArray[Any]:
         pixels = _pixels(name, image)
         try:
-            return input_from_image(self.manifest.input, pixels)
+            return input_from_image(self.manifest.input, pixels, profile=self._profile)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
+
+    def _predict_inputs(self, inputs: list[NDArray[Any]]) -> Iterator[Prediction]:
+        """The predictions in order; a call of the runtime holds inputs of one shape."""
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, array in enumerate(inputs):
+            by_shape.setdefault(array.shape, []).append(index)
+        predictions: dict[int, Prediction] = {}
+        for shape, indices in by_shape.items():
+            step = self._images_of_a_call(shape)
+            for start in range(0, len(indices), step):
+                call = indices[start : start + step]
+                batch = np.stack([inputs[index] for index in call])
+                predictions.update(zip(call, self._predict_batch(batch), strict=True))
+        return (predictions[index] for index in range(len(inputs)))
+
+    def _images_of_a_call(self, shape: tuple[int, ...]) -> int:
+        """A runtime without an engine holds each image in float32, twice, before it resizes it."""
+        if not self.manifest.input.any_size or self._profile is not None:
+            return self.batch_size
+        return max(1, _VALUES_OF_A_CALL // math.prod(shape))
 
     def _predict_batch(self, batch: NDArray[Any]) -> list[Prediction]:
         logits = self.runtime.run({self.manifest.input.name: batch})["logits"]
@@ -122,26 +149,6 @@ class EmotionClassifier:
                 "choose another runtime, or build with --precision bf16 or fp32"
             )
         return predictions_from_logits(logits, self.manifest.labels)
-
-
-def batch_from_images(entry: InputEntry, images: Sequence[NDArray[np.uint8]]) -> NDArray[Any]:
-    """The input of a batch of RGB images, each ``(H, W, 3)`` of its own size.
-
-    Returns:
-        float32 ``(batch, 3, height, width)`` normalised, or uint8 ``(batch, height, width, 3)`` pixels, as ``entry``
-        says.
-
-    Raises:
-        InputError: If there is no image, or one is not RGB of uint8.
-    """
-    if not len(images):
-        raise InputError("a batch must hold at least one image")
-    return np.stack([input_from_image(entry, image) for image in images])
-
-
-def input_from_image(entry: InputEntry, image: NDArray[np.uint8]) -> NDArray[Any]:
-    """One image's part of a batch, by the recipe of the manifest."""
-    return entry.recipe.pixels(image) if entry.dtype == "uint8" else entry.recipe(image)
 
 
 def _pixels(name: str, image: Image) -> NDArray[np.uint8]:

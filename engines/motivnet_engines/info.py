@@ -56,7 +56,7 @@ def artifact_info(folder: Path | str) -> ArtifactInfo:
 
 def _obstacle(name: str, manifest: Manifest) -> str | None:
     try:
-        check_possible(name, manifest.precision)
+        check_possible(name, manifest)
     except MotivNetError as error:
         return str(error)
     return None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
 from motivnet.errors import ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError
-from motivnet.manifest import Precision
+from motivnet.manifest import COMPUTE_DTYPES, Precision
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.nvidia import cuda_device_count
 from motivnet_engines.specs import check_graph, input_specs, output_specs
@@ -26,7 +26,6 @@ Device = Literal["cpu", "cuda"]
 
 _PROVIDERS: dict[Device, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
-_CUDA_COMPUTE: dict[Precision, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _MATRIX_OPERATORS = frozenset({"Attention", "Conv", "FusedConv", "FusedMatMul", "Gemm", "MatMul", "MultiHeadAttention"})
 _SILENT = 4  # only what is fatal: everything else that goes wrong comes as an exception too
 _RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
@@ -56,7 +55,7 @@ class OnnxRuntime:
             manifest, inputs=_specs_from_nodes(session.get_inputs()), outputs=_specs_from_nodes(session.get_outputs())
         )
         self.name = "onnxruntime-cuda" if device == "cuda" else "onnxruntime"
-        self.compute = _CUDA_COMPUTE[manifest.precision] if device == "cuda" else "float32"
+        self.compute = COMPUTE_DTYPES[manifest.precision] if device == "cuda" else "float32"
         self.inputs = input_specs(manifest)
         self.outputs = output_specs(manifest)
         self._output_names = [spec.name for spec in self.outputs]

@@ -12,7 +12,7 @@ from typing import Literal
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ConfigError, MissingDependencyError, MotivNetError, RuntimeUnavailableError
-from motivnet.manifest import Comparison, Manifest, Precision
+from motivnet.manifest import Comparison, EngineBackend, Manifest
 from motivnet.runtime import Runtime, TensorSpec, check_inputs
 
 __all__ = [
@@ -41,15 +41,16 @@ class _Backend:
 
     package: str
     extra: str
-    check: Callable[[Precision], None]
+    check: Callable[[Manifest], None]
     open: Callable[[Artifact, int | None], Runtime]
     rounds_fp32: bool = False
 
 
-def _check_ort(device: Literal["cpu", "cuda"], precision: Precision) -> None:
+def _check_ort(device: Literal["cpu", "cuda"], manifest: Manifest) -> None:
     from motivnet_engines.ort import check_device
 
-    check_device(device, precision=precision)
+    _check_has_graph(manifest)
+    check_device(device, precision=manifest.precision)
 
 
 def _open_ort(device: Literal["cpu", "cuda"], artifact: Artifact, threads: int | None) -> Runtime:
@@ -58,9 +59,10 @@ def _open_ort(device: Literal["cpu", "cuda"], artifact: Artifact, threads: int |
     return OnnxRuntime(artifact, device=device, threads=threads)
 
 
-def _check_openvino(compute: Literal["float32", "bfloat16"], _: Precision) -> None:
+def _check_openvino(compute: Literal["float32", "bfloat16"], manifest: Manifest) -> None:
     from motivnet_engines.openvino import check_compute
 
+    _check_has_graph(manifest)
     check_compute(compute)
 
 
@@ -70,7 +72,40 @@ def _open_openvino(compute: Literal["float32", "bfloat16"], artifact: Artifact, 
     return OpenVINORuntime(artifact, compute=compute, threads=threads)
 
 
+def _check_engine(backend: EngineBackend, manifest: Manifest) -> None:
+    if manifest.engine(backend) is None:
+        raise RuntimeUnavailableError(
+            f"the artifact has no {backend} engine; build one here with: motivnet build-engine"
+        )
+    from motivnet_engines.trt.identity import check_engine
+
+    check_engine(manifest, backend)
+
+
+def _open_engine(backend: EngineBackend, artifact: Artifact, _: int | None) -> Runtime:
+    from motivnet_engines.trt.runtime import TensorRTRuntime
+
+    return TensorRTRuntime(artifact, backend=backend)
+
+
+def _check_has_graph(manifest: Manifest) -> None:
+    if manifest.kind != "onnx":
+        raise RuntimeUnavailableError("the artifact is an engine alone; its ONNX graph stayed where it was built")
+
+
 _BACKENDS: dict[str, _Backend] = {
+    "tensorrt": _Backend(
+        package="tensorrt",
+        extra="trt",
+        check=partial(_check_engine, "tensorrt"),
+        open=partial(_open_engine, "tensorrt"),
+    ),
+    "tensorrt-rtx": _Backend(
+        package="tensorrt_rtx",
+        extra="rtx",
+        check=partial(_check_engine, "tensorrt-rtx"),
+        open=partial(_open_engine, "tensorrt-rtx"),
+    ),
     "onnxruntime-cuda": _Backend(
         package="onnxruntime", extra="gpu", check=partial(_check_ort, "cuda"), open=partial(_open_ort, "cuda")
     ),
@@ -127,13 +162,13 @@ def open_backend(name: str, artifact: Artifact, *, threads: int | None = None) -
         ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError: As ``open_runtime``.
     """
     backend = _backend(name)
-    check_possible(name, artifact.manifest.precision)
+    check_possible(name, artifact.manifest)
     return backend.open(artifact, threads)
 
 
 def installed_runtimes(artifact: Artifact) -> tuple[str, ...]:
     """The names of the runtimes that can open the artifact on this machine, in order of preference."""
-    return tuple(name for name in RUNTIMES if _is_possible(name, artifact.manifest.precision))
+    return tuple(name for name in RUNTIMES if _is_possible(name, artifact.manifest))
 
 
 def default_runtime(artifact: Artifact) -> str:
@@ -154,18 +189,19 @@ def default_runtime(artifact: Artifact) -> str:
     )
 
 
-def check_possible(name: str, precision: Precision) -> None:
-    """Returns when the runtime is installed here and can run a graph of this precision.
+def check_possible(name: str, manifest: Manifest) -> None:
+    """Returns when the runtime is installed here and can run the artifact of this manifest.
 
     Raises:
         ConfigError: If no runtime has that name.
         MissingDependencyError: If its package is not installed.
-        RuntimeUnavailableError: If the processor, the driver or the package cannot do it.
+        RuntimeUnavailableError: If the processor, the driver, the GPU or the package cannot do it, or the artifact
+            holds nothing for it.
     """
     backend = _backend(name)
     if importlib.util.find_spec(backend.package) is None:
         raise MissingDependencyError(backend.package, extra=backend.extra)
-    backend.check(precision)
+    backend.check(manifest)
 
 
 def verdict(manifest: Manifest, name: str) -> Verdict:
@@ -177,13 +213,22 @@ def verdict(manifest: Manifest, name: str) -> Verdict:
 
 
 def is_default_choice(manifest: Manifest, name: str) -> bool:
-    """Whether the gate and the artifact's precision allow this runtime to be chosen for the user."""
+    """Whether the gate and the artifact's precision allow this runtime to be chosen for the user.
+
+    An engine that was compiled ahead of time may be chosen before its first verdict: it runs the artifact's reference
+    inputs each time that it is opened, and does not open if it is too far from PyTorch.
+    """
     rounds = _backend(name).rounds_fp32 and manifest.precision == "fp32"
-    return not rounds and verdict(manifest, name) == "verified"
+    state = verdict(manifest, name)
+    checks_itself = manifest.engine(name) is not None and manifest.reference is not None
+    return not rounds and (state == "verified" or (state == "unverified" and checks_itself))
 
 
 def _comparisons(manifest: Manifest, name: str) -> list[Comparison]:
     """Those in which this runtime computed: as ``graph`` where it does so in float32, else as ``runtime``."""
+    engine = manifest.engine(name)
+    if engine is not None:
+        return [] if engine.comparison is None else [engine.comparison]
     return [row for row in manifest.parity.comparisons if row.backend == name and row.evidence != "rounding"]
 
 
@@ -196,9 +241,9 @@ def _warn_unless_verified(manifest: Manifest, name: str) -> None:
         logger.warning("%s failed the gate when this artifact was built: %s", name, "; ".join(failures))
 
 
-def _is_possible(name: str, precision: Precision) -> bool:
+def _is_possible(name: str, manifest: Manifest) -> bool:
     try:
-        check_possible(name, precision)
+        check_possible(name, manifest)
     except MotivNetError:
         return False
     return True

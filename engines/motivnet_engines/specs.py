@@ -10,9 +10,10 @@ BATCH = None
 
 
 def input_specs(manifest: Manifest) -> tuple[TensorSpec, ...]:
-    """The one input: ``(batch, 3, H, W)`` of float32, or ``(batch, H, W, 3)`` of uint8."""
+    """The one input: ``(batch, 3, H, W)`` of float32, or ``(batch, H, W, 3)`` of uint8, H and W free at any size."""
     height, width = manifest.input.recipe.size
-    sides = (height, width, 3) if manifest.input.dtype == "uint8" else (3, height, width)
+    pixels = (None, None, 3) if manifest.input.any_size else (height, width, 3)
+    sides = pixels if manifest.input.dtype == "uint8" else (3, height, width)
     return (TensorSpec(name=manifest.input.name, dtype=manifest.input.dtype, shape=(BATCH, *sides)),)
 
 

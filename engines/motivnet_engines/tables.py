@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
-from motivnet.manifest import Comparison, Manifest
+from motivnet.manifest import Comparison, InputEntry, Manifest
 from motivnet.terminal import facts, show, table
+from motivnet_engines.abilities import Ability
 from motivnet_engines.doctor import Diagnosis
+from motivnet_engines.engine_text import engine_text
 from motivnet_engines.image_files import FileResult
 from motivnet_engines.info import ArtifactInfo, RuntimeStatus
 from motivnet_engines.machine import Machine
+from motivnet_engines.nvidia import NvidiaDriver
+from motivnet_engines.verification import Verification
 
 
 def print_predictions(results: Iterable[FileResult]) -> None:
@@ -25,30 +30,41 @@ def print_predictions(results: Iterable[FileResult]) -> None:
         show(rows)
 
 
+def print_verification(found: Verification) -> None:
+    """How far each runtime is from PyTorch here, and what did not run."""
+    lines = {f"not run {number}": text for number, text in enumerate(found.refusals, 1)}
+    lines["manifest"] = "the verdict was written into it" if found.recorded else "could not be written; left as it is"
+    show(comparison_table(found.comparisons), facts(lines))
+
+
 def print_info(info: ArtifactInfo) -> None:
     """What the artifact is, its distance from PyTorch, and the runtimes."""
     runtimes = table("runtime", "at the build", "here")
     for status in info.runtimes:
         runtimes.add_row(status.name, status.verdict, _state_here(status))
-    comparisons = info.manifest.parity.comparisons
+    measured = [engine.comparison for engine in info.manifest.engines if engine.comparison]
+    comparisons = (*info.manifest.parity.comparisons, *measured)
     show(facts(_artifact_facts(info)), *([comparison_table(comparisons)] if comparisons else []), runtimes)
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
-    """The machine, then one line per package, then the commands that repair what is missing."""
-    machine = diagnosis.machine
-    named = {
-        "processor": f"{machine.processor} ({machine.architecture}), {_cores(machine)}",
-        "BF16": ", ".join(machine.bf16_instructions) or "no instructions for it",
-        "memory": _memory(machine),
-        "CUDA devices": str(diagnosis.cuda_devices),
-        "Python": f"{diagnosis.python}, {diagnosis.executable}",
-        "motivnet": diagnosis.motivnet,
-    }
-    packages = table("package", "version", "here", "to repair")
+    """The machine, the packages, what can be built and run here, and the commands that repair what is missing."""
+    packages = table("package", "version", "here")
     for status in diagnosis.packages:
-        packages.add_row(status.name, status.version or "-", escape(status.detail), escape(status.repair or ""))
-    show(facts(named), packages)
+        packages.add_row(status.name, status.version or "-", escape(status.detail))
+    abilities = table("can be built", "", "")
+    _add_abilities(abilities, diagnosis.builds)
+    runs = table("can be run", "", "")
+    _add_abilities(runs, diagnosis.runs)
+    parts = [facts(_machine_facts(diagnosis)), packages, abilities, runs]
+    if diagnosis.repairs:
+        repairs = table("to repair", "run")
+        for name, line in diagnosis.repairs.items():
+            repairs.add_row(name, escape(line))
+        parts.append(repairs)
+    if diagnosis.advice:
+        parts.append(facts({f"note {number}": text for number, text in enumerate(diagnosis.advice, 1)}))
+    show(*parts)
 
 
 def comparison_table(comparisons: tuple[Comparison, ...]) -> Table:
@@ -77,6 +93,13 @@ def comparison_table(comparisons: tuple[Comparison, ...]) -> Table:
     return rows
 
 
+def input_text(entry: InputEntry) -> str:
+    """The input's name, dtype and recipe, and who resizes."""
+    recipe = entry.recipe
+    where = "in the graph, from any size, " if entry.any_size else ""
+    return f"{entry.name}, {entry.dtype}, {where}{recipe.name} to {recipe.size[0]} x {recipe.size[1]}"
+
+
 def precision_text(manifest: Manifest) -> str:
     """The precision; where it is not the one asked for, that one too and why it was given up."""
     if manifest.precision == manifest.requested_precision:
@@ -87,14 +110,14 @@ def precision_text(manifest: Manifest) -> str:
 
 def _artifact_facts(info: ArtifactInfo) -> dict[str, str]:
     manifest = info.manifest
-    recipe = manifest.input.recipe
     parity = manifest.parity
     return {
         "artifact": f"{info.folder}, {info.size / 1e6:,.1f} MB",
         "model": _model(manifest),
         "precision": precision_text(manifest),
         "attention": manifest.attention,
-        "input": f"{manifest.input.name}, {manifest.input.dtype}, {recipe.name} to {recipe.size[0]} x {recipe.size[1]}",
+        "input": input_text(manifest.input),
+        **{f"engine {engine.backend}": engine_text(engine, Path(info.folder)) for engine in manifest.engines},
         "largest batch": str(manifest.max_batch),
         "labels": ", ".join(manifest.labels),
         "parity": f"{'passed' if parity.passed else 'FAILED'} on {parity.images} images ({parity.image_source})",
@@ -113,6 +136,36 @@ def _state_here(status: RuntimeStatus) -> str:
     if status.obstacle is not None:
         return escape(status.obstacle)
     return "runs, the default" if status.default else "runs"
+
+
+def _add_abilities(rows: Table, abilities: tuple[Ability, ...]) -> None:
+    for ability in abilities:
+        rows.add_row(ability.name, "yes" if ability.possible else "no", escape(ability.detail))
+
+
+def _machine_facts(diagnosis: Diagnosis) -> dict[str, str]:
+    machine, driver, jetson = diagnosis.machine, diagnosis.driver, diagnosis.jetson
+    gpus = {
+        f"GPU {index}": f"{gpu.name}, SM {gpu.sm}, {gpu.memory / 2**30:.1f} GiB"
+        for index, gpu in enumerate(driver.gpus)
+    }
+    board = {} if jetson is None else {"Jetson": f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack or '?'}"}
+    return {
+        "processor": f"{machine.processor} ({machine.architecture}), {_cores(machine)}",
+        "BF16": ", ".join(machine.bf16_instructions) or "no instructions for it",
+        "memory": _memory(machine),
+        **board,
+        "NVIDIA driver": _driver_text(driver),
+        **gpus,
+        "Python": f"{diagnosis.python}, {diagnosis.executable}",
+        "motivnet": diagnosis.motivnet,
+    }
+
+
+def _driver_text(driver: NvidiaDriver) -> str:
+    known = [text for text in (driver.version, f"CUDA {driver.cuda}" if driver.cuda else None, driver.obstacle) if text]
+    unused = ["an NVIDIA GPU is in this machine and not in use"] if driver.unused_gpu else []
+    return "; ".join([*known, *unused])
 
 
 def _cores(machine: Machine) -> str:

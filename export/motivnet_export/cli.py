@@ -25,6 +25,8 @@ class PrecisionName(StrEnum):
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
 
 
 class AttentionName(StrEnum):
@@ -40,6 +42,16 @@ class InputName(StrEnum):
 
     FLOAT32 = "float32"
     UINT8 = "uint8"
+    IMAGE = "image"
+
+
+class TargetName(StrEnum):
+    """Choices of ``--target``."""
+
+    AUTO = "auto"
+    ONNX = "onnx"
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
 
 
 class RecipeChoice(StrEnum):
@@ -68,13 +80,30 @@ PrecisionOption = Annotated[
     PrecisionName | None, typer.Option(help="What the artifact computes in.", show_default="fp32")
 ]
 FP16Option = Annotated[bool, typer.Option("--fp16", help="Short for --precision fp16.")]
+INT8Option = Annotated[bool, typer.Option("--int8", help="Short for --precision int8; calibrated on --calibration.")]
+FP8Option = Annotated[bool, typer.Option("--fp8", help="Short for --precision fp8; calibrated on --calibration.")]
+TargetOption = Annotated[
+    TargetName,
+    typer.Option(
+        help="What the graph is compiled to. auto: TensorRT where it and a GPU are, else TensorRT-RTX ahead of time "
+        "where that is, else the graph alone."
+    ),
+]
+SMOption = Annotated[
+    str | None,
+    typer.Option("--sm", help="Compute capabilities for tensorrt-rtx, such as 86,89.", show_default="Ampere and later"),
+]
 AttentionOption = Annotated[
     AttentionName,
     typer.Option(help="The Attention operator, or matrix products; auto takes fused except in FP32."),
 ]
 InputOption = Annotated[
     InputName,
-    typer.Option("--input", help="float32: normalised, (B, 3, H, W). uint8: pixels (B, H, W, 3) at the model's size."),
+    typer.Option(
+        "--input",
+        help="float32: normalised, (B, 3, H, W). uint8: pixels (B, H, W, 3) at the model's size. "
+        "image: pixels of any height and width, resized in the graph.",
+    ),
 ]
 PreprocessOption = Annotated[
     RecipeChoice | None,
@@ -97,8 +126,12 @@ def build(
     model: ModelOption = None,
     precision: PrecisionOption = None,
     fp16: FP16Option = False,
+    int8: INT8Option = False,
+    fp8: FP8Option = False,
+    target: TargetOption = TargetName.AUTO,
+    sm: SMOption = None,
     attention: AttentionOption = AttentionName.AUTO,
-    input_dtype: InputOption = InputName.FLOAT32,
+    input_form: InputOption = InputName.FLOAT32,
     preprocess: PreprocessOption = None,
     max_batch: Annotated[int, typer.Option(help="The largest batch that a runtime is given at once.")] = 8,
     calibration: CalibrationOption = None,
@@ -106,29 +139,33 @@ def build(
     strict: Annotated[bool, typer.Option("--strict", help="Fail instead of falling to another precision.")] = False,
     json: JSONOption = False,
 ) -> None:
-    """Export, compare with PyTorch, and write the artifact with its verdict."""
+    """Export, compare with PyTorch, compile, and write the artifact with its verdict."""
     from motivnet_export.build import build_artifact
     from motivnet_export.request import BuildRequest
     from motivnet_export.tables import print_built
+    from motivnet_export.target import engine_for_target, headline_of_target
 
+    engine = engine_for_target(target.value, sm=sm)
     request = BuildRequest(
         checkpoint=checkpoint,
         model=model,
         out=out,
-        precision=_precision(precision, fp16=fp16),
+        precision=_precision(precision, fp16=fp16, int8=int8, fp8=fp8),
         attention=attention.value,
-        input_dtype=input_dtype.value,
+        input=input_form.value,
         preprocess=preprocess.value if preprocess else None,
         max_batch=max_batch,
         calibration=calibration,
         parity_images=parity_images,
         strict=strict,
+        engine=engine,
+        engine_optional=target is TargetName.AUTO,
     )
     artifact = build_artifact(request, announce=command_line.warn)
     if json:
         command_line.print_json({"folder": str(artifact.folder), "manifest": asdict(artifact.manifest)})
     else:
-        print_built(artifact)
+        print_built(artifact, headline_of_target(target.value, artifact))
 
 
 @app.command()
@@ -139,7 +176,7 @@ def onnx(
     precision: PrecisionOption = None,
     fp16: FP16Option = False,
     attention: AttentionOption = AttentionName.AUTO,
-    input_dtype: InputOption = InputName.FLOAT32,
+    input_form: InputOption = InputName.FLOAT32,
     preprocess: PreprocessOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -153,7 +190,7 @@ def onnx(
         model=model,
         precision=_precision(precision, fp16=fp16),
         attention=attention.value,
-        input_dtype=input_dtype.value,
+        input=input_form.value,
         preprocess=preprocess.value if preprocess else None,
     )
     exported = export_file(request, out)
@@ -204,13 +241,17 @@ def inspect(
     if json:
         command_line.print_json(inspection)
     else:
-        print_inspection(inspection)
+        print_inspection(inspection, artifact)
 
 
-def _precision(name: PrecisionName | None, *, fp16: bool) -> Precision:
-    if fp16 and name not in (None, PrecisionName.FP16):
-        raise ConfigError(f"--fp16 and --precision {name} contradict each other; give one")
-    return "fp16" if fp16 else (name or PrecisionName.FP32).value
+def _precision(name: PrecisionName | None, *, fp16: bool, int8: bool = False, fp8: bool = False) -> Precision:
+    flags = {"--fp16": fp16, "--int8": int8, "--fp8": fp8}
+    asked = [flag for flag, given in flags.items() if given]
+    chosen = {PrecisionName(flag.removeprefix("--")) for flag in asked} | ({name} if name else set())
+    if len(chosen) > 1:
+        given = " and ".join([*asked, *([f"--precision {name}"] if name else [])])
+        raise ConfigError(f"{given} contradict each other; give one")
+    return next(iter(chosen), PrecisionName.FP32).value
 
 
 def main() -> None:

@@ -51,8 +51,9 @@ def export_file(request: BuildRequest, out: Path | None) -> ExportedFile:
     with progress(f"exporting {request.precision}"):
         graph = onnx_from_model(
             model,
-            attention=request.attention_for(request.precision),
+            attention=request.forms_for(request.precision)[0],
             input_dtype=request.input_dtype,
+            any_size=request.any_size,
             recipe=source.recipe,
         )
         summary = summary_of(graph)

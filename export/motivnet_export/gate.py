@@ -10,8 +10,7 @@ used by default, and the artifact stands.
 from __future__ import annotations
 
 import importlib.util
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,18 +19,15 @@ from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
 from motivnet.errors import MissingDependencyError, MotivNetError, ParityError
-from motivnet.manifest import BlockActivation, Comparison, InputEntry, ParityReport, Precision
+from motivnet.manifest import BlockActivation, Comparison, ParityReport, Precision
 from motivnet.model import MotivNet
 from motivnet.preprocess import InputRecipe
-from motivnet.progress import progress
-from motivnet.runtime import Runtime
-from motivnet_engines.runtime import installed_runtimes, open_backend
+from motivnet_engines.judgement import Forward, comparison_of, outputs_of
+from motivnet_engines.parity import Outputs, compare
+from motivnet_engines.runtime import installed_runtimes
 from motivnet_export.activations import FAIL_ABOVE, WARN_ABOVE, recording
 from motivnet_export.gate_images import GateImages
-from motivnet_export.parity import Outputs, compare
-from motivnet_export.precision import COMPUTE_NAMES
-
-_Forward = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+from motivnet_export.precision import COMPUTE_NAMES, HALF_RANGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +46,7 @@ def reference_of(model: MotivNet, images: GateImages, recipe: InputRecipe) -> Re
         MotivNetError: If its outputs are not finite; nothing can be compared with them.
     """
     with recording(model) as record:
-        outputs = _run(_torch_forward(model, recipe), images, "PyTorch FP32")
+        outputs = outputs_of(_torch_forward(model, recipe), images.pixels, what="PyTorch FP32")
     if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.embedding).all()):
         raise MotivNetError("the model gives NaN or infinity in FP32; its weights are not usable")
     return Reference(images=images, outputs=outputs, activations=record.blocks())
@@ -62,7 +58,9 @@ def rounding_of(
     """PyTorch in the artifact's precision beside PyTorch in FP32, both on the CPU; nothing where both are FP32."""
     if precision == "fp32":
         return ()
-    outputs = _run(_torch_forward(model, recipe), reference.images, f"PyTorch {precision.upper()}")
+    outputs = outputs_of(
+        _torch_forward(model, recipe), reference.images.pixels, what=f"PyTorch in {COMPUTE_NAMES[precision]}"
+    )
     row = compare(
         "pytorch",
         outputs,
@@ -90,7 +88,7 @@ def runtimes_of(artifact: Artifact, reference: Reference) -> tuple[list[Comparis
     rows, refusals = [], []
     for name in names:
         try:
-            rows.append(_runtime_comparison(name, artifact, reference))
+            rows.append(comparison_of(name, artifact, reference.images.pixels, reference.outputs))
         except MotivNetError as error:
             refusals.append(f"{name} cannot run this artifact: {error}")
     return rows, refusals
@@ -119,7 +117,7 @@ def verdict(
 
 def overflow_of(reference: Reference, precision: Precision) -> str | None:
     """Why the activations do not fit the precision, or None where they do."""
-    if precision != "fp16":
+    if precision not in HALF_RANGE:
         return None
     worst = max(reference.activations, key=lambda block: block.compute)
     if worst.compute <= FAIL_ABOVE:
@@ -129,7 +127,7 @@ def overflow_of(reference: Reference, precision: Precision) -> str | None:
 
 def activation_warnings(activations: tuple[BlockActivation, ...], precision: Precision) -> list[str]:
     """Sentences on blocks whose numbers come near the end of FP16."""
-    if precision != "fp16":
+    if precision not in HALF_RANGE:
         return []
     worst_compute = max(activations, key=lambda block: block.compute)
     worst_stream = max(activations, key=lambda block: block.stream)
@@ -153,50 +151,10 @@ def failure_line(report: ParityReport) -> str:
     return "; ".join(failed) or "no installed runtime could show that the graph is the model"
 
 
-def _runtime_comparison(name: str, artifact: Artifact, reference: Reference) -> Comparison:
-    manifest = artifact.manifest
-    with open_backend(name, artifact) as runtime:
-        outputs = _run(_runtime_forward(runtime, manifest.input), reference.images, name)
-        compute = runtime.compute
-    return compare(
-        name,
-        outputs,
-        reference.outputs,
-        compute=compute,
-        evidence="graph" if compute == "float32" else "runtime",
-        precision="bf16" if compute == "bfloat16" else manifest.precision,
-    )
-
-
-def _runtime_forward(runtime: Runtime, entry: InputEntry) -> _Forward:
-    def forward(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        batch = pixels if entry.dtype == "uint8" else entry.recipe.normalise(pixels)
-        outputs = runtime.run({entry.name: batch})
-        return outputs["logits"], outputs["embedding"]
-
-    return forward
-
-
-def _torch_forward(model: MotivNet, recipe: InputRecipe) -> _Forward:
+def _torch_forward(model: MotivNet, recipe: InputRecipe) -> Forward:
     def forward(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode():
             logits, embedding = model.logits_and_embedding(torch.from_numpy(recipe.normalise(pixels)))
         return logits.float().numpy(), embedding.float().numpy()
 
     return forward
-
-
-def _run(forward: _Forward, images: GateImages, what: str) -> Outputs:
-    logits, embeddings = [], []
-    start = time.perf_counter()
-    with progress(what, total=len(images.pixels)) as advance:
-        for chunk in images.chunks():
-            chunk_logits, chunk_embeddings = forward(chunk)
-            logits.append(chunk_logits)
-            embeddings.append(chunk_embeddings)
-            advance(len(chunk))
-    return Outputs(
-        logits=np.concatenate(logits),
-        embedding=np.concatenate(embeddings),
-        seconds_per_image=(time.perf_counter() - start) / len(images.pixels),
-    )

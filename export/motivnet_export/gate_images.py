@@ -22,15 +22,11 @@ _LARGE_TOKENS_TIMES_WIDTH = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateImages:
-    """Pixels at the model's size ``(N, H, W, 3)``, and a line that says where they came from."""
+    """Pixels at the model's size ``(N, H, W, 3)``, a line that says where they came from, and whether we drew them."""
 
     pixels: NDArray[np.uint8]
     source: str
-
-    def chunks(self) -> list[NDArray[np.uint8]]:
-        """The first image alone, the others three at a time: a batch that is not free would show."""
-        starts = range(1, len(self.pixels), 3)
-        return [self.pixels[:1], *(self.pixels[start : start + 3] for start in starts)]
+    drawn: bool
 
 
 def gate_images(config: ModelConfig, recipe: InputRecipe, *, folder: Path | None, count: int | None) -> GateImages:
@@ -45,24 +41,61 @@ def gate_images(config: ModelConfig, recipe: InputRecipe, *, folder: Path | None
     """
     count = count or default_count(config)
     if folder is None:
-        faces = synthetic_faces(count, seed=SEED, size=recipe.size, labels=EMOTIONS)
-        return GateImages(pixels=_stack(faces, recipe), source=f"drawn faces, seed {SEED}")
-    paths = _pick(folder, count)
-    return GateImages(pixels=_stack([_read(path) for path in paths], recipe), source=f"images of {folder.name}/")
+        return _drawn(recipe, count, seed=SEED)
+    return _read_all(_picked(_paths(folder), count), folder, recipe)
+
+
+def calibration_images(
+    config: ModelConfig, recipe: InputRecipe, *, folder: Path | None, count: int, judges: int | None
+) -> GateImages:
+    """Images to measure ranges on: none of those that judge the result, unless the folder has no others.
+
+    Args:
+        count: The most of them.
+        judges: What ``gate_images`` was given as ``count``.
+
+    Raises:
+        ConfigError, ImageError: As ``gate_images``.
+    """
+    if folder is None:
+        return _drawn(recipe, count, seed=SEED + 1)
+    paths = _paths(folder)
+    judging = set(_picked(paths, judges or default_count(config)))
+    return _read_all(_picked([path for path in paths if path not in judging] or paths, count), folder, recipe)
 
 
 def default_count(config: ModelConfig) -> int:
     """Images enough for a verdict, few enough for a model whose PyTorch takes many seconds an image."""
+    return 2 if is_large(config) else 16
+
+
+def is_large(config: ModelConfig) -> bool:
+    """Whether a model takes many seconds an image on a CPU."""
     rows, columns = config.encoder.grid_size
-    return 2 if rows * columns * config.encoder.embed_dim > _LARGE_TOKENS_TIMES_WIDTH else 16
+    return rows * columns * config.encoder.embed_dim > _LARGE_TOKENS_TIMES_WIDTH
 
 
-def _pick(folder: Path, count: int) -> list[Path]:
+def _drawn(recipe: InputRecipe, count: int, *, seed: int) -> GateImages:
+    faces = synthetic_faces(count, seed=seed, size=recipe.size, labels=EMOTIONS)
+    return GateImages(pixels=_stack(faces, recipe), source=f"drawn faces, seed {seed}", drawn=True)
+
+
+def _read_all(paths: list[Path], folder: Path, recipe: InputRecipe) -> GateImages:
+    pixels = _stack([_read(path) for path in paths], recipe)
+    return GateImages(pixels=pixels, source=f"images of {folder.name}/", drawn=False)
+
+
+def _paths(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; --calibration takes a folder of images")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
     if not paths:
         raise ConfigError(f"{folder} has no image ({', '.join(_SUFFIXES)}); --calibration takes a folder of images")
+    return paths
+
+
+def _picked(paths: list[Path], count: int) -> list[Path]:
+    """Evenly spread over all of them."""
     steps = np.linspace(0, len(paths) - 1, num=min(count, len(paths)))
     return [paths[int(step)] for step in steps]
 

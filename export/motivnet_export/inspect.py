@@ -32,6 +32,9 @@ def inspect_artifact(artifact: Artifact) -> Inspection:
     Raises:
         ArtifactError: If a file does not match the manifest, or the counts do not.
     """
+    if artifact.manifest.kind != "onnx":
+        raise ArtifactError(f"{artifact.folder} is an engine alone, without a graph to count; see: motivnet info")
+    artifact.verify_files()
     with artifact.verified_model_path() as path:
         check_onnx(path)
         graph = summary_of(ir.load(path))

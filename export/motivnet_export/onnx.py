@@ -13,7 +13,6 @@ import onnx
 import onnx_ir as ir
 import torch
 from onnx_ir.passes import common
-from torch import Tensor, nn
 
 from motivnet import __version__
 from motivnet.errors import ExportError
@@ -21,6 +20,8 @@ from motivnet.manifest import AttentionForm, GraphSummary, InputDtype
 from motivnet.model import MotivNet
 from motivnet.preprocess import InputRecipe
 from motivnet_export.attention import TRANSLATIONS
+from motivnet_export.deployed import RESIZE_TRANSLATION, DeployedModel
+from motivnet_export.graph_dtypes import dtype_name, product_dtypes
 from motivnet_export.passes import FoldConstantsPass, JoinAttentionHeadsPass
 
 INPUT_NAME = "image"
@@ -37,29 +38,14 @@ BF16_OPSET = 22
 EXTERNAL_DATA_THRESHOLD = 2_000_000_000
 """Bytes of weights from which they go into a file of their own; a protobuf message ends at 2 GiB."""
 
-_COMPUTE_OPERATORS = ("MatMul", "Gemm", "Conv", "Attention")
-
-
-class _Deployed(nn.Module):
-    """The model as it is deployed: optional normalisation in front, two FP32 outputs behind."""
-
-    def __init__(self, model: MotivNet, *, input_dtype: InputDtype, recipe: InputRecipe) -> None:
-        super().__init__()
-        self.model = model
-        self.takes_pixels = input_dtype == "uint8"
-        self.mean = nn.Buffer(torch.tensor(recipe.mean))
-        self.scale = nn.Buffer(1 / torch.tensor(recipe.std))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        if self.takes_pixels:
-            # The cast comes first: TensorRT's parser refuses to transpose bytes.
-            image = ((image.float() - self.mean) * self.scale).permute(0, 3, 1, 2)
-        logits, embedding = self.model.logits_and_embedding(image)
-        return logits.float(), embedding.float()
-
 
 def onnx_from_model(
-    model: MotivNet, *, attention: AttentionForm, input_dtype: InputDtype, recipe: InputRecipe
+    model: MotivNet,
+    *,
+    attention: AttentionForm,
+    input_dtype: InputDtype,
+    recipe: InputRecipe,
+    any_size: bool = False,
 ) -> ir.Model:
     """The ONNX graph of a model, with a free batch and whatever does not depend on the input computed.
 
@@ -68,22 +54,23 @@ def onnx_from_model(
         attention: ``fused`` (the ``Attention`` operator) or ``decomposed`` (matrix products and a softmax).
         input_dtype: ``float32`` takes ``(B, 3, H, W)`` as the recipe gives it, ``uint8`` takes pixels ``(B, H, W, 3)``.
         recipe: Its size is the image size, its mean and std normalise pixels.
+        any_size: Pixels have any height and width, and the graph resizes them by the recipe.
 
     Raises:
         ExportError: If PyTorch cannot export the model.
     """
-    deployed = _Deployed(model, input_dtype=input_dtype, recipe=recipe).eval()
+    deployed = DeployedModel(model, input_dtype=input_dtype, any_size=any_size, recipe=recipe).eval()
     try:
         with _quiet_exporter():
             program = torch.onnx.export(
                 deployed,
-                (_example(input_dtype, recipe.size),),
+                (deployed.example(recipe.size),),
                 dynamo=True,
                 opset_version=_opset(model, attention),
                 input_names=[INPUT_NAME],
                 output_names=list(OUTPUT_NAMES),
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                custom_translation_table=TRANSLATIONS[attention],
+                dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in deployed.free_axes().items()},),
+                custom_translation_table={**(TRANSLATIONS[attention] or {}), **RESIZE_TRANSLATION},
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
@@ -124,14 +111,11 @@ def weight_bytes(model: ir.Model) -> int:
 
 def summary_of(model: ir.Model) -> GraphSummary:
     """What is in a graph: counts that show its precision and its form of attention."""
-    compute = Counter(
-        _dtype_name(node.inputs[0]) for node in model.graph.all_nodes() if node.op_type in _COMPUTE_OPERATORS
-    )
     return GraphSummary(
         opset=model.graph.opset_imports[""],
         nodes=sum(1 for _ in model.graph.all_nodes()),
         attention_nodes=sum(node.op_type == "Attention" for node in model.graph.all_nodes()),
-        compute_nodes=dict(sorted(compute.items())),
+        compute_nodes=dict(sorted(product_dtypes(model).items())),
         weight_bytes=dict(sorted(_weight_bytes_by_dtype(model).items())),
     )
 
@@ -156,21 +140,8 @@ def _weight_bytes_by_dtype(model: ir.Model) -> Counter[str]:
     sizes: Counter[str] = Counter()
     for value in model.graph.initializers.values():
         if value.const_value is not None:
-            sizes[_dtype_name(value)] += value.const_value.nbytes
+            sizes[dtype_name(value)] += value.const_value.nbytes
     return sizes
-
-
-def _dtype_name(value: ir.Value | None) -> str:
-    if value is None or value.dtype is None:
-        return "unknown"
-    return "float32" if value.dtype == ir.DataType.FLOAT else value.dtype.name.lower()
-
-
-def _example(input_dtype: InputDtype, size: tuple[int, int]) -> Tensor:
-    """Two images: exporting with one would freeze the batch at one."""
-    if input_dtype == "uint8":
-        return torch.zeros(2, *size, 3, dtype=torch.uint8)
-    return torch.zeros(2, 3, *size)
 
 
 def _cleaned(model: ir.Model) -> ir.Model:

@@ -16,14 +16,22 @@ TORCH_DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
+    "int8": torch.float16,
+    "fp8": torch.float16,
 }
+"""What the modules compute in; in INT8 and FP8 that is what the quantisation of the exported graph starts from."""
 
-COMPUTE_NAMES: dict[Precision, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+COMPUTE_NAMES: dict[Precision, str] = {name: str(dtype).split(".")[-1] for name, dtype in TORCH_DTYPES.items()}
+
+HALF_RANGE: tuple[Precision, ...] = ("fp16", "int8", "fp8")
+"""Precisions whose activations are limited to the range of FP16."""
 
 LADDER: dict[Precision, tuple[Precision, ...]] = {
     "fp16": ("fp16", "bf16", "fp32"),
     "bf16": ("bf16", "fp32"),
     "fp32": ("fp32",),
+    "int8": ("int8", "fp16", "bf16", "fp32"),
+    "fp8": ("fp8", "fp16", "bf16", "fp32"),
 }
 """What is tried, in order, when a precision is asked for."""
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.markup import escape
 
 from motivnet.artifact import Artifact
 from motivnet.manifest import GraphSummary, Manifest, ParityReport
 from motivnet.terminal import facts, show
-from motivnet_engines.tables import comparison_table, precision_text
+from motivnet_engines.engine_text import engine_text
+from motivnet_engines.tables import comparison_table, input_text, precision_text
 from motivnet_export.file import ExportedFile
 from motivnet_export.inspect import Inspection, compute_shares
 
 
-def print_built(artifact: Artifact) -> None:
-    """The verdict, and where the artifact is."""
+def print_built(artifact: Artifact, engine: str) -> None:
+    """The verdict, where the artifact is, and a line on its engine."""
     manifest = artifact.manifest
     print_parity(manifest.parity)
     show(f"\n[green]built[/green] {escape(str(artifact.folder))}: {escape(_headline(manifest))}")
+    show(f"[green]engine[/green] {escape(engine)}")
 
 
 def print_exported(exported: ExportedFile) -> None:
@@ -33,16 +37,17 @@ def print_parity(report: ParityReport) -> None:
     show(facts(lines), comparison_table(report.comparisons))
 
 
-def print_inspection(inspection: Inspection) -> None:
+def print_inspection(inspection: Inspection, folder: Path) -> None:
     """All that an artifact says of itself, checked against its files."""
-    manifest, recipe = inspection.manifest, inspection.manifest.input.recipe
+    manifest = inspection.manifest
     size = sum(entry.size for entry in manifest.files)
     named = {
         "artifact": _headline(manifest),
         "files": ", ".join(f"{entry.path} ({entry.size / 1e6:,.1f} MB)" for entry in manifest.files),
         "size": f"{size / 1e6:,.1f} MB",
         **_graph_facts(inspection.graph),
-        "input": f"{manifest.input.name}, {manifest.input.dtype}, {recipe.name} to {recipe.size[0]} x {recipe.size[1]}",
+        "input": input_text(manifest.input),
+        **{f"engine {engine.backend}": engine_text(engine, folder) for engine in manifest.engines},
         "outputs": ", ".join(manifest.outputs),
         "labels": ", ".join(manifest.labels),
         "largest batch": str(manifest.max_batch),

@@ -27,3 +27,11 @@ def test_the_drawn_faces_are_the_same_every_time():
     entry = InputEntry(name="image", dtype="float32", recipe=RECIPE)
     first, second = (images_for(entry, batch=2, labels=EMOTIONS[:7], image=None) for _ in range(2))
     np.testing.assert_array_equal(np.stack(first), np.stack(second))
+
+
+def test_an_artifact_of_any_size_gets_the_images_themselves(tmp_path):
+    entry = InputEntry(name="image", dtype="uint8", recipe=RECIPE, any_size=True)
+    images = [np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)] * 2
+    files = write_inputs(tmp_path, entry, images)
+    np.testing.assert_array_equal(np.load(files.artifact), images)
+    np.testing.assert_array_equal(np.load(files.pytorch), [RECIPE(image) for image in images])

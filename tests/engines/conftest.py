@@ -81,7 +81,9 @@ def copied_artifact(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactE
             *(comparison(name, failures=("logits differ by 0.5",)) for name in failed),
         )
         changes["parity"] = dataclasses.replace(manifest.parity, passed=not failed, comparisons=comparisons)
-        manifest = dataclasses.replace(manifest, files=(entry_of(folder / "model.onnx"),), **changes)
+        manifest = dataclasses.replace(
+            manifest, files=tuple(entry_of(folder / e.path) for e in manifest.files), **changes
+        )
         (folder / "manifest.json").write_bytes(manifest.to_json())
         return open_artifact(folder)
 

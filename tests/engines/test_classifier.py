@@ -14,11 +14,12 @@ from PIL import Image
 
 from motivnet.errors import ArtifactError, ConfigError, FileError, ImageError, InputError, RuntimeUnavailableError
 from motivnet.labels import EMOTIONS
-from motivnet.manifest import Manifest
+from motivnet.manifest import EngineEntry, EngineProof, InputEntry, Manifest, ShapeProfile
 from motivnet.model import MotivNet
-from motivnet.preprocess import InputRecipe
-from motivnet_engines.classifier import EmotionClassifier, batch_from_images
+from motivnet.preprocess import RECIPE_NAMES, InputRecipe
+from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.fake import FakeRuntime, fake_manifest
+from motivnet_engines.inputs import batch_from_images, input_from_pixels, profile_of
 
 
 def classifier_over_fake(manifest: Manifest | None = None, **options: Any) -> tuple[EmotionClassifier, FakeRuntime]:
@@ -190,3 +191,145 @@ def test_labels_come_from_the_manifest(pixels) -> None:
     renamed = dataclasses.replace(manifest, labels=tuple(f"label {index}" for index in range(7)))
     classifier, _ = classifier_over_fake(renamed)
     assert classifier.predict(pixels(1)[0])[0].label.startswith("label ")
+
+
+PROFILE = ShapeProfile(
+    min_batch=1, opt_batch=1, max_batch=8, min_size=(16, 16), opt_size=(128, 96), max_size=(200, 300)
+)
+
+
+def any_size_manifest(*, recipe: str = "stretch", engine: bool = False) -> Manifest:
+    """Of an artifact that resizes; with ``engine`` it holds one for the backend tensorrt-rtx with PROFILE."""
+    manifest = fake_manifest(recipe=recipe, dtype="uint8")
+    manifest = dataclasses.replace(manifest, input=dataclasses.replace(manifest.input, any_size=True))
+    if not engine:
+        return manifest
+    proof = EngineProof(
+        evidence="network", layers=1, matrix_layers={}, attention_layers=0, attention_fused=None, activation_bytes=None
+    )
+    entry = EngineEntry(
+        backend="tensorrt-rtx",
+        path=manifest.model,
+        onnx_sha256="0" * 64,
+        version="1.7.1.116",
+        platform="linux-x86_64",
+        precision="fp32",
+        attention="decomposed",
+        compute_capabilities=(),
+        device=None,
+        profile=PROFILE,
+        hardware_compatibility="none",
+        version_compatible=False,
+        weight_streaming=False,
+        build_seconds=1,
+        build_peak_bytes=1,
+        proof=proof,
+    )
+    return dataclasses.replace(manifest, engines=(entry,))
+
+
+def faces(*sizes: tuple[int, int]) -> list[np.ndarray]:
+    """Each of one colour, and no colour twice."""
+    return [np.full((*size, 3), index + 1, np.uint8) for index, size in enumerate(sizes)]
+
+
+def test_images_of_any_size_go_in_as_they_are_grouped_by_size_and_come_back_in_order() -> None:
+    images = faces((50, 40), (60, 40), (50, 40), (1, 1), (60, 40), (50, 40))
+    classifier, runtime = classifier_over_fake(any_size_manifest(), batch_size=4)
+    predictions = classifier.predict(images)
+    assert [call["image"].shape for call in runtime.calls] == [
+        (2, 50, 40, 3),
+        (1, 60, 40, 3),
+        (1, 1, 1, 3),
+        (1, 60, 40, 3),
+        (1, 50, 40, 3),
+    ]
+    np.testing.assert_array_equal(runtime.calls[0]["image"], [images[0], images[2]])
+    assert predictions == [classifier.predict(image)[0] for image in images]
+    assert len({prediction.confidence for prediction in predictions}) == len(images)
+
+
+def test_large_images_of_one_size_are_split_so_that_a_call_fits_in_memory() -> None:
+    images = [np.zeros((2160, 3840, 3), np.uint8)] * 5
+    classifier, runtime = classifier_over_fake(any_size_manifest())
+    classifier.predict(images)
+    assert [len(call["image"]) for call in runtime.calls] == [2, 2, 1]
+    classifier, runtime = classifier_over_fake(any_size_manifest())
+    classifier.predict([np.zeros((6000, 4000, 3), np.uint8)])
+    assert len(runtime.calls) == 1
+
+
+def over_engine(
+    recipe: str = "stretch", max_size: tuple[int, int] = PROFILE.max_size
+) -> tuple[EmotionClassifier, FakeRuntime]:
+    manifest = any_size_manifest(recipe=recipe, engine=True)
+    [engine] = manifest.engines
+    engine = dataclasses.replace(engine, profile=dataclasses.replace(PROFILE, max_size=max_size))
+    manifest = dataclasses.replace(manifest, engines=(engine,))
+    runtime = FakeRuntime(manifest)
+    runtime.name = "tensorrt-rtx"
+    return EmotionClassifier(runtime, manifest), runtime
+
+
+@pytest.mark.parametrize("recipe", RECIPE_NAMES)
+def test_an_image_beyond_the_engines_sizes_is_resized_by_the_recipe_first(recipe: str) -> None:
+    images = [
+        np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
+        for i, size in enumerate([(200, 300), (201, 300), (200, 301), (15, 16), (16, 15), (16, 16)])
+    ]
+    classifier, runtime = over_engine(recipe)
+    classifier.predict(images)
+    made = classifier.manifest.input.recipe
+    assert [call["image"].shape[:3] for call in runtime.calls] == [(1, 200, 300), (4, *made.content_size), (1, 16, 16)]
+    np.testing.assert_array_equal(runtime.calls[1]["image"], [made.resized(image) for image in images[1:5]])
+    np.testing.assert_array_equal(
+        [made.pixels(image) for image in runtime.calls[1]["image"]], [made.pixels(image) for image in images[1:5]]
+    )
+
+
+def test_a_call_of_an_engine_is_not_split_for_the_memory_of_the_host() -> None:
+    classifier, runtime = over_engine(max_size=(2160, 3840))
+    classifier.predict([np.zeros((2160, 3840, 3), np.uint8)] * 4)
+    assert [len(call["image"]) for call in runtime.calls] == [4]
+
+
+@pytest.mark.parametrize(("image", "error", "message"), BAD_IMAGES)
+def test_an_error_names_the_image_of_any_size(image: Any, error: type[Exception], message: str, pixels) -> None:
+    classifier, runtime = classifier_over_fake(any_size_manifest())
+    with pytest.raises(error) as raised:
+        classifier.predict([pixels(1)[0], image])
+    assert message in str(raised.value)
+    assert not runtime.calls
+
+
+def test_a_batch_of_any_size_holds_one_size() -> None:
+    entry = any_size_manifest().input
+    batch = batch_from_images(entry, faces((20, 30), (20, 30)))
+    assert (batch.dtype, batch.shape) == (np.uint8, (2, 20, 30, 3))
+    with pytest.raises(InputError, match="images of one size, not 20x30 and 21x30 and 22x30; put them into several"):
+        batch_from_images(entry, faces((20, 30), (22, 30), (21, 30)))
+
+
+@pytest.mark.parametrize("recipe", RECIPE_NAMES)
+def test_pixels_at_the_models_size_become_what_the_artifact_takes(recipe: str) -> None:
+    made = InputRecipe.named(recipe, size=(128, 96))
+    image = np.random.default_rng(1).integers(0, 256, (300, 222, 3), dtype=np.uint8)
+    pixels = np.stack([made.pixels(image)])
+    entries = {
+        name: InputEntry(name="image", dtype=dtype, recipe=made, any_size=name == "any")
+        for name, dtype in (("float", "float32"), ("bytes", "uint8"), ("any", "uint8"))
+    }
+    np.testing.assert_array_equal(input_from_pixels(entries["float"], pixels), made.normalise(pixels))
+    np.testing.assert_array_equal(input_from_pixels(entries["bytes"], pixels), pixels)
+    for profile, times in ((None, 2), (dataclasses.replace(PROFILE, max_size=(150, 300)), 1)):
+        [fed] = input_from_pixels(entries["any"], pixels, profile=profile)
+        assert fed.shape[:2] == tuple(times * side for side in made.content_size)
+        assert fed.flags.c_contiguous
+        np.testing.assert_array_equal(made.pixels(fed), pixels[0])
+
+
+def test_only_a_runtime_of_an_engine_has_a_profile() -> None:
+    manifest = any_size_manifest(engine=True)
+    assert profile_of(manifest, "tensorrt-rtx") == PROFILE
+    assert profile_of(manifest, "tensorrt") is None
+    assert profile_of(manifest, "onnxruntime") is None

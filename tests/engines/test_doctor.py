@@ -1,4 +1,4 @@
-"""The diagnosis: what is installed, and the line that repairs each gap."""
+"""The diagnosis: what is here, what follows from it, and each repair once."""
 
 from __future__ import annotations
 
@@ -6,85 +6,78 @@ import sys
 
 import pytest
 
-from motivnet.errors import RuntimeUnavailableError
 from motivnet_engines import doctor
-from motivnet_engines.doctor import PackageStatus, diagnose
+from motivnet_engines.doctor import diagnose
+from motivnet_engines.machine import read_machine
+from motivnet_engines.nvidia import Gpu, NvidiaDriver
+from motivnet_engines.tables import print_diagnosis
 
-
-@pytest.fixture
-def devices(monkeypatch: pytest.MonkeyPatch):
-    """A function that sets how many CUDA devices there seem to be."""
-    return lambda count: monkeypatch.setattr(doctor, "cuda_device_count", lambda: count)
-
-
-def package(name: str) -> PackageStatus:
-    return next(status for status in diagnose().packages if status.name == name)
-
-
-def test_installed_runtimes_are_usable_and_need_no_repair(devices) -> None:
-    devices(0)
-    for name, detail in (("onnxruntime", "CPUExecutionProvider"), ("openvino", "FP32")):
-        status = package(name)
-        assert status.usable
-        assert status.version
-        assert detail in status.detail
-        assert status.repair is None
-
-
-@pytest.mark.parametrize(
-    ("name", "module", "repair"),
-    [
-        ("onnxruntime", "onnxruntime", "pip install 'motivnet[cpu]'"),
-        ("openvino", "openvino", "pip install 'motivnet[cpu]'"),
-        ("tensorrt", "tensorrt", "pip install 'motivnet[trt]'"),
-        ("tensorrt_rtx", "tensorrt_rtx", "pip install 'motivnet[rtx]'"),
-        ("cuda-python", "cuda", "pip install 'motivnet[trt]'"),
-    ],
+NO_DRIVER = NvidiaDriver(version=None, cuda=None, gpus=(), obstacle="there is no libcuda.so.1", unused_gpu=False)
+ADA = NvidiaDriver(
+    version="580.95.05",
+    cuda="13.0",
+    gpus=(Gpu(name="NVIDIA L4", compute_capability="8.9", memory=24 << 30),),
+    obstacle=None,
+    unused_gpu=False,
 )
-def test_a_missing_package_has_its_line(
-    name: str, module: str, repair: str, devices, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    devices(0)
-    monkeypatch.delitem(sys.modules, "cuda.bindings", raising=False)
-    monkeypatch.setitem(sys.modules, module, None)
-    status = package(name)
-    assert (status.usable, status.version, status.detail, status.repair) == (False, None, "not installed", repair)
 
 
-def test_with_no_cpu_runtime_the_machine_is_not_healthy(devices, monkeypatch: pytest.MonkeyPatch) -> None:
-    devices(0)
+@pytest.fixture(autouse=True)
+def driver(monkeypatch: pytest.MonkeyPatch):
+    """A function that sets the driver of this machine; there is none at first."""
+
+    def choose(found: NvidiaDriver) -> None:
+        monkeypatch.setattr(doctor, "read_driver", lambda: found)
+
+    choose(NO_DRIVER)
+    return choose
+
+
+def test_the_diagnosis_tells_what_is_here(driver) -> None:
+    driver(ADA)
+    found = diagnose()
+    assert (found.driver, found.cuda_devices) == (ADA, 1)
+    assert found.machine.processor == read_machine().processor
+    assert found.healthy
+
+
+def test_with_no_runtime_the_machine_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert diagnose().healthy
     for module in ("onnxruntime", "openvino"):
         monkeypatch.setitem(sys.modules, module, None)
     assert not diagnose().healthy
 
 
-def test_a_package_that_cannot_be_loaded_is_to_be_installed_again(devices, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> str:
-        raise RuntimeUnavailableError("openvino is installed but cannot be loaded: libtbb.so.12 is missing")
-
-    devices(0)
-    monkeypatch.setattr(doctor, "_openvino_detail", broken)
-    status = package("openvino")
-    assert not status.usable
-    assert "libtbb.so.12" in status.detail
-    assert status.repair == "pip install --force-reinstall 'motivnet[cpu]'"
+def test_a_line_that_closes_several_gaps_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("onnxruntime", "openvino", "tensorrt"):
+        monkeypatch.setitem(sys.modules, module, None)
+    repairs = diagnose().repairs
+    assert repairs["onnxruntime"] == "pip install 'motivnet[cpu]'"
+    assert repairs["tensorrt"] == "pip install 'motivnet[trt]'"
+    assert len(set(repairs.values())) == len(repairs)
 
 
-def test_a_gpu_with_the_cpu_package_calls_for_the_other_one(devices, monkeypatch: pytest.MonkeyPatch) -> None:
-    devices(1)
-    monkeypatch.setattr(doctor, "_onnxruntime_detail", lambda: "CPUExecutionProvider")
-    status = package("onnxruntime")
-    assert status.usable
-    assert status.repair == "pip uninstall -y onnxruntime && pip install 'motivnet[gpu]'"
+def test_a_driver_that_is_missing_comes_first(driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "driver_repair", lambda *around: "sudo ubuntu-drivers install && sudo reboot")
+    assert next(iter(diagnose().repairs)) == "NVIDIA driver"
 
 
-@pytest.mark.parametrize(("count", "extra"), [(0, "cpu"), (1, "gpu")])
-def test_two_packages_over_one_another_are_both_removed(
-    count: int, extra: str, devices, monkeypatch: pytest.MonkeyPatch
+def test_the_page_names_gpu_packages_abilities_and_repairs(
+    driver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    devices(count)
-    monkeypatch.setattr(doctor, "_version_of", lambda distribution: "1.0")
-    status = package("onnxruntime")
-    assert "overwrite each other" in status.detail
-    assert status.repair == f"pip uninstall -y onnxruntime-gpu onnxruntime && pip install 'motivnet[{extra}]'"
+    driver(ADA)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    print_diagnosis(diagnose())
+    page = capsys.readouterr().out
+    for words in (
+        "580.95.05; CUDA 13.0",
+        "NVIDIA L4, SM 89, 24.0 GiB",
+        "can be built",
+        "can be run",
+        "openvino-bf16",
+        "tensorrt is not installed",
+        "pip install 'motivnet[trt]'",
+    ):
+        assert words in page
+    lines = [line.rstrip() for line in page.splitlines() if sys.executable not in line]
+    assert max(map(len, lines)) <= 100

@@ -23,7 +23,7 @@ def split_artifact(copied_artifact, file_entry) -> Artifact:
     path = artifact.folder / "model.onnx"
     model = onnx.load(path)
     onnx.save_model(model, path, save_as_external_data=True, location="model.onnx.data", size_threshold=1024)
-    files = (file_entry(path), file_entry(path.with_name("model.onnx.data")))
+    files = tuple(file_entry(path.with_name(name)) for name in ("model.onnx", "model.onnx.data", "reference.npz"))
     assert files[1].size > files[0].size
     manifest = dataclasses.replace(artifact.manifest, files=files)
     (artifact.folder / "manifest.json").write_bytes(manifest.to_json())

@@ -88,7 +88,7 @@ def edited(path: tuple[str | int, ...], value: Any) -> Callable[[str], str]:
         (edited(("max_batch",), True), "max_batch must be an integer"),
         (edited(("files", 0, "sha256"), "A" * 64), "SHA-256"),
         (edited(("labels",), ["happiness"]), "labels do not fit"),
-        (edited(("precision",), "int8"), "precision must be one of"),
+        (edited(("precision",), "int4"), "precision must be one of"),
         (edited(("surprise",), 1), "unknown keys: 'surprise'"),
         (edited(("format_version",), 2), "format_version must be one of [1]"),
         (lambda text: text.replace('"max_batch": 8', '"max_batch": NaN'), "not a JSON number"),

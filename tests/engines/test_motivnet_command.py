@@ -148,7 +148,7 @@ def test_info_gives_json(motivnet, copied_artifact) -> None:
 def test_doctor_shows_the_packages(motivnet) -> None:
     result = motivnet("doctor")
     assert result.status == 0
-    for word in ("processor", "memory", "onnxruntime", "openvino", "tensorrt_rtx", "pip install 'motivnet[rtx]'"):
+    for word in ("processor", "memory", "onnxruntime", "openvino", "tensorrt_rtx", "pip install 'motivnet[trt]'"):
         assert word in result.out
     document = json.loads(motivnet("doctor", "--json").out)
     assert document["healthy"] is True

@@ -29,7 +29,7 @@ def without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_names_are_in_order_of_preference() -> None:
-    assert list(RUNTIMES) == ["onnxruntime-cuda", *ON_THE_CPU]
+    assert list(RUNTIMES) == ["tensorrt", "tensorrt-rtx", "onnxruntime-cuda", *ON_THE_CPU]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_named_runtime_opens_and_is_warned_of_unless_verified(
 
 @pytest.mark.parametrize("opener", [open_runtime, lambda artifact, runtime: open_backend(runtime, artifact)])
 def test_an_unknown_name_is_answered_with_the_known_ones(opener, copied_artifact) -> None:
-    with pytest.raises(ConfigError, match="no runtime is called 'tensorflow'; the runtimes are onnxruntime-cuda, "):
+    with pytest.raises(ConfigError, match="no runtime is called 'tensorflow'; the runtimes are tensorrt, "):
         opener(copied_artifact(), runtime="tensorflow")
 
 
@@ -158,6 +158,8 @@ def test_with_no_package_at_all_the_error_says_what_to_install(
 def test_every_name_of_the_table_says_what_the_gate_said(copied_artifact) -> None:
     manifest = copied_artifact(verified=("openvino",), failed=("onnxruntime",)).manifest
     assert {name: dispatch.verdict(manifest, name) for name in RUNTIMES} == {
+        "tensorrt": "unverified",
+        "tensorrt-rtx": "unverified",
         "onnxruntime-cuda": "unverified",
         "openvino-bf16": "unverified",
         "openvino": "verified",

@@ -15,6 +15,7 @@ from motivnet.model import MotivNet
 from motivnet.runtime import Runtime
 from motivnet_engines import openvino as openvino_adapter
 from motivnet_engines import ort as ort_adapter
+from motivnet_engines.fake import fake_manifest
 from motivnet_engines.openvino import OpenVINORuntime, has_bf16
 from motivnet_engines.ort import OnnxRuntime
 from motivnet_engines.runtime import check_possible, open_backend
@@ -199,7 +200,7 @@ def test_cuda_without_its_provider_says_how_to_get_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr(ort_adapter, "cuda_device_count", lambda: 1)
     monkeypatch.setattr(ort_adapter, "available_providers", lambda: ("CPUExecutionProvider",))
     with pytest.raises(RuntimeUnavailableError, match=r"no CUDA provider.*pip install 'motivnet\[gpu\]'"):
-        check_possible("onnxruntime-cuda", "fp32")
+        check_possible("onnxruntime-cuda", fake_manifest())
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")

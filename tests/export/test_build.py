@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -16,9 +18,10 @@ from motivnet.labels import labels_for
 from motivnet.manifest import BlockActivation
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe
-from motivnet_export import gate, rung
+from motivnet_engines import judgement
+from motivnet_export import gate, graph_files, rung
 from motivnet_export.build import build_artifact
-from motivnet_export.gate_images import gate_images
+from motivnet_export.gate_images import calibration_images, gate_images
 from motivnet_export.inspect import inspect_artifact
 from motivnet_export.request import BuildRequest
 from motivnet_export.tables import print_built
@@ -111,8 +114,8 @@ def test_graph_that_is_not_the_model_is_refused(
     def of_another_model(*args: object, **kwargs: object) -> object:
         return export_of(build_model(ModelConfig.named("tiny"), seed=2), **kwargs)
 
-    export_of = rung.onnx_from_model
-    monkeypatch.setattr(rung, "onnx_from_model", of_another_model)
+    export_of = graph_files.onnx_from_model
+    monkeypatch.setattr(graph_files, "onnx_from_model", of_another_model)
     request = BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "out", parity_images=2)
     with pytest.raises(ParityError, match="graph"):
         build_artifact(request)
@@ -175,7 +178,7 @@ def test_verify_refuses_another_checkpoint(fp16_artifact: Path, overflowing_chec
 def test_verify_fails_where_a_runtime_computes_something_else(
     fp16_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true_forward = gate._runtime_forward
+    true_forward = judgement._forward
 
     def shifted(*args: object) -> object:
         forward = true_forward(*args)
@@ -186,7 +189,7 @@ def test_verify_fails_where_a_runtime_computes_something_else(
 
         return run
 
-    monkeypatch.setattr(gate, "_runtime_forward", shifted)
+    monkeypatch.setattr(judgement, "_forward", shifted)
     report = verify_artifact(open_artifact(fp16_artifact), parity_images=2)
     assert not report.passed
     assert "onnxruntime (graph)" in gate.failure_line(report)
@@ -217,8 +220,27 @@ def test_gate_images_are_one_alone_and_the_rest_in_batches() -> None:
     config = ModelConfig.named("tiny")
     recipe = InputRecipe.named("stretch", size=(128, 96))
     images = gate_images(config, recipe, folder=None, count=6)
-    assert [len(chunk) for chunk in images.chunks()] == [1, 3, 2]
+    sizes: list[int] = []
+
+    def forward(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        sizes.append(len(pixels))
+        return np.zeros((len(pixels), 7), np.float32), np.zeros((len(pixels), 4), np.float32)
+
+    judgement.outputs_of(forward, images.pixels, what="test")
+    assert sizes == [1, 3, 2]
     assert images.source == "drawn faces, seed 0"
+    assert images.drawn
+
+
+def test_images_that_calibrate_are_not_those_that_judge(tmp_path: Path) -> None:
+    recipe, config = InputRecipe.named("stretch", size=(128, 96)), ModelConfig.named("tiny")
+    for grey in range(12):
+        assert cv2.imwrite(str(tmp_path / f"{grey:02}.png"), np.full((128, 96, 3), grey, np.uint8))
+    judging = gate_images(config, recipe, folder=tmp_path, count=4).pixels[:, 0, 0, 0].tolist()
+    calibrating = calibration_images(config, recipe, folder=tmp_path, count=64, judges=4).pixels[:, 0, 0, 0].tolist()
+    assert sorted(judging + calibrating) == list(range(12))
+    drawn = calibration_images(config, recipe, folder=None, count=4, judges=4).pixels
+    assert not np.array_equal(drawn, gate_images(config, recipe, folder=None, count=4).pixels)
 
 
 def test_empty_calibration_folder_is_named(tmp_path: Path) -> None:
@@ -280,6 +302,6 @@ def test_fresh_head_is_said_once_and_in_the_headline(
     request = BuildRequest(
         checkpoint=tmp_path / "encoder.pth", model="tiny", out=tmp_path / "out", precision="fp16", parity_images=1
     )
-    print_built(build_artifact(request))
+    print_built(build_artifact(request), "none")
     assert sum("head is random" in record.message for record in caplog.records) == 1
     assert "with a random head" in capsys.readouterr().out

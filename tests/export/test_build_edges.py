@@ -18,7 +18,7 @@ from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ExportError
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
-from motivnet_export import rung
+from motivnet_export import graph_files
 from motivnet_export.build import build_artifact
 from motivnet_export.inspect import inspect_artifact
 from motivnet_export.onnx import onnx_from_model
@@ -85,14 +85,14 @@ def test_interrupt_inside_the_exporter_stays_an_interrupt(monkeypatch: pytest.Mo
 def test_precision_that_cannot_be_exported_is_a_rung_too(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_of = rung.onnx_from_model
+    export_of = graph_files.onnx_from_model
 
     def refusing_half(model: MotivNet, **options: Any) -> object:
         if model.encoder.patch_embed.projection.weight.dtype != torch.float32:
             raise ExportError("no half here")
         return export_of(model, **options)
 
-    monkeypatch.setattr(rung, "onnx_from_model", refusing_half)
+    monkeypatch.setattr(graph_files, "onnx_from_model", refusing_half)
     request = BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1)
     manifest = build_artifact(request).manifest
     assert manifest.precision == "fp32"

@@ -123,3 +123,13 @@ def test_stretching_is_opencvs_bilinear_without_antialiasing() -> None:
     wanted = cv2.resize(image, (192, 256), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(recipe.pixels(image), wanted)
     assert np.abs(wanted.astype(int) - cv2.resize(image, (192, 256), interpolation=cv2.INTER_AREA)).max() > 50
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", RECIPE_NAMES)
+def test_the_content_of_the_pixels_is_the_resized_image(name: str, size: tuple[int, int]) -> None:
+    recipe = InputRecipe.named(name, size=size)
+    resized = recipe.resized(noise())
+    assert resized.shape[:2] == recipe.content_size
+    np.testing.assert_array_equal(recipe.content(recipe.pixels(noise())), resized)
+    np.testing.assert_array_equal(recipe.content(recipe.pixels(noise())[None])[0], resized)

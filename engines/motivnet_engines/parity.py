@@ -38,6 +38,8 @@ TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(cosine=0.99999, logit=1e-3, probability=5e-4, top1=1.0),
     "fp16": Tolerance(cosine=0.9995, logit=2e-2, probability=1e-2, top1=0.99),
     "bf16": Tolerance(cosine=0.995, logit=1e-1, probability=5e-2, top1=0.97),
+    "int8": Tolerance(cosine=0.99, logit=1e-1, probability=1e-1, top1=0.97),
+    "fp8": Tolerance(cosine=0.98, logit=2e-1, probability=2e-1, top1=0.95),
 }
 """The cosine is for logits and embeddings; each is the smallest over the images."""
 

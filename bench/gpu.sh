@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Everything that needs an NVIDIA GPU, in one command: the tests marked gpu, an engine, the benchmark, one report.
+#
+#   bench/gpu.sh                      both sizes; an hour or more
+#   bench/gpu.sh --quick              the tiny model alone; minutes
+#   bench/gpu.sh --model sapiens-1b   what is built and measured after the tests
+#
+# VENV names the virtual environment (.venv-gpu), PYTHON what makes it, EXTRAS what is installed into it,
+# OUT the folder of the report. An environment that is there already, as on Jetson one made with
+# --system-site-packages, is used as it is: INSTALL=no installs nothing into it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+model=sapiens-0.3b
+tests='gpu'
+
+die() {
+  echo "bench/gpu.sh: $*" >&2
+  exit 1
+}
+
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --quick)
+      model=tiny
+      tests='gpu and not slow'
+      ;;
+    --model)
+      [ $# -gt 1 ] || die "--model needs the name of a size, such as sapiens-1b"
+      model=$2
+      shift
+      ;;
+    -h | --help)
+      sed -n '2,11s/^# \{0,1\}//p' "$0"
+      exit 0
+      ;;
+    *) die "there is no option $1; see bench/gpu.sh --help" ;;
+  esac
+  shift
+done
+
+# Jetson has no nvidia-smi before JetPack 7, and a GPU all the same.
+if [ ! -e /etc/nv_tegra_release ]; then
+  command -v nvidia-smi > /dev/null || die "there is no nvidia-smi: this needs a machine with an NVIDIA GPU and its driver"
+  gpus=$(nvidia-smi --list-gpus 2>&1) || die "nvidia-smi finds no GPU: ${gpus%%$'\n'*}"
+  [ -n "$gpus" ] || die "nvidia-smi lists no GPU"
+fi
+
+venv=${VENV:-.venv-gpu}
+if [ ! -x "$venv/bin/python" ]; then
+  "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+    || die "Python 3.11 or later is needed; name it, as in PYTHON=python3.12 bench/gpu.sh"
+  "${PYTHON:-python3}" -m venv "$venv" || die "$venv cannot be made; on Debian: apt-get install python3-venv"
+  echo '*' > "$venv/.gitignore"
+fi
+bin=$venv/bin
+if [ "${INSTALL:-yes}" = yes ]; then
+  extras=${EXTRAS:-export,bench,trt,rtx,gpu}
+  "$bin/python" -m pip install --quiet --editable ".[$extras]" 'pytest>=8.3' 'pytest-timeout>=2.3' \
+    || die "motivnet[$extras] was not installed; take out what this machine cannot have, as in EXTRAS=export,bench,trt"
+fi
+missing=$("$bin/python" -c '
+import importlib.util, sys
+print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))
+' motivnet_engines torch psutil matplotlib tensorrt pytest pytest_timeout)
+[ -z "$missing" ] || die "$venv lacks: $missing; install them there, or leave INSTALL=no away"
+
+out=${OUT:-artifacts/gpu-report-$(date -u +%Y%m%d-%H%M%S)}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+failed=()
+{
+  echo "# MotivNet on a GPU"
+  echo
+  echo "| step | result | seconds | output |"
+  echo "| --- | --- | --- | --- |"
+} > "$out/report.md"
+
+# step NAME COMMAND...: runs it, keeps what it says in NAME.txt, and goes on if it fails.
+step() {
+  local name=$1 start=$SECONDS result=passed
+  shift
+  echo "== $name: $*"
+  if ! "$@" 2>&1 | tee "$out/$name.txt"; then
+    result=FAILED
+    failed+=("$name")
+  fi
+  echo "| $name | $result | $((SECONDS - start)) | [$name.txt]($name.txt) |" >> "$out/report.md"
+}
+
+environment() {
+  date -u
+  git log -1 --format='%H %s' 2> /dev/null || echo "no git repository"
+  uname -a
+  "$bin/python" --version
+  if command -v nvidia-smi > /dev/null; then nvidia-smi; else cat /etc/nv_tegra_release; fi
+  "$bin/python" -m pip freeze
+}
+
+doctor() {
+  "$bin/motivnet" doctor --json > "$out/doctor.json" || true # the text below is what fails
+  "$bin/motivnet" doctor
+}
+
+artifact=$out/artifact
+build() {
+  "$bin/motivnet-export" build --model "$model" --fp16 --target tensorrt --out "$artifact"
+}
+
+measure() {
+  local batch=$1
+  "$bin/motivnet-bench" latency "$artifact" --device cuda --batch "$batch" --out "$out/latency-batch-$batch"
+}
+
+step environment environment
+step doctor doctor
+step tests "$bin/python" -m pytest -m "$tests" tests/gpu -ra -s --junitxml "$out/tests.xml"
+step build build
+if [ -f "$artifact/manifest.json" ]; then
+  step info "$bin/motivnet" info "$artifact"
+  step verify "$bin/motivnet" verify "$artifact"
+  step latency-1 measure 1
+  step latency-8 measure 8
+fi
+
+echo "report: $out/report.md"
+[ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}"

@@ -1,0 +1,208 @@
+"""An engine out of an artifact's ONNX graph: compiled, proven, judged where it can run, and put in its place whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.errors import ConfigError, EngineError, MissingDependencyError, RuntimeUnavailableError
+from motivnet.files import atomic_folder, sha256_of
+from motivnet.manifest import FILE_NAME, EngineBackend, EngineEntry, FileEntry, Manifest
+from motivnet_engines.judgement import comparison_of
+from motivnet_engines.machine import read_machine
+from motivnet_engines.nvidia import cuda_device_count
+from motivnet_engines.trt.activations import unfused_bytes
+from motivnet_engines.trt.backend import capabilities_here, check_backend, check_gpu, device_memory
+from motivnet_engines.trt.build import BuiltEngine, engine_from_onnx
+from motivnet_engines.trt.known_bad import check_supported, warnings_for
+from motivnet_engines.trt.options import EngineOptions, check_options
+from motivnet_engines.trt.preflight import check_fits, estimate_build
+from motivnet_engines.trt.proof import check_proof
+from motivnet_engines.trt.versions import installed_version
+from motivnet_engines.verification import reference_outputs
+
+Announce = Callable[[str], None]
+
+
+def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None, announce: Announce) -> Artifact:
+    """The artifact with an engine of its graph in it, or with ``out`` a folder that holds the engine alone.
+
+    An engine of the same backend is replaced; nothing changes if anything fails.
+
+    Args:
+        announce: Hears one line about each known fault and about what was not checked.
+
+    Raises:
+        ConfigError, MissingDependencyError, RuntimeUnavailableError: If it cannot be built so, or not here.
+        EngineError: If the compiler refuses, the engine is not what was asked for, or it is too far from PyTorch.
+    """
+    check_backend(options.backend)
+    check_options(options, artifact.manifest)
+    folder = out or artifact.folder
+    if out is not None and out.resolve() == artifact.folder.resolve():
+        raise ConfigError(f"--out {out} is the artifact itself; leave --out away to add the engine to it")
+    with atomic_folder(folder, may_replace=_is_artifact) as temporary:
+        manifest = with_engine(artifact, temporary, options, announce=announce)
+        if out is None:
+            _link_files(artifact, manifest, temporary)
+        else:
+            manifest = _alone(artifact, manifest, options.backend, temporary)
+        (temporary / FILE_NAME).write_bytes(manifest.to_json())
+    return open_artifact(folder)
+
+
+def build_first_engine(
+    artifacts: Sequence[Artifact], options: EngineOptions, *, out: Path | None, announce: Announce
+) -> Artifact:
+    """``build_engine`` of the first artifact whose engine holds: a ladder for a device that cannot export.
+
+    Raises:
+        MotivNetError: As ``build_engine``, of the last one.
+    """
+    for artifact in artifacts[:-1]:
+        try:
+            return build_engine(artifact, options, out=out, announce=announce)
+        except (EngineError, ConfigError) as error:
+            announce(f"{artifact.folder} is given up: {error}")
+    return build_engine(artifacts[-1], options, out=out, announce=announce)
+
+
+def with_engine(artifact: Artifact, workspace: Path, options: EngineOptions, *, announce: Announce) -> Manifest:
+    """The manifest of the artifact with a new engine, whose file is in the workspace; judged if it can run here.
+
+    Raises:
+        MotivNetError: As ``build_engine``.
+    """
+    manifest = artifact.manifest
+    check_options(options, manifest)
+    check_gpu(options.backend, manifest.precision)
+    path = f"model.{options.backend}.engine"
+    check_supported(options.backend, attention=manifest.attention)
+    check_fits(
+        estimate_build(manifest, options), read_machine(), workspace, device_memory=device_memory(options.backend)
+    )
+    _announce_known_faults(manifest, options, announce)
+    with artifact.verified_model_path() as onnx:
+        built = engine_from_onnx(onnx, workspace / path, manifest=manifest, options=options, announce=announce)
+    check_proof(
+        built.proof,
+        precision=manifest.precision,
+        attention=manifest.attention,
+        float32_layers=manifest.graph.compute_nodes.get("float32", 0),
+        unfused_bytes=unfused_bytes(
+            manifest.source.config, precision=manifest.precision, batch=built.profile.max_batch
+        ),
+    )
+    _announce_unfused(built, announce)
+    manifest = _manifest_with(manifest, _entry(path, built, options, manifest), workspace / path)
+    return _judged(artifact, manifest, workspace, options.backend, announce)
+
+
+def with_comparison(manifest: Manifest, engine: EngineEntry) -> Manifest:
+    """The manifest with this entry in the place of the backend's old one."""
+    others = tuple(entry for entry in manifest.engines if entry.backend != engine.backend)
+    return replace(manifest, engines=(*others, engine))
+
+
+def _judged(
+    artifact: Artifact, manifest: Manifest, workspace: Path, backend: EngineBackend, announce: Announce
+) -> Manifest:
+    """Runs the engine on the reference where this machine can; where it has a GPU and cannot, the reason is told."""
+    pixels, reference = reference_outputs(artifact)
+    _link(artifact, manifest.reference, workspace)
+    try:
+        comparison = comparison_of(backend, Artifact(folder=workspace, manifest=manifest), pixels, reference)
+    except (MissingDependencyError, RuntimeUnavailableError) as error:
+        if cuda_device_count() > 0:
+            announce(f"the engine was not run here: {error}")
+        return manifest
+    if not comparison.passed:
+        raise EngineError(f"the {backend} engine is too far from PyTorch: {'; '.join(comparison.failures)}")
+    [engine] = [entry for entry in manifest.engines if entry.backend == backend]
+    return with_comparison(manifest, replace(engine, comparison=comparison))
+
+
+def _entry(path: str, built: BuiltEngine, options: EngineOptions, manifest: Manifest) -> EngineEntry:
+    return EngineEntry(
+        backend=options.backend,
+        path=path,
+        onnx_sha256=manifest.entry(manifest.model).sha256,
+        version=built.version,
+        platform=built.platform,
+        precision=manifest.precision,
+        attention=manifest.attention,
+        compute_capabilities=options.compute_capabilities,
+        device=built.device,
+        profile=built.profile,
+        hardware_compatibility=options.hardware_compatibility,
+        version_compatible=options.version_compatible,
+        weight_streaming=options.weight_streaming,
+        build_seconds=built.seconds,
+        build_peak_bytes=built.peak_bytes,
+        proof=built.proof,
+    )
+
+
+def _manifest_with(manifest: Manifest, engine: EngineEntry, file: Path) -> Manifest:
+    entry = FileEntry(path=engine.path, size=file.stat().st_size, sha256=sha256_of(file))
+    files = (*(other for other in manifest.files if other.path != engine.path), entry)
+    return with_comparison(replace(manifest, files=files), engine)
+
+
+def _alone(artifact: Artifact, manifest: Manifest, backend: EngineBackend, workspace: Path) -> Manifest:
+    """The manifest of a folder that holds the engine and the reference, and no graph."""
+    engine = next(entry for entry in manifest.engines if entry.backend == backend)
+    _link(artifact, manifest.reference, workspace)
+    kept = {engine.path, manifest.reference}
+    files = tuple(entry for entry in manifest.files if entry.path in kept)
+    return replace(manifest, kind="engine", model=engine.path, files=files, engines=(engine,))
+
+
+def _link_files(artifact: Artifact, manifest: Manifest, workspace: Path) -> None:
+    for entry in manifest.files:
+        _link(artifact, entry.path, workspace)
+
+
+def _link(artifact: Artifact, path: str | None, workspace: Path) -> None:
+    """The same file under a second name: gigabytes are not copied; where links are not to be had they are."""
+    if path is None or (workspace / path).exists():
+        return
+    try:
+        os.link(artifact.folder / path, workspace / path, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(artifact.folder / path, workspace / path, follow_symlinks=False)
+
+
+def _announce_known_faults(manifest: Manifest, options: EngineOptions, announce: Announce) -> None:
+    """Before the build: one line for each fault that others saw with what is about to be built."""
+    version = installed_version(options.backend)
+    capabilities: list[str | None] = [*sorted({*(options.compute_capabilities or capabilities_here())})]
+    warnings = [
+        warning
+        for capability in capabilities or [None]
+        for warning in warnings_for(
+            backend=options.backend,
+            version=version or "",
+            compute_capability=capability,
+            precision=manifest.precision,
+            attention=manifest.attention,
+        )
+    ]
+    for warning in dict.fromkeys(warnings):
+        announce(warning)
+
+
+def _announce_unfused(built: BuiltEngine, announce: Announce) -> None:
+    """An attention that the graph writes as products may stay unfused; that is slow, and FP16 scores may overflow."""
+    proof = built.proof
+    halves = proof.matrix_layers.keys() != {"float32"}
+    if halves and proof.attention_fused is not None and proof.attention_fused < proof.attention_layers:
+        announce(f"only {proof.attention_fused} of {proof.attention_layers} attentions were fused by the compiler")
+
+
+def _is_artifact(folder: Path) -> bool:
+    return (folder / FILE_NAME).is_file()

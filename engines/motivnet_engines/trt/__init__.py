@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT-RTX: one builder, one proof and one runner for both packages."""

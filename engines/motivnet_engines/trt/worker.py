@@ -1,0 +1,86 @@
+"""The process in which an engine is built, started by ``child.py``: one build and no more.
+
+A failed build changes the next one in its process, a parser can crash on a damaged file, and TensorRT keeps one
+logger per process; in here none of that reaches the caller.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from motivnet.errors import EngineError, MotivNetError
+from motivnet_engines.trt.addresses import in_fresh_thread, restart_with_fixed_addresses
+from motivnet_engines.trt.compilation import Listeners, compile_engine
+from motivnet_engines.trt.messages import Advance, Failure, Report, Request, Stage, Success, read_message, write_message
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Builds what standard input asks for; the end of that stream stops the build.
+
+    The arguments are the backend, the descriptor for reports, the graph, the engine to write and, if any, the timing
+    cache.
+    """
+    backend, descriptor, onnx, out, *timing_cache = sys.argv[1:]
+    _die_with_parent()
+    if backend == "tensorrt-rtx":  # tensorrt times kernels, and no two builds of it are the same anyway
+        restart_with_fixed_addresses()
+    request = read_message(sys.stdin.buffer, Request)
+    if request is None:  # whoever asked is gone
+        return
+    if timing_cache:
+        request = replace(request, options=replace(request.options, timing_cache=Path(timing_cache[0])))
+    reports = os.fdopen(int(descriptor), "wb")
+    listeners = _listeners(reports)
+    outcome = in_fresh_thread(lambda: _outcome(request, Path(onnx), Path(out), listeners=listeners))
+    write_message(reports, Report(body=outcome))
+    # No destructor of TensorRT may spoil a build whose engine is written.
+    os._exit(0)
+
+
+def _outcome(request: Request, onnx: Path, out: Path, *, listeners: Listeners) -> Success | Failure:
+    try:
+        return compile_engine(onnx, out, manifest=request.manifest, options=request.options, listeners=listeners)
+    except EngineError as error:
+        return Failure(error="EngineError", message=str(error), problems=error.problems, log=error.log)
+    except MotivNetError as error:
+        return Failure(error=type(error).__name__, message=str(error))
+
+
+def _listeners(reports: IO[bytes]) -> Listeners:
+    """The builder calls from threads of its own, so one message is written at a time."""
+    lock, cancelled = threading.Lock(), threading.Event()
+
+    def tell(body: Stage | Advance) -> None:
+        with lock:
+            write_message(reports, Report(body=body))
+
+    def watch() -> None:
+        # Not through sys.stdin, whose lock must be free when the interpreter ends.
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        cancelled.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return Listeners(
+        stage=lambda stage: tell(Stage(stage=stage)),
+        fraction=lambda fraction: tell(Advance(fraction=fraction)),
+        cancelled=cancelled,
+    )
+
+
+def _die_with_parent() -> None:
+    """Has the kernel kill this process when the one that asked for the engine dies, however that happens."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

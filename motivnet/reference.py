@@ -1,0 +1,64 @@
+"""The reference of an artifact: a few inputs with PyTorch's FP32 outputs, so that a device without torch can judge."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.artifact import Artifact
+from motivnet.errors import ArtifactError
+from motivnet.manifest import Manifest
+
+REFERENCE_FILE = "reference.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceSet:
+    """Pixels at the model's size ``(N, H, W, 3)``, FP32 logits ``(N, classes)`` and embeddings ``(N, width)``."""
+
+    pixels: NDArray[np.uint8]
+    logits: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+    def to_bytes(self) -> bytes:
+        """The content of ``reference.npz``."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, pixels=self.pixels, logits=self.logits, embedding=self.embedding)
+        return buffer.getvalue()
+
+
+def reference_of_artifact(artifact: Artifact) -> ReferenceSet:
+    """The reference that lies in an artifact, its hash and its shapes checked.
+
+    Raises:
+        ArtifactError: If there is none, or it is not what the manifest's model gives.
+    """
+    manifest = artifact.manifest
+    if manifest.reference is None:
+        raise ArtifactError(
+            f"{artifact.folder} holds no reference outputs to compare with; build it again with: motivnet-export build"
+        )
+    try:
+        with np.load(io.BytesIO(artifact.file_bytes(manifest.reference)), allow_pickle=False) as arrays:
+            reference = ReferenceSet(**{name: arrays[name] for name in ("pixels", "logits", "embedding")})
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{manifest.reference} is not a reference: {error}; build the artifact again") from error
+    _check(reference, manifest)
+    return reference
+
+
+def _check(reference: ReferenceSet, manifest: Manifest) -> None:
+    images = len(reference.pixels)
+    wanted = {
+        "pixels": (np.dtype(np.uint8), (images, *manifest.input.recipe.size, 3)),
+        "logits": (np.dtype(np.float32), (images, len(manifest.labels))),
+        "embedding": (np.dtype(np.float32), (images, manifest.source.config.encoder.embed_dim)),
+    }
+    for name, (dtype, shape) in wanted.items():
+        array = getattr(reference, name)
+        if images < 1 or array.dtype != dtype or array.shape != shape:
+            raise ArtifactError(f"{name} of the reference should be {dtype} {shape}, not {array.dtype} {array.shape}")

@@ -1,0 +1,196 @@
+"""What can be built and run on machines that are not here: each with its reason and the line that repairs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from motivnet_engines import abilities
+from motivnet_engines.abilities import (
+    Ability,
+    Surroundings,
+    advice_for,
+    build_abilities,
+    driver_repair,
+    run_abilities,
+)
+from motivnet_engines.jetson import Jetson
+from motivnet_engines.nvidia import Gpu, NvidiaDriver
+from motivnet_engines.packages import PackageStatus
+from motivnet_engines.runtime import RUNTIMES
+
+ORIN = Jetson(model="Jetson AGX Orin", l4t="36.4.3", jetpack="6")
+DETAILS = {
+    "onnxruntime": "CUDAExecutionProvider, CPUExecutionProvider",
+    "openvino": "FP32, BF16",
+    "tensorrt": "compiles for the GPU of its machine",
+    "tensorrt_rtx": "compiles for SM 75, 80, 86",
+    "cuda-python": "the API of the CUDA driver",
+    "pycuda": "the API of the CUDA driver",
+}
+
+
+def gpu(capability: str) -> Gpu:
+    return Gpu(name="a GPU", compute_capability=capability, memory=8 << 30)
+
+
+def driver(*capabilities: str, **changes: Any) -> NvidiaDriver:
+    gpus = tuple(map(gpu, capabilities))
+    values: dict[str, Any] = {
+        "version": "580.95.05",
+        "cuda": "13.0",
+        "gpus": gpus,
+        "obstacle": None if gpus else "there is no libcuda.so.1",
+        "unused_gpu": False,
+    }
+    return NvidiaDriver(**{**values, **changes})
+
+
+def surroundings(
+    found: NvidiaDriver,
+    *,
+    missing: tuple[str, ...] = (),
+    versions: dict[str, str] | None = None,
+    details: dict[str, str] | None = None,
+    jetson: Jetson | None = None,
+) -> Surroundings:
+    packages = {}
+    for name, detail in {**DETAILS, **(details or {})}.items():
+        here = name not in missing
+        packages[name] = PackageStatus(
+            name=name,
+            version=(versions or {}).get(name, "11.4.0") if here else None,
+            usable=here,
+            detail=detail if here else "not installed",
+            repair=None if here else f"install {name}",
+        )
+    return Surroundings(packages=packages, driver=found, jetson=jetson)
+
+
+def named(found: tuple[Ability, ...], name: str) -> Ability:
+    return next(ability for ability in found if ability.name == name)
+
+
+@pytest.fixture(autouse=True)
+def wheels(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The distributions that seem to be installed; nothing of TensorRT's CUDA at first."""
+    installed = dict.fromkeys(("torch", "onnx", "onnx-ir", "onnxscript", "safetensors"), "1.0")
+    monkeypatch.setattr(abilities, "version_of", installed.get)
+    return installed
+
+
+def test_every_runtime_is_answered_for_in_the_order_of_preference() -> None:
+    assert tuple(ability.name for ability in run_abilities(surroundings(driver("8.6")))) == RUNTIMES
+
+
+def test_a_gpu_with_everything_can_do_everything() -> None:
+    around = surroundings(driver("8.6"))
+    assert all(ability.possible for ability in (*build_abilities(around), *run_abilities(around)))
+
+
+def test_without_a_gpu_engines_are_only_compiled_ahead_of_time() -> None:
+    around = surroundings(driver())
+    builds, runs = build_abilities(around), run_abilities(around)
+    assert [ability.possible for ability in builds] == [True, False, True]
+    assert [ability.possible for ability in runs] == [False, False, False, True, True, True]
+    assert named(builds, "tensorrt engine").detail == "needs an NVIDIA GPU: there is no libcuda.so.1"
+    assert named(builds, "tensorrt-rtx engine").detail == "ahead of time, for SM 75, 80, 86"
+
+
+@pytest.mark.parametrize(
+    ("missing", "name", "detail", "repair"),
+    [
+        (("tensorrt",), "tensorrt", "tensorrt is not installed", "install tensorrt"),
+        (("tensorrt_rtx",), "tensorrt-rtx", "tensorrt_rtx is not installed", "install tensorrt_rtx"),
+        (("cuda-python", "pycuda"), "tensorrt", "needs cuda-python or pycuda", "install cuda-python"),
+        (("openvino",), "openvino-bf16", "not installed", "install openvino"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_line(missing: tuple[str, ...], name: str, detail: str, repair: str) -> None:
+    ability = named(run_abilities(surroundings(driver("8.6"), missing=missing)), name)
+    assert (ability.possible, ability.detail, ability.repair) == (False, detail, repair)
+
+
+def test_one_cuda_package_is_enough() -> None:
+    for missing in ("cuda-python", "pycuda"):
+        assert named(run_abilities(surroundings(driver("8.6"), missing=(missing,))), "tensorrt").possible
+
+
+def test_an_export_package_that_is_missing_is_named(wheels: dict[str, str]) -> None:
+    del wheels["torch"], wheels["onnxscript"]
+    ability = named(build_abilities(surroundings(driver())), "ONNX artifact")
+    assert (ability.possible, ability.repair) == (False, "pip install 'motivnet[export]'")
+    assert ability.detail == "torch, onnxscript not installed; a device needs none of it"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "trt", "rtx"),
+    [
+        (("8.6",), True, True),
+        (("8.7",), True, False),
+        (("9.0",), True, False),
+        (("6.1",), False, False),
+        (("9.0", "12.0"), True, True),
+    ],
+)
+def test_which_tensorrt_serves_which_gpu(capabilities: tuple[str, ...], trt: bool, rtx: bool) -> None:
+    runs = run_abilities(surroundings(driver(*capabilities)))
+    assert (named(runs, "tensorrt").possible, named(runs, "tensorrt-rtx").possible) == (trt, rtx)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "repair"),
+    [("12.4", "pip uninstall -y tensorrt tensorrt-cu13 && pip install tensorrt-cu12"), ("13.0", None), (None, None)],
+)
+def test_a_wheel_for_a_newer_cuda_than_the_drivers_is_noticed(
+    cuda: str | None, repair: str | None, wheels: dict[str, str]
+) -> None:
+    wheels["tensorrt-cu13"] = "11.4.0"
+    ability = named(run_abilities(surroundings(driver("8.6", cuda=cuda))), "tensorrt")
+    assert (ability.possible, ability.repair) == (repair is None, repair)
+    assert ("CUDA 13" in ability.detail) == (repair is not None)
+
+
+def test_onnx_runtime_needs_its_cuda_provider() -> None:
+    around = surroundings(driver("8.6"), details={"onnxruntime": "CPUExecutionProvider"})
+    assert not named(run_abilities(around), "onnxruntime-cuda").possible
+
+
+def test_bf16_needs_the_processors_instructions() -> None:
+    around = surroundings(driver(), details={"openvino": "FP32"})
+    assert not named(run_abilities(around), "openvino-bf16").possible
+
+
+@pytest.mark.parametrize(
+    ("found", "jetson", "container", "line"),
+    [
+        (driver("8.6"), None, False, None),
+        (driver(), None, False, None),
+        (driver(unused_gpu=True), None, False, "sudo ubuntu-drivers install && sudo reboot"),
+        (driver(unused_gpu=True), None, True, "docker run --gpus all ..."),
+        (driver(), ORIN, False, "sudo apt-get install -y nvidia-jetpack"),
+        (driver(), ORIN, True, "docker run --runtime nvidia ..."),
+    ],
+)
+def test_the_driver_has_a_line_where_a_gpu_is_there_without_it(
+    found: NvidiaDriver, jetson: Any, container: bool, line: str | None, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abilities, "_CONTAINERS", (tmp_path if container else tmp_path / "missing",))
+    assert driver_repair(found, jetson) == line
+
+
+def test_a_jetson_with_jetpack_6_is_advised_before_its_first_build() -> None:
+    first, *faults = advice_for(surroundings(driver("8.7"), versions={"tensorrt": "10.3.0"}, jetson=ORIN))
+    assert first == (
+        "tensorrt 10.3.0 is older than 10.14: export with --attention decomposed, "
+        "and --precision bf16 or fp32 on a Jetson"
+    )
+    assert [("issues/4723" in fault) for fault in faults] == [True]
+
+
+def test_advice_depends_on_the_gpu_and_is_given_once() -> None:
+    assert advice_for(surroundings(driver("8.6"))) == ()
+    assert advice_for(surroundings(driver("12.0"), missing=("tensorrt",))) == ()
+    [advice] = advice_for(surroundings(driver("12.0", "12.0")))
+    assert "issues/4837" in advice

@@ -1,0 +1,168 @@
+"""The verdict on a device: an artifact's own reference, through every runtime, without PyTorch."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.errors import ArtifactError
+from motivnet.manifest import FileEntry
+from motivnet.reference import reference_of_artifact
+from motivnet_engines.cli import app
+from motivnet_engines.runtime import verdict
+from motivnet_engines.verification import verify_on_device, with_verdicts
+
+
+@pytest.fixture
+def artifact(fp16_artifact: Path, tmp_path: Path) -> Artifact:
+    return open_artifact(shutil.copytree(fp16_artifact, tmp_path / "artifact"))
+
+
+def rewritten(artifact: Artifact, file_entry, **arrays: np.ndarray) -> Artifact:
+    """The artifact with other arrays in its reference, and a manifest that vouches for them."""
+    path = artifact.folder / "reference.npz"
+    buffer = io.BytesIO()
+    with np.load(path) as old:
+        np.savez(buffer, **{**dict(old), **arrays})
+    path.write_bytes(buffer.getvalue())
+    entries = tuple(file_entry(path) if e.path == path.name else e for e in artifact.manifest.files)
+    (artifact.folder / "manifest.json").write_bytes(replace(artifact.manifest, files=entries).to_json())
+    return open_artifact(artifact.folder)
+
+
+def test_reference_is_pytorchs_answer(artifact: Artifact, tiny_model) -> None:
+    import torch
+
+    reference = reference_of_artifact(artifact)
+    recipe = artifact.manifest.input.recipe
+    with torch.inference_mode():
+        logits, embedding = tiny_model.eval().logits_and_embedding(torch.from_numpy(recipe.normalise(reference.pixels)))
+    assert len(reference.pixels) == 4
+    np.testing.assert_allclose(reference.logits, logits.numpy(), atol=1e-5)
+    np.testing.assert_allclose(reference.embedding, embedding.numpy(), atol=1e-5)
+
+
+def test_reference_is_drawn_even_where_photos_judged_the_build(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    import cv2
+
+    from motivnet_export.build import build_artifact
+    from motivnet_export.request import BuildRequest
+
+    (tmp_path / "photos").mkdir()
+    photo = np.full((50, 40, 3), 77, np.uint8)
+    assert cv2.imwrite(str(tmp_path / "photos" / "private.png"), photo)
+    request = BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "out", calibration=tmp_path / "photos")
+    reference = reference_of_artifact(build_artifact(request))
+    assert not any((pixels == 77).all() for pixels in reference.pixels)
+
+
+def test_every_runtime_here_is_compared_and_written_down(artifact: Artifact) -> None:
+    forgotten = replace(artifact.manifest, parity=replace(artifact.manifest.parity, comparisons=()))
+    (artifact.folder / "manifest.json").write_bytes(forgotten.to_json())
+    found = verify_on_device(open_artifact(artifact.folder))
+    assert found.passed
+    assert found.recorded
+    assert {"onnxruntime", "openvino"} <= {row.backend for row in found.comparisons}
+    assert verdict(open_artifact(artifact.folder).manifest, "openvino") == "verified"
+
+
+def test_outputs_of_another_model_fail_and_are_recorded(artifact: Artifact, file_entry) -> None:
+    logits = reference_of_artifact(artifact).logits[:, ::-1].copy()
+    found = verify_on_device(rewritten(artifact, file_entry, logits=logits), runtimes=["onnxruntime"])
+    assert not found.passed
+    assert verdict(open_artifact(artifact.folder).manifest, "onnxruntime") == "failed"
+
+
+def test_older_verdicts_of_the_same_runtime_are_replaced(artifact: Artifact) -> None:
+    found = verify_on_device(artifact, runtimes=["openvino"])
+    rows = with_verdicts(artifact.manifest, found.comparisons).parity.comparisons
+    assert [row.backend for row in rows].count("openvino") == 1
+    assert any(row.evidence == "rounding" for row in rows)
+
+
+@pytest.fixture
+def read_only(artifact: Artifact) -> Iterator[Artifact]:
+    """The artifact in a folder that may not be written; no mode stops the superuser, who steps down."""
+    parent, superuser = Path(tempfile.mkdtemp()), os.geteuid() == 0
+    folder = Path(shutil.copytree(artifact.folder, parent / "artifact"))
+    for path in (folder, parent):
+        path.chmod(0o555)
+    if superuser:
+        os.seteuid(65_534)
+    yield open_artifact(folder)
+    if superuser:
+        os.seteuid(0)
+    for path in (folder, parent):
+        path.chmod(0o755)
+    shutil.rmtree(parent)
+
+
+def test_folder_that_cannot_be_written_still_gets_a_verdict(read_only: Artifact) -> None:
+    before = (read_only.folder / "manifest.json").read_bytes()
+    found = verify_on_device(read_only, runtimes=["openvino"])
+    assert found.passed
+    assert not found.recorded
+    assert (read_only.folder / "manifest.json").read_bytes() == before
+
+
+def test_artifact_without_a_reference_says_what_to_do(artifact: Artifact) -> None:
+    (artifact.folder / "manifest.json").write_bytes(replace(artifact.manifest, reference=None).to_json())
+    with pytest.raises(ArtifactError, match="no reference outputs to compare with; build it again"):
+        verify_on_device(open_artifact(artifact.folder))
+
+
+@pytest.mark.parametrize(
+    ("array", "value", "message"),
+    [
+        ("pixels", np.zeros((4, 3, 3, 3), np.uint8), "pixels of the reference should be uint8"),
+        ("logits", np.zeros((4, 9), np.float32), "logits of the reference should be float32"),
+        ("embedding", np.zeros((4, 96), np.float64), "embedding of the reference should be float32"),
+        ("pixels", np.zeros((0, 128, 96, 3), np.uint8), "should be uint8"),
+        ("logits", np.array([None]), "is not a reference"),
+    ],
+)
+def test_reference_of_another_shape_is_refused(artifact: Artifact, file_entry, array, value, message) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        reference_of_artifact(rewritten(artifact, file_entry, **{array: value}))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"text"])
+def test_reference_that_is_no_archive_is_refused(artifact: Artifact, content: bytes, file_entry) -> None:
+    path = artifact.folder / "reference.npz"
+    path.write_bytes(content)
+    entries = tuple(file_entry(path) if e.path == path.name else e for e in artifact.manifest.files)
+    assert all(isinstance(entry, FileEntry) for entry in entries)
+    changed = Artifact(folder=artifact.folder, manifest=replace(artifact.manifest, files=entries))
+    with pytest.raises(ArtifactError, match="is not a reference"):
+        reference_of_artifact(changed)
+
+
+def test_damaged_reference_is_refused_by_its_hash(artifact: Artifact) -> None:
+    path = artifact.folder / "reference.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        reference_of_artifact(artifact)
+
+
+def test_command_prints_the_figures_and_ends_well(artifact: Artifact) -> None:
+    outcome = CliRunner().invoke(app, ["verify", str(artifact.folder)], catch_exceptions=False)
+    assert outcome.exit_code == 0
+    assert "logit cosine" in outcome.stdout
+    assert "passed" in outcome.stdout
+    outcome = CliRunner().invoke(
+        app, ["verify", str(artifact.folder), "--runtime", "openvino", "--json"], catch_exceptions=False
+    )
+    assert [row["backend"] for row in json.loads(outcome.stdout)["comparisons"]] == ["openvino"]

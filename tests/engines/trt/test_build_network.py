@@ -1,0 +1,93 @@
+"""The parsed network, with the real parser: its profile, and names that TensorRT itself does not check."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from motivnet.errors import EngineError
+from motivnet_engines.trt.api import Api, load_api
+from motivnet_engines.trt.log import logger_of
+from motivnet_engines.trt.network import add_profile, check_network, parsed_network, profile_shapes
+from motivnet_engines.trt.options import EngineOptions
+
+
+@pytest.fixture
+def api(rtx_installed: None) -> Api:
+    return load_api("tensorrt-rtx")
+
+
+@pytest.fixture
+def builder(api: Api) -> Any:
+    return api.trt.Builder(logger_of(api))
+
+
+SHAPES = {"image": ((1, 3, 128, 96), (1, 3, 128, 96), (8, 3, 128, 96))}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"images": SHAPES["image"]}, "differ in the input 'image'"),
+        ({**SHAPES, "mask": SHAPES["image"]}, "differ in the input 'mask'"),
+        ({}, "differ in the input 'image'"),
+        ({"image": ((4, 3, 128, 96), (1, 3, 128, 96), (8, 3, 128, 96))}, "TensorRT refuses the profile"),
+        ({"image": ((1, 3, 64, 96), (1, 3, 64, 96), (8, 3, 64, 96))}, "gives 'image' the shape"),
+        ({"image": ((1, 3), (1, 3), (8, 3))}, "gives 'image' the shape"),
+    ],
+    ids=["another name", "one too many", "none", "not ordered", "another size", "another rank"],
+)
+def test_a_profile_that_does_not_fit_the_network_is_refused(
+    api: Api, builder: Any, trt_graph: Any, shapes: Any, message: str
+) -> None:
+    parsed = parsed_network(api, builder, trt_graph("fp16").onnx)
+
+    with pytest.raises(EngineError, match=message):
+        add_profile(builder, builder.create_builder_config(), parsed.network, shapes)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("fp16", SHAPES["image"]),
+        ("uint8", ((1, 128, 96, 3), (1, 128, 96, 3), (8, 128, 96, 3))),
+        ("image", ((1, 16, 16, 3), (1, 128, 96, 3), (8, 2160, 3840, 3))),
+    ],
+)
+def test_the_profile_has_the_free_dimensions_of_the_input(
+    api: Api, builder: Any, trt_graph: Any, name: str, shapes: Any
+) -> None:
+    graph = trt_graph(name)
+    profile = profile_shapes(graph.manifest, EngineOptions(backend="tensorrt-rtx").profile_for(graph.manifest))
+
+    assert profile == {"image": shapes}
+    parsed = parsed_network(api, builder, graph.onnx)
+    check_network(parsed.network, graph.manifest)
+    config = builder.create_builder_config()
+    add_profile(builder, config, parsed.network, profile)
+    assert config.num_optimization_profiles == 1
+
+
+@pytest.mark.parametrize("other", ["uint8", "image"])
+def test_a_network_with_another_input_than_promised_is_refused(
+    api: Api, builder: Any, trt_graph: Any, other: str
+) -> None:
+    parsed = parsed_network(api, builder, trt_graph("fp16").onnx)
+
+    with pytest.raises(EngineError, match="the graph's inputs do not fit the manifest: 'image'"):
+        check_network(parsed.network, trt_graph(other).manifest)
+
+
+def test_a_network_with_another_number_of_classes_is_refused(api: Api, builder: Any, trt_graph: Any) -> None:
+    graph = trt_graph("fp16")
+    config = graph.manifest.source.config
+    more = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, num_classes=8))
+    manifest = dataclasses.replace(
+        graph.manifest, labels=tuple("abcdefgh"), source=dataclasses.replace(graph.manifest.source, config=more)
+    )
+    parsed = parsed_network(api, builder, graph.onnx)
+
+    with pytest.raises(EngineError, match="the graph's outputs do not fit the manifest: 'logits'"):
+        check_network(parsed.network, manifest)

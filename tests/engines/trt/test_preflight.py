@@ -1,0 +1,123 @@
+"""What a build needs, and the builds that are refused because they would not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from motivnet.errors import RuntimeUnavailableError
+from motivnet_engines.machine import Machine, read_machine
+from motivnet_engines.trt import preflight
+from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.trt.preflight import BuildEstimate, check_fits, estimate_build, free_swap
+
+GB = 1_000_000_000
+ESTIMATE = BuildEstimate(engine_bytes=2 * GB, activation_bytes=GB, host_peak_bytes=7 * GB)
+OPTIONS = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:
+    """A function that gives this machine with other memory, and no swap unless it is given."""
+
+    def with_memory(available: int | None, *, limit: int | None = None, swap: int = 0) -> Machine:
+        monkeypatch.setattr(preflight, "free_swap", lambda: swap)
+        return replace(read_machine(), memory_available=available, memory_limit=limit)
+
+    return with_memory
+
+
+@pytest.mark.parametrize("name", ["fp16", "fp32"])
+def test_the_engine_is_about_as_large_as_said(rtx_engine: Any, name: str) -> None:
+    engine = rtx_engine(name)
+
+    estimate = estimate_build(engine.graph.manifest, engine.options)
+
+    assert engine.path.stat().st_size == pytest.approx(estimate.engine_bytes, rel=0.25)
+    assert engine.built.peak_bytes == pytest.approx(estimate.host_peak_bytes, rel=0.5)
+
+
+def test_the_1b_is_estimated_as_it_was_seen(trt_graph: Any) -> None:
+    manifest = trt_graph("fp16").manifest
+    manifest = replace(manifest, graph=replace(manifest.graph, weight_bytes={"float16": 2_320_000_000}))
+
+    estimate = estimate_build(manifest, OPTIONS)
+
+    assert estimate.engine_bytes == pytest.approx(2_320_000_000, rel=0.01)
+    assert estimate.host_peak_bytes == pytest.approx(7_300_000_000, rel=0.05)
+
+
+def test_a_larger_batch_needs_more_and_the_same_weights(trt_graph: Any) -> None:
+    manifest = trt_graph("fp16").manifest
+    one, eight = (estimate_build(manifest, replace(OPTIONS, max_batch=batch)) for batch in (1, 8))
+
+    assert one.engine_bytes == eight.engine_bytes
+    assert one.activation_bytes < eight.activation_bytes
+    assert eight.device_bytes == eight.engine_bytes + eight.activation_bytes
+
+
+@pytest.mark.parametrize(
+    ("available", "limit", "swap"), [(8 * GB, None, 0), (None, None, 0), (8 * GB, 9 * GB, 0), (4 * GB, None, 3 * GB)]
+)
+def test_a_build_that_fits_passes(machine: Any, tmp_path: Path, available: Any, limit: Any, swap: int) -> None:
+    check_fits(ESTIMATE, machine(available, limit=limit, swap=swap), tmp_path, device_memory=3 * GB)
+
+
+@pytest.mark.parametrize(("available", "limit", "have"), [(4 * GB, None, "4.0 GB"), (64 * GB, 6 * GB, "6.0 GB")])
+def test_too_little_memory_is_said_before_the_build(
+    machine: Any, tmp_path: Path, available: int, limit: Any, have: str
+) -> None:
+    with pytest.raises(
+        RuntimeUnavailableError, match=f"takes about 7.0 GB of memory and {have} are to be had; close other"
+    ):
+        check_fits(ESTIMATE, machine(available, limit=limit), tmp_path)
+
+
+def test_every_shortage_is_named_with_its_remedy(machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=GB))
+
+    with pytest.raises(RuntimeUnavailableError) as caught:
+        check_fits(ESTIMATE, machine(GB), tmp_path / "not" / "there", device_memory=2 * GB)
+
+    for shortage in (
+        "of memory and 1.0 GB are to be had",
+        "1.0 GB; free some, or choose another --out",
+        "lower --max-batch, or add --weight-streaming",
+    ):
+        assert shortage in str(caught.value)
+
+
+def test_weights_that_are_streamed_need_not_fit_the_gpu(machine: Any, tmp_path: Path) -> None:
+    streamed = replace(ESTIMATE, streams_weights=True)
+
+    check_fits(streamed, machine(None), tmp_path, device_memory=GB)
+    with pytest.raises(RuntimeUnavailableError, match=r"lower --max-batch$"):
+        check_fits(streamed, machine(None), tmp_path, device_memory=GB - 1)
+
+
+def test_the_disk_is_that_of_the_nearest_folder_that_exists(
+    machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(
+        preflight.shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=100 * GB)
+    )
+
+    check_fits(ESTIMATE, machine(None), tmp_path / "a" / "b")
+
+    assert asked == [tmp_path]
+
+
+def test_free_swap_is_what_the_kernel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "meminfo"
+    path.write_text("MemTotal: 8 kB\nSwapTotal: 4096 kB\nSwapFree:   1024 kB\n")
+    monkeypatch.setattr(preflight, "_MEMINFO", path)
+    assert free_swap() == 1 << 20
+
+    monkeypatch.setattr(preflight, "_MEMINFO", tmp_path / "missing")
+    assert free_swap() == 0

@@ -1,0 +1,164 @@
+"""The file of compiled kernels: where it lies, who may write it, and that it never stands in the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motivnet.artifact import Artifact
+from motivnet.manifest import FileEntry
+from motivnet.workspace import sole_writer
+from motivnet_engines.fake import fake_manifest
+from motivnet_engines.trt import runtime_cache
+from motivnet_engines.trt.runtime_cache import RuntimeCache
+
+KERNELS = b"kernels" * 100
+BESIDE = ".demo.sm86.rtx-cache"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "home" / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "motivnet"
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    folder = tmp_path / "artifacts"
+    (folder / "demo").mkdir(parents=True)
+    return folder
+
+
+def cache(artifacts: Path, *, sm: str = "86", engine: str = "a") -> RuntimeCache:
+    """The cache of an artifact ``demo`` whose engine has this content."""
+    manifest = fake_manifest()
+    files = (*manifest.files, FileEntry(path="model.engine", size=1, sha256=engine * 64))
+    artifact = Artifact(folder=artifacts / "demo", manifest=dataclasses.replace(manifest, files=files))
+    return RuntimeCache(artifact, _Engine(), sm=sm)  # type: ignore[arg-type]
+
+
+class _Engine:
+    path = "model.engine"
+
+
+def test_what_is_written_is_read_and_lies_beside_the_artifact(artifacts: Path) -> None:
+    assert cache(artifacts).read() is None
+    cache(artifacts).write(KERNELS)
+    assert cache(artifacts).read() == KERNELS
+    assert sorted(path.name for path in artifacts.iterdir()) == [BESIDE, "demo"]
+    assert list((artifacts / "demo").iterdir()) == []
+    assert stat.S_IMODE((artifacts / BESIDE).stat().st_mode) == 0o600
+
+
+def test_another_gpu_and_another_engine_have_their_own(artifacts: Path) -> None:
+    cache(artifacts).write(KERNELS)
+    assert cache(artifacts, sm="89").read() is None
+    assert cache(artifacts, engine="b").read() is None
+
+
+def test_nothing_is_written_when_nothing_was_compiled(artifacts: Path) -> None:
+    kept = cache(artifacts)
+    for kernels in (None, b""):
+        kept.write(kernels)
+    assert [path.name for path in artifacts.iterdir()] == ["demo"]
+    kept.write(KERNELS)
+    path = artifacts / BESIDE
+    os.utime(path, (1, 1))
+    again = cache(artifacts)
+    again.write(again.read())
+    assert path.stat().st_mtime == 1
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+DAMAGE: dict[str, Any] = {
+    "a bit flipped": flip,
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "header alone": lambda path: path.write_bytes(path.read_bytes()[:40]),
+    "empty": lambda path: path.write_bytes(b""),
+    "kernels alone": lambda path: path.write_bytes(KERNELS),
+    "a link": link,
+    "open to the group": lambda path: path.chmod(0o660),
+    "open to all": lambda path: path.chmod(0o604),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_file_that_cannot_be_trusted_is_not_used_and_said_so(
+    damage: str, artifacts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache(artifacts).write(KERNELS)
+    DAMAGE[damage](artifacts / BESIDE)
+    assert cache(artifacts).read() is None
+    assert "compiled kernels of an earlier run are not used" in caplog.text
+
+
+def test_another_users_file_is_not_used(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache(artifacts).write(KERNELS)
+    monkeypatch.setattr(runtime_cache.os, "geteuid", lambda: 12_345)
+    assert cache(artifacts).read() is None
+    assert "another user's" in caplog.text
+
+
+def test_a_damaged_file_is_replaced_by_the_next_write(artifacts: Path) -> None:
+    cache(artifacts).write(KERNELS)
+    flip(artifacts / BESIDE)
+    again = cache(artifacts)
+    again.read()
+    again.write(KERNELS)
+    assert cache(artifacts).read() == KERNELS
+
+
+def test_where_the_place_beside_cannot_be_written_the_users_cache_is(artifacts: Path, home: Path) -> None:
+    (artifacts / BESIDE).mkdir()  # root writes anywhere else
+    cache(artifacts).write(KERNELS)
+    (path,) = home.iterdir()
+    assert path.name == f"{'a' * 64}.sm86.rtx-cache"
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert cache(artifacts).read() == KERNELS
+
+
+def test_where_nothing_can_be_written_it_is_said_and_nothing_fails(
+    artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (artifacts / BESIDE).mkdir()
+    home.parent.parent.mkdir()
+    home.parent.write_bytes(b"a file where a folder should be")
+    cache(artifacts).write(KERNELS)
+    assert "the compiled kernels are not kept" in caplog.text
+    assert cache(artifacts).read() is None
+
+
+def test_another_writer_has_precedence(artifacts: Path) -> None:
+    with sole_writer(artifacts.resolve() / BESIDE):
+        cache(artifacts).write(KERNELS)
+    assert not (artifacts / BESIDE).exists()
+
+
+def test_writers_at_the_same_time_leave_one_whole_file(artifacts: Path, caplog: pytest.LogCaptureFixture) -> None:
+    contents = [bytes([number]) * 50_000 for number in range(24)]
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda kernels: cache(artifacts).write(kernels), contents))
+    assert cache(artifacts).read() in contents
+    assert caplog.text == ""
+    assert sorted(path.name for path in artifacts.iterdir()) == [BESIDE, "demo"]

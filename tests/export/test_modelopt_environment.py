@@ -1,0 +1,163 @@
+"""ModelOpt that is not there, cannot be installed, or dies: one line each, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from numpy.typing import NDArray
+
+from motivnet.errors import ExportError
+from motivnet_export import modelopt_environment
+from motivnet_export.quantisation import encoder_products, quantise_onnx
+
+ENCODER = """
+<ir_version: 8, opset_import: ["": 20]>
+encoder (float[2, 2] image) => (float[2, 2] embedding)
+<float[2, 2] weight = {1, 2, 3, 4}> { [linear] embedding = MatMul(image, weight) }
+"""
+
+
+@pytest.fixture
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A graph with one linear layer."""
+    path = tmp_path_factory.mktemp("base") / "base.onnx"
+    onnx.save(onnx.parser.parse_model(ENCODER), path)
+    return path
+
+
+def unheard(line: str) -> None:
+    raise AssertionError(f"nothing should be announced here: {line}")
+
+
+def quantise(base: Path, target: Path, announce: Callable[[str], None] = unheard) -> None:
+    images = np.zeros((1, 2, 2), np.float32)
+    quantise_onnx(base, target, precision="int8", images=images, announce=announce)
+
+
+def executable(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((0, 2, 2), np.float32), "there is none; give a folder with --calibration"),
+        (np.zeros((1, 2, 2), np.float64), "should be float32 or uint8, not float64"),
+    ],
+)
+def test_images_that_cannot_calibrate_are_refused(
+    base: Path, tmp_path: Path, images: NDArray[Any], message: str
+) -> None:
+    with pytest.raises(ExportError, match=message):
+        quantise_onnx(base, tmp_path / "model.onnx", precision="int8", images=images, announce=unheard)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("kill -9 $$", "was killed, most likely for its memory"),
+        ("echo something broke >&2; exit 3", "ended with 3: something broke"),
+        ("exit 0", "ended with 0"),
+    ],
+)
+def test_a_quantiser_that_dies_is_one_line(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
+    monkeypatch.setenv(modelopt_environment.VARIABLE, str(executable(tmp_path / "python", script)))
+    with pytest.raises(ExportError, match=message) as caught:
+        quantise(base, tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["python"]
+
+
+def test_a_python_without_modelopt_is_named(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(modelopt_environment.VARIABLE, sys.executable)
+    with pytest.raises(ExportError, match=r"cannot import nvidia-modelopt: .*; give another MOTIVNET_MODELOPT_PYTHON"):
+        quantise(base, tmp_path / "model.onnx")
+
+
+def test_a_python_that_does_not_exist_is_named(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(modelopt_environment.VARIABLE, str(tmp_path / "python"))
+    with pytest.raises(ExportError, match="MOTIVNET_MODELOPT_PYTHON should name a Python"):
+        quantise(base, tmp_path / "model.onnx")
+
+
+def test_an_installation_that_fails_leaves_nothing_and_says_what_to_do(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(modelopt_environment.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    announced: list[str] = []
+    with pytest.raises(ExportError, match=r"cannot be installed: .*nvidia-modelopt.*; try again online, or set"):
+        quantise(base, tmp_path / "model.onnx", announce=announced.append)
+    assert "installing it (40 MB) into" in announced[0]
+    assert not any((tmp_path / "cache" / "motivnet").iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(modelopt_environment.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ExportError, match="cannot be written: Not a directory"):
+        quantise(base, tmp_path / "model.onnx", announce=print)
+
+
+def test_ctrl_c_ends_the_quantiser_and_leaves_nothing(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = tmp_path / "pid"
+    script = executable(tmp_path / "python", f"echo $$ > {pid}; exec sleep 60")
+    monkeypatch.setenv(modelopt_environment.VARIABLE, str(script))
+    started = time.monotonic()
+    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        quantise(base, tmp_path / "model.onnx")
+    timer.join()
+    assert time.monotonic() - started < 10
+    assert not Path("/proc", pid.read_text(encoding="utf-8").strip()).exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"python", "pid"}
+
+
+def test_layers_that_were_left_as_they_are_are_noticed(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = tmp_path / "idle.py"
+    idle.write_text(
+        "import json, pathlib, shutil, sys\n"
+        "job = json.loads(pathlib.Path(sys.argv[1]).read_text())\n"
+        "shutil.copy(job['source'], job['target'])\n"
+        "pathlib.Path(job['answer']).write_text(json.dumps({'modelopt': '0'}))\n",
+        encoding="utf-8",
+    )
+    script = executable(tmp_path / "python", f'exec {sys.executable} {idle} "$3"')
+    monkeypatch.setenv(modelopt_environment.VARIABLE, str(script))
+    with pytest.raises(ExportError, match="quantised 0 of the encoder's 1 linear layers"):
+        quantise(base, tmp_path / "model.onnx")
+    assert {path.name for path in tmp_path.iterdir()} == {"python", "idle.py"}
+
+
+def test_a_graph_without_an_embedding_has_no_encoder() -> None:
+    model = ir.from_proto(
+        onnx.parser.parse_model(
+            '<ir_version: 8, opset_import: ["": 20]> g (float[2, 2] x) => (float[2, 2] y) { y = MatMul(x, x) }'
+        )
+    )
+    with pytest.raises(ExportError, match="no linear layers that can be quantised"):
+        encoder_products(model)
