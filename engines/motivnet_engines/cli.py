@@ -87,10 +87,15 @@ def build_engine(
     max_batch: Annotated[int | None, typer.Option(help="The largest batch.", show_default="the artifact's")] = None,
     opt_batch: Annotated[int, typer.Option(help="The batch that the engine is fastest at.")] = 1,
     max_image: Annotated[
-        str, typer.Option(metavar="HEIGHTxWIDTH", help="The largest image of an artifact with --input image.")
-    ] = "2160x3840",
+        str | None,
+        typer.Option(
+            metavar="HEIGHTxWIDTH",
+            help="The largest image, with --input image.",
+            show_default="2160x3840",
+        ),
+    ] = None,
     workspace: Annotated[
-        float | None, typer.Option(help="GiB that the builder may use on the GPU.", show_default="all")
+        float | None, typer.Option(help="tensorrt: GiB that the builder may use on the GPU.", show_default="all")
     ] = None,
     timing_cache: Annotated[
         Path | None, typer.Option(help="tensorrt: kernel timings to start from and to extend.", show_default="none")

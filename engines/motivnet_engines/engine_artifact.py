@@ -45,6 +45,10 @@ def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None
     folder = out or artifact.folder
     if out is not None and out.resolve() == artifact.folder.resolve():
         raise ConfigError(f"--out {out} is the artifact itself; leave --out away to add the engine to it")
+    if out is not None and _holds_a_graph(out):
+        raise ConfigError(
+            f"--out {out} is an artifact with a graph, which the engine alone would replace; choose another"
+        )
     with atomic_folder(folder, may_replace=_is_artifact) as temporary:
         manifest = with_engine(artifact, temporary, options, announce=announce)
         if out is None:
@@ -156,10 +160,17 @@ def _manifest_with(manifest: Manifest, engine: EngineEntry, file: Path) -> Manif
 def _alone(artifact: Artifact, manifest: Manifest, backend: EngineBackend, workspace: Path) -> Manifest:
     """The manifest of a folder that holds the engine and the reference, and no graph."""
     engine = next(entry for entry in manifest.engines if entry.backend == backend)
-    _link(artifact, manifest.reference, workspace)
+    _copy(artifact, manifest.reference, workspace)
     kept = {engine.path, manifest.reference}
     files = tuple(entry for entry in manifest.files if entry.path in kept)
     return replace(manifest, kind="engine", model=engine.path, files=files, engines=(engine,))
+
+
+def _copy(artifact: Artifact, path: str | None, workspace: Path) -> None:
+    """A file of its own: the two folders are two artifacts. One that was linked for the verdict is replaced."""
+    if path is not None:
+        (workspace / path).unlink(missing_ok=True)
+        shutil.copyfile(artifact.folder / path, workspace / path, follow_symlinks=False)
 
 
 def _link_files(artifact: Artifact, manifest: Manifest, workspace: Path) -> None:
@@ -202,6 +213,10 @@ def _announce_unfused(built: BuiltEngine, announce: Announce) -> None:
     halves = proof.matrix_layers.keys() != {"float32"}
     if halves and proof.attention_fused is not None and proof.attention_fused < proof.attention_layers:
         announce(f"only {proof.attention_fused} of {proof.attention_layers} attentions were fused by the compiler")
+
+
+def _holds_a_graph(folder: Path) -> bool:
+    return _is_artifact(folder) and open_artifact(folder).manifest.kind == "onnx"
 
 
 def _is_artifact(folder: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ __all__ = [
     "TensorSpec",
     "Verdict",
     "check_inputs",
+    "check_names",
     "check_possible",
     "default_runtime",
     "installed_runtimes",
@@ -181,6 +182,8 @@ def default_runtime(artifact: Artifact) -> str:
     for name in installed:
         if is_default_choice(artifact.manifest, name):
             return name
+    if not installed and artifact.manifest.kind == "engine":
+        check_possible(artifact.manifest.engines[0].backend, artifact.manifest)
     if not installed:
         raise RuntimeUnavailableError("no runtime is installed; install some with: pip install 'motivnet[cpu]'")
     raise RuntimeUnavailableError(
@@ -202,6 +205,16 @@ def check_possible(name: str, manifest: Manifest) -> None:
     if importlib.util.find_spec(backend.package) is None:
         raise MissingDependencyError(backend.package, extra=backend.extra)
     backend.check(manifest)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Returns when each is the name of a runtime.
+
+    Raises:
+        ConfigError: Naming the first that is not, and those there are.
+    """
+    for name in names:
+        _backend(name)
 
 
 def verdict(manifest: Manifest, name: str) -> Verdict:

@@ -15,7 +15,7 @@ from motivnet.manifest import FILE_NAME, Comparison, Manifest
 from motivnet.reference import reference_of_artifact
 from motivnet_engines.judgement import comparison_of
 from motivnet_engines.parity import Outputs
-from motivnet_engines.runtime import installed_runtimes
+from motivnet_engines.runtime import check_names, installed_runtimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,10 @@ def verify_on_device(artifact: Artifact, *, runtimes: Sequence[str] = ()) -> Ver
 
     Raises:
         ArtifactError: If the artifact is damaged or holds no reference.
-        MotivNetError: If no runtime can run here.
+        ConfigError: If no runtime has one of the names.
+        RuntimeUnavailableError: If none of them can run here.
     """
+    check_names(runtimes)
     artifact.verify_files()
     pixels, reference = reference_outputs(artifact)
     rows: list[Comparison] = []
@@ -64,6 +66,8 @@ def verify_on_device(artifact: Artifact, *, runtimes: Sequence[str] = ()) -> Ver
             rows.append(comparison_of(name, artifact, pixels, reference))
         except MotivNetError as error:
             refusals.append(f"{name}: {error}")
+    if not rows:
+        raise RuntimeUnavailableError(f"nothing was compared: {'; '.join(refusals)}")
     recorded = _record(artifact, rows)
     return Verification(comparisons=tuple(rows), refusals=tuple(refusals), recorded=recorded)
 

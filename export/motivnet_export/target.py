@@ -35,7 +35,7 @@ def headline_of_target(target: Target, artifact: Artifact) -> str:
     if artifact.manifest.engines:
         return engine_text(artifact.manifest.engines[-1], artifact.folder)
     if target == "onnx":
-        return f"none was asked for; on a machine with a GPU: motivnet build-engine {artifact.folder}"
+        return f"none was asked for; to compile one: motivnet build-engine {artifact.folder}"
     if available_backend() is not None:
         return "none: the warning above says why; --target tensorrt or tensorrt-rtx makes it an error"
     return (

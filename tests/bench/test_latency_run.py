@@ -163,7 +163,8 @@ def test_random_weights_have_no_checkpoint_to_be_given(subject, tmp_path):
     manifest = subject.artifact.manifest
     source = dataclasses.replace(manifest.source, random_weights=True, checkpoint=None, path=None, sha256=None)
     (tmp_path / "manifest.json").write_bytes(dataclasses.replace(manifest, source=source).to_json())
-    shutil.copy(subject.artifact.folder / "model.onnx", tmp_path)
+    for name in ("model.onnx", "reference.npz"):
+        shutil.copy(subject.artifact.folder / name, tmp_path)
     assert subject_from_artifact(tmp_path).checkpoint is None
     with pytest.raises(ConfigError, match="leave --checkpoint out"):
         subject_from_artifact(tmp_path, checkpoint=tmp_path / "any.safetensors")

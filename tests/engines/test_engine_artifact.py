@@ -18,7 +18,7 @@ from motivnet_engines.cli import app
 from motivnet_engines.engine_artifact import build_engine, build_first_engine
 from motivnet_engines.info import artifact_info
 from motivnet_engines.parity import Outputs
-from motivnet_engines.runtime import is_default_choice, open_backend
+from motivnet_engines.runtime import default_runtime, is_default_choice, open_backend
 from motivnet_engines.trt.options import EngineOptions
 
 pytest.importorskip("tensorrt_rtx")
@@ -89,6 +89,9 @@ def test_engine_alone_has_what_a_device_needs_and_no_graph(artifact: Artifact, t
         "reference.npz",
     ]
     assert alone.manifest.kind == "engine"
+    assert (alone.folder / "reference.npz").stat().st_nlink == 1
+    with pytest.raises(RuntimeUnavailableError, match="needs an NVIDIA GPU"):
+        default_runtime(alone)
     assert not open_artifact(artifact.folder).manifest.engines
     with pytest.raises(RuntimeUnavailableError, match="an engine alone"):
         open_backend("onnxruntime", alone)
@@ -96,11 +99,17 @@ def test_engine_alone_has_what_a_device_needs_and_no_graph(artifact: Artifact, t
         build_engine(alone, OPTIONS, out=tmp_path / "again", announce=silent)
 
 
-def test_no_engine_is_built_where_files_of_another_kind_lie(artifact: Artifact, tmp_path: Path) -> None:
+def test_no_engine_is_built_where_something_else_would_be_lost(
+    artifact: Artifact, with_engine: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
     with pytest.raises(FileError, match="holds files that are not an artifact"):
         build_engine(artifact, OPTIONS, out=tmp_path / "out", announce=silent)
+    before = (with_engine / "model.onnx").read_bytes()
+    with pytest.raises(ConfigError, match="an artifact with a graph, which the engine alone would replace"):
+        build_engine(artifact, OPTIONS, out=with_engine, announce=silent)
+    assert (with_engine / "model.onnx").read_bytes() == before
     with pytest.raises(ConfigError, match="is the artifact itself"):
         build_engine(artifact, OPTIONS, out=artifact.folder, announce=silent)
 
@@ -212,7 +221,10 @@ def test_command_builds_and_prints_what_came_of_it(artifact: Artifact) -> None:
         (["--sm", "86,86"], ConfigError, "twice"),
         (["--sm", "ampere"], ConfigError, "not a list of compute capabilities"),
         (["--max-batch", "9"], ConfigError, "must be 1 to 8"),
-        (["--opt-batch", "0"], ConfigError, "at least 1"),
+        (["--opt-batch", "0"], ConfigError, "must be 1 to 8"),
+        (["--opt-batch", "6", "--max-batch", "4"], ConfigError, "must be 1 to 4"),
+        (["--max-image", "500x500"], ConfigError, "images of this one have one size"),
+        (["--workspace", "2", "--backend", "tensorrt-rtx"], ConfigError, "for tensorrt alone"),
         (["--max-image", "big"], ConfigError, "not a height and a width"),
         (["--optimisation-level", "6"], ConfigError, "0 to 5"),
         (["--timing-cache", "x", "--backend", "tensorrt-rtx"], ConfigError, "for tensorrt alone"),

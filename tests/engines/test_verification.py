@@ -16,9 +16,10 @@ import pytest
 from typer.testing import CliRunner
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.errors import ArtifactError
+from motivnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from motivnet.manifest import FileEntry
 from motivnet.reference import reference_of_artifact
+from motivnet_engines import verification
 from motivnet_engines.cli import app
 from motivnet_engines.runtime import verdict
 from motivnet_engines.verification import verify_on_device, with_verdicts
@@ -84,6 +85,22 @@ def test_outputs_of_another_model_fail_and_are_recorded(artifact: Artifact, file
     assert verdict(open_artifact(artifact.folder).manifest, "onnxruntime") == "failed"
 
 
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("tensorflow", ConfigError, "no runtime is called 'tensorflow'"),
+        ("tensorrt-rtx", RuntimeUnavailableError, "nothing was compared: tensorrt-rtx: the artifact has no"),
+    ],
+)
+def test_runtime_that_cannot_be_is_one_line_and_changes_nothing(
+    name: str, error: type[Exception], message: str, artifact: Artifact
+) -> None:
+    before = (artifact.folder / "manifest.json").read_bytes()
+    with pytest.raises(error, match=message):
+        verify_on_device(artifact, runtimes=[name])
+    assert (artifact.folder / "manifest.json").read_bytes() == before
+
+
 def test_older_verdicts_of_the_same_runtime_are_replaced(artifact: Artifact) -> None:
     found = verify_on_device(artifact, runtimes=["openvino"])
     rows = with_verdicts(artifact.manifest, found.comparisons).parity.comparisons
@@ -108,8 +125,13 @@ def read_only(artifact: Artifact) -> Iterator[Artifact]:
     shutil.rmtree(parent)
 
 
-def test_folder_that_cannot_be_written_still_gets_a_verdict(read_only: Artifact) -> None:
+def test_folder_that_cannot_be_written_still_gets_a_verdict(
+    artifact: Artifact, read_only: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison is an older one: nobody may load libraries out of a private environment."""
     before = (read_only.folder / "manifest.json").read_bytes()
+    [row] = [row for row in artifact.manifest.parity.comparisons if row.backend == "openvino"]
+    monkeypatch.setattr(verification, "comparison_of", lambda *arguments: row)
     found = verify_on_device(read_only, runtimes=["openvino"])
     assert found.passed
     assert not found.recorded

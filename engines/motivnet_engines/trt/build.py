@@ -87,7 +87,8 @@ def check_machine(backend: EngineBackend) -> None:
     if backend == "tensorrt" and cuda_device_count() == 0:
         raise RuntimeUnavailableError(
             "this machine has no NVIDIA GPU, and tensorrt builds only on the GPU that the engine is for; run "
-            "'motivnet build-engine' on the device, or build ahead of time here with '--target tensorrt-rtx'"
+            "'motivnet build-engine' on the device, or compile ahead of time here for RTX GPUs: "
+            "--target tensorrt-rtx, or for build-engine --backend tensorrt-rtx"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +30,11 @@ _MAX_REASON = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listeners:
-    """Who hears of each stage and of the fraction done, and the flag that stops the compilation."""
+    """Who hears of each stage and of the fraction done, and who says whether to stop."""
 
     stage: Callable[[str], None]
     fraction: Callable[[float], None]
-    cancelled: threading.Event
+    cancelled: Callable[[], bool]
 
 
 def compile_engine(

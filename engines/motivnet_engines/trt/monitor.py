@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,8 @@ _LEAST = 0.01
 """Smaller advances are not reported: a build has thousands of steps."""
 
 
-def monitor_of(api: Api, *, cancelled: threading.Event, report: Callable[[float], None]) -> Any:
-    """A progress monitor that reports the fraction done and stops the build once ``cancelled`` is set.
+def monitor_of(api: Api, *, cancelled: Callable[[], bool], report: Callable[[float], None]) -> Any:
+    """A progress monitor that reports the fraction done and stops the build once ``cancelled`` says so.
 
     Made here, because its base is the package's.
     """
@@ -37,7 +36,7 @@ def monitor_of(api: Api, *, cancelled: threading.Event, report: Callable[[float]
         def step_complete(self, name: str, _step: int) -> bool:
             phases.step(name)
             tell()
-            return not cancelled.is_set()
+            return not cancelled()
 
         def phase_finish(self, name: str) -> None:
             phases.finish(name)

@@ -14,6 +14,7 @@ RTX_COMPUTE_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 _LEAST: dict[Precision, int] = {"bf16": 80, "fp8": 89}
 """The first compute capability whose tensor cores take the dtype."""
 
+DEFAULT_MAX_SIZE = (2160, 3840)
 MIN_SIDE = 16
 MAX_SIDE = 4096
 """Pixels of the smallest and the largest image side in the profile of an input of any size."""
@@ -26,13 +27,13 @@ class EngineOptions:
     ``workspace`` is in bytes; ``timing_cache`` and the two compatibilities are ``tensorrt``'s alone,
     ``compute_capabilities`` (such as ``86``) TensorRT-RTX's alone, empty for its portable default.
     ``optimisation_level`` is 0 to 5, the builder's own choice if None. ``max_size`` is the largest (height, width)
-    of an input of any size.
+    of an input of any size, ``DEFAULT_MAX_SIZE`` if None.
     """
 
     backend: EngineBackend
     opt_batch: int = 1
     max_batch: int | None = None
-    max_size: tuple[int, int] = (2160, 3840)
+    max_size: tuple[int, int] | None = None
     workspace: int | None = None
     timing_cache: Path | None = None
     optimisation_level: int | None = None
@@ -44,7 +45,7 @@ class EngineOptions:
     def profile_for(self, manifest: Manifest) -> ShapeProfile:
         """The profile of an engine of this artifact: batches from 1, and sizes where the input has any size."""
         max_batch = manifest.max_batch if self.max_batch is None else self.max_batch
-        smallest, largest = _sizes(manifest.input, self.max_size)
+        smallest, largest = _sizes(manifest.input, self.max_size or _default_max_size(manifest.input))
         return ShapeProfile(
             min_batch=1,
             opt_batch=min(self.opt_batch, max_batch),
@@ -87,18 +88,25 @@ def _range_problems(options: EngineOptions, manifest: Manifest) -> list[str]:
     problems = []
     if options.max_batch is not None and not 1 <= options.max_batch <= manifest.max_batch:
         problems.append(f"--max-batch must be 1 to {manifest.max_batch} for this artifact, not {options.max_batch}")
-    if options.opt_batch < 1:
-        problems.append(f"--opt-batch must be at least 1, not {options.opt_batch}")
+    largest = manifest.max_batch if options.max_batch is None else options.max_batch
+    if not 1 <= options.opt_batch <= max(1, largest):
+        problems.append(f"--opt-batch must be 1 to {largest}, the largest batch, not {options.opt_batch}")
     if options.optimisation_level is not None and not 0 <= options.optimisation_level <= 5:
         problems.append(f"--optimisation-level must be 0 to 5, not {options.optimisation_level}")
     if options.workspace is not None and options.workspace < 1 << 20:
         problems.append(f"--workspace must be at least 1 MiB, not {options.workspace} bytes")
-    height, width = manifest.input.recipe.size
-    if manifest.input.any_size and not (
-        height <= options.max_size[0] <= MAX_SIDE and width <= options.max_size[1] <= MAX_SIDE
-    ):
-        problems.append(f"--max-image must be {height}x{width} to {MAX_SIDE}x{MAX_SIDE}")
-    return problems
+    return problems + _size_problems(options, manifest.input)
+
+
+def _size_problems(options: EngineOptions, entry: InputEntry) -> list[str]:
+    if options.max_size is None:
+        return []
+    if not entry.any_size:
+        return ["--max-image is for an artifact with --input image: the images of this one have one size"]
+    (height, width), (tall, wide) = entry.recipe.size, options.max_size
+    if height <= tall <= MAX_SIDE and width <= wide <= MAX_SIDE:
+        return []
+    return [f"--max-image must be {height}x{width} to {MAX_SIDE}x{MAX_SIDE} for this artifact, not {tall}x{wide}"]
 
 
 def _backend_problems(options: EngineOptions, manifest: Manifest) -> list[str]:
@@ -122,6 +130,7 @@ def _target_problems(options: EngineOptions, precision: Precision) -> list[str]:
 
 def _rtx_problems(options: EngineOptions, precision: Precision) -> list[str]:
     names = {
+        "--workspace": options.workspace is not None,
         "--timing-cache": options.timing_cache is not None,
         "--hardware-compatibility": options.hardware_compatibility != "none",
         "--version-compatible": options.version_compatible,
@@ -152,6 +161,11 @@ def _sizes(entry: InputEntry, largest: tuple[int, int]) -> tuple[tuple[int, int]
     return entry.recipe.size, entry.recipe.size
 
 
+def _default_max_size(entry: InputEntry) -> tuple[int, int]:
+    """That of a 4K picture, or the model's own where that is larger."""
+    return max(DEFAULT_MAX_SIZE[0], entry.recipe.size[0]), max(DEFAULT_MAX_SIZE[1], entry.recipe.size[1])
+
+
 def compute_capabilities_from_text(text: str | None) -> tuple[str, ...]:
     """The names in ``86,89``; also ``8.6``, ``sm86`` and ``sm_86``. None are none.
 
@@ -179,12 +193,14 @@ def bytes_from_gib(gib: float | None) -> int | None:
     return int(gib * 2**30)
 
 
-def size_from_text(text: str) -> tuple[int, int]:
-    """(height, width) in pixels from ``1080x1920``.
+def size_from_text(text: str | None) -> tuple[int, int] | None:
+    """(height, width) in pixels from ``1080x1920``; None stays None.
 
     Raises:
         ConfigError: If it is not two numbers.
     """
+    if text is None:
+        return None
     sides = text.lower().split("x")
     if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
         raise ConfigError(f"--max-image {text!r} is not a height and a width such as 1080x1920")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import sys
 import threading
@@ -56,25 +57,26 @@ def _outcome(request: Request, onnx: Path, out: Path, *, listeners: Listeners) -
 
 
 def _listeners(reports: IO[bytes]) -> Listeners:
-    """The builder calls from threads of its own, so one message is written at a time."""
-    lock, cancelled = threading.Lock(), threading.Event()
+    """The builder may call from threads of its own, so one message is written at a time."""
+    lock = threading.Lock()
 
     def tell(body: Stage | Advance) -> None:
         with lock:
             write_message(reports, Report(body=body))
 
-    def watch() -> None:
-        # Not through sys.stdin, whose lock must be free when the interpreter ends.
-        while os.read(sys.stdin.fileno(), 1):
-            pass
-        cancelled.set()
-
-    threading.Thread(target=watch, daemon=True).start()
     return Listeners(
         stage=lambda stage: tell(Stage(stage=stage)),
         fraction=lambda fraction: tell(Advance(fraction=fraction)),
-        cancelled=cancelled,
+        cancelled=_input_has_ended,
     )
+
+
+def _input_has_ended() -> bool:
+    """Whether the build is to stop: nothing but its end comes after the request.
+
+    Asked by the builder after each step; a thread that waits for it would change the addresses of what is built.
+    """
+    return bool(select.select([sys.stdin.fileno()], [], [], 0)[0])
 
 
 def _die_with_parent() -> None:

@@ -62,11 +62,13 @@ def test_every_attention_of_a_fused_graph_is_one_kernel(rtx_engine: Any, name: s
     assert proof.activation_bytes is not None
 
 
-def test_one_engine_serves_two_compute_capabilities(rtx_engine: Any) -> None:
-    both = rtx_engine("fp16", ("86", "89"))
+@pytest.mark.parametrize("name", ["fp16", "fp16-decomposed", "bf16", "fp32", "uint8"])
+def test_one_engine_serves_two_compute_capabilities(rtx_engine: Any, name: str) -> None:
+    both = rtx_engine(name, ("86", "89")).built.proof
 
-    assert both.built.proof.attention_fused == both.built.proof.attention_layers == 6
-    assert both.path.read_bytes() != rtx_engine("fp16").path.read_bytes()
+    assert both.attention_layers == 6
+    assert both.attention_fused == (0 if name == "fp32" else 6)
+    assert both.matrix_layers == rtx_engine(name).built.proof.matrix_layers
 
 
 @pytest.mark.parametrize("name", ["fp16", "fp16-decomposed", "bf16", "fp32", "uint8"])

@@ -32,9 +32,9 @@ def tensorrt(**options: Any) -> EngineOptions:
     [
         rtx(),
         rtx(compute_capabilities=RTX_COMPUTE_CAPABILITIES),
-        rtx(workspace=1 << 20, optimisation_level=5, weight_streaming=True, max_batch=8, opt_batch=8),
+        rtx(optimisation_level=5, weight_streaming=True, max_batch=8, opt_batch=8),
         tensorrt(timing_cache=Path("t"), hardware_compatibility="ampere-plus", version_compatible=True),
-        tensorrt(optimisation_level=0, max_batch=1),
+        tensorrt(optimisation_level=0, max_batch=1, workspace=1 << 20),
     ],
 )
 def test_what_some_machine_can_build_is_accepted(options: EngineOptions, manifest: Manifest) -> None:
@@ -55,10 +55,12 @@ def test_what_some_machine_can_build_is_accepted(options: EngineOptions, manifes
         (tensorrt(compute_capabilities=("86",)), "--sm is for tensorrt-rtx alone"),
         (rtx(max_batch=9), "--max-batch must be 1 to 8 for this artifact, not 9"),
         (rtx(max_batch=0), "--max-batch must be 1 to 8 for this artifact, not 0"),
-        (rtx(opt_batch=0), "--opt-batch must be at least 1, not 0"),
+        (rtx(opt_batch=0), "--opt-batch must be 1 to 8, the largest batch, not 0"),
         (rtx(optimisation_level=6), "--optimisation-level must be 0 to 5, not 6"),
         (rtx(optimisation_level=-1), "--optimisation-level must be 0 to 5, not -1"),
-        (rtx(workspace=1000), "--workspace must be at least 1 MiB, not 1000 bytes"),
+        (rtx(workspace=1 << 20), "--workspace is for tensorrt alone"),
+        (rtx(max_size=(500, 500)), "--max-image is for an artifact with --input image"),
+        (tensorrt(workspace=1000), "--workspace must be at least 1 MiB, not 1000 bytes"),
     ],
 )
 def test_what_no_machine_can_build_is_refused(options: EngineOptions, message: str, manifest: Manifest) -> None:
