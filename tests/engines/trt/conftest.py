@@ -96,7 +96,8 @@ def rtx_engine(rtx_installed: None, tmp_path_factory: pytest.TempPathFactory, tr
     @functools.cache
     def built(name: str, sms: tuple[str, ...] = ("86",), **options: Any) -> Engine:
         folder = tmp_path_factory.mktemp("engines")
-        options.setdefault("max_size", (480, 640))
+        if trt_graph(name).manifest.input.any_size:
+            options.setdefault("max_size", (480, 640))
         return build_engine(trt_graph(name), folder, compute_capabilities=sms, **options)
 
     return built
