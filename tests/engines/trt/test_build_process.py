@@ -132,6 +132,21 @@ def test_a_builder_that_ends_without_a_word_is_one_error_that_names_the_stage(
     assert message in str(caught.value)
 
 
+def test_a_crash_after_the_last_word_is_a_crash(run_fake_worker: Callable[..., object]) -> None:
+    success = (
+        "from motivnet.manifest import EngineProof\n"
+        "from motivnet_engines.trt.messages import Success\n"
+        "proof = EngineProof(evidence='network', layers=1, matrix_layers={}, attention_layers=0,"
+        " attention_fused=None, activation_bytes=None)\n"
+        "body = Success(version='1', device=None, proof=proof, peak_bytes=1, warnings=())\n"
+        "write_message(reports, Report(body=body))\n"
+    )
+
+    assert run_fake_worker(success)
+    with pytest.raises(EngineError, match="ended by SIGABRT"):
+        run_fake_worker(success + "os.abort()")
+
+
 def test_what_the_libraries_print_is_in_the_log_of_a_crash(run_fake_worker: Callable[..., object]) -> None:
     printed = "os.write(2, b'Internal Error: no such kernel\\n\\ncudaError 35: noise\\n'); os.abort()"
 
@@ -235,6 +250,32 @@ def test_a_builder_that_does_not_stop_by_itself_is_killed(
 
     assert time.monotonic() - begun[0] < 1.5
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_a_builder_stops_by_itself_when_its_input_ends(
+    rtx_installed: None, monkeypatch: pytest.MonkeyPatch, trt_graph: Any, tmp_path: Path
+) -> None:
+    def interrupt(_fraction: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(child, "_GRACE", 60.0)
+    graph, out = trt_graph("fp16"), tmp_path / "model.engine"
+    options = EngineOptions(backend="tensorrt-rtx", compute_capabilities=RTX_COMPUTE_CAPABILITIES)
+
+    with pytest.raises(KeyboardInterrupt):
+        child.run_worker(
+            graph.onnx, out, request=Request(manifest=graph.manifest, options=options), on_advance=interrupt
+        )
+
+    assert not out.exists()
+
+
+def test_a_builder_of_tensorrt_rtx_has_the_same_addresses_in_every_run(
+    fixed_addresses: None, caller: Callable[[], subprocess.Popen[str]]
+) -> None:
+    (worker,) = workers(caller().pid)
+
+    assert int(Path(f"/proc/{worker.pid}/personality").read_text(), 16) & 0x40000
 
 
 def test_ctrl_c_at_the_terminal_does_not_reach_the_builder(caller: Callable[[], subprocess.Popen[str]]) -> None:
