@@ -25,7 +25,7 @@ NOT_ON_A_DEVICE = ("torch", "lightning", "onnx", "onnx_ir", "onnxscript", "safet
 
 # Imports every module given as an argument in a Python that has none of the packages above.
 IMPORT_WITHOUT_TORCH = f"""
-import importlib, sys
+import importlib, importlib.util, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -33,9 +33,15 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Absent())
+from motivnet.errors import MissingDependencyError
+
 for name in sys.argv[1:]:
-    module = importlib.import_module(name)
-    print(name, module.__file__)
+    try:
+        print(name, importlib.import_module(name).__file__)
+    except MissingDependencyError as error:
+        if error.package != "pycuda":  # which is built from source, and tested elsewhere
+            raise
+        print(name, importlib.util.find_spec(name).origin)
 """
 
 
