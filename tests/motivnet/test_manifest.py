@@ -119,8 +119,53 @@ def dataclasses_below(value: object) -> list[Any]:
     return [value, *(found for f in dataclasses.fields(value) for found in dataclasses_below(getattr(value, f.name)))]
 
 
+def with_engine(**changes: Any) -> Manifest:
+    sides = {"min_size": (128, 96), "opt_size": (128, 96), "max_size": (128, 96)}
+    engine = manifests.EngineEntry(
+        backend="tensorrt-rtx",
+        path="model.engine",
+        onnx_sha256=DIGEST,
+        version="1.7.1.116",
+        platform="linux-x86_64",
+        precision="fp16",
+        attention="fused",
+        compute_capabilities=("86",),
+        device=manifests.EngineDevice(name="GPU", compute_capability="8.6", memory=1, driver="580.1"),
+        profile=manifests.ShapeProfile(min_batch=1, opt_batch=1, max_batch=8, **sides),
+        hardware_compatibility="none",
+        version_compatible=False,
+        weight_streaming=False,
+        build_seconds=1.5,
+        build_peak_bytes=1,
+        proof=manifests.EngineProof(
+            evidence="compiler",
+            layers=75,
+            matrix_layers={"float16": 32},
+            attention_layers=6,
+            attention_fused=6,
+            activation_bytes=9_427_968,
+        ),
+    )
+    file = FileEntry(path="model.engine", size=10, sha256=DIGEST)
+    return valid(**{"files": (*valid().files, file), "engines": (engine,)} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"files": valid().files}, "engine 'model.engine' is not among its files"),
+        ({"engines": with_engine().engines * 2}, "two engines of one backend"),
+        ({"kind": "engine"}, "does not name exactly that engine"),
+        ({"reference": "reference.npz"}, "reference 'reference.npz' is not among its files"),
+    ],
+)
+def test_engines_that_do_not_fit_the_manifest_are_refused(changes: Any, message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        with_engine(**changes)
+
+
 def test_every_value_in_a_manifest_survives_on_its_own() -> None:
-    values = dataclasses_below(valid())
+    values = dataclasses_below(with_engine())
     defined = {cls for cls in vars(manifests).values() if isinstance(cls, type) and dataclasses.is_dataclass(cls)}
     assert {type(value) for value in values} >= defined
     for value in values:
@@ -211,8 +256,8 @@ def test_names_that_differ_in_more_than_one_letters_case_still_collide() -> None
         (("source", "sha256"), "", "SHA-256 of the checkpoint in the manifest is not valid"),
         (("format_version",), 2, "format_version must be one of [1], not 2"),
         (("format_version",), True, "format_version must be one of [1], not True"),
-        (("kind",), "pickle", "kind must be one of ['onnx'], not 'pickle'"),
-        (("precision",), "fp8", "precision must be one of"),
+        (("kind",), "pickle", "kind must be one of ['onnx', 'engine'], not 'pickle'"),
+        (("precision",), "fp4", "precision must be one of"),
         (("max_batch",), 0, "max_batch must be at least 1, not 0"),
         (("labels",), list(labels_for(8)), "labels do not fit its number of classes"),
         (("labels", 1), "neutral", "labels do not fit its number of classes"),
