@@ -114,6 +114,11 @@ def open_artifact(folder: Path | str) -> Artifact:
     return Artifact(folder=folder, manifest=manifest)
 
 
+def is_artifact(folder: Path) -> bool:
+    """Whether a folder has a manifest, valid or not: what a build may replace."""
+    return (folder / FILE_NAME).is_file()
+
+
 def newest_artifact(root: Path) -> Path:
     """The artifact folder below ``root`` whose manifest was written last.
 

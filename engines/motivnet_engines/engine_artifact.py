@@ -8,13 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from motivnet.artifact import Artifact, open_artifact
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.artifact import Artifact, is_artifact, open_artifact
 from motivnet.errors import ConfigError, EngineError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.files import atomic_folder, sha256_of
 from motivnet.manifest import FILE_NAME, EngineBackend, EngineEntry, FileEntry, Manifest
 from motivnet_engines.judgement import comparison_of
 from motivnet_engines.machine import read_machine
 from motivnet_engines.nvidia import cuda_device_count
+from motivnet_engines.parity import Outputs
 from motivnet_engines.trt.activations import unfused_bytes
 from motivnet_engines.trt.backend import capabilities_here, check_backend, check_gpu, device_memory
 from motivnet_engines.trt.build import BuiltEngine, engine_from_onnx
@@ -23,7 +27,7 @@ from motivnet_engines.trt.options import EngineOptions, check_options
 from motivnet_engines.trt.preflight import check_fits, estimate_build
 from motivnet_engines.trt.proof import check_proof
 from motivnet_engines.trt.versions import installed_version
-from motivnet_engines.verification import reference_outputs
+from motivnet_engines.verification import reference_outputs, with_verdicts
 
 Announce = Callable[[str], None]
 
@@ -49,7 +53,7 @@ def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None
         raise ConfigError(
             f"--out {out} is an artifact with a graph, which the engine alone would replace; choose another"
         )
-    with atomic_folder(folder, may_replace=_is_artifact) as temporary:
+    with atomic_folder(folder, may_replace=is_artifact) as temporary:
         manifest = with_engine(artifact, temporary, options, announce=announce)
         if out is None:
             _link_files(artifact, manifest, temporary)
@@ -84,6 +88,7 @@ def with_engine(artifact: Artifact, workspace: Path, options: EngineOptions, *, 
     manifest = artifact.manifest
     check_options(options, manifest)
     check_gpu(options.backend, manifest.precision)
+    reference = reference_outputs(artifact)  # an artifact without one is told so before the compiler works for minutes
     path = f"model.{options.backend}.engine"
     check_supported(options.backend, attention=manifest.attention)
     check_fits(
@@ -103,31 +108,25 @@ def with_engine(artifact: Artifact, workspace: Path, options: EngineOptions, *, 
     )
     _announce_unfused(built, announce)
     manifest = _manifest_with(manifest, _entry(path, built, options, manifest), workspace / path)
-    return _judged(artifact, manifest, workspace, options.backend, announce)
-
-
-def with_comparison(manifest: Manifest, engine: EngineEntry) -> Manifest:
-    """The manifest with this entry in the place of the backend's old one."""
-    others = tuple(entry for entry in manifest.engines if entry.backend != engine.backend)
-    return replace(manifest, engines=(*others, engine))
+    _link(artifact, manifest.reference, workspace)
+    judged = Artifact(folder=workspace, manifest=manifest)
+    return _judged(judged, options.backend, reference, announce=announce)
 
 
 def _judged(
-    artifact: Artifact, manifest: Manifest, workspace: Path, backend: EngineBackend, announce: Announce
+    artifact: Artifact, backend: EngineBackend, reference: tuple[NDArray[np.uint8], Outputs], *, announce: Announce
 ) -> Manifest:
     """Runs the engine on the reference where this machine can; where it has a GPU and cannot, the reason is told."""
-    pixels, reference = reference_outputs(artifact)
-    _link(artifact, manifest.reference, workspace)
+    manifest = artifact.manifest
     try:
-        comparison = comparison_of(backend, Artifact(folder=workspace, manifest=manifest), pixels, reference)
+        comparison = comparison_of(backend, artifact, *reference)
     except (MissingDependencyError, RuntimeUnavailableError) as error:
         if cuda_device_count() > 0:
             announce(f"the engine was not run here: {error}")
         return manifest
     if not comparison.passed:
         raise EngineError(f"the {backend} engine is too far from PyTorch: {'; '.join(comparison.failures)}")
-    [engine] = [entry for entry in manifest.engines if entry.backend == backend]
-    return with_comparison(manifest, replace(engine, comparison=comparison))
+    return with_verdicts(manifest, [comparison])
 
 
 def _entry(path: str, built: BuiltEngine, options: EngineOptions, manifest: Manifest) -> EngineEntry:
@@ -154,7 +153,8 @@ def _entry(path: str, built: BuiltEngine, options: EngineOptions, manifest: Mani
 def _manifest_with(manifest: Manifest, engine: EngineEntry, file: Path) -> Manifest:
     entry = FileEntry(path=engine.path, size=file.stat().st_size, sha256=sha256_of(file))
     files = (*(other for other in manifest.files if other.path != engine.path), entry)
-    return with_comparison(replace(manifest, files=files), engine)
+    engines = (*(other for other in manifest.engines if other.backend != engine.backend), engine)
+    return replace(manifest, files=files, engines=engines)
 
 
 def _alone(artifact: Artifact, manifest: Manifest, backend: EngineBackend, workspace: Path) -> Manifest:
@@ -216,8 +216,4 @@ def _announce_unfused(built: BuiltEngine, announce: Announce) -> None:
 
 
 def _holds_a_graph(folder: Path) -> bool:
-    return _is_artifact(folder) and open_artifact(folder).manifest.kind == "onnx"
-
-
-def _is_artifact(folder: Path) -> bool:
-    return (folder / FILE_NAME).is_file()
+    return is_artifact(folder) and open_artifact(folder).manifest.kind == "onnx"

@@ -8,8 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.errors import FileError
-from motivnet.files import open_regular
+from motivnet_engines.kernel_files import text_of
 
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf16")
 """The kernel's names: AMX, AVX-512 and AVX on x86-64; NEON and SVE on Arm."""
@@ -17,7 +16,6 @@ BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
-_MAX_BYTES = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +37,17 @@ class Machine:
 
 def read_machine() -> Machine:
     """This machine, from what the kernel says."""
-    cpuinfo, meminfo = _text(_CPUINFO), _text(_MEMINFO)
+    cpuinfo, meminfo = text_of(_CPUINFO), text_of(_MEMINFO)
     name = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return Machine(
         processor=name[1].strip() if name else platform.processor() or "unknown",
         architecture=platform.machine(),
         cores=_usable_cores(),
-        core_limit=core_limit_from_cgroup(_text(_CGROUP / "cpu.max")),
+        core_limit=core_limit_from_cgroup(text_of(_CGROUP / "cpu.max")),
         bf16_instructions=bf16_from_cpuinfo(cpuinfo),
-        memory_total=_memory_from_meminfo(meminfo, "MemTotal"),
-        memory_available=_memory_from_meminfo(meminfo, "MemAvailable"),
-        memory_limit=memory_limit_from_cgroup(_text(_CGROUP / "memory.max")),
+        memory_total=memory_from_meminfo(meminfo, "MemTotal"),
+        memory_available=memory_from_meminfo(meminfo, "MemAvailable"),
+        memory_limit=memory_limit_from_cgroup(text_of(_CGROUP / "memory.max")),
     )
 
 
@@ -71,7 +69,8 @@ def memory_limit_from_cgroup(text: str) -> int | None:
     return int(text) if text.strip().isdigit() else None
 
 
-def _memory_from_meminfo(text: str, key: str) -> int | None:
+def memory_from_meminfo(text: str, key: str) -> int | None:
+    """Bytes of one line of ``/proc/meminfo``, such as ``MemTotal``; None where it is missing."""
     match = re.search(rf"^{key}:\s*(\d+) kB$", text, re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 
@@ -80,12 +79,3 @@ def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _text(path: Path) -> str:
-    """The text of one of the kernel's files, which say of themselves that they are empty; "" where there is none."""
-    try:
-        with open_regular(path) as file:
-            return file.read(_MAX_BYTES).decode(errors="replace")
-    except FileError:
-        return ""

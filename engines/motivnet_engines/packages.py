@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,7 +10,7 @@ from motivnet.errors import MotivNetError
 from motivnet.manifest import EngineBackend
 from motivnet_engines.trt.api import EXTRAS, MODULES, load_api
 from motivnet_engines.trt.options import RTX_COMPUTE_CAPABILITIES
-from motivnet_engines.trt.versions import DISTRIBUTIONS
+from motivnet_engines.trt.versions import DISTRIBUTIONS, is_installed
 
 _ADD_CPU = "pip install 'motivnet[cpu]'"
 _ADD_GPU = "pip install 'motivnet[gpu]'"
@@ -93,7 +92,7 @@ def _status(
     module: str, *, distributions: tuple[str, ...], repair: str, detail: Callable[[], str], name: str | None = None
 ) -> PackageStatus:
     name = name or module
-    if not _is_installed(module):
+    if not is_installed(module):
         return PackageStatus(name=name, version=None, usable=False, detail="not installed", repair=repair)
     version = next(filter(None, map(version_of, distributions)), "unknown")
     try:
@@ -125,10 +124,3 @@ def _tensorrt_detail(backend: EngineBackend) -> str:
 
 def _line(backend: EngineBackend) -> str:
     return f"pip install 'motivnet[{EXTRAS[backend]}]'"
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it is missing
-        return False

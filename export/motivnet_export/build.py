@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from motivnet.artifact import ARTIFACTS, Artifact, open_artifact
+from motivnet.artifact import ARTIFACTS, Artifact, is_artifact, open_artifact
 from motivnet.errors import EngineError, ExportError, MotivNetError, ParityError
 from motivnet.files import atomic_folder
 from motivnet.manifest import FILE_NAME, Attempt, Manifest, Precision
@@ -45,7 +44,7 @@ def build_artifact(request: BuildRequest, *, announce: Announce = logger.warning
     source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
     folder = request.out or ARTIFACTS / source.name
     images = gate_images(source.config, source.recipe, folder=request.calibration, count=request.parity_images)
-    with atomic_folder(folder, may_replace=_is_artifact) as temporary:
+    with atomic_folder(folder, may_replace=is_artifact) as temporary:
         reference = reference_of(source.load(), images, source.recipe)
         job = Job(
             request=request,
@@ -111,7 +110,3 @@ def _try_forms(job: Job, precision: Precision, attempts: list[Attempt]) -> Manif
             if not of_engine:
                 return None
     return None
-
-
-def _is_artifact(folder: Path) -> bool:
-    return (folder / FILE_NAME).is_file()

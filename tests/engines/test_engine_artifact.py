@@ -134,6 +134,18 @@ def test_changed_graph_is_refused_before_the_compiler_sees_it(artifact: Artifact
         build_engine(artifact, OPTIONS, out=None, announce=silent)
 
 
+def test_artifact_without_a_reference_is_told_so_before_it_is_compiled(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def builder(*args: object, **kwargs: object) -> None:
+        raise AssertionError("it was compiled first")
+
+    monkeypatch.setattr(engine_artifact, "engine_from_onnx", builder)
+    forgetful = Artifact(folder=artifact.folder, manifest=replace(artifact.manifest, reference=None))
+    with pytest.raises(ArtifactError, match="no reference outputs to compare with; build it again"):
+        build_engine(forgetful, OPTIONS, out=None, announce=silent)
+
+
 def test_ladder_takes_the_first_artifact_whose_engine_holds(
     artifact: Artifact, fp32_artifact: Path, tmp_path: Path
 ) -> None:

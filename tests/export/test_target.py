@@ -219,9 +219,9 @@ def refuse(monkeypatch: pytest.MonkeyPatch, is_refused: Any) -> None:
     """Plants the verdict of a GPU that is not here: after the real build, some engines are too far from PyTorch."""
     true_check = engine_artifact._judged
 
-    def judged(artifact: Any, manifest: Manifest, *args: Any) -> Manifest:
-        if is_refused(manifest):
+    def judged(artifact: Any, *args: Any, **options: Any) -> Manifest:
+        if is_refused(artifact.manifest):
             raise EngineError("wrong on this GPU")
-        return true_check(artifact, manifest, *args)
+        return true_check(artifact, *args, **options)
 
     monkeypatch.setattr(engine_artifact, "_judged", judged)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import ConfigError, EngineError, MissingDependencyError, RuntimeUnavailableError
+from motivnet_engines.trt.versions import is_installed
 
 MemoryName = Literal["cuda-bindings", "pycuda"]
 
@@ -166,18 +166,11 @@ def open_memory(name: MemoryName | None = None, *, device: int = 0) -> CudaMemor
 
 
 def _installed() -> MemoryName:
-    if _is_installed("cuda.bindings"):
+    if is_installed("cuda.bindings"):
         return "cuda-bindings"
-    if _is_installed("pycuda"):
+    if is_installed("pycuda"):
         return "pycuda"
     raise MissingDependencyError("cuda-bindings", extra="trt")
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _one_line(reason: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from motivnet.errors import RuntimeUnavailableError
 from motivnet.manifest import Manifest
 from motivnet_engines.kernel_files import text_of
-from motivnet_engines.machine import Machine
+from motivnet_engines.machine import Machine, memory_from_meminfo
 from motivnet_engines.trt.activations import activation_bytes
 from motivnet_engines.trt.options import EngineOptions
 
@@ -89,8 +88,7 @@ def check_fits(estimate: BuildEstimate, machine: Machine, folder: Path, *, devic
 
 def free_swap() -> int:
     """Bytes of swap that are free: a build on a Jetson may live off it. 0 where the kernel does not say."""
-    match = re.search(r"^SwapFree:\s*(\d+) kB$", text_of(_MEMINFO), re.MULTILINE)
-    return int(match[1]) * 1024 if match else 0
+    return memory_from_meminfo(text_of(_MEMINFO), "SwapFree") or 0
 
 
 def _host_problems(estimate: BuildEstimate, machine: Machine) -> list[str]:

@@ -1,8 +1,9 @@
-"""Which version of TensorRT or TensorRT-RTX is installed, told without loading its libraries."""
+"""What is installed, and in which version of TensorRT or TensorRT-RTX, told without loading any library."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
 
 from motivnet.manifest import EngineBackend
@@ -22,6 +23,14 @@ def installed_version(backend: EngineBackend) -> str | None:
         except importlib.metadata.PackageNotFoundError:
             continue
     return None
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module, such as ``cuda.bindings``, can be found; it is not loaded."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it is missing
+        return False
 
 
 def numbers_of(version: str) -> tuple[int, ...]:
