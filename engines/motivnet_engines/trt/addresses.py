@@ -1,8 +1,8 @@
 """Addresses that are the same in every run, so that one graph gives the same engine, byte for byte.
 
 TensorRT-RTX numbers some symbols of an engine in the order in which they lie in memory: with the kernel's address
-space randomisation about one build in ten numbers two of them the other way round. What the caller had in memory
-before plays no part either, for a thread of its own begins with memory of its own.
+space randomisation about one build in ten numbers two of them the other way round. So does what lies in memory
+before, from the length of a path to the order of a set; a thread of its own begins with memory of its own.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 from motivnet.errors import EngineError, FileError
 from motivnet.manifest import EngineDevice, Manifest
 from motivnet_engines.nvidia import read_driver
+from motivnet_engines.trt.addresses import in_fresh_thread
 from motivnet_engines.trt.api import Api, load_api
 from motivnet_engines.trt.configuration import apply_options
 from motivnet_engines.trt.evidence import engine_proof
@@ -48,6 +49,21 @@ def compile_engine(
     listeners.stage(f"loading {options.backend}")
     api = load_api(options.backend)
     device = _device() if options.backend == "tensorrt" else None
+    return in_fresh_thread(
+        lambda: _compile(api, onnx, out, manifest=manifest, options=options, device=device, listeners=listeners)
+    )
+
+
+def _compile(
+    api: Api,
+    onnx: Path,
+    out: Path,
+    *,
+    manifest: Manifest,
+    options: EngineOptions,
+    device: EngineDevice | None,
+    listeners: Listeners,
+) -> Success:
     builder = _builder(api)
     listeners.stage(f"parsing {onnx.name}")
     parsed = parsed_network(api, builder, onnx)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from motivnet.errors import EngineError, MotivNetError
-from motivnet_engines.trt.addresses import in_fresh_thread, restart_with_fixed_addresses
+from motivnet_engines.trt.addresses import restart_with_fixed_addresses
 from motivnet_engines.trt.compilation import Listeners, compile_engine
 from motivnet_engines.trt.messages import Advance, Failure, Report, Request, Stage, Success, read_message, write_message
 
@@ -41,7 +41,7 @@ def main() -> None:
         request = replace(request, options=replace(request.options, timing_cache=Path(timing_cache[0])))
     reports = os.fdopen(int(descriptor), "wb")
     listeners = _listeners(reports)
-    outcome = in_fresh_thread(lambda: _outcome(request, Path(onnx), Path(out), listeners=listeners))
+    outcome = _outcome(request, Path(onnx), Path(out), listeners=listeners)
     write_message(reports, Report(body=outcome))
     # No destructor of TensorRT may spoil a build whose engine is written.
     os._exit(0)

@@ -68,7 +68,7 @@ def test_one_engine_serves_two_compute_capabilities(rtx_engine: Any, name: str) 
 def test_two_builds_in_different_processes_give_the_same_bytes(
     fixed_addresses: None, rtx_engine: Any, built_engine: Any, trt_graph: Any, tmp_path: Path, name: str
 ) -> None:
-    """About one build in forty, of the fused graph, was seen to give other bytes; a third build decides then."""
+    """40 of 40 were seen to; a third build decides should one differ, for the compiler promises nothing."""
     builds = [rtx_engine(name).path.read_bytes()]
 
     for folder in ("another folder", "a third folder"):
