@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -89,7 +90,7 @@ class OpenVINORuntime:
 
 def has_bf16() -> bool:
     """Whether OpenVINO finds BF16 instructions (AVX-512 BF16, AMX, or Arm's) in this processor."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def check_compute(compute: Compute) -> None:
@@ -119,13 +120,25 @@ def _open_compiled(artifact: Artifact, options: dict[str, Any]) -> Any:
 
 
 def _compiled_from_model(model: bytes | str, options: dict[str, Any]) -> Any:
+    try:
+        return _core().compile_model(_core().read_model(model), "CPU", options)
+    except RuntimeError as error:
+        raise ArtifactError(f"OpenVINO does not take the model: {_reason(error)}") from error
+
+
+@functools.cache
+def _core() -> Any:
+    """The one core of the process, which lives as long.
+
+    A core's CPU plugin gives the thread a signal stack of its own and should put back the one before it. Of two cores
+    closed in the order in which they were opened, the second puts back the first one's, which is unmapped by then, and
+    the next signal, Ctrl-C for one, ends the process with SIGSEGV:
+    https://github.com/openvinotoolkit/openvino/pull/11894
+    """
     core = openvino.Core()
     # A mapped file could change, or shrink, after it was hashed: weights are packed as late as in the first call.
     core.set_property({"ENABLE_MMAP": False})
-    try:
-        return core.compile_model(core.read_model(model), "CPU", options)
-    except RuntimeError as error:
-        raise ArtifactError(f"OpenVINO does not take the model: {_reason(error)}") from error
+    return core
 
 
 def _spec_from_port(port: Any, promised: tuple[TensorSpec, ...]) -> TensorSpec:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,6 +84,25 @@ def test_smaller_dtypes_stay_near_pytorch(name: str, precision: str, opened, tin
 def test_bf16_is_really_computed_in_bf16(opened) -> None:
     exact, rounded = (opened(name).run({"image": images(3)})["logits"] for name in ("openvino", "openvino-bf16"))
     assert np.abs(exact - rounded).max() > 1e-6
+
+
+SIGNALLED = """
+import os, signal, sys
+from motivnet.artifact import open_artifact
+from motivnet_engines.runtime import open_backend
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+first, second = (open_backend("openvino", open_artifact(sys.argv[1])) for _ in range(2))
+first.close(), second.close()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_is_handled_after_two_runtimes_were_closed_in_the_order_in_which_they_were_opened(
+    fp32_artifact: Path,
+) -> None:
+    line = [sys.executable, "-X", "faulthandler", "-c", SIGNALLED, str(fp32_artifact)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 @pytest.mark.parametrize(
