@@ -12,7 +12,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import torch
 
@@ -33,15 +33,28 @@ def read_torch_file(file: BinaryIO) -> dict[str, object]:
     Raises:
         CheckpointError: If the archive is damaged, asks for more than tensors, or holds no state dict.
     """
-    if os.environ.get(OVERRIDE):
-        raise CheckpointError(f"refused while {OVERRIDE} is set, which asks PyTorch to run code from files; unset it")
-    _check_archive(file)
-    content = _load(file)
+    content = read_archive(file)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
         raise CheckpointError(f"holds no state dict but a {type(content).__name__}; save model.state_dict()")
     return dict(content)
+
+
+def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> object:
+    """What an archive of ``torch.save`` holds, of tensors and plain values.
+
+    Args:
+        device: ``meta`` gives tensors of the right shape without values: every byte's checksum is compared and the
+            structure is parsed, but no memory is needed for the weights.
+
+    Raises:
+        CheckpointError: If the archive is damaged or asks for more than tensors and plain values.
+    """
+    if os.environ.get(OVERRIDE):
+        raise CheckpointError(f"refused while {OVERRIDE} is set, which asks PyTorch to run code from files; unset it")
+    _check_archive(file)
+    return _load(file, device)
 
 
 def _check_archive(file: BinaryIO) -> None:
@@ -70,10 +83,10 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
         raise CheckpointError("is a zip archive, but not one of torch.save; give a .pth, .ckpt or .safetensors file")
 
 
-def _load(file: BinaryIO) -> Any:
+def _load(file: BinaryIO, device: Literal["cpu", "meta"]) -> Any:
     file.seek(0)
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=False)
+        return torch.load(file, map_location=device, weights_only=True, mmap=False)
     except Exception as error:
         if refused := _REFUSED_OBJECT.search(str(error)):
             raise CheckpointError(

@@ -261,7 +261,7 @@ def test_weights_are_unpickled_in_one_place_and_only_as_weights() -> None:
             ]
     assert [path.relative_to(ROOT).as_posix() for path, _ in calls] == ["motivnet/torch_files.py"]
     options = {keyword.arg: ast.unparse(keyword.value) for keyword in calls[0][1].keywords}
-    assert options == {"map_location": "'cpu'", "weights_only": "True", "mmap": "False"}
+    assert options == {"map_location": "device", "weights_only": "True", "mmap": "False"}
 
 
 def _imported(tree: ast.AST) -> set[str]:

@@ -1,18 +1,30 @@
-"""Labelled images from a folder with one folder per class."""
+"""Any folder with one folder of images per class, with folders such as train and test around them or without.
+
+A class folder is called as a label or as it is in a common dataset (``happy``, ``angry`` …), in any case. Numbers are
+taken as AffectNet's only where all of 0 to 7 are there: 0 to 6 mean other emotions in FER2013 than in AffectNet, and
+1 to 7 are RAF-DB's.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
-from motivnet.errors import DatasetError, FileError, ImageError
-from motivnet.images import read_image
 from motivnet.labels import EMOTIONS
-from motivnet.progress import progress
+from motivnet_training.datasets.listing import Face, Listing, listing_of, visible
+from motivnet_training.datasets.sample import Part
 
-logger = logging.getLogger(__name__)
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+
+PARTS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+"""What folders of parts are called."""
 
 _ALIASES = {
     "happiness": ("happy", "happily"),
@@ -24,99 +36,55 @@ _ALIASES = {
     "contempt": ("contemptuous",),
 }
 _EMOTION_OF = {alias: emotion for emotion, aliases in _ALIASES.items() for alias in aliases} | {e: e for e in EMOTIONS}
-Sample = tuple[Path, int]
-"""An image file and the index of its label."""
-
-_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+_NUMBERS = {str(number): emotion for number, emotion in enumerate(EMOTIONS)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledImages:
-    """Image files with the index of their label, in a fixed order, and what was left out.
-
-    ``skipped`` counts the files that were left out by reason; ``unreadable`` has the reason of each that should have
-    been an image.
-    """
-
-    samples: tuple[Sample, ...]
-    skipped: dict[str, int] = field(default_factory=dict)
-    unreadable: dict[Path, str] = field(default_factory=dict)
+def recognises(path: Path) -> bool:
+    """Whether there is any folder in it; what its name means depends on the model's labels."""
+    return path.is_dir() and any(entry.is_dir() for entry in visible(path))
 
 
-def read_folder(path: Path | str, *, labels: tuple[str, ...], limit: int | None = None) -> LabelledImages:
-    """The images in a folder's class folders, each decoded once to know that it can be read.
-
-    A class folder is called as a label or as it is in a common dataset (``happy``, ``angry`` …), in any case.
-
-    Args:
-        labels: The model's, in output order.
-        limit: Images a class at most, the first in order of path; the others are not even opened.
-
-    Raises:
-        DatasetError: If the folder is missing or holds no readable image of any label.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        raise DatasetError(f"{path} is not a folder; give a folder with one folder of images per class")
-    candidates, skipped = _candidates(path, labels)
-    samples, unreadable = _readable(_limited(candidates, limit))
-    if unreadable:
-        skipped["unreadable image"] = len(unreadable)
-    if not samples:
-        found = f" ({_summary(skipped)})" if skipped else ""
-        raise DatasetError(f"{path} holds no image of a known class{found}; expected folders such as {labels[0]}/")
-    if skipped:
-        logger.warning("%s: skipped %s", path, _summary(skipped))
-    return LabelledImages(samples=tuple(samples), skipped=dict(skipped), unreadable=unreadable)
+def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
+    """The images of the class folders; those of other folders are counted."""
+    return listing_of(_faces(path, labels), labels=labels)
 
 
-def _candidates(path: Path, labels: tuple[str, ...]) -> tuple[list[Sample], Counter[str]]:
-    samples: list[Sample] = []
-    skipped: Counter[str] = Counter()
-    for entry in _visible(path):
-        if not entry.is_dir():
-            skipped["not in a class folder"] += 1
-            continue
-        label = _EMOTION_OF.get(entry.name.casefold(), entry.name)
-        for file in _visible(entry):
-            if label not in labels:
-                known = label in EMOTIONS
-                skipped[f"the model has no class {label}" if known else f"unknown class folder {entry.name}"] += 1
-            elif file.suffix.casefold() not in _SUFFIXES:
-                skipped["not an image file"] += 1
-            else:
-                samples.append((file, labels.index(label)))
-    return samples, skipped
+def emotion_from_name(name: str) -> str | None:
+    """The emotion that a folder of a common dataset stands for."""
+    return _EMOTION_OF.get(name.casefold())
 
 
-def _limited(samples: list[Sample], limit: int | None) -> list[Sample]:
-    seen: Counter[int] = Counter()
-    kept = []
-    for file, label in samples:
-        seen[label] += 1
-        if limit is None or seen[label] <= limit:
-            kept.append((file, label))
-    return kept
+def _faces(path: Path, labels: tuple[str, ...]) -> Iterator[Face | str]:
+    named = {**_EMOTION_OF, **{label.casefold(): label for label in labels}}
+    found: list[tuple[Path, Part | None]] = []
+    for entry, part in _entries(path):
+        if entry.is_dir():
+            found.append((entry, part))
+        else:
+            yield "not in a class folder"
+    if set(_NUMBERS) <= {folder.name for folder, _ in found}:
+        named = _NUMBERS | named
+    for folder, part in found:
+        yield from _faces_of_class(folder, part, emotion=named.get(folder.name.casefold()), root=path)
 
 
-def _readable(samples: list[Sample]) -> tuple[list[Sample], dict[Path, str]]:
-    readable, unreadable = [], {}
-    with progress("checking images", total=len(samples)) as advance:
-        for file, label in samples:
-            try:
-                read_image(file)
-            except (ImageError, FileError) as error:
-                unreadable[file] = str(error)
-            else:
-                readable.append((file, label))
-            advance(1)
-    return readable, unreadable
+def _entries(path: Path) -> Iterator[tuple[Path, Part | None]]:
+    """What should be class folders: what lies in the folders of parts, and whatever else lies beside them."""
+    for entry in visible(path):
+        part = PARTS.get(entry.name.casefold())
+        if part is not None and entry.is_dir():
+            for below in visible(entry):
+                yield below, part
+        else:
+            yield entry, None
 
 
-def _visible(folder: Path) -> list[Path]:
-    """What a folder holds in a fixed order, without hidden files such as ``.DS_Store``."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-
-
-def _summary(skipped: Counter[str]) -> str:
-    return ", ".join(f"{count} x {reason}" for reason, count in sorted(skipped.items()))
+def _faces_of_class(folder: Path, part: Part | None, *, emotion: str | None, root: Path) -> Iterator[Face | str]:
+    for file in visible(folder):
+        if emotion is None:
+            meaning = ", a number that means different emotions in different sets" if folder.name.isdecimal() else ""
+            yield f"unknown class folder {folder.name}{meaning}"
+        elif file.suffix.casefold() not in IMAGE_SUFFIXES:
+            yield "not an image file"
+        else:
+            yield Face(name=file.relative_to(root).as_posix(), image=file, emotion=emotion, part=part)

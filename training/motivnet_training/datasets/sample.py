@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from motivnet.files import read_bytes
 from motivnet.images import MAX_BYTES, decode_image
+from motivnet_training.datasets.tiff import TIFF_SUFFIXES, decode_tiff
 
 Part = Literal["train", "val", "test"]
 """What a dataset says an image is for."""
@@ -55,8 +56,13 @@ class Sample:
         return read_bytes(self.image, max_bytes=MAX_BYTES) if isinstance(self.image, Path) else self.image.data
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of ``encoded``."""
-        return hashlib.sha256(self.encoded()).hexdigest()
+        """Hexadecimal SHA-256 of ``encoded``, and of the size of bare grey levels."""
+        return self.digest_of(self.encoded())
+
+    def digest_of(self, data: bytes) -> str:
+        """The digest, of bytes that were read before."""
+        size = "" if isinstance(self.image, Path) else f"{self.image.size}"
+        return hashlib.sha256(size.encode() + data).hexdigest()
 
     def pixels(self) -> NDArray[np.uint8]:
         """RGB ``(H, W, 3)``.
@@ -65,24 +71,34 @@ class Sample:
             FileError: If the file is missing, not a regular file or too large.
             ImageError: If it is not an image of an accepted format, is damaged, or exceeds the limits.
         """
-        data = self.encoded()
-        if isinstance(self.image, Path):
-            return decode_image(data, name=str(self.image))
-        grey = np.frombuffer(data, np.uint8).reshape(self.image.size)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return self.decode(self.encoded())
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """RGB ``(H, W, 3)`` of what ``encoded`` has returned, so that a caller who also hashes it reads it once.
+
+        Raises:
+            ImageError: If it is not an image of an accepted format, is damaged, or exceeds the limits.
+        """
+        if isinstance(self.image, GreyPixels):
+            grey = np.frombuffer(data, np.uint8).reshape(self.image.size)
+            return np.repeat(grey[:, :, None], 3, axis=2)
+        decoder = decode_tiff if self.image.suffix.casefold() in TIFF_SUFFIXES else decode_image
+        return decoder(data, name=str(self.image))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Labelled faces in a fixed order, and what was left out.
 
-    ``layout`` names what the folder was recognised as; ``skipped`` counts by reason what is no sample;
-    ``unreadable`` has the reason by name of each sample that was taken out because it cannot be decoded.
+    ``layout`` names what the folder was recognised as; ``part`` is the one that alone was read, None for all of them;
+    ``skipped`` counts by reason what is no sample; ``unreadable`` has the reason by name of each sample that was taken
+    out because it cannot be decoded.
     """
 
     layout: str
     root: Path
     labels: tuple[str, ...]
+    part: Part | None = None
     samples: tuple[Sample, ...]
     skipped: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)

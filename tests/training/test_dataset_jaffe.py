@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from motivnet.labels import EMOTIONS
+from motivnet.synthetic import draw_face
+from motivnet_training.datasets.read import read_dataset
+
+NAMES = {
+    "KA.NE1.26.tiff": "neutral",
+    "KA.HA2.30.tiff": "happiness",
+    "KL.SA1.175.tiff": "sadness",
+    "KL.SU3.166.tiff": "surprise",
+    "KM.FE1.23.tiff": "fear",
+    "KM.DI1.20.tiff": "disgust",
+    "NA.AN1.211.tiff": "anger",
+}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    for seed, (name, emotion) in enumerate(NAMES.items()):
+        face = cv2.cvtColor(draw_face(emotion, seed=seed, size=(64, 64)), cv2.COLOR_RGB2GRAY)
+        Image.fromarray(face).save(tmp_path / name)
+    (tmp_path / "README_FIRST.txt").write_text("notes")
+    return tmp_path
+
+
+def test_names_tell_emotion_and_person(dataset: Path) -> None:
+    read = read_dataset(dataset, labels=EMOTIONS[:7])
+    assert read.layout == "JAFFE"
+    assert {s.name: (EMOTIONS[s.label], s.person, s.part) for s in read.samples} == {
+        name: (emotion, name[:2], None) for name, emotion in NAMES.items()
+    }
+    assert read.skipped == {"not named as in JAFFE": 1}
+    assert read.unreadable == {}
+
+
+def test_its_tiff_images_are_decoded(dataset: Path) -> None:
+    sample = read_dataset(dataset, labels=EMOTIONS[:7]).samples[0]
+    grey = np.asarray(Image.open(dataset / sample.name))
+    np.testing.assert_array_equal(sample.pixels(), np.repeat(grey[:, :, None], 3, axis=2))

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import cv2
+import pytest
+
+from motivnet.labels import EMOTIONS
+from motivnet.synthetic import draw_face
+from motivnet_training.datasets.read import read_dataset
+
+EMOTION_OF_CODE = {
+    "NE": "neutral",
+    "HA": "happiness",
+    "SA": "sadness",
+    "SU": "surprise",
+    "AF": "fear",
+    "DI": "disgust",
+    "AN": "anger",
+}
+
+
+def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), draw_face(emotion, seed=seed, size=(32, 24)))
+
+
+def test_names_tell_emotion_and_person_from_every_angle(tmp_path: Path) -> None:
+    for code, emotion in EMOTION_OF_CODE.items():
+        put_face(tmp_path / "AF01" / f"AF01{code}S.JPG", emotion)
+    for name in ("AF01/AF01ANFL.JPG", "BF01/BF01HAHR.JPG", "AM35/AM35SUFR.JPG"):
+        put_face(tmp_path / name)
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert read.layout == "KDEF"
+    frontal = {f"AF01/AF01{code}S.JPG": (emotion, "F01") for code, emotion in EMOTION_OF_CODE.items()}
+    assert {sample.name: (EMOTIONS[sample.label], sample.person) for sample in read.samples} == frontal | {
+        "AF01/AF01ANFL.JPG": ("anger", "F01"),
+        "BF01/BF01HAHR.JPG": ("happiness", "F01"),
+        "AM35/AM35SUFR.JPG": ("surprise", "M35"),
+    }
+    assert read.skipped == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["AF01XXS.JPG", "AF01ANX.JPG", "CF01ANS.JPG", "AF1ANS.JPG", "AF01ANS.txt", "notes.txt"]
+)
+def test_a_file_of_another_name_is_counted(tmp_path: Path, name: str) -> None:
+    put_face(tmp_path / "AF01ANS.JPG")
+    (tmp_path / name).write_bytes(b"")
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert [sample.name for sample in read.samples] == ["AF01ANS.JPG"]
+    assert read.skipped == {"not named as in KDEF": 1}
+
+
+def test_a_folder_that_links_to_itself_gives_no_copies(tmp_path: Path) -> None:
+    put_face(tmp_path / "AF01" / "AF01ANS.JPG")
+    (tmp_path / "AF01" / "again").symlink_to(tmp_path / "AF01")
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert [sample.name for sample in read.samples] == ["AF01/AF01ANS.JPG"]

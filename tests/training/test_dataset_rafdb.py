@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import cv2
+import pytest
+
+from motivnet.errors import DatasetError
+from motivnet.labels import EMOTIONS
+from motivnet.synthetic import draw_face
+from motivnet_training.datasets import rafdb
+from motivnet_training.datasets.read import read_dataset
+
+EMOTION_OF_CODE = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+
+
+def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), draw_face(emotion, seed=seed, size=(32, 24)))
+
+
+def write_list(root: Path, text: str) -> None:
+    (root / "EmoLabel").mkdir(parents=True, exist_ok=True)
+    (root / "EmoLabel" / "list_patition_label.txt").write_bytes(text.encode())
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    names = [f"train_{number:05d}" for number in range(1, 8)] + ["test_0001"]
+    codes = [*range(1, 8), 4]
+    lines = [f"{name}.jpg {code}" for name, code in zip(names, codes, strict=True)]
+    write_list(tmp_path / "basic", "\r\n".join(lines) + "\r\n\r\n")
+    for name, code in zip(names, codes, strict=True):
+        put_face(tmp_path / "basic" / "Image" / "aligned" / f"{name}_aligned.jpg", EMOTION_OF_CODE[code - 1])
+    return tmp_path
+
+
+def test_the_list_gives_labels_and_names_give_parts(dataset: Path) -> None:
+    read = read_dataset(dataset, labels=EMOTIONS)
+    assert read.layout == "RAF-DB"
+    expected = [(f"train_{i:05d}.jpg", emotion, "train") for i, emotion in enumerate(EMOTION_OF_CODE, 1)]
+    assert [(s.name, EMOTIONS[s.label], s.part) for s in read.samples] == [
+        *expected,
+        ("test_0001.jpg", "happiness", "test"),
+    ]
+    assert read.samples[0].image == dataset / "basic" / "Image" / "aligned" / "train_00001_aligned.jpg"
+    assert (read.skipped, read.unreadable) == ({}, {})
+
+
+def test_the_folder_basic_itself_is_recognised(dataset: Path) -> None:
+    assert len(read_dataset(dataset / "basic", labels=EMOTIONS).samples) == 8
+
+
+def test_columns_may_be_separated_by_tabs_and_followed_by_others(dataset: Path) -> None:
+    write_list(dataset / "basic", "train_00001.jpg\t5\ttraining\n")
+    assert rafdb.listing(dataset, labels=EMOTIONS).samples[0].label == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train_00002.jpg 0", "line 2 of .*has the label '0'; it must be a whole number from 1 to 7"),
+        ("train_00002.jpg 8", "line 2 of .*has the label '8'; it must be a whole number from 1 to 7"),
+        ("train_00002.jpg", "line 2 of .*is not like 'train_00001.jpg 5'"),
+        ("val_00002.jpg 3", "line 2 of .*is not like 'train_00001.jpg 5'"),
+    ],
+)
+def test_a_damaged_line_is_named(dataset: Path, line: str, message: str) -> None:
+    write_list(dataset / "basic", f"train_00001.jpg 5\n{line}\n")
+    with pytest.raises(DatasetError, match=message):
+        rafdb.listing(dataset, labels=EMOTIONS)
+
+
+def test_missing_faces_are_asked_for(dataset: Path) -> None:
+    (dataset / "basic" / "Image" / "aligned").rename(dataset / "elsewhere")
+    with pytest.raises(DatasetError, match=r"aligned is not a folder; unpack RAF-DB's aligned.zip there"):
+        rafdb.listing(dataset, labels=EMOTIONS)

@@ -1,0 +1,154 @@
+import dataclasses
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from motivnet.errors import ConfigError, DatasetError
+from motivnet.labels import EMOTIONS
+from motivnet.synthetic import draw_face
+from motivnet_training.datasets.layouts import LAYOUTS, layout_of
+from motivnet_training.datasets.read import JUDGED, read_dataset
+from motivnet_training.datasets.sample import GreyPixels, Sample
+
+SEVEN = EMOTIONS[:7]
+
+
+def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), draw_face(emotion, seed=seed, size=(32, 24)))
+
+
+def test_an_unreadable_image_is_taken_out_counted_and_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("anger/1.jpg", "anger/2.PNG", "bored/1.jpg", "bored/2.jpg"):
+        put_face(tmp_path / name)
+    (tmp_path / "anger" / "3.jpg").write_bytes(b"no image")
+    with caplog.at_level(logging.WARNING):
+        read = read_dataset(tmp_path, labels=SEVEN)
+    assert [sample.name for sample in read.samples] == ["anger/1.jpg", "anger/2.PNG"]
+    assert read.skipped == {"unknown class folder bored": 2, "unreadable image": 1}
+    assert list(read.unreadable) == ["anger/3.jpg"]
+    assert "3.jpg is not a JPEG" in read.unreadable["anger/3.jpg"]
+    assert caplog.messages == [f"{tmp_path}: skipped 2 x unknown class folder bored, 1 x unreadable image"]
+
+
+def test_images_are_not_opened_without_the_check(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "sad").mkdir()
+    (tmp_path / "sad" / "1.jpg").write_bytes(b"no image")
+    read = read_dataset(tmp_path, labels=SEVEN, check=False)
+    assert (len(read.samples), read.skipped, caplog.messages) == (1, {}, [])
+
+
+def test_the_limit_keeps_the_first_of_each_class_and_opens_no_other(tmp_path: Path) -> None:
+    for name in ("sad/1.png", "sad/2.png", "happy/1.png"):
+        put_face(tmp_path / name)
+    (tmp_path / "sad" / "3.png").write_bytes(b"no image")
+    read = read_dataset(tmp_path, labels=SEVEN, limit=2)
+    assert [sample.name for sample in read.samples] == ["happy/1.png", "sad/1.png", "sad/2.png"]
+    assert read.skipped == {}
+
+
+def test_counts_have_every_label_in_order(tmp_path: Path) -> None:
+    for name in ("sad/1.png", "sad/2.png", "neutral/1.png"):
+        put_face(tmp_path / name)
+    counts = read_dataset(tmp_path, labels=SEVEN).counts()
+    assert list(counts.items()) == [(label, {"neutral": 1, "sadness": 2}.get(label, 0)) for label in SEVEN]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"is not a folder; give a folder with one folder of images per class, or a dataset's$"),
+        ([], "is laid out as none of the datasets known: AffectNet .*, FER2013, .* class folders such as neutral/"),
+        (["1.png"], "is laid out as none of the datasets known"),
+        (
+            ["bored/1.png"],
+            r"holds no image of a known class \(1 x unknown class folder bored\); it was read as class fold",
+        ),
+        (["anger/notes.txt"], r"1 x not an image file\); .* and the classes are neutral, happiness, sadness, surp"),
+        (["anger/broken.jpg"], r"\(1 x unreadable image\)"),
+    ],
+    ids=["missing", "empty", "no folders", "only unknown classes", "no images", "none readable"],
+)
+def test_what_is_no_dataset_is_refused(tmp_path: Path, content: list[str] | None, message: str) -> None:
+    folder = tmp_path / "faces"
+    if content is not None:
+        folder.mkdir()
+        for name in content:
+            put_face(folder / name) if name.endswith("png") else put_text(folder / name)
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(folder, labels=SEVEN)
+
+
+def put_text(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("text")
+
+
+@pytest.mark.parametrize("name", ["faces.csv", "photo.jpg", "fer2013.csv.zip"])
+def test_a_file_that_is_no_list_is_refused(tmp_path: Path, name: str) -> None:
+    put_text(tmp_path / name)
+    with pytest.raises(DatasetError, match="is laid out as none of the datasets known"):
+        read_dataset(tmp_path / name, labels=SEVEN)
+
+
+def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be at least 1, not 0"):
+        read_dataset(tmp_path, labels=SEVEN, limit=0)
+
+
+def test_a_refusal_of_the_system_is_one_line() -> None:
+    with pytest.raises(DatasetError, match=r"^a{300} cannot be read: File name too long$"):
+        read_dataset("a" * 300, labels=SEVEN)
+
+
+def test_names_of_layouts_are_unique_and_class_folders_come_last() -> None:
+    names = [layout.name for layout in LAYOUTS]
+    assert len(set(names)) == len(names)
+    assert names[-1] == "class folders"
+
+
+def test_a_layout_is_found_for_a_path_with_a_trailing_slash(tmp_path: Path) -> None:
+    put_face(tmp_path / "sad" / "1.png")
+    assert layout_of(Path(f"{tmp_path}/")).name == "class folders"
+
+
+def test_grey_levels_must_fill_their_size() -> None:
+    with pytest.raises(ValueError, match="5 grey levels are not an image of 2 x 3"):
+        GreyPixels(data=bytes(5), size=(2, 3))
+
+
+def test_a_sample_is_hashed_by_its_file_or_by_its_grey_levels_and_their_size(tmp_path: Path) -> None:
+    grey = Sample(name="a", image=GreyPixels(data=b"\0\1\2\3\4\5", size=(2, 3)), label=0)
+    (tmp_path / "a.jpg").write_bytes(b"\0\1\2\3\4\5")
+    file = Sample(name="b", image=tmp_path / "a.jpg", label=0)
+    tall = Sample(name="a", image=GreyPixels(data=b"\0\1\2\3\4\5", size=(3, 2)), label=0)
+    assert file.digest() == "17e88db187afd62c16e5debf3e6527cd006bc012bc90b51a810cd80c2d511f43"
+    assert len({grey.digest(), tall.digest(), file.digest()}) == 3
+    assert grey.digest() == dataclasses.replace(grey, name="b", label=1).digest()
+    np.testing.assert_array_equal(grey.pixels()[:, :, 1], [[0, 1, 2], [3, 4, 5]])
+
+
+def test_reading_datasets_imports_no_torch() -> None:
+    modules = ("split", "read", "sheet", "summary")
+    code = (
+        f"import sys, {', '.join(f'motivnet_training.datasets.{m}' for m in modules)}; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_the_parts_asked_for_the_first_that_the_dataset_has_is_read(tmp_path: Path) -> None:
+    for name in ("train/sad/1.png", "val/sad/2.png"):
+        put_face(tmp_path / name)
+    whole = read_dataset(tmp_path, labels=SEVEN)
+    judged = read_dataset(tmp_path, labels=SEVEN, parts=JUDGED)
+    assert (whole.part, len(whole.samples)) == (None, 2)
+    assert (judged.part, [sample.name for sample in judged.samples]) == ("val", ["val/sad/2.png"])
+    put_face(tmp_path / "test" / "sad" / "3.png")
+    assert read_dataset(tmp_path, labels=SEVEN, parts=JUDGED).part == "test"
+    only = read_dataset(tmp_path / "train", labels=SEVEN, parts=JUDGED)
+    assert (only.part, len(only.samples)) == (None, 1)

@@ -1,0 +1,110 @@
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from motivnet.command_line import make_app, run
+from motivnet.images import read_image
+from motivnet.labels import EMOTIONS
+from motivnet.synthetic import draw_face
+from motivnet_training.datasets_command import datasets
+
+
+def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), draw_face(emotion, seed=seed, size=(32, 24)))
+
+
+@pytest.fixture
+def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("train/sad/1.png", "train/sad/2.png", "train/happy/1.png", "test/sad/3.png", "test/contempt/1.png"):
+        put_face(tmp_path / "faces" / name)
+    (tmp_path / "faces" / "train" / "sad" / "4.png").write_bytes(b"no image")
+    monkeypatch.chdir(tmp_path)
+    return Path("faces")
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    app = make_app("Train.")
+    app.command()(datasets)
+    monkeypatch.setattr(sys, "argv", ["motivnet-train", "datasets", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        run(app)
+    return int(caught.value.code or 0)
+
+
+def test_layout_counts_and_what_was_left_out_are_printed(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, faces) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["layout", "class", "folders"] in lines
+    assert ["images", "4"] in lines
+    assert ["class", "train", "test", "images"] in lines
+    assert ["sadness", "2", "1", "3"] in lines
+    assert ["fear", "0", "0", "0"] in lines
+    assert ["1", "the", "model", "has", "no", "class", "contempt"] in lines
+    assert any("faces/train/sad/4.png is not a JPEG" in " ".join(line) for line in lines)
+
+
+def test_json_has_every_number(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, faces, "--classes", 8, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    counts = {label: {"train": 0, "test": 0} for label in EMOTIONS}
+    counts |= {"sadness": {"train": 2, "test": 1}, "happiness": {"train": 1, "test": 0}}
+    counts |= {"contempt": {"train": 0, "test": 1}}
+    assert result.pop("unreadable").keys() == {"train/sad/4.png"}
+    assert result == {
+        "dataset": "faces",
+        "layout": "class folders",
+        "images": 5,
+        "parts": ["train", "test"],
+        "counts": counts,
+        "people": 0,
+        "voted": 0,
+        "skipped": {"unreadable image": 1},
+    }
+
+
+def test_people_are_counted_where_names_tell_them(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AF01/AF01ANS.JPG", "BF01/BF01HAS.JPG", "AM02/AM02SUS.JPG"):
+        put_face(Path("kdef") / name)
+    assert command(monkeypatch, "kdef") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["people", "2"] in lines
+    assert ["anger", "1"] in lines
+
+
+def test_the_sheet_is_written_where_asked(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, faces, "--sheet", "out/sheet.png") == 0
+    assert "out/sheet.png" in capsys.readouterr().out
+    assert read_image("out/sheet.png").shape[1] > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "error: nowhere is not a folder; give a folder"),
+        (["faces", "--sheet", "sheet.jpg"], "error: sheet.jpg must end in .png"),
+        (["faces", "--classes", "3"], "error: faces holds no image of a known class"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    faces: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    assert command(monkeypatch, *arguments) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert errors[0].startswith(message)

@@ -1,0 +1,91 @@
+"""``motivnet-train datasets``: what a folder of labelled faces is recognised as, and what it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from motivnet.command_line import JSONOption, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from motivnet_training.datasets.summary import DatasetSummary
+
+_SHOWN = 10
+
+
+def datasets(
+    data: Annotated[Path, typer.Argument(help="A dataset's folder or list, or a folder with a folder per class.")],
+    classes: Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")] = 7,
+    sheet: Annotated[Path | None, typer.Option(help="A PNG file to write, with some faces of each class.")] = None,
+    json: JSONOption = False,
+) -> None:
+    """Show what a dataset is recognised as, its images by class and part, and what is left out."""
+    from motivnet.labels import labels_for
+    from motivnet_training.datasets.read import read_dataset
+    from motivnet_training.datasets.sheet import check_sheet_name, picture_sheet, write_picture_sheet
+    from motivnet_training.datasets.summary import summary_of
+
+    if sheet is not None:
+        check_sheet_name(sheet)
+    dataset = read_dataset(data, labels=labels_for(classes))
+    summary = summary_of(dataset)
+    if sheet is not None:
+        write_picture_sheet(sheet, picture_sheet(dataset))
+    if json:
+        print_json(summary)
+    else:
+        _print(summary, sheet)
+
+
+def _print(summary: DatasetSummary, sheet: Path | None) -> None:
+    from motivnet.terminal import facts, show
+
+    about = {"dataset": summary.dataset, "layout": summary.layout, "images": f"{summary.images:,}"}
+    if summary.people:
+        about["people"] = f"{summary.people:,}"
+    if summary.voted:
+        about["soft labels"] = f"{summary.voted:,} images with votes"
+    if sheet is not None:
+        about["sheet"] = str(sheet)
+    left_out = [_skipped(summary.skipped)] if summary.skipped else []
+    unreadable = [_unreadable(summary.unreadable)] if summary.unreadable else []
+    show(facts(about), _counts(summary), *left_out, *unreadable)
+
+
+def _counts(summary: DatasetSummary) -> Table:
+    from motivnet.terminal import table
+
+    several = len(summary.parts) > 1
+    result = table("class", *(f">{part}" for part in summary.parts if several), ">images")
+    for label, counts in summary.counts.items():
+        in_parts = [f"{count:,}" for count in counts.values() if several]
+        result.add_row(label, *in_parts, f"{sum(counts.values()):,}")
+    return result
+
+
+def _skipped(skipped: dict[str, int]) -> Table:
+    from rich.markup import escape
+
+    from motivnet.terminal import table
+
+    result = table(">skipped", "reason")
+    for reason, count in sorted(skipped.items()):
+        result.add_row(f"{count:,}", escape(reason))
+    return result
+
+
+def _unreadable(unreadable: dict[str, str]) -> Table:
+    from rich.markup import escape
+
+    from motivnet.terminal import table
+
+    result = table("unreadable")
+    for reason in list(unreadable.values())[:_SHOWN]:
+        result.add_row(escape(reason))
+    if len(unreadable) > _SHOWN:
+        result.add_row(f"and {len(unreadable) - _SHOWN:,} more; --json lists all")
+    return result
