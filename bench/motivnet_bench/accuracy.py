@@ -11,18 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import ConfigError
-from motivnet.images import read_image
 from motivnet.manifest import InputEntry, ShapeProfile
 from motivnet.prediction import softmax
 from motivnet.progress import Advance, progress
 from motivnet.runtime import Runtime
 from motivnet_bench.accuracy_result import PYTORCH, AccuracyResult, Flip, RuntimeAccuracy
-from motivnet_bench.metrics import classification_figures
 from motivnet_bench.sample import pytorch_entry
 from motivnet_bench.subject import Subject
 from motivnet_engines.inputs import batch_from_images, profile_of
 from motivnet_engines.runtime import default_runtime, open_backend
-from motivnet_training.datasets.folder import Sample, read_folder
+from motivnet_training.datasets.read import JUDGED, read_dataset
+from motivnet_training.datasets.sample import Sample
+from motivnet_training.metrics import classification_figures
+from motivnet_training.published import published_results
 
 
 def measure_accuracy(
@@ -33,7 +34,9 @@ def measure_accuracy(
     limit: int | None = None,
     threads: int | None = None,
 ) -> AccuracyResult:
-    """The figures of the runtimes over a folder of class folders, each image through the artifact's recipe.
+    """The figures of the runtimes over a dataset, each image through the artifact's recipe.
+
+    Of a dataset with parts only the test part, else the validation part, is taken.
 
     Args:
         runtimes: Names of runtimes, ``pytorch`` for the FP32 model; none for the artifact's default runtime.
@@ -47,22 +50,24 @@ def measure_accuracy(
     manifest = subject.artifact.manifest
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit must be at least 1, not {limit}")
-    found = read_folder(dataset, labels=manifest.labels, limit=limit)
+    found = read_dataset(dataset, labels=manifest.labels, parts=JUDGED, limit=limit)
     samples = found.samples
     names = tuple(dict.fromkeys(runtimes)) or (default_runtime(subject.artifact),)
     opened = {name: _probabilities(subject, name, samples, threads) for name in names}
     return AccuracyResult(
         artifact=subject.name,
         dataset=dataset.resolve().name,
+        layout=found.layout,
+        part=found.part,
         labels=manifest.labels,
         runtimes=tuple(_entry(name, *opened[name], samples, manifest.labels) for name in names),
+        published=published_results(found.layout if limit is None else None),  # a part of a dataset is other data
         flips=flips_between(
             {name: probabilities for name, (_, probabilities) in opened.items()},
             samples,
-            dataset=dataset,
             labels=manifest.labels,
         ),
-        unreadable={_relative(file, dataset): reason for file, reason in found.unreadable.items()},
+        unreadable=found.unreadable,
         skipped=found.skipped,
     )
 
@@ -74,7 +79,7 @@ def _entry(
     samples: Sequence[Sample],
     labels: tuple[str, ...],
 ) -> RuntimeAccuracy:
-    truth = np.asarray([label for _, label in samples], np.int64)
+    truth = np.asarray([sample.label for sample in samples], np.int64)
     return RuntimeAccuracy(runtime=name, compute=compute, figures=classification_figures(truth, probabilities, labels))
 
 
@@ -82,16 +87,15 @@ def flips_between(
     by_runtime: Mapping[str, NDArray[np.float64]],
     samples: Sequence[Sample],
     *,
-    dataset: Path,
     labels: tuple[str, ...],
 ) -> tuple[Flip, ...]:
     """The samples to which the runtimes, each with its probabilities ``(N, classes)``, give different labels."""
     predicted = {name: probabilities.argmax(axis=1) for name, probabilities in by_runtime.items()}
     flips = []
-    for index, (path, truth) in enumerate(samples):
+    for index, sample in enumerate(samples):
         named = {name: labels[int(classes[index])] for name, classes in predicted.items()}
         if len(set(named.values())) > 1:
-            flips.append(Flip(image=_relative(path, dataset), truth=labels[truth], predicted=named))
+            flips.append(Flip(image=sample.name, truth=labels[sample.label], predicted=named))
     return tuple(flips)
 
 
@@ -108,8 +112,8 @@ def _probabilities(
 def _logits(
     runtime: Runtime, entry: InputEntry, profile: ShapeProfile | None, samples: Sequence[Sample], advance: Advance
 ) -> Iterator[NDArray[np.float32]]:
-    for path, _ in samples:
-        batch: NDArray[Any] = batch_from_images(entry, [read_image(path)], profile=profile)
+    for sample in samples:
+        batch: NDArray[Any] = batch_from_images(entry, [sample.pixels()], profile=profile)
         yield runtime.run({runtime.inputs[0].name: batch})["logits"]
         advance(1)
 
@@ -124,7 +128,3 @@ def _open(subject: Subject, name: str, threads: int | None) -> contextlib.Abstra
     config = subject.artifact.manifest.source.config
     model = build_model(config, seed=0) if subject.checkpoint is None else load_model(subject.checkpoint, config)
     return TorchRuntime(model, config=config, threads=threads)
-
-
-def _relative(path: Path, dataset: Path) -> str:
-    return path.relative_to(dataset).as_posix() if path.is_relative_to(dataset) else path.name

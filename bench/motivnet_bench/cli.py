@@ -1,4 +1,4 @@
-"""The ``motivnet-bench`` command: latency (the default), accuracy, report, gate."""
+"""The ``motivnet-bench`` command: latency (the default), accuracy, criteria, report, gate."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from motivnet.command_line import JSONOption, make_app, print_json, run
 from motivnet.errors import ConfigError
+from motivnet_bench.cli_criteria import criteria
 from motivnet_bench.cli_options import (
     ArtifactArgument,
     BatchOption,
@@ -91,7 +92,7 @@ def latency(
     with _subject(artifact, model, precision, checkpoint, options) as (subject, target):
         folder = out or (ARTIFACTS / f"bench-{subject.name}" if model else subject.artifact.folder)
         check_writable(folder)
-        result = measure_latency(subject, options, command=repeat_command(target, options))
+        result = measure_latency(subject, options, command=repeat_command("latency", target, options))
     if json:
         print_json(result)
     else:
@@ -104,7 +105,12 @@ def latency(
 @app.command()
 def accuracy(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
-    dataset: Annotated[Path, typer.Argument(help="A folder of class folders.", show_default=False)],
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            help="A dataset; of one with parts the test part, else the validation part.", show_default=False
+        ),
+    ],
     *,
     runtime: Annotated[
         list[str] | None,
@@ -119,14 +125,18 @@ def accuracy(
     threads: ThreadsOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Measures accuracy, macro F1, AUROC and recalls on labelled images; lists what runtimes disagree about."""
-    from motivnet_bench.terminal import accuracy_table, print_on_terminal
+    """Measures the figures of the paper on labelled images, and lists what runtimes disagree about."""
+    from motivnet_bench.accuracy_terminal import accuracy_table
+    from motivnet_bench.terminal import print_on_terminal
 
     result = _accuracy(artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, limit=limit, threads=threads)
     if json:
         print_json(result)
     else:
         print_on_terminal(accuracy_table(result))
+
+
+app.command()(criteria)
 
 
 @app.command()

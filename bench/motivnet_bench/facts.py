@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from motivnet.manifest import Comparison
 from motivnet_bench.columns import byte_count, duration
+from motivnet_bench.environment import Environment
+from motivnet_bench.page import Pairs
 from motivnet_bench.result import LatencyResult
-
-Pairs = tuple[tuple[str, str], ...]
 
 METHOD = (
     "Every candidate runs in a process of its own, stopped except in its turn. The turns alternate, every second round "
@@ -48,19 +48,23 @@ def subject_facts(result: LatencyResult) -> Pairs:
 
 def environment_facts(result: LatencyResult) -> Pairs:
     """Where it was measured."""
-    environment = result.environment
+    return machine_facts(result.environment, pytorch_device=_baseline_device(result), created=result.created)
+
+
+def machine_facts(environment: Environment, *, pytorch_device: str, created: str) -> Pairs:
+    """A machine, its software and the date of a run."""
     return (
         ("Processor", environment.processor),
         ("Cores", f"{environment.physical_cores} physical, available to the run"),
         ("Instructions", ", ".join(environment.instructions) or "none of note"),
-        ("PyTorch ran on", _baseline_device(result)),
+        ("PyTorch ran on", pytorch_device),
         ("Memory", byte_count(environment.memory)),
         ("System", environment.system),
         ("Load at start", f"{environment.load_average:g}"),
         ("Governor", environment.governor or "not readable"),
         ("Python", environment.python),
         ("Versions", ", ".join(f"{name} {number}" for name, number in environment.versions.items())),
-        ("Date", result.created),
+        ("Date", created),
     )
 
 

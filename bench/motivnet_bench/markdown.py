@@ -9,12 +9,12 @@ from motivnet_bench.columns import DASH, Column, cost_columns, footnotes, row_no
 from motivnet_bench.facts import (
     METHOD,
     PARITY_HEADINGS,
-    Pairs,
     environment_facts,
     parity_rows,
     parity_sentence,
     subject_facts,
 )
+from motivnet_bench.page import Pairs
 from motivnet_bench.result import CandidateResult, LatencyResult
 from motivnet_bench.verdict import verdict_of
 

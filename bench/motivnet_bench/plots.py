@@ -1,25 +1,19 @@
-"""The report's two plots, as SVG with no outside reference."""
+"""The latency report's two plots, as SVG with no outside reference."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from motivnet.errors import MissingDependencyError
 from motivnet_bench.columns import BASELINE_NAMES, TIMES
+from motivnet_bench.plot_style import ACCENT, BASELINE, GRID, INK, RUNTIME, drawing_style, new_axes, svg_from_figure
 from motivnet_bench.result import CandidateResult, Figures, LatencyResult
 from motivnet_bench.statistics import Ratio
 
-try:
-    import matplotlib as mpl
+if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
-except ImportError as error:
-    raise MissingDependencyError("matplotlib", extra="bench") from error
 
-WIDTH = 7.0
 ROW_HEIGHT = 0.46
 LOG_FROM = 8.0
 """Latencies further apart than this are drawn on a logarithmic axis, where the fast ones keep their shape."""
@@ -27,13 +21,11 @@ LOG_FROM = 8.0
 MAX_REACH = 1.25
 """The speed-up axis ends at this many times the largest median: one disturbed round must not flatten the bars."""
 
-ACCENT, RUNTIME, BASELINE, INK = "#0f766e", "#5eaaa2", "#b6bfc9", "#1f2933"
-
 
 def latency_plot(result: LatencyResult) -> bytes:
     """SVG of every candidate's latencies: median, middle half, and the 1st to the 99th percentile."""
     rows = _measured(result)
-    with _style():
+    with drawing_style():
         figure, axes = _canvas(rows)
         medians = [figures.latency.p50 for _, figures in rows]
         unit, scale = ("seconds", 1.0) if max(medians, default=0.0) >= 1 else ("milliseconds", 1e3)
@@ -46,13 +38,13 @@ def latency_plot(result: LatencyResult) -> bytes:
         else:
             axes.set_xlim(left=0)
         axes.set_xlabel(f"{unit} a call (dot: median, bar: middle half, line: 1st to 99th percentile)")
-        return _svg(figure)
+        return svg_from_figure(figure)
 
 
 def speedup_plot(result: LatencyResult) -> bytes:
     """SVG of the speed-ups over PyTorch FP32, with the range over the rounds."""
     rows = [(row, figures.ratio_to_fp32) for row, figures in _measured(result) if figures.ratio_to_fp32]
-    with _style():
+    with drawing_style():
         figure, axes = _canvas(rows)
         end = MAX_REACH * max((ratio.median for _, ratio in rows), default=1.0)
         for place, (row, ratio) in enumerate(rows):
@@ -60,37 +52,20 @@ def speedup_plot(result: LatencyResult) -> bytes:
         axes.axvline(1.0, color=INK, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
         axes.set_xlim(0, 1.12 * end)
         axes.set_xlabel("times as fast as PyTorch FP32 (median over rounds, with the range)")
-        return _svg(figure)
+        return svg_from_figure(figure)
 
 
 def _measured(result: LatencyResult) -> list[tuple[CandidateResult, Figures]]:
     return [(row, row.figures) for row in result.candidates if row.figures is not None]
 
 
-def _style() -> contextlib.AbstractContextManager[None]:
-    return mpl.rc_context(
-        {
-            "svg.hashsalt": "motivnet-bench",  # the same result gives the same file
-            "font.family": "DejaVu Sans",
-            "font.size": 9,
-            "text.color": INK,
-            "axes.labelcolor": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-        }
-    )
-
-
 def _canvas(rows: Sequence[tuple[CandidateResult, object]]) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, 0.8 + ROW_HEIGHT * max(1, len(rows))), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes(height=0.8 + ROW_HEIGHT * max(1, len(rows)))
     axes.set_yticks(range(len(rows)), [BASELINE_NAMES.get(row.name, row.name) for row, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    axes.spines["left"].set_visible(False)
     return figure, axes
 
 
@@ -118,9 +93,3 @@ def _colour(row: CandidateResult) -> str:
     if row.default:
         return ACCENT
     return RUNTIME if row.role == "runtime" else BASELINE
-
-
-def _svg(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
-    return buffer.getvalue()

@@ -6,14 +6,18 @@ import dataclasses
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from motivnet_bench.latency import Options
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_REPEATED = {"runtimes": "runtime", "tests": "test"}
+"""Fields of options that are given one at a time."""
 
 
-def repeat_command(target: Sequence[str | Path], options: Options) -> str:
-    """``motivnet-bench latency`` with its target and every option that is not at its default."""
-    words = ["motivnet-bench", "latency", *(_shown(word) for word in target)]
+def repeat_command(command: str, target: Sequence[str | Path], options: DataclassInstance) -> str:
+    """``motivnet-bench`` with a command, its target and every option that is not at its default."""
+    words = ["motivnet-bench", command, *(_shown(word) for word in target)]
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if value != field.default:
@@ -22,9 +26,8 @@ def repeat_command(target: Sequence[str | Path], options: Options) -> str:
 
 
 def _option(name: str, value: Any) -> Iterator[str]:
-    flag = "--" + name.removesuffix("s" if name == "runtimes" else "")
     for each in value if isinstance(value, tuple) else (value,):
-        yield from (flag, _shown(each))
+        yield from (f"--{_REPEATED.get(name, name)}", _shown(each))
 
 
 def _shown(value: Any) -> str:

@@ -13,6 +13,7 @@ from motivnet.images import read_image
 from motivnet.model.runtime import TorchRuntime
 from motivnet.synthetic import draw_face
 from motivnet_bench.accuracy import flips_between, measure_accuracy
+from motivnet_training.datasets.sample import Sample
 
 CLASSES = ("neutral", "happiness", "anger")
 
@@ -86,9 +87,9 @@ def test_a_limit_below_one_is_refused(subject, dataset):
 
 
 def test_flips_are_the_images_that_runtimes_label_differently(dataset):
-    samples = [(dataset / "anger" / "0.png", 1), (dataset / "anger" / "1.png", 1)]
+    samples = [Sample(name=f"anger/{index}.png", image=dataset / f"anger/{index}.png", label=1) for index in (0, 1)]
     by_runtime = {"pytorch": np.array([[0.1, 0.9], [0.2, 0.8]]), "openvino": np.array([[0.2, 0.8], [0.6, 0.4]])}
-    [flip] = flips_between(by_runtime, samples, dataset=dataset, labels=("neutral", "anger"))
+    [flip] = flips_between(by_runtime, samples, labels=("neutral", "anger"))
     assert dataclasses.asdict(flip) == {
         "image": "anger/1.png",
         "truth": "anger",

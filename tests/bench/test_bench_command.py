@@ -48,7 +48,7 @@ def test_a_mistyped_command_is_not_taken_for_an_artifact(run):
     assert "No such command" in err
 
 
-@pytest.mark.parametrize("words", [("--help",), ("latency", "--help"), ("gate", "--help")])
+@pytest.mark.parametrize("words", [("--help",), ("latency", "--help"), ("criteria", "--help"), ("gate", "--help")])
 def test_help_imports_nothing_heavy(words):
     script = (
         "import sys\nfrom motivnet_bench.cli import main\nsys.argv = ['motivnet-bench', *sys.argv[1:]]\n"

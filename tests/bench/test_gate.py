@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from motivnet.errors import ConfigError, GateError
-from motivnet_bench.accuracy_result import AccuracyResult, ClassificationFigures, RuntimeAccuracy
+from motivnet_bench.accuracy_result import AccuracyResult, RuntimeAccuracy
 from motivnet_bench.gate import check_bounds, check_drop, check_speedup, gate_result, require
+from motivnet_training.metrics import ClassificationFigures
 
 
 def accuracies(**by_runtime: float) -> AccuracyResult:
@@ -12,9 +13,11 @@ def accuracies(**by_runtime: float) -> AccuracyResult:
         return ClassificationFigures(
             images=100,
             accuracy=accuracy,
-            balanced_accuracy=accuracy,
+            uar=accuracy,
+            macro_precision=accuracy,
             macro_f1=accuracy,
             auroc=None,
+            loss=0.0,
             recall={},
             confusion=(),
             absent=(),
@@ -23,11 +26,13 @@ def accuracies(**by_runtime: float) -> AccuracyResult:
     return AccuracyResult(
         artifact="demo",
         dataset="val",
+        layout="class folders",
         labels=(),
         runtimes=tuple(
             RuntimeAccuracy(runtime=name, compute="float32", figures=figures(value))
             for name, value in by_runtime.items()
         ),
+        published=(),
         flips=(),
         unreadable={},
         skipped={},

@@ -1,0 +1,1 @@
+"""The paper's three criteria: is a MotivNet a viable Sapiens task?"""
