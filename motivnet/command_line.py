@@ -22,7 +22,7 @@ INTERRUPTED = 128 + 2
 
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
-    "lightning": "train",
+    **dict.fromkeys(("lightning", "tensorboard", "yaml"), "train"),
     **dict.fromkeys(("matplotlib", "psutil", "sklearn"), "bench"),
 }
 """Which extra brings a package, for an installation that has the command and not what it needs."""
@@ -51,9 +51,9 @@ def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
 def run(app: typer.Typer) -> None:
     """Runs an application and exits.
 
-    A user's mistake becomes one line on standard error and exit status 1, a usage error exits with 2, an interruption
-    with 130; where the reader closes the pipe early (``| head``) it ends with 1 and without a word. Any other exception
-    keeps its traceback.
+    A user's mistake becomes one line on standard error and exit status 1 (that of the error, where it has one of its
+    own), a usage error exits with 2, an interruption with 130; where the reader closes the pipe early (``| head``) it
+    ends with 1 and without a word. Any other exception keeps its traceback.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     with _quiet_pipe():
@@ -82,7 +82,7 @@ def warn(text: str) -> None:
 
 def _fail(error: MotivNetError) -> NoReturn:
     sys.stderr.write(f"error: {_one_line(str(error))}\n")
-    sys.exit(1)
+    sys.exit(error.exit_status)
 
 
 def _group_with_default(command: str) -> type[TyperGroup]:

@@ -12,6 +12,7 @@ what is wrong with the value and what to do. A bug of ours is a plain Python exc
     ├── ImageError               a file that is not an image, or one beyond the limits
     ├── DatasetError             a folder of labelled images that cannot be read as one
     ├── TrainingError            a training that diverged, or that has not learnt enough to be kept
+    ├── TrainingStoppedError     a training that was asked to stop by a signal, and has saved where it stands
     ├── ArtifactError            an artifact folder whose manifest or files cannot be trusted
     ├── InputError               arrays that do not fit a runtime's inputs
     ├── RuntimeUnavailableError  a runtime, provider or device asked for and not to be had
@@ -28,7 +29,9 @@ from collections.abc import Callable
 
 
 class MotivNetError(Exception):
-    """Base of every error whose text is meant for the user."""
+    """Base of every error whose text is meant for the user; a command that it ends exits with ``exit_status``."""
+
+    exit_status = 1
 
 
 class ConfigError(MotivNetError):
@@ -53,6 +56,23 @@ class DatasetError(MotivNetError):
 
 class TrainingError(MotivNetError):
     """A training diverged, or did not learn enough to be kept."""
+
+
+class TrainingStoppedError(MotivNetError):
+    """A training was asked to stop by a signal, and has saved where it stands.
+
+    Args:
+        signal: The signal's number; the exit status is what a shell reports for it.
+    """
+
+    def __init__(self, message: str, *, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+        self.exit_status = 128 + signal
+
+    def __reduce__(self) -> tuple[Callable[..., TrainingStoppedError], tuple[str, int]]:
+        """Lets the error cross from a worker process, although its argument is keyword-only."""
+        return _training_stopped, (str(self), self.signal)
 
 
 class ArtifactError(MotivNetError):
@@ -114,3 +134,7 @@ class MissingDependencyError(MotivNetError):
 
 def _missing_dependency(package: str, extra: str) -> MissingDependencyError:
     return MissingDependencyError(package, extra=extra)
+
+
+def _training_stopped(message: str, signal: int) -> TrainingStoppedError:
+    return TrainingStoppedError(message, signal=signal)

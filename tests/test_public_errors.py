@@ -9,13 +9,19 @@ import re
 import pytest
 
 from motivnet import errors
-from motivnet.errors import MissingDependencyError, MotivNetError
+from motivnet.errors import MissingDependencyError, MotivNetError, TrainingStoppedError
 
 CLASSES = [cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, Exception)]
 
 
+ARGUMENTS: dict[type[Exception], dict[str, object]] = {
+    MissingDependencyError: {"extra": "export"},
+    TrainingStoppedError: {"signal": 15},
+}
+
+
 def an_error(cls: type[Exception]) -> Exception:
-    return cls("onnx", extra="export") if cls is MissingDependencyError else cls("what is wrong; what to do")  # type: ignore[call-arg]
+    return cls("what is wrong; what to do", **ARGUMENTS.get(cls, {}))  # type: ignore[call-arg]
 
 
 def test_the_tree_in_the_docstring_has_every_error_and_no_other() -> None:

@@ -1,146 +1,140 @@
-"""Images and labels as batches: drawn faces or files, in an order that depends on seed and epoch alone."""
+"""Training and validation images as Lightning takes them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
+import cv2
 import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from motivnet.errors import DatasetError
-from motivnet.images import read_image
-from motivnet.preprocess import InputRecipe
-from motivnet.progress import progress
-
-MEMORY_LIMIT = 1 << 30
-"""Bytes of pixels that are kept in memory; a larger folder is decoded anew in each epoch."""
-
-Batch = tuple[Tensor, Tensor]
-"""Normalised images ``(B, 3, H, W)`` and label indices ``(B,)``."""
+from motivnet_training.datasets.sample import Sample
+from motivnet_training.inputs import Inputs
+from motivnet_training.order import FixedOrder, Key, Shard, TrainingOrder, batches_per_epoch
 
 
-class Samples(Protocol):
-    """Labelled images at the model's size."""
+class Batch(NamedTuple):
+    """Inputs, the labels' distributions ``(B, classes)``, and the places of the images in their set ``(B,)``."""
 
-    @property
-    def targets(self) -> NDArray[np.int64]:
-        """Label indices ``(N,)``."""
-
-    def pixels(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """RGB images ``(B, H, W, 3)``."""
+    inputs: Tensor
+    targets: Tensor
+    indices: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemorySamples:
-    """Images that lie in memory, ``(N, H, W, 3)``."""
+class LabelledInputs:
+    """Inputs with their distributions ``(N, classes)`` and names; a dataset of torch's that is asked for batches."""
 
-    images: NDArray[np.uint8]
-    targets: NDArray[np.int64]
-
-    def pixels(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """RGB images ``(B, H, W, 3)``."""
-        return self.images[indices]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSamples:
-    """Images that are decoded whenever they are asked for."""
-
-    paths: tuple[Path, ...]
-    targets: NDArray[np.int64]
-    recipe: InputRecipe
-
-    def pixels(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """RGB images ``(B, H, W, 3)``."""
-        return np.stack([self.recipe.pixels(read_image(self.paths[index])) for index in indices])
-
-
-def samples_from_files(files: Sequence[tuple[Path, int]], *, recipe: InputRecipe) -> Samples:
-    """The files' images at the recipe's size, decoded once where all of them fit into ``MEMORY_LIMIT`` bytes."""
-    targets = np.array([target for _, target in files], np.int64)
-    on_demand = FileSamples(paths=tuple(path for path, _ in files), targets=targets, recipe=recipe)
-    if len(files) * recipe.size[0] * recipe.size[1] * 3 > MEMORY_LIMIT:
-        return on_demand
-    images = np.empty((len(files), *recipe.size, 3), np.uint8)
-    with progress("decoding", total=len(files)) as advance:
-        for index in range(len(files)):
-            images[index] = on_demand.pixels(np.array([index]))[0]
-            advance(1)
-    return MemorySamples(images=images, targets=targets)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batches:
-    """One pass over samples. An iterable of its own, because batches are cut from arrays and need no workers.
-
-    The order and the mirrored images are a function of (seed, epoch), so that neither an interruption nor another
-    use of random numbers changes them. ``shuffle`` off gives every sample once, in order and unmirrored.
-    """
-
-    samples: Samples
-    recipe: InputRecipe
-    batch_size: int
-    shuffle: bool
-    seed: int = 0
-    epoch: int = 0
+    inputs: Inputs
+    targets: Tensor
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
-        return math.ceil(len(self.samples.targets) / self.batch_size)
+        return len(self.names)
 
-    def __iter__(self) -> Iterator[Batch]:
-        rng = np.random.default_rng((self.seed, self.epoch))
-        count = len(self.samples.targets)
-        order = rng.permutation(count) if self.shuffle else np.arange(count)
-        for start in range(0, count, self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            pixels = self.samples.pixels(chosen)
-            if self.shuffle:
-                mirrored = rng.random(len(chosen)) < 0.5
-                pixels = np.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
-            yield torch.from_numpy(self.recipe.normalise(pixels)), torch.from_numpy(self.samples.targets[chosen])
+    def __getitem__(self, key: Key) -> Batch:
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        indices = torch.tensor([index for _, index in keys])
+        return Batch(inputs=self.inputs.batch(keys), targets=self.targets[indices], indices=indices)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The most likely label of each image ``(N,)``."""
+        return np.asarray(self.targets.argmax(dim=1).numpy(), np.int64)
 
 
-class FaceDataModule(lightning.LightningDataModule):
-    """Training and validation samples as Lightning takes them.
+def labelled_inputs(samples: Sequence[Sample], inputs: Inputs, *, classes: int) -> LabelledInputs:
+    """Inputs with the samples' labels, soft where people voted.
 
     Raises:
-        DatasetError: If one of the two is empty.
+        DatasetError: If there is no sample.
+    """
+    if not samples:
+        raise DatasetError("there must be at least one image to train on and one to validate on")
+    targets = torch.zeros(len(samples), classes)
+    for row, sample in zip(targets, samples, strict=True):
+        if sample.distribution is None:
+            row[sample.label] = 1.0
+        else:
+            row[:] = torch.tensor(sample.distribution)
+    return LabelledInputs(inputs=inputs, targets=targets, names=tuple(sample.name for sample in samples))
+
+
+class FaceData(lightning.LightningDataModule):
+    """The two sets in the order of ``order.py``.
+
+    Args:
+        workers: Processes that prepare batches; 0 for none.
+
+    Attributes:
+        start: The batch, of one process, at which the epoch ``start_epoch`` begins; others begin at their first.
     """
 
     def __init__(
-        self, training: Samples, validation: Samples, *, recipe: InputRecipe, batch_size: int, seed: int
+        self, training: LabelledInputs, validation: LabelledInputs, *, batch_size: int, seed: int, workers: int = 0
     ) -> None:
         super().__init__()
-        if len(training.targets) == 0 or len(validation.targets) == 0:
-            raise DatasetError("there must be at least one image to train on and one to validate on")
         self.training = training
         self.validation = validation
-        self.recipe = recipe
         self.batch_size = batch_size
         self.seed = seed
+        self.workers = workers
+        self.start_epoch, self.start = 0, 0
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """The pass of the current epoch; the trainer asks anew in each."""
         epoch = self.trainer.current_epoch if self.trainer else 0
-        return self._batches(self.training, shuffle=True, epoch=epoch)
-
-    def val_dataloader(self) -> Batches:
-        """Every validation sample once."""
-        return self._batches(self.validation, shuffle=False, epoch=0)
-
-    def _batches(self, samples: Samples, *, shuffle: bool, epoch: int) -> Batches:
-        return Batches(
-            samples=samples,
-            recipe=self.recipe,
+        start = self.start if epoch == self.start_epoch else 0
+        order = TrainingOrder(
+            count=len(self.training),
             batch_size=self.batch_size,
-            shuffle=shuffle,
             seed=self.seed,
             epoch=epoch,
+            start=start,
+            shard=self._shard(),
         )
+        return self._loader(self.training, order)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Every validation image, in order and as it is."""
+        return self._loader(
+            self.validation,
+            FixedOrder(count=len(self.validation), batch_size=self.batch_size, shard=self._shard()),
+        )
+
+    def batches_of_an_epoch(self, *, world: int) -> int:
+        """Training batches that each of ``world`` processes sees in an epoch."""
+        return batches_per_epoch(len(self.training), self.batch_size, world=world)
+
+    def _shard(self) -> Shard:
+        return Shard(rank=self.trainer.global_rank, world=self.trainer.world_size) if self.trainer else Shard()
+
+    def _loader(self, data: LabelledInputs, order: TrainingOrder | FixedOrder) -> DataLoader[Batch]:
+        workers = 0 if data.inputs.in_memory else self.workers
+        return DataLoader(
+            data,  # type: ignore[arg-type]  # a map of keys, not of numbers
+            batch_sampler=order,
+            num_workers=workers,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]  # the data set makes batches, not lists
+            worker_init_fn=_start_worker,
+        )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    """The data set has made a batch already."""
+    return batch
+
+
+def _start_worker(_number: int) -> None:
+    """A worker is one thread among several processes."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

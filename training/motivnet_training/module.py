@@ -2,109 +2,119 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
-from motivnet.errors import ConfigError, TrainingError
 from motivnet.model import MotivNet
 from motivnet_training.data import Batch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """Learning rates of the two parts, and their course: a linear warm-up, then half a cosine down to zero."""
-
-    encoder_lr: float = 1e-3
-    decoder_lr: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    label_smoothing: float = 0.05
-
-    def __post_init__(self) -> None:
-        for name in ("encoder_lr", "decoder_lr"):
-            rate = getattr(self, name)
-            if not (math.isfinite(rate) and 0 < rate < 1):
-                raise ConfigError(f"a learning rate must be between 0 and 1, not {rate}")
-
-    def factor(self, step: int, total: int) -> float:
-        """What the learning rates are multiplied by in a step of ``total``."""
-        rising = max(1, round(self.warmup * total))
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+from motivnet_training.finite import check_loss
+from motivnet_training.recipe import TrainingRecipe
+from motivnet_training.schedule import optimizer_from_recipe, scheduler_from_recipe
 
 
 class EmotionModule(lightning.LightningModule):
-    """Trains a MotivNet with AdamW on the cross-entropy of its logits (Loshchilov & Hutter 2019).
-
-    ``accuracy`` and ``loss`` are those of the last pass over the validation samples.
+    """Trains a MotivNet on the cross-entropy of its logits with the labels' distributions.
 
     Args:
-        total_steps: Of the whole training, for the course of the learning rates.
+        total_steps: Of the optimiser in the whole training, for a course that advances with them.
+        names: Of the training images, for what an error says.
+        class_weights: What each class counts for in the loss ``(classes,)``; None for the same.
+        on_tokens: The inputs are the encoder's tokens: the head alone is run.
+
+    Attributes:
+        logits: ``(N, classes)`` of the last pass over the N validation images, in their order.
+        loss_sum, loss_count: Of the training batches of this epoch.
     """
 
-    def __init__(self, model: MotivNet, *, schedule: Schedule, total_steps: int) -> None:
+    def __init__(
+        self,
+        model: MotivNet,
+        *,
+        recipe: TrainingRecipe,
+        total_steps: int,
+        validation_images: int,
+        names: tuple[str, ...] = (),
+        class_weights: Tensor | None = None,
+        on_tokens: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model.train()
-        self.schedule = schedule
+        self.recipe = recipe
         self.total_steps = total_steps
-        self.accuracy = 0.0
-        self.loss = math.nan
-        self._correct, self._seen, self._loss_sum = 0, 0, 0.0
+        self.names = names
+        self.on_tokens = on_tokens
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.logits: NDArray[np.float64] = np.full((validation_images, model.decoder.num_classes), np.nan)
+        self.loss_sum, self.loss_count = 0.0, 0
+        self._seen: list[tuple[Tensor, Tensor]] = []
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` of images ``(B, 3, H, W)`` or of tokens ``(B, N, D)``."""
+        logits: Tensor = self.model.decoder(inputs) if self.on_tokens else self.model(inputs)
+        return logits
+
+    def training_step(self, batch: Batch) -> Tensor:
         """The loss of a batch.
 
         Raises:
             TrainingError: If it is not finite.
         """
-        images, targets = batch
-        loss = functional.cross_entropy(self.model(images), targets, label_smoothing=self.schedule.label_smoothing)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; "
-                "lower the learning rate"
-            )
+        loss = functional.cross_entropy(
+            self(batch.inputs).float(),
+            batch.targets,
+            weight=self.class_weights,
+            label_smoothing=self.recipe.label_smoothing,
+        )
+        value = float(loss.detach())
+        check_loss(value, epoch=self.current_epoch, images=self.names_of(batch))
+        self.loss_sum += value
+        self.loss_count += 1
         return loss
 
+    def names_of(self, batch: Batch) -> tuple[str, ...]:
+        """The names of a training batch's images."""
+        return tuple(self.names[index] for index in batch.indices.tolist()) if self.names else ()
+
     def on_validation_epoch_start(self) -> None:
-        """Starts counting anew."""
-        self._correct, self._seen, self._loss_sum = 0, 0, 0.0
+        """Starts anew."""
+        self._seen = []
 
     def validation_step(self, batch: Batch, _batch_index: int) -> None:
-        """Counts what the model gets right."""
-        images, targets = batch
-        logits = self.model(images)
-        self._correct += int((logits.argmax(dim=1) == targets).sum())
-        self._loss_sum += float(functional.cross_entropy(logits, targets, reduction="sum"))
-        self._seen += len(targets)
+        """Keeps the logits."""
+        self._seen.append((batch.indices, self(batch.inputs).float()))
 
     def on_validation_epoch_end(self) -> None:
-        """Takes the figures of the whole pass."""
-        self.accuracy = self._correct / self._seen
-        self.loss = self._loss_sum / self._seen
+        """Puts the logits of all processes in the order of the images."""
+        indices, logits = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        if self.trainer.world_size > 1:
+            indices, logits = self._gathered(indices, logits)
+        self.logits[indices.cpu().numpy()] = logits.double().cpu().numpy()
+        self._seen = []
+
+    def _gathered(self, indices: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Of all processes; each is padded to the longest with its own rows, which then come twice."""
+        strategy = self.trainer.strategy
+        longest = int(strategy.reduce(torch.tensor(len(indices), device=self.device), reduce_op="max"))
+        rows = torch.arange(longest, device=self.device) % len(indices)
+        all_indices, all_logits = (torch.as_tensor(self.all_gather(part[rows])) for part in (indices, logits))
+        return all_indices.flatten(), all_logits.flatten(0, 1)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a learning rate for each part; norms, biases and other vectors do not decay."""
-        groups = [
-            *_groups(self.model.encoder, lr=self.schedule.encoder_lr, weight_decay=self.schedule.weight_decay),
-            *_groups(self.model.decoder, lr=self.schedule.decoder_lr, weight_decay=self.schedule.weight_decay),
-        ]
-        optimizer = torch.optim.AdamW(groups)
-        course = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step, self.total_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
+        """AdamW with a learning rate for each part, and the recipe's course."""
+        optimizer = optimizer_from_recipe(self.model, self.recipe)
+        scheduler, interval = scheduler_from_recipe(optimizer, self.recipe, total_steps=self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
 
-def _groups(part: nn.Module, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    matrices = [parameter for parameter in part.parameters() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in part.parameters() if parameter.ndim < 2]
-    return [
-        {"params": matrices, "lr": lr, "weight_decay": weight_decay},
-        {"params": vectors, "lr": lr, "weight_decay": 0.0},
-    ]
+def emotion_module(module: lightning.LightningModule) -> EmotionModule:
+    """The module that a callback is given, by its own type."""
+    if not isinstance(module, EmotionModule):
+        raise TypeError(f"the callback is for an EmotionModule, not a {type(module).__name__}")
+    return module

@@ -1,0 +1,277 @@
+import csv
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from motivnet.checkpoints import load_checkpoint, load_model, save_model
+from motivnet.config import ModelConfig
+from motivnet.errors import CheckpointError, ConfigError, DatasetError, FileError, TrainingError
+from motivnet.labels import EMOTIONS
+from motivnet.preprocess import InputRecipe
+from motivnet.strict_json import loads
+from motivnet.synthetic import draw_face
+from motivnet_training.fit import fit
+from motivnet_training.fit_request import FitRequest
+from motivnet_training.hardware import Hardware
+from motivnet_training.initialisation import fresh_model
+from motivnet_training.recipe import RECIPES, changed
+from motivnet_training.result import TrainingResult
+
+SMALL = ModelConfig.named("tiny", image_size=(32, 32))
+RECIPE = InputRecipe.named("stretch", size=(32, 32))
+QUICK = changed(RECIPES["scratch"], epochs=2, batch_size=16, augmentations="mirror")
+
+
+def request(data: Path, out: Path, **values: object) -> FitRequest:
+    usual = {"config": SMALL, "recipe": QUICK, "preprocess": RECIPE, "hardware": Hardware(accelerator="cpu")}
+    return FitRequest(data=data, out=out, **(usual | values))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
+    save_model(fresh_model(SMALL, seed=9), path, config=SMALL, labels=EMOTIONS[:7], recipe=RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(face_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
+    out = tmp_path_factory.mktemp("runs") / "faces"
+    return out, fit(request(face_folder, out, published=True))
+
+
+def test_the_run_folder_holds_everything_and_nothing_else(trained: tuple[Path, TrainingResult]) -> None:
+    out, result = trained
+    assert {path.name for path in out.iterdir()} == {
+        "best.safetensors",
+        "last.safetensors",
+        "last.ckpt",
+        "MotivNet.pth",
+        "run.json",
+        "recipe.yaml",
+        "metrics.csv",
+        "curves.png",
+        "confusion.png",
+        "summary.json",
+        "tensorboard",
+    }
+    assert result.checkpoint == str(out / "best.safetensors")
+
+
+def test_the_checkpoint_says_how_it_was_made(trained: tuple[Path, TrainingResult]) -> None:
+    out, result = trained
+    checkpoint = load_checkpoint(out / "best.safetensors")
+    assert (checkpoint.config, checkpoint.labels, checkpoint.recipe) == (SMALL, EMOTIONS[:7], RECIPE)
+    said = checkpoint.metadata
+    assert (said["training_images"], said["validation_images"], said["seed"]) == ("35", "7", "0")
+    assert json.loads(said["images_by_label"]) == dict.fromkeys(EMOTIONS[:7], 5)
+    assert "decoder_lr: 0.001" in said["training_recipe"]
+    assert float(said["val_loss"]) == result.validation.loss
+    assert int(said["epoch"]) == result.epoch
+
+
+def test_best_is_the_epoch_of_the_lowest_validation_loss_and_last_the_last(
+    trained: tuple[Path, TrainingResult],
+) -> None:
+    out, result = trained
+    losses = [each.val_loss for each in result.history]
+    assert result.history[result.epoch - 1].val_loss == min(losses) == result.validation.loss
+    assert load_checkpoint(out / "last.safetensors").metadata["epoch"] == "2"
+
+
+def test_the_summary_and_the_table_say_what_the_result_says(trained: tuple[Path, TrainingResult]) -> None:
+    out, result = trained
+    summary = loads((out / "summary.json").read_bytes())
+    assert summary["validation"]["accuracy"] == result.validation.accuracy
+    assert summary["data"]["skipped"] == {"unreadable image": 1}
+    with (out / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows] == [each.val_loss for each in result.history]
+
+
+def test_the_pictures_are_pictures(trained: tuple[Path, TrainingResult]) -> None:
+    for name in ("curves.png", "confusion.png"):
+        picture = cv2.imread(str(trained[0] / name))
+        assert picture.shape[0] > 200
+        assert picture.std() > 5
+
+
+def test_the_published_layout_is_read_back_as_the_same_model(trained: tuple[Path, TrainingResult]) -> None:
+    out, _ = trained
+    ours = load_model(out / "best.safetensors").state_dict()
+    theirs = load_checkpoint(out / "MotivNet.pth", SMALL)
+    assert theirs.layout == "published"
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.model.state_dict().items())
+    stored = torch.load(out / "MotivNet.pth", weights_only=True)
+    assert "pose_encoder.projection.weight" in stored
+    assert not any(name.startswith("encoder.") for name in stored)
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_one_does_not(
+    trained: tuple[Path, TrainingResult], face_folder: Path, tmp_path: Path
+) -> None:
+    _, result = trained
+    torch.manual_seed(5)  # what others draw must not matter
+    assert fit(request(face_folder, tmp_path / "again")).history == result.history
+    assert fit(request(face_folder, tmp_path / "other", seed=1)).history != result.history
+
+
+def test_resuming_a_training_that_has_ended_changes_nothing(
+    trained: tuple[Path, TrainingResult], face_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(trained[0], out)
+    before = (out / "best.safetensors").read_bytes()
+    result = fit(request(face_folder, out, resume=True))
+    assert result.history == trained[1].history
+    assert (out / "best.safetensors").read_bytes() == before
+    weights = [load_model(folder / "last.safetensors").state_dict() for folder in (out, trained[0])]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_training_with_fewer_epochs_goes_on_to_more_only_in_a_folder_of_its_own(
+    trained: tuple[Path, TrainingResult], face_folder: Path
+) -> None:
+    with pytest.raises(TrainingError, match="holds a training with other values of: recipe; repeat its options"):
+        fit(request(face_folder, trained[0], resume=True, recipe=changed(QUICK, epochs=3)))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"seed": 3}, "training images, validation images, seed"), ({"preprocess": "square-white-pad"}, "preprocess")],
+)
+def test_what_differs_from_the_training_to_resume_is_named(
+    trained: tuple[Path, TrainingResult], face_folder: Path, change: dict[str, object], named: str
+) -> None:
+    if "preprocess" in change:
+        change = {"preprocess": InputRecipe.named("square-white-pad", size=(32, 32))}
+    with pytest.raises(TrainingError, match=f"other values of: {named};"):
+        fit(request(face_folder, trained[0], resume=True, **change))
+
+
+def test_a_folder_with_a_training_or_other_files_is_not_written_to(
+    trained: tuple[Path, TrainingResult], face_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="holds a training already; go on with --resume, or give another --out"):
+        fit(request(face_folder, trained[0]))
+    (tmp_path / "notes.txt").write_text("notes")
+    with pytest.raises(FileError, match="holds files that are not a training"):
+        fit(request(face_folder, tmp_path))
+    with pytest.raises(FileError, match="is a file; give a folder"):
+        fit(request(face_folder, tmp_path / "notes.txt"))
+
+
+def test_a_damaged_state_is_refused_and_nothing_changes(
+    trained: tuple[Path, TrainingResult], face_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(trained[0], out)
+    data = bytearray((out / "last.ckpt").read_bytes())
+    data[len(data) // 2] ^= 1
+    (out / "last.ckpt").write_bytes(data)
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    with pytest.raises(CheckpointError, match=r"last.ckpt"):
+        fit(request(face_folder, out, resume=True))
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+
+
+def test_an_encoder_is_taken_over_and_the_head_is_not(face_folder: Path, tmp_path: Path, encoder: Path) -> None:
+    still = changed(QUICK, encoder_lr=1e-12, decoder_lr=1e-12, weight_decay=0.0, epochs=1)
+    out = tmp_path / "run"
+    fit(request(face_folder, out, recipe=still, encoder=encoder))
+    before, after = (load_model(path).state_dict() for path in (encoder, out / "best.safetensors"))
+    same = {name for name in before if torch.allclose(before[name], after[name], atol=1e-6)}
+    assert {name for name in before if name.startswith("encoder.")} <= same
+    assert "decoder.queries" not in same
+
+
+def test_an_encoder_of_another_width_is_refused_and_nothing_is_written(
+    face_folder: Path, tmp_path: Path, encoder: Path
+) -> None:
+    wide = dataclasses.replace(SMALL, encoder=dataclasses.replace(SMALL.encoder, embed_dim=48))
+    with pytest.raises(CheckpointError, match=r"does not have the sizes asked for: .*embed_dim is 96 and not 48"):
+        fit(request(face_folder, tmp_path / "run", config=wide, encoder=encoder))
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seed": -1}, "the seed must be at least 0"),
+        ({"recipe": RECIPES["fast"]}, "trains a head on an encoder: give one with --encoder"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(values: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        request(tmp_path, tmp_path / "run", **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"devices": 0}, "devices and nodes must be at least 1"),
+        ({"workers": -1}, "workers at least 0"),
+        ({"strategy": "magic"}, "no strategy is called 'magic'; choose auto, ddp, fsdp"),
+    ],
+)
+def test_hardware_that_makes_no_sense_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Hardware(**values)  # type: ignore[arg-type]
+
+
+def test_a_missing_dataset_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError):
+        fit(request(tmp_path / "nowhere", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_test_part_is_measured_with_the_best_weights(tmp_path: Path) -> None:
+    for part, count in (("train", 3), ("val", 1), ("test", 2)):
+        for emotion in EMOTIONS[:7]:
+            folder = tmp_path / "faces" / part / emotion
+            folder.mkdir(parents=True)
+            for number in range(count):
+                face = draw_face(emotion, seed=len(part) * 100 + number, size=(40, 40))
+                cv2.imwrite(str(folder / f"{number}.png"), face)
+    result = fit(request(tmp_path / "faces", tmp_path / "run", recipe=changed(QUICK, epochs=1)))
+    assert (result.data.training_images, result.data.validation_images, result.data.test_images) == (21, 7, 14)
+    assert result.test is not None
+    assert result.test.images == 14
+
+
+def losses(folder: Path, out: Path, encoder: Path, **values: object) -> list[float]:
+    recipe = changed(RECIPES["fast"], epochs=4, per_class=5, decoder_lr=1e-3, **values)
+    return [each.train_loss for each in fit(request(folder, out, recipe=recipe, encoder=encoder)).history]
+
+
+def test_the_fast_recipe_has_the_loss_curve_of_the_full_loop_on_a_frozen_encoder(
+    face_folder: Path, tmp_path: Path, encoder: Path
+) -> None:
+    cached = losses(face_folder, tmp_path / "cached", encoder)
+    full = losses(face_folder, tmp_path / "full", encoder, cached=False)
+    assert cached == pytest.approx(full, abs=1e-3)
+    assert cached[-1] < cached[0] - 0.01
+    assert cached != full  # tokens of 16 bits: equal to the last bit, the cache would not have been used
+
+
+def test_the_fast_recipes_checkpoint_holds_the_encoder_as_it_was_given(
+    face_folder: Path, tmp_path: Path, encoder: Path
+) -> None:
+    losses(face_folder, tmp_path / "run", encoder)
+    given, found = (load_model(path).encoder.state_dict() for path in (encoder, tmp_path / "run" / "best.safetensors"))
+    assert all(torch.equal(given[name], found[name]) for name in given)
+
+
+def test_cached_tokens_serve_the_next_training(face_folder: Path, tmp_path: Path, encoder: Path) -> None:
+    tokens = tmp_path / "tokens"
+    recipe = changed(RECIPES["fast"], epochs=1, per_class=5)
+    fit(request(face_folder, tmp_path / "first", recipe=recipe, encoder=encoder, tokens=tokens))
+    written = {path: path.stat().st_mtime_ns for path in tokens.rglob("*.safetensors")}
+    fit(request(face_folder, tmp_path / "second", recipe=recipe, encoder=encoder, tokens=tokens))
+    assert written
+    assert {path: path.stat().st_mtime_ns for path in tokens.rglob("*.safetensors")} == written

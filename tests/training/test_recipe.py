@@ -1,0 +1,119 @@
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motivnet.errors import ConfigError, FileError
+from motivnet_training.recipe import RECIPES, TrainingRecipe, changed, recipe_named
+from motivnet_training.recipe_file import recipe_from_file, yaml_from_recipe
+
+
+def test_the_paper_recipe_is_that_of_the_paper() -> None:
+    recipe = recipe_named("paper")
+    assert (recipe.epochs, recipe.batch_size, recipe.accumulate, recipe.effective_batch) == (30, 2, 8, 16)
+    assert (recipe.encoder_lr, recipe.decoder_lr) == (1e-8, 1e-5)
+    assert (recipe.course, recipe.restart_epochs, recipe.restart_factor) == ("warm-restarts", 10, 1)
+    assert (recipe.per_class, recipe.validation_share, recipe.stratified) == ("smallest", 0.1, False)
+    assert (recipe.label_smoothing, recipe.augmentations, recipe.class_weights) == (0.0, "none", False)
+    assert (recipe.gradient_norm, recipe.patience, recipe.precision) == (None, None, "32-true")
+
+
+def test_the_fast_recipe_is_that_of_the_paper_on_a_frozen_and_cached_encoder() -> None:
+    paper, fast = recipe_named("paper"), recipe_named("fast")
+    differing = {
+        field.name for field in dataclasses.fields(fast) if getattr(fast, field.name) != getattr(paper, field.name)
+    }
+    assert differing == {"name", "encoder_lr", "batch_size", "accumulate", "cached"}
+    assert fast.is_frozen
+    assert fast.effective_batch == paper.effective_batch
+
+
+def test_every_recipe_is_known_by_its_own_name() -> None:
+    assert {name: recipe.name for name, recipe in RECIPES.items()} == {name: name for name in RECIPES}
+    with pytest.raises(ConfigError, match="no training recipe is called 'quick'; choose paper, fast, scratch"):
+        recipe_named("quick")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"decoder_lr": math.nan}, "a learning rate must be between 0 and 1, not nan"),
+        ({"decoder_lr": 0.0}, "a learning rate must be between 0 and 1, not 0"),
+        ({"decoder_lr": 1.0}, "a learning rate must be between 0 and 1, not 1"),
+        ({"encoder_lr": -1e-3}, "a learning rate must be between 0 and 1, not -0.001"),
+        ({"encoder_lr": math.inf}, "a learning rate must be between 0 and 1, not inf"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"accumulate": 0}, "accumulate must be at least 1"),
+        ({"patience": 0}, "patience must be at least 1"),
+        ({"per_class": 0}, "per_class must be at least 1"),
+        ({"warmup": 1.0}, "warmup must be at least 0 and below 1"),
+        ({"weight_decay": math.nan}, "weight_decay must be at least 0 and below 1"),
+        ({"validation_share": 0.0}, "validation_share must be above 0"),
+        ({"gradient_norm": 0.0}, "gradient_norm must be above 0"),
+        ({"cached": True}, "tokens can be cached only of a frozen encoder"),
+        ({"cached": True, "encoder_lr": 0.0, "augmentations": "mirror"}, "cached tokens cannot be augmented"),
+        ({"course": "linear"}, "course must be one of warm-restarts, cosine, not 'linear'"),
+        ({"precision": "8-true"}, "precision must be one of 32-true, bf16-mixed, 16-mixed, not '8-true'"),
+        ({"augmentations": "wild"}, "augmentations must be one of none, mirror, strong, not 'wild'"),
+        ({"per_class": "all"}, "per_class must be a number, smallest or null, not 'all'"),
+    ],
+)
+def test_a_senseless_value_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainingRecipe(name="own", **values)
+
+
+def test_what_is_not_given_stays() -> None:
+    paper = recipe_named("paper")
+    assert changed(paper, epochs=3, decoder_lr=None) == dataclasses.replace(paper, epochs=3)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_comes_back_from_its_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml_from_recipe(RECIPES[name]))
+    assert recipe_from_file(path, RECIPES["scratch"]) == RECIPES[name]
+
+
+def test_a_file_changes_the_recipe_that_it_names_or_the_one_given(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("encoder_lr: 1e-8\nepochs: 3\nper_class: 5\n")
+    scratch = recipe_from_file(path, RECIPES["scratch"])
+    assert scratch == dataclasses.replace(RECIPES["scratch"], encoder_lr=1e-8, epochs=3, per_class=5)
+    path.write_text("name: fast\nepochs: 3\n")
+    assert recipe_from_file(path, RECIPES["scratch"]) == dataclasses.replace(RECIPES["fast"], epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 3", "recipe.yaml: .*epoch"),
+        ("epochs: 3.5", "epochs.* integer"),
+        ("epochs: many", "epochs.* integer"),
+        ("epochs: 3\nepochs: 4", "epochs is given twice"),
+        ("decoder_lr: 2", "recipe.yaml: a learning rate must be between 0 and 1"),
+        ("name: quick", "no training recipe is called 'quick'"),
+        ("- epochs", "must hold keys and values"),
+        ("", "must hold keys and values"),
+        ("epochs: [1", "is not YAML"),
+        ("epochs: !!python/object:os.system 3", "is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        recipe_from_file(path, RECIPES["paper"])
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_and_a_missing_file_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        recipe_from_file(path, RECIPES["paper"])
+    with pytest.raises(FileError, match="does not exist"):
+        recipe_from_file(tmp_path / "none.yaml", RECIPES["paper"])

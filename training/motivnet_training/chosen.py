@@ -1,0 +1,23 @@
+"""The images of a dataset that a training recipe chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from motivnet_training.datasets.read import read_dataset
+from motivnet_training.datasets.sample import Dataset
+from motivnet_training.datasets.split import Split, split_dataset
+from motivnet_training.recipe import TrainingRecipe
+
+
+def read_split(path: Path, recipe: TrainingRecipe, *, labels: tuple[str, ...], seed: int) -> tuple[Dataset, Split]:
+    """A dataset, and the images that the recipe trains on, validates on and tests on."""
+    dataset = read_dataset(path, labels=labels, check=False)
+    split = split_dataset(
+        dataset,
+        seed=seed,
+        validation_share=recipe.validation_share,
+        stratified=recipe.stratified,
+        per_class=recipe.per_class,
+    )
+    return dataset, split

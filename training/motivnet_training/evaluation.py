@@ -1,0 +1,46 @@
+"""How right a model is on images that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from motivnet.model import MotivNet
+from motivnet.prediction import softmax
+from motivnet.preprocess import InputRecipe
+from motivnet.progress import progress
+from motivnet_training.datasets.sample import Sample
+from motivnet_training.inputs import ImageInputs, SamplePictures
+from motivnet_training.metrics import ClassificationFigures, classification_figures
+from motivnet_training.order import AS_IT_IS
+
+
+def evaluate(
+    model: MotivNet,
+    samples: Sequence[Sample],
+    *,
+    preprocess: InputRecipe,
+    labels: tuple[str, ...],
+    batch_size: int,
+) -> ClassificationFigures:
+    """The figures of a model on labelled images, on a GPU where there is one."""
+    truth = np.asarray([sample.label for sample in samples], np.int64)
+    return classification_figures(truth, softmax(_logits(model, samples, preprocess, batch_size)), labels)
+
+
+def _logits(
+    model: MotivNet, samples: Sequence[Sample], preprocess: InputRecipe, batch_size: int
+) -> NDArray[np.float32]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    inputs = ImageInputs(pictures=SamplePictures(samples=tuple(samples), recipe=preprocess), recipe=preprocess)
+    model = model.eval().to(device)
+    parts = []
+    with torch.inference_mode(), progress("testing", total=len(samples)) as advance:
+        for start in range(0, len(samples), batch_size):
+            keys = [(AS_IT_IS, index) for index in range(start, min(start + batch_size, len(samples)))]
+            parts.append(model(inputs.batch(keys).to(device)).float().cpu().numpy())
+            advance(len(keys))
+    return np.concatenate(parts)

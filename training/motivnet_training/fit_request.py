@@ -1,0 +1,88 @@
+"""What ``motivnet-train fit`` is asked for, as a value."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from motivnet import strict_json
+from motivnet.config import ModelConfig
+from motivnet.errors import ConfigError
+from motivnet.files import sha256_of
+from motivnet.labels import labels_for
+from motivnet.preprocess import InputRecipe
+from motivnet_training.datasets.sample import Sample
+from motivnet_training.datasets.split import Split
+from motivnet_training.hardware import Hardware
+from motivnet_training.recipe import TrainingRecipe
+from motivnet_training.run_folder import RunFolder, RunIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRequest:
+    """What to train, on what, how and where.
+
+    Args:
+        encoder: A weights file whose encoder to start from; the head is always fresh.
+        tokens: Where a cached recipe keeps the encoder's tokens; ``tokens`` in the run folder if None.
+        published: Also write the best weights under the names of the published file.
+    """
+
+    config: ModelConfig
+    data: Path
+    out: Path
+    recipe: TrainingRecipe
+    preprocess: InputRecipe
+    seed: int = 0
+    encoder: Path | None = None
+    tokens: Path | None = None
+    hardware: Hardware = dataclasses.field(default_factory=Hardware)
+    checkpoint_seconds: float = 600.0
+    resume: bool = False
+    published: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"the seed must be at least 0, not {self.seed}")
+        if self.recipe.cached and self.encoder is None:
+            raise ConfigError(f"the recipe {self.recipe.name} trains a head on an encoder: give one with --encoder")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The model's, in output order."""
+        return labels_for(self.config.decoder.num_classes)
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where everything is written."""
+        return RunFolder(self.out)
+
+    @property
+    def token_folder(self) -> Path:
+        """Where the tokens of a cached recipe are."""
+        return self.tokens or self.out / "tokens"
+
+
+def identity_of(request: FitRequest, split: Split) -> RunIdentity:
+    """What has to be the same when the training is resumed."""
+    return RunIdentity(
+        recipe=_hash(strict_json.dumps(request.recipe)),
+        model=_hash(strict_json.dumps(request.config.to_dict())),
+        encoder=sha256_of(request.encoder) if request.encoder else "none",
+        training_images=_hash(_described(split.training)),
+        validation_images=_hash(_described(split.validation)),
+        seed=request.seed,
+        preprocess=request.preprocess.name,
+        processes=request.hardware.processes,
+    )
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _described(samples: Sequence[Sample]) -> bytes:
+    return "\n".join(f"{each.name}\t{each.label}\t{each.distribution}" for each in samples).encode()

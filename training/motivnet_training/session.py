@@ -1,0 +1,153 @@
+"""One training from its inputs to the last step: the parts put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning
+from torch import Tensor
+from typing_extensions import override
+
+from motivnet.model import MotivNet
+from motivnet_training.checkpoint_io import AtomicCheckpointIO
+from motivnet_training.data import FaceData, LabelledInputs
+from motivnet_training.epoch import EpochKeeper
+from motivnet_training.hardware import Hardware
+from motivnet_training.history import is_over
+from motivnet_training.memory_saving import checkpoint_activations
+from motivnet_training.module import EmotionModule
+from motivnet_training.order import steps_per_epoch
+from motivnet_training.recipe import TrainingRecipe
+from motivnet_training.saving import Saver
+from motivnet_training.signals import listening
+from motivnet_training.state import Position, TrainingState
+from motivnet_training.trainer import run_training
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Everything that one training needs.
+
+    ``keeper`` says where and as what the weights are kept; ``checkpoint_seconds`` pass between two savings inside an
+    epoch; ``announce`` hears a line about each epoch.
+    """
+
+    model: MotivNet
+    training: LabelledInputs
+    keeper: EpochKeeper
+    seed: int
+    hardware: Hardware
+    checkpoint_seconds: float = 600.0
+    announce: Callable[[str], None] | None = None
+
+    @property
+    def recipe(self) -> TrainingRecipe:
+        """How it is trained."""
+        return self.keeper.recipe
+
+
+def train(session: Session, *, resume: Path | None = None) -> Position:
+    """Trains the session's model in place and tells where it ended.
+
+    Args:
+        resume: A checkpoint of this training to go on from.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be resumed from.
+        TrainingError: If a number stops being finite, or another process of the training ends.
+        TrainingStoppedError: If a signal asked for it.
+    """
+    _prepare(session.model, session.recipe)
+    state = TrainingState()
+    if resume is not None:
+        checkpoint = AtomicCheckpointIO().load_checkpoint(resume)
+        if is_over(state.take(checkpoint).history, session.recipe):
+            weights = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
+            session.model.load_state_dict(weights)
+            return state.position
+        del checkpoint
+    with listening() as request:
+        folder = session.keeper.folder
+        saver = Saver(state, session.keeper, request, folder=folder, seconds=session.checkpoint_seconds)
+        run_training(
+            _module(session),
+            _data(session),
+            state=state,
+            saver=saver,
+            hardware=session.hardware,
+            resume=resume,
+            callbacks=_callbacks(session, state),
+        )
+    session.model.cpu().eval()
+    return state.position
+
+
+def class_weights(training: LabelledInputs) -> Tensor:
+    """Weights inverse to how often each class occurs, one on average over the images ``(classes,)``."""
+    counts = training.targets.sum(dim=0)
+    return counts.sum() / (len(counts) * counts.clamp(min=1.0))
+
+
+def _prepare(model: MotivNet, recipe: TrainingRecipe) -> None:
+    model.encoder.requires_grad_(not recipe.is_frozen)
+    if recipe.gradient_checkpointing:
+        checkpoint_activations(model.encoder)
+    if recipe.compile:
+        model.compile()  # in place: the weights keep their names
+
+
+def _module(session: Session) -> EmotionModule:
+    recipe, training = session.recipe, session.training
+    per_epoch = steps_per_epoch(len(training), recipe.batch_size, recipe.accumulate, world=session.hardware.processes)
+    return EmotionModule(
+        session.model,
+        recipe=recipe,
+        total_steps=recipe.epochs * per_epoch,
+        validation_images=len(session.keeper.validation),
+        names=training.names,
+        class_weights=class_weights(training) if recipe.class_weights else None,
+        on_tokens=recipe.cached,
+    )
+
+
+def _data(session: Session) -> FaceData:
+    return FaceData(
+        session.training,
+        session.keeper.validation,
+        batch_size=session.recipe.batch_size,
+        seed=session.seed,
+        workers=session.hardware.worker_count,
+    )
+
+
+def _callbacks(session: Session, state: TrainingState) -> tuple[lightning.Callback, ...]:
+    callbacks: list[lightning.Callback] = []
+    if session.keeper.folder is not None:
+        from motivnet_training.event_log import EventLog
+
+        callbacks.append(EventLog(state, session.keeper.folder.tensorboard))
+    if session.announce is not None:
+        callbacks.append(_EpochLines(session.announce, state, epochs=session.recipe.epochs))
+    return tuple(callbacks)
+
+
+class _EpochLines(lightning.Callback):
+    """A line about each epoch."""
+
+    def __init__(self, announce: Callable[[str], None], state: TrainingState, *, epochs: int) -> None:
+        self.announce = announce
+        self.state = state
+        self.epochs = epochs
+
+    @override
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Called by Lightning, after the epoch was added to the history."""
+        if not trainer.is_global_zero:
+            return
+        last = self.state.position.history[-1]
+        self.announce(
+            f"epoch {last.epoch}/{self.epochs}: training loss {last.train_loss:.4f}, "
+            f"validation loss {last.val_loss:.4f}, accuracy {last.accuracy:.1%}"
+        )
