@@ -83,7 +83,7 @@ def load_checkpoint(path: Path | str, config: ModelConfig | None = None, *, quie
     """
     path = Path(path)
     with _naming(path):
-        stored, description, has_checksum = _read(path)
+        stored, description, has_checksum = _stored(path)
         layout = key_maps.layout_of(stored)
         if layout is None:
             raise CheckpointError(f"has keys of no known layout: {listed(stored)}")
@@ -91,6 +91,18 @@ def load_checkpoint(path: Path | str, config: ModelConfig | None = None, *, quie
     if not quiet:
         _warn(path, checkpoint)
     return checkpoint
+
+
+def read_stored(path: Path | str) -> dict[str, object]:
+    """What a weights file holds by its own keys, whatever they are, after every check of the file itself.
+
+    Raises:
+        CheckpointError: If the file is damaged, of an unknown kind, or could run code.
+        FileError: If it is missing, not a regular file or not readable.
+    """
+    path = Path(path)
+    with _naming(path):
+        return _stored(path)[0]
 
 
 def save_model(
@@ -120,7 +132,7 @@ def save_model(
         write_safetensors(path, state, description)
 
 
-def _read(path: Path) -> tuple[dict[str, object], Description | None, bool]:
+def _stored(path: Path) -> tuple[dict[str, object], Description | None, bool]:
     """What the file holds by its own keys, and whether it has a checksum; its first bytes say what it is."""
     with open_regular(path) as file, _read_errors(path):
         start = file.read(9)

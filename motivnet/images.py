@@ -34,6 +34,9 @@ from PIL.WebPImagePlugin import WebPImageFile
 from motivnet.errors import ImageError
 from motivnet.files import read_bytes
 
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+"""How the files that are looked for in a folder end, in lower case; the decoder itself goes by the first bytes."""
+
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_384

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.errors import FileError, ImageError
-from motivnet.images import read_image
+from motivnet.images import IMAGE_SUFFIXES, read_image
 from motivnet.prediction import Prediction
 from motivnet_engines.classifier import EmotionClassifier
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +64,10 @@ def _expanded(path: Path) -> list[Path]:
     found = sorted(
         file
         for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES
+        if file.suffix.lower() in IMAGE_SUFFIXES
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
     if not found:
-        raise FileError(f"{path} holds no image ({', '.join(sorted(SUFFIXES))})")
+        raise FileError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, ImageError
-from motivnet.images import read_image
+from motivnet.images import IMAGE_SUFFIXES, read_image
 from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import synthetic_faces
 
 SEED = 0
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _LARGE_TOKENS_TIMES_WIDTH = 1_000_000
 
 
@@ -88,9 +87,11 @@ def _read_all(paths: list[Path], folder: Path, recipe: InputRecipe) -> GateImage
 def _paths(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; --calibration takes a folder of images")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if not paths:
-        raise ConfigError(f"{folder} has no image ({', '.join(_SUFFIXES)}); --calibration takes a folder of images")
+        raise ConfigError(
+            f"{folder} has no image ({', '.join(sorted(IMAGE_SUFFIXES))}); --calibration takes a folder of images"
+        )
     return paths
 
 

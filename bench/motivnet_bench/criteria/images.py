@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import DatasetError, FileError, ImageError
-from motivnet.images import read_image
+from motivnet.images import IMAGE_SUFFIXES, read_image
 from motivnet.preprocess import InputRecipe
 from motivnet.progress import progress
 from motivnet.runtime import Runtime
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 MIN_IMAGES = 2
 
 Images = Iterable[NDArray[np.uint8]]
@@ -105,4 +104,4 @@ def _readable(folder: Path, files: Sequence[Path], unreadable: dict[str, str]) -
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.casefold() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
+    return path.suffix.casefold() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)

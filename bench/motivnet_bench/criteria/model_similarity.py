@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from motivnet import key_maps
+from motivnet.checkpoints import read_stored
 from motivnet.errors import CheckpointError
-from motivnet.files import open_regular, sha256_of
+from motivnet.files import sha256_of
 from motivnet.key_maps import Layout
-from motivnet.safetensors_files import read_safetensors
-from motivnet.torch_files import read_torch_file
 from motivnet.weights import weights_from_stored
 from motivnet_bench.criteria.result import Change, Difference, ModelSimilarity
 
-_ZIP = b"PK\x03\x04"
 _PREFIX = "encoder."
 
 Weights = Mapping[str, Tensor]
@@ -59,8 +57,8 @@ def encoder_weights(path: Path) -> tuple[dict[str, Tensor], Layout]:
         CheckpointError: If the file is damaged, of an unknown kind, or holds no encoder.
         FileError: If it cannot be read.
     """
+    stored = read_stored(path)
     try:
-        stored = _stored(path)
         layout = key_maps.layout_of(stored)
         planned = {} if layout is None else key_maps.plan(stored, layout)[0]
         wanted = {key: names for key, names in planned.items() if names[0].startswith(_PREFIX)}
@@ -69,13 +67,6 @@ def encoder_weights(path: Path) -> tuple[dict[str, Tensor], Layout]:
         return weights_from_stored(stored, wanted), layout
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from error
-
-
-def _stored(path: Path) -> dict[str, object]:
-    with open_regular(path) as file:
-        if file.read(len(_ZIP)) == _ZIP:
-            return read_torch_file(file)
-    return dict(read_safetensors(path)[0])
 
 
 def _by_module(model: Weights) -> dict[str, set[str]]:

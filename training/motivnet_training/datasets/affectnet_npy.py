@@ -13,9 +13,9 @@ import numpy as np
 
 from motivnet.errors import DatasetError
 from motivnet.files import read_bytes
+from motivnet.images import IMAGE_SUFFIXES
 from motivnet.progress import progress
 from motivnet_training.datasets.affectnet import CODES, NO_EMOTION
-from motivnet_training.datasets.folder import IMAGE_SUFFIXES
 from motivnet_training.datasets.listing import Face, Listing, emotion_from_code, listing_of, visible
 from motivnet_training.datasets.sample import Part
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from motivnet.errors import DatasetError
 from motivnet.files import read_bytes
-from motivnet_training.datasets.folder import IMAGE_SUFFIXES
+from motivnet.images import IMAGE_SUFFIXES
 from motivnet_training.datasets.listing import Face, Listing, codes_from, emotion_from_code, listing_of, visible
 
 CODES = codes_from(("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"))

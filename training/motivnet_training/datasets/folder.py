@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from motivnet.images import IMAGE_SUFFIXES
 from motivnet.labels import EMOTIONS
 from motivnet_training.datasets.listing import Face, Listing, listing_of, visible
 from motivnet_training.datasets.sample import Part
-
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 
 PARTS: dict[str, Part] = {
     "train": "train",
