@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 
 torch.set_num_threads(1)
+
+# A shell's background job ignores Ctrl-C, and its children would too: the tests of interruptions send the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
