@@ -39,13 +39,9 @@ def write_curves(path: Path, history: History) -> None:
     losses.plot(epochs, [each.val_loss for each in history], color=_VALIDATION, label="validation")
     accuracy.plot(epochs, [each.accuracy * 100 for each in history], color=_VALIDATION, label="accuracy")
     accuracy.plot(epochs, [each.macro_f1 * 100 for each in history], color=_VALIDATION, ls=":", label="macro F1")
-    rates.plot(epochs, [each.decoder_lr for each in history], color=_VALIDATION, label="head")
-    if any(each.encoder_lr > 0 for each in history):
-        rates.plot(epochs, [each.encoder_lr for each in history], color=_TRAINING, label="encoder")
+    _draw_rates(rates, epochs, history)
     for axes, title in ((losses, "cross-entropy"), (accuracy, "validation, %"), (rates, "learning rate")):
         _finish(axes, title, best_epoch=best.epoch)
-    if all(each.decoder_lr > 0 for each in history):
-        rates.set_yscale("log")
     _write(path, figure)
 
 
@@ -70,6 +66,16 @@ def write_confusion(path: Path, figures: ClassificationFigures, labels: Sequence
     axes.set_ylabel("true")
     axes.set_title(title, fontsize=10)
     _write(path, figure)
+
+
+def _draw_rates(axes: Axes, epochs: Sequence[int], history: History) -> None:
+    """The head's rate dashed above the encoder's, as they may be the same; logarithmic where they are far apart."""
+    heads, encoders = [each.decoder_lr for each in history], [each.encoder_lr for each in history]
+    if any(encoders):
+        axes.plot(epochs, encoders, color=_TRAINING, label="encoder")
+    axes.plot(epochs, heads, color=_VALIDATION, ls="--", label="head")
+    if min(encoders) > 0 and max(heads) > 10 * max(encoders):
+        axes.set_yscale("log")
 
 
 def _finish(axes: Axes, title: str, *, best_epoch: int) -> None:

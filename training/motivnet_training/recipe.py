@@ -117,7 +117,7 @@ RECIPES: dict[str, TrainingRecipe] = {
     "fast": TrainingRecipe(name="fast", encoder_lr=0.0, batch_size=16, accumulate=1, cached=True),
     "scratch": TrainingRecipe(
         name="scratch",
-        epochs=150,
+        epochs=100,
         batch_size=64,
         accumulate=1,
         encoder_lr=1e-3,

@@ -49,6 +49,11 @@ class Saver(lightning.Callback):
         self._saved = time.monotonic()
 
     @override
+    def setup(self, *_: Any, **__: Any) -> None:
+        """All processes have met; until then a signal ends this one at once."""
+        self.request.install()
+
+    @override
     def on_train_start(self, *_: Any, **__: Any) -> None:
         """Lightning has put a handler of its own in the place of ours by now."""
         self.request.install()
@@ -110,9 +115,7 @@ class Saver(lightning.Callback):
         self._saved = time.monotonic()
 
     def _stop(self, trainer: lightning.Trainer) -> None:
-        if (
-            trainer.state.fn == TrainerFn.FITTING
-        ):  # before, in an epoch that resuming ends, there is no optimiser to save
+        if trainer.state.fn == TrainerFn.FITTING:  # the validation that resuming begins with has no optimiser to save
             self._save(trainer)
         position = self.state.position
         place = f"epoch {position.epoch + 1}, step {position.steps}"

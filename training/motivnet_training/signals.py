@@ -33,10 +33,13 @@ class StopRequest:
 
 @contextlib.contextmanager
 def listening() -> Iterator[StopRequest]:
-    """A request that the signals reach inside the block."""
+    """A request to be installed inside the block; the handlers before it are back after it.
+
+    Not installed yet, because before the first step there is nothing to save, and the wait for other processes of the
+    training, which may never come, would hear of no request.
+    """
     request = StopRequest()
     before = {number: signal.getsignal(number) for number in _ASKED}
-    request.install()
     try:
         yield request
     finally:

@@ -23,7 +23,7 @@ from motivnet.errors import CheckpointError
 from motivnet_training.data import FaceData
 from motivnet_training.history import EpochFigures, History
 from motivnet_training.metrics import ClassificationFigures
-from motivnet_training.module import emotion_module
+from motivnet_training.module import EmotionModule, emotion_module
 
 KEY = "motivnet"
 FORMAT = 1
@@ -34,8 +34,8 @@ class Position:
     """A moment between two steps of the optimiser.
 
     ``batch`` counts the batches of one process that the epoch has behind it; ``steps`` all steps; ``loss_sum`` and
-    ``loss_count`` the training batches of the epoch, as far as it has come in this process; the rates are those of the
-    last step; ``best`` are the validation figures of the best epoch.
+    ``loss_count`` the training batches of the epoch, of all processes, as far as it has come; the rates are those of
+    the last step; ``best`` are the validation figures of the best epoch.
     """
 
     epoch: int = 0
@@ -77,6 +77,8 @@ class TrainingState(lightning.Callback):
         if trainer.fit_loop.epoch_loop._should_accumulate():
             return
         data, module = _data(trainer), emotion_module(pl_module)
+        if trainer.world_size > 1:
+            self._add_losses_of_all(trainer, module)
         epoch = trainer.current_epoch
         before = data.start if epoch == data.start_epoch else 0
         self.position = Position(
@@ -89,6 +91,14 @@ class TrainingState(lightning.Callback):
             history=self.position.history,
             best=self.position.best,
         )
+
+    def _add_losses_of_all(self, trainer: lightning.Trainer, module: EmotionModule) -> None:
+        """Counts with the losses of this process since the last step those of the others."""
+        position = self.position
+        own = (module.loss_sum - position.loss_sum, float(module.loss_count - position.loss_count))
+        losses = torch.tensor(own, dtype=torch.float64, device=trainer.strategy.root_device)
+        total, count = trainer.strategy.reduce(losses, reduce_op="sum").tolist()
+        module.loss_sum, module.loss_count = position.loss_sum + total, position.loss_count + int(count)
 
     def finish_epoch(self, figures: EpochFigures, *, best: ClassificationFigures | None) -> None:
         """Moves to the start of the next epoch."""

@@ -137,17 +137,20 @@ def _lost_process(hardware: Hardware) -> Iterator[None]:
 def _quiet_lightning() -> Iterator[None]:
     """Lightning announces devices and tips at the level of information; its warnings still come through.
 
-    All but these: it advises more workers, whose number is chosen elsewhere; and it should build the leaves of a tree
-    with torch's ``treespec_leaf``, but calls the deprecated ``LeafSpec``, and torch warns in every run:
-    https://github.com/Lightning-AI/pytorch-lightning/issues/21326
+    All but these: it advises more workers, whose number is chosen elsewhere; it should build the leaves of a tree with
+    torch's ``treespec_leaf``, but calls the deprecated ``LeafSpec``, and torch warns in every run:
+    https://github.com/Lightning-AI/pytorch-lightning/issues/21326; and it gathers by what torch deprecates.
     """
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*LeafSpec.* is deprecated", category=FutureWarning)
+            warnings.filterwarnings("ignore", message=r".*functional\.all_gather is deprecated")
             warnings.filterwarnings("ignore", message=r".*does not have many workers")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
