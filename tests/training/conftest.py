@@ -1,12 +1,23 @@
 """Fixtures of the training tests."""
 
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import pytest
+import torch
+from torch import Tensor
 
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
+from motivnet_training.checkpoint_io import AtomicCheckpointIO
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +29,96 @@ def face_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cv2.imwrite(str(root / emotion / f"{seed}.png"), draw_face(emotion, seed=seed, size=(80, 60)))
     (root / "anger" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     return root
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of ``motivnet-train`` ended: with which status, whether no process of it is left, and what it said."""
+
+    status: int
+    alone: bool
+    said: str
+
+
+class Trainings:
+    """A process that runs ``motivnet-train fit`` on a few drawn faces, with a model of a few thousand weights."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+
+    def arguments(self, out: Path, *options: str) -> list[str]:
+        """28 images in 7 batches make 4 steps of the optimiser in each of 2 epochs; 14 are validated, in 4 batches."""
+        files = {"--data": "faces", "--size": "small.json", "--config": "recipe.yaml"}
+        named = [word for option, name in files.items() for word in (option, str(self.folder / name))]
+        return ["fit", *named, "--out", str(out), "--accelerator", "cpu", *options]
+
+    def fit(self, out: Path, *options: str, fault: dict[str, object] | None = None) -> Ended:
+        """A run with these options more, in which the fault happens."""
+        log = out.with_suffix(".log")
+        request = {"arguments": self.arguments(out, *options), "log": str(log), "fault": fault}
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return Ended(**json.loads(self.process.stdout.readline()), said=log.read_text())
+
+
+@pytest.fixture(scope="session")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
+    folder = tmp_path_factory.mktemp("trainings")
+    for emotion in EMOTIONS[:7]:
+        (folder / "faces" / emotion).mkdir(parents=True)
+        for seed in range(6):
+            cv2.imwrite(str(folder / "faces" / emotion / f"{seed}.png"), draw_face(emotion, seed=seed, size=(48, 40)))
+    encoder = {"embed_dim": 8, "depth": 1, "num_heads": 2, "patch_size": 16, "image_size": [32, 32]}
+    decoder = {"embed_dim": 8, "num_heads": 2, "depth": 1, "mlp_dim": 8}
+    (folder / "small.json").write_text(json.dumps({"encoder": encoder, "decoder": decoder}))
+    (folder / "recipe.yaml").write_text("epochs: 2\nbatch_size: 4\naccumulate: 2\nvalidation_share: 0.25\n")
+    command = [sys.executable, Path(__file__).with_name("training_server.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, **pipes, text=True, env=environment) as process:
+        yield Trainings(process, folder)
+        process.communicate(timeout=30)
+
+
+def _flat(value: object, name: str = "") -> dict[str, object]:
+    """Every value by its place; a tensor as its type, shape and bytes."""
+    if isinstance(value, dict):
+        return {place: v for key, part in value.items() for place, v in _flat(part, f"{name}.{key}").items()}
+    if isinstance(value, (list, tuple)):
+        return {place: v for key, part in enumerate(value) for place, v in _flat(part, f"{name}.{key}").items()}
+    if isinstance(value, Tensor):
+        return {name: (value.dtype, value.shape, value.contiguous().view(-1).view(torch.uint8).tolist())}
+    return {name: value}
+
+
+def _outcome(run: Path) -> dict[str, object]:
+    """All that a training comes to, but not how long it took, nor generators that nothing draws from."""
+    state = AtomicCheckpointIO().load_checkpoint(run / "last.ckpt")
+    del state["motivnet"]["random"]
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["seconds"], summary["checkpoint"]
+    files = {name: (run / name).read_bytes() for name in ("best.safetensors", "last.safetensors", "metrics.csv")}
+    return _flat({"state": state, "summary": summary, "files": files})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a training came to, by place."""
+
+    values: dict[str, object]
+
+    def differences(self, run: Path) -> list[str]:
+        """The places in which another training came to something else."""
+        other = _outcome(run)
+        return [name for name in self.values | other if self.values.get(name) != other.get(name)]
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(trainings: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    ended = trainings.fit(out)
+    assert ended.status == 0, ended.said
+    return Outcome(_outcome(out))

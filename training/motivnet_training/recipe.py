@@ -117,8 +117,8 @@ RECIPES: dict[str, TrainingRecipe] = {
     "fast": TrainingRecipe(name="fast", encoder_lr=0.0, batch_size=16, accumulate=1, cached=True),
     "scratch": TrainingRecipe(
         name="scratch",
-        epochs=100,
-        batch_size=64,
+        epochs=60,
+        batch_size=32,
         accumulate=1,
         encoder_lr=1e-3,
         decoder_lr=1e-3,

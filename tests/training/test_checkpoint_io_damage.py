@@ -1,0 +1,164 @@
+"""Damaged, foreign and hostile checkpoints: each is refused in one line, runs nothing, changes no value unnoticed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from motivnet.errors import CheckpointError, FileError, MotivNetError
+from motivnet_training.checkpoint_io import AtomicCheckpointIO
+
+CHECKPOINT = {
+    "epoch": 3,
+    "state_dict": nn.Linear(8, 8).state_dict(),
+    "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(8, 8)}}, "param_groups": [{"lr": 1e-3}]}],
+    "random": torch.get_rng_state(),
+}
+
+
+def load(path: Path) -> dict[str, Any]:
+    return AtomicCheckpointIO().load_checkpoint(path)
+
+
+def saved_again(path: Path) -> bytes:
+    """What is loaded, as bytes."""
+    buffer = io.BytesIO()
+    torch.save(load(path), buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def intact(tmp_path: Path) -> Path:
+    AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
+    return tmp_path / "last.ckpt"
+
+
+@contextlib.contextmanager
+def refused(kind: type[MotivNetError], *, match: str) -> Iterator[None]:
+    """The block raises this error, in one line."""
+    with pytest.raises(kind, match=match) as caught:
+        yield
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(intact: Path) -> None:
+    content, data = saved_again(intact), intact.read_bytes()
+    refusals = 0
+    for bit in random.Random(1).sample(range(8 * len(data)), 300):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        intact.write_bytes(flipped)
+        try:
+            found = saved_again(intact)
+        except CheckpointError:
+            refusals += 1
+        else:
+            assert found == content, f"bit {bit} went unnoticed"
+    assert refusals > 50
+
+
+def test_every_flipped_bit_of_a_record_is_refused(intact: Path) -> None:
+    with zipfile.ZipFile(intact) as archive:
+        records = [archive.read(name) for name in archive.namelist()]
+    data, draw = intact.read_bytes(), random.Random(2)
+    for record in records:
+        start = data.index(record)
+        for bit in draw.sample(range(8 * len(record)), min(10, 8 * len(record))):
+            flipped = bytearray(data)
+            flipped[start + bit // 8] ^= 1 << bit % 8
+            intact.write_bytes(flipped)
+            with refused(CheckpointError, match=r"last\.ckpt is .*damaged"):
+                load(intact)
+
+
+def test_every_truncation_is_refused(intact: Path) -> None:
+    data = intact.read_bytes()
+    for length in [0, 1, *random.Random(3).sample(range(len(data)), 200), len(data) - 1]:
+        intact.write_bytes(data[:length])
+        with refused(CheckpointError, match=r"last\.ckpt is .*damaged"):
+            load(intact)
+
+
+class _Gadget:
+    """Pickles as a call that would make a folder."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self.call
+
+
+@pytest.mark.parametrize("place", ["whole", "hyper_parameters", "callbacks", "state_dict"])
+def test_a_pickle_that_would_run_code_runs_nothing(place: str, tmp_path: Path) -> None:
+    canary, path = tmp_path / "canary", tmp_path / "last.ckpt"
+    gadget = _Gadget(os.mkdir, str(canary))
+    torch.save(gadget if place == "whole" else CHECKPOINT | {place: {"x": gadget}}, path)
+    for weights_only in (None, True, False):
+        with refused(CheckpointError, match="could run code"):
+            AtomicCheckpointIO().load_checkpoint(path, weights_only=weights_only)
+    assert not canary.exists()
+
+
+def test_the_switch_that_makes_pytorch_run_code_is_refused(intact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with refused(CheckpointError, match=r"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set.*unset it"):
+        load(intact)
+    with refused(CheckpointError, match=r"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set"):
+        AtomicCheckpointIO().save_checkpoint(CHECKPOINT, intact)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.ones(1).expand(1 << 20, 1 << 20),
+        lambda: torch.sparse_coo_tensor([[0], [0]], [1.0], (1 << 20, 1 << 20)),
+    ],
+    ids=["expanded", "sparse"],
+)
+def test_a_tensor_that_claims_more_than_its_bytes_is_refused_by_name(
+    make: Callable[[], Tensor], tmp_path: Path
+) -> None:
+    torch.save({"optimizer_states": [{"state": {0: {"exp_avg": make()}}}]}, tmp_path / "bomb.ckpt")
+    with refused(CheckpointError, match=r"claim more than the bytes .*: optimizer_states\.0\.state\.0\.exp_avg"):
+        load(tmp_path / "bomb.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds no checkpoint of a training but a list"),
+        (torch.ones(3), "holds no checkpoint of a training but a Tensor"),
+        ({1: 2}, "holds no checkpoint of a training but a dict"),
+    ],
+)
+def test_what_is_no_checkpoint_says_what_it_is(content: object, message: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "other.ckpt")
+    with refused(CheckpointError, match=f"other.ckpt {message}"):
+        load(tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "does not exist"),
+        (Path.mkdir, "is a directory"),
+        (os.mkfifo, "is not a regular file"),
+    ],
+    ids=["missing", "folder", "fifo"],
+)
+def test_a_path_that_is_no_file_is_one_line(make: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+    make(tmp_path / "last.ckpt")
+    with refused(FileError, match=rf"last\.ckpt {message}"):
+        load(tmp_path / "last.ckpt")

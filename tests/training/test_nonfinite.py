@@ -1,0 +1,145 @@
+"""NaN and infinity stop a training in the step in which they appear, and reach no file."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from motivnet.checkpoints import load_model
+from motivnet.config import config_from_name_or_path
+from motivnet.errors import TrainingError
+from motivnet.preprocess import InputRecipe
+from motivnet_training.checkpoint_io import AtomicCheckpointIO
+from motivnet_training.data import Batch
+from motivnet_training.fit import fit
+from motivnet_training.fit_request import FitRequest
+from motivnet_training.hardware import Hardware
+from motivnet_training.module import EmotionModule
+from motivnet_training.recipe import changed, recipe_named
+from motivnet_training.run_folder import RunFolder
+
+pytestmark = pytest.mark.timeout(120)
+
+BATCHES = 7
+"""Of an epoch; steps of the optimiser end with batches 2, 4, 6, 7, and 9, 11, 13, 14."""
+
+
+class Planted:
+    """Lets a number stop being finite in the n-th training batch, and sees what was on the disk just then."""
+
+    def __init__(self, place: str, *, batch: int, value: float, folder: RunFolder) -> None:
+        self.place = place
+        self.batch = batch
+        self.value = value
+        self.folder = folder
+        self.batches: list[tuple[str, ...]] = []
+        self.files: dict[str, bytes] = {}
+
+    def training_step(self, original: Callable[..., Tensor], module: EmotionModule, batch: Batch) -> Tensor:
+        self.batches.append(module.names_of(batch))
+        if len(self.batches) != self.batch:
+            return original(module, batch)
+        self.files = {path.name: path.read_bytes() for path in self.folder.path.iterdir() if path.is_file()}
+        if self.place == "input":
+            batch.inputs[-1, 0, 0, 0] = self.value
+        loss = original(module, batch)
+        if self.place == "gradient":
+            loss.register_hook(lambda gradient: gradient * self.value)
+        return loss
+
+    def step(self, original: Callable[..., Any], optimizer: torch.optim.Optimizer, *arguments: Any) -> Any:
+        """The optimiser's, after which its state or a weight may be spoilt."""
+        result = original(optimizer, *arguments)
+        if len(self.batches) == self.batch and self.place in ("weight", "state"):
+            weight = optimizer.param_groups[-1]["params"][-1]
+            spoilt = weight if self.place == "weight" else optimizer.state[weight]["exp_avg"]
+            with torch.no_grad():
+                spoilt.view(-1)[0] = self.value
+        return result
+
+
+def plant(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    training_step, step = EmotionModule.training_step, torch.optim.AdamW.step
+
+    @functools.wraps(training_step)
+    def spoilt_step(module: EmotionModule, batch: Batch, *_: Any) -> Tensor:
+        return planted.training_step(training_step, module, batch)
+
+    @functools.wraps(step)
+    def spoilt_optimizer(optimizer: torch.optim.Optimizer, *arguments: Any, **options: Any) -> Any:
+        return planted.step(functools.partial(step, **options), optimizer, *arguments)
+
+    monkeypatch.setattr(EmotionModule, "training_step", spoilt_step)
+    monkeypatch.setattr(torch.optim.AdamW, "step", spoilt_optimizer)
+
+
+@pytest.fixture
+def request_of(trainings: Any, tmp_path: Path) -> Callable[..., FitRequest]:
+    config = config_from_name_or_path(str(trainings.folder / "small.json"), num_classes=7)
+    values = {"epochs": 2, "batch_size": 4, "accumulate": 2, "validation_share": 0.25}
+    request = FitRequest(
+        config=config,
+        data=trainings.folder / "faces",
+        out=tmp_path / "run",
+        recipe=changed(recipe_named("scratch"), **values),
+        preprocess=InputRecipe.named("stretch", size=config.encoder.image_size),
+        hardware=Hardware(accelerator="cpu"),
+        checkpoint_seconds=0.0,
+    )
+    return functools.partial(dataclasses.replace, request)
+
+
+@pytest.mark.parametrize(("batch", "first", "value"), [(2, 1, torch.nan), (9, 8, torch.inf), (14, 14, torch.nan)])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("input", "the loss became nan"),
+        ("gradient", "a gradient became NaN or infinite"),
+        ("weight", "a weight became NaN or infinite"),
+        ("state", "the optimiser's state became NaN or infinite"),
+    ],
+)
+def test_it_is_caught_in_that_step_with_its_images_and_reaches_no_file(
+    batch: int,
+    first: int,
+    value: float,
+    place: str,
+    message: str,
+    request_of: Callable[..., FitRequest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = request_of()
+    planted = Planted(place, batch=batch, value=value, folder=request.folder)
+    plant(planted, monkeypatch)
+    with pytest.raises(TrainingError, match=message) as caught:
+        fit(request)
+    assert len(planted.batches) == planted.batch, "no batch was trained on after it"
+    assert "\n" not in str(caught.value)
+    of_the_step = sum(planted.batches[batch - 1 if place == "input" else first - 1 :], ())
+    assert f"in epoch {1 + (batch - 1) // BATCHES}, " in str(caught.value)
+    assert ", ".join(of_the_step) in str(caught.value)
+    assert not any(name in str(caught.value) for name in set(sum(planted.batches, ())) - set(of_the_step))
+    left = {path.name: path.read_bytes() for path in request.out.iterdir() if path.is_file()}
+    assert left == planted.files
+    assert ("best.safetensors" in left) == (batch > BATCHES)
+
+
+def test_a_training_goes_on_from_before_it_with_a_remedy(
+    request_of: Callable[..., FitRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_of()
+    with monkeypatch.context() as patched:
+        plant(Planted("weight", batch=9, value=torch.nan, folder=request.folder), patched)
+        with pytest.raises(TrainingError):
+            fit(request)
+    result = fit(request_of(resume=True))
+    assert len(result.history) == 2
+    assert all(weight.isfinite().all() for weight in load_model(request.folder.best).state_dict().values())
+    assert AtomicCheckpointIO().load_checkpoint(request.folder.resume)["motivnet"]["position"]["steps"] == 8
