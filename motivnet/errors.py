@@ -12,6 +12,7 @@ what is wrong with the value and what to do. A bug of ours is a plain Python exc
     ├── ImageError               a file that is not an image, or one beyond the limits
     ├── DatasetError             a folder of labelled images that cannot be read as one
     ├── TrainingError            a training that diverged, or that has not learnt enough to be kept
+    ├── ProcessLostError         a training whose other processes are gone
     ├── TrainingStoppedError     a training that was asked to stop by a signal, and has saved where it stands
     ├── ArtifactError            an artifact folder whose manifest or files cannot be trusted
     ├── InputError               arrays that do not fit a runtime's inputs
@@ -56,6 +57,10 @@ class DatasetError(MotivNetError):
 
 class TrainingError(MotivNetError):
     """A training diverged, or did not learn enough to be kept."""
+
+
+class ProcessLostError(TrainingError):
+    """A process of a training that spans several has lost the others, which say themselves why they ended."""
 
 
 class TrainingStoppedError(MotivNetError):

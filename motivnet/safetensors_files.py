@@ -7,10 +7,13 @@ make equal files.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ from motivnet.preprocess import InputRecipe
 
 ENTRY = "motivnet"
 _AGAIN = "copy or download it again"
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +85,26 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], description: De
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dataclasses.asdict(description), allow_nan=False)
     entry = _Entry(description=text, sha256=_digest(text, plain))
-    with atomic_path(path) as temporary:
+    with atomic_safetensors(path) as temporary:
         save_file(plain, temporary, metadata={ENTRY: json.dumps(dataclasses.asdict(entry))})
+
+
+@contextlib.contextmanager
+def atomic_safetensors(path: Path) -> Iterator[Path]:
+    """``atomic_path`` for what safetensors writes, whose one error hides the system's refusals in its text.
+
+    Raises:
+        FileError: If the file cannot be written; an older one is untouched.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            yield temporary
+        except SafetensorError as error:
+            refused = _SYSTEM_ERROR.search(str(error))
+            if refused is None:
+                raise
+            number = int(refused[1])
+            raise OSError(number, os.strerror(number)) from error
 
 
 def _description(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Description | None:

@@ -1,4 +1,4 @@
-"""The one place that calls ``torch.load``: archives of ``torch.save``, checked before they are parsed.
+"""The one place that calls ``torch.load`` and ``torch.save``: archives that are checked before they are parsed.
 
 ``torch.load`` does not compare the archive's checksums, so that a flipped bit becomes a wrong weight without a word;
 ``zipfile`` does. Both read the same open file. Only tensors and plain values are accepted, with no way around it: a
@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import re
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import torch
@@ -55,6 +57,24 @@ def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> o
         raise CheckpointError(f"refused while {OVERRIDE} is set, which asks PyTorch to run code from files; unset it")
     _check_archive(file)
     return _load(file, device)
+
+
+def write_archive(content: object, path: Path) -> None:
+    """Writes ``content`` as an archive, through a file of Python's, which knows why a write failed; torch's does not.
+
+    Raises:
+        OSError: If the system refuses; call it inside ``motivnet.files.atomic_path``.
+    """
+    handled = sys.exception()
+    with path.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # What stopped the writing, an OSError or an interruption, is hidden by the failure to end the archive.
+            hidden = error.__context__
+            if hidden is None or hidden is handled:
+                raise
+            raise hidden from None
 
 
 def _check_archive(file: BinaryIO) -> None:

@@ -22,8 +22,8 @@ from motivnet_engines.inputs import batch_from_images, profile_of
 from motivnet_engines.runtime import default_runtime, open_backend
 from motivnet_training.datasets.read import JUDGED, read_dataset
 from motivnet_training.datasets.sample import Sample
-from motivnet_training.metrics import classification_figures
 from motivnet_training.published import published_results
+from motivnet_training.sample_figures import figures_of
 
 
 def measure_accuracy(
@@ -36,7 +36,8 @@ def measure_accuracy(
 ) -> AccuracyResult:
     """The figures of the runtimes over a dataset, each image through the artifact's recipe.
 
-    Of a dataset with parts only the test part, else the validation part, is taken.
+    Of a dataset with parts only the test part, else the validation part, is taken. Where people voted, the loss is that
+    of their votes.
 
     Args:
         runtimes: Names of runtimes, ``pytorch`` for the FP32 model; none for the artifact's default runtime.
@@ -44,7 +45,7 @@ def measure_accuracy(
 
     Raises:
         ConfigError: If ``limit`` is below 1.
-        DatasetError: If the folder has no image that can be read.
+        DatasetError: If the folder has no image that can be read, or many that cannot.
         RuntimeUnavailableError: If a runtime cannot be had.
     """
     manifest = subject.artifact.manifest
@@ -61,7 +62,11 @@ def measure_accuracy(
         part=found.part,
         labels=manifest.labels,
         runtimes=tuple(_entry(name, *opened[name], samples, manifest.labels) for name in names),
-        published=published_results(found.layout if limit is None else None),  # a part of a dataset is other data
+        published=published_results(
+            found.layout if limit is None else None,  # some images of a part are other data
+            parts=(found.part,) if found.part else (),
+            labels=manifest.labels,
+        ),
         flips=flips_between(
             {name: probabilities for name, (_, probabilities) in opened.items()},
             samples,
@@ -79,8 +84,7 @@ def _entry(
     samples: Sequence[Sample],
     labels: tuple[str, ...],
 ) -> RuntimeAccuracy:
-    truth = np.asarray([sample.label for sample in samples], np.int64)
-    return RuntimeAccuracy(runtime=name, compute=compute, figures=classification_figures(truth, probabilities, labels))
+    return RuntimeAccuracy(runtime=name, compute=compute, figures=figures_of(samples, probabilities, labels))
 
 
 def flips_between(

@@ -64,6 +64,27 @@ def test_pytorch_gets_the_whole_recipe_where_the_artifact_takes_pixels(result, s
     assert of_pixels.runtimes[0].figures == result.runtimes[0].figures
 
 
+def test_where_people_voted_the_loss_is_that_of_their_votes(subject, tiny_config, tmp_path):
+    emotions = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
+    votes = [(6, 0, 1, 0, 0, 0, 3), (0, 5, 4, 1, 0, 0, 0)]
+    header = ",".join(("Usage", "Image name", *emotions, "contempt", "unknown", "NF"))
+    rows = [f"PrivateTest,fer{i}.png,{','.join(map(str, counts))},0,0,0" for i, counts in enumerate(votes)]
+    (tmp_path / "fer2013new.csv").write_text("\n".join([header, *rows]))
+    pictures = [f"0,{' '.join([str(40 * i)] * 2304)},PrivateTest" for i in range(2)]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *pictures]))
+    found = measure_accuracy(subject, tmp_path, runtimes=("pytorch",), threads=1)
+
+    runtime = TorchRuntime(load_model(subject.checkpoint), config=tiny_config)
+    losses = []
+    for number, counts in enumerate(votes):
+        pixels = np.full((48, 48, 3), 40 * number, np.uint8)
+        logits = runtime.run({"image": subject.artifact.manifest.input.recipe(pixels)[None]})["logits"][0].astype(float)
+        logarithms = dict(zip(found.labels, logits - np.log(np.exp(logits).sum()), strict=True))
+        losses.append(-sum(n / 10 * logarithms[name] for name, n in zip(emotions, counts, strict=True)))
+    assert found.layout == "FER+"
+    assert found.runtimes[0].figures.loss == pytest.approx(np.mean(losses), rel=1e-5)
+
+
 def test_an_unreadable_image_is_listed_with_its_reason(result):
     assert list(result.unreadable) == ["anger/2.png"]
     assert "2.png" in result.unreadable["anger/2.png"]

@@ -8,6 +8,7 @@ from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
 from motivnet_training.datasets import ckplus
 from motivnet_training.datasets.read import read_dataset
+from motivnet_training.datasets.split import split_dataset
 
 EMOTION_OF_CODE = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
 
@@ -17,9 +18,12 @@ def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
     assert cv2.imwrite(str(path), draw_face(emotion, seed=seed, size=(32, 24)))
 
 
-def put_sequence(root: Path, person: str, number: str, *, frames: int = 3, code: str | None = None) -> None:
+def put_sequence(
+    root: Path, person: str, number: str, *, frames: int = 3, code: str | None = None, seed: int = 0
+) -> None:
     for frame in range(1, frames + 1):
-        put_face(root / "cohn-kanade-images" / person / number / f"{person}_{number}_{frame:08d}.png", seed=frame)
+        path = root / "cohn-kanade-images" / person / number / f"{person}_{number}_{frame:08d}.png"
+        put_face(path, seed=seed + frame)
     if code is not None:
         label = root / "Emotion" / person / number / f"{person}_{number}_{frames:08d}_emotion.txt"
         label.parent.mkdir(parents=True, exist_ok=True)
@@ -37,20 +41,33 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_last_frame_of_each_labelled_sequence_is_read_with_its_person(dataset: Path) -> None:
+def test_the_ends_of_each_labelled_sequence_are_neutral_and_its_label_of_the_same_person(dataset: Path) -> None:
     read = read_dataset(dataset, labels=EMOTIONS[:7])
     assert read.layout == "CK+"
     assert [(s.name, EMOTIONS[s.label], s.person, s.part) for s in read.samples] == [
+        ("cohn-kanade-images/S005/001/S005_001_00000001.png", "neutral", "S005", None),
         ("cohn-kanade-images/S005/001/S005_001_00000011.png", "disgust", "S005", None),
+        ("cohn-kanade-images/S010/001/S010_001_00000001.png", "neutral", "S010", None),
         ("cohn-kanade-images/S010/001/S010_001_00000003.png", "happiness", "S010", None),
     ]
     assert read.skipped == {"sequence without a label": 2}
 
 
 @pytest.mark.parametrize(("code", "emotion"), list(enumerate(EMOTION_OF_CODE)))
-def test_codes_are_cks_own(tmp_path: Path, code: int, emotion: str) -> None:
+def test_codes_are_cks_own_and_a_single_frame_is_the_peak(tmp_path: Path, code: int, emotion: str) -> None:
     put_sequence(tmp_path, "S011", "001", frames=1, code=f"{code:.7e}")
-    assert EMOTIONS[ckplus.listing(tmp_path, labels=EMOTIONS).samples[0].label] == emotion
+    assert [EMOTIONS[s.label] for s in ckplus.listing(tmp_path, labels=EMOTIONS).samples] == [emotion]
+
+
+def test_seven_classes_can_be_trained_and_nobody_is_in_both_parts(tmp_path: Path) -> None:
+    for person in range(4):
+        for code in (1, 3, 4, 5, 6, 7):
+            seed = 100 * person + 10 * code  # so that no two frames are the same picture
+            put_sequence(tmp_path, f"S{person:03d}", f"{code:03d}", frames=2, code=f"{code}.0", seed=seed)
+    split = split_dataset(read_dataset(tmp_path, labels=EMOTIONS[:7]), seed=0, validation_share=0.25)
+    for part, people in ((split.training, 3), (split.validation, 1)):
+        assert {sample.label for sample in part} == set(range(7))
+        assert len({sample.person for sample in part}) == people
 
 
 def test_a_label_without_its_images_is_counted(dataset: Path) -> None:
@@ -94,3 +111,20 @@ def test_contempt_of_ck48_is_counted_where_the_model_has_seven_classes(tmp_path:
     read = read_dataset(tmp_path, labels=EMOTIONS[:7])
     assert len(read.samples) == 2
     assert read.skipped == {"the model has no class contempt": 1}
+
+
+def test_training_on_ck48_says_that_it_has_no_neutral_images(tmp_path: Path) -> None:
+    folders = ("anger", "disgust", "fear", "happy", "sadness", "surprise")
+    for number, name in enumerate(folders):
+        put_face(tmp_path / name / f"S{number:03d}_001_00000009.png", seed=number)
+    with pytest.raises(DatasetError) as caught:
+        split_dataset(read_dataset(tmp_path, labels=EMOTIONS[:7]), seed=0)
+    assert str(caught.value) == (
+        "there is no image of class neutral to train on; CK+48 has no neutral images: use CK+, or add them as "
+        "neutral/S010_004_00000001.png and the like"
+    )
+    for number in range(2):
+        put_face(tmp_path / "neutral" / f"S{number:03d}_001_00000001.png", seed=10 + number)
+        put_face(tmp_path / "anger" / f"S{number:03d}_001_00000010.png", seed=20 + number)
+    split = split_dataset(read_dataset(tmp_path, labels=EMOTIONS[:7]), seed=0)
+    assert {sample.label for sample in split.training} == set(range(7))

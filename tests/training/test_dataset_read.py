@@ -10,10 +10,11 @@ import pytest
 
 from motivnet.errors import ConfigError, DatasetError
 from motivnet.labels import EMOTIONS
-from motivnet.synthetic import draw_face
+from motivnet.synthetic import draw_face, iterate_faces
 from motivnet_training.datasets.layouts import LAYOUTS, layout_of
 from motivnet_training.datasets.read import JUDGED, read_dataset
-from motivnet_training.datasets.sample import GreyPixels, Sample
+from motivnet_training.datasets.sample import GreyPixels, RGBPixels, Sample
+from motivnet_training.datasets.synthetic import drawn_samples
 
 SEVEN = EMOTIONS[:7]
 
@@ -41,6 +42,28 @@ def test_images_are_not_opened_without_the_check(tmp_path: Path, caplog: pytest.
     (tmp_path / "sad" / "1.jpg").write_bytes(b"no image")
     read = read_dataset(tmp_path, labels=SEVEN, check=False)
     assert (len(read.samples), read.skipped, caplog.messages) == (1, {}, [])
+
+
+@pytest.mark.parametrize(("broken", "count", "stops"), [(5, 50, True), (4, 50, False), (5, 100, False)])
+def test_too_many_unreadable_images_are_refused(tmp_path: Path, broken: int, count: int, stops: bool) -> None:
+    put_face(tmp_path / "sad" / "face.png")
+    for number in range(broken):
+        put_text(tmp_path / "anger" / f"{number}.png")
+    for number in range(1, count - broken):
+        (tmp_path / "sad" / f"{number}.png").hardlink_to(tmp_path / "sad" / "face.png")
+    if stops:
+        with pytest.raises(DatasetError, match=f"^{broken} of {count} images cannot be read, more than 5%: .*0.png is"):
+            read_dataset(tmp_path, labels=SEVEN)
+    read = read_dataset(tmp_path, labels=SEVEN, max_unreadable=1.0 if stops else 0.05)
+    assert (len(read.samples), len(read.unreadable)) == (count - broken, broken)
+
+
+def test_every_image_that_was_checked_has_its_digest(tmp_path: Path) -> None:
+    for seed, name in enumerate(("sad/1.png", "happy/2.png")):
+        put_face(tmp_path / name, seed=seed)
+    read = read_dataset(tmp_path, labels=SEVEN)
+    assert read.digests == {sample.name: sample.digest() for sample in read.samples}
+    assert read_dataset(tmp_path, labels=SEVEN, check=False).digests == {}
 
 
 def test_the_limit_keeps_the_first_of_each_class_and_opens_no_other(tmp_path: Path) -> None:
@@ -133,8 +156,27 @@ def test_a_sample_is_hashed_by_its_file_or_by_its_grey_levels_and_their_size(tmp
     np.testing.assert_array_equal(grey.pixels()[:, :, 1], [[0, 1, 2], [3, 4, 5]])
 
 
+def test_a_sample_can_be_rgb_pixels_that_were_never_a_file() -> None:
+    data = bytes(range(18))
+    colour = Sample(name="a", image=RGBPixels(data=data, size=(2, 3)), label=0)
+    np.testing.assert_array_equal(colour.pixels()[1, 2], [15, 16, 17])
+    assert colour.pixels().shape == (2, 3, 3)
+    assert colour.digest() != Sample(name="a", image=RGBPixels(data=data, size=(3, 2)), label=0).digest()
+    assert colour.digest() != Sample(name="a", image=GreyPixels(data=data, size=(6, 3)), label=0).digest()
+    with pytest.raises(ValueError, match="18 bytes are not an RGB image of 3 x 3"):
+        RGBPixels(data=data, size=(3, 3))
+
+
+def test_drawn_faces_are_samples_that_go_through_the_labels() -> None:
+    faces = drawn_samples(9, seed=3, size=(32, 24), labels=SEVEN)
+    assert [sample.label for sample in faces] == [0, 1, 2, 3, 4, 5, 6, 0, 1]
+    assert len({sample.name for sample in faces}) == len({sample.digest() for sample in faces}) == 9
+    for sample, face in zip(faces, iterate_faces(9, seed=3, size=(32, 24), labels=SEVEN), strict=True):
+        np.testing.assert_array_equal(sample.pixels(), face)
+
+
 def test_reading_datasets_imports_no_torch() -> None:
-    modules = ("split", "read", "sheet", "summary")
+    modules = ("split", "read", "sheet", "summary", "synthetic", "targets")
     code = (
         f"import sys, {', '.join(f'motivnet_training.datasets.{m}' for m in modules)}; sys.exit('torch' in sys.modules)"
     )

@@ -19,8 +19,9 @@ def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
 
 @pytest.fixture
 def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("train/sad/1.png", "train/sad/2.png", "train/happy/1.png", "test/sad/3.png", "test/contempt/1.png"):
-        put_face(tmp_path / "faces" / name)
+    names = ("train/sad/1.png", "train/sad/2.png", "train/happy/1.png", "test/sad/3.png", "test/contempt/1.png")
+    for seed, name in enumerate(names):
+        put_face(tmp_path / "faces" / name, seed=seed)
     (tmp_path / "faces" / "train" / "sad" / "4.png").write_bytes(b"no image")
     monkeypatch.chdir(tmp_path)
     return Path("faces")
@@ -67,7 +68,38 @@ def test_json_has_every_number(
         "people": 0,
         "voted": 0,
         "skipped": {"unreadable image": 1},
+        "duplicates": [],
     }
+
+
+def test_the_same_image_in_two_parts_is_named(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(12):
+        put_face(faces / "train" / "fear" / f"{number:02d}.png", seed=100 + number)
+        put_face(faces / "val" / "anger" / f"{number:02d}.png", seed=100 + number)
+    put_face(faces / "train" / "fear" / "again.png", seed=100)
+    put_face(faces / "val" / "anger" / "again.png", seed=100)
+    put_face(faces / "train" / "fear" / "other.png", seed=200)
+    assert command(monkeypatch, faces) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["train/fear/00.png", "val/anger/00.png"] in lines
+    assert sum(line[-1:] == [f"val/anger/{number:02d}.png"] for line in lines for number in range(12)) == 10
+    assert ["and", "3", "more;", "--json", "lists", "all"] in lines
+    assert command(monkeypatch, faces, "--json") == 0
+    pairs = [[f"train/fear/{number:02d}.png", f"val/anger/{number:02d}.png"] for number in range(12)]
+    assert json.loads(capsys.readouterr().out)["duplicates"] == [*pairs, ["train/fear/again.png", "val/anger/00.png"]]
+
+
+def test_a_folder_of_unreadable_images_is_shown_all_the_same(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(12):
+        (faces / "train" / "sad" / f"broken-{number}.png").write_bytes(b"no image")
+    assert command(monkeypatch, faces) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["13", "unreadable", "image"] in lines
+    assert ["and", "3", "more;", "--json", "lists", "all"] in lines
 
 
 def test_people_are_counted_where_names_tell_them(

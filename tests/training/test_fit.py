@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 from motivnet.checkpoints import load_checkpoint, load_model, save_model
 from motivnet.config import ModelConfig
 from motivnet.errors import CheckpointError, ConfigError, DatasetError, FileError, TrainingError
+from motivnet.files import sha256_of
 from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
 from motivnet.strict_json import loads
@@ -70,6 +72,12 @@ def test_the_checkpoint_says_how_it_was_made(trained: tuple[Path, TrainingResult
     said = checkpoint.metadata
     assert (said["training_images"], said["validation_images"], said["seed"]) == ("35", "7", "0")
     assert json.loads(said["images_by_label"]) == dict.fromkeys(EMOTIONS[:7], 5)
+    assert json.loads(said["drawn_by_label"]) == dict.fromkeys(EMOTIONS[:7], 6)
+    assert (said["test_images"], said["unreadable"], said["duplicates"]) == ("0", "1", "0")
+    assert json.loads(said["skipped"]) == {"unreadable image": 1}
+    assert (said["encoder"], said["encoder_sha256"]) == ("random weights", "none")
+    assert (said["precision"], said["strategy"], said["devices"], said["nodes"]) == ("32-true", "auto", "1", "1")
+    assert json.loads(said["versions"]) == {name: version(name) for name in ("motivnet", "torch", "lightning")}
     assert "decoder_lr: 0.001" in said["training_recipe"]
     assert float(said["val_loss"]) == result.validation.loss
     assert int(said["epoch"]) == result.epoch
@@ -89,6 +97,7 @@ def test_the_summary_and_the_table_say_what_the_result_says(trained: tuple[Path,
     summary = loads((out / "summary.json").read_bytes())
     assert summary["validation"]["accuracy"] == result.validation.accuracy
     assert summary["data"]["skipped"] == {"unreadable image": 1}
+    assert [each["dataset"] for each in summary["published"]] == ["AffectNet", "AffectNet", "FER2013", "CK+"]
     with (out / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == [each.val_loss for each in result.history]
@@ -188,6 +197,8 @@ def test_an_encoder_is_taken_over_and_the_head_is_not(face_folder: Path, tmp_pat
     same = {name for name in before if torch.allclose(before[name], after[name], atol=1e-6)}
     assert {name for name in before if name.startswith("encoder.")} <= same
     assert "decoder.queries" not in same
+    said = load_checkpoint(out / "best.safetensors").metadata
+    assert (said["encoder"], said["encoder_sha256"]) == ("encoder.safetensors", sha256_of(encoder))
 
 
 def test_an_encoder_of_another_width_is_refused_and_nothing_is_written(
@@ -203,7 +214,10 @@ def test_an_encoder_of_another_width_is_refused_and_nothing_is_written(
     ("values", "message"),
     [
         ({"seed": -1}, "the seed must be at least 0"),
-        ({"recipe": RECIPES["fast"]}, "trains a head on an encoder: give one with --encoder"),
+        ({"recipe": RECIPES["fast"]}, "the recipe fast is for a trained encoder: give one with --encoder"),
+        ({"recipe": RECIPES["paper"]}, "the recipe paper is for a trained encoder"),
+        ({"recipe": changed(QUICK, encoder_lr=0.0)}, "the recipe scratch is for a trained encoder"),
+        ({"hardware": Hardware(strategy="fsdp")}, "fsdp cannot scale gradients down to a norm"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(values: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -242,6 +256,8 @@ def test_the_test_part_is_measured_with_the_best_weights(tmp_path: Path) -> None
     assert (result.data.training_images, result.data.validation_images, result.data.test_images) == (21, 7, 14)
     assert result.test is not None
     assert result.test.images == 14
+    assert result.data.images == result.data.drawn == dict.fromkeys(EMOTIONS[:7], 3)
+    assert load_checkpoint(tmp_path / "run" / "best.safetensors").metadata["test_images"] == "14"
 
 
 def losses(folder: Path, out: Path, encoder: Path, **values: object) -> list[float]:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
+from motivnet.labels import EMOTIONS
 from motivnet_training.datasets.layouts import LAYOUTS
 from motivnet_training.metrics import ClassificationFigures
 from motivnet_training.published import published_results
@@ -32,8 +35,27 @@ def test_only_the_layouts_of_a_dataset_are_the_same_data():
         "AffectNet (CSV lists)": {"AffectNet"},
         "AffectNet (npy labels)": {"AffectNet"},
         "FER2013": {"FER2013"},
-        "CK+": {"CK+"},
     }
+
+
+@pytest.mark.parametrize(
+    ("layout", "parts", "labels", "same"),
+    [
+        ("AffectNet (CSV lists)", ("test",), EMOTIONS, {"AffectNet"}),
+        ("AffectNet (CSV lists)", ("test",), EMOTIONS[::-1], {"AffectNet"}),
+        ("AffectNet (CSV lists)", ("test",), EMOTIONS[:7], set()),  # without contempt
+        ("AffectNet (npy labels)", (), EMOTIONS, set()),  # without its validation set, all else is to train on
+        ("FER2013", ("val", "test"), EMOTIONS[:7], {"FER2013"}),
+        ("FER2013", ("val", "test"), EMOTIONS, {"FER2013"}),  # has no contempt to be dropped
+        ("FER2013", ("test",), EMOTIONS[:7], set()),  # PrivateTest alone
+        ("FER2013", ("val", "test"), ("happiness", "anger"), set()),
+        ("CK+", (), EMOTIONS, set()),
+        (None, ("test",), EMOTIONS, set()),
+    ],
+)
+def test_only_the_papers_part_of_a_dataset_with_all_its_classes_is_the_same_data(layout, parts, labels, same):
+    found = published_results(layout, parts=parts, labels=labels)
+    assert {result.dataset for result in found if result.same_data} == same
 
 
 def test_an_unknown_layout_is_other_data():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,20 @@ def test_a_training_interrupted_again_and_again_comes_to_the_same_bits(
         assert trainings.fit(tmp_path / "run", *options, fault=fault).status == STATUS["SIGKILL"]
     assert trainings.fit(tmp_path / "run", *options).status == 0
     assert not uninterrupted.differences(tmp_path / "run")
+
+
+def test_a_training_that_ends_early_ends_at_the_same_epoch_after_an_interruption(
+    trainings: Any, tmp_path: Path
+) -> None:
+    options = ["--epochs", "12", "--patience", "1", "--lr", "0.05", "--encoder-lr", "0.05"]
+    assert trainings.fit(tmp_path / "whole", *options).status == 0
+    history = json.loads((tmp_path / "whole" / "summary.json").read_text())["history"]
+    assert 2 <= len(history) < 12
+    for place in ("before the validation", "before the epoch is kept"):
+        run = tmp_path / place.replace(" ", "-")
+        fault = {"place": place, "call": len(history), "kind": "SIGKILL"}
+        assert trainings.fit(run, *options, "--checkpoint-minutes", "0", fault=fault).status == -9
+        assert trainings.fit(run, *options, "--checkpoint-minutes", "0", "--resume").status == 0
+        assert json.loads((run / "summary.json").read_text())["history"] == history
+        for name in ("best.safetensors", "last.safetensors", "metrics.csv"):
+            assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -11,6 +11,7 @@ from motivnet.labels import EMOTIONS
 from motivnet_training.datasets.draw import PerClass
 from motivnet_training.datasets.sample import Dataset, GreyPixels, Part, Sample
 from motivnet_training.datasets.split import Split, split_dataset
+from motivnet_training.order import TrainingOrder
 
 LABELS = ("calm", "glad", "sad")
 
@@ -267,6 +268,26 @@ def test_the_same_image_in_two_parts_is_reported_and_not_trained_on(caplog: pyte
     assert names(split.test) == ["glad/t", "sad/t"]
     assert split.skipped == {"same image as in another part": 2}
     assert caplog.messages == ["faces: skipped 2 x same image as in another part"]
+
+
+def test_the_digests_are_those_of_the_images_in_the_parts() -> None:
+    samples = of_counts(10, 10, 10, part="train") + of_counts(2, 2, 2, part="val")
+    samples[3] = unreadable(samples[3])
+    samples += [twin(samples[0], 0, "t", part="test")]
+    split = split_dataset(dataset(*samples), seed=0)
+    assert len(split.training) == 28
+    in_parts = (*split.training, *split.validation, *split.test)
+    assert split.digests == {sample.name: sample.digest() for sample in in_parts}
+
+
+def test_who_is_held_out_does_not_follow_the_order_of_an_epoch() -> None:
+    faces = [sample(0, f"{number:02d}") for number in range(40)] + [sample(1, "0"), sample(2, "0")]
+    split = split_dataset(dataset(*faces), seed=3, stratified=False)
+    everyone = sorted(names(split.training + split.validation))
+    held_out = {everyone.index(name) for name in names(split.validation)}
+    for epoch in range(50):
+        [batch, *_] = TrainingOrder(count=len(faces), batch_size=len(held_out), seed=3, epoch=epoch)
+        assert {index for _, index in batch} != held_out
 
 
 def test_copies_that_a_random_split_puts_into_both_parts_are_found() -> None:

@@ -20,7 +20,7 @@ from motivnet.errors import CheckpointError, FileError, MotivNetError, TrainingE
 from motivnet.model import SapiensEncoder, build_model
 from motivnet.preprocess import InputRecipe
 from motivnet_training.datasets.sample import GreyPixels, Sample
-from motivnet_training.tokens import TokenKey, TokenStore, cache_tokens, open_tokens
+from motivnet_training.tokens import TokenKey, TokenStore, cache_tokens, token_key
 from motivnet_training.tokens.shard import write_shard
 
 RECIPE = InputRecipe.named("stretch", size=(32, 32))
@@ -88,14 +88,13 @@ def test_an_image_without_tokens_is_one_clear_line(shard: Path, tmp_path: Path) 
         TokenStore(tmp_path, KEY).tokens([image(1), image(9)])
 
 
-def test_an_existing_cache_is_opened_for_what_it_was_made_with_and_nothing_else(tmp_path: Path) -> None:
+def test_a_cache_is_for_what_it_was_made_with_and_nothing_else(tmp_path: Path) -> None:
     face = Sample(name="face", image=GreyPixels(data=bytes(range(64)), size=(8, 8)), label=0)
     cached = cache_tokens(make_encoder(), [face], tmp_path, recipe=RECIPE)
-    opened = open_tokens(tmp_path, encoder=make_encoder(), recipe=RECIPE)
+    opened = TokenStore(tmp_path, token_key(make_encoder(), recipe=RECIPE))
     assert opened.missing([face]) == {}
     assert np.array_equal(opened.tokens([face.digest()]), cached.tokens([face.digest()]))
-    with pytest.raises(FileError, match="has no tokens of this encoder, input recipe and precision; cache them first"):
-        open_tokens(tmp_path, encoder=make_encoder(), recipe=RECIPE, compute="bfloat16")
+    assert len(TokenStore(tmp_path, token_key(make_encoder(), recipe=RECIPE, compute="bfloat16"))) == 0
 
 
 def test_equal_tokens_make_equal_files(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_cache_then_fit_with_the_fast_recipe(
         (["fit", "--data", ".", "--size", "huge"], "error: no model is called 'huge'"),
         (["fit", "--data", ".", "--lr", "nan"], "error: a learning rate must be between 0 and 1"),
         (["fit", "--data", ".", "--recipe", "quick"], "error: no training recipe is called 'quick'"),
-        (["fit", "--data", ".", "--recipe", "fast"], "error: the recipe fast trains a head on an encoder"),
+        (["fit", "--data", ".", "--recipe", "fast"], "error: the recipe fast is for a trained encoder"),
         (["fit", "--data", ".", "--config", "none.yaml"], "error: none.yaml does not exist"),
         (["fit", "--data", ".", "--encoder", "none.pth"], "error: none.pth does not exist"),
         (["fit", "--data", ".", "--strategy", "magic"], "error: no strategy is called 'magic'"),

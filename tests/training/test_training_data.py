@@ -1,17 +1,25 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from motivnet.errors import DatasetError
+from motivnet.config import ModelConfig
+from motivnet.errors import DatasetError, FileError
+from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import draw_face
 from motivnet_training import inputs as inputs_module
 from motivnet_training.data import Batch, FaceData, LabelledInputs, labelled_inputs
 from motivnet_training.datasets.sample import GreyPixels, Sample
+from motivnet_training.epoch import EpochKeeper
+from motivnet_training.hardware import Hardware
+from motivnet_training.initialisation import fresh_model
 from motivnet_training.inputs import ImageInputs, MemoryPictures, SamplePictures, pictures_of
 from motivnet_training.order import AS_IT_IS
+from motivnet_training.recipe import RECIPES, changed
+from motivnet_training.session import Session, train
 
 RECIPE = InputRecipe.named("stretch", size=(32, 32))
 
@@ -109,3 +117,36 @@ def test_files_are_read_through_the_recipe(face_folder: Path) -> None:
     pictures = SamplePictures(samples=(Sample(name="1", image=path, label=6),), recipe=RECIPE)
     assert pictures[0].shape == (32, 32, 3)
     assert not pictures.in_memory
+
+
+def from_files(folder: Path, count: int) -> LabelledInputs:
+    folder.mkdir()
+    samples = tuple(Sample(name=f"{i}", image=folder / f"{i}.png", label=i % 7) for i in range(count))
+    for number, each in enumerate(samples):
+        assert cv2.imwrite(str(each.image), draw_face(EMOTIONS[each.label], seed=number, size=(32, 32)))
+    pictures = SamplePictures(samples=samples, recipe=RECIPE)
+    return labelled_inputs(samples, ImageInputs(pictures=pictures, recipe=RECIPE), classes=7)
+
+
+@pytest.mark.parametrize("missing", ["training", "validation"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_goes_away_during_a_training_is_one_line(tmp_path: Path, missing: str, workers: int) -> None:
+    config = ModelConfig.named("tiny", image_size=(32, 32))
+    recipe = changed(RECIPES["scratch"], batch_size=7, epochs=1)
+    training, validation = (from_files(tmp_path / name, 14) for name in ("training", "validation"))
+    keeper = EpochKeeper(
+        folder=None,
+        recipe=recipe,
+        config=config,
+        labels=EMOTIONS[:7],
+        preprocess=RECIPE,
+        validation=validation,
+        metadata={},
+    )
+    hardware = Hardware(accelerator="cpu", workers=workers)
+    session = Session(model=fresh_model(config, seed=0), training=training, keeper=keeper, seed=0, hardware=hardware)
+    gone = tmp_path / missing / "5.png"
+    gone.unlink()
+    with pytest.raises(FileError) as caught:
+        train(session)
+    assert str(caught.value) == f"{gone} does not exist"

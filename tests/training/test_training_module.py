@@ -133,7 +133,8 @@ def test_rare_classes_weigh_more_and_the_mean_weight_of_an_image_is_one() -> Non
     training = LabelledInputs(inputs=images(12).inputs, targets=targets, names=tuple("abcdefghijkl"))
     weights = class_weights(training)
     assert weights[1] == 2 * weights[0]
-    assert (weights * targets.sum(dim=0)).sum().item() / 12 == pytest.approx(3 / 7)
+    assert (weights * targets.sum(dim=0)).sum().item() / 12 == pytest.approx(1)
+    assert weights[3:].tolist() == [0] * 4
 
 
 def test_class_weights_reach_the_loss() -> None:

@@ -8,7 +8,6 @@ https://github.com/Lightning-AI/pytorch-lightning/issues/21800
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -20,7 +19,7 @@ from typing_extensions import override
 
 from motivnet.errors import CheckpointError, FileError, TrainingError
 from motivnet.files import atomic_path, open_regular
-from motivnet.torch_files import read_archive
+from motivnet.torch_files import read_archive, write_archive
 from motivnet.weights import is_finite, listed
 
 FINITE = ("state_dict", "optimizer_states")
@@ -49,7 +48,7 @@ class AtomicCheckpointIO(CheckpointIO):
         path = Path(path)
         _check_finite(checkpoint, path)
         with atomic_path(path) as temporary:
-            _write(checkpoint, temporary)
+            write_archive(checkpoint, temporary)
             try:
                 with open_regular(temporary) as file:
                     _read(file, device="meta")
@@ -99,20 +98,6 @@ def _check_finite(checkpoint: Mapping[str, Any], path: Path) -> None:
             f"{path} was not written: NaN or infinite values in {listed(diverged)}; "
             "resume from an older checkpoint with a lower learning rate"
         )
-
-
-def _write(checkpoint: dict[str, Any], temporary: Path) -> None:
-    """Writes through a file of Python's, which knows why a write failed; torch's own file does not."""
-    handled = sys.exception()
-    with temporary.open("wb") as file:
-        try:
-            torch.save(checkpoint, file)
-        except RuntimeError as error:
-            # What stopped the writing, an OSError or an interruption, is hidden by the failure to end the archive.
-            hidden = error.__context__
-            if hidden is None or hidden is handled:
-                raise
-            raise hidden from None
 
 
 def _read(file: BinaryIO, *, device: Literal["cpu", "meta"]) -> dict[str, Any]:

@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
-from motivnet.errors import DatasetError
+from motivnet.errors import DatasetError, MotivNetError
 from motivnet_training.datasets.sample import Sample
+from motivnet_training.datasets.targets import targets_of
 from motivnet_training.inputs import Inputs
 from motivnet_training.order import FixedOrder, Key, Shard, TrainingOrder, batches_per_epoch
 
@@ -60,12 +62,7 @@ def labelled_inputs(samples: Sequence[Sample], inputs: Inputs, *, classes: int) 
     """
     if not samples:
         raise DatasetError("there must be at least one image to train on and one to validate on")
-    targets = torch.zeros(len(samples), classes)
-    for row, sample in zip(targets, samples, strict=True):
-        if sample.distribution is None:
-            row[sample.label] = 1.0
-        else:
-            row[:] = torch.tensor(sample.distribution)
+    targets = torch.from_numpy(targets_of(samples, classes=classes))
     return LabelledInputs(inputs=inputs, targets=targets, names=tuple(sample.name for sample in samples))
 
 
@@ -111,6 +108,13 @@ class FaceData(lightning.LightningDataModule):
             FixedOrder(count=len(self.validation), batch_size=self.batch_size, shard=self._shard()),
         )
 
+    @override
+    def on_before_batch_transfer(self, batch: Batch | MotivNetError, dataloader_idx: int) -> Batch:
+        """Raises the error of a worker here; called by Lightning for each batch, in the process that trains."""
+        if isinstance(batch, MotivNetError):
+            raise batch
+        return batch
+
     def batches_of_an_epoch(self, *, world: int) -> int:
         """Training batches that each of ``world`` processes sees in an epoch."""
         return batches_per_epoch(len(self.training), self.batch_size, world=world)
@@ -121,7 +125,7 @@ class FaceData(lightning.LightningDataModule):
     def _loader(self, data: LabelledInputs, order: TrainingOrder | FixedOrder) -> DataLoader[Batch]:
         workers = 0 if data.inputs.in_memory else self.workers
         return DataLoader(
-            data,  # type: ignore[arg-type]  # a map of keys, not of numbers
+            _Carrying(data) if workers else data,  # type: ignore[arg-type]  # a map of keys, not of numbers
             batch_sampler=order,
             num_workers=workers,
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # the data set makes batches, not lists
@@ -129,7 +133,23 @@ class FaceData(lightning.LightningDataModule):
         )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+@dataclass(frozen=True, slots=True)
+class _Carrying:
+    """What workers are given: an error that is meant for the user is handed over in the place of its batch.
+
+    Torch raises what a worker raises as an error whose text is the worker's traceback.
+    """
+
+    data: LabelledInputs
+
+    def __getitems__(self, keys: Sequence[Key]) -> Batch | MotivNetError:
+        try:
+            return self.data.__getitems__(keys)
+        except MotivNetError as error:
+            return error
+
+
+def _as_it_is(batch: Batch | MotivNetError) -> Batch | MotivNetError:
     """The data set has made a batch already."""
     return batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ def datasets(
     sheet: Annotated[Path | None, typer.Option(help="A PNG file to write, with some faces of each class.")] = None,
     json: JSONOption = False,
 ) -> None:
-    """Show what a dataset is recognised as, its images by class and part, and what is left out."""
+    """Show what a dataset is recognised as, its images by class and part, and what is left out or comes twice."""
     from motivnet.labels import labels_for
     from motivnet_training.datasets.read import read_dataset
     from motivnet_training.datasets.sheet import check_sheet_name, picture_sheet, write_picture_sheet
@@ -31,7 +32,7 @@ def datasets(
 
     if sheet is not None:
         check_sheet_name(sheet)
-    dataset = read_dataset(data, labels=labels_for(classes))
+    dataset = read_dataset(data, labels=labels_for(classes), max_unreadable=1.0)
     summary = summary_of(dataset)
     if sheet is not None:
         write_picture_sheet(sheet, picture_sheet(dataset))
@@ -51,9 +52,12 @@ def _print(summary: DatasetSummary, sheet: Path | None) -> None:
         about["soft labels"] = f"{summary.voted:,} images with votes"
     if sheet is not None:
         about["sheet"] = str(sheet)
-    left_out = [_skipped(summary.skipped)] if summary.skipped else []
-    unreadable = [_unreadable(summary.unreadable)] if summary.unreadable else []
-    show(facts(about), _counts(summary), *left_out, *unreadable)
+    lists: dict[tuple[str, ...], Sequence[tuple[str, ...]]] = {
+        (">skipped", "reason"): [(f"{count:,}", reason) for reason, count in sorted(summary.skipped.items())],
+        ("unreadable",): [(reason,) for reason in summary.unreadable.values()],
+        ("image", "same bytes in another part"): summary.duplicates,
+    }
+    show(facts(about), _counts(summary), *(_listed(titles, rows) for titles, rows in lists.items() if rows))
 
 
 def _counts(summary: DatasetSummary) -> Table:
@@ -67,25 +71,15 @@ def _counts(summary: DatasetSummary) -> Table:
     return result
 
 
-def _skipped(skipped: dict[str, int]) -> Table:
+def _listed(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    """The first rows, and how many there are more."""
     from rich.markup import escape
 
     from motivnet.terminal import table
 
-    result = table(">skipped", "reason")
-    for reason, count in sorted(skipped.items()):
-        result.add_row(f"{count:,}", escape(reason))
-    return result
-
-
-def _unreadable(unreadable: dict[str, str]) -> Table:
-    from rich.markup import escape
-
-    from motivnet.terminal import table
-
-    result = table("unreadable")
-    for reason in list(unreadable.values())[:_SHOWN]:
-        result.add_row(escape(reason))
-    if len(unreadable) > _SHOWN:
-        result.add_row(f"and {len(unreadable) - _SHOWN:,} more; --json lists all")
+    result = table(*titles)
+    for row in rows[:_SHOWN]:
+        result.add_row(*map(escape, row))
+    if len(rows) > _SHOWN:
+        result.add_row(*[""] * (len(titles) - 1), f"and {len(rows) - _SHOWN:,} more; --json lists all")
     return result

@@ -6,20 +6,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, FileError, TrainingError
 from motivnet.labels import labels_for
 from motivnet.preprocess import InputRecipe
-from motivnet_training.data import LabelledInputs
-from motivnet_training.datasets.synthetic import drawn_faces
+from motivnet_training.data import LabelledInputs, labelled_inputs
+from motivnet_training.datasets.synthetic import drawn_samples
 from motivnet_training.epoch import EpochKeeper
 from motivnet_training.hardware import Hardware
 from motivnet_training.history import EpochFigures
 from motivnet_training.initialisation import fresh_model
-from motivnet_training.inputs import ImageInputs, MemoryPictures
+from motivnet_training.inputs import ImageInputs, pictures_of
 from motivnet_training.recipe import TrainingRecipe
 from motivnet_training.recipe_file import yaml_from_recipe
 from motivnet_training.session import Session, train
@@ -81,7 +78,7 @@ def train_on_drawn_faces(
     session = Session(model=model, training=training, keeper=keeper, seed=seed, hardware=Hardware(accelerator="cpu"))
     last = train(session).history[-1]
     _check_learnt(last, min_accuracy)
-    keeper.write(out, {f"model.{name}": tensor for name, tensor in model.state_dict().items()}, last)
+    keeper.write(out, model, last)
     return DemoResult(
         checkpoint=str(out),
         labels=labels,
@@ -104,12 +101,11 @@ def _drawn(
     seed: int,
     set_seed: int,
 ) -> LabelledInputs:
-    images, targets = drawn_faces(count, seed=set_seed, size=preprocess.size, labels=labels)
+    samples = drawn_samples(count, seed=set_seed, size=preprocess.size, labels=labels)
     inputs = ImageInputs(
-        pictures=MemoryPictures(images=images), recipe=preprocess, seed=seed, augmentations=recipe.augmentations
+        pictures=pictures_of(samples, preprocess), recipe=preprocess, seed=seed, augmentations=recipe.augmentations
     )
-    one_hot = torch.from_numpy(np.eye(len(labels), dtype=np.float32)[targets])
-    return LabelledInputs(inputs=inputs, targets=one_hot, names=tuple(f"face {number}" for number in range(count)))
+    return labelled_inputs(samples, inputs, classes=len(labels))
 
 
 def _metadata(recipe: TrainingRecipe, *, training: int, validation: int, seed: int) -> dict[str, str]:

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from motivnet.checkpoints import save_model
 from motivnet.config import ModelConfig
+from motivnet.errors import TrainingError
 from motivnet.model import MotivNet, build_model
 from motivnet.prediction import softmax
 from motivnet.preprocess import InputRecipe
+from motivnet.weights import listed
 from motivnet_training.data import LabelledInputs
+from motivnet_training.finite import ADVICE
 from motivnet_training.history import EpochFigures
 from motivnet_training.metrics import ClassificationFigures, classification_figures, cross_entropy
 from motivnet_training.recipe import TrainingRecipe
@@ -42,25 +45,33 @@ class EpochKeeper:
     metadata: Mapping[str, str]
 
     def figures(self, logits: NDArray[np.float64]) -> ClassificationFigures:
-        """All figures of the validation images."""
+        """All figures of the validation images from their logits ``(N, classes)``.
+
+        Raises:
+            TrainingError: Naming the images with a logit that is NaN or infinite.
+        """
+        finite = np.isfinite(logits).all(axis=1)
+        if not finite.all():
+            bad = listed(self.validation.names[index] for index in np.flatnonzero(~finite))
+            raise TrainingError(f"the model gives NaN or infinity for the validation images {bad}; {ADVICE}")
         probabilities = softmax(logits.astype(np.float32))
         loss = cross_entropy(self.validation.targets.double().numpy(), probabilities)
         return classification_figures(self.validation.labels, probabilities, self.labels, loss=loss)
 
     def keep_best(self, state: Mapping[str, Tensor], figures: EpochFigures) -> None:
-        """Writes the best weights, if there is a folder."""
+        """Writes the best weights, those in the state dict of an ``EmotionModule``, if there is a folder."""
         if self.folder is not None:
-            self.write(self.folder.best, state, figures)
+            self.write(self.folder.best, model_from_state(state, self.config), figures)
 
-    def write(self, path: Path, state: Mapping[str, Tensor], figures: EpochFigures) -> None:
-        """A checkpoint of a module's weights, whole or not at all.
+    def write(self, path: Path, model: MotivNet, figures: EpochFigures) -> None:
+        """A checkpoint of a model, whole or not at all.
 
         Raises:
             CheckpointError: If a weight is NaN or infinite.
             FileError: If it cannot be written.
         """
         save_model(
-            model_from_state(state, self.config),
+            model,
             path,
             config=self.config,
             labels=self.labels,

@@ -14,8 +14,9 @@ from motivnet.preprocess import InputRecipe
 from motivnet.progress import progress
 from motivnet_training.datasets.sample import Sample
 from motivnet_training.inputs import ImageInputs, SamplePictures
-from motivnet_training.metrics import ClassificationFigures, classification_figures
+from motivnet_training.metrics import ClassificationFigures
 from motivnet_training.order import AS_IT_IS
+from motivnet_training.sample_figures import figures_of
 
 
 def evaluate(
@@ -25,16 +26,21 @@ def evaluate(
     preprocess: InputRecipe,
     labels: tuple[str, ...],
     batch_size: int,
+    device: str | None = None,
 ) -> ClassificationFigures:
-    """The figures of a model on labelled images, on a GPU where there is one."""
-    truth = np.asarray([sample.label for sample in samples], np.int64)
-    return classification_figures(truth, softmax(_logits(model, samples, preprocess, batch_size)), labels)
+    """The figures of a model on labelled images; where people voted, the loss is that of their votes.
+
+    Args:
+        device: As PyTorch names it; None is a GPU where there is one.
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    logits = _logits(model, samples, preprocess, batch_size=batch_size, device=place)
+    return figures_of(samples, softmax(logits), labels)
 
 
 def _logits(
-    model: MotivNet, samples: Sequence[Sample], preprocess: InputRecipe, batch_size: int
+    model: MotivNet, samples: Sequence[Sample], preprocess: InputRecipe, *, batch_size: int, device: torch.device
 ) -> NDArray[np.float32]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     inputs = ImageInputs(pictures=SamplePictures(samples=tuple(samples), recipe=preprocess), recipe=preprocess)
     model = model.eval().to(device)
     parts = []

@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
 from motivnet_training.state import TrainingState
+from motivnet_training.steps import is_between_steps
 
 
 class EventLog(lightning.Callback):
@@ -36,7 +37,7 @@ class EventLog(lightning.Callback):
     ) -> None:
         """Writes the mean loss of the epoch so far, with each step of the optimiser."""
         position = self.state.position
-        if self._writer is None or trainer.fit_loop.epoch_loop._should_accumulate():
+        if self._writer is None or not is_between_steps(trainer):
             return
         for name, value in (
             ("loss/training, mean of the epoch so far", position.loss_sum / max(1, position.loss_count)),

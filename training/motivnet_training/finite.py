@@ -10,18 +10,24 @@ from torch import Tensor
 
 from motivnet.errors import TrainingError
 
-_SHOWN = 8
+_SHOWN = 64
 ADVICE = "lower the learning rate, or look at these images"
 
 
-def check_loss(value: float, *, epoch: int, images: tuple[str, ...]) -> None:
+def check_loss(losses: Tensor, mean: float, *, epoch: int, images: Sequence[str]) -> None:
     """Returns when the loss is finite.
 
+    Args:
+        losses: Of each image ``(B,)``.
+        mean: The loss of the batch.
+
     Raises:
-        TrainingError: Naming the batch's images.
+        TrainingError: Naming the images whose own loss is not finite, or all where the mean alone is not.
     """
-    if not math.isfinite(value):
-        raise TrainingError(f"the loss became {value} in {place_of(epoch, images)}; {ADVICE}")
+    if math.isfinite(mean):
+        return
+    bad = [image for image, loss in zip(images, losses.tolist(), strict=True) if not math.isfinite(loss)] or images
+    raise TrainingError(f"the loss became {mean} in {place_of(epoch, bad)}; {ADVICE}")
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from motivnet.checkpoints import load_checkpoint
 from motivnet.model import MotivNet
@@ -48,9 +48,9 @@ def fit(request: FitRequest, *, announce: Callable[[str], None] | None = None) -
     identity = identity_of(request, split)
     with sole_training(folder) if first else contextlib.nullcontext():
         check_identity(folder, identity)
-        session = _session(request, model, dataset, split, announce=announce)
-        if first:
+        if first:  # before the tokens, which may take hours: a folder without it is nobody's
             write_identity(folder, identity, recipe=yaml_from_recipe(request.recipe))
+        session = _session(request, model, dataset, split, announce=announce)
         position = train(session, resume=folder.resume if folder.resume.exists() else None)
         counts = data_counts(dataset, split, labels=request.labels)
         result = result_of(request, position, counts, test=split.test, started=started)
@@ -101,19 +101,26 @@ def _inputs(request: FitRequest, model: MotivNet, split: Split) -> tuple[Labelle
     if request.recipe.cached:
         samples = split.training + split.validation
         store = tokens_of(
-            model.encoder, samples, request.token_folder, recipe=request.recipe, preprocess=request.preprocess
+            model.encoder,
+            samples,
+            request.token_folder,
+            recipe=request.recipe,
+            preprocess=request.preprocess,
+            device=request.hardware.torch_device,
         )
     classes = request.config.decoder.num_classes
     training, validation = (
-        labelled_inputs(part, _inputs_of(part, request, store), classes=classes)
+        labelled_inputs(part, _inputs_of(part, request, store, digests=split.digests), classes=classes)
         for part in (split.training, split.validation)
     )
     return training, validation
 
 
-def _inputs_of(samples: tuple[Sample, ...], request: FitRequest, store: TokenStore | None) -> Inputs:
+def _inputs_of(
+    samples: tuple[Sample, ...], request: FitRequest, store: TokenStore | None, *, digests: Mapping[str, str]
+) -> Inputs:
     if store is not None:
-        return TokenInputs(store=store, digests=tuple(sample.digest() for sample in samples))
+        return TokenInputs(store=store, digests=tuple(digests[sample.name] for sample in samples))
     return ImageInputs(
         pictures=pictures_of(samples, request.preprocess),
         recipe=request.preprocess,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motivnet.command_line import JSONOption, print_json
+from motivnet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from motivnet.config import ModelConfig
     from motivnet_training.fit_request import FitRequest
     from motivnet_training.recipe import TrainingRecipe
     from motivnet_training.result import TrainingResult
@@ -21,7 +24,13 @@ Recipe = Annotated[
     str | None,
     typer.Option(help="paper, fast or scratch [default: paper with --encoder, else scratch].", show_default=False),
 ]
-Size = Annotated[str, typer.Option(help="A named size, or a configuration in a .json file.")]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        help="A named size, or a configuration in a .json file [default: that of --encoder, else tiny].",
+        show_default=False,
+    ),
+]
 Classes = Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")]
 Preprocess = Annotated[str, typer.Option(help="stretch or square-white-pad.")]
 Config = Annotated[
@@ -42,7 +51,7 @@ def fit(
     ] = None,
     recipe: Recipe = None,
     config: Config = None,
-    size: Size = "tiny",
+    size: Size = None,
     classes: Classes = 7,
     encoder: Annotated[
         Path | None, typer.Option(help="A weights file whose encoder to start from.", show_default=False)
@@ -92,14 +101,13 @@ def fit(
     The run folder holds best.safetensors, which motivnet-export build takes, last.safetensors, the state to resume
     from, metrics, curves and a summary. SIGTERM and Ctrl-C save the state.
     """
-    from motivnet.config import config_from_name_or_path
     from motivnet.preprocess import InputRecipe
     from motivnet_training.fit import fit as train
     from motivnet_training.fit_request import FitRequest
     from motivnet_training.hardware import Hardware
     from motivnet_training.recipe import changed
 
-    model = config_from_name_or_path(size, num_classes=classes)
+    model = _model_config(size, encoder, classes=classes)
     chosen = changed(
         _recipe(recipe, config, has_encoder=encoder is not None),
         epochs=epochs,
@@ -137,7 +145,7 @@ def cache(
     out: Annotated[Path, typer.Option(help="Folder of the tokens; fit takes it with --tokens.", show_default=False)],
     recipe: Annotated[str, typer.Option(help="The training recipe whose images are wanted.")] = "fast",
     config: Config = None,
-    size: Size = "sapiens-1b",
+    size: Size = None,
     classes: Classes = 7,
     preprocess: Preprocess = "stretch",
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 1,
@@ -152,12 +160,11 @@ def cache(
 
     An image's tokens take 6.3 MB at sapiens-0.3b and 9.4 MB at sapiens-1b.
     """
-    from motivnet.config import config_from_name_or_path
     from motivnet.preprocess import InputRecipe
     from motivnet_training.cache import CacheRequest, cache_dataset
     from motivnet_training.recipe import changed
 
-    model = config_from_name_or_path(size, num_classes=classes)
+    model = _model_config(size, encoder, classes=classes)
     result = cache_dataset(
         CacheRequest(
             config=model,
@@ -184,20 +191,41 @@ def _recipe(name: str | None, config: Path | None, *, has_encoder: bool) -> Trai
     from motivnet_training.recipe_file import recipe_from_file
 
     base = recipe_named(name or ("paper" if has_encoder else "scratch"))
-    return base if config is None else recipe_from_file(config, base)
+    if config is None:
+        return base
+    recipe = recipe_from_file(config, base)
+    if name is not None and recipe.name != name:
+        raise ConfigError(f"{config} is for the recipe {recipe.name}, and --recipe says {name}; leave one of them out")
+    return recipe
+
+
+def _model_config(size: str | None, encoder: Path | None, *, classes: int) -> ModelConfig:
+    from motivnet.checkpoints import load_checkpoint
+    from motivnet.config import config_from_name_or_path
+
+    if size is not None or encoder is None:
+        return config_from_name_or_path(size or "tiny", num_classes=classes)
+    found = load_checkpoint(encoder, quiet=True).config
+    decoder = dataclasses.replace(found.decoder, num_groups=classes, num_classes=classes)
+    return dataclasses.replace(found, decoder=decoder)
 
 
 def _as_one_voice(train: Callable[[], TrainingResult]) -> TrainingResult | None:
-    """The result in the first of the processes that train together; the others end with its status and say nothing."""
-    from motivnet.errors import MotivNetError
+    """The result in the first of the processes that train together; the others say only what it cannot know.
+
+    A process that was stopped ends well: Lightning kills the first process when another ends with an error.
+    """
+    from motivnet.errors import ProcessLostError, TrainingStoppedError
     from motivnet_training.hardware import is_first_process
 
     if is_first_process():
         return train()
     try:
         train()
-    except MotivNetError as error:
-        sys.exit(error.exit_status)
+    except TrainingStoppedError:
+        sys.exit(0)
+    except ProcessLostError:
+        sys.exit(1)
     return None
 
 

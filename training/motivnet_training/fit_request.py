@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,12 @@ class FitRequest:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"the seed must be at least 0, not {self.seed}")
-        if self.recipe.cached and self.encoder is None:
-            raise ConfigError(f"the recipe {self.recipe.name} trains a head on an encoder: give one with --encoder")
+        if self.encoder is None and (self.recipe.needs_encoder or self.recipe.is_frozen):
+            raise ConfigError(
+                f"the recipe {self.recipe.name} is for a trained encoder: give one with --encoder, or --recipe scratch"
+            )
+        if self.hardware.strategy == "fsdp" and self.recipe.gradient_norm is not None:
+            raise ConfigError("fsdp cannot scale gradients down to a norm: set gradient_norm to null")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -72,11 +76,12 @@ def identity_of(request: FitRequest, split: Split) -> RunIdentity:
         recipe=_hash(strict_json.dumps(request.recipe)),
         model=_hash(strict_json.dumps(request.config.to_dict())),
         encoder=sha256_of(request.encoder) if request.encoder else "none",
-        training_images=_hash(_described(split.training)),
-        validation_images=_hash(_described(split.validation)),
+        training_images=_hash(_described(split.training, split.digests)),
+        validation_images=_hash(_described(split.validation, split.digests)),
         seed=request.seed,
         preprocess=request.preprocess.name,
         processes=request.hardware.processes,
+        strategy=request.hardware.strategy,
     )
 
 
@@ -84,5 +89,6 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _described(samples: Sequence[Sample]) -> bytes:
-    return "\n".join(f"{each.name}\t{each.label}\t{each.distribution}" for each in samples).encode()
+def _described(samples: Sequence[Sample], digests: Mapping[str, str]) -> bytes:
+    rows = (f"{each.name}\t{each.label}\t{each.distribution}\t{digests[each.name]}" for each in samples)
+    return "\n".join(rows).encode("utf-8", "surrogatepass")

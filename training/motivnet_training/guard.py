@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,9 @@ from motivnet.errors import TrainingError
 from motivnet_training.data import Batch
 from motivnet_training.finite import ADVICE, all_finite, place_of
 from motivnet_training.module import emotion_module
+from motivnet_training.steps import is_between_steps
+
+logger = logging.getLogger(__name__)
 
 
 class FiniteGuard(lightning.Callback):
@@ -40,17 +44,20 @@ class FiniteGuard(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Looks at the gradients, before they are clipped."""
-        if _is_scaled(trainer):
-            return
-        gradients = (p.grad for p in pl_module.parameters() if p.grad is not None)
-        self._check(gradients, "a gradient", trainer)
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        if not _is_scaled(trainer):
+            self._check(gradients, "a gradient", trainer)
+        elif not all_finite(gradients):
+            logger.warning(
+                "a gradient overflowed in %s: the step is left out", place_of(pl_module.current_epoch, self.images)
+            )
 
     @override
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any
     ) -> None:
         """Looks at the weights and the optimiser's moments."""
-        if trainer.fit_loop.epoch_loop._should_accumulate():
+        if not is_between_steps(trainer):
             return
         self._check(pl_module.parameters(), "a weight", trainer)
         for optimizer in trainer.optimizers:

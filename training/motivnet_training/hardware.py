@@ -32,6 +32,11 @@ class Hardware:
         return self.devices * self.nodes
 
     @property
+    def torch_device(self) -> str | None:
+        """The device for what runs outside the training: the CPU if it was asked for, else None for what there is."""
+        return "cpu" if self.accelerator == "cpu" else None
+
+    @property
     def worker_count(self) -> int:
         """The workers asked for, else what the processors of this machine leave each process, at most 8."""
         if self.workers is not None:
@@ -41,4 +46,4 @@ class Hardware:
 
 def is_first_process() -> bool:
     """Whether this process writes and speaks for all that train together; the launchers tell them their ranks."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK"))
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))

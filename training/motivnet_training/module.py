@@ -39,7 +39,7 @@ class EmotionModule(lightning.LightningModule):
         recipe: TrainingRecipe,
         total_steps: int,
         validation_images: int,
-        names: tuple[str, ...] = (),
+        names: tuple[str, ...],
         class_weights: Tensor | None = None,
         on_tokens: bool = False,
     ) -> None:
@@ -66,21 +66,23 @@ class EmotionModule(lightning.LightningModule):
         Raises:
             TrainingError: If it is not finite.
         """
-        loss = functional.cross_entropy(
+        losses = functional.cross_entropy(
             self(batch.inputs).float(),
             batch.targets,
             weight=self.class_weights,
             label_smoothing=self.recipe.label_smoothing,
+            reduction="none",
         )
+        loss = losses.mean()
         value = float(loss.detach())
-        check_loss(value, epoch=self.current_epoch, images=self.names_of(batch))
+        check_loss(losses.detach(), value, epoch=self.current_epoch, images=self.names_of(batch))
         self.loss_sum += value
         self.loss_count += 1
         return loss
 
     def names_of(self, batch: Batch) -> tuple[str, ...]:
         """The names of a training batch's images."""
-        return tuple(self.names[index] for index in batch.indices.tolist()) if self.names else ()
+        return tuple(self.names[index] for index in batch.indices.tolist())
 
     def on_validation_epoch_start(self) -> None:
         """Starts anew."""

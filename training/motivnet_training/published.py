@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from motivnet.labels import EMOTIONS
+from motivnet_training.datasets.sample import Part
 
 Version = Literal["first", "second"]
 
-_Row = tuple[str, Version, tuple[str, ...], dict[str, float]]
 
-_AFFECTNET = ("AffectNet (CSV lists)", "AffectNet (npy labels)")
+class _Data(NamedTuple):
+    """A dataset that the paper tests on: layouts that hold the same images, the parts taken together, and classes."""
 
-# Dataset, version of the paper, names of the layouts that hold this dataset, and values by the name that they have in
-# ClassificationFigures. The paper's recall is the macro recall (uar), its WAR the accuracy.
-_TABLE: tuple[_Row, ...] = (
+    name: str
+    layouts: tuple[str, ...]
+    parts: tuple[Part, ...]
+    classes: tuple[str, ...]
+
+
+_AFFECTNET = _Data("AffectNet", ("AffectNet (CSV lists)", "AffectNet (npy labels)"), ("test",), EMOTIONS)
+_FER2013 = _Data("FER2013", ("FER2013",), ("val", "test"), EMOTIONS[:7])  # PublicTest and PrivateTest: 7,178 images
+_CK = _Data("CK+", (), (), EMOTIONS)  # which frames of its sequences the paper takes is not known
+
+# The paper's recall is the macro recall (uar), its WAR the accuracy; the names are those of ClassificationFigures.
+_TABLE: tuple[tuple[_Data, Version, dict[str, float]], ...] = (
     (
-        "AffectNet",
-        "first",
         _AFFECTNET,
+        "first",
         {"accuracy": 0.5749, "uar": 0.5749, "macro_precision": 0.5799, "macro_f1": 0.5741, "auroc": 0.9039},
     ),
-    ("AffectNet", "second", _AFFECTNET, {"accuracy": 0.6252}),
-    ("FER2013", "second", ("FER2013",), {"accuracy": 0.5387}),
-    ("CK+", "second", ("CK+",), {"accuracy": 0.80}),
+    (_AFFECTNET, "second", {"accuracy": 0.6252}),
+    (_FER2013, "second", {"accuracy": 0.5387}),
+    (_CK, "second", {"accuracy": 0.80}),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedResult:
-    """What one version of the paper reports on one dataset; ``same_data`` says that ours are of that dataset too."""
+    """What one version of the paper reports on one dataset.
+
+    ``same_data`` says that ours are of the same part of that dataset, with all its classes.
+    """
 
     dataset: str
     version: Version
@@ -41,13 +55,27 @@ class PublishedResult:
         return f"{self.dataset}, {self.version} version"
 
 
-def published_results(layout: str | None = None) -> tuple[PublishedResult, ...]:
+def published_results(
+    layout: str | None = None,
+    *,
+    parts: tuple[Part, ...] | None = None,
+    labels: tuple[str, ...] | None = None,
+) -> tuple[PublishedResult, ...]:
     """Every published result, first version first.
 
     Args:
-        layout: What the dataset of our own figures was recognised as.
+        layout: What the dataset of our own figures was recognised as; None where they are not of all of a part of it.
+        parts: Those of its parts that our figures are of, none for a dataset without parts; None for the paper's.
+        labels: The model's, without which a class is dropped from the dataset; None for all.
     """
     return tuple(
-        PublishedResult(dataset=dataset, version=version, same_data=layout in layouts, figures=dict(figures))
-        for dataset, version, layouts, figures in _TABLE
+        PublishedResult(
+            dataset=data.name,
+            version=version,
+            same_data=layout in data.layouts
+            and (parts is None or set(parts) == set(data.parts))
+            and (labels is None or set(data.classes) <= set(labels)),
+            figures=dict(figures),
+        )
+        for data, version, figures in _TABLE
     )

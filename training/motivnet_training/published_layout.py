@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from motivnet.files import atomic_path
 from motivnet.key_maps import published_from_model
 from motivnet.model import MotivNet
+from motivnet.torch_files import write_archive
 
 
 def write_published(model: MotivNet, path: Path) -> None:
@@ -19,4 +18,4 @@ def write_published(model: MotivNet, path: Path) -> None:
     """
     weights = {name: tensor.contiguous() for name, tensor in published_from_model(model.state_dict()).items()}
     with atomic_path(path) as temporary:
-        torch.save(weights, temporary)
+        write_archive(weights, temporary)

@@ -16,7 +16,7 @@ Augmentations = Literal["none", "mirror", "strong"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRecipe:
-    """Everything that decides what weights come out, but for data and seed.
+    """What decides which weights come out, besides the model, its encoder, the data, the seed and the processes.
 
     Args:
         encoder_lr: Learning rate of the encoder; 0 freezes it.
@@ -30,6 +30,7 @@ class TrainingRecipe:
         gradient_norm: Gradients are scaled down to it; None leaves them.
         patience: Epochs without a lower validation loss after which the training ends; None trains all epochs.
         cached: Whether the frozen encoder's tokens are computed once and kept on disk.
+        needs_encoder: Whether it is senseless on random weights.
     """
 
     name: str
@@ -56,6 +57,7 @@ class TrainingRecipe:
     gradient_checkpointing: bool = False
     compile: bool = False
     cached: bool = False
+    needs_encoder: bool = True
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "restart_epochs", "restart_factor", "patience", "per_class"):
@@ -117,8 +119,9 @@ RECIPES: dict[str, TrainingRecipe] = {
     "fast": TrainingRecipe(name="fast", encoder_lr=0.0, batch_size=16, accumulate=1, cached=True),
     "scratch": TrainingRecipe(
         name="scratch",
-        epochs=60,
-        batch_size=32,
+        needs_encoder=False,
+        epochs=100,
+        batch_size=64,
         accumulate=1,
         encoder_lr=1e-3,
         decoder_lr=1e-3,

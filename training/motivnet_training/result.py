@@ -7,14 +7,16 @@ from typing import Literal
 
 from motivnet_training.history import History
 from motivnet_training.metrics import ClassificationFigures
+from motivnet_training.published import PublishedResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCounts:
     """What was trained and judged on.
 
-    ``images`` counts the training images by label; ``skipped`` what was left out by reason; ``unreadable`` has the
-    reason by name, ``duplicates`` the names of equal images in different parts.
+    ``images`` counts the training images by label, ``drawn`` those and what was held out of them to validate on;
+    ``skipped`` counts what was left out by reason; ``unreadable`` has the reason by name, ``duplicates`` the names of
+    equal images in different parts.
     """
 
     dataset: str
@@ -24,6 +26,7 @@ class DataCounts:
     validation_images: int
     test_images: int
     images: dict[str, int]
+    drawn: dict[str, int]
     skipped: dict[str, int]
     unreadable: dict[str, str]
     duplicates: tuple[tuple[str, str], ...]
@@ -31,7 +34,7 @@ class DataCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
-    """A training that has ended; the figures are those of the checkpoint."""
+    """A training that has ended; the figures are those of the checkpoint, ``published`` those of the paper."""
 
     format_version: Literal[1] = 1
     kind: Literal["training"] = "training"
@@ -44,4 +47,5 @@ class TrainingResult:
     validation: ClassificationFigures
     test: ClassificationFigures | None
     history: History
+    published: tuple[PublishedResult, ...]
     seconds: float

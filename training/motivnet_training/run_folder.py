@@ -25,6 +25,7 @@ class RunIdentity:
     seed: int
     preprocess: str
     processes: int
+    strategy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         resume: A training in it is meant to go on; without one it begins.
 
     Raises:
-        TrainingError: If it holds a training, and ``resume`` is off.
+        TrainingError: If it holds a state to go on from, and ``resume`` is off.
         FileError: If it is a file, or holds other files.
     """
     path = folder.path
@@ -106,7 +107,7 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         return
     if not folder.identity.exists():
         raise FileError(f"{path} holds files that are not a training; give another --out")
-    if not resume:
+    if not resume and folder.resume.exists():
         raise TrainingError(f"{path} holds a training already; go on with --resume, or give another --out")
 
 
@@ -135,8 +136,8 @@ def check_identity(folder: RunFolder, identity: RunIdentity) -> None:
         TrainingError: Naming what differs.
         FileError: If ``run.json`` cannot be read.
     """
-    if not folder.identity.exists():
-        return
+    if not folder.identity.exists() or not folder.resume.exists():
+        return  # nothing of it was trained yet
     found = _identity(folder)
     names = [name for name in RunIdentity.__slots__ if getattr(found, name) != getattr(identity, name)]
     if names:
@@ -148,8 +149,8 @@ def check_identity(folder: RunFolder, identity: RunIdentity) -> None:
 
 def write_identity(folder: RunFolder, identity: RunIdentity, *, recipe: str) -> None:
     """Says in the folder what the training is."""
-    write_atomic(folder.recipe, recipe.encode())
     write_atomic(folder.identity, strict_json.dumps(identity))
+    write_atomic(folder.recipe, recipe.encode())
 
 
 def _identity(folder: RunFolder) -> RunIdentity:

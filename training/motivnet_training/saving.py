@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning
@@ -16,12 +16,14 @@ from torch import Tensor
 from typing_extensions import override
 
 from motivnet.errors import TrainingStoppedError
+from motivnet.files import write_atomic
 from motivnet_training.epoch import EpochKeeper, epoch_figures
-from motivnet_training.history import is_better, is_over
+from motivnet_training.history import EpochFigures, csv_from_history, is_better, is_over
 from motivnet_training.module import emotion_module
 from motivnet_training.run_folder import RunFolder
 from motivnet_training.signals import StopRequest
 from motivnet_training.state import TrainingState
+from motivnet_training.steps import is_between_steps
 
 
 class Saver(lightning.Callback):
@@ -30,6 +32,7 @@ class Saver(lightning.Callback):
     Args:
         folder: None saves nothing.
         seconds: Between two savings inside an epoch.
+        announce: Hears a line about each epoch.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class Saver(lightning.Callback):
         *,
         folder: RunFolder | None,
         seconds: float,
+        announce: Callable[[str], None] | None = None,
     ) -> None:
         self.state = state
         self.keeper = keeper
         self.request = request
         self.folder = folder
         self.seconds = seconds
+        self.announce = announce
         self._saved = time.monotonic()
 
     @override
@@ -67,11 +72,8 @@ class Saver(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any
     ) -> None:
-        """Stops if asked to; several processes agree on it between two steps of the optimiser."""
-        is_between_steps = not trainer.fit_loop.epoch_loop._should_accumulate()
-        if not is_between_steps and trainer.world_size > 1:
-            return
-        due = is_between_steps and time.monotonic() - self._saved >= self.seconds
+        """Stops if asked to, on which several processes agree after each batch; saves if it is time."""
+        due = is_between_steps(trainer) and time.monotonic() - self._saved >= self.seconds
         asked, due = _agreed(trainer, asked=self.request.number is not None, due=due)
         if asked:
             self._stop(trainer)
@@ -87,16 +89,12 @@ class Saver(lightning.Callback):
     @override
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Ends the epoch, and the training where its recipe says so."""
-        self.end_epoch(
-            emotion_module(pl_module).logits,
-            trainer.strategy.lightning_module_state_dict(),
-            first=trainer.is_global_zero,
-        )
+        weights = trainer.strategy.lightning_module_state_dict()
+        trainer.should_stop = self.end_epoch(emotion_module(pl_module).logits, weights, first=trainer.is_global_zero)
         self._save(trainer)
-        trainer.should_stop = is_over(self.state.position.history, self.keeper.recipe)
 
-    def end_epoch(self, logits: NDArray[np.float64], weights: Mapping[str, Tensor], *, first: bool) -> None:
-        """Takes the figures of a validated epoch and keeps its weights if they are the best.
+    def end_epoch(self, logits: NDArray[np.float64], weights: Mapping[str, Tensor], *, first: bool) -> bool:
+        """Takes the figures of a validated epoch and keeps its weights if they are the best; whether it was the last.
 
         The weights come before the state: what is resumed from must not know of an epoch whose weights are not there.
         """
@@ -108,6 +106,18 @@ class Saver(lightning.Callback):
             if first:
                 self.keeper.keep_best(weights, figures)
         self.state.finish_epoch(figures, best=best)
+        if first:
+            self._tell(figures)
+        return is_over(self.state.position.history, self.keeper.recipe)
+
+    def _tell(self, figures: EpochFigures) -> None:
+        if self.folder is not None:
+            write_atomic(self.folder.metrics, csv_from_history(self.state.position.history).encode())
+        if self.announce is not None:
+            self.announce(
+                f"epoch {figures.epoch}/{self.keeper.recipe.epochs}: training loss {figures.train_loss:.4f}, "
+                f"validation loss {figures.val_loss:.4f}, accuracy {figures.accuracy:.1%}"
+            )
 
     def _save(self, trainer: lightning.Trainer) -> None:
         if self.folder is not None:
@@ -115,6 +125,7 @@ class Saver(lightning.Callback):
         self._saved = time.monotonic()
 
     def _stop(self, trainer: lightning.Trainer) -> None:
+        self.request.answered()
         if trainer.state.fn == TrainerFn.FITTING:  # the validation that resuming begins with has no optimiser to save
             self._save(trainer)
         position = self.state.position

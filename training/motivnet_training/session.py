@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
+import torch
 from torch import Tensor
-from typing_extensions import override
 
 from motivnet.model import MotivNet
 from motivnet_training.checkpoint_io import AtomicCheckpointIO
 from motivnet_training.data import FaceData, LabelledInputs
-from motivnet_training.epoch import EpochKeeper
+from motivnet_training.epoch import EpochKeeper, model_from_state
 from motivnet_training.hardware import Hardware
 from motivnet_training.history import is_over
 from motivnet_training.memory_saving import checkpoint_activations
@@ -61,23 +61,35 @@ def train(session: Session, *, resume: Path | None = None) -> Position:
     """
     _prepare(session.model, session.recipe)
     state = TrainingState()
+    data, pending = _data(session), None
     if resume is not None:
         checkpoint = AtomicCheckpointIO().load_checkpoint(resume)
-        if is_over(state.take(checkpoint).history, session.recipe):
-            weights = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
-            session.model.load_state_dict(weights)
-            return state.position
+        position = state.take(checkpoint)
+        if is_over(position.history, session.recipe):
+            ended = model_from_state(checkpoint["state_dict"], session.keeper.config)
+            session.model.load_state_dict(ended.state_dict())
+            return position
+        has_all_batches = position.batch >= data.batches_of_an_epoch(world=session.hardware.processes)
+        pending = checkpoint if has_all_batches else None
         del checkpoint
     with listening() as request:
         folder = session.keeper.folder
-        saver = Saver(state, session.keeper, request, folder=folder, seconds=session.checkpoint_seconds)
+        saver = Saver(
+            state,
+            session.keeper,
+            request,
+            folder=folder,
+            seconds=session.checkpoint_seconds,
+            announce=session.announce,
+        )
         run_training(
             _module(session),
-            _data(session),
+            data,
             state=state,
             saver=saver,
             hardware=session.hardware,
             resume=resume,
+            pending=pending,
             callbacks=_callbacks(session, state),
         )
     session.model.cpu().eval()
@@ -85,17 +97,21 @@ def train(session: Session, *, resume: Path | None = None) -> Position:
 
 
 def class_weights(training: LabelledInputs) -> Tensor:
-    """Weights inverse to how often each class occurs, one on average over the images ``(classes,)``."""
+    """Weights ``(classes,)`` inverse to how often each class occurs; an image weighs one on average.
+
+    A class that does not occur has a weight of 0.
+    """
     counts = training.targets.sum(dim=0)
-    return counts.sum() / (len(counts) * counts.clamp(min=1.0))
+    occurring = counts > 0
+    return torch.where(occurring, counts.sum() / (occurring.sum() * counts.clamp(min=1e-12)), 0.0)
 
 
 def _prepare(model: MotivNet, recipe: TrainingRecipe) -> None:
     model.encoder.requires_grad_(not recipe.is_frozen)
     if recipe.gradient_checkpointing:
         checkpoint_activations(model.encoder)
-    if recipe.compile:
-        model.compile()  # in place: the weights keep their names
+    if recipe.compile:  # in place: the weights keep their names
+        (model.decoder if recipe.cached else model).compile()
 
 
 def _module(session: Session) -> EmotionModule:
@@ -128,26 +144,4 @@ def _callbacks(session: Session, state: TrainingState) -> tuple[lightning.Callba
         from motivnet_training.event_log import EventLog
 
         callbacks.append(EventLog(state, session.keeper.folder.tensorboard))
-    if session.announce is not None:
-        callbacks.append(_EpochLines(session.announce, state, epochs=session.recipe.epochs))
     return tuple(callbacks)
-
-
-class _EpochLines(lightning.Callback):
-    """A line about each epoch."""
-
-    def __init__(self, announce: Callable[[str], None], state: TrainingState, *, epochs: int) -> None:
-        self.announce = announce
-        self.state = state
-        self.epochs = epochs
-
-    @override
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Called by Lightning, after the epoch was added to the history."""
-        if not trainer.is_global_zero:
-            return
-        last = self.state.position.history[-1]
-        self.announce(
-            f"epoch {last.epoch}/{self.epochs}: training loss {last.train_loss:.4f}, "
-            f"validation loss {last.val_loss:.4f}, accuracy {last.accuracy:.1%}"
-        )

@@ -24,6 +24,7 @@ from motivnet_training.data import FaceData
 from motivnet_training.history import EpochFigures, History
 from motivnet_training.metrics import ClassificationFigures
 from motivnet_training.module import EmotionModule, emotion_module
+from motivnet_training.steps import is_between_steps
 
 KEY = "motivnet"
 FORMAT = 1
@@ -74,7 +75,7 @@ class TrainingState(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any
     ) -> None:
         """Moves on with each step of the optimiser."""
-        if trainer.fit_loop.epoch_loop._should_accumulate():
+        if not is_between_steps(trainer):
             return
         data, module = _data(trainer), emotion_module(pl_module)
         if trainer.world_size > 1:

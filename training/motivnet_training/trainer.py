@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from typing_extensions import override
 
-from motivnet.errors import MotivNetError, TrainingError
+from motivnet.errors import ConfigError, ProcessLostError, TrainingError
 from motivnet.progress import Advance, progress
 from motivnet_training.checkpoint_io import AtomicCheckpointIO
 from motivnet_training.data import FaceData
@@ -26,6 +29,8 @@ from motivnet_training.saving import Saver
 from motivnet_training.state import TrainingState, checkpoint_at
 
 _COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)
+_CONNECTION = re.compile(r"gloo|nccl|c10d|store|socket|connection|broken pipe|timed? ?out", re.IGNORECASE)
+"""What the messages of torch's backends have in common when another process is gone; most have no type of their own."""
 
 
 def run_training(
@@ -36,64 +41,74 @@ def run_training(
     saver: Saver,
     hardware: Hardware,
     resume: Path | None = None,
+    pending: dict[str, Any] | None = None,
     callbacks: tuple[lightning.Callback, ...] = (),
 ) -> None:
     """Trains ``module`` in place, with a pass over the validation images after each epoch.
 
     Args:
         resume: A checkpoint of this training to go on from.
+        pending: What is in it, where all batches of an epoch were done and its validation was not.
 
     Raises:
+        ConfigError: If there is no such hardware here.
         TrainingError: If a number stops being finite, or another process of the training ends.
         TrainingStoppedError: If a signal asked for it.
     """
     first = (state, FiniteGuard(), saver)  # in this order: what is saved was looked at before
-    with _quiet_lightning(), _lost_process(hardware), progress("training", total=module.total_steps) as advance:
+    with _quiet_lightning(), _torch_errors(hardware), progress("training", total=module.total_steps) as advance:
         trainer = _trainer(module.recipe, hardware, (*first, *callbacks, _Progress(advance)))
-        if resume is not None:
-            _finish_interrupted_epoch(trainer, module, data, saver=saver, resume=resume)
-        trainer.fit(module, datamodule=data, ckpt_path=resume)
+        is_over = False
+        if resume is not None and pending is not None:
+            is_over = _end_pending_epoch(trainer, module, data, saver=saver, resume=resume, pending=pending)
+        if not is_over:
+            trainer.fit(module, datamodule=data, ckpt_path=resume)
 
 
-def _finish_interrupted_epoch(
-    trainer: lightning.Trainer, module: EmotionModule, data: FaceData, *, saver: Saver, resume: Path
-) -> None:
-    """Validates first where all batches of an epoch were done and its validation was not."""
-    io = AtomicCheckpointIO()
-    checkpoint = io.load_checkpoint(resume)
-    position = saver.state.take(checkpoint)
-    if position.batch == 0 or position.batch < data.batches_of_an_epoch(world=trainer.world_size):
-        return
+def _end_pending_epoch(
+    trainer: lightning.Trainer,
+    module: EmotionModule,
+    data: FaceData,
+    *,
+    saver: Saver,
+    resume: Path,
+    pending: dict[str, Any],
+) -> bool:
+    """Does what is left of an interrupted epoch, its validation; whether the training is over with that."""
     trainer.validate(module, datamodule=data, ckpt_path=resume, verbose=False)
     module.train()
-    saver.end_epoch(module.logits, checkpoint["state_dict"], first=trainer.is_global_zero)
+    is_over = saver.end_epoch(module.logits, pending["state_dict"], first=trainer.is_global_zero)
     if trainer.is_global_zero:
-        io.save_checkpoint(checkpoint_at(checkpoint, saver.state.position), resume)
+        AtomicCheckpointIO().save_checkpoint(checkpoint_at(pending, saver.state.position), resume)
     trainer.strategy.barrier("the end of an interrupted epoch")
+    return is_over
 
 
 def _trainer(
     recipe: TrainingRecipe, hardware: Hardware, callbacks: tuple[lightning.Callback, ...]
 ) -> lightning.Trainer:
-    return lightning.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.nodes,
-        strategy=_strategy(hardware),
-        precision=recipe.precision,
-        max_epochs=recipe.epochs,
-        accumulate_grad_batches=recipe.accumulate,
-        gradient_clip_val=recipe.gradient_norm,
-        callbacks=list(callbacks),
-        plugins=[AtomicCheckpointIO()],
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    if recipe.precision == "16-mixed" and not torch.cuda.is_available():
+        raise ConfigError("16-mixed needs a GPU; use bf16-mixed or 32-true")
+    with _hardware_errors():
+        return lightning.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy=_strategy(hardware),
+            precision=recipe.precision,
+            max_epochs=recipe.epochs,
+            accumulate_grad_batches=recipe.accumulate,
+            gradient_clip_val=recipe.gradient_norm,
+            callbacks=list(callbacks),
+            plugins=[AtomicCheckpointIO()],
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
 
 
 def _strategy(hardware: Hardware) -> str | Strategy:
@@ -118,16 +133,28 @@ class _Progress(lightning.Callback):
 
 
 @contextlib.contextmanager
-def _lost_process(hardware: Hardware) -> Iterator[None]:
-    """One line when the connection to another process breaks, which torch reports as a RuntimeError."""
+def _hardware_errors() -> Iterator[None]:
+    """One line for devices and strategies that are not to be had here."""
     try:
         yield
-    except MotivNetError:
-        raise
-    except RuntimeError as error:
-        if hardware.processes == 1:
-            raise
+    except (MisconfigurationException, ValueError, ModuleNotFoundError) as error:
+        raise ConfigError(f"this hardware cannot be had: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def _torch_errors(hardware: Hardware) -> Iterator[None]:
+    """One line when memory runs out, or when the connection to another process breaks."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
         raise TrainingError(
+            "the device is out of memory; use --gradient-checkpointing, a smaller --batch-size with a larger "
+            "--accumulate, or --precision bf16-mixed"
+        ) from error
+    except RuntimeError as error:
+        if hardware.processes == 1 or not _CONNECTION.search(str(error)):
+            raise
+        raise ProcessLostError(
             f"the {hardware.processes} training processes lost each other ({str(error).splitlines()[0]}); "
             "see what the others say, then go on with --resume"
         ) from error

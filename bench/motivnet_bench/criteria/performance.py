@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from motivnet.prediction import softmax
 from motivnet_bench.criteria.images import FedModel, outputs_of
 from motivnet_bench.criteria.result import Performance, Standing
 from motivnet_training.datasets.sample import Dataset
-from motivnet_training.metrics import (
-    ClassificationFigures,
-    Indices,
-    Probabilities,
-    classification_figures,
-    cross_entropy,
-)
+from motivnet_training.metrics import ClassificationFigures
 from motivnet_training.published import PublishedResult, published_results
+from motivnet_training.sample_figures import figures_of
 
 
 def measure_performance(model: FedModel, name: str, dataset: Dataset, *, whole: bool) -> Performance:
@@ -27,12 +20,11 @@ def measure_performance(model: FedModel, name: str, dataset: Dataset, *, whole: 
         name: What the dataset is called in the report.
         whole: Whether it is all that its folder has; a part of a published dataset is other data.
     """
-    truth = np.asarray([sample.label for sample in dataset.samples], np.int64)
     pictures = (sample.pixels() for sample in dataset.samples)
-    probabilities = softmax(outputs_of(model, pictures, "logits", total=len(truth)))
-    loss = cross_entropy(_targets(dataset, truth), probabilities)
-    figures = classification_figures(truth, probabilities, dataset.labels, loss=loss)
-    published = published_results(dataset.layout if whole else None)
+    probabilities = softmax(outputs_of(model, pictures, "logits", total=len(dataset.samples)))
+    figures = figures_of(dataset.samples, probabilities, dataset.labels)
+    parts = (dataset.part,) if dataset.part else ()
+    published = published_results(dataset.layout if whole else None, parts=parts, labels=dataset.labels)
     return Performance(
         dataset=name,
         layout=dataset.layout,
@@ -48,14 +40,6 @@ def standings(ours: ClassificationFigures, published: Sequence[PublishedResult])
     """Where our figures lie among the published ones, by name; those of the same dataset alone where there are any."""
     names = dict.fromkeys(name for result in published for name in result.figures)
     return {name: _standing(name, value, published) for name in names if (value := getattr(ours, name)) is not None}
-
-
-def _targets(dataset: Dataset, truth: Indices) -> Probabilities:
-    targets = np.eye(len(dataset.labels))[truth]
-    for row, sample in zip(targets, dataset.samples, strict=True):
-        if sample.distribution is not None:
-            row[:] = sample.distribution
-    return targets
 
 
 def _standing(name: str, ours: float, published: Sequence[PublishedResult]) -> Standing:

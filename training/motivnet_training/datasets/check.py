@@ -17,6 +17,9 @@ UNREADABLE = "unreadable image"
 MANY_UNREADABLE = 5
 """Fewer are never too many, however small the dataset."""
 
+MAX_UNREADABLE = 0.05
+"""The share that is put up with where nobody says otherwise."""
+
 _BLOCK = 256
 _NAMED = 3
 

@@ -1,4 +1,7 @@
-"""CK+: sequences from a neutral face to the peak of an emotion, some of them labelled (Lucey et al. 2010)."""
+"""CK+: sequences from a neutral face to the peak of an emotion, some of them labelled (Lucey et al. 2010).
+
+No label says neutral: the first frames of the labelled sequences are the neutral images, as in the literature.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def recognises(path: Path) -> bool:
 
 
 def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The last frame of each labelled sequence, with the person that is seen in it.
+    """The first frame of each labelled sequence as neutral and the last as its label, with the person seen in them.
 
     Raises:
         DatasetError: If the labels are not there, or one of them is no number from 0 to 7.
@@ -43,12 +46,11 @@ def _faces(path: Path) -> Iterator[Face | str]:
             yield "labelled sequence without images"
         else:
             text = read_bytes(label, max_bytes=_MAX_BYTES).decode("ascii", "replace").strip()
-            yield Face(
-                name=frames[-1].relative_to(path).as_posix(),
-                image=frames[-1],
-                emotion=emotion_from_code(text, CODES, place=str(label)),
-                person=sequence.parts[0],
-            )
+            emotion = emotion_from_code(text, CODES, place=str(label))
+            ends = [(frames[-1], emotion)] if len(frames) == 1 else [(frames[0], "neutral"), (frames[-1], emotion)]
+            for frame, shown in ends:
+                name = frame.relative_to(path).as_posix()
+                yield Face(name=name, image=frame, emotion=shown, person=sequence.parts[0])
 
 
 def _sequences(path: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import numpy as np
 from motivnet.errors import ConfigError, DatasetError
 from motivnet_training.datasets.check import Checked, readable
 from motivnet_training.datasets.sample import Sample
+from motivnet_training.datasets.streams import Use, stream
 
 PerClass = int | Literal["smallest"] | None
 """Images to draw of each class; ``smallest`` for as many as the smallest class has, None for all."""
@@ -24,7 +25,7 @@ def queues_from(samples: Sequence[Sample], *, seed: int) -> Queues:
     by_label: Queues = defaultdict(list)
     for sample in samples:
         by_label[sample.label].append(sample)
-    return {label: _shuffled(by_label[label], np.random.default_rng([seed, 0, label])) for label in sorted(by_label)}
+    return {label: _shuffled(by_label[label], stream(seed, Use.DRAWING, label)) for label in sorted(by_label)}
 
 
 def number_to_draw(queues: Queues, per_class: PerClass, *, labels: tuple[str, ...]) -> int | None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
 from motivnet.errors import ConfigError, DatasetError
 from motivnet_training.datasets.sample import Sample
+from motivnet_training.datasets.streams import Use, stream
 
 Group = list[Sample]
 """Samples that stay together: all of one person, or a single one."""
@@ -30,7 +29,7 @@ def hold_out(
     if not 0 < share < 1:
         raise ConfigError(f"the share of images for validation must be between 0 and 1, not {share}")
     groups = _groups(samples)
-    order = np.random.default_rng([seed, 1]).permutation(len(groups))
+    order = stream(seed, Use.HOLDING_OUT).permutation(len(groups))
     held_out = _chosen([groups[index] for index in order], share=share, stratified=stratified)
     if not held_out:
         raise DatasetError("no class has two images of different people, so that none can be held out; add images")

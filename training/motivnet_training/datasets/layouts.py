@@ -55,6 +55,13 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(name="class folders", reader=folder),
 )
 
+REMEDIES = {
+    ("CK+48", "neutral"): (
+        "CK+48 has no neutral images: use CK+, or add them as neutral/S010_004_00000001.png and the like"
+    ),
+}
+"""What to do about a class that a dataset never has, by the names of the layout and of the class."""
+
 
 def layout_of(path: Path) -> Layout:
     """The first layout that recognises a folder or a file.

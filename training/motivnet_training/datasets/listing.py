@@ -24,7 +24,8 @@ class Listing:
 class Face:
     """One labelled image as its dataset has it, before a model's labels are known.
 
-    ``votes`` counts by emotion the people who saw it, where several were asked; ``emotion`` has the most of them.
+    ``votes`` counts by emotion the people who saw it, where several were asked, or tells their shares; ``emotion`` has
+    the most of them.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Face:
     emotion: str
     part: Part | None = None
     person: str | None = None
-    votes: Mapping[str, int] | None = None
+    votes: Mapping[str, float] | None = None
 
 
 def listing_of(entries: Iterable[Face | str], *, labels: tuple[str, ...]) -> Listing:
@@ -111,7 +112,7 @@ def _sample(face: Face, labels: tuple[str, ...]) -> Sample:
     )
 
 
-def _distribution(votes: Mapping[str, int], labels: tuple[str, ...]) -> tuple[float, ...]:
+def _distribution(votes: Mapping[str, float], labels: tuple[str, ...]) -> tuple[float, ...]:
     """The shares of the votes that are for a label; votes for other emotions do not count."""
     total = sum(votes.get(label, 0) for label in labels)
     return tuple(votes.get(label, 0) / total for label in labels)

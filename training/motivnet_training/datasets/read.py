@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motivnet.errors import ConfigError, DatasetError
-from motivnet_training.datasets.check import UNREADABLE, Checked, readable
+from motivnet_training.datasets.check import MAX_UNREADABLE, UNREADABLE, Checked, readable, refuse_many_unreadable
 from motivnet_training.datasets.layouts import Layout, layout_of
 from motivnet_training.datasets.listing import Listing, summary_of_skipped
 from motivnet_training.datasets.sample import Dataset, Part, Sample
@@ -27,6 +27,7 @@ def read_dataset(
     parts: tuple[Part, ...] = (),
     limit: int | None = None,
     check: bool = True,
+    max_unreadable: float = MAX_UNREADABLE,
 ) -> Dataset:
     """The labelled images of a folder or a list, recognised by its layout.
 
@@ -35,11 +36,12 @@ def read_dataset(
         parts: Only the first of these that the dataset has; all images where it has none of them.
         limit: Images a class at most, the first in order; the others are not even opened.
         check: Whether each image is decoded once to know that it can be read; ``split_dataset`` checks what it uses.
+        max_unreadable: The share of unreadable images that is still put up with.
 
     Raises:
         ConfigError: If ``limit`` is below 1.
-        DatasetError: If nothing lies there, no layout is recognised, the layout's own files are damaged, or there is
-            no readable image of any label.
+        DatasetError: If nothing lies there, no layout is recognised, the layout's own files are damaged, too many
+            images are unreadable, or there is no readable image of any label.
         FileError: If a list of the layout cannot be opened.
     """
     path = Path(path)
@@ -49,6 +51,7 @@ def read_dataset(
     part = next((part for part in parts if any(sample.part == part for sample in listing.samples)), None)
     samples = _limited([sample for sample in listing.samples if part in (None, sample.part)], limit)
     checked = readable(samples) if check else Checked(samples=tuple(samples))
+    refuse_many_unreadable(checked, max_share=max_unreadable)
     skipped = listing.skipped | ({UNREADABLE: len(checked.unreadable)} if checked.unreadable else {})
     if not checked.samples:
         found = f" ({summary_of_skipped(skipped)})" if skipped else ""
@@ -66,6 +69,7 @@ def read_dataset(
         samples=checked.samples,
         skipped=skipped,
         unreadable=checked.unreadable,
+        digests=checked.digests,
     )
 
 

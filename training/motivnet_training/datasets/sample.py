@@ -32,6 +32,18 @@ class GreyPixels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RGBPixels:
+    """An RGB image of 8 bits a colour that was never a file, row by row; ``size`` is (height, width)."""
+
+    data: bytes
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or len(self.data) != 3 * math.prod(self.size):
+            raise ValueError(f"{len(self.data)} bytes are not an RGB image of {self.size[0]} x {self.size[1]}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One face.
 
@@ -41,14 +53,14 @@ class Sample:
     """
 
     name: str
-    image: Path | GreyPixels
+    image: Path | GreyPixels | RGBPixels
     label: int
     distribution: tuple[float, ...] | None = None
     part: Part | None = None
     person: str | None = None
 
     def encoded(self) -> bytes:
-        """The bytes of the file, or the grey levels, whose hash names the image.
+        """The bytes of the file, or the bare pixels, whose hash names the image.
 
         Raises:
             FileError: If the file is missing, not a regular file or too large.
@@ -56,7 +68,7 @@ class Sample:
         return read_bytes(self.image, max_bytes=MAX_BYTES) if isinstance(self.image, Path) else self.image.data
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of ``encoded``, and of the size of bare grey levels."""
+        """Hexadecimal SHA-256 of ``encoded``, and of the size of bare pixels."""
         return self.digest_of(self.encoded())
 
     def digest_of(self, data: bytes) -> str:
@@ -82,6 +94,8 @@ class Sample:
         if isinstance(self.image, GreyPixels):
             grey = np.frombuffer(data, np.uint8).reshape(self.image.size)
             return np.repeat(grey[:, :, None], 3, axis=2)
+        if isinstance(self.image, RGBPixels):
+            return np.frombuffer(data, np.uint8).reshape(*self.image.size, 3).copy()
         decoder = decode_tiff if self.image.suffix.casefold() in TIFF_SUFFIXES else decode_image
         return decoder(data, name=str(self.image))
 
@@ -92,7 +106,7 @@ class Dataset:
 
     ``layout`` names what the folder was recognised as; ``part`` is the one that alone was read, None for all of them;
     ``skipped`` counts by reason what is no sample; ``unreadable`` has the reason by name of each sample that was taken
-    out because it cannot be decoded.
+    out because it cannot be decoded; ``digests`` has that of each sample by name where all of them were checked.
     """
 
     layout: str
@@ -102,6 +116,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     skipped: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """Samples by label, in the order of the labels."""

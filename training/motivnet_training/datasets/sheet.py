@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from motivnet.errors import ConfigError, FileError, ImageError
 from motivnet.files import write_atomic
 from motivnet_training.datasets.sample import Dataset, Sample
+from motivnet_training.datasets.streams import Use, stream
 
 _TILE = 112
 _GAP = 6
@@ -67,7 +68,8 @@ def picture_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> NDA
         top = _MARGIN + _TITLE_HEIGHT + row * (_TILE + _GAP)
         pen.text((_MARGIN, top + _TILE // 2 - 20), _printable(label), fill=_INK, font=_font(18))
         pen.text((_MARGIN, top + _TILE // 2 + 4), _images(count), fill=_FAINT, font=_font(14))
-        tiles = _tiles([sample for sample in dataset.samples if sample.label == row], per_class, seed=seed)
+        of_class = [sample for sample in dataset.samples if sample.label == row]
+        tiles = _tiles(of_class, per_class, stream(seed, Use.SHEET, row))
         for column in range(per_class):
             left = _MARGIN + _CAPTION_WIDTH + column * (_TILE + _GAP)
             if column < len(tiles):
@@ -77,9 +79,9 @@ def picture_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> NDA
     return np.array(sheet)
 
 
-def _tiles(samples: list[Sample], count: int, *, seed: int) -> list[Image.Image]:
+def _tiles(samples: list[Sample], count: int, random: np.random.Generator) -> list[Image.Image]:
     tiles: list[Image.Image] = []
-    for index in np.random.default_rng(seed).permutation(len(samples)):
+    for index in random.permutation(len(samples)):
         if len(tiles) == count:
             break
         try:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
-from motivnet_training.datasets.check import UNREADABLE, Checked, readable, refuse_many_unreadable
+from motivnet_training.datasets.check import MAX_UNREADABLE, UNREADABLE, Checked, readable, refuse_many_unreadable
 from motivnet_training.datasets.draw import PerClass, drawn_from, number_to_draw, queues_from, topped_up
+from motivnet_training.datasets.duplicates import Pairs, duplicates_between
 from motivnet_training.datasets.holdout import hold_out
+from motivnet_training.datasets.layouts import REMEDIES
 from motivnet_training.datasets.listing import summary_of_skipped
 from motivnet_training.datasets.sample import Dataset, Sample
 
@@ -28,7 +30,8 @@ class Split:
     """The parts of a dataset, each in order of name, and what was left out.
 
     ``duplicates`` are the names of byte-identical images in different parts; of such a pair the first was taken out
-    where it was to be trained on.
+    where it was to be trained on. ``digests`` has that of each image in the parts by name, as ``Sample.digest`` gives
+    it.
     """
 
     training: Samples
@@ -36,7 +39,8 @@ class Split:
     test: Samples = ()
     skipped: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
-    duplicates: tuple[tuple[str, str], ...] = ()
+    duplicates: Pairs = ()
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 def split_dataset(
@@ -46,7 +50,7 @@ def split_dataset(
     validation_share: float = 0.1,
     stratified: bool = True,
     per_class: PerClass = None,
-    max_unreadable: float = 0.05,
+    max_unreadable: float = MAX_UNREADABLE,
 ) -> Split:
     """A split that follows from the dataset and the seed alone.
 
@@ -64,16 +68,16 @@ def split_dataset(
         DatasetError: If a class has no image to train on, too many images are unreadable, or nothing can be held out.
     """
     declared, same_person = _declared_parts(dataset.samples)
-    _check_classes(declared.training, dataset.labels)
+    _check_classes(declared.training, dataset)
     checked, drawn = _drawn(dataset, declared, seed=seed, per_class=per_class, max_unreadable=max_unreadable)
     if declared.validation:
         training, validation = drawn, _readable_of(declared.validation, checked)
     else:
         training, validation = hold_out(drawn, share=validation_share, seed=seed, stratified=stratified)
     test = _readable_of(declared.test, checked)
-    duplicates = _duplicates((test, validation, training), digests=checked.digests)
+    duplicates = duplicates_between((test, validation, training), digests=checked.digests)
     unique = _without({first for first, _ in duplicates}, training)
-    _check_classes(unique, dataset.labels)
+    _check_classes(unique, dataset)
     own = {
         UNREADABLE: len(checked.unreadable) - len(dataset.unreadable),
         _SAME_PERSON: same_person,
@@ -86,6 +90,7 @@ def split_dataset(
         skipped=_skipped(dataset, own),
         unreadable=dict(sorted(checked.unreadable.items())),
         duplicates=duplicates,
+        digests={sample.name: checked.digests[sample.name] for sample in (*unique, *validation, *test)},
     )
 
 
@@ -123,21 +128,16 @@ def _drawn(
     return checked, _in_order(drawn)
 
 
-def _check_classes(training: Samples, labels: tuple[str, ...]) -> None:
+def _check_classes(training: Samples, dataset: Dataset) -> None:
     counts = Counter(sample.label for sample in training)
-    if empty := [label for index, label in enumerate(labels) if not counts[index]]:
-        remedy = "train with 7 classes" if empty == [EMOTIONS[7]] else "train a model without it"
-        raise DatasetError(f"there is no image of class {', '.join(empty)} to train on; add images, or {remedy}")
+    if empty := [label for index, label in enumerate(dataset.labels) if not counts[index]]:
+        raise DatasetError(f"there is no image of class {', '.join(empty)} to train on; {_remedy(empty, dataset)}")
 
 
-def _duplicates(parts: Sequence[Samples], *, digests: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Pairs of names of the same bytes in different parts; the first is in the part that comes later here."""
-    found: list[tuple[str, str]] = []
-    seen: dict[str, str] = {}
-    for part in parts:
-        found += [(sample.name, seen[digests[sample.name]]) for sample in part if digests[sample.name] in seen]
-        seen = {digests[sample.name]: sample.name for sample in part} | seen
-    return tuple(sorted(found))
+def _remedy(empty: list[str], dataset: Dataset) -> str:
+    known = next((text for label in empty if (text := REMEDIES.get((dataset.layout, label)))), None)
+    otherwise = "train with 7 classes" if empty == [EMOTIONS[7]] else "train a model without it"
+    return known or f"add images, or {otherwise}"
 
 
 def _skipped(dataset: Dataset, own: dict[str, int]) -> dict[str, int]:

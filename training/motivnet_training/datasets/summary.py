@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from motivnet_training.datasets.duplicates import Pairs, duplicates_in
 from motivnet_training.datasets.sample import Dataset
 
 NO_PART = "any"
@@ -17,7 +18,8 @@ _PARTS = ("train", "val", "test", NO_PART)
 class DatasetSummary:
     """``counts`` has the images by label and part, ``parts`` those that occur in it; ``people`` those that are known.
 
-    ``voted`` counts the images that have a distribution over the labels.
+    ``voted`` counts the images that have a distribution over the labels. ``duplicates`` are the names of byte-identical
+    images in different parts.
     """
 
     dataset: str
@@ -29,6 +31,7 @@ class DatasetSummary:
     voted: int
     skipped: dict[str, int]
     unreadable: dict[str, str]
+    duplicates: Pairs
 
 
 def summary_of(dataset: Dataset) -> DatasetSummary:
@@ -45,4 +48,5 @@ def summary_of(dataset: Dataset) -> DatasetSummary:
         voted=sum(sample.distribution is not None for sample in dataset.samples),
         skipped=dataset.skipped,
         unreadable=dataset.unreadable,
+        duplicates=duplicates_in(dataset),
     )

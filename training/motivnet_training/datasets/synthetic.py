@@ -1,24 +1,21 @@
-"""Drawn faces as arrays to train on."""
+"""Drawn faces to train on, which need no file."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from motivnet.progress import progress
 from motivnet.synthetic import iterate_faces
+from motivnet_training.datasets.sample import RGBPixels, Sample
 
 
-def drawn_faces(
-    count: int, *, seed: int, size: tuple[int, int], labels: tuple[str, ...]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Faces ``(count, height, width, 3)`` that go through the labels in turn, and their label indices ``(count,)``.
+def drawn_samples(count: int, *, seed: int, size: tuple[int, int], labels: tuple[str, ...]) -> tuple[Sample, ...]:
+    """Faces of ``size`` (height, width) that go through the labels in turn.
 
     Sets of different seeds share no face.
     """
-    images = np.empty((count, *size, 3), np.uint8)
+    samples: list[Sample] = []
     with progress("drawing faces", total=count) as advance:
         for index, face in enumerate(iterate_faces(count, seed=seed, size=size, labels=labels)):
-            images[index] = face
+            image = RGBPixels(data=face.tobytes(), size=size)
+            samples.append(Sample(name=f"face {index}", image=image, label=index % len(labels)))
             advance(1)
-    return images, np.arange(count, dtype=np.int64) % len(labels)
+    return tuple(samples)

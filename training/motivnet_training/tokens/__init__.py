@@ -7,6 +7,6 @@ The tokens of one image are 6.3 MB at ``sapiens-0.3b`` and 9.4 MB at ``sapiens-1
 
 from motivnet_training.tokens.encode import cache_tokens
 from motivnet_training.tokens.key import TokenKey, token_key
-from motivnet_training.tokens.store import TokenStore, open_tokens
+from motivnet_training.tokens.store import TokenStore
 
-__all__ = ["TokenKey", "TokenStore", "cache_tokens", "open_tokens", "token_key"]
+__all__ = ["TokenKey", "TokenStore", "cache_tokens", "token_key"]

@@ -22,8 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from motivnet import strict_json
-from motivnet.errors import CheckpointError, ConfigError, FileError
-from motivnet.files import atomic_path, open_regular
+from motivnet.errors import CheckpointError, ConfigError
+from motivnet.files import open_regular
+from motivnet.safetensors_files import atomic_safetensors
 from motivnet_training.tokens.key import TokenKey
 
 SUFFIX = ".safetensors"
@@ -74,11 +75,8 @@ def write_shard(path: Path, tokens: NDArray[np.float16], *, key: TokenKey, image
     description = ShardDescription(key=key, images=tuple(images), checksums=checksums)
     text = json.dumps(asdict(description), allow_nan=False)
     entry = _Entry(description=text, sha256=_hash(text))
-    with atomic_path(path) as temporary:
-        try:
-            save_file({_TENSOR: tokens}, temporary, metadata={_ENTRY: json.dumps(asdict(entry))})
-        except SafetensorError as error:  # of a full disk too, which is no OSError here
-            raise FileError(f"{path} was not written: {error}") from error
+    with atomic_safetensors(path) as temporary:
+        save_file({_TENSOR: tokens}, temporary, metadata={_ENTRY: json.dumps(asdict(entry))})
 
 
 def read_description(path: Path) -> ShardDescription:

@@ -11,13 +11,10 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.errors import CheckpointError, FileError, TrainingError
-from motivnet.model import SapiensEncoder
-from motivnet.model.runtime import Compute
-from motivnet.preprocess import InputRecipe
+from motivnet.errors import CheckpointError, TrainingError
 from motivnet.progress import progress
 from motivnet_training.datasets.sample import Sample
-from motivnet_training.tokens.key import TokenKey, token_key
+from motivnet_training.tokens.key import TokenKey
 from motivnet_training.tokens.shard import SUFFIX, Rows, checksum, damaged, open_rows, read_description
 
 
@@ -125,21 +122,6 @@ class TokenStore:
             if checksum(tokens) != place.checksum:
                 raise damaged(place.shard)
             self._checked[place.number] = 1
-
-
-def open_tokens(
-    root: Path, *, encoder: SapiensEncoder, recipe: InputRecipe, compute: Compute = "float32"
-) -> TokenStore:
-    """The tokens that were cached of this encoder, recipe and precision.
-
-    Raises:
-        CheckpointError: If a shard is truncated, damaged or of another key.
-        FileError: If there are none.
-    """
-    store = TokenStore(root, token_key(encoder, recipe=recipe, compute=compute))
-    if len(store) == 0:
-        raise FileError(f"{root} has no tokens of this encoder, input recipe and precision; cache them first")
-    return store
 
 
 def _places(shards: Iterable[Path], key: TokenKey) -> dict[str, _Place]:
