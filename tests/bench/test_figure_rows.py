@@ -57,6 +57,7 @@ def test_the_terminal_shows_every_runtime_beside_the_published_figures(figures):
         artifact="demo",
         dataset="val",
         layout="class folders",
+        part=None,
         labels=LABELS,
         runtimes=(RuntimeAccuracy(runtime="openvino", compute="float32", figures=figures),),
         published=published_results("class folders"),

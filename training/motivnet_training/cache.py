@@ -40,7 +40,7 @@ class CacheRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheResult:
-    """What lies in the cache for these images."""
+    """The images that were asked for, equal ones counted once, and the bytes of their tokens."""
 
     folder: str
     images: int
@@ -71,7 +71,13 @@ def cache_dataset(request: CacheRequest) -> CacheResult:
         batch_size=request.batch_size,
         device=request.device,
     )
-    return CacheResult(folder=str(request.out), images=len(store), bytes=store.size, seconds=time.monotonic() - started)
+    images = len({split.digests[sample.name] for sample in split.training + split.validation})
+    return CacheResult(
+        folder=str(request.out),
+        images=images,
+        bytes=images * store.key.bytes_per_image,
+        seconds=time.monotonic() - started,
+    )
 
 
 def tokens_of(

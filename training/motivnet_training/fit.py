@@ -11,7 +11,7 @@ from motivnet.model import MotivNet
 from motivnet_training.cache import tokens_of
 from motivnet_training.chosen import read_split
 from motivnet_training.data import LabelledInputs, labelled_inputs
-from motivnet_training.datasets.sample import Dataset, Sample
+from motivnet_training.datasets.sample import Sample
 from motivnet_training.datasets.split import Split
 from motivnet_training.epoch import EpochKeeper
 from motivnet_training.fit_request import FitRequest, identity_of
@@ -50,9 +50,10 @@ def fit(request: FitRequest, *, announce: Callable[[str], None] | None = None) -
         check_identity(folder, identity)
         if first:  # before the tokens, which may take hours: a folder without it is nobody's
             write_identity(folder, identity, recipe=yaml_from_recipe(request.recipe))
-        session = _session(request, model, dataset, split, announce=announce)
-        position = train(session, resume=folder.resume if folder.resume.exists() else None)
         counts = data_counts(dataset, split, labels=request.labels)
+        metadata = metadata_of(request, counts, encoder_sha256=identity.encoder)
+        session = _session(request, model, split, metadata=metadata, announce=announce)
+        position = train(session, resume=folder.resume if folder.resume.exists() else None)
         result = result_of(request, position, counts, test=split.test, started=started)
         if first:
             write_outcome(request, session, position, result)
@@ -73,7 +74,12 @@ def starting_model(request: FitRequest) -> MotivNet:
 
 
 def _session(
-    request: FitRequest, model: MotivNet, dataset: Dataset, split: Split, *, announce: Callable[[str], None] | None
+    request: FitRequest,
+    model: MotivNet,
+    split: Split,
+    *,
+    metadata: Mapping[str, str],
+    announce: Callable[[str], None] | None,
 ) -> Session:
     training, validation = _inputs(request, model, split)
     keeper = EpochKeeper(
@@ -83,7 +89,7 @@ def _session(
         labels=request.labels,
         preprocess=request.preprocess,
         validation=validation,
-        metadata=metadata_of(request, data_counts(dataset, split, labels=request.labels)),
+        metadata=metadata,
     )
     return Session(
         model=model,
