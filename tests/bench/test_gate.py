@@ -27,6 +27,7 @@ def accuracies(**by_runtime: float) -> AccuracyResult:
         artifact="demo",
         dataset="val",
         layout="class folders",
+        part=None,
         labels=(),
         runtimes=tuple(
             RuntimeAccuracy(runtime=name, compute="float32", figures=figures(value))
