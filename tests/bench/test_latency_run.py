@@ -173,7 +173,7 @@ def test_random_weights_have_no_checkpoint_to_be_given(subject, tmp_path):
 def test_the_command_repeats_what_is_not_the_default_and_hides_where_files_lie(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = Options(rounds=3, runtimes=("openvino", "onnxruntime"), image=tmp_path.parent / "my face.jpg")
-    assert repeat_command((tmp_path / "artifacts" / "demo",), options) == (
+    assert repeat_command("latency", (tmp_path / "artifacts" / "demo",), options) == (
         "motivnet-bench latency artifacts/demo --rounds 3 --runtime openvino --runtime onnxruntime "
         "--image 'my face.jpg'"
     )
