@@ -18,7 +18,7 @@ from typing_extensions import override
 from motivnet.errors import TrainingStoppedError
 from motivnet.files import write_atomic
 from motivnet_training.epoch import EpochKeeper, epoch_figures
-from motivnet_training.history import EpochFigures, csv_from_history, is_better, is_over
+from motivnet_training.history import csv_from_history, is_better, is_over
 from motivnet_training.module import emotion_module
 from motivnet_training.run_folder import RunFolder
 from motivnet_training.signals import StopRequest
@@ -92,6 +92,8 @@ class Saver(lightning.Callback):
         weights = trainer.strategy.lightning_module_state_dict()
         trainer.should_stop = self.end_epoch(emotion_module(pl_module).logits, weights, first=trainer.is_global_zero)
         self._save(trainer)
+        if trainer.is_global_zero:
+            self.tell()
 
     def end_epoch(self, logits: NDArray[np.float64], weights: Mapping[str, Tensor], *, first: bool) -> bool:
         """Takes the figures of a validated epoch and keeps its weights if they are the best; whether it was the last.
@@ -106,17 +108,18 @@ class Saver(lightning.Callback):
             if first:
                 self.keeper.keep_best(weights, figures)
         self.state.finish_epoch(figures, best=best)
-        if first:
-            self._tell(figures)
         return is_over(self.state.position.history, self.keeper.recipe)
 
-    def _tell(self, figures: EpochFigures) -> None:
+    def tell(self) -> None:
+        """Says how the last epoch was, once its state is saved."""
+        history = self.state.position.history
         if self.folder is not None:
-            write_atomic(self.folder.metrics, csv_from_history(self.state.position.history).encode())
+            write_atomic(self.folder.metrics, csv_from_history(history).encode())
         if self.announce is not None:
+            last = history[-1]
             self.announce(
-                f"epoch {figures.epoch}/{self.keeper.recipe.epochs}: training loss {figures.train_loss:.4f}, "
-                f"validation loss {figures.val_loss:.4f}, accuracy {figures.accuracy:.1%}"
+                f"epoch {last.epoch}/{self.keeper.recipe.epochs}: training loss {last.train_loss:.4f}, "
+                f"validation loss {last.val_loss:.4f}, accuracy {last.accuracy:.1%}"
             )
 
     def _save(self, trainer: lightning.Trainer) -> None:

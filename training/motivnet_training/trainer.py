@@ -80,6 +80,7 @@ def _end_pending_epoch(
     is_over = saver.end_epoch(module.logits, pending["state_dict"], first=trainer.is_global_zero)
     if trainer.is_global_zero:
         AtomicCheckpointIO().save_checkpoint(checkpoint_at(pending, saver.state.position), resume)
+        saver.tell()
     trainer.strategy.barrier("the end of an interrupted epoch")
     return is_over
 
