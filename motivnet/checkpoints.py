@@ -93,6 +93,12 @@ def load_checkpoint(path: Path | str, config: ModelConfig | None = None, *, quie
     return checkpoint
 
 
+def name_of(path: Path) -> str:
+    """What to call the model in a file: by the file, or by its folder where that is a run and the file its best."""
+    folder = path.resolve().parent.name
+    return folder if path.stem in ("best", "last") and folder else path.stem
+
+
 def read_stored(path: Path | str) -> dict[str, object]:
     """What a weights file holds by its own keys, whatever they are, after every check of the file itself.
 

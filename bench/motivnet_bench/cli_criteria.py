@@ -63,6 +63,7 @@ def criteria(
     Benchmark performance with --test, model similarity with --encoder, data similarity with --data and --reference.
     """
     from motivnet.artifact import ARTIFACTS
+    from motivnet.checkpoints import name_of
     from motivnet_bench.criteria.measure import CriteriaOptions, measure_criteria
     from motivnet_bench.criteria.report import write_criteria
     from motivnet_bench.criteria.terminal import criteria_table
@@ -83,7 +84,7 @@ def criteria(
         threads=threads,
         device=device,
     )
-    folder = out or ARTIFACTS / f"criteria-{checkpoint.stem}"
+    folder = out or ARTIFACTS / f"criteria-{name_of(checkpoint)}"
     check_writable(folder)
     source = model_source(checkpoint, model=model, preprocess=preprocess)
     target: list[str | Path] = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.artifact import Artifact
-from motivnet.checkpoints import load_checkpoint
+from motivnet.checkpoints import load_checkpoint, name_of
 from motivnet.config import ModelConfig, config_from_name_or_path
 from motivnet.errors import ArtifactError, CheckpointError, ConfigError
 from motivnet.files import sha256_of
@@ -160,7 +160,7 @@ def _from_checkpoint(path: Path, config: ModelConfig | None, preprocess: str | N
 
     return ModelSource(
         load=load,
-        name=path.stem,
+        name=name_of(path),
         config=loaded.config,
         labels=loaded.labels,
         recipe=recipe,

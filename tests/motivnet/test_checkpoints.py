@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from motivnet import key_maps
-from motivnet.checkpoints import load_checkpoint, load_model, save_model
+from motivnet.checkpoints import load_checkpoint, load_model, name_of, save_model
 from motivnet.config import NAMED_SIZES, DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.errors import CheckpointError
 from motivnet.labels import EMOTIONS, labels_for
@@ -274,3 +274,15 @@ def _imported(tree: ast.AST) -> set[str]:
             if node.module == "torch" and any(alias.name == "load" for alias in node.names):
                 names.add("pickle")
     return names
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("checkpoints/demo.safetensors", "demo"),
+        ("runs/faces/best.safetensors", "faces"),
+        ("runs/faces/last.ckpt", "faces"),
+    ],
+)
+def test_a_runs_weights_are_called_by_the_run(path: str, name: str) -> None:
+    assert name_of(Path(path)) == name

@@ -146,7 +146,10 @@ def test_resuming_a_training_that_has_ended_changes_nothing(
 def test_a_training_with_fewer_epochs_goes_on_to_more_only_in_a_folder_of_its_own(
     trained: tuple[Path, TrainingResult], face_folder: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="holds a training with other values of: recipe; repeat its options"):
+    with pytest.raises(
+        TrainingError,
+        match=r"holds a training with other values of: recipe \(compare recipe.yaml.*\); repeat its options",
+    ):
         fit(request(face_folder, trained[0], resume=True, recipe=changed(QUICK, epochs=3)))
 
 
@@ -217,6 +220,7 @@ def test_an_encoder_of_another_width_is_refused_and_nothing_is_written(
         ({"recipe": RECIPES["fast"]}, "the recipe fast is for a trained encoder: give one with --encoder"),
         ({"recipe": RECIPES["paper"]}, "the recipe paper is for a trained encoder"),
         ({"recipe": changed(QUICK, encoder_lr=0.0)}, "the recipe scratch is for a trained encoder"),
+        ({"tokens": Path("tokens")}, "the recipe scratch uses no cached tokens: leave out --tokens, or take fast"),
         ({"hardware": Hardware(strategy="fsdp")}, "fsdp cannot scale gradients down to a norm"),
     ],
 )
@@ -231,6 +235,7 @@ def test_a_request_that_makes_no_sense_is_refused(values: dict[str, object], mes
         ({"devices": 0}, "devices and nodes must be at least 1"),
         ({"workers": -1}, "workers at least 0"),
         ({"strategy": "magic"}, "no strategy is called 'magic'; choose auto, ddp, fsdp"),
+        ({"accelerator": "tpu"}, "no accelerator is called 'tpu'; choose auto, cpu, gpu"),
     ],
 )
 def test_hardware_that_makes_no_sense_is_refused(values: dict[str, object], message: str) -> None:

@@ -31,7 +31,6 @@ def test_one_process_of_those_that_a_launcher_starts_speaks_for_all(
     ("hardware", "message"),
     [
         (Hardware(accelerator="gpu"), "this hardware cannot be had: "),
-        (Hardware(accelerator="abacus"), "this hardware cannot be had: "),
         (Hardware(accelerator="cpu", strategy="fsdp"), "this hardware cannot be had: "),
     ],
 )

@@ -90,7 +90,7 @@ def test_a_file_changes_the_recipe_that_it_names_or_the_one_given(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch: 3", "recipe.yaml: .*epoch"),
+        ("epoch: 3", "recipe.yaml: a recipe has no epoch; it has name, epochs, "),
         ("epochs: 3.5", "epochs.* integer"),
         ("epochs: many", "epochs.* integer"),
         ("epochs: 3\nepochs: 4", "epochs is given twice"),

@@ -239,7 +239,7 @@ def test_too_little_space_stops_before_anything_is_computed(
     usage = shutil.disk_usage(tmp_path)._replace(free=4 * IMAGE_BYTES - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     cache_tokens(encoder, [face(number) for number in range(3)], tmp_path, recipe=RECIPE)
-    with counting(encoder) as seen, pytest.raises(FileError, match=r"the tokens of 4 images need 0\.0 GB"):
+    with counting(encoder) as seen, pytest.raises(FileError, match=r"the tokens of 4 images need [\d.]+ MB"):
         cache_tokens(encoder, [face(number) for number in range(3, 7)], tmp_path, recipe=RECIPE)
     assert seen == []
 
@@ -261,8 +261,8 @@ def test_the_message_about_space_says_how_much_is_needed_and_how_much_is_free(tm
     key = dataclasses.replace(token_key(make_encoder(), recipe=RECIPE), shape=(3072, 1024))
     with pytest.raises(FileError) as raised:
         check_space(tmp_path, key=key, images=10**9)
-    assert "need 6,291,456.0 GB, " in str(raised.value)
-    assert "GB are free; make room or choose a folder on another disk" in str(raised.value)
+    assert "need 6,291,456,000.0 MB, " in str(raised.value)
+    assert "MB are free; make room or choose a folder on another disk" in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -23,7 +24,10 @@ from motivnet_training.recipe_file import yaml_from_recipe
 from motivnet_training.result import TrainingResult
 from motivnet_training.run_folder import check_identity, check_usable, sole_training, write_identity
 from motivnet_training.session import Session, train
+from motivnet_training.signals import stopping
 from motivnet_training.tokens import TokenStore
+
+logger = logging.getLogger(__name__)
 
 
 def fit(request: FitRequest, *, announce: Callable[[str], None] | None = None) -> TrainingResult:
@@ -53,10 +57,14 @@ def fit(request: FitRequest, *, announce: Callable[[str], None] | None = None) -
         counts = data_counts(dataset, split, labels=request.labels)
         metadata = metadata_of(request, counts, encoder_sha256=identity.encoder)
         session = _session(request, model, split, metadata=metadata, announce=announce)
-        position = train(session, resume=folder.resume if folder.resume.exists() else None)
-        result = result_of(request, position, counts, test=split.test, started=started)
-        if first:
-            write_outcome(request, session, position, result)
+        resume = folder.resume if folder.resume.exists() else None
+        if request.resume and resume is None:
+            logger.warning("%s holds no state to go on from: the training begins anew", request.out)
+        position = train(session, resume=resume)
+        with stopping(f"all epochs are done, but not the summary of {request.out}: finish it with --resume"):
+            result = result_of(request, position, counts, test=split.test, started=started)
+            if first:
+                write_outcome(request, session, position, result)
         return result
 
 

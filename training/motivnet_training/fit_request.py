@@ -51,6 +51,8 @@ class FitRequest:
             raise ConfigError(
                 f"the recipe {self.recipe.name} is for a trained encoder: give one with --encoder, or --recipe scratch"
             )
+        if self.tokens is not None and not self.recipe.cached:
+            raise ConfigError(f"the recipe {self.recipe.name} uses no cached tokens: leave out --tokens, or take fast")
         if self.hardware.strategy == "fsdp" and self.recipe.gradient_norm is not None:
             raise ConfigError("fsdp cannot scale gradients down to a norm: set gradient_norm to null")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from motivnet.errors import ConfigError
 
+ACCELERATORS = ("auto", "cpu", "gpu")
 STRATEGIES = ("auto", "ddp", "fsdp")
 
 
@@ -23,6 +24,8 @@ class Hardware:
     def __post_init__(self) -> None:
         if self.devices < 1 or self.nodes < 1 or (self.workers is not None and self.workers < 0):
             raise ConfigError("devices and nodes must be at least 1, and workers at least 0")
+        if self.accelerator not in ACCELERATORS:
+            raise ConfigError(f"no accelerator is called {self.accelerator!r}; choose {', '.join(ACCELERATORS)}")
         if self.strategy not in STRATEGIES:
             raise ConfigError(f"no strategy is called {self.strategy!r}; choose {', '.join(STRATEGIES)}")
 

@@ -120,7 +120,7 @@ RECIPES: dict[str, TrainingRecipe] = {
     "scratch": TrainingRecipe(
         name="scratch",
         needs_encoder=False,
-        epochs=100,
+        epochs=120,
         batch_size=64,
         accumulate=1,
         encoder_lr=1e-3,

@@ -47,9 +47,10 @@ def recipe_from_file(path: Path, base: TrainingRecipe) -> TrainingRecipe:
     try:
         given = _mapping(read_bytes(path, max_bytes=strict_json.MAX_BYTES))
         base = recipe_named(str(given["name"])) if "name" in given else base
+        _check_keys(given)
         return strict_json.build(TrainingRecipe, dataclasses.asdict(base) | given)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path} is not YAML: {_place(error)}") from error
     except (strict_json.StrictJSONError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from error
 
@@ -57,6 +58,18 @@ def recipe_from_file(path: Path, base: TrainingRecipe) -> TrainingRecipe:
 def yaml_from_recipe(recipe: TrainingRecipe) -> str:
     """The recipe as ``recipe_from_file`` reads it."""
     return str(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
+
+
+def _place(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+def _check_keys(given: dict[str, Any]) -> None:
+    known = [field.name for field in dataclasses.fields(TrainingRecipe)]
+    if unknown := [str(key) for key in given if key not in known]:
+        raise ConfigError(f"a recipe has no {', '.join(unknown)}; it has {', '.join(known)}")
 
 
 def _mapping(data: bytes) -> dict[str, Any]:

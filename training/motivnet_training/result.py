@@ -34,7 +34,10 @@ class DataCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
-    """A training that has ended; the figures are those of the checkpoint, ``published`` those of the paper."""
+    """A training that has ended.
+
+    The figures are those of the checkpoint, ``published`` those of the paper; ``seconds`` are those of this process.
+    """
 
     format_version: Literal[1] = 1
     kind: Literal["training"] = "training"

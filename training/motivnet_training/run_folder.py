@@ -28,6 +28,13 @@ class RunIdentity:
     strategy: str
 
 
+_SHOWN = {
+    "recipe": "recipe (compare recipe.yaml; epochs and rates are part of it)",
+    "processes": "processes (--devices times --nodes)",
+}
+"""What a person needs to know besides a field's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Where the files of a training are."""
@@ -141,7 +148,7 @@ def check_identity(folder: RunFolder, identity: RunIdentity) -> None:
     found = _identity(folder)
     names = [name for name in RunIdentity.__slots__ if getattr(found, name) != getattr(identity, name)]
     if names:
-        named = ", ".join(name.replace("_", " ") for name in names)
+        named = ", ".join(_SHOWN.get(name, name.replace("_", " ")) for name in names)
         raise TrainingError(
             f"{folder.path} holds a training with other values of: {named}; repeat its options, or give another --out"
         )

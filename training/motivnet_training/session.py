@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
 
+from motivnet.errors import CheckpointError
 from motivnet.model import MotivNet
 from motivnet_training.checkpoint_io import AtomicCheckpointIO
 from motivnet_training.data import FaceData, LabelledInputs
@@ -63,8 +65,10 @@ def train(session: Session, *, resume: Path | None = None) -> Position:
     state = TrainingState()
     data, pending = _data(session), None
     if resume is not None:
-        checkpoint = AtomicCheckpointIO().load_checkpoint(resume)
+        checkpoint = _state_of(resume)
         position = state.take(checkpoint)
+        if session.announce is not None:
+            session.announce(f"goes on after epoch {position.epoch}, step {position.steps}")
         if is_over(position.history, session.recipe):
             ended = model_from_state(checkpoint["state_dict"], session.keeper.config)
             session.model.load_state_dict(ended.state_dict())
@@ -94,6 +98,14 @@ def train(session: Session, *, resume: Path | None = None) -> Position:
         )
     session.model.cpu().eval()
     return state.position
+
+
+def _state_of(resume: Path) -> dict[str, Any]:
+    try:
+        return AtomicCheckpointIO().load_checkpoint(resume)
+    except CheckpointError as error:
+        remedy = f"the weights beside it are not touched; without {resume.name} the training begins anew"
+        raise CheckpointError(f"{error}; {remedy}") from error
 
 
 def class_weights(training: LabelledInputs) -> Tensor:

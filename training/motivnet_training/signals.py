@@ -9,6 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
+
+from motivnet.errors import TrainingStoppedError
 
 _ASKED = (signal.SIGTERM, signal.SIGINT)
 PATIENCE = 9.0
@@ -70,6 +73,29 @@ def listening() -> Iterator[StopRequest]:
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def stopping(message: str) -> Iterator[None]:
+    """Inside the block a signal ends what is done at once, with this message.
+
+    Raises:
+        TrainingStoppedError: When it comes.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        del frame
+        raise TrainingStoppedError(message, signal=number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in _ASKED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _leave(number: int, reason: str) -> None:

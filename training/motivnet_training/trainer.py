@@ -156,8 +156,8 @@ def _torch_errors(hardware: Hardware) -> Iterator[None]:
         if hardware.processes == 1 or not _CONNECTION.search(str(error)):
             raise
         raise ProcessLostError(
-            f"the {hardware.processes} training processes lost each other ({str(error).splitlines()[0]}); "
-            "see what the others say, then go on with --resume"
+            f"the {hardware.processes} training processes lost each other: one of them has ended; "
+            "if it has said nothing it was killed; go on with --resume"
         ) from error
 
 

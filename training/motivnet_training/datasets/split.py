@@ -136,8 +136,7 @@ def _check_classes(training: Samples, dataset: Dataset) -> None:
 
 def _remedy(empty: list[str], dataset: Dataset) -> str:
     known = next((text for label in empty if (text := REMEDIES.get((dataset.layout, label)))), None)
-    otherwise = "train with 7 classes" if empty == [EMOTIONS[7]] else "train a model without it"
-    return known or f"add images, or {otherwise}"
+    return known or ("add images, or train with 7 classes" if empty == [EMOTIONS[7]] else "add images of it")
 
 
 def _skipped(dataset: Dataset, own: dict[str, int]) -> dict[str, int]:

@@ -85,7 +85,7 @@ def check_space(folder: Path, *, key: TokenKey, images: int) -> None:
     needed, free = images * key.bytes_per_image, shutil.disk_usage(folder).free
     if needed > free:
         raise FileError(
-            f"{folder}: the tokens of {images:,} images need {needed / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free; "
+            f"{folder}: the tokens of {images:,} images need {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; "
             "make room or choose a folder on another disk"
         )
 
