@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from motivnet.errors import TrainingStoppedError
+from motivnet_training.signals import stopping
 
 HANGING = """
 import os, signal, sys, time
@@ -66,3 +70,14 @@ def test_saving_may_take_longer_than_a_batch() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=20) == ("answered\n", "")
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_comes_after_the_last_epoch_is_stopped_with_a_word(number: int) -> None:
+    before = signal.getsignal(number)
+    message = "finish it with --resume"
+    with pytest.raises(TrainingStoppedError, match=message) as caught, stopping(message):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    assert caught.value.exit_status == 128 + number
+    assert signal.getsignal(number) == before
