@@ -72,12 +72,16 @@ def test_saving_may_take_longer_than_a_batch() -> None:
     assert process.returncode == 0
 
 
+def stop_oneself(number: int) -> None:
+    with stopping("finish it with --resume"):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_comes_after_the_last_epoch_is_stopped_with_a_word(number: int) -> None:
     before = signal.getsignal(number)
-    message = "finish it with --resume"
-    with pytest.raises(TrainingStoppedError, match=message) as caught, stopping(message):
-        os.kill(os.getpid(), number)
-        time.sleep(5)
+    with pytest.raises(TrainingStoppedError, match="finish it with --resume") as caught:
+        stop_oneself(number)
     assert caught.value.exit_status == 128 + number
     assert signal.getsignal(number) == before
