@@ -60,7 +60,7 @@ def _tiles(result: CriteriaResult) -> str:
         tiles.append(tile("modules in common", f"{result.model.module_share:.2%}"))
     if result.data is not None:
         for name, figure, interval in data_rows(result.data):
-            if name in ("Frechet distance", "alignment of the covariances"):
+            if name in ("Frechet distance", "centred kernel alignment"):
                 tiles.append(tile(name, f"{figure} ({interval})"))
     return "".join(tiles)
 

@@ -113,7 +113,7 @@ def data_rows(data: DataSimilarity) -> tuple[tuple[str, ...], ...]:
     return (
         ("Frechet distance", _figure(data.frechet.value), _interval(data.frechet)),
         ("of it between the means", _figure(data.mean_distance), DASH),
-        ("alignment of the covariances", f"{data.alignment.value:.4f}", _interval(data.alignment)),
+        ("centred kernel alignment", f"{data.alignment.value:.4f}", _interval(data.alignment)),
         (f"variance of {data.data.folder}", _figure(data.data.variance), DASH),
         (f"variance of {data.reference.folder}", _figure(data.reference.variance), DASH),
         (f"images of {data.data.folder}", str(data.data.images), DASH),
