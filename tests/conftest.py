@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,3 +68,28 @@ def _built(factory: pytest.TempPathFactory, checkpoint: Path, precision: Precisi
     out = factory.mktemp("artifacts") / precision
     build_artifact(BuildRequest(checkpoint=checkpoint, out=out, precision=precision, parity_images=4))
     return out
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def file_size_limit() -> Iterator[int]:
+    """Files of this process cannot grow beyond this many bytes (Python ignores the signal that comes with it)."""
+    limit, before = 100_000, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -7,8 +7,6 @@ import errno
 import json
 import os
 import pathlib
-import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -154,22 +152,6 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(
     assert any(kill["left"] for kill in kills), "a kill must fall into a save"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if not mounted or mounted.returncode:
-        pytest.skip("needs the right to mount a small file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoint(small_disk: Path) -> None:
     path = small_disk / "last.ckpt"
     save(trained(), path)
@@ -177,15 +159,6 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoint(small_disk: Path)
         save(trained(size=400), path)
     save(trained(size=16), path)
     assert dict(flat(load(path))) == dict(flat(trained(size=16)))
-
-
-@pytest.fixture
-def file_size_limit() -> Iterator[None]:
-    """Files of this process cannot grow beyond 100 kB (Python ignores the signal that comes with it)."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.usefixtures("file_size_limit")

@@ -29,7 +29,7 @@ from motivnet_training.saving import Saver
 from motivnet_training.state import TrainingState, checkpoint_at
 
 _COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)
-_CONNECTION = re.compile(r"gloo|nccl|c10d|store|socket|connection|broken pipe|timed? ?out", re.IGNORECASE)
+_CONNECTION = re.compile(r"gloo|nccl|c10d|TCPStore|socket|connection|broken pipe|timed? ?out", re.IGNORECASE)
 """What the messages of torch's backends have in common when another process is gone; most have no type of their own."""
 
 
