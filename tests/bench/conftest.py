@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html.parser
 import shutil
 import subprocess
 import sys
@@ -120,3 +121,24 @@ def plant_result(latency_result: LatencyResult, plant_outcome: PlantOutcome) -> 
 @pytest.fixture(scope="session")
 def artifact_model(fp16_artifact: Path) -> ArtifactModel:
     return ArtifactModel(folder=str(open_artifact(fp16_artifact).folder), runtime="onnxruntime")
+
+
+class Page(html.parser.HTMLParser):
+    """What a page shows, and its tags with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def page_of() -> Callable[[str], Page]:
+    return Page

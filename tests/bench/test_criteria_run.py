@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import html.parser
 import io
 import re
 import xml.etree.ElementTree as ElementTree
@@ -214,29 +213,15 @@ def hostile(result):
     )
 
 
-class Page(html.parser.HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def test_hostile_texts_are_shown_and_not_run(hostile):
-    page = Page(html_from_criteria(hostile))
+def test_hostile_texts_are_shown_and_not_run(hostile, page_of):
+    page = page_of(html_from_criteria(hostile))
     assert "script" not in {tag for tag, _ in page.tags}
     assert page.text.count(HOSTILE) >= 10
 
 
-def test_a_page_asks_for_nothing_outside_itself(hostile):
+def test_a_page_asks_for_nothing_outside_itself(hostile, page_of):
     text = html_from_criteria(hostile)
-    addresses = [value for _, each in Page(text).tags for name, value in each.items() if name in ("src", "href")]
+    addresses = [value for _, each in page_of(text).tags for name, value in each.items() if name in ("src", "href")]
     assert addresses
     assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
     assert "url(" not in text
