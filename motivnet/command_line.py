@@ -24,6 +24,9 @@ _EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
     **dict.fromkeys(("lightning", "tensorboard", "yaml"), "train"),
     **dict.fromkeys(("matplotlib", "psutil", "sklearn"), "bench"),
+    **dict.fromkeys(("prometheus_client", "python_multipart", "starlette", "uvicorn"), "serve"),
+    **dict.fromkeys(("pyarrow", "ray"), "ray"),
+    "av": "video",
 }
 """Which extra brings a package, for an installation that has the command and not what it needs."""
 

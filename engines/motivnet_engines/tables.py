@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from rich.markup import escape
@@ -13,21 +12,10 @@ from motivnet.terminal import facts, show, table
 from motivnet_engines.abilities import Ability
 from motivnet_engines.doctor import Diagnosis
 from motivnet_engines.engine_text import engine_text
-from motivnet_engines.image_files import FileResult
 from motivnet_engines.info import ArtifactInfo, RuntimeStatus
 from motivnet_engines.machine import Machine
 from motivnet_engines.nvidia import NvidiaDriver
 from motivnet_engines.verification import Verification
-
-
-def print_predictions(results: Iterable[FileResult]) -> None:
-    """One line per file that has a prediction; nothing if none has."""
-    rows = table("file", "emotion", ">confidence")
-    for result in results:
-        if result.prediction is not None:
-            rows.add_row(escape(str(result.path)), result.prediction.label, f"{result.prediction.confidence:.1%}")
-    if rows.row_count:
-        show(rows)
 
 
 def print_verification(found: Verification) -> None:

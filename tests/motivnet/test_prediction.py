@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
+from motivnet.box import Box
 from motivnet.labels import EMOTIONS
-from motivnet.prediction import predictions_from_logits, softmax
+from motivnet.prediction import Prediction, energies, named_probabilities, softmax
 
 
 def test_probabilities_are_those_of_the_definition() -> None:
@@ -29,28 +31,44 @@ def test_large_logits_neither_overflow_nor_vanish() -> None:
     assert softmax(np.array([-3e38, -3e38], np.float32)).tolist() == [0.5, 0.5]
 
 
-def test_each_row_becomes_one_prediction_with_the_likeliest_label() -> None:
-    logits = np.full((2, 7), -4.0, np.float32)
-    logits[0, 1], logits[1, 6] = 4.0, 0.0
-    happy, angry = predictions_from_logits(logits, EMOTIONS[:7])
-    assert (happy.label, angry.label) == ("happiness", "anger")
-    assert happy.confidence == happy.probabilities["happiness"] > 0.99
-    assert tuple(angry.probabilities) == EMOTIONS[:7]
+def test_the_energy_is_that_of_the_definition() -> None:
+    logits = np.array([[0.0, 1.0, -2.0], [5.0, 5.0, 5.0]], np.float32)
+    wanted = [-math.log(1 + math.e + math.exp(-2)), -5 - math.log(3)]
+    assert energies(logits).tolist() == pytest.approx(wanted, rel=1e-12)
 
 
-def test_no_image_gives_no_prediction() -> None:
-    assert predictions_from_logits(np.zeros((0, 7), np.float32), EMOTIONS[:7]) == []
+def test_the_energy_of_large_logits_is_finite() -> None:
+    assert energies(np.array([3e38, 0.0], np.float32)) == pytest.approx(-3e38, rel=1e-6)
 
 
-def test_labels_that_do_not_fit_the_logits_are_never_paired() -> None:
+def test_probabilities_are_named_in_output_order() -> None:
+    named = named_probabilities(np.array([0.25, 0.75]), ("neutral", "anger"))
+    assert list(named.items()) == [("neutral", 0.25), ("anger", 0.75)]
+
+
+def test_labels_that_do_not_fit_the_probabilities_are_never_paired() -> None:
     with pytest.raises(ValueError, match="zip"):
-        predictions_from_logits(np.zeros((1, 7), np.float32), EMOTIONS)
+        named_probabilities(np.array([0.25, 0.75]), EMOTIONS)
 
 
-def test_a_prediction_becomes_plain_json() -> None:
-    (prediction,) = predictions_from_logits(np.zeros((1, 8), np.float32), EMOTIONS)
-    assert json.loads(json.dumps(prediction.to_dict())) == {
-        "label": "neutral",
-        "confidence": 0.125,
-        "probabilities": dict.fromkeys(EMOTIONS, 0.125),
+def prediction(**changes: Any) -> Prediction:
+    return Prediction(**{"label": "fear", "confidence": 1.0, "probabilities": {"fear": 1.0}, "energy": -3.0, **changes})
+
+
+def test_a_prediction_becomes_plain_json_without_its_embedding() -> None:
+    made = prediction(box=Box(x=1, y=2, width=3, height=4), score=0.5, embedding=np.ones(3, np.float32))
+    assert json.loads(json.dumps(made.to_dict())) == {
+        "label": "fear",
+        "confidence": 1.0,
+        "probabilities": {"fear": 1.0},
+        "energy": -3.0,
+        "distance": None,
+        "known": None,
+        "box": {"x": 1, "y": 2, "width": 3, "height": 4},
+        "score": 0.5,
     }
+
+
+def test_predictions_are_compared_without_their_embeddings() -> None:
+    assert prediction(embedding=np.ones(3, np.float32)) == prediction()
+    assert prediction(energy=-2.0) != prediction()
