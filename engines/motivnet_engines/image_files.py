@@ -1,34 +1,36 @@
-"""Predictions for files and folders of images, where one that cannot be read does not stop the others."""
+"""Results for files and folders of images, where one that cannot be read does not stop the others."""
 
 from __future__ import annotations
 
+import glob
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.errors import FileError, ImageError
-from motivnet.images import IMAGE_SUFFIXES, read_image
-from motivnet.prediction import Prediction
+from motivnet.errors import FileError, MotivNetError
+from motivnet.images import IMAGE_SUFFIXES
 from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.results import ImageResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileResult:
-    """What became of one file: a prediction, or the reason why there is none."""
+    """What became of one file: its faces, or the reason why there is no result."""
 
     path: Path
-    prediction: Prediction | None
+    result: ImageResult | None
     error: str | None
 
 
 def image_paths(paths: Iterable[Path]) -> tuple[Path, ...]:
     """The files given, with each folder replaced by the images below it in order of their names.
 
-    Hidden files and folders are left out. A path that is neither is kept, for its reader to refuse.
+    A pattern that the shell did not expand (``photos/**/*.jpg``) is expanded, unless a file has that name. Hidden files
+    and folders are left out. A path that is none of these is kept, for its reader to refuse.
 
     Raises:
-        FileError: If a folder holds no image.
+        FileError: If a folder holds no image, or nothing fits a pattern.
     """
     return tuple(itertools.chain.from_iterable(_expanded(path) for path in paths))
 
@@ -36,38 +38,40 @@ def image_paths(paths: Iterable[Path]) -> tuple[Path, ...]:
 def predict_files(
     classifier: EmotionClassifier, paths: Iterable[Path], *, on_files: Callable[[int], object] | None = None
 ) -> Iterator[FileResult]:
-    """One result per path, in order; ``on_files`` hears how many were finished, batch by batch."""
-    remaining = iter(paths)
-    while batch := list(itertools.islice(remaining, classifier.batch_size)):
-        yield from _predict_batch(classifier, batch)
+    """One result per path, in order, while later files are being prepared; ``on_files`` hears how many were finished.
+
+    Raises:
+        ArtifactError: If the model gives logits that are not finite.
+    """
+    asked, named = itertools.tee(paths)
+    for path, outcome in zip(named, classifier.outcomes(asked), strict=True):
+        if isinstance(outcome, MotivNetError):
+            yield FileResult(path=path, result=None, error=" ".join(str(outcome).split()))
+        else:
+            yield FileResult(path=path, result=outcome, error=None)
         if on_files is not None:
-            on_files(len(batch))
-
-
-def _predict_batch(classifier: EmotionClassifier, batch: list[Path]) -> list[FileResult]:
-    images, errors = {}, {}
-    for index, path in enumerate(batch):
-        try:
-            images[index] = read_image(path)
-        except (FileError, ImageError) as error:
-            errors[index] = str(error)
-    predictions = dict(zip(images, classifier.predict(list(images.values())), strict=True))
-    return [
-        FileResult(path=path, prediction=predictions.get(index), error=errors.get(index))
-        for index, path in enumerate(batch)
-    ]
+            on_files(1)
 
 
 def _expanded(path: Path) -> list[Path]:
-    if not path.is_dir():
+    if path.is_dir():
+        return _images_below(path)
+    if not glob.has_magic(str(path)) or path.exists():
         return [path]
+    found = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 - leaves hidden out
+    if not found:
+        raise FileError(f"{path} fits no file")
+    return [file for match in found for file in (_images_below(match) if match.is_dir() else [match])]
+
+
+def _images_below(folder: Path) -> list[Path]:
     found = sorted(
         file
-        for file in path.rglob("*")
+        for file in folder.rglob("*")
         if file.suffix.lower() in IMAGE_SUFFIXES
         and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
     if not found:
-        raise FileError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise FileError(f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found

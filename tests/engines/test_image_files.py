@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from motivnet.box import Box
 from motivnet.errors import FileError
 from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.faces.detector import Face
 from motivnet_engines.fake import FakeRuntime, fake_manifest
 from motivnet_engines.image_files import image_paths, predict_files
 
@@ -35,16 +38,59 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
         image_paths([tmp_path])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [("*.png", ["b.png"]), ("**/*.[bp][mn][pg]", ["b.png", "inner/c.bmp"]), ("inn*", ["inner/c.bmp"])],
+)
+def test_a_pattern_that_the_shell_left_is_expanded(pattern: str, names: list[str], folder: Path) -> None:
+    assert [path.relative_to(folder).as_posix() for path in image_paths([folder / pattern])] == names
+
+
+def test_a_file_may_be_named_like_a_pattern(folder: Path) -> None:
+    odd = folder / "b[1].png"
+    (folder / "b.png").rename(odd)
+    assert image_paths([odd]) == (odd,)
+
+
+def test_a_pattern_that_fits_nothing_is_refused(folder: Path) -> None:
+    with pytest.raises(FileError, match=r"\*\.gif fits no file"):
+        image_paths([folder / "*.gif"])
+
+
 def test_one_unreadable_file_stops_no_other(folder: Path) -> None:
     manifest = fake_manifest()
     classifier = EmotionClassifier(FakeRuntime(manifest), manifest, batch_size=2)
     paths = [folder / "a.JPG", folder / "notes.txt", folder / "missing.png", folder / "b.png", folder / "inner/c.bmp"]
     heard: list[int] = []
-    results = list(predict_files(classifier, paths, on_files=heard.append))
+    results = list(predict_files(classifier, iter(paths), on_files=heard.append))
     assert [result.path for result in results] == paths
-    assert [result.prediction for result in results] == [
+    assert [result.result and result.result.faces[0] for result in results] == [
         classifier.predict(path)[0] if path.name not in ("notes.txt", "missing.png") else None for path in paths
     ]
     assert [result.error is not None for result in results] == [False, True, True, False, False]
     assert str(folder / "missing.png") in (results[2].error or "")
-    assert heard == [2, 2, 1]
+    assert heard == [1] * 5
+
+
+class HalvesOfWidePictures:
+    """Two faces side by side in a picture wider than 53 pixels, none in another."""
+
+    def detect(self, pixels: np.ndarray) -> tuple[Face, ...]:
+        height, width = pixels.shape[:2]
+        if width <= 53:
+            return ()
+        boxes = (Box(x=x, y=0, width=width / 2, height=height) for x in (0, width / 2))
+        return tuple(Face(box=box, score=0.9) for box in boxes)
+
+
+def test_a_file_has_the_faces_that_are_found_in_it(folder: Path) -> None:
+    manifest = fake_manifest()
+    classifier = EmotionClassifier(FakeRuntime(manifest), manifest, detector=HalvesOfWidePictures())
+    results = [result.result for result in predict_files(classifier, image_paths([folder]))]
+    assert [result and len(result.faces) for result in results] == [0, 0, 2]
+    assert results[2] is not None
+    left, right = results[2].faces
+    assert left.box is not None
+    assert right.box is not None
+    assert (left.box.x, right.box.x, left.score) == (0, results[2].width / 2, 0.9)
+    assert left.probabilities != right.probabilities

@@ -13,7 +13,6 @@ from PIL import Image
 
 from motivnet.errors import MotivNetError
 from motivnet_engines import cli
-from motivnet_engines.classifier import EmotionClassifier
 
 
 @pytest.fixture
@@ -39,64 +38,13 @@ def motivnet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
     return run
 
 
-def test_predict_shows_a_line_per_image(motivnet, copied_artifact, faces: Path) -> None:
-    folder = copied_artifact(verified=("onnxruntime",)).folder
-    result = motivnet("predict", faces, "--artifact", folder, "--threads", 1)
-    with EmotionClassifier.open(folder) as classifier:
-        expected = classifier.predict(sorted(faces.iterdir()))
-    lines = [" ".join(line.split()) for line in result.out.splitlines()]
-    assert (result.status, result.err) == (0, "")
-    assert lines[0] == "file emotion confidence"
-    assert lines[1:] == [
-        f"{path} {one.label} {one.confidence:.1%}" for path, one in zip(sorted(faces.iterdir()), expected, strict=True)
-    ]
-
-
-def test_predict_gives_json(motivnet, copied_artifact, faces: Path) -> None:
-    folder = copied_artifact(verified=("openvino",)).folder
-    result = motivnet("predict", faces / "face 0.png", "--artifact", folder, "--json")
-    document = json.loads(result.out)
-    assert (document["artifact"], document["runtime"], document["errors"]) == (str(folder), "openvino", [])
-    [prediction] = document["predictions"]
-    assert list(prediction) == ["file", "label", "confidence", "probabilities"]
-    assert prediction["probabilities"][prediction["label"]] == prediction["confidence"]
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_one_unreadable_image_is_named_and_the_others_are_shown(
-    as_json: bool, motivnet, copied_artifact, faces: Path
-) -> None:
-    (faces / "face 1.png").write_bytes(b"no image")
-    folder = copied_artifact(verified=("onnxruntime",)).folder
-    result = motivnet("predict", faces, "--artifact", folder, *(["--json"] if as_json else []))
-    assert result.status == 1
-    assert result.err == (
-        f"error: {faces / 'face 1.png'} is not a JPEG, PNG, WebP or BMP image; convert it to one of these\n"
-    )
-    for name, shown in (("face 0.png", True), ("face 2.png", True)):
-        assert (name in result.out) is shown
-    if as_json:
-        document = json.loads(result.out)
-        assert [error["file"] for error in document["errors"]] == [str(faces / "face 1.png")]
-        assert len(document["predictions"]) == 2
-
-
-def test_predict_takes_the_newest_artifact(
-    motivnet, copied_artifact, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = copied_artifact(verified=("onnxruntime",)).folder
-    (tmp_path / "artifacts").mkdir()
-    folder.rename(tmp_path / "artifacts" / "newest")
-    monkeypatch.chdir(tmp_path)
-    assert json.loads(motivnet("predict", faces, "--json").out)["artifact"] == "artifacts/newest"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["predict", "face.png"], "there is no artifact in artifacts/; build one with: motivnet-export build"),
-        (["predict", "face.png", "--artifact", "nowhere"], "nowhere does not exist"),
+        (["predict", "face.png", "--artifact", "nowhere", "--no-detect"], "nowhere does not exist"),
         (["predict", "empty", "--artifact", "nowhere"], "empty holds no image"),
+        (["predict", "*.jpg", "--artifact", "nowhere"], "*.jpg fits no file"),
         (["info", "empty"], "empty is not an artifact: it has no manifest.json"),
     ],
 )
@@ -119,7 +67,7 @@ def test_a_wrong_option_is_one_line(
     option: str, value: object, message: str, motivnet, copied_artifact, faces: Path
 ) -> None:
     folder = copied_artifact(verified=("onnxruntime",)).folder
-    result = motivnet("predict", faces, "--artifact", folder, option, value)
+    result = motivnet("predict", faces, "--no-detect", "--artifact", folder, option, value)
     assert (result.status, result.out) == (1, "")
     assert message in result.err
 

@@ -1,0 +1,1 @@
+"""Faces in pictures: finding them, and cutting them out for the model."""

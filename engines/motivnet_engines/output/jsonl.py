@@ -1,0 +1,13 @@
+"""Results as JSON Lines (jsonlines.org): one object a line."""
+
+from __future__ import annotations
+
+import json
+
+from motivnet_engines.output.records import Record
+
+
+def jsonl_line(record: Record) -> str:
+    """The record as one line with its end; a file name that is not valid Unicode has its bytes escaped."""
+    text = json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"

@@ -1,0 +1,67 @@
+"""What ``motivnet predict`` is given: images, folders, patterns, videos, a camera, streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from motivnet.errors import ConfigError
+from motivnet_engines.image_files import image_paths
+from motivnet_engines.output.annotated import annotated_copies
+from motivnet_engines.video.source import VIDEO_SUFFIXES, VideoSource, camera, is_video, video_source
+
+Source: TypeAlias = Path | VideoSource
+"""An image, or anything with frames."""
+
+
+def sources_from_arguments(arguments: Iterable[str], *, camera_number: int | None = None) -> tuple[Source, ...]:
+    """The images and videos behind the arguments, in their order, and the camera after them.
+
+    Raises:
+        ConfigError: If there is nothing, or an address is none that can be read.
+        FileError: If a folder holds no image, or nothing fits a pattern.
+    """
+    found: list[Source] = []
+    for argument in arguments:
+        if "://" in argument:
+            found.append(video_source(argument))
+        else:
+            found += [video_source(path) if is_video(path) else path for path in image_paths([Path(argument)])]
+    if camera_number is not None:
+        found.append(camera(camera_number))
+    if not found:
+        raise ConfigError("there is nothing to predict; give images, folders or videos, or --camera 0")
+    return tuple(found)
+
+
+def annotated_targets(sources: Sequence[Source], annotate: Path | None) -> dict[Source, Path]:
+    """Where the annotated copy of each source goes; ``annotate`` is a folder, or the file for a single video.
+
+    Raises:
+        ConfigError: If a file is given for other than one video, or a copy would replace a source.
+    """
+    if annotate is None:
+        return {}
+    if annotate.suffix.lower() not in VIDEO_SUFFIXES:
+        return _targets_in_folder(sources, annotate)
+    if len(sources) != 1 or isinstance(sources[0], Path):
+        raise ConfigError(f"--annotate {annotate} is for one video; give a folder for images and for several videos")
+    source = sources[0]
+    if source.kind == "file" and Path(source.target).resolve() == annotate.resolve():
+        raise ConfigError(f"the annotated copy would replace {annotate}; choose another file for --annotate")
+    return {source: annotate}
+
+
+def _targets_in_folder(sources: Sequence[Source], folder: Path) -> dict[Source, Path]:
+    files = {source: path for source in sources if (path := _path_of(source)) is not None}
+    copies = annotated_copies(list(files.values()), folder)
+    targets = {source: copies[path] for source, path in files.items()}
+    streams = [source for source in sources if source not in files]
+    return targets | {source: folder / f"stream-{number}.mp4" for number, source in enumerate(streams, 1)}
+
+
+def _path_of(source: Source) -> Path | None:
+    if isinstance(source, Path):
+        return source
+    return Path(source.target) if source.kind == "file" else None

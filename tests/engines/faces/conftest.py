@@ -1,0 +1,44 @@
+"""The London photos with their boxes, and the detector that finds them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motivnet.box import Box
+from motivnet.images import read_image
+from motivnet_engines.faces.detector import FaceDetector, open_detector
+
+Photo = tuple[np.ndarray, Box]
+
+
+@pytest.fixture(scope="session")
+def yunet_file(shared_dir: Path) -> Path:
+    return shared_dir / "models" / "face_detection_yunet_2023mar.onnx"
+
+
+@pytest.fixture(scope="session")
+def detector(yunet_file: Path) -> FaceDetector:
+    return open_detector(yunet_file)
+
+
+@pytest.fixture(scope="session")
+def london(shared_dir: Path) -> Callable[..., list[Photo]]:
+    """A function that gives every nth photo and where its face is."""
+    folder = shared_dir / "data" / "london"
+    with (folder / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    def photos(*, every: int = 1) -> list[Photo]:
+        return [(read_image(folder / row["file"]), _box(row)) for row in rows[::every]]
+
+    return photos
+
+
+def _box(row: dict[str, str]) -> Box:
+    sides = ("x", "y", "w", "h")
+    return Box(**dict(zip(("x", "y", "width", "height"), (float(row[f"yunet_{side}"]) for side in sides), strict=True)))

@@ -1,0 +1,116 @@
+"""Annotated copies and montage sheets as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from motivnet.errors import ConfigError
+from motivnet.images import read_image
+from motivnet_engines.output import montage as montage_module
+from motivnet_engines.output.annotated import annotated_copies, annotated_picture, write_annotated
+from motivnet_engines.output.montage import TILE, MontageWriter, face_tile
+
+
+def test_images_of_one_folder_keep_their_names(tmp_path: Path) -> None:
+    paths = [tmp_path / "photos" / name for name in ("x.jpg", "y.PNG")]
+    assert annotated_copies(paths, Path("out")) == {path: Path("out") / path.name for path in paths}
+
+
+def test_images_of_one_name_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [Path("a/x.jpg"), Path("b/x.jpg"), Path("b/../c/x.jpg"), tmp_path / "x.jpg"]
+    copies = list(annotated_copies(paths, Path("out")).values())
+    assert copies == [Path("out/a/x.jpg"), Path("out/b/x.jpg"), Path("out/c/x.jpg"), Path("out/x.jpg")]
+
+
+def test_a_name_says_the_format(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("photo", "clip.mov", "clip.mp4", "scan.tif")]
+    names = [copy.name for copy in annotated_copies(paths, Path("out")).values()]
+    assert names == ["photo.png", "clip.mov.mp4", "clip.mp4", "scan.tif.png"]
+
+
+@pytest.mark.parametrize("folder", [".", "sub/..", "link"])
+def test_an_original_is_never_replaced(folder: str, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    (photos / "x.jpg").write_bytes(b"mine")
+    (photos / "link").symlink_to(photos)
+    with pytest.raises(ConfigError, match=r"would replace .*; choose another folder for --annotate"):
+        annotated_copies([photos / "x.jpg"], photos / folder)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.bmp", "x.webp"])
+def test_a_copy_is_an_image_of_its_format(name: str, tmp_path: Path, face) -> None:
+    pixels = np.full((400, 500, 3), 100, np.uint8)
+    write_annotated(pixels, tmp_path / "new" / name, [face(box=(100.0, 100.0, 90.0, 120.0))])
+    copy = read_image(tmp_path / "new" / name)
+    assert copy.shape == pixels.shape
+    assert (abs(copy.astype(int) - pixels) > 60).any()
+
+
+def test_a_small_picture_is_enlarged_so_that_its_caption_is_legible(face) -> None:
+    pixels = np.full((40, 64, 3), 100, np.uint8)
+    drawn = annotated_picture(pixels, [face(box=(20.0, 10.0, 20.0, 24.0))])
+    assert drawn.shape == (200, 320, 3)
+    rows, columns = np.nonzero((drawn != 100).any(axis=2))
+    assert columns.min() == pytest.approx(100, abs=2)
+    assert rows.max() == pytest.approx(170, abs=2)
+
+
+def test_a_montage_shows_every_face_once(tmp_path: Path, face) -> None:
+    with MontageWriter(tmp_path / "sheet.png") as montage:
+        for index in range(10):
+            pixels = np.full((200, 200, 3), (20 * index, 0, 255), np.uint8)
+            montage.add(pixels, face(box=(50.0, 50.0, 80.0, 100.0)), name=f"{index}.jpg")
+    assert montage.sheets == [tmp_path / "sheet.png"]
+    sheet = read_image(montage.sheets[0])
+    for index in range(10):
+        assert (sheet == (20 * index, 0, 255)).all(axis=2).sum() == TILE * TILE
+
+
+def test_a_full_sheet_is_followed_by_another(tmp_path: Path, face, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(montage_module, "TILES_OF_A_SHEET", 3)
+    monkeypatch.setattr(montage_module, "MAX_SHEETS", 2)
+    with MontageWriter(tmp_path / "sheet.jpg") as montage:
+        for _ in range(8):
+            montage.add(np.zeros((30, 30, 3), np.uint8), face(), name="x.jpg")
+    assert [path.name for path in montage.sheets] == ["sheet.jpg", "sheet-2.jpg"]
+    assert montage.left_out == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sheet-2.jpg", "sheet.jpg"]
+
+
+def test_a_montage_without_a_face_is_an_empty_sheet(tmp_path: Path) -> None:
+    with MontageWriter(tmp_path / "sheet.png"):
+        pass
+    assert (read_image(tmp_path / "sheet.png") == 255).all()
+
+
+def test_an_interrupted_montage_leaves_no_sheet(tmp_path: Path, face) -> None:
+    def fail() -> None:
+        with MontageWriter(tmp_path / "sheet.png") as montage:
+            montage.add(np.zeros((30, 30, 3), np.uint8), face(), name="x.jpg")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (40, 60)])
+def test_a_tile_has_one_size_whatever_it_shows(size: tuple[int, int], face) -> None:
+    pixels = np.zeros((*size, 3), np.uint8)
+    name = "a very long name of a file that fits no tile \n.jpg"
+    assert face_tile(pixels, face(), name=name).shape == face_tile(pixels, face(), name="").shape
+
+
+def test_location_and_other_exif_are_not_copied(tmp_path: Path, face) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "camera"
+    Image.new("RGB", (400, 400)).save(tmp_path / "x.jpg", exif=exif)
+    write_annotated(read_image(tmp_path / "x.jpg"), tmp_path / "out" / "x.jpg", [face()])
+    with Image.open(tmp_path / "out" / "x.jpg") as copy:
+        assert not copy.getexif()

@@ -1,0 +1,240 @@
+"""JSON Lines, CSV and the table: what every writer makes of images, frames, errors and the end of a video."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from motivnet.errors import ConfigError
+from motivnet.labels import labels_for
+from motivnet_engines.image_files import FileResult
+from motivnet_engines.output.csv_rows import csv_header, csv_rows
+from motivnet_engines.output.jsonl import jsonl_line
+from motivnet_engines.output.records import Record, record_of_end, record_of_file, record_of_frame
+from motivnet_engines.output.sink import chosen_format, open_sink
+from motivnet_engines.output.table import ResultTable
+from motivnet_engines.results import ImageResult, Timing
+from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary
+
+LABELS = labels_for(7)
+TIMING = Timing(prepare_ms=1.0, classify_ms=2.0)
+BOX = (10.0, 20.5, 30.0, 40.0)
+
+
+def rows_of(*records: Record) -> list[dict[str, str]]:
+    text = csv_header(LABELS) + "".join(csv_rows(record, LABELS) for record in records)
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def summary(error: str | None = None) -> VideoSummary:
+    return VideoSummary(
+        name="clip.mp4",
+        decoded=4,
+        classified=2,
+        skipped=2,
+        dropped=0,
+        damaged=0,
+        duration=0.16,
+        complete=error is None,
+        error=error,
+    )
+
+
+@pytest.fixture
+def image(face) -> Record:
+    result = ImageResult(name="x", width=64, height=48, faces=(face(box=BOX), face("anger", box=BOX)), timing=TIMING)
+    return record_of_file(FileResult(path=Path("a/photo.jpg"), result=result, error=None))
+
+
+@pytest.fixture
+def frame(face) -> Record:
+    faces = (TrackedFace(track=3, prediction=face(box=BOX)), TrackedFace(track=1, prediction=face("fear", box=BOX)))
+    return record_of_frame(
+        FrameResult(name="clip.mp4", index=7, time=0.28, width=64, height=48, faces=faces, timing=TIMING)
+    )
+
+
+def test_a_line_of_json_holds_the_image_and_its_faces(image: Record) -> None:
+    line = jsonl_line(image)
+    assert line.endswith("}\n")
+    assert line.count("\n") == 1
+    document = json.loads(line)
+    assert {name: document[name] for name in ("file", "width", "height", "error")} == {
+        "file": "a/photo.jpg",
+        "width": 64,
+        "height": 48,
+        "error": None,
+    }
+    assert document["faces"] == [face.to_dict() for face in image.faces]
+    assert list(document) == ["file", "width", "height", "faces", "error"]
+
+
+def test_a_line_of_a_frame_has_its_time_and_tracks(frame: Record) -> None:
+    document = json.loads(jsonl_line(frame))
+    assert (document["frame"], document["time"]) == (7, 0.28)
+    assert [face["track"] for face in document["faces"]] == [3, 1]
+
+
+def test_the_last_line_of_a_video_says_whether_that_was_all() -> None:
+    document = json.loads(jsonl_line(record_of_end(summary("clip.mp4 ends too soon"))))
+    assert document["error"] == "clip.mp4 ends too soon"
+    assert (document["video"]["complete"], document["video"]["skipped"]) == (False, 2)
+
+
+def test_an_image_that_cannot_be_read_is_a_line_with_the_reason() -> None:
+    record = record_of_file(FileResult(path=Path("x.jpg"), result=None, error="x.jpg is empty"))
+    assert json.loads(jsonl_line(record)) == {
+        "file": "x.jpg",
+        "width": None,
+        "height": None,
+        "faces": [],
+        "error": "x.jpg is empty",
+    }
+
+
+def test_a_name_that_is_not_unicode_is_written_all_the_same() -> None:
+    name = os.fsdecode(b"f\xff\n.jpg")
+    line = jsonl_line(Record(file=name))
+    assert line.count("\n") == 1
+    assert json.loads(line)["file"] == name
+    assert rows_of(Record(file=name))[0]["file"] == "f\\udcff\n.jpg"
+
+
+def test_csv_has_a_row_per_face(image: Record) -> None:
+    rows = rows_of(image)
+    assert [(row["file"], row["face"], row["label"], row["x"], row["face_height"]) for row in rows] == [
+        ("a/photo.jpg", "1", "happiness", "10.0", "40.0"),
+        ("a/photo.jpg", "2", "anger", "10.0", "40.0"),
+    ]
+    assert [float(rows[0][label]) for label in LABELS] == list(image.faces[0].probabilities.values())
+    assert {row["known"] for row in rows} == {""}
+
+
+def test_csv_has_a_row_with_empty_fields_for_an_image_without_a_face() -> None:
+    [row] = rows_of(Record(file="x.jpg", width=5, height=6))
+    assert (row.pop("file"), row.pop("width"), row.pop("height")) == ("x.jpg", "5", "6")
+    assert set(row.values()) == {""}
+
+
+def test_csv_of_a_video_has_tracks_and_a_row_of_its_error_alone(frame: Record) -> None:
+    assert [row["track"] for row in rows_of(frame)] == ["3", "1"]
+    assert rows_of(record_of_end(summary())) == []
+    assert rows_of(record_of_end(summary("cut off")))[0]["error"] == "cut off"
+
+
+@pytest.mark.parametrize("name", ["=1+1.jpg", "+x.jpg", "-x.jpg", "@x.jpg", "\tx.jpg"])
+def test_a_spreadsheet_computes_nothing_of_a_name(name: str) -> None:
+    assert rows_of(Record(file=name, error=f"{name} is empty"))[0]["file"] == f"'{name}"
+    assert rows_of(Record(file=name, error=f"{name} is empty"))[0]["error"] == f"'{name} is empty"
+
+
+def test_a_name_with_commas_quotes_and_lines_comes_back(image: Record) -> None:
+    name = 'a, "b"\nc.jpg'
+    assert rows_of(Record(file=name, faces=image.faces))[1]["file"] == name
+
+
+def test_negative_numbers_stay_numbers(image: Record) -> None:
+    assert rows_of(image)[0]["energy"] == "-1.5"
+
+
+def shown(capsys: pytest.CaptureFixture[str], *records: Record) -> list[str]:
+    table = ResultTable()
+    for record in records:
+        table.add(record)
+    table.print()
+    return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_table_has_a_line_per_face_and_one_without(image: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, image, Record(file="b.jpg", width=2, height=2), Record(file="c.jpg", error="bad")) == [
+        "file emotion confidence face",
+        "a/photo.jpg happiness 75.0% 30x40 at 10,20",
+        "a/photo.jpg anger 75.0% 30x40 at 10,20",
+        "b.jpg no face",
+    ]
+
+
+def test_the_table_has_a_line_per_face_of_a_video(frame: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, frame, frame, record_of_end(summary())) == [
+        "file emotion confidence face",
+        "clip.mp4 fear 75.0% #1, 0.28 to 0.28 s, 2 frames",
+        "clip.mp4 happiness 75.0% #3, 0.28 to 0.28 s, 2 frames",
+    ]
+
+
+def test_a_table_of_nothing_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, Record(file="c.jpg", error="bad")) == []
+
+
+def test_markup_in_a_name_is_shown_as_it_is(face, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, Record(file="[red]x[/red].jpg", faces=(face(),)))
+    assert lines == ["file emotion confidence", "[red]x[/red].jpg happiness 75.0%"]
+
+
+@pytest.mark.parametrize(
+    ("named", "out", "expected"),
+    [
+        (None, None, "table"),
+        ("csv", None, "csv"),
+        (None, "r.csv", "csv"),
+        (None, "r.JSONL", "jsonl"),
+        ("jsonl", "r.txt", "jsonl"),
+    ],
+)
+def test_the_format_is_the_one_named_or_that_of_the_file(named, out: str | None, expected: str) -> None:
+    assert chosen_format(named, None if out is None else Path(out)) == expected
+
+
+@pytest.mark.parametrize("named", [None, "table"])
+def test_a_table_is_no_file(named) -> None:
+    with pytest.raises(ConfigError, match=r"r\.txt holds no table; choose --format jsonl or csv"):
+        chosen_format(named, Path("r.txt"))
+
+
+def test_a_file_appears_with_the_last_record_and_not_before(tmp_path: Path, image: Record) -> None:
+    out = tmp_path / "r.jsonl"
+    with open_sink("jsonl", labels=LABELS, out=out) as write:
+        write(image)
+        assert not out.exists()
+    assert len(out.read_text().splitlines()) == 1
+
+
+def test_after_an_error_an_older_file_is_untouched(tmp_path: Path, image: Record) -> None:
+    out = tmp_path / "r.csv"
+    out.write_text("older")
+
+    def write_and_fail() -> None:
+        with open_sink("csv", labels=LABELS, out=out) as write:
+            write(image)
+            raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        write_and_fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+    assert out.read_text() == "older"
+
+
+def test_standard_output_has_each_record_at_once(
+    image: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "stdout").open("w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        with open_sink("jsonl", labels=LABELS) as write:
+            write(image)
+            assert json.loads((tmp_path / "stdout").read_text())["file"] == "a/photo.jpg"
+
+
+def test_what_was_found_before_an_interruption_is_shown(image: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        with open_sink("table", labels=LABELS) as write:
+            write(image)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert "a/photo.jpg" in capsys.readouterr().out

@@ -1,0 +1,223 @@
+"""``motivnet predict`` as a user runs it: over a real artifact, images and videos, in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from motivnet.images import read_image
+from motivnet.synthetic import draw_face
+from motivnet_engines import cli
+from motivnet_engines.classifier import EmotionClassifier
+
+
+@pytest.fixture
+def faces(tmp_path: Path, pixels) -> Path:
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for index, image in enumerate(pixels(3)):
+        Image.fromarray(image).save(folder / f"face {index}.png")
+    return folder
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Eight frames of a drawn face, a fifth of a second each."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5, options={"g": "1"})
+        stream.width, stream.height, stream.pix_fmt = 96, 128, "yuv420p"
+        for _ in range(8):
+            picture = draw_face("happiness", seed=1, size=(128, 96))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def folder(copied_artifact) -> Path:
+    found: Path = copied_artifact(verified=("onnxruntime",)).folder
+    return found
+
+
+@pytest.fixture
+def predict(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: Path):
+    """A function that runs ``motivnet predict`` and gives its exit status and both streams."""
+
+    def run(*arguments: object, detect: bool = False) -> SimpleNamespace:
+        words = ["motivnet", "predict", "--threads", "1", "--artifact", folder, *([] if detect else ["--no-detect"])]
+        monkeypatch.setattr(sys, "argv", [*map(str, [*words, *arguments])])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+        out, err = capfd.readouterr()
+        return SimpleNamespace(status=raised.value.code or 0, out=out, err=err)
+
+    return run
+
+
+def lines_of(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_table_has_a_line_per_image(predict, folder: Path, faces: Path) -> None:
+    result = predict(faces)
+    with EmotionClassifier.open(folder) as classifier:
+        expected = classifier.predict(sorted(faces.iterdir()))
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert (result.status, result.err) == (0, "")
+    assert lines[0] == "file emotion confidence"
+    assert lines[1:] == [
+        f"{path} {one.label} {one.confidence:.1%}" for path, one in zip(sorted(faces.iterdir()), expected, strict=True)
+    ]
+
+
+def test_json_lines_have_an_object_per_image(predict, faces: Path) -> None:
+    result = predict(faces, "--format", "jsonl")
+    documents = lines_of(result.out)
+    assert [document["file"] for document in documents] == [str(path) for path in sorted(faces.iterdir())]
+    [face] = documents[0]["faces"]
+    assert face["probabilities"][face["label"]] == face["confidence"]
+    assert (face["box"], face["score"]) == (None, None)
+
+
+def test_csv_goes_to_a_file_whole(predict, faces: Path, tmp_path: Path) -> None:
+    result = predict(f"{faces}/*.png", "--out", tmp_path / "r.csv")
+    assert (result.status, result.out) == (0, "")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
+    assert [row["width"] for row in rows] == ["50", "53", "56"]
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
+def test_one_unreadable_image_is_named_and_the_others_are_shown(form: str, predict, faces: Path) -> None:
+    (faces / "face 1.png").write_bytes(b"no image")
+    result = predict(faces, "--format", form)
+    reason = f"{faces / 'face 1.png'} is not a JPEG, PNG, WebP or BMP image; convert it to one of these"
+    assert (result.status, result.err) == (1, f"error: {reason}\n")
+    assert "face 0.png" in result.out
+    assert "face 2.png" in result.out
+    assert (reason in result.out) is (form != "table")
+
+
+def test_the_newest_artifact_is_taken(
+    folder: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "artifacts").mkdir()
+    folder.rename(tmp_path / "artifacts" / "newest")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["motivnet", "predict", "faces", "--no-detect"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capfd.readouterr().out.count("face ") == 3
+
+
+def test_copies_are_annotated_and_originals_kept(predict, faces: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in faces.iterdir()}
+    assert predict(faces, "--annotate", tmp_path / "out").status == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in faces.iterdir())
+    assert {path: path.read_bytes() for path in faces.iterdir()} == before
+    assert read_image(tmp_path / "out" / "face 0.png").shape != read_image(faces / "face 0.png").shape
+
+
+def test_a_montage_shows_the_faces(predict, faces: Path, tmp_path: Path) -> None:
+    assert predict(faces, "--montage", tmp_path / "sheet.png").status == 0
+    assert read_image(tmp_path / "sheet.png").shape[1] > 3 * 160
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "there is nothing to predict; give images, folders or videos, or --camera 0"),
+        (["faces", "--annotate", "faces"], "the annotated copy would replace faces/face 0.png"),
+        (["faces", "--annotate", "x.mp4"], "--annotate x.mp4 is for one video"),
+        (["clip.mp4", "--annotate", "clip.mp4"], "the annotated copy would replace clip.mp4"),
+        (["faces", "--montage", "x.txt"], "x.txt is not the name of a picture"),
+        (["faces", "--timeline", "x.png"], "--timeline shows one video, and there are 0"),
+        (["clip.mp4", "--timeline", "x.gif"], "x.gif is not the name of a picture"),
+        (["faces", "--out", "x.txt"], "x.txt holds no table"),
+        (["faces", "--detector", "x.onnx"], "--no-detect needs no --detector"),
+        (["ftp://host/x"], "no stream is read from ftp://"),
+        (["faces", "--classes", "none"], "none"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_nothing_is_written(
+    arguments: list[str], message: str, predict, faces: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(faces.parent)
+    before = sorted(path for path in faces.parent.rglob("*") if path.is_file())
+    result = predict(*arguments)
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith(f"error: {message}")
+    assert result.err.count("\n") == 1
+    assert sorted(path for path in faces.parent.rglob("*") if path.is_file()) == before
+
+
+def test_without_a_network_and_a_detector_one_line_says_what_to_do(
+    predict, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    result = predict(faces, detect=True)
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith("error: the face detector could not be fetched from https://media.githubusercontent")
+    assert result.err.endswith("; give a copy with --detector FILE, or --no-detect for images that are one face each\n")
+
+
+def test_images_and_videos_may_be_mixed(predict, faces: Path, clip: Path, tmp_path: Path) -> None:
+    result = predict(clip, faces, "--format", "jsonl", "--every", 2, "--annotate", tmp_path / "out")
+    assert result.status == 0
+    assert result.err == f"{clip}: 8 frames in 1.60 s (4 classified, 4 skipped)\n"
+    documents = lines_of(result.out)
+    assert [document.get("frame") for document in documents] == [0, 2, 4, 6, None, None, None, None]
+    assert documents[4]["video"]["complete"] is True
+    assert (tmp_path / "out" / "clip.mp4").stat().st_size > 1000
+    assert (tmp_path / "out" / "faces" / "face 2.png").is_file()
+
+
+def test_a_video_has_a_timeline_a_montage_and_a_line_per_face(predict, clip: Path, tmp_path: Path) -> None:
+    pictures = [tmp_path / "timeline.png", tmp_path / "sheet.png", tmp_path / "drawn.mp4"]
+    result = predict(clip, "--timeline", pictures[0], "--montage", pictures[1], "--annotate", pictures[2])
+    assert result.status == 0
+    assert [line.split()[0] for line in result.out.splitlines()] == ["file", str(clip)]
+    assert "#1, 0.00 to 1.40 s, 8 frames" in result.out
+    assert all(path.is_file() for path in pictures)
+
+
+def test_a_text_called_mp4_stops_nothing_else(predict, faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    result = predict(tmp_path / "text.mp4", faces, "--format", "jsonl")
+    documents = lines_of(result.out)
+    assert result.status == 1
+    assert result.err.startswith(f"error: {tmp_path / 'text.mp4'} is not an MP4")
+    assert [document["error"] is None for document in documents] == [False, True, True, True]
+
+
+def test_a_camera_that_is_not_there_is_one_line(predict) -> None:
+    result = predict("--camera", 63, "--format", "csv")
+    assert result.status == 1
+    assert result.err.startswith("error: ")
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.shared
+def test_photos_of_people_run_from_detection_to_pictures(predict, shared_dir: Path, tmp_path: Path) -> None:
+    photos = sorted((shared_dir / "data" / "london").glob("00[1-5]*.jpg"))
+    detector = shared_dir / "models" / "face_detection_yunet_2023mar.onnx"
+    Image.fromarray(np.full((300, 300, 3), 128, np.uint8)).save(tmp_path / "grey.png")
+    result = predict(
+        *photos, tmp_path / "grey.png", "--detector", detector, "--format", "jsonl",
+        "--annotate", tmp_path / "out", "--montage", tmp_path / "sheet.png", detect=True,
+    )  # fmt: skip
+    assert (result.status, result.err) == (0, "")
+    documents = lines_of(result.out)
+    assert [len(document["faces"]) for document in documents] == [1] * len(photos) + [0]
+    assert all(document["faces"][0]["box"]["width"] > 100 for document in documents[:-1])
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == len(photos) + 1
