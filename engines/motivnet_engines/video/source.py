@@ -1,0 +1,101 @@
+"""What a video comes from: a file, a camera or a stream."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from motivnet.errors import ConfigError
+
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+        *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+    }
+)
+"""How video files end, in lower case; the reader itself goes by the content, and says so of one it does not know."""
+
+STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
+
+SourceKind = Literal["file", "camera", "stream"]
+
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
+_MAX_CAMERA = 63
+_CAMERAS: dict[str, str] = {"linux": "/dev/video{number}", "darwin": "{number}:none"}
+"""What PyAV calls a camera, by ``sys.platform``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSource:
+    """A file, a camera or a stream to read frames from; made by ``video_source`` and ``camera``.
+
+    Args:
+        target: The path, the number of the camera or the address.
+        name: What results and errors call it; without the password of an address.
+    """
+
+    kind: SourceKind
+    target: str
+    name: str
+
+    @property
+    def live(self) -> bool:
+        """Whether it goes on without waiting for its reader: a camera, or a stream that is being made."""
+        return self.kind == "camera" or self.target.lower().startswith("rtsp")
+
+
+def is_video(path_or_url: Path | str) -> bool:
+    """Whether this is the path of a video, by its suffix, or the address of a stream."""
+    scheme = None if isinstance(path_or_url, Path) else _SCHEME.match(path_or_url)
+    if scheme is not None:
+        return scheme[1].lower() in STREAM_SCHEMES
+    return Path(path_or_url).suffix.lower() in VIDEO_SUFFIXES
+
+
+def video_source(path_or_url: Path | str) -> VideoSource:
+    """The source behind a path, or behind the address of a stream where it is a string with ``://``.
+
+    Raises:
+        ConfigError: If the address is not one of ``STREAM_SCHEMES`` or names no host.
+    """
+    scheme = None if isinstance(path_or_url, Path) else _SCHEME.match(path_or_url)
+    if scheme is None:
+        return VideoSource(kind="file", target=str(path_or_url), name=str(path_or_url))
+    address = str(path_or_url)
+    name = _without_password(address)
+    if scheme[1].lower() not in STREAM_SCHEMES:
+        raise ConfigError(f"no stream is read from {scheme[1]}://; give one of {', '.join(STREAM_SCHEMES)}")
+    if name is None:
+        raise ConfigError(f"a stream's address has a host and a valid port: {scheme[1]}://HOST:PORT/PATH")
+    return VideoSource(kind="stream", target=address, name=name)
+
+
+def camera(number: int) -> VideoSource:
+    """The camera of this number, counted from 0.
+
+    Raises:
+        ConfigError: If the number is not that of a camera, or the platform has no cameras that PyAV can read.
+    """
+    if not 0 <= number <= _MAX_CAMERA:
+        raise ConfigError(f"a camera has a number from 0 to {_MAX_CAMERA}, not {number}")
+    if sys.platform not in _CAMERAS:
+        raise ConfigError(f"cameras are not read on {sys.platform}; give a file or a stream")
+    target = _CAMERAS[sys.platform].format(number=number)
+    return VideoSource(kind="camera", target=target, name=f"camera {number}")
+
+
+def _without_password(address: str) -> str | None:
+    """The address as it may be shown: no user, no password, no query (cameras have tokens there)."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host:
+        return None
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path}"
