@@ -1,0 +1,30 @@
+// What screen readers are told, not more often than it can be listened to.
+
+import { byId } from "./elements.js";
+
+const PAUSE = 3000;
+
+const region = byId("announcement", HTMLParagraphElement);
+
+let spokenAt = -PAUSE;
+let subject = "";
+
+/** @param {string} text */
+export function announce(text) {
+  subject = "";
+  region.textContent = text;
+}
+
+/**
+ * Says a passing state: only when its subject is another one, and after a pause.
+ *
+ * @param {string} text
+ * @param {string} about what makes it worth saying again
+ */
+export function announceChange(text, about) {
+  const now = performance.now();
+  if (about === subject || now - spokenAt < PAUSE) return;
+  subject = about;
+  spokenAt = now;
+  region.textContent = text;
+}

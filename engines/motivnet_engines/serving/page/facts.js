@@ -1,0 +1,48 @@
+// Where the time went, and which model answered.
+
+import { byId, make } from "./elements.js";
+import { duration } from "./words.js";
+
+const timing = byId("timing", HTMLDListElement);
+const modelLine = byId("model", HTMLParagraphElement);
+
+/** The weight of the newest interval in the rate that is shown. */
+const FRESHNESS = 0.2;
+
+let lastAnswer = 0;
+let interval = 0;
+
+/**
+ * @param {import("./server.js").Answer} answer
+ * @param {{camera: boolean}} options
+ */
+export function showTiming({ image, queue, total, roundTrip }, { camera }) {
+  const parts = [
+    ["Round trip", duration(roundTrip)],
+    ["Queue", duration(queue)],
+    ["Prepare", duration(image.timing.prepare_ms)],
+    ["Model", duration(image.timing.classify_ms)],
+    ["Network", duration(Math.max(0, roundTrip - total))],
+  ];
+  if (camera) parts.push(["Pictures / s", rate()]);
+  timing.replaceChildren(...parts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+}
+
+export function clearTiming() {
+  timing.replaceChildren();
+  lastAnswer = interval = 0;
+}
+
+/** @param {import("./server.js").Model} model */
+export function showModel(model) {
+  const faces = model.detector ? `faces by ${model.detector}` : "each picture is one face";
+  modelLine.textContent = [model.name, model.precision, `${model.runtime} (${model.compute})`, faces].join(" · ");
+}
+
+function rate() {
+  const now = performance.now();
+  const newest = now - lastAnswer;
+  if (lastAnswer) interval = interval ? interval + FRESHNESS * (newest - interval) : newest;
+  lastAnswer = now;
+  return interval ? (1000 / interval).toFixed(1) : "–";
+}

@@ -1,0 +1,71 @@
+// Requests to the service that this page came from.
+
+import { Problem } from "./problems.js";
+import { readToken } from "./token.js";
+
+/**
+ * @typedef {{x: number, y: number, width: number, height: number}} Box
+ * @typedef {{label: string, confidence: number, probabilities: Record<string, number>, known: boolean | null,
+ *   box: Box | null}} Face
+ * @typedef {{code: string, message: string}} Refusal
+ * @typedef {{width: number, height: number, faces: Face[], error: Refusal | null,
+ *   timing: {prepare_ms: number, classify_ms: number}}} ImageResult
+ * @typedef {{images: ImageResult[], timing: {queue_ms: number, total_ms: number}}} Prediction
+ * @typedef {{image: ImageResult, queue: number, total: number, roundTrip: number}} Answer
+ * @typedef {{name: string, labels: string[], precision: string, runtime: string, compute: string,
+ *   detector: string | null, limits: {max_body_bytes: number, max_pixels: number, deadline_ms: number}}} Model
+ */
+
+const PATIENCE = 120_000;
+
+/** @returns {Promise<Model>} */
+export async function fetchModel() {
+  return await request("v1/model", {});
+}
+
+/**
+ * What the service reads in one picture.
+ *
+ * @param {Blob} picture
+ * @param {AbortSignal} signal
+ * @returns {Promise<Answer>}
+ */
+export async function predict(picture, signal) {
+  const started = performance.now();
+  const headers = { "Content-Type": picture.type.startsWith("image/") ? picture.type : "application/octet-stream" };
+  /** @type {Prediction} */
+  const { images, timing } = await request("v1/predict", { method: "POST", body: picture, headers }, signal);
+  const image = images[0];
+  if (image.error) throw new Problem(image.error.code, { detail: image.error.message });
+  return { image, queue: timing.queue_ms, total: timing.total_ms, roundTrip: performance.now() - started };
+}
+
+/**
+ * @param {string} path
+ * @param {{method?: string, body?: Blob, headers?: Record<string, string>}} options
+ * @param {AbortSignal} [cancelled]
+ */
+async function request(path, options, cancelled) {
+  const token = readToken();
+  const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  const timeout = AbortSignal.timeout(PATIENCE);
+  const signal = cancelled ? AbortSignal.any([cancelled, timeout]) : timeout;
+  try {
+    const response = await fetch(path, { ...options, headers, signal, cache: "no-store" });
+    if (!response.ok) throw await refusal(response, token !== null);
+    return await response.json();
+  } catch (error) {
+    if (error instanceof Problem || cancelled?.aborted) throw error;
+    throw new Problem(timeout.aborted ? "no_answer" : "unreachable", { cause: error });
+  }
+}
+
+/**
+ * @param {Response} response
+ * @param {boolean} hadToken
+ */
+async function refusal(response, hadToken) {
+  const { error } = await response.json().catch(() => ({ error: null }));
+  const code = response.status === 401 && hadToken ? "wrong_token" : (error?.code ?? `http_${response.status}`);
+  return new Problem(code, { detail: error?.message, retryAfter: Number(response.headers.get("Retry-After")) || 0 });
+}

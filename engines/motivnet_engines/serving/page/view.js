@@ -1,0 +1,95 @@
+// What the results' column says: nothing yet, at work, a result, a problem.
+
+import { announce, announceChange } from "./announcer.js";
+import { byId, setText } from "./elements.js";
+import { clearFaces, showFaces } from "./faces.js";
+import { clearTiming, showTiming } from "./facts.js";
+import { adviceFor, explain } from "./problems.js";
+import { seenAt, showBoxes } from "./stage.js";
+import { faceCount, sentence } from "./words.js";
+
+/** @typedef {import("./server.js").Model} Model */
+
+const results = byId("faces", HTMLDivElement);
+const summary = byId("summary", HTMLHeadingElement);
+const note = byId("note", HTMLParagraphElement);
+const problemBox = byId("problem", HTMLDivElement);
+const tokenForm = byId("token-form", HTMLFormElement);
+
+/** @param {string} text */
+export function showWork(text) {
+  hideProblem();
+  clearFaces();
+  clearTiming();
+  note.textContent = "";
+  summary.textContent = text;
+  results.setAttribute("aria-busy", "true");
+  announce(text);
+}
+
+/**
+ * @param {import("./server.js").Answer} answer
+ * @param {{camera: boolean, model: Model | null, others?: number}} options `others`: pictures that were not read
+ */
+export function showAnswer(answer, { camera, model, others = 0 }) {
+  const { image } = answer;
+  const faces = [...image.faces].sort((one, other) => seenAt(one, image.width) - seenAt(other, image.width));
+  hideProblem();
+  results.removeAttribute("aria-busy");
+  showBoxes(faces, image);
+  showFaces(faces, model?.labels ?? []);
+  showTiming(answer, { camera });
+  setText(summary, faces.length ? faceCount(faces.length) : "No face found");
+  setText(note, remarks(faces.length, others));
+  const text = sentence(faces);
+  if (camera) announceChange(text, faces.map((face) => face.label).join() || text);
+  else announce(text);
+}
+
+/**
+ * @param {import("./problems.js").Problem} problem
+ * @param {{model: Model | null, waiting: boolean}} options `waiting`: it is tried again without being asked
+ */
+export function showProblem(problem, { model, waiting }) {
+  const { title, retry, token } = explain(problem.code);
+  results.removeAttribute("aria-busy");
+  setText(byId("problem-title", HTMLParagraphElement), title);
+  const advice = waiting ? "The camera goes on as soon as it can." : adviceFor(problem, model);
+  setText(byId("problem-advice", HTMLParagraphElement), advice);
+  byId("retry", HTMLButtonElement).hidden = waiting || !retry;
+  tokenForm.hidden = !token;
+  problemBox.hidden = false;
+  if (token) byId("token", HTMLInputElement).focus();
+}
+
+/** @param {string} text */
+export function showIdle(text) {
+  clearFaces();
+  clearTiming();
+  note.textContent = "";
+  results.removeAttribute("aria-busy");
+  summary.textContent = text;
+}
+
+/** After the camera: what is shown is what was read last. */
+export function showRest() {
+  note.textContent = "The camera is off. This is the last picture that was read.";
+  announce("The camera is off.");
+}
+
+export function hideProblem() {
+  if (problemBox.contains(document.activeElement)) summary.focus();
+  problemBox.hidden = true;
+}
+
+/**
+ * @param {number} count
+ * @param {number} others
+ */
+function remarks(count, others) {
+  const said = [];
+  if (count === 0) said.push("Try a picture in which the face is larger, upright and well lit.");
+  if (count > 1) said.push("Numbered from left to right.");
+  if (others > 0) said.push(`Only the first of ${others + 1} pictures was read.`);
+  return said.join(" ");
+}
