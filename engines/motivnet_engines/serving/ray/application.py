@@ -1,0 +1,124 @@
+"""An artifact as a Ray Serve application: replicas on the machines of a cluster, more of them as requests come.
+
+``serve run motivnet_engines.serving.ray.application:build artifact=/models/demo max_replicas=8`` starts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from motivnet.artifact import open_artifact
+from motivnet.errors import ConfigError, MissingDependencyError
+from motivnet_engines.serving.ray.reading import ReadingOptions, options_for_workers
+from motivnet_engines.serving.settings import ServeSettings
+
+try:
+    from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+    from pydantic.types import NonNegativeFloat
+    from ray import serve
+
+    from motivnet_engines.serving.ray.replica import Replica
+except ModuleNotFoundError as error:
+    raise MissingDependencyError("ray", extra="ray") from error
+
+
+class Arguments(BaseModel):
+    """What ``serve run`` takes as ``name=value``, and a configuration of Ray Serve as ``args``.
+
+    Args:
+        artifact: A folder that every machine of the cluster sees under this path.
+        replicas: How many there are, or at least are where ``max_replicas`` is given.
+        max_replicas: The most that Ray Serve starts by itself.
+        ongoing: Requests in work per replica that Ray Serve aims at when it starts and ends replicas.
+        max_ongoing: Requests that a replica takes at once; further ones go to others, or wait.
+        max_queued: Requests that wait in each proxy before it answers 503.
+        cpus, gpus: What each replica is given.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    artifact: Path
+    runtime: str | None = None
+    threads: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+    detect: bool = False
+    detector: Path | None = None
+    unknown: bool = False
+    classes: Path | None = None
+    max_delay_ms: NonNegativeFloat = 2.0
+    max_images: PositiveInt = 8
+    replicas: PositiveInt = 1
+    max_replicas: PositiveInt | None = None
+    ongoing: PositiveFloat = 8
+    max_ongoing: PositiveInt = 32
+    max_queued: PositiveInt = 64
+    cpus: PositiveFloat = 1
+    gpus: NonNegativeFloat = 0
+
+
+def application(artifact: Path | str, **arguments: Any) -> serve.Application:
+    """An application to be given to ``ray.serve.run``; see ``Arguments``.
+
+    Raises:
+        ConfigError: If an argument is unknown or not valid.
+        ArtifactError: If the folder is not an artifact.
+    """
+    return build({"artifact": artifact, **arguments})
+
+
+def build(arguments: Mapping[str, Any]) -> serve.Application:
+    """The application of ``serve run``; its artifact is looked at here, and opened by the replicas.
+
+    Raises:
+        ConfigError, ArtifactError: As ``application``.
+    """
+    try:
+        given = Arguments.model_validate(arguments)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        name = ".".join(map(str, first["loc"])) or "the arguments"
+        raise ConfigError(f"{name}: {first['msg']}; the arguments are {', '.join(Arguments.model_fields)}") from error
+    open_artifact(given.artifact)
+    deployment = serve.deployment(
+        name="motivnet",
+        max_ongoing_requests=given.max_ongoing,
+        max_queued_requests=given.max_queued,
+        ray_actor_options={"num_cpus": given.cpus, "num_gpus": given.gpus},
+        **_replicas(given),
+    )
+    return deployment(Replica).bind(_options(given), _settings(given))
+
+
+def _replicas(given: Arguments) -> dict[str, Any]:
+    if given.max_replicas is None:
+        return {"num_replicas": given.replicas}
+    if given.max_replicas < given.replicas:
+        raise ConfigError(f"max_replicas {given.max_replicas} is below replicas {given.replicas}")
+    scaling = {
+        "min_replicas": given.replicas,
+        "max_replicas": given.max_replicas,
+        "target_ongoing_requests": given.ongoing,
+    }
+    return {"autoscaling_config": scaling}
+
+
+def _options(given: Arguments) -> ReadingOptions:
+    return options_for_workers(
+        ReadingOptions(
+            artifact=str(given.artifact),
+            runtime=given.runtime,
+            threads=given.threads,
+            batch_size=given.batch_size,
+            detect=given.detect,
+            detector=None if given.detector is None else str(given.detector),
+            unknown=given.unknown,
+            classes=None if given.classes is None else str(given.classes),
+        ),
+        cpus=given.cpus,
+    )
+
+
+def _settings(given: Arguments) -> ServeSettings:
+    return ServeSettings(max_delay_ms=given.max_delay_ms, max_images=given.max_images, queue=given.max_queued)

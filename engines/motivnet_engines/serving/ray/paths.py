@@ -1,0 +1,78 @@
+"""The images of a dataset as one list of paths, in an order that does not change from run to run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from motivnet.errors import DatasetError, FileError, MissingDependencyError
+from motivnet.files import read_bytes
+from motivnet_engines.image_files import image_paths
+
+try:
+    import pyarrow
+    from pyarrow import parquet
+except ModuleNotFoundError as error:
+    raise MissingDependencyError("pyarrow", extra="ray") from error
+
+Source: TypeAlias = Path | str | Iterable[Path | str]
+"""A folder of images, a ``.txt`` file with a path a line, ``.parquet`` with a column ``path``, or the paths."""
+
+PATH_COLUMN = "path"
+
+
+def paths_of_source(source: Source) -> list[str]:
+    """Absolute paths, in order; whether they are images is for the workers to find out.
+
+    Paths in a file are relative to its folder. The same path twice is two images.
+
+    Raises:
+        DatasetError: If there is no image, or the file is not a list of paths.
+        FileError: If it cannot be read.
+    """
+    if not isinstance(source, (str, Path)):
+        found, root = list(map(str, source)), Path.cwd()
+    elif (path := Path(source).absolute()).suffix == ".txt":
+        found, root = _lines(path), path.parent
+    elif path.suffix == ".parquet":
+        found, root = _column(path), path.parent
+    elif path.is_dir():
+        found, root = list(map(str, image_paths([path]))), path
+    else:
+        raise DatasetError(f"{source} is not a folder, a .txt file with a path a line, or .parquet with a column path")
+    if not found:
+        raise DatasetError(f"{source} names no image")
+    return [str(root / name) for name in found]
+
+
+def digest_of_paths(paths: Iterable[str]) -> str:
+    """SHA-256 of the list, for which no two lists are the same text."""
+    digest = hashlib.sha256()
+    for path in paths:
+        encoded = path.encode(errors="surrogateescape")
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in read_bytes(path).decode().splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not a list of paths: not UTF-8 at byte {error.start}") from error
+
+
+def _column(path: Path) -> list[str]:
+    """The column of a file, or of all files of a folder in order of their names."""
+    if not path.exists():
+        raise FileError(f"{path} does not exist")
+    try:
+        column = parquet.read_table(path, columns=[PATH_COLUMN]).column(PATH_COLUMN)
+        found = column.cast(pyarrow.string()).to_pylist()
+    except (pyarrow.ArrowException, KeyError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path} has no column {PATH_COLUMN!r} of paths: {reason}") from error
+    if None in found:
+        raise DatasetError(f"{path} has rows without a path")
+    return [str(name) for name in found]

@@ -1,0 +1,59 @@
+"""How a process of a cluster reads images: a value that can be sent to it, and the classifier that it opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.faces.detector import FaceDetector, open_detector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingOptions:
+    """How each worker reads images: what it opens, and what it gives.
+
+    ``detect`` finds faces with YuNet, or with the ``detector`` file; without it each image is one face. ``threads`` are
+    those of the runtime; Ray gives a worker the cores, and this should not exceed them.
+    """
+
+    artifact: str
+    runtime: str | None = None
+    threads: int | None = None
+    batch_size: int | None = None
+    detect: bool = False
+    detector: str | None = None
+    unknown: bool = False
+    classes: str | None = None
+    embeddings: bool = False
+
+
+def options_for_workers(options: ReadingOptions, *, cpus: float) -> ReadingOptions:
+    """With paths that mean the same in another working directory, and no more threads than a worker has cores."""
+    return replace(
+        options,
+        artifact=str(Path(options.artifact).absolute()),
+        detector=None if options.detector is None else str(Path(options.detector).absolute()),
+        classes=None if options.classes is None else str(Path(options.classes).absolute()),
+        threads=max(1, int(cpus)) if options.threads is None else options.threads,
+    )
+
+
+def opened_classifier(options: ReadingOptions) -> EmotionClassifier:
+    """A classifier as the options say.
+
+    Raises:
+        MotivNetError: As ``EmotionClassifier.open`` and ``open_detector``.
+    """
+    detector: FaceDetector | None = None
+    if options.detect:
+        detector = open_detector(None if options.detector is None else Path(options.detector))
+    return EmotionClassifier.open(
+        options.artifact,
+        runtime=options.runtime,
+        threads=options.threads,
+        batch_size=options.batch_size,
+        detector=detector,
+        unknown=options.unknown,
+        classes=options.classes,
+    )

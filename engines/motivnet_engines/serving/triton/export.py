@@ -1,0 +1,149 @@
+"""An artifact as a model repository of Triton, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+from motivnet import strict_json
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.errors import ArtifactError, ConfigError, FileError
+from motivnet.files import atomic_folder, open_regular
+from motivnet.manifest import Manifest
+from motivnet.progress import progress
+from motivnet_engines.serving.triton.configuration import (
+    LABELS,
+    Names,
+    ensemble_configuration,
+    model_configuration,
+    names_of_models,
+    preprocess_configuration,
+)
+from motivnet_engines.serving.triton.options import Choice, TritonOptions, chosen_model
+
+MARK = "motivnet-triton.json"
+"""Lies beside the models and says what they were made of; Triton looks at folders alone."""
+
+_VERSION = "1"
+_CHUNK = 1 << 20
+
+
+def export_triton(artifact: Artifact | Path | str, out: Path, *, options: TritonOptions | None = None) -> Path:
+    """The folder ``out`` as a model repository, which takes the place of an older one that was written here.
+
+    Args:
+        options: Names, batching, instances; ``TritonOptions()`` if None.
+
+    Raises:
+        ArtifactError: If the artifact cannot be trusted.
+        ConfigError, EngineError, ParityError, RuntimeUnavailableError: If Triton cannot serve it so.
+        FileError: If ``out`` holds anything else, or cannot be written.
+    """
+    options = options or TritonOptions()
+    opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
+    choice = chosen_model(opened.manifest, options)
+    names = names_of_models(opened.manifest, options)
+    _check_out(opened, out)
+    with atomic_folder(out, may_replace=is_repository) as folder:
+        _write_model(opened, choice, options, names, folder)
+        if names.preprocess is not None:
+            _write_preprocess(opened.manifest, choice, options, names, folder)
+            _write_ensemble(opened.manifest, choice, names, folder)
+        (folder / MARK).write_bytes(_mark(opened, choice, names))
+    return out
+
+
+def is_repository(folder: Path) -> bool:
+    """Whether a folder was written by ``export_triton``: what it may replace."""
+    return (folder / MARK).is_file()
+
+
+def _check_out(artifact: Artifact, out: Path) -> None:
+    if out.is_dir() and any(out.iterdir()) and not is_repository(out):
+        raise FileError(f"{out} holds files that are not a model repository of ours; choose another folder")
+    if out.resolve().is_relative_to(artifact.folder.resolve()):
+        raise ConfigError(f"{out} is inside the artifact, whose files the manifest lists; choose another folder")
+
+
+def _write_model(artifact: Artifact, choice: Choice, options: TritonOptions, names: Names, folder: Path) -> None:
+    manifest = artifact.manifest
+    model = _folder_of_model(folder, names.model, model_configuration(manifest, choice, options, names))
+    _write_labels(manifest, model)
+    if choice.engine is not None:
+        _copy(artifact, choice.engine.path, model / _VERSION / "model.plan")
+    elif not artifact.has_external_data:
+        _copy(artifact, manifest.model, model / _VERSION / "model.onnx")
+    else:
+        # Triton takes a graph of several files as a folder; the graph names its data relative to itself.
+        inside = model / _VERSION / "model.onnx"
+        _copy(artifact, manifest.model, inside / "model.onnx")
+        _copy(artifact, f"{manifest.model}.data", inside / Path(f"{manifest.model}.data").name)
+
+
+def _write_preprocess(manifest: Manifest, choice: Choice, options: TritonOptions, names: Names, folder: Path) -> None:
+    text = preprocess_configuration(manifest, choice, options, names)
+    model = _folder_of_model(folder, names.preprocess or "", text)
+    code = files("motivnet_engines.serving.triton").joinpath("preprocess.py").read_bytes()
+    (model / _VERSION / "model.py").write_bytes(code)
+
+
+def _write_ensemble(manifest: Manifest, choice: Choice, names: Names, folder: Path) -> None:
+    model = _folder_of_model(folder, names.entry, ensemble_configuration(manifest, choice, names))
+    _write_labels(manifest, model)
+    # An ensemble has no file of its own and Triton wants the folder of its version all the same, which version
+    # control and object stores drop when it is empty.
+    (model / _VERSION / ".keep").touch()
+
+
+def _folder_of_model(folder: Path, name: str, configuration: str) -> Path:
+    model = folder / name
+    (model / _VERSION).mkdir(parents=True)
+    (model / "config.pbtxt").write_text(configuration)
+    return model
+
+
+def _write_labels(manifest: Manifest, model: Path) -> None:
+    if broken := [label for label in manifest.labels if len(label.splitlines()) != 1]:
+        raise ConfigError(f"the label {broken[0][:80]!r} is not one line, as Triton's file of labels needs")
+    (model / LABELS).write_text("".join(f"{label}\n" for label in manifest.labels), encoding="utf-8")
+
+
+def _copy(artifact: Artifact, path: str, target: Path) -> None:
+    """Copies a file of the artifact; the bytes that were written are those that the manifest describes.
+
+    Raises:
+        ArtifactError: If they are not.
+    """
+    entry = artifact.manifest.entry(path)
+    digest, size = hashlib.sha256(), 0
+    target.parent.mkdir(exist_ok=True)
+    with (
+        open_regular(artifact.folder / path, max_bytes=entry.size, follow_links=False) as source,
+        target.open("xb") as copy,
+        progress(f"copying {path}", total=entry.size) as advance,
+    ):
+        while chunk := source.read(_CHUNK):
+            copy.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+            advance(len(chunk))
+    if size != entry.size or digest.hexdigest() != entry.sha256:
+        raise ArtifactError(
+            f"{path} is not the file that the manifest describes (SHA-256 or size differ); build the artifact again"
+        )
+
+
+def _mark(artifact: Artifact, choice: Choice, names: Names) -> bytes:
+    manifest = artifact.manifest
+    served = manifest.model if choice.engine is None else choice.engine.path
+    models = [name for name in (names.preprocess, names.model, names.entry) if name]
+    document = {
+        "entry": names.entry,
+        "models": list(dict.fromkeys(models)),
+        "served": manifest.entry(served),
+        "precision": manifest.precision,
+        "max_batch": choice.max_batch,
+        "labels": manifest.labels,
+    }
+    return strict_json.dumps(document)

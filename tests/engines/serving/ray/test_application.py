@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from motivnet.errors import ArtifactError, ConfigError, MotivNetError
+from motivnet_engines.classifier import EmotionClassifier
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    # Ray Serve's own models, while it is imported.
+    pytest.mark.filterwarnings("ignore:.*Extra keys. 'update_type'.*:DeprecationWarning"),
+]
+_PATIENCE = 60.0
+ARGUMENTS: dict[str, Any] = {"runtime": "onnxruntime", "threads": 1, "replicas": 2, "cpus": 0.5}
+
+
+@pytest.fixture(scope="module")
+def service(cluster: str, fp32_artifact: Path) -> Iterator[str]:
+    """The address of an application of two replicas."""
+    from ray import serve
+
+    from motivnet_engines.serving.ray.application import application
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve.start(http_options=serve.HTTPOptions(host="127.0.0.1", port=port))
+    serve.run(application(fp32_artifact, **ARGUMENTS), name="motivnet", route_prefix="/")
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
+
+
+@pytest.fixture(scope="module")
+def classifier(fp32_artifact: Path) -> Iterator[EmotionClassifier]:
+    with EmotionClassifier.open(fp32_artifact, runtime="onnxruntime", threads=1, batch_size=1) as opened:
+        yield opened
+
+
+def answered(client: httpx.Client, path: Path) -> dict[str, Any]:
+    """As a client does it: a request that met a dying replica is sent again, which changes nothing."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            response = client.post("/v1/predict", content=path.read_bytes(), headers={"Content-Type": "image/png"})
+        except httpx.TransportError:
+            response = httpx.Response(503)
+        if response.status_code < 500:
+            return {"status": response.status_code, **response.json()}
+        assert time.monotonic() < end, response.text
+        time.sleep(0.05)
+
+
+def test_a_killed_replica_costs_no_image_its_answer(
+    service: str, classifier: EmotionClassifier, photos: Path, processes_named
+) -> None:
+    paths = sorted(photos.iterdir())
+    with httpx.Client(base_url=service, timeout=30) as client, ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(answered, client, path) for path in paths]
+        while sum(future.done() for future in futures) < len(futures) // 4:
+            time.sleep(0.005)
+        [victim, _] = processes_named("ray::ServeReplica")
+        victim.send_signal(signal.SIGKILL)
+        done_at_death = sum(future.done() for future in futures)
+        answers = [future.result() for future in futures]
+    assert done_at_death < len(paths)
+    for path, answer in zip(paths, answers, strict=True):
+        try:
+            [expected] = classifier.read(path)
+        except MotivNetError:
+            assert (answer["status"], answer["error"]["code"]) in ((422, "bad_image"), (400, "bad_request"))
+        else:
+            [image] = answer["images"]
+            assert image["faces"] == [face.to_dict() for face in expected.faces]
+            assert (image["width"], image["height"], image["error"]) == (expected.width, expected.height, None)
+
+
+def test_an_image_of_several_that_cannot_be_read_has_an_error_of_its_own(
+    service: str, classifier: EmotionClassifier, photos: Path
+) -> None:
+    good, bad = photos / "0000.png", photos / "0007_text.png"
+    files = [("a", (path.name, path.read_bytes(), "image/png")) for path in (good, bad, good)]
+    first, second, third = httpx.post(f"{service}/v1/predict", files=files).json()["images"]
+    assert [image["name"] for image in (first, second, third)] == [good.name, bad.name, good.name]
+    assert second["error"]["code"] == "bad_image"
+    assert second["faces"] == []
+    expected = [face.to_dict() for face in classifier.read(good)[0].faces]
+    assert first["faces"] == third["faces"] == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "kind", "status", "code"),
+    [
+        ("POST", "/v1/predict", b"a text", "image/png", 422, "bad_image"),
+        ("POST", "/v1/predict", b"", "image/png", 400, "bad_request"),
+        ("POST", "/v1/predict", b"{}", "application/json", 415, "wrong_type"),
+        ("POST", "/v1/predict", b"\0" * 20_000_001, "image/png", 413, "too_large"),
+        ("GET", "/v1/predict", b"", "image/png", 405, "wrong_method"),
+        ("POST", "/v1/models", b"", "image/png", 404, "not_found"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said_as_the_service_on_one_machine_says_it(
+    service: str, method: str, path: str, content: bytes, kind: str, status: int, code: str
+) -> None:
+    response = httpx.request(method, f"{service}{path}", content=content, headers={"Content-Type": kind})
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+
+
+def test_the_model_is_described(service: str, classifier: EmotionClassifier) -> None:
+    description = httpx.get(f"{service}/v1/model").json()
+    assert description["labels"] == list(classifier.labels)
+    assert description["runtime"] == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"replica": 2}, "replica: Extra inputs are not permitted; the arguments are artifact, runtime"),
+        ({"replicas": "two"}, "replicas: Input should be a valid integer"),
+        ({"replicas": 3, "max_replicas": 2}, "max_replicas 2 is below replicas 3"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str, fp32_artifact: Path) -> None:
+    from motivnet_engines.serving.ray.application import build
+
+    with pytest.raises(ConfigError, match=message):
+        build({"artifact": str(fp32_artifact), **arguments})
+
+
+def test_a_folder_that_is_no_artifact_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    from motivnet_engines.serving.ray.application import application
+
+    with pytest.raises(ArtifactError, match="is not an artifact"):
+        application(tmp_path)
+
+
+def test_the_words_of_serve_run_become_replicas_and_their_scaling(fp32_artifact: Path) -> None:
+    from motivnet_engines.serving.ray.application import build
+
+    application = build({"artifact": str(fp32_artifact), "replicas": "2", "max_replicas": "6", "ongoing": "3"})
+    scaling = application._bound_deployment._deployment_config.autoscaling_config
+    assert (scaling.min_replicas, scaling.max_replicas, scaling.target_ongoing_requests) == (2, 6, 3)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from motivnet.errors import MotivNetError
+from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.image_files import predict_files
+
+SHARD = 4
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    # Ray's own code meets its own deprecations, and asyncio's, when it starts and ends.
+    pytest.mark.filterwarnings("ignore:.*use_push_based_shuffle.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*use_polars.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*use_arrow_tensor_v2.*:DeprecationWarning"),
+]
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = parquet.read_table(out).to_pylist()
+    return rows
+
+
+def answers(rows: list[dict[str, Any]]) -> list[tuple[str, str | None, list[dict[str, Any]]]]:
+    return [(row["path"], row["error"], row["faces"]) for row in rows]
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def parts(out: Path) -> list[Path]:
+    return sorted(out.glob("part-*.parquet"))
+
+
+@pytest.fixture(scope="module")
+def expected(photos: Path, fp32_artifact: Path) -> list[tuple[str, str | None, list[dict[str, Any]]]]:
+    """What the classifier itself says of each image."""
+    with EmotionClassifier.open(fp32_artifact, runtime="onnxruntime", threads=1, batch_size=1) as classifier:
+        results = list(predict_files(classifier, sorted(photos.iterdir())))
+    return [
+        (str(one.path), one.error, [] if one.result is None else [face.to_dict() for face in one.result.faces])
+        for one in results
+    ]
+
+
+@pytest.fixture
+def run(cluster: str, fp32_artifact: Path) -> Callable[..., Any]:
+    """A function that runs the pipeline in the session's Ray, by two workers of half a core."""
+    from motivnet_engines.serving.ray.dataset import Workers, predict_dataset
+    from motivnet_engines.serving.ray.reading import ReadingOptions
+
+    def pipeline(source: Any, out: Path, *, shard_size: int = SHARD, **options: Any) -> Any:
+        reading = ReadingOptions(
+            **{"artifact": str(fp32_artifact), "runtime": "onnxruntime", "threads": 1, "batch_size": 1} | options
+        )
+        return predict_dataset(source, reading, out, shard_size=shard_size, workers=Workers(count=2, cpus=0.5))
+
+    return pipeline
+
+
+def test_a_killed_workers_images_are_done_again_and_every_image_has_one_row(
+    run, photos: Path, expected, processes_named, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done: list[Any] = []
+    runner = threading.Thread(target=lambda: done.append(run(photos, out)))
+    runner.start()
+    wait_for(lambda: len(parts(out)) >= 2)
+    [victim, *others] = processes_named("ray::MapWorker")
+    victim.send_signal(signal.SIGKILL)
+    finished_at_death = len(parts(out))
+    runner.join()
+    assert len(others) == 1
+    assert finished_at_death < len(parts(out)) == len(expected) // SHARD
+    [summary] = done
+    assert (summary.images, summary.errors, summary.skipped) == (len(expected), 2, 0)
+    rows = rows_of(out)
+    assert [row["index"] for row in rows] == list(range(len(expected)))
+    assert answers(rows) == expected
+    assert sorted(path.name for path in out.iterdir()) == ["_plan.json", *(path.name for path in parts(out))]
+
+
+def test_a_run_after_the_drivers_death_does_what_is_missing_and_no_more(
+    cluster: str, run, photos: Path, expected, fp32_artifact: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "motivnet_engines.serving.ray", str(photos), "--artifact", str(fp32_artifact)]
+    command += ["--out", str(out), "--shard-size", str(SHARD), "--workers", "2", "--cpus", "0.5"]
+    command += ["--runtime", "onnxruntime", "--batch-size", "1"]
+    driver = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": cluster}, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(parts(out)) >= 3)
+    driver.kill()
+    driver.wait()
+    # Ray ends a dead driver's workers a moment later; the shards that they still write are whole too.
+    time.sleep(2)
+    before = {path: path.stat().st_ino for path in parts(out)}
+    assert len(before) < len(expected) // SHARD
+    summary = run(photos, out)
+    assert summary.skipped == len(before)
+    assert {path: path.stat().st_ino for path in before} == before
+    assert answers(rows_of(out)) == expected
+
+
+def test_images_that_kill_every_worker_are_named_instead_of_begun_again(fp32_artifact: Path, tmp_path: Path) -> None:
+    from motivnet_engines.serving.ray.reading import ReadingOptions
+    from motivnet_engines.serving.ray.worker import ATTEMPTS_NAME, MAX_ATTEMPTS, ShardWorker
+
+    worker = ShardWorker(ReadingOptions(artifact=str(fp32_artifact), runtime="onnxruntime", threads=1), str(tmp_path))
+    (tmp_path / ATTEMPTS_NAME).mkdir()
+    for attempt in range(MAX_ATTEMPTS):  # what workers leave that die
+        (tmp_path / ATTEMPTS_NAME / f"000005.{attempt:08x}").touch()
+    paths = np.array([["/first.png", "/last.png"]], object)
+    answer = worker({"shard": np.array([5]), "first": np.array([0]), "paths": paths})
+    assert "shard 5 has ended its worker 4 times" in answer["failure"][0]
+    assert "from /first.png to /last.png" in answer["failure"][0]
+    assert parts(tmp_path) == []
+
+
+def test_a_workers_mistake_is_one_line(run, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(MotivNetError, match="no runtime is called 'quantum'"):
+        run(photos, tmp_path / "out", runtime="quantum")

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from motivnet.errors import ConfigError, DatasetError, FileError
+from motivnet_engines.serving.ray.paths import digest_of_paths, paths_of_source
+from motivnet_engines.serving.ray.plan import keep_plan, plan_of_run
+from motivnet_engines.serving.ray.reading import ReadingOptions
+
+PATHS = [f"/photos/{index}.jpg" for index in range(10)]
+
+
+def plan(artifact: Path, *, paths: list[str] = PATHS, shard_size: int = 4, **options: Any) -> Any:
+    return plan_of_run(paths, ReadingOptions(artifact=str(artifact), **options), shard_size=shard_size)
+
+
+def test_shards_cover_every_image_once(fp32_artifact: Path) -> None:
+    found = plan(fp32_artifact)
+    assert [found.bounds(shard) for shard in range(found.shards)] == [(0, 4), (4, 8), (8, 10)]
+
+
+def test_the_same_plan_goes_on(fp32_artifact: Path, tmp_path: Path) -> None:
+    keep_plan(tmp_path, plan(fp32_artifact))
+    keep_plan(tmp_path, plan(fp32_artifact, threads=7, batch_size=2))  # how fast is no part of what
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"paths": PATHS[:-1]}, "another number of images"),
+        ({"paths": [*PATHS[1:], PATHS[0]]}, "another list of images"),
+        ({"shard_size": 5}, "another shard size"),
+        ({"runtime": "openvino"}, "another choice of runtime"),
+        ({"detect": True}, "another choice of detect"),
+        ({"embeddings": True}, "another choice of embeddings"),
+    ],
+)
+def test_another_plan_is_refused(changes: dict[str, Any], what: str, fp32_artifact: Path, tmp_path: Path) -> None:
+    keep_plan(tmp_path, plan(fp32_artifact))
+    with pytest.raises(DatasetError, match=f"was begun with {what}"):
+        keep_plan(tmp_path, plan(fp32_artifact, **changes))
+
+
+def test_another_artifact_is_refused(fp32_artifact: Path, fp16_artifact: Path, tmp_path: Path) -> None:
+    keep_plan(tmp_path, plan(fp32_artifact))
+    with pytest.raises(DatasetError, match="was begun with another artifact"):
+        keep_plan(tmp_path, plan(fp16_artifact))
+
+
+def test_a_strangers_folder_is_left_alone(fp32_artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(FileError, match=r"holds files and no _plan\.json"):
+        keep_plan(tmp_path, plan(fp32_artifact))
+
+
+def test_a_shard_holds_an_image(fp32_artifact: Path) -> None:
+    with pytest.raises(ConfigError, match="shard_size must be at least 1, not 0"):
+        plan(fp32_artifact, shard_size=0)
+
+
+def test_lists_that_join_to_the_same_text_differ() -> None:
+    assert digest_of_paths(["/a\n/b"]) != digest_of_paths(["/a", "/b"])
+
+
+def test_a_file_of_paths_names_them_relative_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.jpg\n\n/b.jpg\nfaces/ä b.jpg\n")
+    assert paths_of_source(tmp_path / "list.txt") == [
+        str(tmp_path / "a.jpg"),
+        "/b.jpg",
+        str(tmp_path / "faces/ä b.jpg"),
+    ]
+
+
+def test_a_column_of_parquet_names_them(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"path": ["/b.jpg", "/a.jpg"], "id": [1, 2]}), tmp_path / "list.parquet")
+    assert paths_of_source(tmp_path / "list.parquet") == ["/b.jpg", "/a.jpg"]
+
+
+def test_the_same_path_twice_is_two_images() -> None:
+    assert paths_of_source(["/a.jpg", "/a.jpg"]) == ["/a.jpg", "/a.jpg"]
+
+
+def test_what_is_no_list_of_images_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "latin.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "text.parquet").write_text("text")
+    (tmp_path / "list.csv").touch()
+    parquet.write_table(pyarrow.table({"file": ["/b.jpg"]}), tmp_path / "other.parquet")
+    parquet.write_table(pyarrow.table({"path": ["/b.jpg", None]}), tmp_path / "null.parquet")
+    for name, message in (
+        ("empty.txt", "names no image"),
+        ("latin.txt", "not UTF-8 at byte 0"),
+        ("text.parquet", "has no column 'path' of paths"),
+        ("other.parquet", "has no column 'path' of paths"),
+        ("null.parquet", "has rows without a path"),
+        ("list.csv", "is not a folder, a .txt file"),
+    ):
+        with pytest.raises(DatasetError, match=message) as caught:
+            paths_of_source(tmp_path / name)
+        assert "\n" not in str(caught.value)

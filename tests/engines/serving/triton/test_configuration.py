@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.errors import ConfigError
+from motivnet_engines.serving.triton import TritonOptions, export_triton
+
+# What ONNX Runtime calls a type, what Triton's configuration calls it.
+TYPES = {"tensor(float)": "TYPE_FP32", "tensor(uint8)": "TYPE_UINT8"}
+
+
+def tensors(described: Any) -> list[tuple[str, str, list[int]]]:
+    return [(one.name, model_config_pb2.DataType.Name(one.data_type), list(one.dims)) for one in described]
+
+
+def tensors_of_graph(nodes: Any) -> list[tuple[str, str, list[int]]]:
+    return [(n.name, TYPES[n.type], [side if isinstance(side, int) else -1 for side in n.shape[1:]]) for n in nodes]
+
+
+def session(path: Path) -> Any:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("form", ["float32", "uint8", "image"])
+def test_the_configuration_of_the_model_is_that_of_the_graph(
+    parsed, form: str, artifact_of_input, tmp_path: Path
+) -> None:
+    repository = export_triton(artifact_of_input(form), tmp_path / "models")
+    model = "motivnet" if form == "image" else "motivnet_model"
+    configuration = parsed(repository, model)
+    graph = session(repository / model / "1" / "model.onnx")
+    assert configuration.name == model
+    assert configuration.backend == "onnxruntime"
+    assert tensors(configuration.input) == tensors_of_graph(graph.get_inputs())
+    assert tensors(configuration.output) == tensors_of_graph(graph.get_outputs())
+    assert all(not isinstance(node.shape[0], int) for node in graph.get_inputs())  # Triton's batches vary
+
+
+def test_batching_and_instances_come_from_the_manifest_and_the_options(
+    parsed, fp32_artifact: Path, tmp_path: Path
+) -> None:
+    options = TritonOptions(max_batch=3, instances=2, preprocess_instances=5, max_queue_delay_us=700, max_queue=9)
+    repository = export_triton(fp32_artifact, tmp_path / "models", options=options)
+    model = parsed(repository, "motivnet_model")
+    assert model.max_batch_size == 3
+    assert model.dynamic_batching.max_queue_delay_microseconds == 700
+    assert model.dynamic_batching.default_queue_policy.max_queue_size == 9
+    [group] = model.instance_group
+    assert (group.count, group.kind) == (2, model_config_pb2.ModelInstanceGroup.KIND_AUTO)
+    [group] = parsed(repository, "motivnet_preprocess").instance_group
+    assert (group.count, group.kind) == (5, model_config_pb2.ModelInstanceGroup.KIND_CPU)
+
+
+def test_the_batch_is_the_manifests_without_an_option(parsed, fp32_artifact: Path, tmp_path: Path) -> None:
+    repository = export_triton(fp32_artifact, tmp_path / "models")
+    largest = open_artifact(fp32_artifact).manifest.max_batch
+    sizes = {parsed(repository, model.name).max_batch_size for model in repository.iterdir() if model.is_dir()}
+    assert sizes == {largest}
+
+
+def test_the_ensemble_joins_the_preprocessing_and_the_model(parsed, fp32_artifact: Path, tmp_path: Path) -> None:
+    repository = export_triton(fp32_artifact, tmp_path / "models")
+    ensemble, model = parsed(repository, "motivnet"), parsed(repository, "motivnet_model")
+    preprocess = parsed(repository, "motivnet_preprocess")
+    first, second = ensemble.ensemble_scheduling.step
+    assert (first.model_name, second.model_name) == ("motivnet_preprocess", "motivnet_model")
+    assert (first.model_version, second.model_version) == (-1, -1)
+    # Every input of a step is fed, by the ensemble's own input or by an output of the step before.
+    assert dict(first.input_map) == {one.name: ensemble.input[0].name for one in preprocess.input}
+    assert dict(second.input_map) == {one.name: first.output_map[one.name] for one in model.input}
+    assert sorted(second.output_map.values()) == sorted(one.name for one in ensemble.output)
+    assert tensors(preprocess.output) == tensors(model.input)
+    assert tensors(ensemble.output) == tensors(model.output)
+    assert tensors(ensemble.input) == [("image_file", "TYPE_STRING", [1])]
+    assert ensemble.WhichOneof("scheduling_choice") == "ensemble_scheduling"
+
+
+def test_labels_lie_beside_the_logits_in_output_order(parsed, fp32_artifact: Path, tmp_path: Path) -> None:
+    repository = export_triton(fp32_artifact, tmp_path / "models")
+    labels = open_artifact(fp32_artifact).manifest.labels
+    for model in ("motivnet", "motivnet_model"):
+        files = {one.name: one.label_filename for one in parsed(repository, model).output}
+        assert files == {"logits": "labels.txt", "embedding": ""}
+        assert tuple((repository / model / "labels.txt").read_text().splitlines()) == labels
+
+
+def test_a_graph_that_resizes_is_served_alone(artifact_of_input, tmp_path: Path) -> None:
+    repository = export_triton(artifact_of_input("image"), tmp_path / "models")
+    assert [path.name for path in sorted(repository.iterdir()) if path.is_dir()] == ["motivnet"]
+
+
+def test_an_engine_is_served_as_a_plan_on_gpus(parsed, engine_artifact: Artifact, tmp_path: Path) -> None:
+    repository = export_triton(engine_artifact, tmp_path / "models")
+    configuration = parsed(repository, "motivnet_model")
+    assert (configuration.platform, configuration.default_model_filename) == ("tensorrt_plan", "model.plan")
+    assert configuration.max_batch_size == 2  # the engine's, not the graph's 8
+    assert configuration.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
+    assert configuration.parameters["motivnet_gpu"].string_value == "NVIDIA L4"
+    assert (repository / "motivnet_model" / "1" / "model.plan").read_bytes() == b"an engine"
+
+
+def test_the_graph_of_an_artifact_with_an_engine_is_served_where_asked(
+    parsed, engine_artifact: Artifact, tmp_path: Path
+) -> None:
+    repository = export_triton(engine_artifact, tmp_path / "models", options=TritonOptions(form="onnx"))
+    assert parsed(repository, "motivnet_model").backend == "onnxruntime"
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", {"use_tf32": "0"}), ("fp16", None)])
+def test_an_fp32_graph_is_not_computed_in_tf32(parsed, precision: str, expected: Any, request, tmp_path: Path) -> None:
+    repository = export_triton(request.getfixturevalue(f"{precision}_artifact"), tmp_path / "models")
+    accelerators = parsed(repository, "motivnet_model").optimization.execution_accelerators.gpu_execution_accelerator
+    assert [dict(one.parameters) for one in accelerators] == ([] if expected is None else [expected])
+
+
+def test_a_bf16_graph_runs_on_gpus_alone(parsed, bf16_artifact: Path, tmp_path: Path) -> None:
+    repository = export_triton(bf16_artifact, tmp_path / "models")
+    kind = parsed(repository, "motivnet_model").instance_group[0].kind
+    assert kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
+    with pytest.raises(ConfigError, match="a bf16 graph runs on GPUs alone"):
+        export_triton(bf16_artifact, tmp_path / "models", options=TritonOptions(device="cpu"))
+
+
+def test_text_with_every_kind_of_character_survives_tritons_own_parser() -> None:
+    from motivnet_engines.serving.triton.text import text_of_message
+
+    value = "".join(map(chr, range(1, 0x250))) + '\U0001f600 "quoted" \\ back\nslash'
+    parsed_back = text_format.Parse(text_of_message((("name", value),)), model_config_pb2.ModelConfig())
+    assert parsed_back.name == value

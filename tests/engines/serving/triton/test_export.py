@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from motivnet.artifact import Artifact
+from motivnet.errors import (
+    ArtifactError,
+    ConfigError,
+    EngineError,
+    FileError,
+    MotivNetError,
+    ParityError,
+    RuntimeUnavailableError,
+)
+from motivnet_engines.serving.triton import TritonOptions, export_triton
+
+
+def session(path: Path) -> Any:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def test_weights_beside_the_graph_go_where_triton_and_the_graph_look_for_them(
+    copied_artifact, file_entry, fp32_artifact: Path, tmp_path: Path
+) -> None:
+    artifact = copied_artifact()
+    path = artifact.folder / "model.onnx"
+    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location="model.onnx.data", size_threshold=1024)
+    files = tuple(file_entry(path.with_name(name)) for name in ("model.onnx", "model.onnx.data", "reference.npz"))
+    artifact = dataclasses.replace(artifact, manifest=dataclasses.replace(artifact.manifest, files=files))
+    repository = export_triton(artifact, tmp_path / "models")
+    inside = repository / "motivnet_model" / "1" / "model.onnx"
+    assert sorted(file.name for file in inside.iterdir()) == ["model.onnx", "model.onnx.data"]
+    image = {"image": np.random.default_rng(0).standard_normal((2, 3, 128, 96)).astype(np.float32)}
+    expected = session(fp32_artifact / "model.onnx").run(None, image)
+    np.testing.assert_array_equal(session(inside / "model.onnx").run(None, image)[0], expected[0])
+
+
+def test_an_older_repository_is_replaced_whole(fp32_artifact: Path, tmp_path: Path) -> None:
+    out = export_triton(fp32_artifact, tmp_path / "models", options=TritonOptions(name="before"))
+    export_triton(fp32_artifact, out, options=TritonOptions(name="after"))
+    folders = sorted(path.name for path in out.iterdir() if path.is_dir())
+    assert folders == ["after", "after_model", "after_preprocess"]
+
+
+def test_a_strangers_folder_is_left_alone(fp32_artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(FileError, match="holds files that are not a model repository of ours"):
+        export_triton(fp32_artifact, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("served", ["model.onnx", "model.tensorrt.engine"])
+def test_a_changed_file_is_refused_and_nothing_is_left(served: str, engine_artifact: Artifact, tmp_path: Path) -> None:
+    path = engine_artifact.folder / served
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    out = tmp_path / "out" / "models"
+    form = "onnx" if served == "model.onnx" else "tensorrt"
+    with pytest.raises(ArtifactError, match=f"{served} is not the file that the manifest describes"):
+        export_triton(engine_artifact, out, options=TritonOptions(form=form))
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_file_behind_a_link_is_refused(copied_artifact, tmp_path: Path) -> None:
+    artifact = copied_artifact()
+    shutil.move(artifact.folder / "model.onnx", tmp_path / "elsewhere.onnx")
+    (artifact.folder / "model.onnx").symlink_to(tmp_path / "elsewhere.onnx")
+    with pytest.raises(FileError, match="symbolic link"):
+        export_triton(artifact, tmp_path / "models")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "a/b"}, "'a/b' is no name for a model"),
+        ({"instances": 0}, "instances must be at least 1, not 0"),
+        ({"max_batch": 0}, "max_batch must be at least 1, not 0"),
+        ({"max_queue_delay_us": -1}, "max_queue_delay_us must be at least 0, not -1"),
+        ({"device": "tpu"}, "there is no device 'tpu'; choose auto, gpu, cpu"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TritonOptions(**options)
+
+
+def test_what_triton_cannot_serve_is_refused_with_the_reason(engine_artifact: Artifact, tmp_path: Path) -> None:
+    [engine] = engine_artifact.manifest.engines
+    cases: list[tuple[dict[str, Any], TritonOptions, type[MotivNetError], str]] = [
+        ({"engines": ()}, TritonOptions(form="tensorrt"), RuntimeUnavailableError, "has no tensorrt engine"),
+        ({}, TritonOptions(max_batch=4), ConfigError, "max_batch 4 is more than the 2 that the engine takes"),
+        ({}, TritonOptions(form="onnx", max_batch=99), ConfigError, "more than the 8 that the graph takes"),
+        (
+            {
+                "kind": "engine",
+                "model": engine.path,
+                "engines": (dataclasses.replace(engine, backend="tensorrt-rtx"),),
+            },
+            TritonOptions(),
+            RuntimeUnavailableError,
+            "Triton has no backend|which Triton has no backend for",
+        ),
+        (
+            {
+                "engines": (
+                    dataclasses.replace(engine, profile=dataclasses.replace(engine.profile, min_batch=2, opt_batch=2)),
+                )
+            },
+            TritonOptions(),
+            EngineError,
+            "takes no batch below 2",
+        ),
+        ({"labels": ("one\ntwo", *"bcdefg")}, TritonOptions(), ConfigError, "is not one line"),
+    ]
+    for changes, options, error, message in cases:
+        artifact = dataclasses.replace(
+            engine_artifact, manifest=dataclasses.replace(engine_artifact.manifest, **changes)
+        )
+        with pytest.raises(error, match=message):
+            export_triton(artifact, tmp_path / "models", options=options)
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_mark_names_the_file_that_is_served(fp32_artifact: Path, tmp_path: Path) -> None:
+    repository = export_triton(fp32_artifact, tmp_path / "models")
+    mark = json.loads((repository / "motivnet-triton.json").read_text())
+    data = (repository / "motivnet_model" / "1" / "model.onnx").read_bytes()
+    assert mark["served"]["sha256"] == hashlib.sha256(data).hexdigest()
+    assert mark["models"] == ["motivnet_preprocess", "motivnet_model", "motivnet"]
+
+
+@pytest.mark.parametrize(("runtime", "refused"), [("onnxruntime-cuda", "auto"), ("onnxruntime", "cpu")])
+def test_a_graph_that_the_runtime_of_triton_computes_wrongly_is_refused(
+    runtime: str, refused: Any, copied_artifact, tmp_path: Path
+) -> None:
+    artifact = copied_artifact("fp16", failed=(runtime,))
+    with pytest.raises(ParityError, match=f"{runtime} is too far from PyTorch"):
+        export_triton(artifact, tmp_path / "models", options=TritonOptions(device=refused))
+    other: Any = "cpu" if refused == "auto" else "gpu"
+    export_triton(artifact, tmp_path / "models", options=TritonOptions(device=other))
+
+
+def test_a_graph_that_was_compared_nowhere_like_triton_is_warned_of(copied_artifact, caplog, tmp_path: Path) -> None:
+    export_triton(copied_artifact(verified=("onnxruntime",)), tmp_path / "first")
+    assert "onnxruntime-cuda was not compared with PyTorch" in caplog.text
+    caplog.clear()
+    export_triton(tmp_path / "fp32", tmp_path / "second", options=TritonOptions(device="cpu"))
+    assert caplog.text == ""
