@@ -145,7 +145,8 @@ class Manifest:
     """All that an artifact says of itself.
 
     ``onnx``: the model is an ONNX graph, and there may be engines that were built from it. ``engine``: an engine
-    alone. ``reference`` names the file of a few inputs with PyTorch's FP32 outputs.
+    alone. ``reference`` names the file of a few inputs with PyTorch's FP32 outputs, ``calibration`` that of what
+    ``motivnet calibrate`` measured.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -165,6 +166,7 @@ class Manifest:
     attempts: tuple[Attempt, ...] = ()
     tools: dict[str, str] = field(default_factory=dict)
     reference: str | None = None
+    calibration: str | None = None
     engines: tuple[EngineEntry, ...] = ()
 
     def __post_init__(self) -> None:
@@ -183,8 +185,9 @@ class Manifest:
             raise ArtifactError("the manifest names a file twice, or itself")
         if self.model not in {entry.path for entry in self.files}:
             raise ArtifactError(f"the manifest's model {self.model[:80]!r} is not among its files")
-        if self.reference is not None and self.reference not in {entry.path for entry in self.files}:
-            raise ArtifactError(f"the manifest's reference {self.reference[:80]!r} is not among its files")
+        for role, path in (("reference", self.reference), ("calibration", self.calibration)):
+            if path is not None and path not in {entry.path for entry in self.files}:
+                raise ArtifactError(f"the manifest's {role} {path[:80]!r} is not among its files")
 
     def _check_engines(self) -> None:
         backends = [engine.backend for engine in self.engines]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from motivnet.artifact import Artifact, is_artifact, open_artifact
 from motivnet.errors import ConfigError, EngineError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.files import atomic_folder, sha256_of
 from motivnet.manifest import FILE_NAME, EngineBackend, EngineEntry, FileEntry, Manifest
+from motivnet_engines.artifact_files import copy_files, link_files
 from motivnet_engines.judgement import comparison_of
 from motivnet_engines.machine import read_machine
 from motivnet_engines.nvidia import cuda_device_count
@@ -56,7 +55,7 @@ def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None
     with atomic_folder(folder, may_replace=is_artifact) as temporary:
         manifest = with_engine(artifact, temporary, options, announce=announce)
         if out is None:
-            _link_files(artifact, manifest, temporary)
+            link_files(artifact, [entry.path for entry in manifest.files], temporary)
         else:
             manifest = _alone(artifact, manifest, options.backend, temporary)
         (temporary / FILE_NAME).write_bytes(manifest.to_json())
@@ -108,7 +107,7 @@ def with_engine(artifact: Artifact, workspace: Path, options: EngineOptions, *, 
     )
     _announce_unfused(built, announce)
     manifest = _manifest_with(manifest, _entry(path, built, options, manifest), workspace / path)
-    _link(artifact, manifest.reference, workspace)
+    link_files(artifact, [manifest.reference] if manifest.reference else [], workspace)
     judged = Artifact(folder=workspace, manifest=manifest)
     return _judged(judged, options.backend, reference, announce=announce)
 
@@ -158,34 +157,13 @@ def _manifest_with(manifest: Manifest, engine: EngineEntry, file: Path) -> Manif
 
 
 def _alone(artifact: Artifact, manifest: Manifest, backend: EngineBackend, workspace: Path) -> Manifest:
-    """The manifest of a folder that holds the engine and the reference, and no graph."""
+    """The manifest of a folder that holds the engine, the reference and the calibration, and no graph."""
     engine = next(entry for entry in manifest.engines if entry.backend == backend)
-    _copy(artifact, manifest.reference, workspace)
-    kept = {engine.path, manifest.reference}
+    copied = [path for path in (manifest.reference, manifest.calibration) if path is not None]
+    copy_files(artifact, copied, workspace)
+    kept = {engine.path, *copied}
     files = tuple(entry for entry in manifest.files if entry.path in kept)
     return replace(manifest, kind="engine", model=engine.path, files=files, engines=(engine,))
-
-
-def _copy(artifact: Artifact, path: str | None, workspace: Path) -> None:
-    """A file of its own: the two folders are two artifacts. One that was linked for the verdict is replaced."""
-    if path is not None:
-        (workspace / path).unlink(missing_ok=True)
-        shutil.copyfile(artifact.folder / path, workspace / path, follow_symlinks=False)
-
-
-def _link_files(artifact: Artifact, manifest: Manifest, workspace: Path) -> None:
-    for entry in manifest.files:
-        _link(artifact, entry.path, workspace)
-
-
-def _link(artifact: Artifact, path: str | None, workspace: Path) -> None:
-    """The same file under a second name: gigabytes are not copied; where links are not to be had they are."""
-    if path is None or (workspace / path).exists():
-        return
-    try:
-        os.link(artifact.folder / path, workspace / path, follow_symlinks=False)
-    except OSError:
-        shutil.copyfile(artifact.folder / path, workspace / path, follow_symlinks=False)
 
 
 def _announce_known_faults(manifest: Manifest, options: EngineOptions, announce: Announce) -> None:

@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.config import ModelConfig
+from motivnet.labels import EMOTIONS
 from motivnet.manifest import Comparison, Evidence, FileEntry, Precision
+from motivnet.synthetic import iterate_faces
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 
@@ -103,3 +107,27 @@ def pixels() -> Callable[[int], list[np.ndarray]]:
         ]
 
     return images
+
+
+@pytest.fixture(scope="session")
+def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twelve drawn faces for each of the seven emotions, no person twice."""
+    root = tmp_path_factory.mktemp("drawn")
+    for index, face in enumerate(iterate_faces(84, seed=7, size=(64, 48))):
+        folder = root / EMOTIONS[index % 7]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(face).save(folder / f"{index:03}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def demo_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of a model that was trained on drawn faces, as ``motivnet-train demo`` does: for slow tests."""
+    from motivnet_training.demo import train_on_drawn_faces
+    from motivnet_training.recipe import changed, recipe_named
+
+    folder = tmp_path_factory.mktemp("demo")
+    recipe = changed(recipe_named("scratch"), epochs=10, batch_size=32, augmentations="mirror")
+    train_on_drawn_faces(ModelConfig.named("tiny"), folder / "demo.safetensors", count=3500, recipe=recipe)
+    build_artifact(BuildRequest(checkpoint=folder / "demo.safetensors", out=folder / "demo", parity_images=4))
+    return folder / "demo"

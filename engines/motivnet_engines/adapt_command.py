@@ -1,0 +1,89 @@
+"""``motivnet adapt``: new classes and new people from a few images, without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from motivnet import command_line
+from motivnet.command_line import JSONOption
+
+if TYPE_CHECKING:
+    from motivnet_engines.adaptation.adapting import Adaptation
+
+
+def adapt(
+    artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="Faces, a folder per class; 20 images of a class do.", show_default=False)
+    ],
+    classes: Annotated[
+        Path | None, typer.Option(help="A file of classes to extend.", show_default="starts with those of FOLDER")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file to write.", show_default="that of --classes, else ARTIFACT.classes.npz"),
+    ] = None,
+    val: Annotated[
+        Path | None, typer.Option(help="Other faces, a folder per class, to measure accuracy on.", show_default="none")
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads on the CPU.", show_default="the runtime's choice")
+    ] = None,
+    detect: Annotated[
+        bool, typer.Option("--detect", help="Cut the faces out of the images, as predict does of photos.")
+    ] = False,
+    detector: Annotated[
+        Path | None, typer.Option(help="With --detect: YuNet as a file.", show_default="fetched once")
+    ] = None,
+    json: JSONOption = False,
+) -> None:
+    """Learn new classes, or new people of old ones, from a few images, without training and without forgetting."""
+    from motivnet.progress import progress
+    from motivnet_engines.adaptation.adapting import adapt_artifact
+    from motivnet_engines.calibrate_command import opened_detector
+
+    with progress("measuring", total=1) as advance:
+        result = adapt_artifact(
+            artifact,
+            folder,
+            classes=classes,
+            out=out,
+            validation=val,
+            runtime=runtime,
+            threads=threads,
+            detector=opened_detector(detector) if detect or detector else None,
+            on_images=lambda _, total: advance(1 / total),
+        )
+    for remark in result.remarks:
+        command_line.warn(remark)
+    command_line.print_json(result) if json else _show(result)
+
+
+def _show(result: Adaptation) -> None:
+    from rich.markup import escape
+
+    from motivnet.terminal import facts, show, table
+
+    rows = table("class", ">images", ">new", ">before", ">after")
+    for row in result.classes:
+        numbers = (str(row.images), str(row.new_images), _percent(row.before), _percent(row.after))
+        rows.add_row(escape(row.label), *numbers)
+    summary = {"classes": f"{result.path}, {len(result.classes)} of them"}
+    if result.old_before is not None:
+        summary["old classes"] = (
+            f"{_percent(result.old_before)} -> {_percent(result.old_after)} right ({result.compared_with})"
+        )
+    if result.accuracy is not None:
+        summary["all classes"] = f"{_percent(result.accuracy)} right"
+    show(rows, facts(summary))
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"

@@ -1,0 +1,180 @@
+"""``motivnet adapt`` on drawn faces: the file beside the artifact, what is printed, and what predicts with it."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.errors import ArtifactError, ConfigError, DatasetError, FileError
+from motivnet_engines.adapt_command import adapt
+from motivnet_engines.adaptation import readout_from_file
+from motivnet_engines.adaptation.adapting import adapt_artifact
+from motivnet_engines.classifier import EmotionClassifier
+
+
+@pytest.fixture
+def artifact(copied_artifact) -> Artifact:
+    return copied_artifact(verified=("onnxruntime",))
+
+
+@pytest.fixture
+def faces(drawn_folder: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Two folders: neutral and happiness; fear and a class that the model has not."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, names in ((first, ("neutral", "happiness")), (second, ("fear", "anger"))):
+        for name in names:
+            shutil.copytree(drawn_folder / name, folder / name)
+    (second / "anger").rename(second / "Ärger")
+    return first, second
+
+
+@pytest.fixture
+def learnt(artifact: Artifact, faces: tuple[Path, Path]) -> Path:
+    return Path(adapt_artifact(artifact.folder, faces[0], runtime="onnxruntime", threads=1).path)
+
+
+def command(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command()(adapt)
+    return CliRunner().invoke(app, [*map(str, arguments), "--threads", "1"])
+
+
+def test_classes_lie_beside_the_artifact_and_leave_it_alone(artifact: Artifact, learnt: Path) -> None:
+    assert learnt == artifact.folder.with_name("fp32.classes.npz")
+    assert open_artifact(artifact.folder).manifest == artifact.manifest
+    readout = readout_from_file(learnt, artifact)
+    assert readout.labels == ("happiness", "neutral")
+    assert [mixture.images for mixture in readout.mixtures] == [12, 12]
+
+
+def test_accuracy_of_old_classes_is_printed_before_and_after(
+    artifact: Artifact, faces: tuple[Path, Path], drawn_folder: Path, learnt: Path
+) -> None:
+    outcome = command(artifact.folder, faces[1], "--classes", learnt, "--val", drawn_folder)
+    assert outcome.exit_code == 0, outcome.output
+    rows = {line.split()[0]: line.split() for line in outcome.stdout.splitlines() if line}
+    assert rows["neutral"][1:3] == ["12", "0"]
+    assert rows["Ärger"][1:] == ["12", "12", "-", "-"]
+    assert "right (the classes that were there)" in outcome.stdout
+    assert "validation images of anger, disgust, sadness, surprise were not counted" in outcome.stderr
+    assert readout_from_file(learnt, artifact).labels == ("happiness", "neutral", "fear", "Ärger")
+
+
+def test_first_classes_are_compared_with_the_models_own(
+    artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
+) -> None:
+    outcome = command(artifact.folder, faces[0], "--out", tmp_path / "c.npz", "--val", faces[0], "--json")
+    found = json.loads(outcome.stdout)
+    assert found["compared_with"] == "the model's own classes"
+    assert found["accuracy"] == found["old_after"] > 0.9
+    assert found["old_before"] is not None
+    assert "no images of sadness, surprise, fear, disgust, anger" in outcome.stderr
+
+
+def test_a_classifier_predicts_the_learnt_classes(artifact: Artifact, faces: tuple[Path, Path], learnt: Path) -> None:
+    adapt_artifact(artifact.folder, faces[1], classes=learnt, runtime="onnxruntime", threads=1)
+    with EmotionClassifier.open(artifact.folder, runtime="onnxruntime", threads=1, classes=learnt) as classifier:
+        assert classifier.labels == ("happiness", "neutral", "fear", "Ärger")
+        predictions = classifier.predict(sorted((faces[1] / "Ärger").iterdir()))
+    assert [sum(prediction.probabilities.values()) for prediction in predictions] == pytest.approx([1] * 12)
+    assert {"Ärger"} < {prediction.label for prediction in predictions} <= set(classifier.labels)
+
+
+def test_predicting_needs_no_scikit_learn(artifact: Artifact, faces: tuple[Path, Path], learnt: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from motivnet_engines.classifier import EmotionClassifier\n"
+        "sys.modules['sklearn'] = sys.modules['scipy'] = None\n"
+        "folder, classes, image = sys.argv[1:]\n"
+        "with EmotionClassifier.open(folder, runtime='onnxruntime', threads=1, classes=Path(classes)) as classifier:\n"
+        "    print(classifier.predict(image)[0].label)\n"
+        "assert not any(name.split('.')[0] in ('sklearn', 'scipy') and sys.modules[name] for name in sys.modules)\n"
+    )
+    image = next((faces[0] / "neutral").iterdir())
+    arguments = [str(path) for path in (artifact.folder, learnt, image)]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("neutral", "happiness")
+
+
+def test_adapting_without_scikit_learn_names_the_extra() -> None:
+    program = (
+        "import sys; sys.modules['sklearn'] = None; sys.modules['sklearn.exceptions'] = None\n"
+        "import motivnet_engines.adaptation.mixture_fitting"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "scikit-learn is not installed; install it with: pip install 'motivnet[adapt]'" in done.stderr
+
+
+def test_a_file_that_is_there_is_not_replaced_unasked(
+    artifact: Artifact, faces: tuple[Path, Path], learnt: Path
+) -> None:
+    before = learnt.read_bytes()
+    with pytest.raises(ConfigError, match=f"{learnt} exists; extend it with --classes {learnt}"):
+        adapt_artifact(artifact.folder, faces[1], runtime="onnxruntime", threads=1)
+    assert learnt.read_bytes() == before
+
+
+def test_extending_to_another_file_keeps_the_first(
+    artifact: Artifact, faces: tuple[Path, Path], learnt: Path, tmp_path: Path
+) -> None:
+    before = learnt.read_bytes()
+    adapt_artifact(
+        artifact.folder, faces[1], classes=learnt, out=tmp_path / "more.npz", runtime="onnxruntime", threads=1
+    )
+    assert learnt.read_bytes() == before
+    assert len(readout_from_file(tmp_path / "more.npz", artifact).labels) == 4
+
+
+@pytest.mark.parametrize("part", ["graph", "checkpoint"])
+def test_classes_of_another_model_are_refused(part: str, artifact: Artifact, learnt: Path) -> None:
+    manifest = artifact.manifest
+    if part == "graph":
+        files = tuple(replace(file, sha256="0" * 64) for file in manifest.files)
+        other = replace(manifest, files=files)
+    else:
+        other = replace(manifest, source=replace(manifest.source, sha256="0" * 64))
+    with pytest.raises(ArtifactError, match=r"were learnt with another model than that of .*; learn them again"):
+        readout_from_file(learnt, replace(artifact, manifest=other))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("variances", lambda array: -array, "a weight or a variance is not positive"),
+        ("weights", lambda array: array * 0, "a weight or a variance is not positive"),
+        ("means", lambda array: array[:1], "means has the shape"),
+        ("matrix", lambda array: array[:, 1:], "matrix has the shape"),
+        ("mean", lambda array: array * np.inf, "mean is not float32 or not finite"),
+        ("facts", lambda array: array[:-5], "not JSON"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_a_file_that_does_not_fit_is_one_line(name: str, damage, message: str, artifact, learnt: Path) -> None:
+    with np.load(learnt) as old:
+        arrays = dict(old)
+    buffer = io.BytesIO()
+    np.savez(buffer, **{**arrays, name: damage(arrays[name])})
+    learnt.write_bytes(buffer.getvalue())
+    with pytest.raises(FileError, match=f"{message}.*; make it with: motivnet adapt"):
+        readout_from_file(learnt, artifact)
+
+
+def test_missing_files_and_reserved_names_are_one_line(
+    artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(FileError, match="does not exist"):
+        adapt_artifact(artifact.folder, faces[0], classes=tmp_path / "none.npz")
+    (faces[0] / "neutral").rename(faces[0] / "unknown")
+    with pytest.raises(DatasetError, match="cannot be the name of a class; use printable text other than 'unknown'"):
+        adapt_artifact(artifact.folder, faces[0])

@@ -1,0 +1,153 @@
+"""``motivnet calibrate`` on drawn faces, and what a classifier makes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.errors import DatasetError, MotivNetError
+from motivnet_engines.calibrate_command import calibrate
+from motivnet_engines.calibration import calibration_of_artifact
+from motivnet_engines.calibration.calibrating import calibrate_artifact
+from motivnet_engines.classifier import EmotionClassifier
+
+
+@pytest.fixture
+def artifact(copied_artifact) -> Artifact:
+    return copied_artifact(verified=("onnxruntime",))
+
+
+@pytest.fixture(scope="module")
+def calibrated(fp32_artifact: Path, drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(shutil.copytree(fp32_artifact, tmp_path_factory.mktemp("calibrated") / "artifact"))
+    calibrate_artifact(folder, drawn_folder, runtime="onnxruntime", threads=1)
+    return folder
+
+
+def command(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command()(calibrate)
+    return CliRunner().invoke(app, [*map(str, arguments), "--threads", "1"])
+
+
+def test_the_figures_are_printed_and_written_into_the_artifact(artifact: Artifact, drawn_folder: Path) -> None:
+    outcome = command(artifact.folder, drawn_folder)
+    assert outcome.exit_code == 0, outcome.output
+    assert "84 of drawn" in outcome.stdout
+    assert re.search(r"calibration error +0\.\d+ -> 0\.\d+", outcome.stdout)
+    assert re.search(r"known of held-out images +9\d\.\d%", outcome.stdout)
+    assert calibration_of_artifact(open_artifact(artifact.folder)) is not None
+
+
+def test_json_has_what_is_in_the_file(artifact: Artifact, drawn_folder: Path) -> None:
+    outcome = command(artifact.folder, drawn_folder, "--held-out", drawn_folder, "--json")
+    found = json.loads(outcome.stdout)
+    calibration = calibration_of_artifact(open_artifact(artifact.folder))
+    assert calibration is not None
+    assert found["temperature"] == calibration.temperature
+    assert found["images"] == dict.fromkeys(artifact.manifest.labels, 12)
+    assert found["held_out_folder"] == drawn_folder.name
+    assert found["runtime"] == "onnxruntime"
+
+
+def test_faces_are_known_and_noise_is_farther_away(calibrated: Path, drawn_folder: Path, noise_and_textures) -> None:
+    """The weights are random: how well a trained model tells them apart is in ``test_out_of_distribution``."""
+    with EmotionClassifier.open(calibrated, runtime="onnxruntime", threads=1, unknown=True) as classifier:
+        faces = classifier.predict(sorted(drawn_folder.rglob("*.png")))
+        others = classifier.predict(noise_and_textures[0])
+    assert np.mean([face.known for face in faces]) >= 0.95
+    assert all((other.label == "unknown") == (not other.known) for other in others)
+    assert np.mean([other.known for other in others]) <= 0.7
+
+
+def test_probabilities_are_at_the_temperature(calibrated: Path, drawn_folder: Path) -> None:
+    image = next(drawn_folder.rglob("*.png"))
+    calibration = calibration_of_artifact(open_artifact(calibrated))
+    assert calibration is not None
+    with EmotionClassifier.open(calibrated, runtime="onnxruntime", threads=1) as classifier:
+        [tempered] = classifier.predict(image)
+        [plain] = EmotionClassifier(classifier.runtime, classifier.manifest).predict(image)
+    expected = np.array(list(plain.probabilities.values())) ** (1 / calibration.temperature)
+    assert list(tempered.probabilities.values()) == pytest.approx(expected / expected.sum(), rel=1e-4)
+
+
+def test_calibrating_again_starts_from_the_model_and_not_from_the_last_calibration(
+    calibrated: Path, drawn_folder: Path
+) -> None:
+    first = calibration_of_artifact(open_artifact(calibrated))
+    again = calibrate_artifact(calibrated, drawn_folder, runtime="onnxruntime", threads=1)
+    assert first is not None
+    assert again.facts == first.facts
+
+
+def test_a_class_without_images_and_an_emotion_that_the_model_lacks_are_said(
+    artifact: Artifact, drawn_folder: Path, tmp_path: Path
+) -> None:
+    faces = Path(shutil.copytree(drawn_folder, tmp_path / "faces"))
+    (faces / "fear").rename(faces / "contempt")
+    (faces / "anger").rename(faces / "Anger")
+    outcome = command(artifact.folder, faces)
+    assert outcome.exit_code == 0, outcome.output
+    assert f"warning: {faces}/contempt was left out: the model has no such class\n" in outcome.stderr
+    assert "warning: there are no images of fear: faces that show it may be taken for unknown\n" in outcome.stderr
+    assert "72 of faces" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda faces: (faces / "fear").rename(faces / "boredom"), "boredom is not called as a class of the model"),
+        (shutil.rmtree, "is not a folder; give one that holds a folder of images for each class"),
+        (lambda faces: [path.unlink() for path in sorted((faces / "fear").iterdir())[3:]], "the class fear has 3 im"),
+        (lambda faces: [path.unlink() for path in (faces / "fear").iterdir()], "fear holds no image"),
+        (lambda faces: next((faces / "fear").iterdir()).write_bytes(b"text"), "is not a JPEG"),
+    ],
+)
+def test_a_folder_that_does_not_do_is_one_line_and_changes_nothing(
+    change, message: str, artifact: Artifact, drawn_folder: Path, tmp_path: Path
+) -> None:
+    faces = Path(shutil.copytree(drawn_folder, tmp_path / "faces"))
+    change(faces)
+    with pytest.raises(MotivNetError, match=message) as caught:
+        calibrate_artifact(artifact.folder, faces, runtime="onnxruntime", threads=1)
+    assert "\n" not in str(caught.value)
+    assert open_artifact(artifact.folder).manifest == artifact.manifest
+
+
+class BlindDetector:
+    """A detector that finds no face, or one that is the whole picture."""
+
+    def __init__(self, *, every: int) -> None:
+        self.every, self.seen = every, 0
+
+    def detect(self, pixels: np.ndarray) -> tuple:
+        from motivnet.box import Box
+        from motivnet_engines.faces.detector import Face
+
+        self.seen += 1
+        box = Box(x=0.0, y=0.0, width=float(pixels.shape[1]), height=float(pixels.shape[0]))
+        return () if self.every == 0 or self.seen % self.every == 0 else (Face(box=box, score=1.0),)
+
+
+def test_images_without_a_face_are_counted_and_left_out(artifact: Artifact, drawn_folder: Path) -> None:
+    result = calibrate_artifact(
+        artifact.folder, drawn_folder, runtime="onnxruntime", threads=1, detector=BlindDetector(every=42)
+    )
+    assert result.facts.detected
+    assert sum(result.facts.images.values()) == 82
+    assert result.remarks == ("no face was found in 2 images, which were left out",)
+
+
+def test_a_folder_in_which_no_face_is_found_says_what_to_do(artifact: Artifact, drawn_folder: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no face was found in any image of .*; if they are faces, use no detector"):
+        calibrate_artifact(
+            artifact.folder, drawn_folder, runtime="onnxruntime", threads=1, detector=BlindDetector(every=0)
+        )

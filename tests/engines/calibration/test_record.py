@@ -1,0 +1,191 @@
+"""A calibration as a file of the artifact."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.errors import ArtifactError, FileError
+from motivnet.manifest import FileEntry
+from motivnet_engines.calibration import Calibration, CalibrationFacts, calibration_of_artifact
+from motivnet_engines.calibration.class_statistics import statistics_of_classes
+from motivnet_engines.calibration.record import with_calibration
+from motivnet_engines.model_identity import ModelIdentity, identity_of_model
+from motivnet_engines.verification import verify_on_device
+
+
+@pytest.fixture
+def artifact(copied_artifact) -> Artifact:
+    return copied_artifact(verified=("onnxruntime",))
+
+
+def calibration_for(artifact: Artifact, **changes: object) -> Calibration:
+    labels = artifact.manifest.labels
+    generator = np.random.default_rng(0)
+    embedding = generator.normal(size=(70, artifact.manifest.source.config.encoder.embed_dim)).astype(np.float32)
+    counts = dict.fromkeys(labels, 10)
+    facts = CalibrationFacts(
+        model=identity_of_model(artifact.manifest),
+        labels=labels,
+        temperature=1.5,
+        distance_threshold=12.0,
+        energy_threshold=-2.0,
+        error_before=0.1,
+        error_after=0.01,
+        known_share=0.95,
+        images=counts,
+        held_out=counts,
+        folder="faces",
+        held_out_folder=None,
+        detected=False,
+        runtime="onnxruntime",
+    )
+    statistics = statistics_of_classes(embedding, np.repeat(np.arange(7), 10))
+    return Calibration(facts=dataclasses.replace(facts, **changes), statistics=statistics)
+
+
+def vouched(artifact: Artifact, content: bytes) -> Artifact:
+    """The artifact with these bytes as its calibration, and a manifest that vouches for them."""
+    (artifact.folder / "calibration.npz").write_bytes(content)
+    entry = FileEntry(path="calibration.npz", size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    kept = tuple(file for file in artifact.manifest.files if file.path != entry.path)
+    manifest = dataclasses.replace(artifact.manifest, files=(*kept, entry), calibration=entry.path)
+    (artifact.folder / "manifest.json").write_bytes(manifest.to_json())
+    return open_artifact(artifact.folder)
+
+
+def test_an_artifact_without_a_calibration_has_none(artifact: Artifact) -> None:
+    assert calibration_of_artifact(artifact) is None
+
+
+def test_what_was_written_is_what_is_read(artifact: Artifact) -> None:
+    written = calibration_for(artifact)
+    after = with_calibration(artifact, written)
+    after.verify_files()
+    read = calibration_of_artifact(after)
+    assert read is not None
+    assert read.facts == written.facts
+    embedding = np.random.default_rng(1).normal(size=(5, 96)).astype(np.float32)
+    assert (read.distances(embedding) == written.distances(embedding)).all()
+    assert (read.temperature, read.distance_threshold) == (1.5, 12.0)
+
+
+def test_equal_calibrations_are_equal_files(artifact: Artifact) -> None:
+    assert calibration_for(artifact).to_bytes() == calibration_for(artifact).to_bytes()
+
+
+def test_file_holds_no_pickle(artifact: Artifact) -> None:
+    with np.load(io.BytesIO(calibration_for(artifact).to_bytes()), allow_pickle=False) as arrays:
+        assert {arrays[name].dtype.kind for name in arrays} <= {"f", "u"}
+
+
+def test_a_second_calibration_takes_the_place_of_the_first(artifact: Artifact) -> None:
+    with_calibration(artifact, calibration_for(artifact))
+    after = with_calibration(artifact, calibration_for(artifact, temperature=2.5))
+    read = calibration_of_artifact(after)
+    assert read is not None
+    assert read.temperature == 2.5
+    assert [entry.path for entry in after.manifest.files].count("calibration.npz") == 1
+
+
+def test_other_files_and_what_others_wrote_meanwhile_stay(artifact: Artifact) -> None:
+    verify_on_device(artifact, runtimes=["openvino"])
+    after = with_calibration(artifact, calibration_for(artifact))
+    assert "openvino" in {row.backend for row in after.manifest.parity.comparisons}
+    assert {entry.path for entry in artifact.manifest.files} < {entry.path for entry in after.manifest.files}
+    assert sorted(path.name for path in artifact.folder.parent.iterdir()) == [artifact.folder.name]
+
+
+def test_verifying_keeps_the_calibration(artifact: Artifact) -> None:
+    after = with_calibration(artifact, calibration_for(artifact))
+    assert verify_on_device(after, runtimes=["onnxruntime"]).recorded
+    assert calibration_of_artifact(open_artifact(artifact.folder)) is not None
+
+
+def test_an_engine_keeps_the_calibration_in_its_artifact_and_alone(fp16_artifact: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    import shutil
+
+    from motivnet_engines.engine_artifact import build_engine
+    from motivnet_engines.trt.options import EngineOptions
+
+    artifact = open_artifact(shutil.copytree(fp16_artifact, tmp_path / "artifact"))
+    artifact = with_calibration(artifact, calibration_for(artifact))
+    options = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
+    for out in (tmp_path / "alone", None):
+        built = build_engine(artifact, options, out=out, announce=lambda _: None)
+        built.verify_files()
+        read = calibration_of_artifact(built)
+        assert read is not None
+        assert read.temperature == 1.5
+
+
+@pytest.mark.parametrize("part", ["graph", "checkpoint"])
+def test_a_calibration_of_another_model_is_refused(part: str, artifact: Artifact) -> None:
+    own = identity_of_model(artifact.manifest)
+    other = calibration_for(artifact, model=dataclasses.replace(own, **{part: "0" * 64}))
+    with pytest.raises(ArtifactError, match="the calibration is of another model; make one of this"):
+        with_calibration(artifact, other)
+    assert open_artifact(artifact.folder).manifest == artifact.manifest
+    with pytest.raises(ArtifactError, match="the calibration is of another model; make one of this"):
+        calibration_of_artifact(vouched(artifact, other.to_bytes()))
+
+
+@pytest.mark.parametrize("name", ["mean", "matrix", "means"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda array: array[..., :-1], "has the shape"),
+        (lambda array: array.astype(np.float64), "is not float32 or not finite"),
+        (lambda array: array * np.nan, "is not float32 or not finite"),
+        (lambda array: np.array([None]), "cannot be read"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(name: str, damage, message: str, artifact: Artifact) -> None:
+    with np.load(io.BytesIO(calibration_for(artifact).to_bytes())) as old:
+        arrays = dict(old)
+    arrays[name] = damage(arrays[name])
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    with pytest.raises(ArtifactError, match=message):
+        calibration_of_artifact(vouched(artifact, buffer.getvalue()))
+
+
+def test_a_changed_file_is_refused_by_its_hash(artifact: Artifact) -> None:
+    after = with_calibration(artifact, calibration_for(artifact))
+    path = artifact.folder / "calibration.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        calibration_of_artifact(after)
+
+
+def test_manifest_that_names_a_calibration_it_has_not_is_refused(artifact: Artifact) -> None:
+    with pytest.raises(ArtifactError, match=r"calibration 'calibration\.npz' is not among its files"):
+        dataclasses.replace(artifact.manifest, calibration="calibration.npz")
+
+
+def test_a_full_disk_leaves_the_artifact_as_it_was(artifact: Artifact, file_size_limit: int) -> None:
+    calibration = calibration_for(artifact)
+    wide = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
+    large = dataclasses.replace(calibration.statistics.whitening, matrix=wide)
+    object.__setattr__(calibration.statistics, "whitening", large)
+    with pytest.raises((FileError, ArtifactError)):
+        with_calibration(artifact, calibration)
+    after = open_artifact(artifact.folder)
+    after.verify_files()
+    assert after.manifest == artifact.manifest
+
+
+def test_a_model_is_its_graph_and_its_checkpoint(artifact: Artifact) -> None:
+    identity = identity_of_model(artifact.manifest)
+    assert identity == ModelIdentity(
+        graph=artifact.manifest.entry("model.onnx").sha256, checkpoint=artifact.manifest.source.sha256
+    )

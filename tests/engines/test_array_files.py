@@ -1,0 +1,83 @@
+"""Arrays and facts in one file: round trips, and files that are something else."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from motivnet.errors import FileError
+from motivnet_engines import array_files
+from motivnet_engines.array_files import npz_from, read_npz
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    name: str
+    share: float
+
+
+FACTS = Facts(name="Überraschung", share=0.25)
+ARRAYS = {"first": np.arange(6, dtype=np.float32).reshape(2, 3), "second": np.zeros((0,), np.float32)}
+
+
+def test_what_was_written_is_read() -> None:
+    facts, arrays = read_npz(npz_from(FACTS, ARRAYS), Facts, names=("first", "second"))
+    assert facts == FACTS
+    assert (arrays["first"] == ARRAYS["first"]).all()
+    assert arrays["second"].shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x03\x04",
+        b"\x93NUMPY\x01\x00",
+        b"text" * 100,
+        npz_from(FACTS, ARRAYS)[:-30],
+        npz_from(FACTS, {"second": ARRAYS["first"]}),
+        npz_from({"name": "no share"}, ARRAYS),
+        npz_from({"name": 1, "share": 0.5}, ARRAYS),
+    ],
+)
+def test_another_file_is_one_line(data: bytes) -> None:
+    with pytest.raises(FileError, match=r"^cannot be read: \S") as caught:
+        read_npz(data, Facts, names=("first",))
+    assert "\n" not in str(caught.value)
+
+
+def test_every_damaged_byte_is_one_line_or_the_same_kind_of_value() -> None:
+    whole, generator = npz_from(FACTS, ARRAYS), np.random.default_rng(0)
+    refused = 0
+    for _ in range(2_000):
+        data = bytearray(whole)
+        for place in generator.integers(0, len(data), generator.integers(1, 4)):
+            data[place] = generator.integers(256)
+        try:
+            read_npz(bytes(data), Facts, names=("first", "second"))
+        except FileError:
+            refused += 1
+    assert refused > 500
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = npz_from(FACTS, {"first": np.zeros(1_000_000, np.float32)})
+    monkeypatch.setattr(array_files, "MAX_BYTES", 100_000)
+    assert len(data) < 100_000
+    with pytest.raises(FileError, match="unpacks to more than the 100,000 bytes allowed"):
+        read_npz(data, Facts, names=("first",))
+
+
+def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing() -> None:
+    """The shape is the header's word; what is behind it is read bit by bit."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)})
+    buffer = io.BytesIO(npz_from(FACTS, {}))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("first.npy", header.getvalue())
+    with pytest.raises(FileError, match="cannot be read"):
+        read_npz(buffer.getvalue(), Facts, names=("first",))
