@@ -1,4 +1,4 @@
-"""The ``motivnet`` command: predict, serve, calibrate, adapt, build-engine, verify, info, doctor."""
+"""The ``motivnet`` command: predict, predict-dataset, serve, calibrate, adapt, build-engine, verify, info, doctor."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from motivnet.command_line import JSONOption
 from motivnet_engines.adapt_command import adapt
 from motivnet_engines.calibrate_command import calibrate
 from motivnet_engines.predict_command import predict
+from motivnet_engines.predict_dataset_command import predict_dataset
 from motivnet_engines.serve_command import serve
 
 
@@ -33,7 +34,7 @@ class CompatibilityName(StrEnum):
 
 
 app = command_line.make_app("Run MotivNet artifacts: emotions of faces, on this machine's first verified runtime.")
-for command in (predict, serve, calibrate, adapt):
+for command in (predict, predict_dataset, serve, calibrate, adapt):
     app.command()(command)
 
 
@@ -145,9 +146,18 @@ def verify(
 @app.command()
 def info(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
+    footprint: Annotated[
+        bool, typer.Option("--footprint", help="Print disk, memory and the time to a first prediction instead.")
+    ] = False,
+    runtime: Annotated[
+        str | None, typer.Option(help="With --footprint: a runtime's name.", show_default="the first verified one")
+    ] = None,
     json: JSONOption = False,
 ) -> None:
     """Print what an artifact is, how close it is to PyTorch, and which runtimes can open it here."""
+    if footprint:
+        _show_footprint(artifact, runtime, json=json)
+        return
     from motivnet_engines.info import artifact_info
     from motivnet_engines.tables import print_info
 
@@ -165,6 +175,14 @@ def doctor(json: JSONOption = False) -> None:
     command_line.print_json(found) if json else print_diagnosis(found)
     if not found.healthy:
         raise typer.Exit(1)
+
+
+def _show_footprint(artifact: Path, runtime: str | None, *, json: bool) -> None:
+    from motivnet_engines.footprint import footprint
+    from motivnet_engines.footprint_text import print_footprint
+
+    found = footprint(artifact, runtime)
+    command_line.print_json(found) if json else print_footprint(found)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from motivnet.artifact import open_artifact
 from motivnet.errors import MotivNetError
 from motivnet.manifest import Manifest
+from motivnet_engines.calibration import CalibrationFacts, calibration_of_artifact
 from motivnet_engines.runtime import RUNTIMES, Verdict, check_possible, is_default_choice, verdict
 
 
@@ -23,11 +24,12 @@ class RuntimeStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactInfo:
-    """An artifact's folder, its manifest, and the state of every runtime."""
+    """An artifact's folder, its manifest, the state of every runtime, and what a calibration measured."""
 
     folder: str
     manifest: Manifest
     runtimes: tuple[RuntimeStatus, ...]
+    calibration: CalibrationFacts | None
 
     @property
     def size(self) -> int:
@@ -51,7 +53,13 @@ def artifact_info(folder: Path | str) -> ArtifactInfo:
         RuntimeStatus(name=name, verdict=verdict(manifest, name), obstacle=obstacles[name], default=name == default)
         for name in RUNTIMES
     )
-    return ArtifactInfo(folder=str(folder), manifest=manifest, runtimes=statuses)
+    calibration = calibration_of_artifact(artifact)
+    return ArtifactInfo(
+        folder=str(folder),
+        manifest=manifest,
+        runtimes=statuses,
+        calibration=None if calibration is None else calibration.facts,
+    )
 
 
 def _obstacle(name: str, manifest: Manifest) -> str | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from motivnet.manifest import Comparison, InputEntry, Manifest
 from motivnet.terminal import facts, show, table
 from motivnet_engines.abilities import Ability
+from motivnet_engines.calibration import CalibrationFacts
 from motivnet_engines.doctor import Diagnosis
 from motivnet_engines.engine_text import engine_text
 from motivnet_engines.info import ArtifactInfo, RuntimeStatus
@@ -109,8 +110,18 @@ def _artifact_facts(info: ArtifactInfo) -> dict[str, str]:
         "largest batch": str(manifest.max_batch),
         "labels": ", ".join(manifest.labels),
         "parity": f"{'passed' if parity.passed else 'FAILED'} on {parity.images} images ({parity.image_source})",
+        "calibration": _calibration(info.calibration),
         **{f"warning {number}": text for number, text in enumerate(parity.warnings, 1)},
     }
+
+
+def _calibration(measured: CalibrationFacts | None) -> str:
+    if measured is None:
+        return "none; motivnet calibrate measures how sure the artifact may be"
+    return (
+        f"temperature {measured.temperature:.3f}, calibration error {measured.error_before:.3f} -> "
+        f"{measured.error_after:.3f}, {measured.known_share:.1%} of {sum(measured.held_out.values()):,} images known"
+    )
 
 
 def _model(manifest: Manifest) -> str:

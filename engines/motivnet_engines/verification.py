@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact import Artifact
-from motivnet.errors import FileError, MotivNetError, RuntimeUnavailableError
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.errors import ArtifactError, FileError, MotivNetError, RuntimeUnavailableError
 from motivnet.files import write_atomic
 from motivnet.manifest import FILE_NAME, Comparison, Manifest
 from motivnet.reference import reference_of_artifact
 from motivnet_engines.judgement import comparison_of
+from motivnet_engines.model_identity import identity_of_model
 from motivnet_engines.parity import Outputs
 from motivnet_engines.runtime import check_names, installed_runtimes
 
@@ -46,7 +47,8 @@ def reference_outputs(artifact: Artifact) -> tuple[NDArray[np.uint8], Outputs]:
 def verify_on_device(artifact: Artifact, *, runtimes: Sequence[str] = ()) -> Verification:
     """Runs the artifact's reference through each runtime and writes the verdicts into the manifest.
 
-    A manifest that cannot be written, such as one in a read-only folder, is left as it is.
+    A manifest that cannot be written, such as one in a read-only folder, is left as it is, and so is that of another
+    model which took the artifact's place meanwhile.
 
     Args:
         runtimes: Their names; every one that can run here if none is named.
@@ -93,9 +95,12 @@ def _possible(artifact: Artifact) -> tuple[str, ...]:
 
 
 def _record(artifact: Artifact, rows: Sequence[Comparison]) -> bool:
-    manifest = with_verdicts(artifact.manifest, rows)
+    """Into the manifest as it is by now: the comparison takes long, and others may have written theirs meanwhile."""
     try:
-        write_atomic(artifact.folder / FILE_NAME, manifest.to_json())
-    except FileError:
+        current = open_artifact(artifact.folder).manifest
+        if identity_of_model(current) != identity_of_model(artifact.manifest):
+            return False
+        write_atomic(artifact.folder / FILE_NAME, with_verdicts(current, rows).to_json())
+    except (ArtifactError, FileError):
         return False
     return True

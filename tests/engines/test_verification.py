@@ -78,6 +78,22 @@ def test_every_runtime_here_is_compared_and_written_down(artifact: Artifact) -> 
     assert verdict(open_artifact(artifact.folder).manifest, "openvino") == "verified"
 
 
+def test_what_others_wrote_meanwhile_is_kept(artifact: Artifact) -> None:
+    later = replace(artifact.manifest, tools={"written": "meanwhile"})
+    (artifact.folder / "manifest.json").write_bytes(later.to_json())
+    assert verify_on_device(artifact, runtimes=["onnxruntime"]).recorded
+    manifest = open_artifact(artifact.folder).manifest
+    assert manifest.tools == {"written": "meanwhile"}
+    assert verdict(manifest, "onnxruntime") == "verified"
+
+
+def test_verdict_is_not_written_into_another_model(artifact: Artifact) -> None:
+    other = replace(artifact.manifest, source=replace(artifact.manifest.source, sha256="0" * 64))
+    (artifact.folder / "manifest.json").write_bytes(other.to_json())
+    assert not verify_on_device(artifact, runtimes=["onnxruntime"]).recorded
+    assert (artifact.folder / "manifest.json").read_bytes() == other.to_json()
+
+
 def test_outputs_of_another_model_fail_and_are_recorded(artifact: Artifact, file_entry) -> None:
     logits = reference_of_artifact(artifact).logits[:, ::-1].copy()
     found = verify_on_device(rewritten(artifact, file_entry, logits=logits), runtimes=["onnxruntime"])

@@ -1,4 +1,4 @@
-"""The command of the Ray Data pipeline: options in, one line of result out."""
+"""``motivnet predict-dataset``: every image of a dataset on a Ray cluster, into Parquet."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ def predict_dataset(
             show_default=False,
         ),
     ],
-    artifact: Annotated[Path, typer.Option(help="The artifact's folder.", show_default=False)],
     out: Annotated[Path, typer.Option(help="A folder for the Parquet files.", show_default=False)],
+    artifact: Annotated[
+        Path | None, typer.Option(help="The artifact's folder.", show_default="the newest in artifacts/")
+    ] = None,
     shard_size: Annotated[int, typer.Option(help="Images of one output file.")] = 1_000,
     workers: Annotated[
         int | None, typer.Option(help="Processes of the cluster.", show_default="as many as it has room for")
@@ -37,26 +39,33 @@ def predict_dataset(
         str | None, typer.Option(help="A runtime's name.", show_default="the first verified one")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Faces of one call.", show_default="the artifact's")] = None,
-    detect: Annotated[bool, typer.Option("--detect", help="Find faces first; else each image is one face.")] = False,
-    detector: Annotated[Path | None, typer.Option(help="The detector's file, for --detect.")] = None,
-    unknown: Annotated[bool, typer.Option("--unknown", help="Label what the calibration does not know.")] = False,
-    classes: Annotated[Path | None, typer.Option(help="Classes that motivnet adapt made.")] = None,
+    detector: Annotated[
+        Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="fetched once")
+    ] = None,
+    no_detect: Annotated[bool, typer.Option("--no-detect", help="Each image is one face.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Label what is like no calibrated image 'unknown'.")
+    ] = False,
+    classes: Annotated[
+        Path | None, typer.Option(help="Classes that 'motivnet adapt' learnt.", show_default="the model's")
+    ] = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Write each face's embedding too.")] = False,
     json: JSONOption = False,
 ) -> None:
     """Predict every image of a dataset on a Ray cluster, into Parquet; run it again to go on after an interruption."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    from motivnet.artifact import ARTIFACTS, newest_artifact
     from motivnet.progress import progress
     from motivnet_engines.serving.ray import dataset
     from motivnet_engines.serving.ray.reading import ReadingOptions
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     options = ReadingOptions(
-        artifact=str(artifact),
+        artifact=str(artifact or newest_artifact(ARTIFACTS)),
         runtime=runtime,
         batch_size=batch_size,
-        detect=detect or detector is not None,
+        detect=not no_detect,
         detector=None if detector is None else str(detector),
         unknown=unknown,
         classes=None if classes is None else str(classes),
@@ -78,10 +87,3 @@ def predict_dataset(
             f"{out}: {summary.images:,} images in {summary.shards:,} files, {summary.errors:,} could not be read "
             f"({summary.skipped:,} files were there before)\n"
         )
-
-
-def main() -> None:
-    """Runs the command by itself: ``python -m motivnet_engines.serving.ray``."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(predict_dataset)
-    command_line.run(app)

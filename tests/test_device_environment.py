@@ -1,0 +1,212 @@
+"""A device's own environment: the wheel with the torch-free extras alone, and every command there on a real photo."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import skimage
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = "cpu,serve,video,adapt"
+NEVER = {"torch", "lightning", "onnx", "torchvision", "onnx_ir", "onnxscript", "safetensors"}
+
+# Every process of that environment leaves the names of what it imported.
+RECORD = """
+import atexit, os, sys
+
+def leave():
+    with open(os.environ["MODULES"], "a") as file:
+        file.write(" ".join(sorted({name.partition(".")[0] for name in list(sys.modules)})) + "\\n")
+
+if "MODULES" in os.environ:
+    atexit.register(leave)
+"""
+
+pytestmark = pytest.mark.timeout(600)
+
+
+class Device:
+    """The environment's folder, where its commands run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.bin = root / "venv" / "bin"
+        self.modules = root / "modules.txt"
+
+    def command(self, *words: str | Path) -> list[str]:
+        return [str(self.bin / words[0]), *map(str, words[1:])]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        return kept | {"MODULES": str(self.modules), "HOME": str(self.root)}
+
+    def run(self, *words: str | Path) -> str:
+        done = subprocess.run(
+            self.command(*words),
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory, fp16_artifact: Path) -> Device:
+    made = Device(tmp_path_factory.mktemp("device"))
+    subprocess.run([sys.executable, "-m", "venv", made.root / "venv"], check=True)
+    install = made.command("python", "-m", "pip", "install", "--quiet", "--no-warn-script-location")
+    done = subprocess.run([*install, f"{ROOT}[{EXTRAS}]"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [packages] = (made.root / "venv" / "lib").glob("python*/site-packages")
+    (packages / "sitecustomize.py").write_text(RECORD)
+    shutil.copytree(fp16_artifact, made.root / "artifacts" / "demo")
+    return made
+
+
+@pytest.fixture(scope="module")
+def photo(device: Device) -> Path:
+    """An astronaut's portrait by NASA, in the public domain, which scikit-image ships."""
+    path = device.root / "photo.jpg"
+    with Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png") as image:
+        image.convert("RGB").save(path, quality=95)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(device: Device, photo: Path) -> Path:
+    path = device.root / "clip.mp4"
+    pixels = np.asarray(Image.open(photo))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = pixels.shape[1], pixels.shape[0]
+        for shift in range(12):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(pixels, 4 * shift, axis=1)), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def labelled(device: Device) -> Path:
+    """A few drawn faces of each class, written by this environment: what draws them is in the wheel too."""
+    from motivnet.labels import labels_for
+    from motivnet.synthetic import draw_face
+
+    for label in labels_for(7):
+        folder = device.root / "labelled" / label
+        folder.mkdir(parents=True)
+        for seed in range(20):
+            Image.fromarray(draw_face(label, seed=seed, size=(128, 96))).save(folder / f"{seed}.png")
+    return device.root / "labelled"
+
+
+@pytest.fixture(scope="module")
+def faces() -> list[str]:
+    """The options that say where faces are: with the detector where its weights are at hand, else whole photos."""
+    weights = ROOT.parent / "shared" / "models" / "face_detection_yunet_2023mar.onnx"
+    return ["--detector", str(weights)] if weights.is_file() and not os.environ.get("CI") else ["--no-detect"]
+
+
+def test_nothing_of_the_training_side_is_installed(device: Device) -> None:
+    listed = json.loads(device.run("python", "-m", "pip", "list", "--format", "json"))
+    assert not NEVER & {entry["name"].lower().replace("-", "_") for entry in listed}
+
+
+def test_predict_reads_a_photo(device: Device, photo: Path, faces: list[str]) -> None:
+    [line] = device.run("motivnet", "predict", photo, *faces, "--format", "jsonl").splitlines()
+    [face] = json.loads(line)["faces"]
+    assert face["label"] in face["probabilities"]
+    assert (face["box"] is None) == ("--no-detect" in faces)
+
+
+def test_predict_draws_a_copy_a_montage_and_a_table(device: Device, photo: Path, faces: list[str]) -> None:
+    options = ["--annotate", device.root / "drawn", "--montage", device.root / "montage.png"]
+    assert "photo.jpg" in device.run("motivnet", "predict", photo, *faces, *options)
+    assert list((device.root / "drawn").iterdir())
+    assert (device.root / "montage.png").is_file()
+
+
+def test_predict_watches_a_video(device: Device, clip: Path, faces: list[str]) -> None:
+    options = ["--timeline", device.root / "timeline.png", "--annotate", device.root / "watched.mp4"]
+    lines = device.run("motivnet", "predict", clip, *faces, *options, "--format", "jsonl").splitlines()
+    assert len([line for line in lines if '"faces"' in line]) == 12
+    assert (device.root / "timeline.png").is_file()
+    assert (device.root / "watched.mp4").is_file()
+
+
+def test_calibrate_adapt_and_what_they_are_for(device: Device, labelled: Path, photo: Path) -> None:
+    assert "temperature" in device.run("motivnet", "calibrate", "artifacts/demo", labelled)
+    device.run("motivnet", "adapt", "artifacts/demo", labelled, "--out", "classes.npz")
+    for options in (["--unknown"], ["--classes", "classes.npz"]):
+        assert device.run("motivnet", "predict", photo, "--no-detect", *options)
+
+
+def test_info_verify_and_doctor(device: Device) -> None:
+    assert "cold start" in device.run("motivnet", "info", "artifacts/demo", "--footprint")
+    device.run("motivnet", "verify", "artifacts/demo")
+    assert json.loads(device.run("motivnet", "doctor", "--json"))
+
+
+def test_triton_export(device: Device) -> None:
+    device.run("motivnet", "serve", "--artifact", "artifacts/demo", "--export-triton", "models")
+    assert list((device.root / "models").rglob("config.pbtxt"))
+
+
+@pytest.fixture
+def service(device: Device, faces: list[str]) -> Iterator[str]:
+    words = device.command("motivnet", "serve", "--artifact", "artifacts/demo", "--port", "0", *faces)
+    process = subprocess.Popen(words, cwd=device.root, env=device.environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    with process.stdout:
+        first = process.stdout.readline()
+        assert "http://" in first, first
+        yield first[first.index("http://") :].split(";")[0].split()[0].rstrip("/")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def test_serve_answers_and_ends_on_sigterm(service: str, photo: Path) -> None:
+    request = urllib.request.Request(
+        f"{service}/v1/predict", data=photo.read_bytes(), headers={"Content-Type": "image/jpeg"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        [image] = json.load(response)["images"]
+    assert len(image["faces"]) == 1
+    with urllib.request.urlopen(service, timeout=60) as response:
+        assert b"<!doctype html>" in response.read(200).lower()
+
+
+def test_the_library_opens_from_the_packages_own_name(device: Device, photo: Path) -> None:
+    code = (
+        "from motivnet_engines import EmotionClassifier\n"
+        "with EmotionClassifier.open('artifacts/demo') as classifier:\n"
+        f"    [prediction] = classifier.predict({str(photo)!r})\n"
+        "    print(prediction.embedding.shape, prediction.label)\n"
+    )
+    assert "(" in device.run("python", "-c", code)
+
+
+def test_no_process_imported_torch(device: Device) -> None:
+    """The last of this file: what the commands above left."""
+    lines = device.modules.read_text().splitlines()
+    assert len(lines) >= 10
+    imported = set(" ".join(lines).split())
+    assert "motivnet_engines" in imported
+    assert not NEVER & imported
