@@ -11,6 +11,7 @@ from pathlib import Path
 
 from motivnet import __version__
 from motivnet.errors import MissingDependencyError
+from motivnet_engines.nvidia import NvidiaDriver, read_driver
 
 try:
     import psutil
@@ -33,13 +34,16 @@ INSTRUCTIONS = (
 )
 """The processor's flags that decide how fast FP32, FP16 and BF16 arithmetic is, on x86 and on Arm."""
 
-PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy")
+PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "numpy")
 _CPU = Path("/sys/devices/system/cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where figures were taken; ``memory`` is in bytes, ``load_average`` that of the last minute at the start."""
+    """Where figures were taken; ``memory`` is in bytes, ``load_average`` that of the last minute at the start.
+
+    ``gpus`` names the GPUs with their memory, ``driver`` NVIDIA's with its CUDA; without a GPU both are empty.
+    """
 
     processor: str
     instructions: tuple[str, ...]
@@ -50,11 +54,14 @@ class Environment:
     versions: dict[str, str]
     load_average: float
     governor: str | None
+    gpus: tuple[str, ...] = ()
+    driver: str | None = None
 
 
 def read_environment() -> Environment:
     """The environment of this process, now."""
     processor, flags = _processor(Path("/proc/cpuinfo"))
+    nvidia = read_driver()
     return Environment(
         processor=processor,
         instructions=tuple(name for name in INSTRUCTIONS if name in flags),
@@ -65,6 +72,8 @@ def read_environment() -> Environment:
         versions=_versions(),
         load_average=round(os.getloadavg()[0], 2),
         governor=_text(_CPU / "cpu0/cpufreq/scaling_governor"),
+        gpus=tuple(f"{gpu.name}, SM {gpu.sm}, {gpu.memory / 2**30:.1f} GiB" for gpu in nvidia.gpus),
+        driver=_driver(nvidia),
     )
 
 
@@ -73,6 +82,13 @@ def available_cores() -> int:
     allowed = os.sched_getaffinity(0)
     cores = {_text(_CPU / f"cpu{index}/topology/thread_siblings_list") or str(index) for index in allowed}
     return max(1, min(len(cores), _quota(_text(Path("/sys/fs/cgroup/cpu.max")))))
+
+
+def _driver(nvidia: NvidiaDriver) -> str | None:
+    """Such as ``580.159.04, CUDA 13.0``; None where no GPU can be used."""
+    if not nvidia.gpus:
+        return None
+    return ", ".join(text for text in (nvidia.version, nvidia.cuda and f"CUDA {nvidia.cuda}") if text) or None
 
 
 def _quota(text: str | None) -> int:

@@ -58,6 +58,8 @@ def machine_facts(environment: Environment, *, pytorch_device: str, created: str
         ("Cores", f"{environment.physical_cores} physical, available to the run"),
         ("Instructions", ", ".join(environment.instructions) or "none of note"),
         ("PyTorch ran on", pytorch_device),
+        *((f"GPU {index}", gpu) for index, gpu in enumerate(environment.gpus)),
+        *((("NVIDIA driver", environment.driver),) if environment.driver else ()),
         ("Memory", byte_count(environment.memory)),
         ("System", environment.system),
         ("Load at start", f"{environment.load_average:g}"),

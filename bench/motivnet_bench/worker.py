@@ -39,6 +39,8 @@ from motivnet_bench.protocol import (
 REWARM_SHARE = 0.1
 """Part of a turn's duration spent on untimed calls first: the others' turns have emptied the caches."""
 
+ON_GPU = frozenset({"tensorrt", "tensorrt-rtx", "onnxruntime-cuda"})
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -160,7 +162,7 @@ def _pytorch_runtime(source: PyTorchModel, threads: int) -> Runtime:
 
 def _device_name(model: PyTorchModel | ArtifactModel) -> str:
     if isinstance(model, ArtifactModel):
-        return "cuda" if model.runtime.endswith("-cuda") else "cpu"
+        return "cuda" if model.runtime in ON_GPU else "cpu"
     if model.device == "cpu":
         return "cpu"
     import torch

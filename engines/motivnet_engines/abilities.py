@@ -163,7 +163,8 @@ def _ort_cuda(around: Surroundings, ort: PackageStatus) -> Ability:
             repair=repair,
         )
     possible = ort.usable and "CUDAExecutionProvider" in ort.detail
-    detail = "every artifact; proven when it is opened" if possible else "the onnxruntime here has no CUDA"
+    lacks = "the onnxruntime here has no CUDA" if "Provider" in ort.detail else ort.detail
+    detail = "every artifact; proven when it is opened" if possible else lacks
     return Ability(name="onnxruntime-cuda", possible=possible, detail=detail, repair=ort.repair)
 
 

@@ -15,6 +15,7 @@ BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf
 
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
+_STATUS = Path("/proc/self/status")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -51,6 +52,11 @@ def read_machine() -> Machine:
     )
 
 
+def process_status() -> str:
+    """What the kernel says of this process, in the form of ``/proc/meminfo``."""
+    return text_of(_STATUS)
+
+
 def bf16_from_cpuinfo(text: str) -> tuple[str, ...]:
     """The BF16 instruction sets in the text of ``/proc/cpuinfo``, x86-64's or Arm's."""
     line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
@@ -70,7 +76,7 @@ def memory_limit_from_cgroup(text: str) -> int | None:
 
 
 def memory_from_meminfo(text: str, key: str) -> int | None:
-    """Bytes of one line of ``/proc/meminfo``, such as ``MemTotal``; None where it is missing."""
+    """Bytes of one line of ``/proc/meminfo`` or of a process's status, such as ``MemTotal``; None where missing."""
     match = re.search(rf"^{key}:\s*(\d+) kB$", text, re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 

@@ -28,7 +28,8 @@ from motivnet_bench.protocol import (
     decode_request,
     encode,
 )
-from motivnet_bench.worker import serve
+from motivnet_bench.worker import ON_GPU, serve
+from motivnet_engines.runtime import RUNTIMES
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +140,7 @@ def test_a_contestant_without_memory_falls_out_before_it_opens(plant_outcome, in
         outcome = contestant.finish()
     assert outcome.opened is None
     assert "GB are free" in outcome.error
+
+
+def test_every_runtime_is_on_the_gpu_or_the_processor():
+    assert set(RUNTIMES) - ON_GPU == {"openvino-bf16", "openvino", "onnxruntime"}

@@ -157,6 +157,12 @@ def test_onnx_runtime_needs_its_cuda_provider() -> None:
     assert not named(run_abilities(around), "onnxruntime-cuda").possible
 
 
+def test_two_onnx_runtimes_are_not_said_to_have_no_cuda() -> None:
+    detail = "onnxruntime-gpu and onnxruntime overwrite each other"
+    ability = named(run_abilities(surroundings(driver("8.6"), details={"onnxruntime": detail})), "onnxruntime-cuda")
+    assert (ability.possible, ability.detail) == (False, detail)
+
+
 def test_bf16_needs_the_processors_instructions() -> None:
     around = surroundings(driver(), details={"openvino": "FP32"})
     assert not named(run_abilities(around), "openvino-bf16").possible

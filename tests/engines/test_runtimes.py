@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import subprocess
 import sys
@@ -13,14 +14,16 @@ import numpy as np
 import pytest
 import torch
 
+from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError, InputError, RuntimeUnavailableError
+from motivnet.manifest import AttentionForm
 from motivnet.model import MotivNet
 from motivnet.runtime import Runtime
 from motivnet_engines import openvino as openvino_adapter
 from motivnet_engines import ort as ort_adapter
 from motivnet_engines.fake import fake_manifest
 from motivnet_engines.openvino import OpenVINORuntime, has_bf16
-from motivnet_engines.ort import OnnxRuntime
+from motivnet_engines.ort import OnnxRuntime, provider_options
 from motivnet_engines.runtime import check_possible, open_backend
 
 needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this processor has no BF16 instructions")
@@ -231,6 +234,19 @@ def test_the_silent_fallback_to_the_cpu_is_an_error(copied_artifact, monkeypatch
     monkeypatch.setattr(ort_adapter, "check_device", lambda *_, **__: None)
     with pytest.raises(RuntimeUnavailableError, match="CUDAExecutionProvider was asked for and ONNX Runtime gave CPU"):
         OnnxRuntime(copied_artifact(), device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("size", "attention", "kernel"),
+    [("sapiens-0.3b", "fused", "16"), ("sapiens-0.3b", "decomposed", None), ("tiny", "fused", None)],
+)
+def test_cuda_takes_the_plain_kernel_where_others_are_wrong(
+    size: str, attention: AttentionForm, kernel: str | None
+) -> None:
+    manifest = dataclasses.replace(fake_manifest(ModelConfig.named(size)), attention=attention)
+    options = provider_options(manifest, "cuda")
+    assert (options["use_tf32"], options.get("sdpa_kernel")) == ("0", kernel)
+    assert provider_options(manifest, "cpu") == {}
 
 
 def test_matrix_products_left_to_another_provider_are_named(copied_artifact) -> None:
