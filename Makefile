@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install check test slow demo clean
+.PHONY: install check test slow reliability demo clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -25,6 +25,9 @@ test: check
 
 slow: install
 	$(BIN)/python -m pytest -m slow
+
+reliability: demo
+	$(BIN)/python tests/engines/serving/reliability/run.py all --artifact artifacts/demo
 
 demo: install
 	$(BIN)/motivnet-train demo

@@ -9,16 +9,29 @@ if TYPE_CHECKING:
     from motivnet.box import Box
     from motivnet.prediction import Prediction
     from motivnet_engines.classifier import EmotionClassifier
+    from motivnet_engines.faces.detector import Face, FaceDetector, open_detector
     from motivnet_engines.results import ImageResult, Timing
 
-__all__ = ["Box", "EmotionClassifier", "ImageResult", "Prediction", "Timing"]
+__all__ = [
+    "Box",
+    "EmotionClassifier",
+    "Face",
+    "FaceDetector",
+    "ImageResult",
+    "Prediction",
+    "Timing",
+    "open_detector",
+]
 
 _MODULES = {
     "Box": "motivnet.box",
     "EmotionClassifier": "motivnet_engines.classifier",
+    "Face": "motivnet_engines.faces.detector",
+    "FaceDetector": "motivnet_engines.faces.detector",
     "ImageResult": "motivnet_engines.results",
     "Prediction": "motivnet.prediction",
     "Timing": "motivnet_engines.results",
+    "open_detector": "motivnet_engines.faces.detector",
 }
 
 

@@ -138,6 +138,11 @@ class EmotionClassifier:
         """The classes in the order of every prediction's probabilities."""
         return self.readout.labels
 
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether the runtime is given whole crops, which its graph resizes."""
+        return self.manifest.input.any_size
+
     def predict(self, images: Image | Iterable[Image]) -> list[Prediction]:
         """One prediction per image, each of which is a face, in the order given; one image gives a list of one.
 
@@ -264,7 +269,9 @@ class EmotionClassifier:
 
 
 def _is_one(images: object) -> bool:
-    return isinstance(images, (str, Path, bytes)) or (isinstance(images, np.ndarray) and images.ndim <= 3)
+    return isinstance(images, (str, Path, bytes, bytearray, memoryview)) or (
+        isinstance(images, np.ndarray) and images.ndim <= 3
+    )
 
 
 def _raising(found: Generator[Outcome, None, None]) -> Iterator[ImageResult]:

@@ -1,8 +1,8 @@
 """Many images through a classifier, where the images to come are prepared while the runtime works.
 
 Three things run side by side: threads that decode, find faces and resize; one thread that calls the runtime; and the
-caller, who looks at results. At any moment two groups of images are in memory besides those under way, however many
-there are in all.
+caller, who looks at results. However many images there are, a few groups of them are in memory at any moment, and where
+a model takes images of any size, and so holds whole pictures, a few hundred megabytes.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
 _MAX_WORKERS = 8
+_BYTES_OF_A_GROUP = 1 << 28
 _IMAGES_TO_A_FACE = 4
 """A group of images without faces ends too, so that its results come and its memory is bounded."""
 
@@ -40,6 +41,10 @@ class Classifier(Protocol):
     @property
     def batch_size(self) -> int:
         """Faces of one call of the runtime."""
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether an input is a whole picture and not one of the model's size."""
 
     def classify(self, inputs: list[NDArray[Any]]) -> list[Prediction]:
         """One prediction an input, in order."""
@@ -60,8 +65,9 @@ def outcomes(
         ArtifactError, RuntimeUnavailableError: What the runtime raises ends it all.
     """
     workers = min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
+    spare = 0 if classifier.takes_any_size else 2 * classifier.batch_size
     with _executor(workers) as preparing, _executor(1) as running:
-        made = _ahead(preparing, items, _caught(prepare), ahead=workers + 2 * classifier.batch_size)
+        made = _ahead(preparing, items, _caught(prepare), ahead=workers + spare)
         groups = _groups(made, faces=classifier.batch_size)
         for finished in _ahead(running, groups, lambda group: _finished(classifier, group), ahead=2):
             yield from finished
@@ -104,15 +110,17 @@ def _caught(prepare: Callable[[_Item], PreparedImage]) -> Callable[[_Item], _Pre
 
 
 def _groups(made: Iterable[_Prepared], *, faces: int) -> Iterator[list[_Prepared]]:
-    """Groups of images with the faces of one batch, or a few more where an image has several."""
+    """Groups with the faces of one batch: a few more where an image has several, fewer where images are large."""
     group: list[_Prepared] = []
-    waiting = 0
+    waiting = held = 0
     for prepared in made:
+        inputs = prepared.inputs if isinstance(prepared, PreparedImage) else ()
         group.append(prepared)
-        waiting += len(prepared.inputs) if isinstance(prepared, PreparedImage) else 0
-        if waiting >= faces or len(group) >= _IMAGES_TO_A_FACE * faces:
+        waiting += len(inputs)
+        held += sum(array.nbytes for array in inputs)
+        if waiting >= faces or held >= _BYTES_OF_A_GROUP or len(group) >= _IMAGES_TO_A_FACE * faces:
             yield group
-            group, waiting = [], 0
+            group, waiting, held = [], 0, 0
     if group:
         yield group
 

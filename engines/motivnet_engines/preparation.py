@@ -18,7 +18,7 @@ from motivnet_engines.faces.crops import square_crop
 from motivnet_engines.faces.detector import Face, FaceDetector
 from motivnet_engines.inputs import input_from_image
 
-Image: TypeAlias = Path | str | bytes | NDArray[np.uint8]
+Image: TypeAlias = Path | str | bytes | bytearray | memoryview | NDArray[np.uint8]
 """A path, the bytes of an image file, or RGB pixels ``(H, W, 3)`` of uint8 (OpenCV's are BGR: reverse them)."""
 
 
@@ -77,8 +77,8 @@ def pixels_of_image(image: Image, *, name: str) -> NDArray[np.uint8]:
     """
     if isinstance(image, (str, Path)):
         return read_image(image)
-    if isinstance(image, bytes):
-        return decode_image(image, name=name)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return decode_image(bytes(image), name=name)
     if not isinstance(image, np.ndarray):
         raise InputError(
             f"{name} must be a path, the bytes of an image file or an (H, W, 3) array of uint8, "

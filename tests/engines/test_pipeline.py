@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import io
 import itertools
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -100,6 +104,23 @@ def test_only_a_few_images_are_held_however_many_there_are() -> None:
         assert begun - number < 30
 
 
+def test_large_pictures_of_a_model_that_resizes_itself_are_not_piled_up() -> None:
+    manifest = fake_manifest(dtype="uint8", max_batch=64)
+    manifest = dataclasses.replace(manifest, input=dataclasses.replace(manifest.input, any_size=True))
+    runtime = FakeRuntime(manifest)
+    classifier = EmotionClassifier(runtime, manifest)
+    begun = 0
+    picture = np.zeros((3_000, 3_000, 3), np.uint8)  # 27 MB: ten of them are a group
+
+    def many() -> Iterator[np.ndarray]:
+        nonlocal begun
+        for begun in range(1, 101):  # noqa: B007
+            yield picture
+
+    for number, _ in enumerate(classifier.stream(many())):
+        assert begun - number < 50
+
+
 def test_images_are_prepared_while_the_runtime_works() -> None:
     runtime = WaitingRuntime(fake_manifest())
     seen = 0
@@ -189,6 +210,30 @@ def test_streams_that_are_forgotten_in_cycles_end_whichever_thread_collects_them
     gc.collect()
     gc.unfreeze()
     assert threads_end()
+
+
+def test_bytes_of_any_kind_are_an_image() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(pictures([1])[0]).save(buffer, "PNG")
+    data = buffer.getvalue()
+    [wanted] = classifier_over().predict(data)
+    for same in (bytearray(data), memoryview(data), [bytearray(data)]):
+        assert classifier_over().predict(same) == [wanted]
+
+
+def test_every_public_name_is_there_and_importing_the_package_is_quick() -> None:
+    code = (
+        "import time; start = time.perf_counter()\n"
+        "from motivnet_engines import *\n"
+        "import motivnet_engines\n"
+        "assert set(motivnet_engines.__all__) <= set(globals())\n"
+        "print(time.perf_counter() - start)\n"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert min(times) < 0.5
 
 
 class SleepingRuntime(FakeRuntime):

@@ -102,7 +102,8 @@ def test_a_run_after_the_drivers_death_does_what_is_missing_and_no_more(
 ) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "motivnet_engines.cli", "predict-dataset", str(photos), "--no-detect"]
-    command += ["--artifact", str(fp32_artifact), "--out", str(out), "--shard-size", str(SHARD), "--workers", "2", "--cpus", "0.5"]
+    command += ["--artifact", str(fp32_artifact), "--out", str(out), "--shard-size", str(SHARD)]
+    command += ["--workers", "2", "--cpus", "0.5"]
     command += ["--runtime", "onnxruntime", "--batch-size", "1"]
     driver = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": cluster}, stderr=subprocess.DEVNULL)
     wait_for(lambda: len(parts(out)) >= 3)

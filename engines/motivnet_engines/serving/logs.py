@@ -1,0 +1,45 @@
+"""The service's log: one JSON object a line, whatever a client or an exception brings."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any, TextIO
+
+_FIELDS = "fields"
+
+
+def log(logger: logging.Logger, event: str, *, level: int = logging.INFO, **fields: Any) -> None:
+    """Logs an event with named values."""
+    logger.log(level, event, extra={_FIELDS: fields})
+
+
+class JSONLines(logging.Formatter):
+    """Records as JSON; control characters and line ends within them are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, _FIELDS, {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure_logging(stream: TextIO, *, level: int = logging.INFO) -> None:
+    """Sends every record of this process to a stream as JSON lines."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JSONLines())
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("motivnet_engines").setLevel(level)
+    # What a client's nonsense looks like to uvicorn is counted and answered by this package.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)

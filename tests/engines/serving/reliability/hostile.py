@@ -1,0 +1,169 @@
+"""Figure 22, second half: bytes that are no request, and bodies beyond the limit."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections import Counter
+from typing import Any
+
+from clients import ask_once, read_reply, request_of, unique_photo
+from figure import Figure, expected_faces, faces
+from process import Served, served
+
+LIMIT = 1_000_000
+_LEAK = re.compile(r"Traceback|File \"|/work|/home|/usr|/tmp|site-packages|\.py\b|0x[0-9a-f]{6}|uvicorn|starlette")
+_PLAIN = request_of(unique_photo(1))
+_HEADS = (
+    b"",
+    b"\r\n\r\n",
+    b"\x00" * 64,
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),  # TLS
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    b"GET /\r\n\r\n",
+    b"GET  / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\nb\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n folded: 1\r\n\r\n",
+    b"GET /%00%ff%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /page/..%2f..%2fapp.py HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"CONNECT evil.example:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+    b"A" * 20_000,
+    b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X%d: 1\r\n" % i for i in range(500)) + b"\r\n",
+    b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1e9\r\n\r\n",
+    b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+    b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n",
+    b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"1\r\na\r\n" * 5000
+    + b"0\r\n\r\n",
+    _PLAIN + _PLAIN + b"garbage",
+)
+
+
+def hostile(*, requests: int, seed: int = 0) -> Figure:
+    """Broken requests over bare sockets; after each hundred an honest one must get its answer."""
+    with served(settings={"max_body_bytes": LIMIT, "header_timeout_s": 1.0, "body_timeout_s": 1.0}) as service:
+        values = asyncio.run(_attacked(service, requests, random.Random(seed)))
+        values["tracebacks"] = service.log.read_text().count("Traceback")
+    figure = Figure(values)
+    figure.require(values["unexpected_5xx"] == 0, "a broken request got an unexpected 5xx")
+    figure.require(values["leaks"] == 0, "an error tells of the inside")
+    figure.require(values["not_json"] == 0, "an error is not JSON")
+    figure.require(values["never_closed"] == 0, "a broken connection was kept open")
+    figure.require(values["honest_failed"] == 0, "an honest request between them failed")
+    figure.require(values["tracebacks"] == 0, "the service logged an error of its own")
+    return figure
+
+
+async def _attacked(service: Served, requests: int, randomness: random.Random) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    expected = expected_faces([7], artifact=None, runtime="")[7]
+    for first in range(0, requests, 50):
+        attacks = [_attack(index, randomness) for index in range(first, min(requests, first + 50))]
+        await asyncio.gather(*(_tried(service.port, attack, counts) for attack in attacks))
+        honest = await ask_once(service.port, request_of(unique_photo(7)))
+        counts["honest_failed"] += honest.status != 200 or faces(honest) != [expected]
+    names = ("unexpected_5xx", "leaks", "not_json", "never_closed", "honest_failed")
+    statuses = {name: counts[name] for name in sorted(counts) if name.startswith("status")}
+    return {"requests": requests, **{name: counts[name] for name in names}, **statuses}
+
+
+def _attack(index: int, randomness: random.Random) -> bytes:
+    """Each of the known ones once, then honest requests that are cut, spliced or have bytes changed at random."""
+    if index < len(_HEADS):
+        return _HEADS[index]
+    data = bytearray(randomness.choice((_PLAIN, *_HEADS)))
+    for _ in range(randomness.randint(1, 6)):
+        if not data:
+            break
+        place = randomness.randrange(min(len(data), 400))
+        action = randomness.randrange(4)
+        if action == 0:
+            data[place] = randomness.randrange(256)
+        elif action == 1:
+            del data[place : place + randomness.randint(1, 40)]
+        elif action == 2:
+            data[place:place] = randomness.choice((b"\r\n", b"\x00", b":", b"\xff", b" ", b"Content-Length: 0\r\n"))
+        else:
+            del data[place:]
+    return bytes(data)
+
+
+async def _tried(port: int, data: bytes, counts: Counter[str]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(data)
+        async with asyncio.timeout(10):
+            received = await reader.read(1 << 20)
+            while more := await reader.read(1 << 20):
+                received += more
+    except TimeoutError:
+        counts["never_closed"] += 1
+        return
+    except OSError:
+        counts["status reset"] += 1
+        return
+    finally:
+        writer.close()
+    _count_replies(received, counts)
+
+
+def _count_replies(received: bytes, counts: Counter[str]) -> None:
+    found = re.findall(rb"HTTP/1\.1 (\d\d\d)", received)
+    if not found:
+        counts["status none"] += 1
+    for status in found:
+        counts[f"status {status.decode()}"] += 1
+        counts["unexpected_5xx"] += status.startswith(b"5")
+    text = received.decode("latin-1")
+    if found and not found[-1].startswith(b"2"):
+        counts["leaks"] += bool(_LEAK.search(text))
+        counts["not_json"] += '{"error":' not in text.replace('{"error": ', '{"error":')
+
+
+def oversized(*, requests: int) -> Figure:
+    """Bodies far beyond the limit, announced and not: all refused, and none of them held in memory."""
+    with served(settings={"max_body_bytes": LIMIT}) as service:
+        values = asyncio.run(_oversized(service, requests))
+    figure = Figure(values)
+    figure.require(values["not_413"] == 0, "a body beyond the limit was not refused with 413")
+    figure.require(values["rss_growth_kib_per_100"] < 1024, "over-limit requests make the process grow")
+    return figure
+
+
+async def _oversized(service: Served, requests: int) -> dict[str, Any]:
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    announced = head + b"Content-Length: 50000000\r\n\r\n" + bytes(100_000)
+    chunk = b"%x\r\n" % 100_000 + bytes(100_000) + b"\r\n"
+    hidden = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 15
+    wrong = 0
+    for index in range(requests):  # until the allocator has what it takes
+        await _refused(service.port, hidden if index % 2 else announced)
+    before = service.rss()
+    for index in range(requests):
+        wrong += await _refused(service.port, hidden if index % 2 else announced) != 413
+    growth = (service.rss() - before) / 1024
+    return {"requests": requests, "not_413": wrong, "rss_growth_kib_per_100": round(growth * 100 / requests, 1)}
+
+
+async def _refused(port: int, data: bytes) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(data)
+        return (await read_reply(reader, time.monotonic())).status
+    finally:
+        writer.close()

@@ -1,0 +1,105 @@
+"""Figure 23: three times what the service can do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from clients import Connection, Reply, request_of, unique_photo
+from figure import Figure, expected_faces, faces, percentile
+from process import Served, served
+
+UNAVAILABLE = 503
+
+
+def overload(
+    *,
+    seconds: float,
+    ms_per_image: float = 20.0,
+    deadline_ms: int = 1000,
+    factor: float = 3.0,
+    refusal_ms: float = 100.0,
+) -> Figure:
+    """Open-loop load beyond capacity: what is accepted is in time, what is not is told at once.
+
+    ``refusal_ms`` is what a client may see on a machine that does nothing else; the service itself has 100 ms.
+    """
+    with served(ms_per_image=ms_per_image, settings={"deadline_ms": deadline_ms}) as service:
+        values = asyncio.run(_overloaded(service, seconds, factor * 1e3 / ms_per_image, 1e3 / ms_per_image))
+    figure = Figure(values)
+    figure.require(values["answered_p99_ms"] <= deadline_ms, "the p99 of the answered is beyond the deadline")
+    figure.require(values["refused_p99_ms"] <= refusal_ms, f"a client waits more than {refusal_ms} ms for a refusal")
+    figure.require(values["refused_in_service_p99_ms"] <= 100, "a refusal takes the service more than 100 ms")
+    figure.require(values["wrong"] == 0, "an answer is not that of its photo")
+    figure.require(values["without_retry_after"] == 0, "a 503 has no Retry-After")
+    figure.require(values["lost"] == 0, "a request was not answered at all")
+    figure.require(values["late"] <= 0.01 * values["offered"], "many were let in and then late")
+    figure.require(values["throughput"] >= 0.7 * 1e3 / ms_per_image, "overload costs throughput")
+    figure.require(values["p99_after_ms"] <= 3 * values["p99_before_ms"] + 20, "it is slower than before afterwards")
+    return figure
+
+
+async def _overloaded(service: Served, seconds: float, rate: float, capacity: float) -> dict[str, Any]:
+    numbers = list(range(1, 2001))
+    expected = expected_faces(numbers, artifact=None, runtime="")
+    photos = [request_of(unique_photo(number)) for number in numbers]
+    before = await _paced(service.port, photos, rate=capacity / 4, seconds=2)
+    loaded = await _paced(service.port, photos, rate=rate, seconds=seconds)
+    await asyncio.sleep(2)
+    after = await _paced(service.port, photos, rate=capacity / 4, seconds=2)
+    answered = [(index, reply) for index, reply in loaded if reply is not None and reply.status == 200]
+    refused = [reply for _, reply in loaded if reply is not None and reply.status == 503]
+    at_once = [reply.seconds for reply in refused if reply.code == "overloaded"]
+    return {
+        "offered": len(loaded),
+        "offered_per_second": round(rate),
+        "answered": len(answered),
+        "throughput": round(len(answered) / seconds, 1),
+        "overloaded": len(at_once),
+        "late": sum(reply.code == "late" for reply in refused),
+        "lost": len(loaded) - len(answered) - len(refused),
+        "wrong": sum(faces(reply) != [expected[index % 2000 + 1]] for index, reply in answered),
+        "without_retry_after": sum("retry-after" not in reply.headers for reply in refused),
+        "answered_p99_ms": round(percentile([reply.seconds for _, reply in answered], 99) * 1e3, 1),
+        "answered_max_ms": round(percentile([reply.seconds for _, reply in answered], 100) * 1e3, 1),
+        "refused_p99_ms": round(percentile(at_once, 99) * 1e3, 1),
+        "refused_max_ms": round(percentile(at_once, 100) * 1e3, 1),
+        "refused_in_service_p99_ms": percentile(_refusals(service), 99),
+        "p99_before_ms": round(_p99(before) * 1e3, 1),
+        "p99_after_ms": round(_p99(after) * 1e3, 1),
+    }
+
+
+def _refusals(service: Served) -> list[float]:
+    """Milliseconds from the head of a request to its refusal, by the service's own clock."""
+    lines = map(json.loads, service.log.read_text().splitlines())
+    return [line["ms"] for line in lines if line.get("status") == UNAVAILABLE and line["ms"] < 1000]
+
+
+def _p99(replies: list[tuple[int, Reply | None]]) -> float:
+    return percentile([reply.seconds for _, reply in replies if reply is not None], 99)
+
+
+async def _paced(port: int, requests: list[bytes], *, rate: float, seconds: float) -> list[tuple[int, Reply | None]]:
+    """Requests at their times, whatever became of those before them."""
+    free: list[Connection] = []
+    found: list[tuple[int, Reply | None]] = []
+
+    async def ask(index: int) -> None:
+        connection = free.pop() if free else Connection(port)
+        try:
+            found.append((index, await connection.ask(requests[index % len(requests)])))
+            free.append(connection)
+        except (OSError, EOFError):
+            found.append((index, None))
+
+    start, tasks = time.monotonic(), []
+    for index in range(int(rate * seconds)):
+        await asyncio.sleep(max(0.0, start + index / rate - time.monotonic()))
+        tasks.append(asyncio.create_task(ask(index)))
+    await asyncio.gather(*tasks)
+    for connection in free:
+        connection.close()
+    return found

@@ -1,0 +1,125 @@
+"""Figure 22, the clients that stall: they hold no connection for long, and there are never too many of them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import time
+from typing import Any
+
+from clients import ask_once, get, read_reply, request_of, unique_photo
+from figure import Figure
+from process import Served, served
+
+
+def slow(*, header_s: float = 1.0, body_s: float = 1.5, write_s: float = 1.0) -> Figure:
+    """Clients that send nothing, half a head, a byte now and then, half a body, or do not read."""
+    settings = {"header_timeout_s": header_s, "body_timeout_s": body_s, "write_timeout_s": write_s}
+    with served(settings=settings) as service:
+        values = asyncio.run(_stalled(service))
+    figure = Figure(values)
+    for name, seconds in values["closed_after_s"].items():
+        bound = (body_s if "body" in name else header_s) + 1
+        figure.require(seconds <= bound, f"{name} was closed after {seconds} s and not {bound}")
+    seconds = values["not_reading_closed_after_s"]
+    figure.require(seconds <= write_s + 3, f"who does not read was closed after {seconds} s")
+    figure.require(values["status"]["half a head"] == 408, "a slow head is not told so")
+    figure.require(values["status"]["half a body"] == 408, "a slow body is not told so")
+    figure.require(values["honest_ms"] < 1000, "honest clients wait for slow ones")
+    return figure
+
+
+async def _stalled(service: Served) -> dict[str, Any]:
+    body = request_of(bytes(1000))
+    kinds: dict[str, tuple[bytes, bytes]] = {
+        "nothing": (b"", b""),
+        "half a head": (b"POST /v1/predict HTTP/1.1\r\nHost", b""),
+        "a head byte by byte": (b"GET / HTTP/1.1\r\nX: ", b"a"),
+        "half a body": (body[:-500], b""),
+        "a body byte by byte": (body[:-900], b"a"),
+        "idle after an answer": (get("/healthz"), b""),
+        "a byte at a time after an answer": (get("/healthz"), b"G"),
+    }
+    tasks = {name: asyncio.create_task(_stall(service.port, *data)) for name, data in kinds.items()}
+    deaf = asyncio.create_task(_not_reading(service.port))
+    start = time.monotonic()
+    honest = await ask_once(service.port, request_of(unique_photo(1)))
+    waited = time.monotonic() - start
+    found = {name: await task for name, task in tasks.items()}
+    return {
+        "closed_after_s": {name: round(seconds, 2) for name, (seconds, _) in found.items()},
+        "status": {name: status for name, (_, status) in found.items()},
+        "not_reading_closed_after_s": round(await deaf, 2),
+        "honest_ms": round(waited * 1e3, 1) if honest.status == 200 else 1e9,
+    }
+
+
+async def _stall(port: int, first: bytes, then: bytes) -> tuple[float, int]:
+    """How long the service kept the connection, and the last status that it sent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    start, received = time.monotonic(), b""
+    writer.write(first)
+    try:
+        while time.monotonic() - start < 20:
+            try:
+                async with asyncio.timeout(0.2):
+                    data = await reader.read(4096)
+            except TimeoutError:
+                writer.write(then)
+                continue
+            if not data:
+                break
+            received += data
+    except OSError:
+        pass
+    finally:
+        writer.close()
+    statuses = re.findall(rb"HTTP/1\.1 (\d\d\d)", received)
+    return time.monotonic() - start, int(statuses[-1]) if statuses else 0
+
+
+async def _not_reading(port: int) -> float:
+    """How long the service keeps a client that asks and asks and takes no answer."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", port))
+        client.setblocking(False)
+        start = time.monotonic()
+        while time.monotonic() - start < 30:
+            try:
+                client.send(get("/page/style.css") * 50)
+            except BlockingIOError:
+                await asyncio.sleep(0.02)
+            except OSError:
+                break
+            await asyncio.sleep(0.02)
+    return time.monotonic() - start
+
+
+def crowd(*, connections: int = 64) -> Figure:
+    """More connections than allowed: the next one is told so at once, and comes in when there is room again."""
+    with served(settings={"max_connections": connections}) as service:
+        values = asyncio.run(_crowded(service, connections))
+    figure = Figure(values)
+    figure.require(values["one_more"] == "overloaded", "one connection too many was not refused")
+    figure.require(values["refused_ms"] <= 500, "the refusal takes long")
+    figure.require(values["afterwards"] == 200, "there is no room again afterwards")
+    return figure
+
+
+async def _crowded(service: Served, connections: int) -> dict[str, Any]:
+    opened = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(connections)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    refused = await read_reply(reader, time.monotonic())
+    writer.close()
+    for _, other in opened:
+        other.close()
+    await asyncio.sleep(0.3)
+    afterwards = await ask_once(service.port, request_of(unique_photo(1)))
+    return {
+        "connections": connections,
+        "one_more": refused.code,
+        "refused_ms": round(refused.seconds * 1e3, 1),
+        "afterwards": afterwards.status,
+    }
