@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import cv2
 import pytest
 import torch
@@ -30,6 +31,12 @@ NOT_RUN = {
     "motivnet-bench --model sapiens-0.3b": "takes ten minutes; run with the tiny size here",
     "motivnet-train fit": "needs the weights of a published encoder; tests/training runs it",
     "motivnet-train demo": "trains for a minute; a slow test runs it",
+    "motivnet predict photos/": "fetches the face detector; tests/engines runs it with a file",
+    "motivnet predict --camera": "needs a camera",
+    "motivnet predict-dataset": "starts Ray; tests/engines/serving/ray runs it",
+    "motivnet serve --artifact": "serves until it is stopped; tests/engines/serving runs it",
+    "curl": "needs the service; tests/engines/serving runs it",
+    "serve run": "starts Ray; tests/engines/serving/ray runs the application",
 }
 
 
@@ -61,16 +68,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> P
         )
     )
     torch.save(published_from_model(load_model(tiny_checkpoint).state_dict()), root / "MotivNet.pth")
+    (root / "faces").mkdir()
     for label in labels_for(7):
-        for place in (root / "FOLDER" / label, root / "faces"):
-            place.mkdir(parents=True, exist_ok=True)
-            save_face(place / f"{label}.png", label)
+        save_face(root / "faces" / f"{label}.png", label)
+        (root / "FOLDER" / label).mkdir(parents=True)
+        for seed in range(20):
+            save_face(root / "FOLDER" / label / f"{seed}.png", label, seed=seed)
     save_face(root / "photo.jpg", "happiness")
+    save_clip(root / "clip.mp4")
     return root
 
 
-def save_face(path: Path, label: str) -> None:
-    cv2.imwrite(str(path), draw_face(label, seed=5, size=(256, 192))[:, :, ::-1])
+def save_face(path: Path, label: str, *, seed: int = 5) -> None:
+    cv2.imwrite(str(path), draw_face(label, seed=seed, size=(256, 192))[:, :, ::-1])
+
+
+def save_clip(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = 192, 256
+        for seed in range(11):
+            pixels = draw_face("surprise", seed=seed, size=(256, 192))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
 
 
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
