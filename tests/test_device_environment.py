@@ -19,6 +19,7 @@ import skimage
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 EXTRAS = "cpu,serve,video,adapt"
 NEVER = {"torch", "lightning", "onnx", "torchvision", "onnx_ir", "onnxscript", "safetensors"}
 
@@ -80,11 +81,16 @@ def device(tmp_path_factory: pytest.TempPathFactory, fp16_artifact: Path) -> Dev
     return made
 
 
+def has_shared_material() -> bool:
+    return SHARED.is_dir() and not os.environ.get("CI")
+
+
 @pytest.fixture(scope="module")
 def photo(device: Device) -> Path:
-    """An astronaut's portrait by NASA, in the public domain, which scikit-image ships."""
+    """A photo of the London set, else the portrait of an astronaut by NASA that scikit-image ships (public domain)."""
     path = device.root / "photo.jpg"
-    with Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png") as image:
+    astronaut = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    with Image.open(SHARED / "data" / "london" / "001_neutral.jpg" if has_shared_material() else astronaut) as image:
         image.convert("RGB").save(path, quality=95)
     return path
 
@@ -119,9 +125,9 @@ def labelled(device: Device) -> Path:
 
 @pytest.fixture(scope="module")
 def faces() -> list[str]:
-    """The options that say where faces are: with the detector where its weights are at hand, else whole photos."""
-    weights = ROOT.parent / "shared" / "models" / "face_detection_yunet_2023mar.onnx"
-    return ["--detector", str(weights)] if weights.is_file() and not os.environ.get("CI") else ["--no-detect"]
+    """How faces are found: by the detector where its weights are; else the whole photo is taken for one."""
+    weights = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
+    return ["--detector", str(weights)] if has_shared_material() else ["--no-detect"]
 
 
 def test_nothing_of_the_training_side_is_installed(device: Device) -> None:
