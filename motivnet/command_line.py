@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from motivnet import __version__, strict_json
-from motivnet.errors import MissingDependencyError, MotivNetError
+from motivnet.errors import MissingDependencyError, MotivNetError, one_line
 
 JSONOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
@@ -80,11 +80,11 @@ def print_json(value: Mapping[str, Any] | object) -> None:
 
 def warn(text: str) -> None:
     """Writes one line that a person should see to standard error."""
-    sys.stderr.write(f"warning: {_one_line(text)}\n")
+    sys.stderr.write(f"warning: {one_line(text)}\n")
 
 
 def _fail(error: MotivNetError) -> NoReturn:
-    sys.stderr.write(f"error: {_one_line(str(error))}\n")
+    sys.stderr.write(f"error: {one_line(error)}\n")
     sys.exit(error.exit_status)
 
 
@@ -119,11 +119,6 @@ def _quiet_pipe() -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)  # as typer does for output that does not fit the buffer
         raise
-
-
-def _one_line(text: str) -> str:
-    """The text on one line, without control characters that a file's name may have brought."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,6 +10,7 @@ what is wrong with the value and what to do. A bug of ours is a plain Python exc
     ├── FileError                a file that is missing, not regular, too large or not writable
     ├── CheckpointError          a weights file that is damaged, unknown or does not fit the model
     ├── ImageError               a file that is not an image, or one beyond the limits
+    ├── VideoError               a video, camera or stream that cannot be read, or ends before it should
     ├── DatasetError             a folder of labelled images that cannot be read as one
     ├── TrainingError            a training that diverged, or that has not learnt enough to be kept
     ├── ProcessLostError         a training whose other processes are gone
@@ -49,6 +50,10 @@ class CheckpointError(MotivNetError):
 
 class ImageError(MotivNetError):
     """A file is not an image of an accepted format, or exceeds the limits."""
+
+
+class VideoError(MotivNetError):
+    """A video, camera or stream cannot be opened or decoded, or ends before it should; or a video cannot be written."""
 
 
 class DatasetError(MotivNetError):
@@ -135,6 +140,12 @@ class MissingDependencyError(MotivNetError):
     def __reduce__(self) -> tuple[Callable[..., MissingDependencyError], tuple[str, str]]:
         """Lets the error cross from a worker process, although its argument is keyword-only."""
         return _missing_dependency, (self.package, self.extra)
+
+
+def one_line(said: object) -> str:
+    """What an error or a library says, on one line, without control characters that a file's name may have brought."""
+    text = " ".join(str(said).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _missing_dependency(package: str, extra: str) -> MissingDependencyError:

@@ -28,6 +28,7 @@ Outcome: TypeAlias = ImageResult | MotivNetError
 _Prepared: TypeAlias = PreparedImage | MotivNetError
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
+_Other = TypeVar("_Other")
 
 _MAX_WORKERS = 8
 _BYTES_OF_A_GROUP = 1 << 28
@@ -69,7 +70,7 @@ def outcomes(
     with _executor(workers) as preparing, _executor(1) as running:
         made = _ahead(preparing, items, _caught(prepare), ahead=workers + spare)
         groups = _groups(made, faces=classifier.batch_size)
-        for finished in _ahead(running, groups, lambda group: _finished(classifier, group), ahead=2):
+        for finished in _ahead(running, groups, lambda group: classified_group(classifier, group), ahead=2):
             yield from finished
 
 
@@ -125,14 +126,15 @@ def _groups(made: Iterable[_Prepared], *, faces: int) -> Iterator[list[_Prepared
         yield group
 
 
-def _finished(classifier: Classifier, group: list[_Prepared]) -> list[Outcome]:
+def classified_group(classifier: Classifier, group: list[PreparedImage | _Other]) -> list[ImageResult | _Other]:
+    """The results of prepared images, whose faces are classified together; anything else stays where it is."""
     inputs = [array for prepared in group if isinstance(prepared, PreparedImage) for array in prepared.inputs]
     start = time.perf_counter()
     predictions = iter(classifier.classify(inputs))
     elapsed = (time.perf_counter() - start) * 1e3
     return [
-        prepared
-        if isinstance(prepared, MotivNetError)
-        else classifier.result(prepared, [next(predictions) for _ in prepared.inputs], classify_ms=elapsed)
+        classifier.result(prepared, [next(predictions) for _ in prepared.inputs], classify_ms=elapsed)
+        if isinstance(prepared, PreparedImage)
+        else prepared
         for prepared in group
     ]

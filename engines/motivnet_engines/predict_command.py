@@ -6,17 +6,36 @@ import contextlib
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from motivnet.command_line import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from motivnet_engines.classifier import EmotionClassifier
     from motivnet_engines.output.sink import Format
-    from motivnet_engines.predict_run import RunOptions
+    from motivnet_engines.predict_run import Report, RunOptions
     from motivnet_engines.predict_sources import Source
+
+
+def _path(text: str) -> Path:
+    """An option's path; an empty one, as of a variable that is not set, would be the current folder.
+
+    Raises:
+        ConfigError: If it is empty.
+    """
+    from motivnet.errors import ConfigError
+
+    if not text:
+        raise ConfigError("a path is empty; give its option a name, or leave the option out")
+    return Path(text)
+
+
+_SMOOTH = 0.5
+_PATH: dict[str, Any] = {"parser": _path, "metavar": "PATH"}
 
 
 class FormatName(StrEnum):
@@ -35,7 +54,7 @@ def predict(
         ),
     ] = None,
     artifact: Annotated[
-        Path | None, typer.Option(help="The artifact's folder.", show_default="the newest in artifacts/")
+        Path | None, typer.Option(help="The artifact's folder.", show_default="the newest in artifacts/", **_PATH)
     ] = None,
     runtime: Annotated[
         str | None,
@@ -45,57 +64,73 @@ def predict(
         int | None, typer.Option(help="Threads on the CPU.", show_default="the runtime's choice")
     ] = None,
     detector: Annotated[
-        Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="fetched once")
+        Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="fetched once", **_PATH)
     ] = None,
     no_detect: Annotated[bool, typer.Option("--no-detect", help="Each image is one face.")] = False,
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Label what is like no calibrated image 'unknown'.")
     ] = False,
     classes: Annotated[
-        Path | None, typer.Option(help="Classes that 'motivnet adapt' learnt.", show_default="the model's")
+        Path | None, typer.Option(help="Classes that 'motivnet adapt' learnt.", show_default="the model's", **_PATH)
     ] = None,
     form: Annotated[
         FormatName | None,
         typer.Option("--format", help="How results are written.", show_default="table, or by the name of --out"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A file for the results.", show_default="standard output")] = None,
-    annotate: Annotated[
-        Path | None, typer.Option(help="A folder for copies with faces drawn in, or one video's copy.")
+    out: Annotated[
+        Path | None, typer.Option(help="A file for the results.", show_default="standard output", **_PATH)
     ] = None,
-    montage: Annotated[Path | None, typer.Option(help="A picture of all faces with their labels.")] = None,
+    embeddings: Annotated[bool, typer.Option("--embeddings", help="JSON Lines: each face's embedding too.")] = False,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder for copies with faces drawn in, with none of them yet; or one video's copy.", **_PATH
+        ),
+    ] = None,
+    montage: Annotated[Path | None, typer.Option(help="A picture of all faces with their labels.", **_PATH)] = None,
     camera: Annotated[int | None, typer.Option(help="A camera's number; Ctrl-C ends it.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Videos: classify every Nth frame.")] = 1,
+    every: Annotated[
+        int | None, typer.Option(min=1, help="Videos: classify every Nth frame.", show_default="1")
+    ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Videos: keep to the clock and drop late frames, as for a camera.")
     ] = False,
-    smooth: Annotated[float, typer.Option(min=0, help="Videos: seconds to smooth probabilities over; 0 is off.")] = 0.5,
-    timeline: Annotated[Path | None, typer.Option(help="A plot (PNG) of one video's emotions.")] = None,
+    smooth: Annotated[
+        float | None,
+        typer.Option(min=0, help="Videos: seconds to smooth probabilities over; 0 is off.", show_default="0.5"),
+    ] = None,
+    timeline: Annotated[Path | None, typer.Option(help="A plot (PNG) of one video's emotions.", **_PATH)] = None,
 ) -> None:
     """Find the faces in pictures and print the emotion that each shows; exit 1 if something could not be read."""
     from motivnet_engines.output.sink import chosen_format
+    from motivnet_engines.predict_checks import check_formats, check_outputs, check_video_options, load_packages
     from motivnet_engines.predict_run import RunOptions
     from motivnet_engines.predict_sources import annotated_targets, sources_from_arguments
 
     chosen = chosen_format(form.value if form else None, out)
+    check_formats(chosen, embeddings=embeddings, montage=montage, timeline=timeline)
     sources = sources_from_arguments(images or (), camera_number=camera)
+    check_video_options(sources, timeline=timeline, every=every, realtime=realtime, smooth=smooth)
     options = RunOptions(
         targets=annotated_targets(sources, annotate),
         montage=montage,
         timeline=timeline,
-        every=every,
+        every=1 if every is None else every,
         realtime=realtime,
-        smooth=smooth,
+        smooth=_SMOOTH if smooth is None else smooth,
     )
-    options.check(sources)
+    check_outputs(sources, options, annotate=annotate, out=out, inputs=(detector, classes))
+    load_packages(sources, options)
     with _opened(
         artifact, runtime=runtime, threads=threads, detector=detector, no_detect=no_detect, unknown=unknown,
         classes=classes,
     ) as classifier:  # fmt: skip
-        errors = _run(classifier, sources, options=options, form=chosen, out=out)
-    for error in errors:
-        sys.stderr.write(f"error: {' '.join(error.split())}\n")
-    if errors:
-        raise typer.Exit(1)
+        try:
+            report = _run(classifier, sources, options=options, form=chosen, out=out, embeddings=embeddings)
+        except KeyboardInterrupt:
+            sys.stderr.write("error: stopped by Ctrl-C before the first result; nothing is written\n")
+            raise
+    _tell(report, out)
 
 
 def _opened(
@@ -135,20 +170,33 @@ def _run(
     options: RunOptions,
     form: Format,
     out: Path | None,
-) -> list[str]:
-    """Writes the results; what could not be done is returned."""
+    embeddings: bool,
+) -> Report:
     from motivnet.progress import progress
     from motivnet_engines.output.sink import open_sink
-    from motivnet_engines.predict_run import Listener, predict_sources
+    from motivnet_engines.predict_run import Report, predict_sources
 
-    errors: list[str] = []
-    remarks: list[str] = []
-    with open_sink(form, labels=classifier.labels, out=out) as write, contextlib.ExitStack() as stack:
+    labels = classifier.labels
+    with open_sink(form, labels=labels, out=out, embeddings=embeddings) as write, contextlib.ExitStack() as stack:
         # Results that stream to a terminal are progress enough, and a bar among them is not.
         streamed = form != "table" and out is None and sys.stdout.isatty()
         advance = (lambda _: None) if streamed else stack.enter_context(progress("predicting", total=len(sources)))
-        listener = Listener(record=write, finished=advance, remark=remarks.append, error=errors.append)
-        predict_sources(classifier, sources, options=options, listener=listener)
-    for remark in remarks:
-        sys.stderr.write(f"{remark}\n")
-    return errors
+        report = Report(record=write, advance=advance, total=len(sources))
+        predict_sources(classifier, sources, options=options, report=report)
+    return report
+
+
+def _tell(report: Report, out: Path | None) -> None:
+    """Writes what is to be said besides the results, and exits with 1 or 130 if they are not all there."""
+    from motivnet.errors import one_line
+
+    for remark in report.remarks:
+        sys.stderr.write(f"{one_line(remark)}\n")
+    for error in report.errors:
+        sys.stderr.write(f"error: {one_line(error)}\n")
+    if report.stopped is not None:
+        kept = "" if out is None else f"; {out} holds the results so far"
+        sys.stderr.write(f"error: {one_line(report.stopped + kept)}\n")
+        raise typer.Exit(INTERRUPTED)
+    if report.errors:
+        raise typer.Exit(1)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from motivnet.errors import ConfigError, FileError, MotivNetError
-from motivnet.images import IMAGE_SUFFIXES, read_image
+from motivnet.errors import MotivNetError, one_line
+from motivnet.images import read_image
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.image_files import FileResult, predict_files
 from motivnet_engines.output.annotated import write_annotated
 from motivnet_engines.output.montage import MontageWriter
 from motivnet_engines.output.records import Record, record_of_file
-from motivnet_engines.predict_sources import Source
+from motivnet_engines.predict_sources import Source, name_of
 from motivnet_engines.video.source import VideoSource
 
 
@@ -36,52 +35,72 @@ class RunOptions:
     realtime: bool = False
     smooth: float = 0.0
 
-    def check(self, sources: Sequence[Source]) -> None:
-        """Refuses what could not be written in the end, before any work is done.
 
-        Raises:
-            ConfigError: If a picture is not named as one, or a timeline is asked for without exactly one video.
-        """
-        for path, suffixes in ((self.montage, IMAGE_SUFFIXES), (self.timeline, {".png"})):
-            if path is not None and path.suffix.lower() not in suffixes:
-                raise ConfigError(f"{path} is not the name of a picture; give one that ends with .png")
-        videos = sum(isinstance(source, VideoSource) for source in sources)
-        if self.timeline is not None and videos != 1:
-            raise ConfigError(f"--timeline shows one video, and there are {videos}")
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What becomes of a run: records and progress are told at once, the rest is read at its end.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Who hears of what: every record, every source that is finished, remarks, and what could not be done."""
+    Args:
+        record: Takes every record.
+        advance: Hears of every source that is finished.
+        total: How many sources there are.
+        stopped: How Ctrl-C ended the run before its end; None if it did not.
+        errors: What could not be done, a line each.
+    """
 
     record: Callable[[Record], object]
-    finished: Callable[[int], object]
-    remark: Callable[[str], object]
-    error: Callable[[str], object]
+    advance: Callable[[int], object]
+    total: int
+    finished: int = 0
+    stopped: str | None = None
+    remarks: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def finish(self) -> None:
+        """Notes that nothing more is recorded of a source."""
+        self.finished += 1
+        self.advance(1)
 
 
 def predict_sources(
-    classifier: EmotionClassifier, sources: Sequence[Source], *, options: RunOptions, listener: Listener
+    classifier: EmotionClassifier, sources: Sequence[Source], *, options: RunOptions, report: Report
 ) -> None:
-    """Reads every source in order; one that cannot be read is told to the listener and does not stop the others.
+    """Reads every source in order; one that cannot be read is reported and does not stop the others.
+
+    Ctrl-C, and an error of the runtime after a first result, end the run and leave what there is: the source that they
+    ended it at has a record that says so.
 
     Raises:
-        ArtifactError: If the model gives logits that are not finite.
-        MissingDependencyError: For a video without PyAV, and a timeline without matplotlib.
-        FileError: If a montage cannot be written.
+        KeyboardInterrupt, MotivNetError: Before there was anything to keep.
     """
-    with _montage(options.montage) as montage:
-        for moving, group in itertools.groupby(sources, key=lambda source: isinstance(source, VideoSource)):
-            if moving:
-                from motivnet_engines.predict_video_run import predict_videos
+    montage = None if options.montage is None else MontageWriter(options.montage)
+    try:
+        _predict_groups(classifier, sources, options=options, report=report, montage=montage)
+    except (KeyboardInterrupt, MotivNetError) as error:
+        if not report.finished:
+            raise
+        _mark_end(sources, report, error)
+    if montage is not None:
+        _end_montage(montage, report)
 
-                videos = [source for source in group if isinstance(source, VideoSource)]
-                predict_videos(classifier, videos, options=options, listener=listener, montage=montage)
-            else:
-                paths = [source for source in group if isinstance(source, Path)]
-                _predict_images(classifier, paths, options=options, listener=listener, montage=montage)
-    if montage is not None and montage.left_out:
-        listener.remark(f"{montage.left_out:,} faces have no place on the {len(montage.sheets)} sheets of the montage")
+
+def _predict_groups(
+    classifier: EmotionClassifier,
+    sources: Sequence[Source],
+    *,
+    options: RunOptions,
+    report: Report,
+    montage: MontageWriter | None,
+) -> None:
+    for moving, group in itertools.groupby(sources, key=lambda source: isinstance(source, VideoSource)):
+        if moving:
+            from motivnet_engines.predict_video_run import predict_videos
+
+            videos = [source for source in group if isinstance(source, VideoSource)]
+            predict_videos(classifier, videos, options=options, report=report, montage=montage)
+        else:
+            paths = [source for source in group if isinstance(source, Path)]
+            _predict_images(classifier, paths, options=options, report=report, montage=montage)
 
 
 def _predict_images(
@@ -89,18 +108,19 @@ def _predict_images(
     paths: Sequence[Path],
     *,
     options: RunOptions,
-    listener: Listener,
+    report: Report,
     montage: MontageWriter | None,
 ) -> None:
-    for found in predict_files(classifier, paths, on_files=listener.finished):
-        listener.record(record_of_file(found))
+    for found in predict_files(classifier, paths):
+        report.record(record_of_file(found))
+        report.finish()
         if found.error is not None:
-            listener.error(found.error)
+            report.errors.append(found.error)
         elif montage is not None or found.path in options.targets:
             try:
                 _draw(found, options.targets.get(found.path), montage)
             except MotivNetError as error:
-                listener.error(str(error))
+                report.errors.append(one_line(error))
 
 
 def _draw(found: FileResult, target: Path | None, montage: MontageWriter | None) -> None:
@@ -114,12 +134,24 @@ def _draw(found: FileResult, target: Path | None, montage: MontageWriter | None)
             montage.add(pixels, face, name=found.path.name)
 
 
-@contextlib.contextmanager
-def _montage(path: Path | None) -> Iterator[MontageWriter | None]:
-    if path is None:
-        yield None
-        return
-    if path.is_dir():
-        raise FileError(f"{path} is a directory; give the name of an image for --montage")
-    with MontageWriter(path) as montage:
-        yield montage
+def _mark_end(sources: Sequence[Source], report: Report, error: BaseException) -> None:
+    """Leaves word, in a record of the first source that was not read, of what ended the run."""
+    unread = sources[report.finished :]
+    if isinstance(error, KeyboardInterrupt):
+        count = f"; {len(unread):,} of {report.total:,} images and videos were not read" if unread else ""
+        reason = report.stopped = f"stopped by Ctrl-C{count}"
+    else:
+        reason = one_line(error)
+        report.errors.append(reason)
+    if unread:
+        report.record(Record(file=name_of(unread[0]), error=reason))
+
+
+def _end_montage(montage: MontageWriter, report: Report) -> None:
+    montage.close()
+    if montage.failure is not None:
+        report.errors.append(one_line(montage.failure))
+    elif montage.left_out:
+        report.remarks.append(
+            f"{montage.left_out:,} faces have no place on the {len(montage.sheets)} sheets of the montage"
+        )

@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.errors import FileError
+from motivnet.errors import FileError, VideoError, one_line
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.output.montage import MontageWriter, face_tile
 from motivnet_engines.output.records import Record, record_of_end, record_of_frame
-from motivnet_engines.predict_run import Listener, RunOptions
-from motivnet_engines.video.annotated import annotated_video, check_suffix
+from motivnet_engines.predict_run import Report, RunOptions
+from motivnet_engines.video.annotated import annotated_video
 from motivnet_engines.video.decoding import Frame
-from motivnet_engines.video.results import FrameResult, VideoError, VideoSummary
+from motivnet_engines.video.results import FrameResult, VideoSummary
 from motivnet_engines.video.run import OnFrame, VideoRun, predict_video
 from motivnet_engines.video.source import VideoSource
+
+if TYPE_CHECKING:
+    from motivnet_engines.video.timeline import Timeline
 
 
 def predict_videos(
@@ -26,22 +30,26 @@ def predict_videos(
     sources: Sequence[VideoSource],
     *,
     options: RunOptions,
-    listener: Listener,
+    report: Report,
     montage: MontageWriter | None,
 ) -> None:
-    """Reads videos one after the other, as ``predict_sources`` says."""
+    """Reads videos one after the other, as ``predict_sources`` says.
+
+    Raises:
+        KeyboardInterrupt: When everything that was seen is recorded. For the last source it is no interruption if that
+            is live: this is how a person ends a camera.
+    """
     for source in sources:
         try:
-            summary = _predict_video(classifier, source, options=options, listener=listener, montage=montage)
+            run, stopped = _predict_video(classifier, source, options=options, report=report, montage=montage)
         except (VideoError, FileError) as error:
-            listener.record(Record(file=source.name, error=" ".join(str(error).split())))
-            listener.error(str(error))
-        else:
-            listener.record(record_of_end(summary))
-            listener.remark(_counts(summary))
-            if summary.error is not None:
-                listener.error(summary.error)
-        listener.finished(1)
+            report.record(Record(file=source.name, error=one_line(error)))
+            report.errors.append(one_line(error))
+            report.finish()
+            continue
+        report.finish()
+        if stopped and not (run.live and report.finished == report.total):
+            raise KeyboardInterrupt
 
 
 class Portraits:
@@ -71,13 +79,13 @@ def _predict_video(
     source: VideoSource,
     *,
     options: RunOptions,
-    listener: Listener,
+    report: Report,
     montage: MontageWriter | None,
-) -> VideoSummary:
+) -> tuple[VideoRun, bool]:
+    """The run, which is over, and whether Ctrl-C ended it."""
     portraits, target = Portraits(), options.targets.get(source)
+    timeline = _new_timeline(options)
     hooks: list[OnFrame] = [] if montage is None else [portraits.add]
-    if target is not None:
-        check_suffix(target)
     run = predict_video(
         classifier,
         source,
@@ -86,22 +94,50 @@ def _predict_video(
         smooth=options.smooth,
         on_frame=(lambda frame, result: _call(hooks, frame, result)) if hooks or target else None,
     )
-    with run, _timeline(options.timeline) as add_to_timeline, _annotated(target, run) as draw:
-        hooks += [draw] if draw is not None else []
-        _consume(run, source, [lambda found: listener.record(record_of_frame(found)), add_to_timeline])
+    takers: list[Callable[[FrameResult], object]] = [lambda found: report.record(record_of_frame(found))]
+    takers += [] if timeline is None else [timeline.add]
+    stopped, failure = False, None
+    try:
+        with run, _annotated(target, run) as draw:
+            hooks += [draw] if draw is not None else []
+            stopped = _consume(run, takers)
+    except (VideoError, FileError) as error:
+        failure = error
+    _report_end(run.summary, target, report, stopped=stopped, failure=failure)
     if montage is not None:
         portraits.put_into(montage)
-    return run.summary
+    if timeline is not None and options.timeline is not None and run.summary.classified:
+        _write_timeline(timeline, options.timeline, report)
+    return run, stopped
 
 
-def _consume(run: VideoRun, source: VideoSource, takers: Sequence[Callable[[FrameResult], object]]) -> None:
-    """Hands on every result; an early end is left to the run's summary, so that what was seen is kept."""
-    # Ctrl-C is how a person ends a camera.
-    ends = (VideoError, KeyboardInterrupt) if source.live else (VideoError,)
-    with contextlib.suppress(*ends):
+def _report_end(
+    summary: VideoSummary, target: Path | None, report: Report, *, stopped: bool, failure: Exception | None
+) -> None:
+    """What was seen of a video, and why no more; a copy that could not be made comes after the video's own error."""
+    report.record(record_of_end(summary))
+    drawn = target is not None and failure is None
+    report.remarks.append(_counts(summary) + (f"; {target} holds them" if drawn and summary.error is not None else ""))
+    if summary.error is not None:
+        report.errors += [] if stopped else [summary.error]
+    elif failure is not None:
+        report.errors.append(one_line(failure))
+
+
+def _consume(run: VideoRun, takers: Sequence[Callable[[FrameResult], object]]) -> bool:
+    """Hands on every result, and says whether Ctrl-C ended that.
+
+    An early end is left to the run's summary, so that what was seen is kept.
+    """
+    try:
         for found in run:
             for take in takers:
                 take(found)
+    except VideoError:
+        return False
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _call(hooks: Sequence[OnFrame], frame: Frame, result: FrameResult | None) -> None:
@@ -118,16 +154,19 @@ def _annotated(target: Path | None, run: VideoRun) -> Iterator[OnFrame | None]:
         yield draw
 
 
-@contextlib.contextmanager
-def _timeline(path: Path | None) -> Iterator[Callable[[FrameResult], object]]:
-    if path is None:
-        yield lambda _: None
-        return
+def _new_timeline(options: RunOptions) -> Timeline | None:
+    if options.timeline is None:
+        return None
     from motivnet_engines.video.timeline import Timeline
 
-    timeline = Timeline()
-    yield timeline.add
-    timeline.write(path)
+    return Timeline()
+
+
+def _write_timeline(timeline: Timeline, path: Path, report: Report) -> None:
+    try:
+        timeline.write(path)
+    except FileError as error:
+        report.errors.append(one_line(error))
 
 
 def _counts(summary: VideoSummary) -> str:

@@ -46,6 +46,23 @@ def test_a_pattern_that_the_shell_left_is_expanded(pattern: str, names: list[str
     assert [path.relative_to(folder).as_posix() for path in image_paths([folder / pattern])] == names
 
 
+def test_a_file_that_a_pattern_fits_twice_comes_once(folder: Path) -> None:
+    found = image_paths([folder / "**"])
+    assert [path.relative_to(folder).as_posix() for path in found] == ["a.JPG", "b.png", "inner/c.bmp", "notes.txt"]
+
+
+def test_a_folder_without_images_within_a_pattern_stops_nothing(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    assert image_paths([folder / "[ei]*"]) == (folder / "inner" / "c.bmp",)
+    with pytest.raises(FileError, match=r"empt\* fits only folders that hold no image \(\.bmp, "):
+        image_paths([folder / "empt*"])
+
+
+def test_videos_of_a_folder_are_no_images(folder: Path) -> None:
+    (folder / "clip.mp4").write_bytes(b"")
+    assert folder / "clip.mp4" not in image_paths([folder])
+
+
 def test_a_file_may_be_named_like_a_pattern(folder: Path) -> None:
     odd = folder / "b[1].png"
     (folder / "b.png").rename(odd)
@@ -53,7 +70,7 @@ def test_a_file_may_be_named_like_a_pattern(folder: Path) -> None:
 
 
 def test_a_pattern_that_fits_nothing_is_refused(folder: Path) -> None:
-    with pytest.raises(FileError, match=r"\*\.gif fits no file"):
+    with pytest.raises(FileError, match=r"\*\.gif fits no file; check the pattern"):
         image_paths([folder / "*.gif"])
 
 
@@ -61,15 +78,13 @@ def test_one_unreadable_file_stops_no_other(folder: Path) -> None:
     manifest = fake_manifest()
     classifier = EmotionClassifier(FakeRuntime(manifest), manifest, batch_size=2)
     paths = [folder / "a.JPG", folder / "notes.txt", folder / "missing.png", folder / "b.png", folder / "inner/c.bmp"]
-    heard: list[int] = []
-    results = list(predict_files(classifier, iter(paths), on_files=heard.append))
+    results = list(predict_files(classifier, iter(paths)))
     assert [result.path for result in results] == paths
     assert [result.result and result.result.faces[0] for result in results] == [
         classifier.predict(path)[0] if path.name not in ("notes.txt", "missing.png") else None for path in paths
     ]
     assert [result.error is not None for result in results] == [False, True, True, False, False]
-    assert str(folder / "missing.png") in (results[2].error or "")
-    assert heard == [1] * 5
+    assert results[2].error == f"{folder / 'missing.png'} does not exist; check its name"
 
 
 class HalvesOfWidePictures:

@@ -43,7 +43,7 @@ def motivnet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
     [
         (["predict", "face.png"], "there is no artifact in artifacts/; build one with: motivnet-export build"),
         (["predict", "face.png", "--artifact", "nowhere", "--no-detect"], "nowhere does not exist"),
-        (["predict", "empty", "--artifact", "nowhere"], "empty holds no image"),
+        (["predict", "empty", "--artifact", "nowhere"], "empty holds no image or video (.3gp, "),
         (["predict", "*.jpg", "--artifact", "nowhere"], "*.jpg fits no file"),
         (["info", "empty"], "empty is not an artifact: it has no manifest.json"),
     ],

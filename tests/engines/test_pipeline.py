@@ -22,7 +22,7 @@ from motivnet.box import Box
 from motivnet.errors import ImageError, RuntimeUnavailableError
 from motivnet.runtime import Arrays
 from motivnet.synthetic import draw_face
-from motivnet_engines import EmotionClassifier, ImageResult
+from motivnet_engines import EmotionClassifier, ImageResult, pipeline
 from motivnet_engines.faces.detector import Face
 from motivnet_engines.fake import FakeRuntime, fake_manifest
 
@@ -104,13 +104,14 @@ def test_only_a_few_images_are_held_however_many_there_are() -> None:
         assert begun - number < 30
 
 
-def test_large_pictures_of_a_model_that_resizes_itself_are_not_piled_up() -> None:
+def test_large_pictures_of_a_model_that_resizes_itself_are_not_piled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_BYTES_OF_A_GROUP", 1 << 20)
     manifest = fake_manifest(dtype="uint8", max_batch=64)
     manifest = dataclasses.replace(manifest, input=dataclasses.replace(manifest.input, any_size=True))
     runtime = FakeRuntime(manifest)
     classifier = EmotionClassifier(runtime, manifest)
     begun = 0
-    picture = np.zeros((3_000, 3_000, 3), np.uint8)  # 27 MB: ten of them are a group
+    picture = np.zeros((200, 200, 3), np.uint8)  # nine of them are a group
 
     def many() -> Iterator[np.ndarray]:
         nonlocal begun

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from motivnet.errors import FileError
+from motivnet.errors import FileError, one_line
 from motivnet.files import read_bytes, write_atomic
 from motivnet_engines.user_cache import user_cache
 
@@ -161,7 +161,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         error.close()
     said = error.reason if type(error) is urllib.error.URLError else error
-    return " ".join(str(said).split()) or type(error).__name__
+    return one_line(said) or type(error).__name__
 
 
 def _is_it(data: bytes, download: Download) -> bool:

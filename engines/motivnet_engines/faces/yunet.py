@@ -43,6 +43,8 @@ class YuNetDetector:
         fine_side: Pixels; None looks once.
     """
 
+    name = "yunet"
+
     def __init__(
         self,
         model: bytes,

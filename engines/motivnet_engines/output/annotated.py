@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from motivnet.box import Box
-from motivnet.errors import ConfigError
 from motivnet.files import atomic_path
 from motivnet.images import IMAGE_SUFFIXES
 from motivnet.prediction import Prediction
@@ -31,20 +30,12 @@ def annotated_copies(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
 
     So ``a/x.jpg`` and ``b/x.jpg`` stay apart, and the files of one folder keep their bare names. A video that is not
     MP4 gets ``.mp4`` after its name, and a file that is named as neither image nor video ``.png``.
-
-    Raises:
-        ConfigError: If a copy would take the place of one of the files.
     """
     absolute = {path: Path(os.path.abspath(path)) for path in paths}  # noqa: PTH100 - links stay as they are named
     if not absolute:
         return {}
     common = Path(os.path.commonpath([path.parent for path in absolute.values()]))
-    copies = {path: folder / _name_of_copy(full.relative_to(common)) for path, full in absolute.items()}
-    originals = {path.resolve() for path in paths}
-    for copy in copies.values():
-        if copy.resolve() in originals:
-            raise ConfigError(f"the annotated copy would replace {copy}; choose another folder for --annotate")
-    return copies
+    return {path: folder / _name_of_copy(full.relative_to(common)) for path, full in absolute.items()}
 
 
 def write_annotated(pixels: NDArray[np.uint8], copy: Path, faces: Sequence[Prediction]) -> None:

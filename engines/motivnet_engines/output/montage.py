@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from motivnet.errors import FileError
 from motivnet.files import atomic_path
 from motivnet.prediction import Prediction
 from motivnet_engines.faces.crops import square_crop
@@ -32,13 +31,14 @@ _GREY = (90, 90, 90)
 class MontageWriter:
     """Collects faces and writes a sheet whenever one is full; the last one when it is closed.
 
-    The first sheet has the given name, the next ones ``sheet-2.png`` and so on, up to ``MAX_SHEETS``. The suffix says
-    the format.
+    The sheets have the names of ``sheet_paths``. The suffix says the format. A sheet that cannot be written is the end
+    of the montage and no error of the work that it shows: ``failure`` tells of it, and nothing more is taken.
     """
 
     def __init__(self, path: Path) -> None:
         self.sheets: list[Path] = []
         self.left_out = 0
+        self.failure: FileError | None = None
         self._path = path
         self._tiles: list[NDArray[np.uint8]] = []
 
@@ -60,28 +60,27 @@ class MontageWriter:
 
     def close(self) -> None:
         """Writes what is not on a sheet yet; without any face, one empty sheet."""
-        if self._tiles or not self.sheets:
+        if self._tiles or not (self.sheets or self.failure):
             self._write()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-
     def _is_full(self) -> bool:
-        return len(self.sheets) == MAX_SHEETS
+        return self.failure is not None or len(self.sheets) == MAX_SHEETS
 
     def _write(self) -> None:
-        number = len(self.sheets) + 1
-        path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
-        with atomic_path(path) as temporary:
-            Image.fromarray(sheet_of_tiles(self._tiles)).save(temporary)
-        self.sheets.append(path)
+        path = sheet_paths(self._path)[len(self.sheets)]
+        try:
+            with atomic_path(path) as temporary:
+                Image.fromarray(sheet_of_tiles(self._tiles)).save(temporary)
+        except FileError as error:
+            self.failure = error
+        else:
+            self.sheets.append(path)
         self._tiles = []
+
+
+def sheet_paths(path: Path) -> list[Path]:
+    """The names of all sheets that a montage may have: the given one, ``sheet-2.png`` and so on."""
+    return [path, *(path.with_stem(f"{path.stem}-{number}") for number in range(2, MAX_SHEETS + 1))]
 
 
 def sheet_of_tiles(tiles: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from motivnet.prediction import Prediction
 from motivnet_engines.image_files import FileResult
+from motivnet_engines.results import Timing
 from motivnet_engines.video.results import FrameResult, VideoSummary
 
 
@@ -19,6 +20,7 @@ class Record:
         frame: The number of the frame; None for an image.
         time: Seconds from the beginning of the video; None for an image.
         tracks: The number of each face's track; empty for an image.
+        timing: None where there is no result.
         error: Why there is no result, or no more of them; None where all is well.
         video: At the end of a video, how much of it was seen.
     """
@@ -27,22 +29,24 @@ class Record:
     width: int | None = None
     height: int | None = None
     faces: tuple[Prediction, ...] = ()
+    timing: Timing | None = None
     error: str | None = None
     frame: int | None = None
     time: float | None = None
     tracks: tuple[int, ...] = ()
     video: VideoSummary | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; frame, time and tracks of a frame alone."""
+    def to_dict(self, *, embeddings: bool = False) -> dict[str, Any]:
+        """Plain JSON values; frame, time and tracks of a frame alone, each face's embedding where asked for."""
         if self.video is not None:
             return {"file": self.file, "video": self.video.to_dict(), "error": self.error}
-        faces = [face.to_dict() for face in self.faces]
+        faces = [{**face.to_dict(), **({"embedding": _numbers(face)} if embeddings else {})} for face in self.faces]
         if self.frame is not None:
             faces = [{"track": track, **face} for track, face in zip(self.tracks, faces, strict=True)]
         moment = {} if self.frame is None else {"frame": self.frame, "time": self.time}
         size = {"width": self.width, "height": self.height}
-        return {"file": self.file, **moment, **size, "faces": faces, "error": self.error}
+        timing = None if self.timing is None else asdict(self.timing)
+        return {"file": self.file, **moment, **size, "faces": faces, "timing": timing, "error": self.error}
 
 
 def record_of_file(found: FileResult) -> Record:
@@ -50,7 +54,9 @@ def record_of_file(found: FileResult) -> Record:
     if found.result is None:
         return Record(file=str(found.path), error=found.error)
     result = found.result
-    return Record(file=str(found.path), width=result.width, height=result.height, faces=result.faces)
+    return Record(
+        file=str(found.path), width=result.width, height=result.height, faces=result.faces, timing=result.timing
+    )
 
 
 def record_of_frame(found: FrameResult) -> Record:
@@ -60,6 +66,7 @@ def record_of_frame(found: FrameResult) -> Record:
         width=found.width,
         height=found.height,
         faces=tuple(face.prediction for face in found.faces),
+        timing=found.timing,
         frame=found.index,
         time=found.time,
         tracks=tuple(face.track for face in found.faces),
@@ -69,3 +76,8 @@ def record_of_frame(found: FrameResult) -> Record:
 def record_of_end(found: VideoSummary) -> Record:
     """The record that ends a video, with its error if it is not complete."""
     return Record(file=found.name, error=found.error, video=found)
+
+
+def _numbers(face: Prediction) -> list[float] | None:
+    """The embedding with the digits that tell its float32 values apart, and no more."""
+    return None if face.embedding is None else [float(str(value)) for value in face.embedding]

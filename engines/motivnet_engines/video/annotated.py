@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.errors import ConfigError, MissingDependencyError
+from motivnet.errors import ConfigError, MissingDependencyError, VideoError
 from motivnet.files import atomic_path
 from motivnet_engines.output.drawing import caption, draw_faces
 from motivnet_engines.video.decoding import Frame
 from motivnet_engines.video.opening import reason
-from motivnet_engines.video.results import FrameResult, TrackedFace, VideoError
+from motivnet_engines.video.results import FrameResult, TrackedFace
 from motivnet_engines.video.run import OnFrame
 
 try:

@@ -7,15 +7,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.errors import VideoError
 from motivnet.files import open_regular
 from motivnet_engines.video.account import Account, Declared, shortfall
-from motivnet_engines.video.opening import FAILURES, check_size, open_container, reason, video_stream
-from motivnet_engines.video.results import VideoError
+from motivnet_engines.video.opening import FAILURES, check_size, is_live, open_container, reason, video_stream
 from motivnet_engines.video.source import VideoSource
 from motivnet_engines.video.upright import pixels_of_frame
 
@@ -72,13 +73,15 @@ class VideoReader:
             self._container = stack.enter_context(open_container(source))
             self._stream = video_stream(self._container, source.name)
             self._stack = stack.pop_all()
-        self._stream.thread_type = "SLICE" if source.live else "AUTO"
+        self.live = is_live(self._container, source)
+        self._stream.thread_type = "SLICE" if self.live else "AUTO"
         self.rate = _rate(self._stream)
         self.account = Account()
         self.declared = _declared(self._container, self._stream, source, 1 / self.rate)
-        self.frames = self._stream.frames or None
         start = self._container.start_time
-        self._origin = None if source.live or start is None else start * _MICROSECONDS
+        self._origin = None if self.live or start is None else start * _MICROSECONDS
+        # Pictures that a camera sends over HTTP come without times, and FFmpeg makes some up.
+        self._has_times = self._container.format.name != "mpjpeg"
         self._last: float | None = None
 
     def __iter__(self) -> Iterator[DecodedFrame]:
@@ -90,11 +93,6 @@ class VideoReader:
                 self.account.frames += 1
 
     @property
-    def duration(self) -> float | None:
-        """Seconds that the container declares; None where it does not say, and for what is live."""
-        return None if self.declared.end is None else self.declared.end - (self._origin or 0.0)
-
-    @property
     def seen(self) -> float:
         """Seconds from the beginning to the end of the last frame."""
         return 0.0 if self._last is None else self._last + 1 / self.rate
@@ -102,9 +100,9 @@ class VideoReader:
     def missing(self) -> str | None:
         """After the last frame: what the video should have had besides, in one line; None if that was all.
 
-        A camera or a live stream is not missing anything as long as a frame came.
+        What is live is not missing anything as long as a frame came.
         """
-        if self.source.live and self.account.frames:
+        if self.live and self.account.frames:
             return None
         short = shortfall(self.account, self.declared)
         return None if short is None else f"{self.source.name} {short}"
@@ -150,7 +148,7 @@ class VideoReader:
     def _time(self, picture: VideoFrame) -> float:
         """The time of a frame from the beginning; one without a time, or before its predecessor, follows that."""
         # PyAV gives None where a frame has no time, whatever the stubs say.
-        stamp: float | None = picture.time
+        stamp: float | None = picture.time if self._has_times else monotonic()
         step = 1 / self.rate
         if stamp is not None:
             self.account.shown_from = max(self.account.shown_from, stamp)
@@ -179,8 +177,6 @@ def _lasting(packet: Packet[Any]) -> float:
 
 
 def _declared(container: InputContainer, stream: VideoStream, source: VideoSource, step: float) -> Declared:
-    if source.live:
-        return Declared(packets=None, end=None, step=step)
     name = container.format.name
     # Matroska and Flash count their duration from 0 on their clock, the others from where they begin.
     start = 0.0 if name.startswith(("matroska", "flv")) else (container.start_time or 0) * _MICROSECONDS

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from motivnet.errors import MissingDependencyError
+from motivnet.errors import MissingDependencyError, VideoError
 from motivnet.files import open_regular
 from motivnet.images import MAX_PIXELS, MAX_SIDE
-from motivnet_engines.video.results import VideoError
 from motivnet_engines.video.source import VideoSource
 
 try:
@@ -71,6 +70,17 @@ def open_container(source: VideoSource) -> Iterator[InputContainer]:
             yield stack.enter_context(_open_file(file, source.name))
         else:
             yield stack.enter_context(_open_camera(source) if source.kind == "camera" else _open_stream(source))
+
+
+def is_live(container: InputContainer, source: VideoSource) -> bool:
+    """Whether it goes on without an end and without waiting for its reader: a camera, or a stream that is being made.
+
+    Over HTTP that is what says neither how long it lasts nor how many bytes it has, and a playlist without its end.
+    """
+    if source.pushed or source.kind == "file":
+        return source.pushed
+    endless = container.size <= 0 or container.format.name == "hls"
+    return endless and container.duration is None
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
@@ -136,7 +146,7 @@ def _open_camera(source: VideoSource) -> InputContainer:
 
 
 def _open_stream(source: VideoSource) -> InputContainer:
-    options = _options("rtsp" if source.live else "http")
+    options = _options("rtsp" if source.pushed else "http")
     try:
         return av.open(source.target, "r", options=options, timeout=(OPEN_SECONDS, READ_SECONDS))
     except FAILURES as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from motivnet.errors import MotivNetError
 from motivnet.prediction import Prediction
 from motivnet_engines.results import Timing
 
@@ -16,10 +15,6 @@ class TrackedFace:
 
     track: int
     prediction: Prediction
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: those of the prediction and the track."""
-        return {"track": self.track, **self.prediction.to_dict()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +36,6 @@ class FrameResult:
     height: int
     faces: tuple[TrackedFace, ...]
     timing: Timing
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
-            "name": self.name,
-            "frame": self.index,
-            "time": self.time,
-            "width": self.width,
-            "height": self.height,
-            "faces": [face.to_dict() for face in self.faces],
-            "timing": asdict(self.timing),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +67,6 @@ class VideoSummary:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
-
-
-class VideoError(MotivNetError):
-    """A video, camera or stream cannot be opened or decoded, or ends before it should.
-
-    Args:
-        summary: Of the part that was seen before; None where there is none.
-    """
-
-    def __init__(self, message: str, *, summary: VideoSummary | None = None) -> None:
-        super().__init__(message)
-        self.summary = summary
 
 
 def with_probabilities(prediction: Prediction, probabilities: dict[str, float]) -> Prediction:

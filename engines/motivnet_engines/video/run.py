@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from motivnet.errors import ConfigError
+from motivnet.errors import ConfigError, VideoError
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.results import ImageResult
 from motivnet_engines.video.decoding import Frame, VideoReader
-from motivnet_engines.video.results import FrameResult, TrackedFace, VideoError, VideoSummary, with_probabilities
+from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary, with_probabilities
 from motivnet_engines.video.smoothing import ProbabilitySmoother
 from motivnet_engines.video.source import VideoSource
 from motivnet_engines.video.steps import End, Plan, Steps
@@ -32,13 +32,13 @@ def predict_video(
 
     Iterate over what is returned, best in a ``with`` block; ``summary`` says at any moment what was seen so far, and
     after the end whether that was all. A video that ends too soon, or of which something cannot be decoded, gives the
-    results of what there is and then raises ``VideoError``, which has the same summary.
+    results of what there is and then raises ``VideoError``.
 
     Args:
         source: ``video_source(path_or_url)`` or ``camera(number)``.
         every: Classify every Nth decoded frame; the others are ``skipped``.
         realtime: Keep to the clock of the video: wait for a frame's time, and leave out (``dropped``) frames that come
-            while earlier ones are still worked on. A camera and an ``rtsp://`` stream are always read so.
+            while earlier ones are still worked on. A camera and a stream without an end are always read so.
         smooth: Time constant in seconds of the exponential smoothing of a track's probabilities; 0 is off.
         on_frame: Called in the caller's thread, in order, with every decoded frame (its pixels, ``index`` and
             ``time``) and the latest result: its own, or for a skipped frame the one before. In real time it sees only
@@ -60,7 +60,7 @@ def predict_video(
         raise ConfigError(f"every Nth frame is classified for an N of 1 or more, not {every}")
     smoother = ProbabilitySmoother(smooth)
     reader = VideoReader(source)
-    plan = Plan(every=every, realtime=realtime or source.live, wants_all=on_frame is not None)
+    plan = Plan(every=every, realtime=realtime or reader.live, wants_all=on_frame is not None)
     return VideoRun(reader, Steps(classifier, reader, plan), smoother, on_frame=on_frame)
 
 
@@ -81,14 +81,14 @@ class VideoRun(Iterator[FrameResult]):
         return next(self._results)
 
     @property
-    def duration(self) -> float | None:
-        """Seconds that the container says it has; None for what is live and where it does not say."""
-        return self._reader.duration
-
-    @property
     def rate(self) -> float:
         """Frames per second, on average."""
         return self._reader.rate
+
+    @property
+    def live(self) -> bool:
+        """Whether it goes on until someone ends it: a camera, or a stream that is being made."""
+        return self._reader.live
 
     @property
     def summary(self) -> VideoSummary:
@@ -149,7 +149,7 @@ class _State:
         problem = str(end.error) if end.error is not None else self._reader.missing()
         self.end(None if problem is None else VideoError(problem))
         if problem is not None:
-            raise VideoError(problem, summary=self.summary()) from end.error
+            raise VideoError(problem) from end.error
 
     def end(self, error: BaseException | None) -> None:
         """Notes how the run ended, once; a caller who stops a camera has seen all there is."""
@@ -158,7 +158,7 @@ class _State:
         self.over = True
         if isinstance(error, (GeneratorExit, KeyboardInterrupt)):
             stopped = f"{self.name} was stopped after {self._reader.seen:.2f} s"
-            self.error = None if self._reader.source.live else stopped
+            self.error = None if self._reader.live else stopped
         elif error is not None:
             self.error = str(error) or type(error).__name__
 

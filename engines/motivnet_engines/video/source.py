@@ -43,8 +43,8 @@ class VideoSource:
     name: str
 
     @property
-    def live(self) -> bool:
-        """Whether it goes on without waiting for its reader: a camera, or a stream that is being made."""
+    def pushed(self) -> bool:
+        """Whether it gives every frame as soon as there is one: a camera, or RTSP."""
         return self.kind == "camera" or self.target.lower().startswith("rtsp")
 
 

@@ -19,7 +19,7 @@ class StoppedError(Exception):
 
 
 class Stages:
-    """The threads of one run. The first exception in any of them stops all, and is raised by ``check``."""
+    """The threads of one run. The first exception in any of them is raised by ``check``; ``stop`` ends the others."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -74,7 +74,6 @@ class Stages:
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             with self._lock:
                 self._failure = self._failure or error
-            self._stop.set()
 
 
 class Channel(Generic[_Item]):

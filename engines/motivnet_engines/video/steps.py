@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from motivnet.prediction import Prediction
+from motivnet.errors import VideoError
 from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.pipeline import classified_group
 from motivnet_engines.preparation import PreparedImage
 from motivnet_engines.results import ImageResult
 from motivnet_engines.video.decoding import DecodedFrame, Frame, VideoReader
-from motivnet_engines.video.results import VideoError
 from motivnet_engines.video.stages import Channel, Stages
 
 _AHEAD = 4
@@ -115,8 +115,9 @@ class Steps:
         while (decoded := self._next_frame(frames)) is not None:
             self.decoded += 1
             begin = time.monotonic() - decoded.time if begin is None else begin
-            if self._plan.realtime and not reader.source.live:
-                self._stages.wait(begin + decoded.time - time.monotonic())
+            paced = self._plan.realtime and not reader.source.pushed
+            # The wait also ends this thread: frames that nobody takes are dropped, and a camera has no last one.
+            self._stages.wait(begin + decoded.time - time.monotonic() if paced else 0.0)
             self._hand_on(decoded)
 
     def _next_frame(self, frames: Iterator[DecodedFrame]) -> DecodedFrame | None:
@@ -167,19 +168,5 @@ class Steps:
         return group, item
 
     def _classified(self, group: list[PreparedFrame]) -> list[ClassifiedFrame]:
-        prepared = [each.prepared for each in group if each.prepared is not None]
-        start = time.perf_counter()
-        predictions = iter(self._classifier.classify([array for each in prepared for array in each.inputs]))
-        elapsed = (time.perf_counter() - start) * 1e3
-        return [
-            ClassifiedFrame(frame=each.frame, result=self._result(each.prepared, predictions, elapsed))
-            for each in group
-        ]
-
-    def _result(
-        self, prepared: PreparedImage | None, predictions: Iterator[Prediction], elapsed: float
-    ) -> ImageResult | None:
-        if prepared is None:
-            return None
-        own = [next(predictions) for _ in prepared.inputs]
-        return self._classifier.result(prepared, own, classify_ms=elapsed)
+        results = classified_group(self._classifier, [each.prepared for each in group])
+        return [ClassifiedFrame(frame=each.frame, result=result) for each, result in zip(group, results, strict=True)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from motivnet.errors import ConfigError
+from motivnet.errors import FileError
 from motivnet.images import read_image
 from motivnet_engines.output import montage as montage_module
 from motivnet_engines.output.annotated import annotated_copies, annotated_picture, write_annotated
@@ -33,16 +34,6 @@ def test_a_name_says_the_format(tmp_path: Path) -> None:
     assert names == ["photo.png", "clip.mov.mp4", "clip.mp4", "scan.tif.png"]
 
 
-@pytest.mark.parametrize("folder", [".", "sub/..", "link"])
-def test_an_original_is_never_replaced(folder: str, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    (photos / "sub").mkdir(parents=True)
-    (photos / "x.jpg").write_bytes(b"mine")
-    (photos / "link").symlink_to(photos)
-    with pytest.raises(ConfigError, match=r"would replace .*; choose another folder for --annotate"):
-        annotated_copies([photos / "x.jpg"], photos / folder)
-
-
 @pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.bmp", "x.webp"])
 def test_a_copy_is_an_image_of_its_format(name: str, tmp_path: Path, face) -> None:
     pixels = np.full((400, 500, 3), 100, np.uint8)
@@ -62,7 +53,7 @@ def test_a_small_picture_is_enlarged_so_that_its_caption_is_legible(face) -> Non
 
 
 def test_a_montage_shows_every_face_once(tmp_path: Path, face) -> None:
-    with MontageWriter(tmp_path / "sheet.png") as montage:
+    with contextlib.closing(MontageWriter(tmp_path / "sheet.png")) as montage:
         for index in range(10):
             pixels = np.full((200, 200, 3), (20 * index, 0, 255), np.uint8)
             montage.add(pixels, face(box=(50.0, 50.0, 80.0, 100.0)), name=f"{index}.jpg")
@@ -75,7 +66,7 @@ def test_a_montage_shows_every_face_once(tmp_path: Path, face) -> None:
 def test_a_full_sheet_is_followed_by_another(tmp_path: Path, face, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(montage_module, "TILES_OF_A_SHEET", 3)
     monkeypatch.setattr(montage_module, "MAX_SHEETS", 2)
-    with MontageWriter(tmp_path / "sheet.jpg") as montage:
+    with contextlib.closing(MontageWriter(tmp_path / "sheet.jpg")) as montage:
         for _ in range(8):
             montage.add(np.zeros((30, 30, 3), np.uint8), face(), name="x.jpg")
     assert [path.name for path in montage.sheets] == ["sheet.jpg", "sheet-2.jpg"]
@@ -84,20 +75,22 @@ def test_a_full_sheet_is_followed_by_another(tmp_path: Path, face, monkeypatch: 
 
 
 def test_a_montage_without_a_face_is_an_empty_sheet(tmp_path: Path) -> None:
-    with MontageWriter(tmp_path / "sheet.png"):
-        pass
+    MontageWriter(tmp_path / "sheet.png").close()
     assert (read_image(tmp_path / "sheet.png") == 255).all()
 
 
-def test_an_interrupted_montage_leaves_no_sheet(tmp_path: Path, face) -> None:
-    def fail() -> None:
-        with MontageWriter(tmp_path / "sheet.png") as montage:
+def test_a_sheet_that_cannot_be_written_is_the_end_of_the_montage(
+    tmp_path: Path, face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(montage_module, "TILES_OF_A_SHEET", 2)
+    (tmp_path / "sheet-2.png").mkdir()
+    with contextlib.closing(MontageWriter(tmp_path / "sheet.png")) as montage:
+        for _ in range(9):
             montage.add(np.zeros((30, 30, 3), np.uint8), face(), name="x.jpg")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert list(tmp_path.iterdir()) == []
+    assert isinstance(montage.failure, FileError)
+    assert "sheet-2.png is a directory" in str(montage.failure)
+    assert montage.sheets == [tmp_path / "sheet.png"]
+    assert montage.left_out == 5
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (40, 60)])

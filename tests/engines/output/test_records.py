@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from motivnet.errors import ConfigError
@@ -71,12 +72,23 @@ def test_a_line_of_json_holds_the_image_and_its_faces(image: Record) -> None:
         "error": None,
     }
     assert document["faces"] == [face.to_dict() for face in image.faces]
-    assert list(document) == ["file", "width", "height", "faces", "error"]
+    assert document["timing"] == {"prepare_ms": 1.0, "classify_ms": 2.0}
+    assert list(document) == ["file", "width", "height", "faces", "timing", "error"]
+
+
+def test_an_embedding_is_written_where_it_is_asked_for(face) -> None:
+    embedding = np.array([0.1, -1e-7, 3.0], np.float32)
+    record = Record(file="x.jpg", faces=(face(embedding=embedding),))
+    assert "embedding" not in json.loads(jsonl_line(record))["faces"][0]
+    written = json.loads(jsonl_line(record, embeddings=True))["faces"][0]["embedding"]
+    assert written == [0.1, -1e-7, 3.0]
+    assert (np.array(written, np.float32) == embedding).all()
 
 
 def test_a_line_of_a_frame_has_its_time_and_tracks(frame: Record) -> None:
     document = json.loads(jsonl_line(frame))
     assert (document["frame"], document["time"]) == (7, 0.28)
+    assert document["timing"] == {"prepare_ms": 1.0, "classify_ms": 2.0}
     assert [face["track"] for face in document["faces"]] == [3, 1]
 
 
@@ -93,6 +105,7 @@ def test_an_image_that_cannot_be_read_is_a_line_with_the_reason() -> None:
         "width": None,
         "height": None,
         "faces": [],
+        "timing": None,
         "error": "x.jpg is empty",
     }
 
@@ -194,6 +207,11 @@ def test_the_format_is_the_one_named_or_that_of_the_file(named, out: str | None,
 def test_a_table_is_no_file(named) -> None:
     with pytest.raises(ConfigError, match=r"r\.txt holds no table; choose --format jsonl or csv"):
         chosen_format(named, Path("r.txt"))
+
+
+def test_results_need_the_name_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--out .* is a directory; give the name of a file, as .*results\.jsonl"):
+        chosen_format("csv", tmp_path)
 
 
 def test_a_file_appears_with_the_last_record_and_not_before(tmp_path: Path, image: Record) -> None:

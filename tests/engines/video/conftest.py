@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -120,3 +123,19 @@ def classifier() -> EmotionClassifier:
 def clip(tmp_path: Path) -> Path:
     """Fifty frames, two seconds."""
     return write_video(tmp_path / "clip.mp4", moving(50))
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """A run that a test let go of ends when it is collected; whatever else is left is a fault."""
+    yield
+    if our_threads():
+        gc.collect()
+    deadline = time.monotonic() + 5
+    while (left := our_threads()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left == []
+
+
+def our_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("motivnet-")]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motivnet.errors import ConfigError, FileError
+from motivnet.errors import ConfigError, FileError, VideoError
 from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.video import VideoError, annotated, video_source
+from motivnet_engines.video import annotated, video_source
 from motivnet_engines.video.annotated import annotated_video
 from motivnet_engines.video.decoding import Frame, VideoReader
 from motivnet_engines.video.run import predict_video

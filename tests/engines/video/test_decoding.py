@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
+from motivnet.errors import VideoError
 from motivnet_engines.video import video_source
 from motivnet_engines.video.decoding import Frame, VideoReader
-from motivnet_engines.video.results import VideoError
 
 from .conftest import moving, write_video
 
@@ -150,7 +150,6 @@ def test_frames_that_an_edit_list_leaves_out_are_not_missed(tmp_path: Path) -> N
     assert 25 <= len(frames) <= 50
 
 
-def test_the_duration_is_what_the_container_declares(clip: Path, tmp_path: Path) -> None:
-    with VideoReader(video_source(clip)) as reader:
-        assert reader.duration == pytest.approx(2.0)
-        assert reader.rate == 25
+def test_the_rate_is_what_the_container_declares(tmp_path: Path) -> None:
+    with VideoReader(video_source(write_video(tmp_path / "slow.mp4", moving(10), rate=5))) as reader:
+        assert reader.rate == 5

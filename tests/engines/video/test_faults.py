@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from motivnet.errors import FileError, MotivNetError
+from motivnet.errors import FileError, MotivNetError, VideoError
 from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.video import FrameResult, VideoError, video_source
+from motivnet_engines.video import FrameResult, video_source
 from motivnet_engines.video.run import predict_video
 
 from .conftest import moving, write_video
@@ -40,7 +40,7 @@ def video_of(kind: str, folder: Path, *, frames: int = 40) -> Path:
 
 
 def seen(path: Path, classifier: EmotionClassifier) -> tuple[list[FrameResult], MotivNetError | None]:
-    """The results, and the error that ended them, which the summary must repeat."""
+    """The results, and the error that ended them, which the summary repeats."""
     results: list[FrameResult] = []
     run = None
     ended: MotivNetError | None = None
@@ -55,7 +55,7 @@ def seen(path: Path, classifier: EmotionClassifier) -> tuple[list[FrameResult], 
     if run is not None:
         assert run.summary.classified == run.summary.decoded == len(results)
         assert (run.summary.complete, run.summary.error) == (ended is None, None if ended is None else str(ended))
-        assert ended is None or (isinstance(ended, VideoError) and ended.summary == run.summary)
+        assert ended is None or isinstance(ended, VideoError)
     return results, ended
 
 
@@ -214,9 +214,7 @@ def test_a_file_cut_off_says_how_far_it_goes(tmp_path: Path, classifier: Emotion
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     results, error = seen(path, classifier)
     assert isinstance(error, VideoError)
-    assert f"stops after {len(results)} of 40 frames" in str(error)
-    assert error.summary is not None
-    assert error.summary.duration == pytest.approx(len(results) / 25)
+    assert f"stops after {len(results)} of 40 frames ({len(results) / 25:.2f} s)" in str(error)
 
 
 def test_a_missing_index_is_told_from_another_fault(tmp_path: Path, classifier: EmotionClassifier) -> None:
@@ -238,7 +236,6 @@ def test_damage_in_the_middle_is_an_error_after_the_results_around_it(
     results, error = seen(path, classifier)
     assert isinstance(error, VideoError)
     assert len(results) > 20
-    assert error.summary is not None
 
 
 PLAYLISTS = {

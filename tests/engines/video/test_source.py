@@ -62,10 +62,11 @@ def test_an_address_of_no_stream_is_refused(url: str, message: str) -> None:
         video_source(url)
 
 
-def test_a_camera_and_rtsp_are_live_and_a_file_over_http_is_not() -> None:
-    assert camera(0).live
-    assert video_source("RTSP://host/").live
-    assert not video_source("http://host/a.mp4").live
+def test_a_camera_and_rtsp_push_their_frames_and_a_file_and_http_do_not() -> None:
+    assert camera(0).pushed
+    assert video_source("RTSP://host/").pushed
+    assert not video_source("http://host/a.mp4").pushed
+    assert not video_source(Path("a.mp4")).pushed
 
 
 @pytest.mark.parametrize(("platform", "target"), [("linux", "/dev/video2"), ("darwin", "2:none")])

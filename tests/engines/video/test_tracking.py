@@ -49,15 +49,36 @@ def test_the_pair_that_overlaps_most_is_matched_first() -> None:
 def test_a_face_is_lost_after_a_second(away: float, number: int) -> None:
     tracker = FaceTracker(lost_after=1.0)
     tracker.update([box(0)], 0.0)
-    tracker.update([], away / 2)
+    for step in range(1, 10):
+        tracker.update([], away * step / 10)
     assert tracker.update([box(0)], away) == (number,)
+
+
+@pytest.mark.parametrize("interval", [0.04, 1.2, 30.0])
+def test_a_face_may_be_missing_in_one_frame_however_far_apart_they_are(interval: float) -> None:
+    tracker = FaceTracker()
+    for step in range(10):
+        assert tracker.update([box(0)] if step % 2 == 0 else [], step * interval) == ((1,) if step % 2 == 0 else ())
+
+
+def test_a_face_is_another_after_two_frames_without_it_that_are_far_apart() -> None:
+    tracker = FaceTracker()
+    assert [tracker.update(faces, 2.0 * step) for step, faces in enumerate([[box(0)], [], [], [box(0)]])][-1] == (2,)
+
+
+def test_one_long_gap_between_frames_loses_the_faces_before_it() -> None:
+    tracker = FaceTracker()
+    for step in range(10):
+        tracker.update([box(0)], step / 25)
+    assert tracker.update([box(0)], 5.0) == (2,)
 
 
 def test_a_lost_face_is_forgotten() -> None:
     tracker = FaceTracker()
     tracker.update([box(0), box(300)], 0.0)
-    tracker.update([box(300)], 2.0)
-    assert tracker.tracks == {3}
+    for step in range(1, 20):
+        tracker.update([box(300)], step / 10)
+    assert tracker.tracks == {2}
 
 
 def test_images_that_are_the_face_itself_are_one_track() -> None:

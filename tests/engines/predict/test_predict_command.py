@@ -5,63 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from motivnet.images import read_image
-from motivnet.synthetic import draw_face
 from motivnet_engines import cli
 from motivnet_engines.classifier import EmotionClassifier
-
-
-@pytest.fixture
-def faces(tmp_path: Path, pixels) -> Path:
-    folder = tmp_path / "faces"
-    folder.mkdir()
-    for index, image in enumerate(pixels(3)):
-        Image.fromarray(image).save(folder / f"face {index}.png")
-    return folder
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    """Eight frames of a drawn face, a fifth of a second each."""
-    path = tmp_path / "clip.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5, options={"g": "1"})
-        stream.width, stream.height, stream.pix_fmt = 96, 128, "yuv420p"
-        for _ in range(8):
-            picture = draw_face("happiness", seed=1, size=(128, 96))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
-
-
-@pytest.fixture
-def folder(copied_artifact) -> Path:
-    found: Path = copied_artifact(verified=("onnxruntime",)).folder
-    return found
-
-
-@pytest.fixture
-def predict(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: Path):
-    """A function that runs ``motivnet predict`` and gives its exit status and both streams."""
-
-    def run(*arguments: object, detect: bool = False) -> SimpleNamespace:
-        words = ["motivnet", "predict", "--threads", "1", "--artifact", folder, *([] if detect else ["--no-detect"])]
-        monkeypatch.setattr(sys, "argv", [*map(str, [*words, *arguments])])
-        with pytest.raises(SystemExit) as raised:
-            cli.main()
-        out, err = capfd.readouterr()
-        return SimpleNamespace(status=raised.value.code or 0, out=out, err=err)
-
-    return run
 
 
 def lines_of(text: str) -> list[dict]:
@@ -136,12 +90,44 @@ def test_a_montage_shows_the_faces(predict, faces: Path, tmp_path: Path) -> None
     ("arguments", "message"),
     [
         ([], "there is nothing to predict; give images, folders or videos, or --camera 0"),
-        (["faces", "--annotate", "faces"], "the annotated copy would replace faces/face 0.png"),
+        ([""], "the name of an image is empty; give a file, or . for the current folder"),
+        (["faces", "--annotate", ""], "a path is empty; give its option a name"),
+        (["no/*.jpg"], "no/*.jpg fits no file; check the pattern"),
+        (["faces", "--annotate", "faces"], "--annotate would replace faces/face 0.png, which is read; choose another"),
+        (["faces", "--annotate", "notes"], "--annotate notes is a file; give a folder"),
+        (["faces", "--annotate", "new.jpg"], "--annotate new.jpg is the name of an image; give a folder"),
+        (["faces", "--annotate", "mine"], "--annotate would replace mine/face 1.png; choose an empty folder"),
         (["faces", "--annotate", "x.mp4"], "--annotate x.mp4 is for one video"),
-        (["clip.mp4", "--annotate", "clip.mp4"], "the annotated copy would replace clip.mp4"),
-        (["faces", "--montage", "x.txt"], "x.txt is not the name of a picture"),
-        (["faces", "--timeline", "x.png"], "--timeline shows one video, and there are 0"),
-        (["clip.mp4", "--timeline", "x.gif"], "x.gif is not the name of a picture"),
+        (["clip.mp4", "--annotate", "clip.mp4"], "--annotate would replace clip.mp4, which is read"),
+        (["clip.mp4", "--annotate", "x.avi"], "an annotated video ends with .mkv, .mov, .mp4, not '.avi'"),
+        (["faces", "--montage", "x.txt"], "--montage x.txt is to be a picture; its name must end with .bmp, .jpeg, .j"),
+        (["faces", "--timeline", "x.png"], "--timeline shows one video, and there are 0; give one"),
+        (["clip.mp4", "--timeline", "x.mp4"], "--timeline x.mp4 is to be a picture; its name must end with .png"),
+        (["faces", "--every", 1], "--every is for videos, and there is none; leave it out"),
+        (["faces", "--smooth", 0.5], "--smooth is for videos"),
+        (["faces", "--realtime"], "--realtime is for videos"),
+        (["faces", "--embeddings"], "--embeddings has no place in a table; choose --format jsonl"),
+        (["faces", "--embeddings", "--format", "csv"], "--embeddings has no place in a csv"),
+        (["faces", "--format", "csv", "--out", "mine"], "--out mine is a directory; give the name of a file"),
+        (["faces/face 0.png", "--out", "faces/face 0.png", "--format", "csv"], "--out would replace faces/face 0.png"),
+        (["clip.mp4", "--out", "clip.mp4", "--format", "jsonl"], "--out would replace clip.mp4, which is read"),
+        (["faces", "--montage", "faces/face 1.png"], "--montage would replace faces/face 1.png, which is read"),
+        (["faces", "--montage", "link.png"], "--montage would replace faces/face 2.png, which is read"),
+        (["faces", "--montage", "hard.png"], "--montage would replace faces/face 2.png, which is read"),
+        (["mine", "--montage", "mine/x.png"], "--montage would replace mine/x-2.png, which is read"),
+        (
+            ["clip.mp4", "--timeline", "x.png", "--montage", "./x.png"],
+            "--montage and --timeline would both write x.png",
+        ),
+        (["clip.mp4", "--timeline", "x-2.png", "--montage", "x.png"], "--montage and --timeline would both write x-2"),
+        (["clip.mov", "clip.mov.mp4", "--annotate", "new"], "--annotate and --annotate would both write new/clip.mov"),
+        (
+            ["faces", "--out", "new", "--format", "csv", "--annotate", "new"],
+            "--annotate needs a folder where --out wri",
+        ),
+        (["faces", "--out", "notes/r.csv"], "--out notes/r.csv cannot be written ("),
+        (["faces", "--out", "r.csv", "--montage", "/proc/m.png"], "--montage /proc/m.png cannot be written (/proc: "),
+        (["faces", "--out", "/dev/null", "--format", "csv"], "--out /dev/null is not a regular file"),
         (["faces", "--out", "x.txt"], "x.txt holds no table"),
         (["faces", "--detector", "x.onnx"], "--no-detect needs no --detector"),
         (["ftp://host/x"], "no stream is read from ftp://"),
@@ -152,12 +138,19 @@ def test_a_users_mistake_is_one_line_and_nothing_is_written(
     arguments: list[str], message: str, predict, faces: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(faces.parent)
+    Path("notes").write_text("mine")
+    Path("mine").mkdir()
+    for name in ("face 1.png", "x-2.png"):
+        shutil.copy("faces/face 1.png", f"mine/{name}")
+    Path("link.png").symlink_to("faces/face 2.png")
+    Path("hard.png").hardlink_to("faces/face 2.png")
     before = sorted(path for path in faces.parent.rglob("*") if path.is_file())
     result = predict(*arguments)
     assert (result.status, result.out) == (1, "")
     assert result.err.startswith(f"error: {message}")
     assert result.err.count("\n") == 1
     assert sorted(path for path in faces.parent.rglob("*") if path.is_file()) == before
+    assert (Path("notes").read_text(), read_image(Path("link.png")).ndim) == ("mine", 3)
 
 
 def test_without_a_network_and_a_detector_one_line_says_what_to_do(
@@ -205,6 +198,51 @@ def test_a_camera_that_is_not_there_is_one_line(predict) -> None:
     assert result.status == 1
     assert result.err.startswith("error: ")
     assert result.err.count("\n") == 1
+
+
+def test_nothing_is_opened_where_an_output_cannot_be_written(
+    predict, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("the model was opened")
+
+    monkeypatch.setattr(EmotionClassifier, "open", opened)
+    assert predict(faces, "--montage", "/proc/m.png").status == 1
+
+
+def test_named_files_are_replaced(predict, faces: Path, clip: Path, tmp_path: Path) -> None:
+    names = ["r.jsonl", "sheet.png", "timeline.png", "drawn.mp4"]
+    for name in names:
+        (tmp_path / name).write_text("older")
+    out, montage, timeline, annotate = (tmp_path / name for name in names)
+    result = predict(clip, "--out", out, "--montage", montage, "--timeline", timeline, "--annotate", annotate)
+    assert result.status == 0
+    assert [name for name in names if (tmp_path / name).read_bytes() == b"older"] == []
+
+
+def test_videos_of_a_folder_are_read_too(predict, faces: Path, clip: Path) -> None:
+    clip.rename(faces / "clip.mp4")
+    (faces / "deeper").mkdir()
+    (faces / "face 2.png").rename(faces / "deeper" / "face 2.png")
+    documents = lines_of(predict(faces, "--format", "jsonl", "--every", 8).out)
+    names = [Path(document["file"]).name for document in documents]
+    assert names == ["clip.mp4", "clip.mp4", "face 2.png", "face 0.png", "face 1.png"]
+
+
+def test_a_folder_of_videos_alone_is_read(predict, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    clip.rename(tmp_path / "videos" / "clip.mp4")
+    result = predict(tmp_path / "videos")
+    assert (result.status, "8 frames" in result.out) == (0, True)
+
+
+def test_a_line_tells_the_time_it_took_and_the_embedding_where_asked_for(predict, folder: Path, faces: Path) -> None:
+    [document, *_] = lines_of(predict(faces, "--format", "jsonl", "--embeddings").out)
+    assert sorted(document["timing"]) == ["classify_ms", "prepare_ms"]
+    assert min(document["timing"].values()) > 0
+    with EmotionClassifier.open(folder, threads=1) as classifier:
+        [expected] = classifier.predict(faces / "face 0.png")
+    np.testing.assert_allclose(document["faces"][0]["embedding"], expected.embedding, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.shared

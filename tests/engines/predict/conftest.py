@@ -1,0 +1,58 @@
+"""Images, a video and an artifact to run ``motivnet predict`` with, in this process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import pytest
+from PIL import Image
+
+from motivnet.synthetic import draw_face
+from motivnet_engines import cli
+
+
+@pytest.fixture
+def faces(tmp_path: Path, pixels) -> Path:
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for index, image in enumerate(pixels(3)):
+        Image.fromarray(image).save(folder / f"face {index}.png")
+    return folder
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Eight frames of a drawn face, a fifth of a second each."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5, options={"g": "1"})
+        stream.width, stream.height, stream.pix_fmt = 96, 128, "yuv420p"
+        for _ in range(8):
+            picture = draw_face("happiness", seed=1, size=(128, 96))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def folder(copied_artifact) -> Path:
+    found: Path = copied_artifact(verified=("onnxruntime",)).folder
+    return found
+
+
+@pytest.fixture
+def predict(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: Path):
+    """A function that runs ``motivnet predict`` and gives its exit status and both streams."""
+
+    def run(*arguments: object, detect: bool = False) -> SimpleNamespace:
+        words = ["motivnet", "predict", "--threads", "1", "--artifact", folder, *([] if detect else ["--no-detect"])]
+        monkeypatch.setattr(sys, "argv", [*map(str, [*words, *arguments])])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+        out, err = capfd.readouterr()
+        return SimpleNamespace(status=raised.value.code or 0, out=out, err=err)
+
+    return run

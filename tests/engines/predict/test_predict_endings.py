@@ -1,0 +1,176 @@
+"""``motivnet predict`` that ends otherwise than it should: what is told before the work, and what is kept after it."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from motivnet.errors import ArtifactError
+from motivnet.images import read_image
+from motivnet_engines.classifier import EmotionClassifier
+
+
+def lines_of(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(("package", "option"), [("av", ["--every", "2"]), ("matplotlib", ["--timeline", "x.png"])])
+def test_a_missing_package_is_told_before_the_work(
+    package: str, option: list[str], folder: Path, faces: Path, clip: Path, tmp_path: Path
+) -> None:
+    words = ["motivnet", "predict", str(faces), str(clip), "--no-detect", "--artifact", str(folder), *option]
+    program = f"""
+        import sys
+        sys.modules["{package}"] = None
+        from motivnet_engines import classifier, cli
+        classifier.EmotionClassifier.open = None  # is not called
+        sys.argv = {words!r}
+        cli.main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    extra = f"error: {package} is not installed; install it with: pip install 'motivnet[video]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", extra)
+
+
+@pytest.mark.parametrize("option", ["--montage", "--timeline"])
+def test_a_picture_that_fails_at_the_end_costs_no_result(
+    option: str, predict, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("PIL.Image.Image.save", full)
+    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.print_png", full)
+    result = predict(clip, "--out", tmp_path / "r.jsonl", option, tmp_path / "x.png")
+    assert result.status == 1
+    assert result.err.splitlines()[1:] == [f"error: {tmp_path / 'x.png'} was not written: No space left on device"]
+    documents = lines_of((tmp_path / "r.jsonl").read_text())
+    assert (len(documents), documents[-1]["video"]["complete"]) == (9, True)
+
+
+def test_an_error_of_the_runtime_costs_no_result(
+    predict, faces: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify = EmotionClassifier.classify
+
+    def failing(self: EmotionClassifier, inputs: list[np.ndarray]) -> list[object]:
+        if clip.exists():
+            return list(classify(self, inputs))
+        raise ArtifactError("the model gives logits that are not finite")
+
+    monkeypatch.setattr(EmotionClassifier, "classify", failing)
+    monkeypatch.setattr("motivnet_engines.predict_video_run._counts", lambda _: clip.unlink() or "seen")
+    result = predict(clip, faces, "--out", tmp_path / "r.csv")
+    assert (result.status, result.err) == (1, "seen\nerror: the model gives logits that are not finite\n")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
+    assert [row["label"] != "" for row in rows] == [True] * 8 + [False]
+    assert (rows[-1]["file"], rows[-1]["error"]) == (
+        str(faces / "face 0.png"),
+        "the model gives logits that are not finite",
+    )
+
+
+def test_a_video_without_a_frame_says_why_and_not_that_nothing_was_drawn(predict, clip: Path, tmp_path: Path) -> None:
+    data = clip.read_bytes()
+    start = data.index(b"mdat") + 4
+    end = data.index(b"moov") - 4
+    clip.write_bytes(data[:start] + bytes(end - start) + data[end:])
+    result = predict(clip, "--format", "jsonl", "--annotate", tmp_path / "drawn.mp4", "--timeline", tmp_path / "t.png")
+    assert result.status == 1
+    assert "holds nothing that can be decoded" in result.err
+    assert "was not written" not in result.err
+    assert lines_of(result.out)[-1]["video"]["complete"] is False
+    assert not (tmp_path / "drawn.mp4").exists()
+
+
+INTERRUPTED = """
+    import os, signal, sys
+    import motivnet_engines.predict_run as run
+    finish = run.Report.finish
+
+    def interrupt(self):
+        finish(self)
+        if self.finished == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run.Report.finish = interrupt
+    from motivnet_engines import cli
+    cli.main()
+"""
+
+
+def stopped(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", textwrap.dedent(program), "predict", *map(str, arguments), "--no-detect"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_ctrl_c_keeps_the_results_and_says_what_is_missing(
+    form: str, folder: Path, faces: Path, tmp_path: Path
+) -> None:
+    out, drawn, sheet = tmp_path / f"r.{form}", tmp_path / "drawn", tmp_path / "sheet.png"
+    done = stopped(INTERRUPTED, faces, "--artifact", folder, "--out", out, "--annotate", drawn, "--montage", sheet)
+    said = "stopped by Ctrl-C; 1 of 3 images and videos were not read"
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == f"error: {said}; {out} holds the results so far\n"
+    text = out.read_text()
+    found = lines_of(text) if form == "jsonl" else list(csv.DictReader(io.StringIO(text)))
+    assert [Path(each["file"]).name for each in found] == ["face 0.png", "face 1.png", "face 2.png"]
+    assert [each["error"] or None for each in found] == [None, None, said]
+    assert (drawn / "face 0.png").is_file()
+    assert read_image(sheet).shape[1] > 160
+
+
+def test_ctrl_c_before_the_first_result_leaves_an_older_file(folder: Path, faces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.csv"
+    out.write_text("older")
+    program = INTERRUPTED.replace("run.Report.finish = interrupt", "run._predict_groups = lambda *_, **__: int('x')")
+    program = program.replace("int('x')", "os.kill(os.getpid(), signal.SIGINT)")
+    done = stopped(program, faces, "--artifact", folder, "--out", out)
+    assert (done.returncode, out.read_text()) == (130, "older")
+    assert done.stderr == "error: stopped by Ctrl-C before the first result; nothing is written\n"
+
+
+def test_ctrl_c_keeps_what_was_seen_of_a_video(folder: Path, faces: Path, clip: Path, tmp_path: Path) -> None:
+    out, drawn, timeline = tmp_path / "r.jsonl", tmp_path / "drawn", tmp_path / "timeline.png"
+    program = """
+        import os, signal
+        import motivnet_engines.predict_video_run as run
+        made = run.record_of_frame
+
+        def interrupting(found):
+            if found.index == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+            return made(found)
+
+        run.record_of_frame = interrupting
+        from motivnet_engines import cli
+        cli.main()
+    """
+    done = stopped(
+        program, clip, faces, "--artifact", folder, "--out", out, "--annotate", drawn, "--timeline", timeline
+    )
+    assert done.returncode == 130
+    counts, line = done.stderr.splitlines()
+    assert counts.startswith(f"{clip}: ")
+    assert counts.endswith(f"; {drawn / 'clip.mp4'} holds them")
+    assert line.endswith(f"3 of 4 images and videos were not read; {out} holds the results so far")
+    documents = lines_of(out.read_text())
+    assert [document.get("frame") for document in documents[:-2]] == [0, 1, 2, 3]
+    assert "was stopped after" in documents[-2]["error"]
+    assert documents[-1]["error"].startswith("stopped by Ctrl-C")
+    with av.open(str(drawn / "clip.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+    assert read_image(timeline).ndim == 3
