@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -58,6 +59,7 @@ def predict_dataset(
     from motivnet.artifact import ARTIFACTS, newest_artifact
     from motivnet.progress import progress
     from motivnet_engines.serving.ray import dataset
+    from motivnet_engines.serving.ray.cluster import Workers
     from motivnet_engines.serving.ray.reading import ReadingOptions
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
@@ -65,19 +67,20 @@ def predict_dataset(
         artifact=str(artifact or newest_artifact(ARTIFACTS)),
         runtime=runtime,
         batch_size=batch_size,
-        detect=not no_detect,
+        no_detect=no_detect,
         detector=None if detector is None else str(detector),
         unknown=unknown,
         classes=None if classes is None else str(classes),
         embeddings=embeddings,
     )
-    with progress("predicting") as advance:
+    # Ray prints the deaths of workers to standard output, where the result belongs.
+    with progress("predicting") as advance, contextlib.redirect_stdout(sys.stderr):
         summary = dataset.predict_dataset(
             source,
             options,
             out,
             shard_size=shard_size,
-            workers=dataset.Workers(count=workers, cpus=cpus, gpus=gpus),
+            workers=Workers(count=workers, cpus=cpus, gpus=gpus),
             on_images=advance,
         )
     if json:

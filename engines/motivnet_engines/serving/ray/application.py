@@ -32,8 +32,10 @@ class Arguments(BaseModel):
         replicas: How many there are, or at least are where ``max_replicas`` is given.
         max_replicas: The most that Ray Serve starts by itself.
         ongoing: Requests in work per replica that Ray Serve aims at when it starts and ends replicas.
+        upscale_delay_s, downscale_delay_s: How long more, or fewer, must be wanted before Ray Serve acts.
         max_ongoing: Requests that a replica takes at once; further ones go to others, or wait.
         max_queued: Requests that wait in each proxy before it answers 503.
+        deadline_ms: How long a request may take in its replica.
         cpus, gpus: What each replica is given.
     """
 
@@ -43,15 +45,18 @@ class Arguments(BaseModel):
     runtime: str | None = None
     threads: PositiveInt | None = None
     batch_size: PositiveInt | None = None
-    detect: bool = False
+    no_detect: bool = False
     detector: Path | None = None
     unknown: bool = False
     classes: Path | None = None
     max_delay_ms: NonNegativeFloat = 2.0
     max_images: PositiveInt = 8
+    deadline_ms: PositiveInt = 10_000
     replicas: PositiveInt = 1
     max_replicas: PositiveInt | None = None
     ongoing: PositiveFloat = 8
+    upscale_delay_s: NonNegativeFloat = 30
+    downscale_delay_s: NonNegativeFloat = 600
     max_ongoing: PositiveInt = 32
     max_queued: PositiveInt = 64
     cpus: PositiveFloat = 1
@@ -100,6 +105,8 @@ def _replicas(given: Arguments) -> dict[str, Any]:
         "min_replicas": given.replicas,
         "max_replicas": given.max_replicas,
         "target_ongoing_requests": given.ongoing,
+        "upscale_delay_s": given.upscale_delay_s,
+        "downscale_delay_s": given.downscale_delay_s,
     }
     return {"autoscaling_config": scaling}
 
@@ -111,7 +118,7 @@ def _options(given: Arguments) -> ReadingOptions:
             runtime=given.runtime,
             threads=given.threads,
             batch_size=given.batch_size,
-            detect=given.detect,
+            no_detect=given.no_detect,
             detector=None if given.detector is None else str(given.detector),
             unknown=given.unknown,
             classes=None if given.classes is None else str(given.classes),
@@ -121,4 +128,10 @@ def _options(given: Arguments) -> ReadingOptions:
 
 
 def _settings(given: Arguments) -> ServeSettings:
-    return ServeSettings(max_delay_ms=given.max_delay_ms, max_images=given.max_images, queue=given.max_queued)
+    return ServeSettings(
+        max_delay_ms=given.max_delay_ms,
+        max_images=given.max_images,
+        queue=given.max_queued,
+        deadline_ms=given.deadline_ms,
+        prepare_threads=max(1, int(given.cpus)),
+    )

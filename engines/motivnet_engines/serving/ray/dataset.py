@@ -10,15 +10,15 @@ The output folder and the images must be seen by all machines under the same pat
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError, MotivNetError
+from motivnet.errors import DatasetError, FileError, MissingDependencyError, MotivNetError
 from motivnet.workspace import sole_writer
+from motivnet_engines.serving.ray.cluster import Workers, machines, start_ray, worker_count
 from motivnet_engines.serving.ray.parts import finished_rows, part_path
 from motivnet_engines.serving.ray.paths import Source, paths_of_source
 from motivnet_engines.serving.ray.plan import Plan, keep_plan, plan_of_run
@@ -26,30 +26,10 @@ from motivnet_engines.serving.ray.reading import ReadingOptions, options_for_wor
 from motivnet_engines.serving.ray.worker import ATTEMPTS_NAME, ShardWorker
 
 try:
-    import ray
     import ray.data
     from ray.exceptions import RayError
 except ModuleNotFoundError as error:
     raise MissingDependencyError("ray", extra="ray") from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workers:
-    """The processes of a run: how many, and what each of them has.
-
-    Args:
-        count: Processes; one for each GPU, or for each ``cpus`` cores of the cluster, if None.
-        cpus: Cores of each: for decoding, and for the runtime where it works on the CPU.
-        gpus: GPUs of each; a fraction shares one.
-    """
-
-    count: int | None = None
-    cpus: float = 1
-    gpus: float = 0
-
-    def __post_init__(self) -> None:
-        if (self.count is not None and self.count < 1) or self.cpus <= 0 or self.gpus < 0:
-            raise ConfigError("a run needs at least one worker, with more than no cores and no less than no GPU")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +58,7 @@ def predict_dataset(
 
     Raises:
         DatasetError: If ``source`` is not a list of images, ``out`` was begun with another one, or shards stay unread.
+        ConfigError: If the cluster has no room for the workers.
         MotivNetError: What keeps a worker from opening the artifact, or from writing.
     """  # noqa: D205 - the first sentence is two lines
     workers = workers or Workers()
@@ -119,14 +100,15 @@ def _finished_shards(
     items: list[dict[str, Any]], options: ReadingOptions, out: Path, workers: Workers
 ) -> Iterator[int]:
     """The number of images of each shard as it is finished."""
-    _start_ray()
+    start_ray()
+    count = worker_count(workers, machines())
     # A block a shard, so that the death of a worker costs no more than the shards that it had begun. Ray Data restarts
     # workers and begins their shards again by itself, without end: the worker counts.
     finished = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         ShardWorker,
         batch_size=1,
         fn_constructor_args=(options, str(out)),
-        compute=ray.data.ActorPoolStrategy(size=_count(workers, shards=len(items))),
+        compute=ray.data.ActorPoolStrategy(size=min(count, len(items))),
         num_cpus=workers.cpus,
         num_gpus=workers.gpus or None,
     )
@@ -136,27 +118,6 @@ def _finished_shards(
     except RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DatasetError(f"Ray gave up: {reason}; what is finished stays, run it again to go on") from error
-
-
-def _start_ray() -> None:
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-
-
-def _count(workers: Workers, *, shards: int) -> int:
-    """As many as there is room for, and no more than there are shards."""
-    if workers.count is not None:
-        return min(workers.count, shards)
-    have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    room = have.get("CPU", 1) / workers.cpus
-    if workers.gpus:
-        room = min(room, have.get("GPU", 0) / workers.gpus)
-    if room < 1:
-        raise ConfigError(
-            f"no machine of the cluster has {workers.cpus:g} cores and {workers.gpus:g} GPUs for a worker; "
-            f"it has {have.get('CPU', 0):g} cores and {have.get('GPU', 0):g} GPUs in all"
-        )
-    return min(int(room), shards)
 
 
 def _images_or_raise(row: dict[str, Any]) -> int:

@@ -34,9 +34,9 @@ def paths_of_source(source: Source) -> list[str]:
     """
     if not isinstance(source, (str, Path)):
         found, root = list(map(str, source)), Path.cwd()
-    elif (path := Path(source).absolute()).suffix == ".txt":
+    elif (kind := (path := Path(source).absolute()).suffix.lower()) == ".txt":
         found, root = _lines(path), path.parent
-    elif path.suffix == ".parquet":
+    elif kind == ".parquet":
         found, root = _column(path), path.parent
     elif path.is_dir():
         found, root = list(map(str, image_paths([path]))), path
@@ -58,9 +58,11 @@ def digest_of_paths(paths: Iterable[str]) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in read_bytes(path).decode().splitlines() if line.strip()]
+        text = read_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not a list of paths: not UTF-8 at byte {error.start}") from error
+    # Not splitlines, which ends a line at ten characters that may be part of a file's name.
+    return [name for line in text.split("\n") if (name := line.removesuffix("\r")).strip()]
 
 
 def _column(path: Path) -> list[str]:

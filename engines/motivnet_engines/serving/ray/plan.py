@@ -72,7 +72,7 @@ def plan_of_run(paths: list[str], options: ReadingOptions, *, shard_size: int) -
         paths_sha256=digest_of_paths(paths),
         artifact_sha256=hashlib.sha256(read_bytes(artifact.folder / FILE_NAME)).hexdigest(),
         runtime=options.runtime,
-        detect=options.detect,
+        detect=not options.no_detect,
         detector_sha256=None if options.detector is None else sha256_of(Path(options.detector)),
         unknown=options.unknown,
         classes_sha256=None if options.classes is None else sha256_of(Path(options.classes)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from motivnet.errors import ConfigError
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import FaceDetector, open_detector
 
@@ -13,19 +14,26 @@ from motivnet_engines.faces.detector import FaceDetector, open_detector
 class ReadingOptions:
     """How each worker reads images: what it opens, and what it gives.
 
-    ``detect`` finds faces with YuNet, or with the ``detector`` file; without it each image is one face. ``threads`` are
-    those of the runtime; Ray gives a worker the cores, and this should not exceed them.
+    Faces are found with YuNet, or with the ``detector`` file; with ``no_detect`` each image is one face. ``threads``
+    are those of the runtime; Ray gives a worker the cores, and this should not exceed them.
+
+    Raises:
+        ConfigError: If there is a detector that is not to be used.
     """
 
     artifact: str
     runtime: str | None = None
     threads: int | None = None
     batch_size: int | None = None
-    detect: bool = False
+    no_detect: bool = False
     detector: str | None = None
     unknown: bool = False
     classes: str | None = None
     embeddings: bool = False
+
+    def __post_init__(self) -> None:
+        if self.no_detect and self.detector is not None:
+            raise ConfigError("no_detect needs no detector; leave out one of them")
 
 
 def options_for_workers(options: ReadingOptions, *, cpus: float) -> ReadingOptions:
@@ -46,7 +54,7 @@ def opened_classifier(options: ReadingOptions) -> EmotionClassifier:
         MotivNetError: As ``EmotionClassifier.open`` and ``open_detector``.
     """
     detector: FaceDetector | None = None
-    if options.detect:
+    if not options.no_detect:
         detector = open_detector(None if options.detector is None else Path(options.detector))
     return EmotionClassifier.open(
         options.artifact,

@@ -141,6 +141,10 @@ def _provenance(manifest: Manifest, choice: Choice) -> Message:
     if choice.engine is not None:
         found["motivnet_tensorrt"] = choice.engine.version
         found["motivnet_gpu"] = choice.engine.device.name if choice.engine.device else "unknown"
+        if manifest.input.any_size:
+            # The dimensions of -1 say nothing of the sizes that the plan was built for.
+            smallest, largest = choice.engine.profile.min_size, choice.engine.profile.max_size
+            found["motivnet_min_size"], found["motivnet_max_size"] = map("{0[0]}x{0[1]}".format, (smallest, largest))
     return tuple(_parameter(key, value) for key, value in found.items())
 
 

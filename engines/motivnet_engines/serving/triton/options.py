@@ -21,6 +21,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _ONLY_ON_GPUS = ("bf16", "fp8")
 """Precisions without operators for the CPU in ONNX Runtime."""
 
+_RUNTIMES: dict[Device, tuple[str, ...]] = {
+    "auto": ("onnxruntime-cuda", "onnxruntime"),
+    "gpu": ("onnxruntime-cuda",),
+    "cpu": ("onnxruntime",),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TritonOptions:
@@ -86,7 +92,8 @@ def chosen_model(manifest: Manifest, options: TritonOptions) -> Choice:
             f"{'graph' if engine is None else 'engine'} takes; build it again with --max-batch {options.max_batch}"
         )
     device = _device(manifest, engine, options)
-    _check_verdict(manifest, _runtime(engine, device))
+    for runtime in _runtimes(engine, device):
+        _check_verdict(manifest, runtime)
     return Choice(engine=engine, max_batch=options.max_batch or largest, device=device)
 
 
@@ -110,11 +117,9 @@ def _chosen_engine(manifest: Manifest, form: ModelForm | None) -> EngineEntry | 
     return engine
 
 
-def _runtime(engine: EngineEntry | None, device: Device) -> str:
-    """The runtime of ours that computes as Triton will."""
-    if engine is not None:
-        return engine.backend
-    return "onnxruntime" if device == "cpu" else "onnxruntime-cuda"
+def _runtimes(engine: EngineEntry | None, device: Device) -> tuple[str, ...]:
+    """The runtimes of ours that compute as Triton will, or may where it takes what it finds."""
+    return _RUNTIMES[device] if engine is None else (engine.backend,)
 
 
 def _check_verdict(manifest: Manifest, runtime: str) -> None:

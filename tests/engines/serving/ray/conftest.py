@@ -13,6 +13,9 @@ import pytest
 from PIL import Image
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Ray Serve's controller hears once in this many seconds, and not ten, how many requests are in work.
+os.environ["RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "1"
+os.environ["RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "1"
 IMAGES = 160
 
 

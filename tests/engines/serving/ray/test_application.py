@@ -3,12 +3,13 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from motivnet.errors import ArtifactError, ConfigError, MotivNetError
@@ -20,23 +21,31 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Extra keys. 'update_type'.*:DeprecationWarning"),
 ]
 _PATIENCE = 60.0
-ARGUMENTS: dict[str, Any] = {"runtime": "onnxruntime", "threads": 1, "replicas": 2, "cpus": 0.5}
+ARGUMENTS: dict[str, Any] = {"runtime": "onnxruntime", "threads": 1, "replicas": 2, "cpus": 0.5, "no_detect": True}
 
 
 @pytest.fixture(scope="module")
-def service(cluster: str, fp32_artifact: Path) -> Iterator[str]:
-    """The address of an application of two replicas."""
+def address(cluster: str) -> Iterator[str]:
+    """Where Ray Serve listens."""
     from ray import serve
-
-    from motivnet_engines.serving.ray.application import application
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     serve.start(http_options=serve.HTTPOptions(host="127.0.0.1", port=port))
-    serve.run(application(fp32_artifact, **ARGUMENTS), name="motivnet", route_prefix="/")
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
+
+
+@pytest.fixture(scope="module")
+def service(address: str, fp32_artifact: Path) -> str:
+    """The address of an application of two replicas."""
+    from ray import serve
+
+    from motivnet_engines.serving.ray.application import application
+
+    serve.run(application(fp32_artifact, **ARGUMENTS), name="motivnet", route_prefix="/")
+    return address
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +151,23 @@ def test_a_folder_that_is_no_artifact_is_refused_before_anything_starts(tmp_path
         application(tmp_path)
 
 
-def test_the_words_of_serve_run_become_replicas_and_their_scaling(fp32_artifact: Path) -> None:
+def test_a_replica_is_added_under_load(
+    address: str, fp32_artifact: Path, photos: Path, processes_named: Callable[[str], list[psutil.Process]]
+) -> None:
+    from ray import serve
+
     from motivnet_engines.serving.ray.application import build
 
-    application = build({"artifact": str(fp32_artifact), "replicas": "2", "max_replicas": "6", "ongoing": "3"})
-    scaling = application._bound_deployment._deployment_config.autoscaling_config
-    assert (scaling.min_replicas, scaling.max_replicas, scaling.target_ongoing_requests) == (2, 6, 3)
+    # As strings, which is how ``serve run`` gives them.
+    words = {"runtime": "onnxruntime", "threads": "1", "cpus": "0.5", "no_detect": "true", "artifact": fp32_artifact}
+    scaling = {"replicas": "1", "max_replicas": "2", "ongoing": "1", "upscale_delay_s": "0"}
+    serve.run(build(words | scaling), name="scaled", route_prefix="/scaled")
+    title = "ray::ServeReplica:scaled"
+    before = processes_named(title)
+    end = time.monotonic() + _PATIENCE
+    with httpx.Client(base_url=f"{address}/scaled", timeout=30) as client, ThreadPoolExecutor(4) as pool:
+        while len(processes_named(title)) < 2:
+            assert time.monotonic() < end, "no second replica was started"
+            found = list(pool.map(answered, [client] * 8, [photos / "0000.png"] * 8))
+            assert {one["status"] for one in found} == {200}
+    assert len(before) == 1

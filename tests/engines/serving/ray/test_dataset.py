@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import os
+import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,34 +62,46 @@ def expected(photos: Path, fp32_artifact: Path) -> list[tuple[str, str | None, l
 @pytest.fixture
 def run(cluster: str, fp32_artifact: Path) -> Callable[..., Any]:
     """A function that runs the pipeline in the session's Ray, by two workers of half a core."""
-    from motivnet_engines.serving.ray.dataset import Workers, predict_dataset
+    from motivnet_engines.serving.ray.cluster import Workers
+    from motivnet_engines.serving.ray.dataset import predict_dataset
     from motivnet_engines.serving.ray.reading import ReadingOptions
 
     def pipeline(source: Any, out: Path, *, shard_size: int = SHARD, **options: Any) -> Any:
-        reading = ReadingOptions(
-            **{"artifact": str(fp32_artifact), "runtime": "onnxruntime", "threads": 1, "batch_size": 1} | options
-        )
+        fixed = {"artifact": str(fp32_artifact), "runtime": "onnxruntime", "threads": 1, "batch_size": 1}
+        reading = ReadingOptions(**fixed | {"no_detect": True} | options)
         return predict_dataset(source, reading, out, shard_size=shard_size, workers=Workers(count=2, cpus=0.5))
 
     return pipeline
 
 
+@pytest.fixture
+def command(cluster: str, photos: Path, fp32_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command in a process of its own, but for --out, in the session's Ray, as ``run`` does it."""
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    words = [sys.executable, "-m", "motivnet_engines.cli", "predict-dataset", str(photos), "--no-detect"]
+    words += ["--artifact", str(fp32_artifact), "--shard-size", str(SHARD), "--workers", "2", "--cpus", "0.5"]
+    return [*words, "--runtime", "onnxruntime", "--batch-size", "1"]
+
+
 def test_a_killed_workers_images_are_done_again_and_every_image_has_one_row(
-    run, photos: Path, expected, processes_named, tmp_path: Path
+    command: list[str], photos: Path, expected, processes_named, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done: list[Any] = []
-    runner = threading.Thread(target=lambda: done.append(run(photos, out)))
-    runner.start()
+    driver = subprocess.Popen([*command, "--out", str(out), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(lambda: len(parts(out)) >= 2)
     [victim, *others] = processes_named("ray::MapWorker")
     victim.send_signal(signal.SIGKILL)
     finished_at_death = len(parts(out))
-    runner.join()
+    printed, _ = driver.communicate()
     assert len(others) == 1
     assert finished_at_death < len(parts(out)) == len(expected) // SHARD
-    [summary] = done
-    assert (summary.images, summary.errors, summary.skipped) == (len(expected), 2, 0)
+    # Ray's own words on the death are not among it.
+    assert json.loads(printed) == {
+        "images": len(expected),
+        "errors": 2,
+        "shards": len(expected) // SHARD,
+        "skipped": 0,
+    }
     rows = rows_of(out)
     assert [row["index"] for row in rows] == list(range(len(expected)))
     assert answers(rows) == expected
@@ -98,14 +109,10 @@ def test_a_killed_workers_images_are_done_again_and_every_image_has_one_row(
 
 
 def test_a_run_after_the_drivers_death_does_what_is_missing_and_no_more(
-    cluster: str, run, photos: Path, expected, fp32_artifact: Path, tmp_path: Path
+    command: list[str], run, photos: Path, expected, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "motivnet_engines.cli", "predict-dataset", str(photos), "--no-detect"]
-    command += ["--artifact", str(fp32_artifact), "--out", str(out), "--shard-size", str(SHARD)]
-    command += ["--workers", "2", "--cpus", "0.5"]
-    command += ["--runtime", "onnxruntime", "--batch-size", "1"]
-    driver = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": cluster}, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.DEVNULL)
     wait_for(lambda: len(parts(out)) >= 3)
     driver.kill()
     driver.wait()
@@ -123,7 +130,8 @@ def test_images_that_kill_every_worker_are_named_instead_of_begun_again(fp32_art
     from motivnet_engines.serving.ray.reading import ReadingOptions
     from motivnet_engines.serving.ray.worker import ATTEMPTS_NAME, MAX_ATTEMPTS, ShardWorker
 
-    worker = ShardWorker(ReadingOptions(artifact=str(fp32_artifact), runtime="onnxruntime", threads=1), str(tmp_path))
+    options = ReadingOptions(artifact=str(fp32_artifact), runtime="onnxruntime", threads=1, no_detect=True)
+    worker = ShardWorker(options, str(tmp_path))
     (tmp_path / ATTEMPTS_NAME).mkdir()
     for attempt in range(MAX_ATTEMPTS):  # what workers leave that die
         (tmp_path / ATTEMPTS_NAME / f"000005.{attempt:08x}").touch()
@@ -137,3 +145,15 @@ def test_images_that_kill_every_worker_are_named_instead_of_begun_again(fp32_art
 def test_a_workers_mistake_is_one_line(run, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(MotivNetError, match="no runtime is called 'quantum'"):
         run(photos, tmp_path / "out", runtime="quantum")
+
+
+def test_workers_that_no_machine_has_room_for_are_refused_at_once(command: list[str], tmp_path: Path) -> None:
+    command += ["--out", str(tmp_path / "out"), "--workers", "1", "--gpus", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    # Before it is what Ray's native part says of the variable that silences it.
+    assert done.stderr.splitlines()[-1] == (
+        "error: no machine of the cluster has 0.5 cores and 1 GPUs for a worker, the largest have 2 cores and 0 GPUs; "
+        "ask for less, or start Ray where there is more"
+    )
+    assert done.stdout == ""

@@ -36,7 +36,7 @@ def test_the_same_plan_goes_on(fp32_artifact: Path, tmp_path: Path) -> None:
         ({"paths": [*PATHS[1:], PATHS[0]]}, "another list of images"),
         ({"shard_size": 5}, "another shard size"),
         ({"runtime": "openvino"}, "another choice of runtime"),
-        ({"detect": True}, "another choice of detect"),
+        ({"no_detect": True}, "another choice of detect"),
         ({"embeddings": True}, "another choice of embeddings"),
     ],
 )
@@ -74,6 +74,13 @@ def test_a_file_of_paths_names_them_relative_to_itself(tmp_path: Path) -> None:
         "/b.jpg",
         str(tmp_path / "faces/ä b.jpg"),
     ]
+
+
+@pytest.mark.parametrize("name", ["list.txt", "LIST.TXT"])
+def test_a_line_ends_where_a_file_of_any_system_ends_it_and_nowhere_else(name: str, tmp_path: Path) -> None:
+    names = [f"a{character}b.jpg" for character in "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r"]
+    (tmp_path / name).write_bytes("\r\n".join([*names, "last.jpg"]).encode())
+    assert paths_of_source(tmp_path / name) == [str(tmp_path / one) for one in [*names, "last.jpg"]]
 
 
 def test_a_column_of_parquet_names_them(tmp_path: Path) -> None:

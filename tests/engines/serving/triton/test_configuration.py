@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,23 @@ def test_an_engine_is_served_as_a_plan_on_gpus(parsed, engine_artifact: Artifact
     assert configuration.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
     assert configuration.parameters["motivnet_gpu"].string_value == "NVIDIA L4"
     assert (repository / "motivnet_model" / "1" / "model.plan").read_bytes() == b"an engine"
+
+
+def test_an_engine_for_any_size_says_which_sizes_it_was_built_for(
+    parsed, engine_artifact: Artifact, tmp_path: Path
+) -> None:
+    [engine] = engine_artifact.manifest.engines
+    profile = dataclasses.replace(engine.profile, min_size=(32, 24), opt_size=(128, 96), max_size=(2160, 3840))
+    manifest = dataclasses.replace(
+        engine_artifact.manifest,
+        engines=(dataclasses.replace(engine, profile=profile),),
+        input=dataclasses.replace(engine_artifact.manifest.input, dtype="uint8", any_size=True),
+    )
+    repository = export_triton(dataclasses.replace(engine_artifact, manifest=manifest), tmp_path / "models")
+    configuration = parsed(repository, "motivnet")
+    assert list(configuration.input[0].dims) == [-1, -1, 3]
+    sizes = [configuration.parameters[f"motivnet_{bound}_size"].string_value for bound in ("min", "max")]
+    assert sizes == ["32x24", "2160x3840"]
 
 
 def test_the_graph_of_an_artifact_with_an_engine_is_served_where_asked(

@@ -23,6 +23,7 @@ from motivnet.errors import (
     RuntimeUnavailableError,
 )
 from motivnet_engines.serving.triton import TritonOptions, export_triton
+from motivnet_engines.serving.triton.options import Device
 
 
 def session(path: Path) -> Any:
@@ -140,15 +141,21 @@ def test_the_mark_names_the_file_that_is_served(fp32_artifact: Path, tmp_path: P
     assert mark["models"] == ["motivnet_preprocess", "motivnet_model", "motivnet"]
 
 
-@pytest.mark.parametrize(("runtime", "refused"), [("onnxruntime-cuda", "auto"), ("onnxruntime", "cpu")])
+@pytest.mark.parametrize(
+    ("runtime", "refused", "taken"),
+    [
+        ("onnxruntime-cuda", ("auto", "gpu"), "cpu"),
+        ("onnxruntime", ("auto", "cpu"), "gpu"),  # where Triton finds no GPU, auto is the CPU
+    ],
+)
 def test_a_graph_that_the_runtime_of_triton_computes_wrongly_is_refused(
-    runtime: str, refused: Any, copied_artifact, tmp_path: Path
+    runtime: str, refused: tuple[Device, ...], taken: Device, copied_artifact, tmp_path: Path
 ) -> None:
     artifact = copied_artifact("fp16", failed=(runtime,))
-    with pytest.raises(ParityError, match=f"{runtime} is too far from PyTorch"):
-        export_triton(artifact, tmp_path / "models", options=TritonOptions(device=refused))
-    other: Any = "cpu" if refused == "auto" else "gpu"
-    export_triton(artifact, tmp_path / "models", options=TritonOptions(device=other))
+    for device in refused:
+        with pytest.raises(ParityError, match=f"{runtime} is too far from PyTorch"):
+            export_triton(artifact, tmp_path / "models", options=TritonOptions(device=device))
+    export_triton(artifact, tmp_path / "models", options=TritonOptions(device=taken))
 
 
 def test_a_graph_that_was_compared_nowhere_like_triton_is_warned_of(copied_artifact, caplog, tmp_path: Path) -> None:
