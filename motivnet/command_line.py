@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -13,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from motivnet import __version__, strict_json
-from motivnet.errors import MissingDependencyError, MotivNetError, one_line
+from motivnet.errors import FileError, MissingDependencyError, MotivNetError, one_line
 
 JSONOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
@@ -56,7 +57,7 @@ def run(app: typer.Typer) -> None:
 
     A user's mistake becomes one line on standard error and exit status 1 (that of the error, where it has one of its
     own), a usage error exits with 2, an interruption with 130; where the reader closes the pipe early (``| head``) it
-    ends with 1 and without a word. Any other exception keeps its traceback.
+    ends with 1 and without a word, and on a full disk with one. Any other exception keeps its traceback.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     with _quiet_pipe():
@@ -116,9 +117,26 @@ def _quiet_pipe() -> Iterator[None]:
         try:
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _abandon_output()
             sys.exit(1)  # as typer does for output that does not fit the buffer
+        except OSError as error:
+            _fail_on_full_disk(error)
         raise
+    except OSError as error:
+        _fail_on_full_disk(error)
+
+
+def _fail_on_full_disk(error: OSError) -> NoReturn:
+    """For standard output sent to a file; those of our own become errors of their own."""
+    if error.errno != errno.ENOSPC:
+        raise error
+    _abandon_output()
+    _fail(FileError(f"the output cannot be written: {error.strerror}"))
+
+
+def _abandon_output() -> None:
+    """Sends what is still buffered nowhere; the interpreter would try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,11 +14,12 @@ Some damage cannot be seen: a flipped bit in a JPEG or BMP often decodes to othe
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,22 +103,39 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
     Raises:
         ImageError: If it is not a JPEG, PNG, WebP or BMP image, is damaged, or exceeds the limits.
     """
+    with _opened(data, name) as image:
+        image.load()
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        pixels = _rgb_pixels(image)
+    upright = _UPRIGHT.get(orientation)
+    return pixels if upright is None else np.ascontiguousarray(upright(pixels))
+
+
+def image_size(data: bytes, *, name: str) -> tuple[int, int]:
+    """The width and height in the header of an encoded image, as they are stored; its pixels are not decoded.
+
+    Raises:
+        ImageError: As ``decode_image``, for what can be seen in the header.
+    """
+    with _opened(data, name) as image:
+        return image.size
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, name: str) -> Iterator[ImageFile]:
+    """An image within the limits, of which only the header is read; what fails while it is open is an ImageError."""
     if len(data) > MAX_BYTES:
         raise ImageError(f"{name} has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
     decoder = _decoder_for(data, name)
     try:
         with decoder(io.BytesIO(data)) as image:
             _check_size(image.size, name)
-            image.load()
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-            pixels = _rgb_pixels(image)
+            yield image
     except Image.DecompressionBombError as error:  # raised while a WebP header is read, before its size is known here
         raise ImageError(f"{name} {_TOO_LARGE}") from error
     except _DECODER_FAILURES as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{name} is damaged or not a valid image: {reason}") from error
-    upright = _UPRIGHT.get(orientation)
-    return pixels if upright is None else np.ascontiguousarray(upright(pixels))
 
 
 def _decoder_for(data: bytes, name: str) -> type[ImageFile]:

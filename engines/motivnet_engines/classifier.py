@@ -74,8 +74,12 @@ class EmotionClassifier:
         batch_size = manifest.max_batch if batch_size is None else batch_size
         if not 1 <= batch_size <= manifest.max_batch:
             raise ConfigError(f"the batch size must be between 1 and {manifest.max_batch}, not {batch_size}")
+        if unknown and readout is not None:
+            raise ConfigError(
+                "unknown does not go with added classes: distances are from the model's own; leave out one"
+            )
         if unknown and calibration is None:
-            raise ConfigError("there is no calibration to tell what is unknown; make one with: motivnet calibrate")
+            raise ConfigError("the artifact has no calibration; make one with: motivnet calibrate ARTIFACT FOLDER")
         if (calibration or readout) and "embedding" not in manifest.outputs:
             raise ArtifactError("the artifact gives no embedding, which a calibration and added classes stand on")
         temperature = 1.0 if calibration is None else calibration.temperature

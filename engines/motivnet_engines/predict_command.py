@@ -6,11 +6,23 @@ import contextlib
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from motivnet.command_line import INTERRUPTED
+from motivnet_engines.command_options import (
+    PATH,
+    ArtifactOption,
+    ClassesOption,
+    DetectorOption,
+    NoDetectOption,
+    RuntimeOption,
+    ThreadsOption,
+    UnknownOption,
+    check_detection,
+    chosen_artifact,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,21 +33,7 @@ if TYPE_CHECKING:
     from motivnet_engines.predict_sources import Source
 
 
-def _path(text: str) -> Path:
-    """An option's path; an empty one, as of a variable that is not set, would be the current folder.
-
-    Raises:
-        ConfigError: If it is empty.
-    """
-    from motivnet.errors import ConfigError
-
-    if not text:
-        raise ConfigError("a path is empty; give its option a name, or leave the option out")
-    return Path(text)
-
-
 _SMOOTH = 0.5
-_PATH: dict[str, Any] = {"parser": _path, "metavar": "PATH"}
 
 
 class FormatName(StrEnum):
@@ -53,41 +51,28 @@ def predict(
             help="Images, folders of them, patterns ('photos/**/*.jpg'), videos, rtsp:// streams.", show_default=False
         ),
     ] = None,
-    artifact: Annotated[
-        Path | None, typer.Option(help="The artifact's folder.", show_default="the newest in artifacts/", **_PATH)
-    ] = None,
-    runtime: Annotated[
-        str | None,
-        typer.Option(help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads on the CPU.", show_default="the runtime's choice")
-    ] = None,
-    detector: Annotated[
-        Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="fetched once", **_PATH)
-    ] = None,
-    no_detect: Annotated[bool, typer.Option("--no-detect", help="Each image is one face.")] = False,
-    unknown: Annotated[
-        bool, typer.Option("--unknown", help="Label what is like no calibrated image 'unknown'.")
-    ] = False,
-    classes: Annotated[
-        Path | None, typer.Option(help="Classes that 'motivnet adapt' learnt.", show_default="the model's", **_PATH)
-    ] = None,
+    artifact: ArtifactOption = None,
+    runtime: RuntimeOption = None,
+    threads: ThreadsOption = None,
+    detector: DetectorOption = None,
+    no_detect: NoDetectOption = False,
+    unknown: UnknownOption = False,
+    classes: ClassesOption = None,
     form: Annotated[
         FormatName | None,
         typer.Option("--format", help="How results are written.", show_default="table, or by the name of --out"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="A file for the results.", show_default="standard output", **_PATH)
+        Path | None, typer.Option(help="A file for the results.", show_default="standard output", **PATH)
     ] = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="JSON Lines: each face's embedding too.")] = False,
     annotate: Annotated[
         Path | None,
         typer.Option(
-            help="A folder for copies with faces drawn in, with none of them yet; or one video's copy.", **_PATH
+            help="A folder for copies with faces drawn in, with none of them yet; or one video's copy.", **PATH
         ),
     ] = None,
-    montage: Annotated[Path | None, typer.Option(help="A picture of all faces with their labels.", **_PATH)] = None,
+    montage: Annotated[Path | None, typer.Option(help="A picture of all faces with their labels.", **PATH)] = None,
     camera: Annotated[int | None, typer.Option(help="A camera's number; Ctrl-C ends it.")] = None,
     every: Annotated[
         int | None, typer.Option(min=1, help="Videos: classify every Nth frame.", show_default="1")
@@ -99,7 +84,7 @@ def predict(
         float | None,
         typer.Option(min=0, help="Videos: seconds to smooth probabilities over; 0 is off.", show_default="0.5"),
     ] = None,
-    timeline: Annotated[Path | None, typer.Option(help="A plot (PNG) of one video's emotions.", **_PATH)] = None,
+    timeline: Annotated[Path | None, typer.Option(help="A plot (PNG) of one video's emotions.", **PATH)] = None,
 ) -> None:
     """Find the faces in pictures and print the emotion that each shows; exit 1 if something could not be read."""
     from motivnet_engines.output.sink import chosen_format
@@ -143,15 +128,12 @@ def _opened(
     unknown: bool,
     classes: Path | None,
 ) -> EmotionClassifier:
-    from motivnet.artifact import ARTIFACTS, newest_artifact
-    from motivnet.errors import ConfigError
     from motivnet.progress import progress
     from motivnet_engines.classifier import EmotionClassifier
     from motivnet_engines.faces.detector import open_detector
 
-    if no_detect and detector is not None:
-        raise ConfigError("--no-detect needs no --detector; leave out one of them")
-    folder = artifact or newest_artifact(ARTIFACTS)
+    check_detection(detector, no_detect=no_detect)
+    folder = chosen_artifact(artifact)
     with progress("opening"):
         return EmotionClassifier.open(
             folder,

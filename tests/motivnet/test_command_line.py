@@ -116,6 +116,14 @@ def test_an_interruption_is_quiet_and_exit_status_130() -> None:
     assert (waiting.returncode, errors.strip()) == (130, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [("--help",), ("long",), ("first", "--json")])
+def test_output_onto_a_full_disk_is_one_line(arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: the output cannot be written: No space left on device\n")
+
+
 @pytest.mark.parametrize("arguments", [("long",), ("first",), ("first", "--json")])
 def test_a_reader_that_closes_the_pipe_early_hears_nothing(arguments: tuple[str, ...]) -> None:
     reading, writing = os.pipe()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.markup import escape
 
-from motivnet.prediction import Prediction
+from motivnet.prediction import UNKNOWN, Prediction
 from motivnet.terminal import show, table
 from motivnet_engines.output.records import Record
 
@@ -20,6 +20,7 @@ class _Track:
     first: float
     last: float
     frames: int
+    unknown: int
     probabilities: dict[str, float]
 
 
@@ -51,9 +52,10 @@ class ResultTable:
     def _add_frame(self, record: Record) -> None:
         for number, face in zip(record.tracks, record.faces, strict=True):
             time = record.time or 0.0
-            track = self._tracks.setdefault(number, _Track(first=time, last=time, frames=0, probabilities={}))
+            track = self._tracks.setdefault(number, _Track(first=time, last=time, frames=0, unknown=0, probabilities={}))
             track.last = time
             track.frames += 1
+            track.unknown += face.label == UNKNOWN
             for label, value in face.probabilities.items():
                 track.probabilities[label] = track.probabilities.get(label, 0.0) + value
 
@@ -74,13 +76,19 @@ def place_text(face: Prediction) -> str:
 
 
 def _face_row(file: str, face: Prediction) -> tuple[str, str, str, str]:
-    return file, face.label, f"{face.confidence:.1%}", place_text(face)
+    return file, face.label, _confidence(face.label, face.confidence), place_text(face)
+
+
+def _confidence(label: str, confidence: float) -> str:
+    """Empty for an unknown face: the number would be that of the emotion which is not said."""
+    return "" if label == UNKNOWN else f"{confidence:.1%}"
 
 
 def _track_row(file: str, number: int, track: _Track) -> tuple[str, str, str, str]:
-    label = max(track.probabilities, key=track.probabilities.__getitem__)
-    mean = track.probabilities[label] / track.frames
-    return file, label, f"{mean:.1%}", f"#{number}, {track.first:.2f} to {track.last:.2f} s, {track.frames} frames"
+    likeliest = max(track.probabilities, key=track.probabilities.__getitem__)
+    label = UNKNOWN if track.unknown > track.frames / 2 else likeliest
+    mean = _confidence(label, track.probabilities[likeliest] / track.frames)
+    return file, label, mean, f"#{number}, {track.first:.2f} to {track.last:.2f} s, {track.frames} frames"
 
 
 def _empty_row(file: str) -> tuple[str, str, str, str]:

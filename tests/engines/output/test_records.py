@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import csv
 import io
 import json
@@ -178,6 +179,17 @@ def test_the_table_has_a_line_per_face_of_a_video(frame: Record, capsys: pytest.
         "clip.mp4 fear 75.0% #1, 0.28 to 0.28 s, 2 frames",
         "clip.mp4 happiness 75.0% #3, 0.28 to 0.28 s, 2 frames",
     ]
+
+
+def test_the_table_gives_no_confidence_for_what_is_unknown(
+    image: Record, frame: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hidden(record: Record) -> Record:
+        faces = tuple(dataclasses.replace(face, label="unknown") for face in record.faces)
+        return dataclasses.replace(record, faces=faces)
+
+    lines = shown(capsys, hidden(image), hidden(frame), hidden(frame), frame, record_of_end(summary()))[1:]
+    assert all("unknown" in line and "%" not in line for line in lines if "emotion" not in line)
 
 
 def test_a_table_of_nothing_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
