@@ -281,7 +281,7 @@ def test_a_call_of_an_engine_is_not_split_for_the_memory_of_the_host() -> None:
 
 @pytest.mark.parametrize(("image", "error", "message"), BAD_IMAGES)
 def test_an_error_names_the_image_of_any_size(image: Any, error: type[Exception], message: str, pixels) -> None:
-    classifier, runtime = classifier_over_fake(any_size_manifest())
+    classifier, _ = classifier_over_fake(any_size_manifest())
     with pytest.raises(error) as raised:
         classifier.predict([pixels(1)[0], image])
     assert message in str(raised.value)
