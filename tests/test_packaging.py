@@ -25,7 +25,7 @@ NOT_ON_A_DEVICE = ("torch", "lightning", "onnx", "onnx_ir", "onnxscript", "safet
 
 # Imports every module given as an argument in a Python that has none of the packages above.
 IMPORT_WITHOUT_TORCH = f"""
-import importlib, importlib.util, sys
+import importlib, importlib.util, sys, types
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -33,13 +33,16 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Absent())
+# Triton's Python backend alone has it; what runs there needs no torch either.
+sys.modules["triton_python_backend_utils"] = types.ModuleType("triton_python_backend_utils")
 from motivnet.errors import MissingDependencyError
 
 for name in sys.argv[1:]:
     try:
         print(name, importlib.import_module(name).__file__)
     except MissingDependencyError as error:
-        if error.package != "pycuda":  # which is built from source, and tested elsewhere
+        # pycuda is built from source and tested elsewhere; the others are what some extras of a device are for
+        if error.package not in ("pycuda", "scikit-learn", "matplotlib"):
             raise
         print(name, importlib.util.find_spec(name).origin)
 """

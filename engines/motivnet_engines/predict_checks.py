@@ -21,13 +21,20 @@ from motivnet_engines.predict_run import RunOptions
 from motivnet_engines.predict_sources import Source, path_of
 from motivnet_engines.video.source import VideoSource
 
+_MORE_SHEETS = "remove it (many faces take several sheets), or choose another name"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """A file that is to be written, and the option that asks for it."""
+    """A file that is to be written, and the option that asks for it.
+
+    Args:
+        instead: What to do where there is such a file already; None if it is replaced.
+    """
 
     option: str
     path: Path
+    instead: str | None = None
 
 
 def check_formats(form: Format, *, embeddings: bool, montage: Path | None, timeline: Path | None) -> None:
@@ -70,7 +77,7 @@ def check_outputs(
     """Refuses outputs that would replace what is read, each other or someone's files, or that cannot be written.
 
     A file that ``--out``, ``--montage``, ``--timeline`` or a single video's ``--annotate`` names is replaced; in a
-    folder, where the names are not chosen one by one, nothing is.
+    folder and among a montage's further sheets, where the names are not chosen one by one, nothing is.
 
     Args:
         inputs: Other files that are read.
@@ -79,16 +86,16 @@ def check_outputs(
         ConfigError: If an output is an input or another output.
         FileError: If an output is in the way of something, or its folder cannot be written.
     """
-    outputs = list(_outputs(options, out))
+    in_folder = annotate is not None and annotate not in options.targets.values()
+    outputs = list(_outputs(options, out, in_folder=in_folder))
     if not outputs:
         return
-    in_folder = annotate is not None and annotate not in options.targets.values()
     if annotate is not None and in_folder and annotate.exists() and not annotate.is_dir():
         raise FileError(f"--annotate {annotate} is a file; give a folder")
     _check_sources_are_kept(outputs, [path for path in (*map(path_of, sources), *inputs) if path is not None])
     _check_names_differ(outputs)
     for output in outputs:
-        _check_place(output, may_replace=output.option != "--annotate" or not in_folder)
+        _check_place(output)
     tried: set[Path] = set()
     for output in outputs:
         _check_folder(output, tried)
@@ -115,22 +122,22 @@ def _choice(suffixes: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _outputs(options: RunOptions, out: Path | None) -> Iterator[Output]:
+def _outputs(options: RunOptions, out: Path | None, *, in_folder: bool) -> Iterator[Output]:
     if out is not None:
         yield Output(option="--out", path=out)
-    for path in [] if options.montage is None else sheet_paths(options.montage):
-        yield Output(option="--montage", path=path)
+    for number, path in enumerate([] if options.montage is None else sheet_paths(options.montage)):
+        yield Output(option="--montage", path=path, instead=_MORE_SHEETS if number else None)
     if options.timeline is not None:
         yield Output(option="--timeline", path=options.timeline)
     for path in options.targets.values():
-        yield Output(option="--annotate", path=path)
+        yield Output(option="--annotate", path=path, instead="choose an empty folder" if in_folder else None)
 
 
-def _check_place(output: Output, *, may_replace: bool) -> None:
+def _check_place(output: Output) -> None:
     if not os.path.lexists(output.path):
         return
-    if not may_replace:
-        raise FileError(f"{output.option} would replace {output.path}; choose an empty folder")
+    if output.instead is not None:
+        raise FileError(f"{output.option} would replace {output.path}; {output.instead}")
     if output.path.is_dir():
         raise FileError(f"{output.option} {output.path} is a directory; give the name of a file")
     if output.path.exists() and not output.path.is_file():

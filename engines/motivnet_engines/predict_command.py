@@ -72,7 +72,13 @@ def predict(
             help="A folder for copies with faces drawn in, with none of them yet; or one video's copy.", **PATH
         ),
     ] = None,
-    montage: Annotated[Path | None, typer.Option(help="A picture of all faces with their labels.", **PATH)] = None,
+    montage: Annotated[
+        Path | None,
+        typer.Option(
+            help="A picture of all faces with their labels; beyond 96, more in NAME-2 ..., which may not exist yet.",
+            **PATH,
+        ),
+    ] = None,
     camera: Annotated[int | None, typer.Option(help="A camera's number; Ctrl-C ends it.")] = None,
     every: Annotated[
         int | None, typer.Option(min=1, help="Videos: classify every Nth frame.", show_default="1")
@@ -90,7 +96,7 @@ def predict(
     from motivnet_engines.output.sink import chosen_format
     from motivnet_engines.predict_checks import check_formats, check_outputs, check_video_options, load_packages
     from motivnet_engines.predict_run import RunOptions
-    from motivnet_engines.predict_sources import annotated_targets, sources_from_arguments
+    from motivnet_engines.predict_sources import annotated_targets, montage_names, sources_from_arguments
 
     chosen = chosen_format(form.value if form else None, out)
     check_formats(chosen, embeddings=embeddings, montage=montage, timeline=timeline)
@@ -98,6 +104,7 @@ def predict(
     check_video_options(sources, timeline=timeline, every=every, realtime=realtime, smooth=smooth)
     options = RunOptions(
         targets=annotated_targets(sources, annotate),
+        names={} if montage is None else montage_names(sources),
         montage=montage,
         timeline=timeline,
         every=1 if every is None else every,

@@ -12,7 +12,7 @@ from motivnet.images import read_image
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.image_files import FileResult, predict_files
 from motivnet_engines.output.annotated import write_annotated
-from motivnet_engines.output.montage import MontageWriter
+from motivnet_engines.output.montage import MontageWriter, sheets_text
 from motivnet_engines.output.records import Record, record_of_file
 from motivnet_engines.predict_sources import Source, name_of
 from motivnet_engines.video.source import VideoSource
@@ -24,11 +24,13 @@ class RunOptions:
 
     Args:
         targets: Where the annotated copy of a source goes; sources without one get none.
+        names: What a sheet calls a source; by default the name of the file.
         montage: A sheet of all faces; of a video, each face at its best.
         timeline: A plot of the one video's emotions.
     """
 
     targets: Mapping[Source, Path] = field(default_factory=dict)
+    names: Mapping[Source, str] = field(default_factory=dict)
     montage: Path | None = None
     timeline: Path | None = None
     every: int = 1
@@ -118,20 +120,21 @@ def _predict_images(
             report.errors.append(found.error)
         elif montage is not None or found.path in options.targets:
             try:
-                _draw(found, options.targets.get(found.path), montage)
+                _draw(found, options, montage)
             except MotivNetError as error:
                 report.errors.append(one_line(error))
 
 
-def _draw(found: FileResult, target: Path | None, montage: MontageWriter | None) -> None:
+def _draw(found: FileResult, options: RunOptions, montage: MontageWriter | None) -> None:
     """Reads the image once more, because results come without pixels, so that thousands may wait in a batch."""
     faces = () if found.result is None else found.result.faces
     pixels = read_image(found.path)
-    if target is not None:
+    if (target := options.targets.get(found.path)) is not None:
         write_annotated(pixels, target, faces)
     if montage is not None:
-        for face in faces:
-            montage.add(pixels, face, name=found.path.name)
+        name = options.names.get(found.path, found.path.name)
+        for number, face in enumerate(faces, 1):
+            montage.add(pixels, face, name=name, detail=f" #{number}" if len(faces) > 1 else "")
 
 
 def _mark_end(sources: Sequence[Source], report: Report, error: BaseException) -> None:
@@ -149,6 +152,8 @@ def _mark_end(sources: Sequence[Source], report: Report, error: BaseException) -
 
 def _end_montage(montage: MontageWriter, report: Report) -> None:
     montage.close()
+    if len(montage.sheets) > 1:
+        report.remarks.append(f"the montage has {len(montage.sheets)} sheets: {sheets_text(montage.sheets)}")
     if montage.failure is not None:
         report.errors.append(one_line(montage.failure))
     elif montage.left_out:

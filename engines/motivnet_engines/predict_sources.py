@@ -10,6 +10,7 @@ from motivnet.errors import ConfigError
 from motivnet.images import IMAGE_SUFFIXES
 from motivnet_engines.image_files import expanded_paths
 from motivnet_engines.output.annotated import annotated_copies
+from motivnet_engines.output.short_names import short_names
 from motivnet_engines.video.source import VIDEO_SUFFIXES, VideoSource, camera, is_video, video_source
 
 Source: TypeAlias = Path | VideoSource
@@ -48,6 +49,13 @@ def path_of(source: Source) -> Path | None:
     if isinstance(source, Path):
         return source
     return Path(source.target) if source.kind == "file" else None
+
+
+def montage_names(sources: Sequence[Source]) -> dict[Source, str]:
+    """What a sheet of faces calls each source: as much of its path as tells it from the others."""
+    files = {source: path for source in sources if (path := path_of(source)) is not None}
+    names = short_names(files.values())
+    return {source: names[files[source]] if source in files else name_of(source) for source in sources}
 
 
 def annotated_targets(sources: Sequence[Source], annotate: Path | None) -> dict[Source, Path]:

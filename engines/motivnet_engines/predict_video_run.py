@@ -55,7 +55,8 @@ def predict_videos(
 class Portraits:
     """The best view of each face of a video, by the detector's score."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._tiles: dict[int, tuple[float, NDArray[np.uint8]]] = {}
 
     def add(self, frame: Frame, result: FrameResult | None) -> None:
@@ -65,8 +66,9 @@ class Portraits:
         for face in result.faces:
             score = face.prediction.score or 0.0
             if face.track not in self._tiles or score > self._tiles[face.track][0]:
-                name = f"#{face.track}, {frame.time:.2f} s"
-                self._tiles[face.track] = score, face_tile(frame.pixels, face.prediction, name=name)
+                detail = f" #{face.track}, {frame.time:.2f} s"
+                tile = face_tile(frame.pixels, face.prediction, name=self._name, detail=detail)
+                self._tiles[face.track] = score, tile
 
     def put_into(self, montage: MontageWriter) -> None:
         """One tile a face, in the order in which they came."""
@@ -83,7 +85,7 @@ def _predict_video(
     montage: MontageWriter | None,
 ) -> tuple[VideoRun, bool]:
     """The run, which is over, and whether Ctrl-C ended it."""
-    portraits, target = Portraits(), options.targets.get(source)
+    portraits, target = Portraits(options.names.get(source, source.name)), options.targets.get(source)
     timeline = _new_timeline(options)
     hooks: list[OnFrame] = [] if montage is None else [portraits.add]
     run = predict_video(
@@ -107,7 +109,7 @@ def _predict_video(
     if montage is not None:
         portraits.put_into(montage)
     if timeline is not None and options.timeline is not None and run.summary.classified:
-        _write_timeline(timeline, options.timeline, report)
+        _write_timeline(timeline, options.timeline, report, duration=run.summary.duration)
     return run, stopped
 
 
@@ -162,9 +164,9 @@ def _new_timeline(options: RunOptions) -> Timeline | None:
     return Timeline()
 
 
-def _write_timeline(timeline: Timeline, path: Path, report: Report) -> None:
+def _write_timeline(timeline: Timeline, path: Path, report: Report, *, duration: float) -> None:
     try:
-        timeline.write(path)
+        timeline.write(path, duration=duration)
     except FileError as error:
         report.errors.append(one_line(error))
 

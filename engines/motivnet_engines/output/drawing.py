@@ -8,45 +8,54 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from motivnet.box import Box
 from motivnet.prediction import UNKNOWN, Prediction
+from motivnet_engines.output.face_labels import (
+    Label,
+    Rectangle,
+    label_of_face,
+    label_of_picture,
+    outline,
+    text_font,
+)
 
-Rectangle: TypeAlias = tuple[int, int, int, int]
 Colour: TypeAlias = tuple[int, int, int]
 
-# Light colours that people with any colour vision tell apart (Okabe and Ito 2008), with black text on them.
+# After the colours that people with any colour vision tell apart (Okabe and Ito 2008), light enough for black text.
 _COLOURS: tuple[Colour, ...] = (
-    (236, 236, 236),
-    (240, 228, 66),
     (86, 180, 233),
-    (230, 159, 0),
-    (204, 141, 179),
-    (0, 190, 140),
-    (240, 120, 50),
-    (160, 160, 240),
+    (240, 165, 0),
+    (0, 185, 135),
+    (225, 130, 185),
+    (228, 208, 50),
+    (240, 105, 75),
+    (150, 145, 245),
+    (180, 128, 80),
 )
 _OF_UNKNOWN: Colour = (170, 170, 170)
 _BLACK: Colour = (0, 0, 0)
-_LEAST_TEXT = 11
-_TEXT_OF_PICTURE = (0.014, 0.03)
-"""Least and largest height of a text, as a share of the longer side; between them it goes by the face's width."""
-_TEXT_OF_FACE = 0.17
 _LINE_OF_PICTURE = 1 / 320
 _LINE_OF_FACE = 1 / 40
 
 
 def draw_faces(
-    pixels: NDArray[np.uint8], faces: Sequence[Prediction], *, captions: Sequence[str] | None = None
+    pixels: NDArray[np.uint8],
+    faces: Sequence[Prediction],
+    *,
+    captions: Sequence[str] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> NDArray[np.uint8]:
     """A copy of an RGB picture ``(H, W, 3)`` with the box and the caption of each face.
 
     A face without a box is the whole picture, and has its caption in the corner. A caption stands above its box, or
-    below or within it where there is no room or another one already.
+    below or within it where there is no room or another one already. A face in a crowd, of which no caption can be
+    read without covering another's face, has its number instead, or its box alone.
 
     Args:
         captions: One per face; the label and its confidence if None.
+        numbers: One per face; counted from 1, as in tables, if None.
     """
     texts = [caption(face) for face in faces] if captions is None else captions
     image = Image.fromarray(pixels)
@@ -54,10 +63,17 @@ def draw_faces(
     for face in faces:
         if face.box is not None:
             _draw_box(draw, face.box, colour_of(face))
-    taken = [_outline(face.box) for face in faces]
-    for index, (face, text) in enumerate(zip(faces, texts, strict=True)):
-        others = [rectangle for other, rectangle in enumerate(taken) if other != index and rectangle is not None]
-        taken.append(_draw_caption(draw, face, text, others))
+    outlines = {index: outline(face.box) for index, face in enumerate(faces) if face.box is not None}
+    labels: list[Rectangle] = []
+    for index, (face, text, number) in enumerate(zip(faces, texts, numbers or range(1, len(faces) + 1), strict=True)):
+        others = [other for owner, other in outlines.items() if owner != index]
+        if face.box is None:
+            label: Label | None = label_of_picture(text, image.size)
+        else:
+            label = label_of_face((text, f"#{number}"), face.box, image.size, faces=others, labels=labels)
+        if label is not None:
+            _draw_label(draw, label, colour_of(face))
+            labels.append(label.rectangle)
     return np.asarray(image)
 
 
@@ -71,17 +87,6 @@ def colour_of(face: Prediction) -> Colour:
     if face.label not in face.probabilities:
         return _OF_UNKNOWN
     return _COLOURS[list(face.probabilities).index(face.label) % len(_COLOURS)]
-
-
-def text_font(pixels: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font at this height, so that no font need be installed."""
-    return ImageFont.load_default(pixels)
-
-
-def _outline(box: Box | None) -> Rectangle | None:
-    if box is None:
-        return None
-    return math.floor(box.x), math.floor(box.y), math.ceil(box.x + box.width), math.ceil(box.y + box.height)
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: Colour) -> None:
@@ -100,55 +105,8 @@ def _draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: Colour) -> None:
         draw.rectangle((left + inset, top + inset, right - inset, bottom - inset), outline=colour, width=width)
 
 
-def _draw_caption(draw: ImageDraw.ImageDraw, face: Prediction, text: str, taken: Sequence[Rectangle]) -> Rectangle:
-    size = draw.im.size
-    font, (width, height), pad = _fitted_font(draw, text, _text_height(face.box, size), size[0])
-    place = _caption_place(face.box, (width, height), size, taken)
-    right, bottom = place[0] + width - 1, place[1] + height - 1
-    draw.rectangle((*place, right, bottom), fill=colour_of(face), outline=_BLACK)
-    draw.text((place[0] + pad, place[1] + height / 2), text, fill=_BLACK, font=font, anchor="lm")
-    return (*place, right, bottom)
-
-
-def _text_height(box: Box | None, size: tuple[int, int]) -> int:
-    least, largest = (share * max(size) for share in _TEXT_OF_PICTURE)
-    wanted = largest if box is None else min(max(box.width * _TEXT_OF_FACE, least), largest)
-    return max(_LEAST_TEXT, round(wanted))
-
-
-def _fitted_font(
-    draw: ImageDraw.ImageDraw, text: str, height: int, room: int
-) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, tuple[int, int], int]:
-    """The font of this height, or a smaller one with which the text has room; the size of its label and the margin."""
-    for pixels in range(height, 5, -1):
-        font = text_font(pixels)
-        pad = max(2, pixels // 4)
-        extent = (math.ceil(draw.textlength(text, font=font)) + 2 * pad, round(pixels * 1.3) + pad)
-        if extent[0] <= room:
-            break
-    return font, extent, pad
-
-
-def _caption_place(
-    box: Box | None, extent: tuple[int, int], size: tuple[int, int], taken: Sequence[Rectangle]
-) -> tuple[int, int]:
-    """The top left corner: the first that is in the picture and free, else the first that is in it."""
-    if box is None:
-        return 0, 0
-    room = max(0, size[0] - extent[0])
-    lefts = (box.x, box.x + box.width - extent[0], box.x + (box.width - extent[0]) / 2)
-    tops = (
-        math.floor(box.y) - extent[1] + 1,
-        math.ceil(box.y + box.height) - 1,
-        math.floor(box.y),
-        math.ceil(box.y + box.height) - extent[1],
-    )
-    corners = [
-        (min(max(0, math.floor(left)), room), top) for top in tops for left in lefts if 0 <= top <= size[1] - extent[1]
-    ] or [(min(max(0, math.floor(box.x)), room), 0)]
-    return next((corner for corner in corners if _is_free(corner, extent, taken)), corners[0])
-
-
-def _is_free(corner: tuple[int, int], extent: tuple[int, int], taken: Sequence[Rectangle]) -> bool:
-    right, bottom = corner[0] + extent[0], corner[1] + extent[1]
-    return not any(corner[0] < t[2] and t[0] < right and corner[1] < t[3] and t[1] < bottom for t in taken)
+def _draw_label(draw: ImageDraw.ImageDraw, label: Label, colour: Colour) -> None:
+    left, top, right, bottom = label.rectangle
+    draw.rectangle((left, top, right - 1, bottom - 1), fill=colour, outline=_BLACK)
+    place = left + label.pad, top + label.height / 2
+    draw.text(place, label.text, fill=_BLACK, font=text_font(label.pixels), anchor="lm")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,8 @@ from motivnet.errors import FileError
 from motivnet.files import atomic_path
 from motivnet.prediction import Prediction
 from motivnet_engines.faces.crops import square_crop
-from motivnet_engines.output.drawing import caption, colour_of, text_font
+from motivnet_engines.output.drawing import caption, colour_of
+from motivnet_engines.output.face_labels import text_font
 
 TILE = 160
 COLUMNS = 8
@@ -42,10 +43,10 @@ class MontageWriter:
         self._path = path
         self._tiles: list[NDArray[np.uint8]] = []
 
-    def add(self, pixels: NDArray[np.uint8], face: Prediction, *, name: str) -> None:
+    def add(self, pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = "") -> None:
         """Takes a face of a picture; beyond the last sheet it is only counted in ``left_out``."""
         if not self._is_full():
-            self.add_tile(face_tile(pixels, face, name=name))
+            self.add_tile(face_tile(pixels, face, name=name, detail=detail))
         else:
             self.left_out += 1
 
@@ -95,22 +96,34 @@ def sheet_of_tiles(tiles: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return sheet
 
 
-def face_tile(pixels: NDArray[np.uint8], face: Prediction, *, name: str) -> NDArray[np.uint8]:
-    """The face of an RGB picture as the model sees it, above its label and the name of the picture."""
+def sheets_text(sheets: Sequence[Path]) -> str:
+    """Which sheets there are, in one line: ``s.png and s-2.png to s-9.png``."""
+    first, *others = map(str, sheets)
+    if len(others) > 1:
+        return f"{first} and {others[0]} to {others[-1]}"
+    return " and ".join([first, *others])
+
+
+def face_tile(pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = "") -> NDArray[np.uint8]:
+    """The face of an RGB picture as the model sees it, above its label and the name of the picture.
+
+    Args:
+        detail: What stands behind the name, and is whole where that has to be shortened.
+    """
     crop = _fitted(pixels) if face.box is None else cv2.resize(square_crop(pixels, face.box), (TILE, TILE))
     tile = Image.new("RGB", (TILE, TILE + _BAND), _BACKGROUND)
     tile.paste(Image.fromarray(np.asarray(crop, np.uint8)))
     draw = ImageDraw.Draw(tile)
     draw.rectangle((0, TILE, TILE - 1, TILE + _BAND // 2), fill=colour_of(face))
     _write_line(draw, caption(face), top=TILE, fill=(0, 0, 0))
-    _write_line(draw, name, top=TILE + _BAND // 2, fill=_GREY)
+    _write_line(draw, name, top=TILE + _BAND // 2, fill=_GREY, end=detail)
     return np.asarray(tile)
 
 
-def _write_line(draw: ImageDraw.ImageDraw, text: str, *, top: int, fill: tuple[int, int, int]) -> None:
+def _write_line(draw: ImageDraw.ImageDraw, text: str, *, top: int, fill: tuple[int, int, int], end: str = "") -> None:
     font = text_font(_TEXT)
-    line = _shortened(text, lambda part: draw.textlength(part, font=font) <= TILE - 8)
-    draw.text((4, top + _BAND // 4), line, fill=fill, font=font, anchor="lm")
+    line = _shortened(text, lambda part: draw.textlength(part + end, font=font) <= TILE - 8)
+    draw.text((4, top + _BAND // 4), line + end, fill=fill, font=font, anchor="lm")
 
 
 def _shortened(text: str, fits: Callable[[str], bool]) -> str:

@@ -52,7 +52,9 @@ class ResultTable:
     def _add_frame(self, record: Record) -> None:
         for number, face in zip(record.tracks, record.faces, strict=True):
             time = record.time or 0.0
-            track = self._tracks.setdefault(number, _Track(first=time, last=time, frames=0, unknown=0, probabilities={}))
+            track = self._tracks.setdefault(
+                number, _Track(first=time, last=time, frames=0, unknown=0, probabilities={})
+            )
             track.last = time
             track.frames += 1
             track.unknown += face.label == UNKNOWN

@@ -95,7 +95,12 @@ class _Writer:
     def draw(self, frame: Frame, result: FrameResult | None) -> None:
         """Draws the faces into a frame and encodes it."""
         faces = () if result is None else result.faces
-        pixels = draw_faces(frame.pixels, [face.prediction for face in faces], captions=[_caption(f) for f in faces])
+        pixels = draw_faces(
+            frame.pixels,
+            [face.prediction for face in faces],
+            captions=[_caption(face) for face in faces],
+            numbers=[face.track for face in faces],
+        )
         stream = self._stream or self._new_stream(pixels)
         picture = av.VideoFrame.from_ndarray(_fitted(pixels, (stream.width, stream.height)), format="rgb24")
         # Two frames of one time, or of times that the ticks do not tell apart, come one tick after the other.

@@ -9,9 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 _GRID = 12
-"""Points on which a band is looked at, for the width of one name."""
-_APART = 5
-"""Widths of the name between the middles of two of them in one band."""
+"""Steps in which a band is looked at, for the width of one name."""
 _MOST_POINTS = 100_000
 
 
@@ -22,6 +20,7 @@ def name_places(
     *,
     width: float,
     height: float,
+    apart: float,
 ) -> Iterator[tuple[float, float]]:
     """The middles of rectangles that lie within the band ``low`` to ``high``, the roomiest first.
 
@@ -29,16 +28,17 @@ def name_places(
         times: Ascending, ``(N,)``, as are ``low`` and ``high``.
         width: Of the name, in the unit of ``times``.
         height: Of the name, in the unit of the band.
+        apart: The least distance between the middles of two, in the unit of ``times``.
     """
     points = min(int(_GRID * (times[-1] - times[0]) / width) + 1, _MOST_POINTS)
-    if points < _GRID:
+    if points <= _GRID:
         return
     grid = np.linspace(times[0], times[-1], points)
-    floor = sliding_window_view(np.interp(grid, times, low), _GRID).max(axis=1)
-    ceiling = sliding_window_view(np.interp(grid, times, high), _GRID).min(axis=1)
-    middles = grid[: len(floor)] + width / 2
+    floor = sliding_window_view(np.interp(grid, times, low), _GRID + 1).max(axis=1)
+    ceiling = sliding_window_view(np.interp(grid, times, high), _GRID + 1).min(axis=1)
+    middles = (grid[: len(floor)] + grid[_GRID:]) / 2
     room = ceiling - floor
     while room.max() >= height:
         best = int(room.argmax())
         yield float(middles[best]), float(floor[best] + ceiling[best]) / 2
-        room[np.abs(middles - middles[best]) < _APART * width] = -1.0
+        room[np.abs(middles - middles[best]) < max(apart, width)] = -1.0

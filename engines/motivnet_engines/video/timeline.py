@@ -25,11 +25,14 @@ try:
     from matplotlib.colors import to_rgb
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+    from matplotlib.textpath import TextPath
     from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 except ImportError as error:
     raise MissingDependencyError("matplotlib", extra="video") from error
 
 _Colour: TypeAlias = tuple[float, float, float]
+_Bands: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Times and the upper edges of all bands, with the axis before them, for each part of a track without a gap."""
 
 PANELS = 4
 _WIDTH, _PANEL_HEIGHT, _MARGIN = 10.0, 1.9, 0.9
@@ -37,8 +40,11 @@ _DPI = 120
 _INK, _EMPTY = "#1f2933", "#dfe3e8"
 _GAP_SECONDS = 1.0
 _GAP_STEPS = 2.5
-_CHARACTER, _LINE = 0.0098, 0.1
-"""The extent of a name's letters, as shares of a panel's width and height."""
+_NAME_POINTS = 9
+_NAME_MARGIN = 1.3
+"""Room for a name, as a multiple of its extent."""
+_MOST_NAMES = 3
+"""Names in one band; they are at least a third of the panel apart."""
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _MOST_TICKS = 12
 _POINTS = 300
@@ -58,6 +64,7 @@ class Timeline:
         self._colours: dict[str, _Colour] = {}
         self._span = (float("inf"), float("-inf"))
         self._frames = 0
+        self._duration: float | None = None
         self._title = ""
 
     def add(self, result: FrameResult) -> None:
@@ -72,8 +79,11 @@ class Timeline:
             track.times.append(result.time)
             track.rows.append(tuple(face.prediction.probabilities.values()))
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, *, duration: float | None = None) -> None:
         """Draws the faces that were seen in most frames, at most ``PANELS`` of them, into a PNG file.
+
+        Args:
+            duration: Seconds at which the video ends; estimated from the frames if None.
 
         Raises:
             ConfigError: If the path does not end with ``.png``.
@@ -81,55 +91,68 @@ class Timeline:
         """
         if path.suffix.lower() != ".png":
             raise ConfigError(f"a timeline ends with .png, not {path.suffix or path.name!r}")
+        self._duration = duration
         with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.color": _INK}):
-            figure = self._figure()
+            canvas = FigureCanvasAgg(Figure(dpi=_DPI, layout="constrained"))
+            self._draw(canvas.figure)
             with atomic_path(path) as temporary:
-                FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]
+                canvas.print_png(temporary)  # type: ignore[no-untyped-call]
 
-    def _figure(self) -> Figure:
+    def _draw(self, figure: Figure) -> None:
         longest = sorted(self._tracks, key=lambda number: (-len(self._tracks[number].times), number))
         shown = sorted(longest[:PANELS])
         panels = max(1, len(shown))
-        figure = Figure(figsize=(_WIDTH, _MARGIN + _PANEL_HEIGHT * panels), dpi=_DPI, layout="constrained")
+        figure.set_size_inches(_WIDTH, _MARGIN + _PANEL_HEIGHT * panels)
         axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0].tolist()
-        for panel, number in zip(axes, shown, strict=False):
-            self._draw_track(panel, number)
+        drawn = [(panel, self._draw_track(panel, number)) for panel, number in zip(axes, shown, strict=False)]
         if not shown:
             axes[0].text(0.5, 0.5, "no face was seen", transform=axes[0].transAxes, ha="center", va="center")
             axes[0].set_yticks([])
         self._finish(figure, axes, hidden=len(self._tracks) - len(shown))
-        return figure
+        figure.canvas.draw()  # Only now is a panel's size known, which names are fitted to.
+        for panel, bands in drawn:
+            self._name_bands(panel, bands)
 
-    def _draw_track(self, axes: Axes, number: int) -> None:
+    def _draw_track(self, axes: Axes, number: int) -> _Bands:
         track = self._tracks[number]
         times, rows = _thinned(np.array(track.times), np.array(track.rows), self._span)
         step = float(np.median(np.diff(times))) if len(times) > 1 else _GAP_SECONDS
         edges = np.flatnonzero(np.diff(times) > max(_GAP_SECONDS, _GAP_STEPS * step)) + 1
+        bands: _Bands = []
         for part, values in zip(np.split(times, edges), np.split(rows, edges), strict=True):
-            self._draw_bands(
-                axes,
-                np.append(part, min(part[-1] + step, max(part[-1], self._limits()[1]))),
-                np.vstack([values, values[-1:]]),
-            )
+            until = np.append(part, min(part[-1] + step, max(part[-1], self._limits()[1])))
+            tops = np.vstack([values, values[-1:]]).cumsum(axis=1)
+            bands.append((until, np.hstack([np.zeros((len(tops), 1)), tops])))
+            for index, colour in enumerate(self._colours.values()):
+                low, high = bands[-1][1][:, index], bands[-1][1][:, index + 1]
+                axes.fill_between(until, low, high, color=colour, edgecolor="white", linewidth=0.4)
         axes.set_ylabel(f"face #{number}")
+        return bands
 
-    def _draw_bands(self, axes: Axes, times: NDArray[np.float64], rows: NDArray[np.float64]) -> None:
-        tops = np.hstack([np.zeros((len(rows), 1)), rows.cumsum(axis=1)])
-        for index, (label, colour) in enumerate(self._colours.items()):
-            low, high = tops[:, index], tops[:, index + 1]
-            axes.fill_between(times, low, high, color=colour, edgecolor="white", linewidth=0.4)
-            width = len(label) * _CHARACTER * (self._limits()[1] - self._limits()[0])
-            for x, y in name_places(times, low, high, width=width, height=_LINE):
-                axes.text(x, y, label, ha="center", va="center", fontsize=9, color="black")
+    def _name_bands(self, axes: Axes, bands: _Bands) -> None:
+        begin, end = self._limits()
+        extent = axes.get_window_extent()
+        for index, label in enumerate(self._colours):
+            width, height = (size * _NAME_MARGIN * _DPI / 72 for size in _extent(label))
+            room = {"width": width / extent.width * (end - begin), "height": height / extent.height}
+            apart = max((end - begin) / _MOST_NAMES, room["width"])
+            places: list[float] = []
+            for times, tops in bands:
+                for x, y in name_places(times, tops[:, index], tops[:, index + 1], apart=apart, **room):
+                    if len(places) < _MOST_NAMES and all(abs(x - other) >= apart for other in places):
+                        places.append(x)
+                        axes.text(x, y, label, ha="center", va="center", fontsize=_NAME_POINTS, color="black")
 
     def _finish(self, figure: Figure, axes: Sequence[Axes], *, hidden: int) -> None:
+        step = _tick_step(self._limits())
+        decimals = int(step < 1)
         for panel in axes:
             panel.patch.set(facecolor="white", edgecolor=_EMPTY, hatch="////", linewidth=0)
             panel.set_ylim(0, 1)
             panel.set_xlim(self._limits())
             panel.yaxis.set_major_formatter(PercentFormatter(1.0))
-            panel.xaxis.set_major_locator(MultipleLocator(_tick_step(self._limits())))
-            panel.xaxis.set_major_formatter(FuncFormatter(_clock))
+            panel.xaxis.set_major_locator(MultipleLocator(step))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds, decimals=decimals)))
             for side in ("top", "right"):
                 panel.spines[side].set_visible(False)
         axes[-1].set_xlabel("time (minutes:seconds)")
@@ -143,8 +166,10 @@ class Timeline:
             figure.legend(handles=bands[::-1], loc="outside right upper", frameon=False)
 
     def _limits(self) -> tuple[float, float]:
-        """From the first frame to the end of the last, which lasts as long as the others do on average."""
+        """From the first frame to the end of the video, or of a last frame as long as the others are on average."""
         begin, end = self._span if self._frames else (0.0, 0.0)
+        if self._duration is not None and self._duration > end:
+            return begin, self._duration
         step = (end - begin) / (self._frames - 1) if self._frames > 1 else _GAP_SECONDS
         return begin, max(end + step, begin + _GAP_SECONDS)
 
@@ -174,6 +199,14 @@ def _tick_step(limits: tuple[float, float]) -> float:
     return next((step for step in _TICKS if span / step <= _MOST_TICKS), span / _MOST_TICKS)
 
 
-def _clock(seconds: float, _: int) -> str:
-    whole = f"{int(seconds // 60)}:{seconds % 60:04.1f}"
-    return whole.removesuffix(".0")
+def clock(seconds: float, *, decimals: int) -> str:
+    """Minutes and seconds, as ``0:04.5``."""
+    whole = round(seconds, decimals)
+    width = 2 if decimals == 0 else decimals + 3
+    return f"{int(whole // 60)}:{whole % 60:0{width}.{decimals}f}"
+
+
+def _extent(label: str) -> tuple[float, float]:
+    """Width and height of a name in points."""
+    box = TextPath((0, 0), label, size=_NAME_POINTS).get_extents()
+    return max(box.width, 1.0), float(_NAME_POINTS)

@@ -13,7 +13,8 @@ from motivnet.errors import FileError
 from motivnet.images import read_image
 from motivnet_engines.output import montage as montage_module
 from motivnet_engines.output.annotated import annotated_copies, annotated_picture, write_annotated
-from motivnet_engines.output.montage import TILE, MontageWriter, face_tile
+from motivnet_engines.output.montage import TILE, MontageWriter, face_tile, sheet_paths, sheets_text
+from motivnet_engines.output.short_names import short_names
 
 
 def test_images_of_one_folder_keep_their_names(tmp_path: Path) -> None:
@@ -91,6 +92,35 @@ def test_a_sheet_that_cannot_be_written_is_the_end_of_the_montage(
     assert "sheet-2.png is a directory" in str(montage.failure)
     assert montage.sheets == [tmp_path / "sheet.png"]
     assert montage.left_out == 5
+
+
+def test_a_long_name_leaves_the_number_of_the_face_whole(face) -> None:
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    tiles = [
+        face_tile(pixels, face(), name="a very long name of a file.jpg", detail=f" #{number}") for number in (1, 2)
+    ]
+    assert (tiles[0] != tiles[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "s.png"), (2, "s.png and s-2.png"), (4, "s.png and s-2.png to s-4.png")]
+)
+def test_the_sheets_are_told_in_one_line(count: int, text: str) -> None:
+    assert sheets_text(sheet_paths(Path("s.png"))[:count]) == text
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["d1/a.jpg", "d1/b.jpg"], ["a.jpg", "b.jpg"]),
+        (["d1/a.jpg", "d2/a.jpg", "b.jpg"], ["d1/a.jpg", "d2/a.jpg", "b.jpg"]),
+        (["x/d/a.jpg", "y/d/a.jpg", "d/../b.jpg"], ["x/d/a.jpg", "y/d/a.jpg", "b.jpg"]),
+        (["d/a.jpg", "d/./a.jpg"], ["a.jpg", "a.jpg"]),
+    ],
+)
+def test_a_short_name_tells_a_file_from_the_others(paths: list[str], names: list[str]) -> None:
+    found = short_names(map(Path, paths))
+    assert [found[Path(path)] for path in paths] == names
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (40, 60)])

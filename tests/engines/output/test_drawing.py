@@ -69,6 +69,45 @@ def test_captions_of_neighbours_cover_neither_each_other_nor_a_face(face) -> Non
         assert (inner == 0).all()
 
 
+def crowd(face, *, side: float) -> list:
+    """As many faces as fit, a tenth of a face apart."""
+    places = np.arange(4, 400 - side, side * 1.1)
+    return [face("happiness", box=(float(x), float(y), side, side)) for y in places for x in places]
+
+
+def filled(drawn: np.ndarray, face) -> np.ndarray:
+    return (drawn == colour_of(face)).all(axis=2)
+
+
+@pytest.mark.parametrize("side", [100.0, 60.0, 40.0])
+def test_labels_of_a_crowd_leave_most_of_each_face_seen(side: float, face) -> None:
+    faces = crowd(face, side=side)
+    drawn = draw_faces(np.full((400, 400, 3), 60, np.uint8), faces)
+    for one in faces:
+        left, top = int(one.box.x), int(one.box.y)
+        inner = drawn[top + 4 : top + int(side) - 4, left + 4 : left + int(side) - 4]
+        assert (inner == 60).all(axis=2).mean() > 0.5
+
+
+def test_faces_too_small_for_a_number_have_their_box_alone(face) -> None:
+    faces = crowd(face, side=12.0)
+    drawn = draw_faces(np.full((400, 400, 3), 60, np.uint8), faces)
+    middle = faces[len(faces) // 2].box
+    assert filled(drawn, faces[0])[int(middle.y) : int(middle.y + 12), int(middle.x) : int(middle.x + 12)].any()
+    assert (drawn[int(middle.y) + 6, int(middle.x) + 6] == 60).all()
+
+
+def test_a_caption_grows_with_its_face(face) -> None:
+    pixels = np.full((1500, 2000, 3), 60, np.uint8)
+    spans = []
+    for side in (100.0, 300.0):
+        box = (800.0, 600.0, side, side)
+        rows, columns = np.nonzero(changed(pixels, draw_faces(pixels, [face(box=box)])))
+        spans.append((600 - rows.min(), np.ptp(columns)))
+        assert spans[-1][1] <= 1.3 * side
+    assert spans[1][0] > 2 * spans[0][0]
+
+
 def test_a_picture_that_is_the_face_has_its_caption_in_the_corner(face) -> None:
     pixels = np.full((200, 300, 3), 60, np.uint8)
     marks = changed(pixels, draw_faces(pixels, [face()]))

@@ -16,6 +16,7 @@ from PIL import Image
 from motivnet.images import read_image
 from motivnet_engines import cli
 from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.output import montage as montage_module
 
 
 def lines_of(text: str) -> list[dict]:
@@ -86,6 +87,15 @@ def test_a_montage_shows_the_faces(predict, faces: Path, tmp_path: Path) -> None
     assert read_image(tmp_path / "sheet.png").shape[1] > 3 * 160
 
 
+def test_several_sheets_are_told_of(predict, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(montage_module, "TILES_OF_A_SHEET", 2)
+    result = predict(faces, "--montage", tmp_path / "s.png")
+    assert (result.status, result.err.strip()) == (
+        0,
+        f"the montage has 2 sheets: {tmp_path / 's.png'} and {tmp_path / 's-2.png'}",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -115,6 +125,7 @@ def test_a_montage_shows_the_faces(predict, faces: Path, tmp_path: Path) -> None
         (["faces", "--montage", "link.png"], "--montage would replace faces/face 2.png, which is read"),
         (["faces", "--montage", "hard.png"], "--montage would replace faces/face 2.png, which is read"),
         (["mine", "--montage", "mine/x.png"], "--montage would replace mine/x-2.png, which is read"),
+        (["faces", "--montage", "mine/x.png"], "--montage would replace mine/x-2.png; remove it (many faces take sev"),
         (
             ["clip.mp4", "--timeline", "x.png", "--montage", "./x.png"],
             "--montage and --timeline would both write x.png",
