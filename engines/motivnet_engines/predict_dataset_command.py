@@ -7,13 +7,27 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
+from motivnet_engines.command_options import (
+    PATH,
+    ArtifactOption,
+    ClassesOption,
+    DetectorOption,
+    NoDetectOption,
+    RuntimeOption,
+    UnknownOption,
+    chosen_artifact,
+)
 
+if TYPE_CHECKING:
+    from motivnet_engines.serving.ray.dataset import DatasetSummary
+
+_ERRORS_SHOWN = 5
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """Ray reads these when it is imported: nothing is reported to its makers, and its workers' deaths are our errors."""
 
@@ -26,37 +40,29 @@ def predict_dataset(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="A folder for the Parquet files.", show_default=False)],
-    artifact: Annotated[
-        Path | None, typer.Option(help="The artifact's folder.", show_default="the newest in artifacts/")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="A folder for the Parquet files.", show_default=False, **PATH)],
+    artifact: ArtifactOption = None,
     shard_size: Annotated[int, typer.Option(help="Images of one output file.")] = 1_000,
     workers: Annotated[
         int | None, typer.Option(help="Processes of the cluster.", show_default="as many as it has room for")
     ] = None,
     cpus: Annotated[float, typer.Option(help="Cores of each worker.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs of each worker.")] = 0,
-    runtime: Annotated[
-        str | None, typer.Option(help="A runtime's name.", show_default="the first verified one")
-    ] = None,
+    runtime: RuntimeOption = None,
     batch_size: Annotated[int | None, typer.Option(help="Faces of one call.", show_default="the artifact's")] = None,
-    detector: Annotated[
-        Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="fetched once")
-    ] = None,
-    no_detect: Annotated[bool, typer.Option("--no-detect", help="Each image is one face.")] = False,
-    unknown: Annotated[
-        bool, typer.Option("--unknown", help="Label what is like no calibrated image 'unknown'.")
-    ] = False,
-    classes: Annotated[
-        Path | None, typer.Option(help="Classes that 'motivnet adapt' learnt.", show_default="the model's")
-    ] = None,
+    detector: DetectorOption = None,
+    no_detect: NoDetectOption = False,
+    unknown: UnknownOption = False,
+    classes: ClassesOption = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Write each face's embedding too.")] = False,
     json: JSONOption = False,
 ) -> None:
-    """Predict every image of a dataset on a Ray cluster, into Parquet; run it again to go on after an interruption."""
+    """Predict every image of a dataset on a Ray cluster, into Parquet; run it again to go on after an interruption.
+
+    It exits with 1 if an image could not be read.
+    """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    from motivnet.artifact import ARTIFACTS, newest_artifact
     from motivnet.progress import progress
     from motivnet_engines.serving.ray import dataset
     from motivnet_engines.serving.ray.cluster import Workers
@@ -64,7 +70,7 @@ def predict_dataset(
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     options = ReadingOptions(
-        artifact=str(artifact or newest_artifact(ARTIFACTS)),
+        artifact=str(chosen_artifact(artifact)),
         runtime=runtime,
         batch_size=batch_size,
         no_detect=no_detect,
@@ -86,7 +92,30 @@ def predict_dataset(
     if json:
         command_line.print_json(summary)
     else:
-        sys.stdout.write(
-            f"{out}: {summary.images:,} images in {summary.shards:,} files, {summary.errors:,} could not be read "
-            f"({summary.skipped:,} files were there before)\n"
-        )
+        sys.stdout.write(_sentence(out, summary))
+    if summary.errors:
+        _tell_errors(out, summary.errors)
+        raise typer.Exit(1)
+
+
+def _sentence(out: Path, summary: DatasetSummary) -> str:
+    images, files = _counted(summary.images, "image"), _counted(summary.shards, "file")
+    before = f"{_counted(summary.skipped, 'file')} {'was' if summary.skipped == 1 else 'were'} there before"
+    return f"{out}: {images} in {files}, {summary.errors:,} could not be read ({before})\n"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _tell_errors(out: Path, errors: int) -> None:
+    from motivnet.errors import one_line
+    from motivnet_engines.serving.ray.parts import unread_images
+
+    shown = unread_images(out, at_most=_ERRORS_SHOWN)
+    for path, reason in shown:
+        # Most reasons begin with the path.
+        said = one_line(reason if path in reason else f"{path}: {reason}")
+        sys.stderr.write(f"error: {said}\n")
+    if errors > len(shown):
+        sys.stderr.write(f"... and {errors - len(shown):,} more\n")

@@ -19,16 +19,17 @@ from starlette.routing import Route
 from motivnet.errors import MotivNetError
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.serving.admission import Admission
+from motivnet_engines.serving.arrivals import Body
 from motivnet_engines.serving.batching import Batching
 from motivnet_engines.serving.bodies import GoneError, Receive, read_body, until_gone
 from motivnet_engines.serving.description import model_description
-from motivnet_engines.serving.guard import NOBODY, PREDICT, guarded
-from motivnet_engines.serving.limits import body_bytes, deadline_seconds
+from motivnet_engines.serving.guard import NOBODY, PREDICT, REQUEST_ID, guarded
+from motivnet_engines.serving.limits import deadline_seconds
 from motivnet_engines.serving.logs import log
 from motivnet_engines.serving.metrics import CONTENT_TYPE, Metrics
 from motivnet_engines.serving.openapi import openapi_document
 from motivnet_engines.serving.pages import Pages
-from motivnet_engines.serving.refusals import UNAVAILABLE, Code, RefusedError, response_of_refusal
+from motivnet_engines.serving.refusals import UNAVAILABLE, Code, RefusedError
 from motivnet_engines.serving.service import PredictionService
 from motivnet_engines.serving.settings import ServeSettings
 from motivnet_engines.serving.uploads import body_type
@@ -61,12 +62,12 @@ def create_app(
     batching = batching or Batching()
     metrics = Metrics()
     admission = Admission(
-        capacity=settings.queue, deadline=settings.deadline_s, max_waiting_bytes=settings.max_waiting_bytes
+        capacity=settings.queue, deadline=settings.deadline_s, max_waiting_bytes=settings.waiting_bytes
     )
     metrics.watch("queue_depth", "Requests that wait or are in work.", lambda: admission.inside)
     service = PredictionService(classifier, settings, batching=batching, metrics=metrics)
-    endpoints = _Endpoints(settings, admission=admission, service=service, metrics=metrics)
-    endpoints.model = JSONResponse(model_description(classifier, settings, name=name, batching=batching))
+    model = model_description(classifier, settings, name=name, batching=batching)
+    endpoints = _Endpoints(settings, model=model, admission=admission, service=service, metrics=metrics)
     app = Starlette(
         routes=endpoints.routes(),
         middleware=[Middleware(guarded, settings=settings, admission=admission, metrics=metrics)],
@@ -87,12 +88,17 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 class _Endpoints:
     """One method per path, over what an application consists of."""
 
-    model: Response
-
     def __init__(
-        self, settings: ServeSettings, *, admission: Admission, service: PredictionService, metrics: Metrics
+        self,
+        settings: ServeSettings,
+        *,
+        model: dict[str, Any],
+        admission: Admission,
+        service: PredictionService,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
+        self._described = JSONResponse(model)
         self._admission = admission
         self._service = service
         self._metrics = metrics
@@ -115,15 +121,21 @@ class _Endpoints:
     async def _predict(self, request: Request) -> Response:
         kind = body_type(request.headers.get("content-type"), request.headers.get("content-encoding"))
         seconds = deadline_seconds(request.headers, self._settings)
-        with self._admission.held(body_bytes(request.headers, self._settings)):
-            async with self._admission.reading(self._settings.body_timeout_s):
-                body = await read_body(request.receive, max_bytes=self._settings.max_body_bytes)
-            with self._admission.place():
-                work = self._service.predict(body, kind, deadline=time.monotonic() + seconds)
+        with self._admission.arrivals.body() as held:
+            body = await self._read(request.receive, held)
+            async with self._admission.place() as place:
+                work = self._service.predict(body, kind, deadline=time.monotonic() + seconds, place=place)
                 return JSONResponse(await _unless_gone(work, request.receive), headers=_NO_STORE)
 
+    async def _read(self, receive: Receive, held: Body) -> bytes:
+        arrivals = self._admission.arrivals
+        async with arrivals.reading(held, seconds=self._settings.body_timeout_s):
+            return await read_body(
+                receive, max_bytes=self._settings.max_body_bytes, arrived=lambda size: arrivals.add(held, size)
+            )
+
     async def _model(self, _: Request) -> Response:
-        return self.model
+        return self._described
 
     async def _healthy(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"}, headers=_NO_STORE)
@@ -163,18 +175,16 @@ async def _unless_gone(work: Awaitable[dict[str, Any]], receive: Receive) -> dic
 async def _answer_http_error(_: Request, error: HTTPException) -> Response:
     """Of the router: there is no such path, or no such method."""
     code, message = _CODE_OF_STATUS[error.status_code]
-    response = response_of_refusal(RefusedError(code, message))
-    response.headers.update(error.headers or {})
-    return response
+    raise RefusedError(code, message, allow=(error.headers or {}).get("Allow")) from error
 
 
 async def _answer_nobody(_: Request, __: GoneError) -> Response:
     return Response(status_code=NOBODY)
 
 
-async def _answer_failure(_: Request, error: MotivNetError) -> Response:
+async def _answer_failure(request: Request, error: MotivNetError) -> Response:
     """The model or its runtime failed; what they say is for the log, because it may name files."""
-    log(logger, "a prediction failed", level=logging.ERROR, reason=str(error))
+    log(logger, "a prediction failed", level=logging.ERROR, request=request.scope[REQUEST_ID], reason=str(error))
     raise RefusedError("failed", "the model failed on this request") from error
 
 

@@ -41,17 +41,21 @@ class Batching:
 def batching_for(classifier: EmotionClassifier, artifact: Artifact, *, max_batch: int | None = None) -> Batching:
     """How to batch for a classifier: as large as asked for on a GPU, and elsewhere as large as is bit-exact.
 
-    Runs the artifact's reference inputs, in batches of every size until one differs from batches of one.
+    Runs the artifact's reference inputs, in batches of every size until one differs from batches of one. Warns where
+    batches are smaller than asked for, or than the artifact could.
 
     Raises:
         ArtifactError: If the reference cannot be trusted, or the model's logits are not finite.
     """
-    wanted = min(max_batch or classifier.batch_size, classifier.batch_size)
+    asked = max_batch or classifier.batch_size
+    wanted = min(asked, classifier.batch_size)
+    if wanted < asked:
+        logger.warning("batches of %d are asked for, but the artifact takes at most %d", asked, wanted)
     exact = _exact_size(classifier, artifact, wanted)
     if exact < wanted and classifier.runtime.name in GPU_RUNTIMES:
         return Batching(max_size=wanted, bit_exact=False)
     if exact < wanted:
-        logger.info(
+        logger.warning(
             "%s is bit-equal to single images up to a batch of %d here, so larger ones are not used",
             classifier.runtime.name,
             exact,

@@ -14,8 +14,11 @@ class GoneError(Exception):
     """The client closed the connection; there is nobody to answer."""
 
 
-async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
+async def read_body(receive: Receive, *, max_bytes: int, arrived: Callable[[int], object] = lambda _: None) -> bytes:
     """The whole body; not more than ``max_bytes`` of it are held at any time.
+
+    Args:
+        arrived: Told of the bytes of each piece before it is kept; what it raises ends the reading.
 
     Raises:
         RefusedError: If it is longer, whatever its Content-Length said.
@@ -30,6 +33,7 @@ async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
         chunk = message.get("body", b"")
         if len(body) + len(chunk) > max_bytes:
             raise too_large(max_bytes)
+        arrived(len(chunk))
         body += chunk
         more = message.get("more_body", False)
     return bytes(body)

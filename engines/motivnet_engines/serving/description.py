@@ -27,7 +27,7 @@ def model_description(
         "compute": runtime.compute,
         "input": _input(manifest),
         "parity": _parity(manifest, runtime.name),
-        "detector": None if classifier.detector is None else "yunet",
+        "detector": None if classifier.detector is None else getattr(classifier.detector, "name", "custom"),
         "unknown": classifier.unknown,
         "batching": asdict(batching),
         "limits": {

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.applications import Starlette
 
 from motivnet.artifact import open_artifact
 from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.faces.detector import Face, FaceDetector
+from motivnet_engines.faces.detector import FaceDetector
 from motivnet_engines.serving.app import create_app
 from motivnet_engines.serving.batching import batching_for
 from motivnet_engines.serving.logs import configure_logging
-from motivnet_engines.serving.server import listening_socket, run_server, url_of
+from motivnet_engines.serving.server import Ended, bound_socket, run_server, start_listening, url_of
 from motivnet_engines.serving.settings import ServeSettings
+
+_MOMENT = 0.1
+"""Seconds that threads with nothing left to do need to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LargestFaces:
-    """A detector that keeps the ``limit`` largest faces: a picture of a crowd must not take the memory of hundreds."""
+class Ending:
+    """Whether every accepted request was answered, and whether no thread is still at work."""
 
-    detector: FaceDetector
-    limit: int
-
-    def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """The largest faces, in that order."""
-        return self.detector.detect(pixels)[: self.limit]
+    answered: bool
+    idle: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +50,23 @@ class ListeningService:
         """The name of the runtime that answers."""
         return self.classifier.runtime.name
 
-    def run(self) -> bool:
-        """Answers until SIGTERM or SIGINT; False if accepted requests were left unanswered in the grace period."""
+    def run(self) -> Ending:
+        """Answers until SIGTERM or SIGINT, after which the process is to end."""
         configure_logging(sys.stderr)
-        answered = run_server(self.app, self.listener, self.settings)
-        if answered:
+        ended = run_server(self.app, self.listener, self.settings)
+        idle = self._closed(ended)
+        # Closing a runtime waits for its calls, and one that nobody waits for any more may outlast the grace period.
+        if idle:
             self.classifier.close()
-        return answered
+        return Ending(answered=ended.unanswered == 0, idle=idle)
+
+    def _closed(self, ended: Ended) -> bool:
+        """Whether all threads were done with what they had within the rest of the grace period."""
+        end = time.monotonic() + ended.grace_left
+        idle: bool = self.app.state.service.close(timeout=_MOMENT)
+        while not idle and time.monotonic() < end and not ended.hurried.is_set():
+            idle = self.app.state.service.close(timeout=_MOMENT)
+        return idle
 
 
 def listening_service(
@@ -76,17 +84,18 @@ def listening_service(
     Raises:
         MotivNetError: If the address cannot be listened on, or as ``EmotionClassifier.open`` and ``batching_for``.
     """
-    listener = listening_socket(settings)
+    listener = bound_socket(settings)
     try:
         classifier = EmotionClassifier.open(
             folder,
             runtime=runtime,
             threads=threads,
-            detector=None if detector is None else LargestFaces(detector=detector, limit=settings.max_faces),
+            detector=detector,
             unknown=unknown,
             classes=classes,
         )
         batching = batching_for(classifier, open_artifact(folder), max_batch=settings.max_batch)
+        start_listening(listener)
     except BaseException:
         listener.close()
         raise

@@ -10,9 +10,11 @@ from typing import Any, TextIO
 _FIELDS = "fields"
 
 
-def log(logger: logging.Logger, event: str, *, level: int = logging.INFO, **fields: Any) -> None:
-    """Logs an event with named values."""
-    logger.log(level, event, extra={_FIELDS: fields})
+def log(
+    logger: logging.Logger, event: str, *, level: int = logging.INFO, exc_info: bool = False, **fields: Any
+) -> None:
+    """Logs an event with named values, and with the exception that is being handled if asked to."""
+    logger.log(level, event, exc_info=exc_info, extra={_FIELDS: fields})
 
 
 class JSONLines(logging.Formatter):
@@ -41,5 +43,6 @@ def configure_logging(stream: TextIO, *, level: int = logging.INFO) -> None:
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("motivnet_engines").setLevel(level)
-    # What a client's nonsense looks like to uvicorn is counted and answered by this package.
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    # What a client's nonsense looks like to these is counted and answered by this package.
+    for name in ("uvicorn", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.ERROR)

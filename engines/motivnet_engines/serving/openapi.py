@@ -7,7 +7,8 @@ from typing import Any
 from motivnet import __version__
 from motivnet_engines.serving.limits import DEADLINE_HEADER
 from motivnet_engines.serving.refusals import STATUS_OF_CODE, UNAVAILABLE, Code
-from motivnet_engines.serving.schemas import JSON, SCHEMAS
+from motivnet_engines.serving.request_ids import REQUEST_ID_HEADER
+from motivnet_engines.serving.schemas import JSON, PICTURE_EXAMPLE, SCHEMAS, reference
 from motivnet_engines.serving.settings import ServeSettings
 
 _MEANINGS: dict[Code, str] = {
@@ -29,8 +30,16 @@ _MEANINGS: dict[Code, str] = {
 _ANY_PATH: tuple[Code, ...] = ("bad_request", "forbidden", "too_slow", "too_many_headers", "failed", "overloaded")
 _PREDICTION: tuple[Code, ...] = ("too_large", "wrong_type", "bad_image", "draining", "late")
 
-_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/*", "application/octet-stream")
+_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/*")
 _BINARY: JSON = {"type": "string", "format": "binary"}
+_SAMPLES = """
+
+    curl --data-binary @face.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/v1/predict
+    curl -F image=@face.jpg -F image=@other.png http://127.0.0.1:8000/v1/predict
+"""
+_REQUEST_ID = (
+    "The request's id, as in an error and in the log: the client's own where it is short and plain, else a new one."
+)
 
 
 def openapi_document(settings: ServeSettings) -> JSON:
@@ -43,7 +52,10 @@ def openapi_document(settings: ServeSettings) -> JSON:
             "description": "Names the emotion that each face in an image shows.",
         },
         "paths": _paths(settings),
-        "components": {"schemas": SCHEMAS},
+        "components": {
+            "schemas": SCHEMAS,
+            "headers": {"RequestId": {"description": _REQUEST_ID, "schema": {"type": "string"}, "required": True}},
+        },
     }
     if settings.token is not None:
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -52,14 +64,17 @@ def openapi_document(settings: ServeSettings) -> JSON:
 
 def _paths(settings: ServeSettings) -> JSON:
     closed = settings.token is not None
-    return {
-        "/v1/predict": {"post": _predict(settings, closed=closed)},
-        "/v1/model": {"get": _get("model", "The model that is served", _json("Model"), closed=closed)},
-        "/healthz": {"get": _get("health", "Whether the process answers", _json("Status"))},
-        "/readyz": {"get": _ready()},
-        "/metrics": {"get": _get("metrics", "Counters for Prometheus", _plain(), closed=closed)},
-        "/openapi.json": {"get": _get("openapi", "This description", _schemaless())},
+    gets = {
+        "/v1/model": _get("model", "The model that is served", _json("Model"), closed=closed),
+        "/healthz": _get("health", "Whether the process answers", _json("Status")),
+        "/readyz": _ready(),
+        "/metrics": _get("metrics", "Counters for Prometheus", _text("text/plain"), closed=closed),
+        "/openapi.json": _get("openapi", "This description", _schemaless()),
+        "/": _get("page", "The page for people", _text("text/html")),
+        "/page/{name}": _page_file(),
     }
+    found = {path: {"get": get, "head": _head(get)} for path, get in gets.items()}
+    return {"/v1/predict": {"post": _predict(settings, closed=closed)}, **found}
 
 
 def _predict(settings: ServeSettings, *, closed: bool) -> JSON:
@@ -70,6 +85,7 @@ def _predict(settings: ServeSettings, *, closed: bool) -> JSON:
         "description": (
             f"At most {settings.max_body_bytes:,} bytes and {settings.max_images} images. The answer comes within "
             f"{settings.deadline_ms} ms of the body's last byte, or within the deadline asked for if that is shorter."
+            f"{_SAMPLES}"
         ),
         "parameters": [_deadline(settings)],
         "requestBody": {"required": True, "content": _body_types(settings)},
@@ -78,8 +94,10 @@ def _predict(settings: ServeSettings, *, closed: bool) -> JSON:
     }
 
 
-def _get(operation: str, summary: str, content: JSON, *, closed: bool = False) -> JSON:
-    codes = _ANY_PATH + (("unauthorised",) if closed else ())
+def _get(
+    operation: str, summary: str, content: JSON, *, closed: bool = False, codes: tuple[Code, ...] = _ANY_PATH
+) -> JSON:
+    codes += ("unauthorised",) if closed else ()
     return {
         "operationId": operation,
         "summary": summary,
@@ -88,10 +106,26 @@ def _get(operation: str, summary: str, content: JSON, *, closed: bool = False) -
     }
 
 
+def _head(get: JSON) -> JSON:
+    """The same without bodies."""
+    responses = {
+        status: {name: value for name, value in response.items() if name != "content"}
+        for status, response in get["responses"].items()
+    }
+    return {**get, "operationId": f"{get['operationId']}_head", "responses": responses}
+
+
+def _page_file() -> JSON:
+    content = {kind: _schema(_BINARY) for kind in ("text/css", "text/html", "text/javascript", "image/svg+xml")}
+    found = _get("page_file", "A file of the page", content, codes=(*_ANY_PATH, "not_found"))
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}, "example": "main.js"}
+    return {**found, "parameters": [name]}
+
+
 def _ready() -> JSON:
     """The one 503 that is a status and not an error, except where there are too many connections."""
     found = _get("ready", "Whether requests for predictions are taken", _json("Status"))
-    either = {"oneOf": [_reference("Status"), _reference("Error")]}
+    either = {"oneOf": [reference("Status"), reference("Error")]}
     found["responses"][str(UNAVAILABLE)] = _response(
         "It drains, or is overloaded", {"application/json": _schema(either)}
     )
@@ -112,10 +146,19 @@ def _body_types(settings: ServeSettings) -> JSON:
     files = {"type": "array", "items": _BINARY, "minItems": 1, "maxItems": settings.max_images}
     form = {
         "type": "object",
+        "description": (
+            "A part with a filename, or of the type image/* or application/octet-stream, is an image, whatever its "
+            "name. Other parts are not looked at."
+        ),
         "properties": {"image": files},
-        "required": ["image"],
+        "additionalProperties": True,
+        "minProperties": 1,
     }
-    return {**{kind: _schema(_BINARY) for kind in _IMAGE_TYPES}, "multipart/form-data": _schema(form)}
+    return {
+        **{kind: _schema(_BINARY) for kind in _IMAGE_TYPES},
+        "application/octet-stream": {**_schema(_BINARY), "example": PICTURE_EXAMPLE},
+        "multipart/form-data": {**_schema(form), "example": {"image": [PICTURE_EXAMPLE]}},
+    }
 
 
 def _errors(codes: tuple[Code, ...]) -> JSON:
@@ -129,16 +172,17 @@ def _errors(codes: tuple[Code, ...]) -> JSON:
 def _error(status: int, codes: list[Code]) -> JSON:
     response = _response("; ".join(f"`{code}`: {_MEANINGS[code]}" for code in codes), _json("Error"))
     if status == UNAVAILABLE:
-        response["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "required": True}}
+        response["headers"]["Retry-After"] = {"schema": {"type": "integer", "minimum": 1}, "required": True}
     return response
 
 
 def _response(description: str, content: JSON) -> JSON:
-    return {"description": description, "content": content}
+    headers = {REQUEST_ID_HEADER: {"$ref": "#/components/headers/RequestId"}}
+    return {"description": description, "headers": headers, "content": content}
 
 
 def _json(name: str) -> JSON:
-    return {"application/json": _schema(_reference(name))}
+    return {"application/json": _schema(reference(name))}
 
 
 def _schemaless() -> JSON:
@@ -149,12 +193,8 @@ def _schema(schema: Any) -> JSON:
     return {"schema": schema}
 
 
-def _plain() -> JSON:
-    return {"text/plain": _schema({"type": "string"})}
-
-
-def _reference(name: str) -> JSON:
-    return {"$ref": f"#/components/schemas/{name}"}
+def _text(media_type: str) -> JSON:
+    return {media_type: _schema({"type": "string"})}
 
 
 def _security(*, closed: bool) -> JSON:

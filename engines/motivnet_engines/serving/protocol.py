@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from http import HTTPStatus
 from typing import Any
 
 from motivnet.errors import MissingDependencyError
+from motivnet_engines.serving.logs import log
 from motivnet_engines.serving.metrics import Metrics
 from motivnet_engines.serving.refusals import RefusedError, error_body
+from motivnet_engines.serving.request_ids import REQUEST_ID_HEADER, request_id
 from motivnet_engines.serving.settings import ServeSettings
 
 try:
@@ -24,6 +27,8 @@ try:
     from uvicorn.server import ServerState
 except ModuleNotFoundError as error:
     raise MissingDependencyError("uvicorn", extra="serve") from error
+
+logger = logging.getLogger(__name__)
 
 
 def protocol_class(settings: ServeSettings, metrics: Metrics) -> type[asyncio.Protocol]:
@@ -104,8 +109,11 @@ class _BoundedProtocol(H11Protocol):
         self._stop_head_timer()
         self.metrics.refused(refusal.code)
         self.metrics.answered(path="other", status=refusal.status)
-        body = json.dumps(error_body(refusal.code, refusal.message)).encode()
+        request = request_id()
+        log(logger, "request", request=request, method="other", path="other", status=refusal.status)
+        body = json.dumps(error_body(refusal.code, refusal.message, request=request)).encode()
         headers = {
+            REQUEST_ID_HEADER: request,
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
             "Connection": "close",

@@ -56,9 +56,10 @@ class RefusedError(Exception):
         code: Of the table; it decides the status.
         message: One line without paths, versions and what the client sent.
         retry_after: Seconds after which it is worth trying again, where the status is 503.
+        allow: The methods that there are, where the status is 405.
     """
 
-    def __init__(self, code: Code, message: str, *, retry_after: float = 1.0) -> None:
+    def __init__(self, code: Code, message: str, *, retry_after: float = 1.0, allow: str | None = None) -> None:
         super().__init__(message)
         self.code: Code = code
         self.status = STATUS_OF_CODE[code]
@@ -70,13 +71,21 @@ class RefusedError(Exception):
             self.headers["Connection"] = "close"
         if code == "unauthorised":
             self.headers["WWW-Authenticate"] = "Bearer"
+        if allow is not None:
+            self.headers["Allow"] = allow
 
 
-def error_body(code: Code, message: str) -> dict[str, dict[str, str]]:
-    """What every error looks like."""
-    return {"error": {"code": code, "message": message}}
+def error_body(code: Code, message: str, *, request: str | None = None) -> dict[str, dict[str, str]]:
+    """What every error looks like; that of a whole request has the request's id."""
+    error: dict[str, str] = {"code": code, "message": message}
+    return {"error": error if request is None else {**error, "request": request}}
 
 
-def response_of_refusal(refusal: RefusedError) -> JSONResponse:
-    """The answer with the refusal's status, headers and JSON body."""
-    return JSONResponse(error_body(refusal.code, refusal.message), status_code=refusal.status, headers=refusal.headers)
+def response_of_refusal(refusal: RefusedError, *, request: str | None = None) -> JSONResponse:
+    """The answer with the refusal's status, headers and JSON body.
+
+    Args:
+        request: The request's id, where it has one.
+    """
+    body = error_body(refusal.code, refusal.message, request=request)
+    return JSONResponse(body, status_code=refusal.status, headers=refusal.headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any, get_args
 
 from motivnet_engines.serving.refusals import Code
@@ -11,10 +12,9 @@ JSON = dict[str, Any]
 _EMOTIONS = {"neutral": 0.01, "happiness": 0.93, "surprise": 0.03, "sadness": 0.01, "anger": 0.01, "disgust": 0.01}
 
 
-def _object(properties: JSON, *, optional: tuple[str, ...] = ()) -> JSON:
-    """An object that has all these properties, or all but the optional ones, and no others."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+def _object(properties: JSON) -> JSON:
+    """An object that has all these properties and no others."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _array(items: JSON) -> JSON:
@@ -25,7 +25,8 @@ def _or_null(schema: JSON) -> JSON:
     return {"oneOf": [schema, {"type": "null"}]}
 
 
-def _reference(name: str) -> JSON:
+def reference(name: str) -> JSON:
+    """To one of ``SCHEMAS``."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -33,9 +34,14 @@ _TEXT: JSON = {"type": "string"}
 _NUMBER: JSON = {"type": "number"}
 _FLAG: JSON = {"type": "boolean"}
 _COUNT: JSON = {"type": "integer", "minimum": 0}
+_CODE: JSON = {**_TEXT, "enum": list(get_args(Code))}
 _MILLISECONDS: JSON = {"type": "number", "minimum": 0}
 _PROBABILITY: JSON = {"type": "number", "minimum": 0, "maximum": 1}
 
+PICTURE_EXAMPLE = (
+    struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 70, 0, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0, 0) + b"@" * 16
+).decode("ascii")
+"""A grey BMP of two by two pixels, no byte of which is beyond ASCII."""
 BOX_EXAMPLE: JSON = {"x": 128.0, "y": 96.5, "width": 210.0, "height": 260.0}
 FACE_EXAMPLE: JSON = {
     "label": "happiness",
@@ -52,6 +58,7 @@ IMAGE_EXAMPLE: JSON = {
     "width": 512,
     "height": 512,
     "faces": [FACE_EXAMPLE],
+    "faces_left_out": 0,
     "timing": {"prepare_ms": 7.9, "classify_ms": 31.5},
     "error": None,
 }
@@ -90,7 +97,7 @@ SCHEMAS: JSON = {
             "energy": {**_NUMBER, "description": "Lower for faces like those of the training."},
             "distance": _or_null({**_NUMBER, "description": "From the training faces; needs a calibration."}),
             "known": _or_null(_FLAG),
-            "box": _or_null(_reference("Box")),
+            "box": _or_null(reference("Box")),
             "score": _or_null(_PROBABILITY),
         }
     ),
@@ -100,9 +107,10 @@ SCHEMAS: JSON = {
                 "name": _or_null({**_TEXT, "description": "The file's name in the form."}),
                 "width": _or_null(_COUNT),
                 "height": _or_null(_COUNT),
-                "faces": _array(_reference("Face")),
+                "faces": {**_array(reference("Face")), "description": "The largest first."},
+                "faces_left_out": {**_COUNT, "description": "Smaller faces, beyond the limit max_faces."},
                 "timing": _or_null(_object({"prepare_ms": _MILLISECONDS, "classify_ms": _MILLISECONDS})),
-                "error": _or_null(_reference("ErrorDetail")),
+                "error": _or_null(reference("ErrorDetail")),
             }
         ),
         "description": "An image of several that cannot be read has an error, and null for its size and timing.",
@@ -110,7 +118,7 @@ SCHEMAS: JSON = {
     "Prediction": {
         **_object(
             {
-                "images": {**_array(_reference("Image")), "minItems": 1},
+                "images": {**_array(reference("Image")), "minItems": 1},
                 "timing": _object({"queue_ms": _MILLISECONDS, "total_ms": _MILLISECONDS}),
             }
         ),
@@ -134,7 +142,7 @@ SCHEMAS: JSON = {
                         "runtime": {**_TEXT, "enum": ["verified", "failed", "unverified"]},
                     }
                 ),
-                "detector": _or_null(_TEXT),
+                "detector": _or_null({**_TEXT, "description": "Its name, or custom; null where an image is one face."}),
                 "unknown": {**_FLAG, "description": "Whether a face that is too far from the training is so labelled."},
                 "batching": {
                     **_object({"max_size": {**_COUNT, "minimum": 1}, "bit_exact": _FLAG}),
@@ -147,9 +155,25 @@ SCHEMAS: JSON = {
         "example": MODEL_EXAMPLE,
     },
     "Status": {**_object({"status": {**_TEXT, "enum": ["ok", "draining"]}}), "example": {"status": "ok"}},
-    "ErrorDetail": _object({"code": {**_TEXT, "enum": list(get_args(Code))}, "message": _TEXT}),
+    "ErrorDetail": _object({"code": _CODE, "message": _TEXT}),
     "Error": {
-        **_object({"error": _reference("ErrorDetail")}),
-        "example": {"error": {"code": "bad_image", "message": "image 1 is empty, not an image"}},
+        **_object(
+            {
+                "error": _object(
+                    {
+                        "code": _CODE,
+                        "message": {**_TEXT, "description": "One line, for people."},
+                        "request": {**_TEXT, "description": "The request's id, as in X-Request-Id and in the log."},
+                    }
+                )
+            }
+        ),
+        "example": {
+            "error": {
+                "code": "bad_image",
+                "message": "the image is not a JPEG, PNG, WebP or BMP image; convert it to one of these",
+                "request": "5f0c9ad1a94d4a1d8ae0f3b6c7de2f19",
+            }
+        },
     },
 }

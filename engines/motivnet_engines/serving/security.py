@@ -21,6 +21,7 @@ OPEN_PATHS = frozenset(("/", "/healthz", "/readyz", "/openapi.json"))
 OPEN_PREFIX = "/page/"
 
 _SAFE_METHODS = frozenset(("GET", "HEAD"))
+_NOT_IN_A_HOST = frozenset("@/?#\\")
 
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -57,6 +58,9 @@ def _check_host(host: str | None) -> None:
 
 
 def _is_local(host: str) -> bool:
+    """A Host is a name and perhaps a port: nothing before an @ and nothing after a slash (RFC 9110, section 7.2)."""
+    if _NOT_IN_A_HOST.intersection(host):
+        return False
     try:
         name = urlsplit(f"//{host}").hostname
     except ValueError:  # brackets that do not match

@@ -6,18 +6,24 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_futures
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
 from motivnet.errors import ImageError, InputError
+from motivnet.images import MAX_PIXELS, image_size
 from motivnet.prediction import Prediction
 from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.preparation import PreparedImage
+from motivnet_engines.inputs import profile_of
+from motivnet_engines.preparation import PreparedImage, prepared_image
+from motivnet_engines.serving.admission import Place
 from motivnet_engines.serving.batcher import Batcher, LateError
 from motivnet_engines.serving.batching import Batching
+from motivnet_engines.serving.largest_faces import LargestFaces
 from motivnet_engines.serving.metrics import Metrics
 from motivnet_engines.serving.pending import Answered
+from motivnet_engines.serving.pixels import PixelBudget
 from motivnet_engines.serving.refusals import RefusedError, error_body
 from motivnet_engines.serving.settings import ServeSettings
 from motivnet_engines.serving.uploads import BodyType, Upload, uploads_of_body
@@ -29,7 +35,7 @@ class PredictionService:
     """Answers requests of any number of clients on one event loop, in bounded memory.
 
     Raw bodies wait; only as many images are prepared at a time as the threads and two batches need, because a prepared
-    face takes more memory than its photo.
+    face takes more memory than its photo, and together they have no more pixels than the largest image allowed.
     """
 
     def __init__(
@@ -37,8 +43,14 @@ class PredictionService:
     ) -> None:
         self._classifier = classifier
         self._settings = settings
+        self._detector = classifier.detector
+        self._profile = profile_of(classifier.manifest, classifier.runtime.name)
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
+        # Of its own, because a form with too many images is refused at once, whatever is being prepared.
+        self._parser = ThreadPoolExecutor(1, thread_name_prefix="parse")
+        self._under_way: set[Future[Any]] = set()
+        self._pixels = PixelBudget(MAX_PIXELS)
         self._in_work = asyncio.Semaphore(settings.prepare_threads + 2 * batching.max_size)
         self._batcher: Batcher[NDArray[Any], Prediction] = Batcher(
             classifier.classify,
@@ -48,21 +60,30 @@ class PredictionService:
         )
         metrics.watch("batch_queue_depth", "Faces that wait for a call of the runtime.", lambda: self._batcher.depth)
 
-    async def predict(self, body: bytes, kind: BodyType, *, deadline: float) -> dict[str, Any]:
+    async def predict(
+        self, body: bytes, kind: BodyType, *, deadline: float, place: Place | None = None
+    ) -> dict[str, Any]:
         """The answer to a request, as JSON values.
 
         Args:
             deadline: By ``time.monotonic``.
+            place: Told how many images there are, and of each that is done; None where nobody else lets requests in.
 
         Raises:
-            RefusedError: If the body holds no image that can be read, or the deadline cannot be met.
+            RefusedError: If the body holds no image that can be read, there is no room for so many, or the deadline
+                cannot be met.
             ArtifactError: If the model's outputs for an image cannot be used.
         """
         start = time.monotonic()
         try:
             async with asyncio.timeout(deadline - start):
-                uploads = await self._in_thread(_uploads, body, kind, self._settings.max_images)
-                found = await _all(asyncio.ensure_future(self._image(i, u, deadline)) for i, u in enumerate(uploads))
+                uploads = await self._in_thread(self._parser, _uploads, body, kind, self._settings.max_images)
+                if place is not None:
+                    place.weigh(len(uploads))
+                found = await _all(
+                    asyncio.ensure_future(self._image(name, upload, deadline, place))
+                    for name, upload in zip(_names(len(uploads)), uploads, strict=True)
+                )
         except (LateError, TimeoutError) as error:
             raise RefusedError("late", "the answer would come after the deadline", retry_after=1) from error
         images = [image for image, _ in found]
@@ -71,30 +92,52 @@ class PredictionService:
         total = (time.monotonic() - start) * 1e3
         return {"images": images, "timing": {"queue_ms": max(wait for _, wait in found), "total_ms": total}}
 
-    def close(self) -> None:
-        """Takes nothing in any more; what is being run is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._batcher.close(timeout=0)
+    def close(self, *, timeout: float = 0.0) -> bool:
+        """Takes nothing in any more; False if what was under way was not done within ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        for threads in (self._parser, self._threads):
+            threads.shutdown(wait=False, cancel_futures=True)
+        ended = self._batcher.close(timeout=timeout)
+        return ended and not wait_for_futures(tuple(self._under_way), max(0.0, end - time.monotonic())).not_done
 
-    async def _image(self, index: int, upload: Upload, deadline: float) -> tuple[dict[str, Any], float]:
-        """The result of one image or its error, and how many milliseconds it waited for its turn."""
+    async def _image(
+        self, name: str, upload: Upload, deadline: float, place: Place | None
+    ) -> tuple[dict[str, Any], float]:
+        """The result of one image or its error, and how many milliseconds it waited for its turn.
+
+        Args:
+            name: What an error calls it.
+        """
+        result, waited = await self._read(name, upload, deadline)
+        if place is not None:
+            place.finish_image(classified=result["error"] is None)
+        return result, waited
+
+    async def _read(self, name: str, upload: Upload, deadline: float) -> tuple[dict[str, Any], float]:
         start = time.monotonic()
         async with self._in_work:
             waited = (time.monotonic() - start) * 1e3
             try:
-                prepared = await self._in_thread(self._prepare, index, upload, deadline)
+                prepared, left_out = await self._in_thread(self._threads, self._prepare, name, upload, deadline)
             except (ImageError, InputError) as error:
                 self._metrics.image(faces=0)
                 return _failed(upload, str(error)), waited
             answers = await self._classified(prepared, deadline)
         waited += max((answer.waited_ms for answer in answers), default=0.0)
         self._measure(prepared, waited)
-        return self._result(upload, prepared, answers), waited
+        return {**self._result(upload, prepared, answers), "faces_left_out": left_out}, waited
 
-    def _prepare(self, index: int, upload: Upload, deadline: float) -> PreparedImage:
+    def _prepare(self, name: str, upload: Upload, deadline: float) -> tuple[PreparedImage, int]:
+        """What is to be classified, and how many faces beyond the limit are not."""
         if time.monotonic() > deadline:
             raise LateError
-        return self._classifier.prepare(upload.data, name=f"image {index + 1}")
+        largest = LargestFaces(detector=self._detector, limit=self._settings.max_faces) if self._detector else None
+        width, height = image_size(upload.data, name=name)
+        with self._pixels.taken(width * height, deadline=deadline):
+            prepared = prepared_image(
+                upload.data, name=name, entry=self._classifier.manifest.input, profile=self._profile, detector=largest
+            )
+        return prepared, largest.left_out if largest else 0
 
     async def _classified(self, prepared: PreparedImage, deadline: float) -> list[Answered[Prediction]]:
         futures: list[Future[Answered[Prediction]]] = [
@@ -115,12 +158,21 @@ class PredictionService:
         self._metrics.took("queue", waited_ms / 1e3)
         self._metrics.took("prepare", prepared.prepare_ms / 1e3)
 
-    async def _in_thread(self, function: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+    async def _in_thread(self, threads: ThreadPoolExecutor, function: Any, *arguments: Any) -> Any:
+        future = threads.submit(function, *arguments)
+        # What a cancelled request has started goes on, and the end of the process must know of it.
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return await asyncio.wrap_future(future)
 
 
 def _uploads(body: bytes, kind: BodyType, max_images: int) -> list[Upload]:
     return uploads_of_body(body, kind, max_images=max_images)
+
+
+def _names(count: int) -> list[str]:
+    """What errors call the images of a request."""
+    return ["the image"] if count == 1 else [f"image {number}" for number in range(1, count + 1)]
 
 
 def _failed(upload: Upload, message: str) -> dict[str, Any]:
@@ -130,6 +182,7 @@ def _failed(upload: Upload, message: str) -> dict[str, Any]:
         "width": None,
         "height": None,
         "faces": [],
+        "faces_left_out": 0,
         "timing": None,
         **error_body("bad_image", message),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ TOKEN_VARIABLE = "MOTIVNET_TOKEN"  # noqa: S105 - the name of a variable
 _SHORTEST_TOKEN = 16
 _LONGEST_TOKEN = 1024
 _HIGHEST_PORT = 65_535
+_WAITING_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +32,13 @@ class ServeSettings:
         grace_s: How long accepted requests may take once the service is asked to end.
         max_images: Images of one request.
         max_faces: Faces of one image that are classified, the largest first.
-        max_waiting_bytes: All the bodies that are held at once.
+        max_waiting_bytes: All the bodies that are held at once; 200 MB, or two of the largest, if None.
         header_timeout_s: From the connection, or the last answer, to the end of a request's head.
         body_timeout_s: From the head of a request to the end of its body.
         write_timeout_s: How long a client may leave its answer unread.
 
     Raises:
-        ConfigError: If a limit is not positive, or an address beyond loopback has no token.
+        ConfigError: If a limit is not within its range, or an address beyond loopback has no token.
     """
 
     host: str = "127.0.0.1"
@@ -50,7 +52,7 @@ class ServeSettings:
     max_body_bytes: int = MAX_BYTES
     max_images: int = 8
     max_faces: int = 16
-    max_waiting_bytes: int = 200_000_000
+    max_waiting_bytes: int | None = None
     max_connections: int = 256
     max_header_bytes: int = 16_384
     max_headers: int = 64
@@ -62,12 +64,15 @@ class ServeSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= _HIGHEST_PORT:
             raise ConfigError(f"a port is between 0 (any free one) and {_HIGHEST_PORT}, not {self.port}")
-        for name in _POSITIVE:
+        for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} must be above 0, not {value}")
-        if self.max_delay_ms < 0:
-            raise ConfigError(f"max_delay_ms must not be below 0, not {self.max_delay_ms}")
+            if value is not None and not lowest <= value <= highest:  # which "not a number" is not either
+                raise ConfigError(f"{name} must be between {lowest:,} and {highest:,}, not {value:,}")
+        if self.waiting_bytes < self.max_body_bytes:
+            raise ConfigError(
+                f"max_waiting_bytes ({self.waiting_bytes:,}) must not be below max_body_bytes "
+                f"({self.max_body_bytes:,}): no such body would have room"
+            )
         _check_token(self.token)
         if self.token is None and not is_loopback(self.host):
             raise ConfigError(
@@ -79,24 +84,42 @@ class ServeSettings:
         """``deadline_ms`` in seconds."""
         return self.deadline_ms / 1e3
 
+    @property
+    def waiting_bytes(self) -> int:
+        """``max_waiting_bytes``, or what it is where nobody said."""
+        return self.max_waiting_bytes or max(_WAITING_BYTES, 2 * self.max_body_bytes)
 
-_POSITIVE = (
-    "max_batch",
-    "queue",
-    "deadline_ms",
-    "grace_s",
-    "max_body_bytes",
-    "max_images",
-    "max_faces",
-    "max_waiting_bytes",
-    "max_connections",
-    "max_header_bytes",
-    "max_headers",
-    "header_timeout_s",
-    "body_timeout_s",
-    "write_timeout_s",
-    "prepare_threads",
-)
+
+_HOUR = 3600.0
+_RANGES: dict[str, tuple[float, float]] = {
+    "max_batch": (1, 4096),
+    "max_delay_ms": (0, 10_000),
+    "queue": (1, 100_000),
+    "deadline_ms": (1, 3_600_000),
+    "grace_s": (0.001, _HOUR),
+    "max_body_bytes": (1, 2_000_000_000),
+    "max_images": (1, 1000),
+    "max_faces": (1, 1000),
+    "max_waiting_bytes": (1, 1_000_000_000_000),
+    "max_connections": (1, 100_000),
+    "max_header_bytes": (256, 1_000_000),
+    "max_headers": (1, 10_000),
+    "header_timeout_s": (0.001, _HOUR),
+    "body_timeout_s": (0.001, _HOUR),
+    "write_timeout_s": (0.001, _HOUR),
+    "prepare_threads": (1, 256),
+}
+
+
+def milliseconds(seconds: float) -> int:
+    """Of a deadline that somebody typed.
+
+    Raises:
+        ConfigError: If it is not a finite number.
+    """
+    if not math.isfinite(seconds * 1e3):
+        raise ConfigError(f"a deadline is a number of seconds, not {seconds}")
+    return round(seconds * 1e3)
 
 
 def is_loopback(host: str) -> bool:
@@ -116,16 +139,25 @@ def token_from(file: Path | None) -> str | None:
 
     Raises:
         FileError: If the file cannot be read.
-        ConfigError: If it holds no token.
+        ConfigError: If it, or the variable, holds no token.
     """
     if file is None:
-        return os.environ.get(TOKEN_VARIABLE)
+        given = os.environ.get(TOKEN_VARIABLE)
+        return None if given is None else _checked(given.strip(), source=TOKEN_VARIABLE)
     try:
         token = read_bytes(file, max_bytes=_LONGEST_TOKEN).decode("ascii").strip()
     except UnicodeDecodeError as error:
         raise FileError(f"{file} holds bytes that are not ASCII, so no token; write a new one") from error
     if not token:
         raise ConfigError(f"{file} is empty; make a token with: openssl rand -hex 32")
+    return _checked(token, source=str(file))
+
+
+def _checked(token: str, *, source: str) -> str:
+    try:
+        _check_token(token)
+    except ConfigError as error:
+        raise ConfigError(f"{source} holds no token: {error}") from error
     return token
 
 

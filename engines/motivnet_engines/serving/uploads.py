@@ -54,7 +54,7 @@ def body_type(content_type: str | None, content_encoding: str | None) -> BodyTyp
         if not 0 < len(boundary) <= _LONGEST_BOUNDARY:
             raise RefusedError("bad_request", f"{_FORM} needs a boundary of 1 to {_LONGEST_BOUNDARY} characters")
         return BodyType(boundary=boundary)
-    if kind.startswith("image/") or kind == "application/octet-stream":
+    if _is_image(kind):
         return BodyType()
     raise RefusedError("wrong_type", f"send an image as image/* or application/octet-stream, or several as {_FORM}")
 
@@ -79,8 +79,12 @@ def uploads_of_body(body: bytes, kind: BodyType, *, max_images: int) -> list[Upl
     if not form.complete:
         raise RefusedError("bad_request", "the form ends before its last boundary")
     if not form.uploads:
-        raise RefusedError("bad_request", "the form holds no file; send each image as a part with a filename")
+        raise RefusedError("bad_request", "the form holds no image; give each a filename, or the type image/*")
     return form.uploads
+
+
+def _is_image(media_type: str) -> bool:
+    return media_type.startswith("image/") or media_type == "application/octet-stream"
 
 
 class _Form:
@@ -93,7 +97,7 @@ class _Form:
         self._fields = 0
         self._header = bytearray()
         self._value = bytearray()
-        self._disposition = b""
+        self._disposition = self._type = b""
         self._data = bytearray()
 
     def callbacks(self) -> MultipartCallbacks:
@@ -108,22 +112,26 @@ class _Form:
         }
 
     def _begin(self) -> None:
-        self._disposition = b""
+        self._disposition = self._type = b""
         self._data = bytearray()
 
     def _end_header(self) -> None:
-        if self._header.lower() == b"content-disposition":
+        header = self._header.lower()
+        if header == b"content-disposition":
             self._disposition = bytes(self._value)
+        elif header == b"content-type":
+            self._type = bytes(self._value)
         self._header.clear()
         self._value.clear()
 
     def _end(self) -> None:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"filename")
-        if name is None:
+        media, _ = parse_options_header(self._type)
+        if name is None and not _is_image(media.decode("latin-1")):
             self._fields += 1
         else:
-            self.uploads.append(Upload(data=bytes(self._data), name=_shown_name(name)))
+            self.uploads.append(Upload(data=bytes(self._data), name=None if name is None else _shown_name(name)))
         if len(self.uploads) > self._max_images:
             raise RefusedError("bad_request", f"a request holds at most {self._max_images} images")
         if self._fields > _FIELDS:

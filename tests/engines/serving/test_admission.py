@@ -10,99 +10,184 @@ from motivnet_engines.serving.admission import Admission
 from motivnet_engines.serving.refusals import RefusedError
 
 
-def admission(*, capacity: int = 2, deadline: float = 10.0, max_waiting_bytes: int = 100) -> Admission:
-    return Admission(capacity=capacity, deadline=deadline, max_waiting_bytes=max_waiting_bytes)
+def admission(*, capacity: int = 2, deadline: float = 10.0) -> Admission:
+    return Admission(capacity=capacity, deadline=deadline, max_waiting_bytes=100)
+
+
+async def answer(gate: Admission, *, images: int = 1, seconds: float = 0.01) -> None:
+    async with gate.place() as place:
+        place.weigh(images)
+        for _ in range(images):
+            await asyncio.sleep(seconds)
+            place.finish_image(classified=True)
+
+
+async def filled(gate: Admission, inside: contextlib.AsyncExitStack, *, images: int = 1) -> int:
+    """How many requests there are room for."""
+    count = 0
+    with contextlib.suppress(RefusedError):
+        while True:
+            place = await inside.enter_async_context(gate.place())
+            place.weigh(images)
+            count += 1
+    return count
 
 
 def test_no_more_than_the_capacity_are_inside() -> None:
-    gate = admission()
-    with gate.place(), gate.place():
-        with pytest.raises(RefusedError) as refused:
-            gate.check()
-        assert (refused.value.code, refused.value.status) == ("overloaded", 503)
-        assert int(refused.value.headers["Retry-After"]) >= 1
-    gate.check()
+    async def fill() -> None:
+        gate = admission()
+        async with gate.place(), gate.place():
+            with pytest.raises(RefusedError) as refused:
+                gate.check()
+            assert (refused.value.code, refused.value.status) == ("overloaded", 503)
+            assert int(refused.value.headers["Retry-After"]) >= 1
+        gate.check()
+
+    asyncio.run(fill())
 
 
 def test_a_place_is_given_back_after_an_error() -> None:
-    gate = admission(capacity=1)
-    with pytest.raises(KeyError), gate.place():
-        raise KeyError
-    gate.check()
+    async def fail() -> None:
+        gate = admission(capacity=1)
+        with pytest.raises(KeyError):
+            async with gate.place():
+                raise KeyError
+        gate.check()
+
+    asyncio.run(fail())
 
 
 def test_who_would_wait_longer_than_the_deadline_is_refused_although_there_is_a_place() -> None:
-    gate = admission(capacity=1000, deadline=0.05)
-    for _ in range(30):
-        with gate.place():
-            time.sleep(0.01)
-    with contextlib.ExitStack() as inside:
-        with contextlib.suppress(RefusedError):
-            while True:
-                inside.enter_context(gate.place())
-        assert 1 <= gate.inside <= 4
-    gate.check()
-
-
-def test_bodies_beyond_the_memory_for_them_are_refused() -> None:
-    gate = admission(max_waiting_bytes=100)
-    with gate.held(60):
-        with pytest.raises(RefusedError, match="waiting"), gate.held(41):
-            pass
-        with gate.held(40):
-            pass
-    with gate.held(100):
-        pass
-
-
-def test_a_body_that_does_not_come_is_too_slow() -> None:
-    async def read() -> None:
-        async with admission().reading(0.02):
-            await asyncio.sleep(5)
-
-    with pytest.raises(RefusedError) as refused:
-        asyncio.run(read())
-    assert (refused.value.code, refused.value.status) == ("too_slow", 408)
-
-
-def test_draining_refuses_who_comes_and_who_has_not_sent_everything() -> None:
-    gate = admission()
-
-    async def drained() -> float:
-        async def read() -> None:
-            async with gate.reading(5):
-                await asyncio.sleep(5)
-
-        reader = asyncio.create_task(read())
-        await asyncio.sleep(0.01)
-        start = time.monotonic()
-        gate.drain()
-        with pytest.raises(RefusedError) as refused:
-            await reader
-        assert refused.value.code == "draining"
-        return time.monotonic() - start
-
-    assert asyncio.run(drained()) < 1
-    with pytest.raises(RefusedError) as refused:
+    async def fill() -> None:
+        gate = admission(capacity=1000, deadline=0.2)
+        for _ in range(30):
+            await answer(gate)
+        async with contextlib.AsyncExitStack() as inside:
+            assert 2 <= await filled(gate, inside) <= 10
         gate.check()
-    assert refused.value.code == "draining"
+
+    asyncio.run(fill())
 
 
-def test_draining_waits_for_those_inside() -> None:
+def test_a_request_weighs_as_much_as_its_images() -> None:
+    async def fill() -> None:
+        gate = admission(capacity=1000, deadline=1.0)
+        for _ in range(10):
+            await answer(gate, images=3)
+        async with contextlib.AsyncExitStack() as inside:
+            singles = await filled(gate, inside)
+        async with contextlib.AsyncExitStack() as inside:
+            forms = await filled(gate, inside, images=8)
+        assert 1 <= forms <= singles / 5
+
+    asyncio.run(fill())
+
+
+def test_an_image_that_is_done_makes_room_before_its_request_is() -> None:
+    async def fill() -> None:
+        gate = admission(capacity=1000, deadline=0.2)
+        await answer(gate, images=8)
+        async with gate.place() as place:
+            place.weigh(20)
+            with pytest.raises(RefusedError):
+                gate.check()
+            for _ in range(18):
+                place.finish_image(classified=False)
+            gate.check()
+
+    asyncio.run(fill())
+
+
+def test_a_request_alone_is_let_in_whatever_is_expected() -> None:
+    async def fill() -> None:
+        gate = admission(deadline=0.001)
+        await answer(gate, seconds=0.02)
+        await answer(gate, images=8)
+
+    asyncio.run(fill())
+
+
+@pytest.mark.parametrize("end", [asyncio.CancelledError(), RefusedError("late", "late")])
+def test_requests_that_were_given_up_teach_how_slow_it_is(end: BaseException) -> None:
+    async def give_up() -> None:
+        gate = admission(capacity=1000, deadline=0.1)
+        await answer(gate, seconds=0.001)
+        async with contextlib.AsyncExitStack() as inside:
+            before = await filled(gate, inside)
+        for _ in range(30):
+            with contextlib.suppress(type(end)):
+                async with gate.place():
+                    await asyncio.sleep(0.03)
+                    raise end
+        async with contextlib.AsyncExitStack() as inside:
+            assert await filled(gate, inside) < before / 3
+
+    asyncio.run(give_up())
+
+
+def test_an_early_end_says_nothing_of_the_pace() -> None:
+    async def give_up() -> None:
+        gate = admission()
+        await answer(gate, seconds=0.02)
+        before = gate.pace.seconds
+        for _ in range(30):
+            with contextlib.suppress(KeyError):
+                async with gate.place():
+                    raise KeyError
+        assert gate.pace.seconds == before
+
+    asyncio.run(give_up())
+
+
+def test_draining_refuses_who_comes_and_waits_for_those_inside() -> None:
     gate = admission()
     left: list[int] = []
 
     async def inside(seconds: float) -> None:
-        with gate.place():
+        async with gate.place() as place:
             await asyncio.sleep(seconds)
+            place.weigh(3)  # whoever is inside stays, however many images it turns out to have
             left.append(1)
 
     async def drained() -> None:
         tasks = [asyncio.create_task(inside(0.02)), asyncio.create_task(inside(0.05))]
         await asyncio.sleep(0.01)
         gate.drain()
+        with pytest.raises(RefusedError) as refused:
+            gate.check()
+        assert refused.value.code == "draining"
         await gate.until_idle()
         assert len(left) == 2
         await asyncio.gather(*tasks)
 
     asyncio.run(drained())
+
+
+def test_those_that_are_given_up_are_told_that_the_service_ends() -> None:
+    gate = admission()
+
+    async def inside() -> None:
+        async with gate.place():
+            await asyncio.sleep(5)
+
+    async def given_up() -> None:
+        task = asyncio.create_task(inside())
+        await asyncio.sleep(0.01)
+        start = time.monotonic()
+        gate.give_up()
+        with pytest.raises(RefusedError) as refused:
+            await task
+        assert refused.value.code == "draining"
+        assert gate.inside == 0
+        assert time.monotonic() - start < 1
+
+    asyncio.run(given_up())
+
+
+def test_a_timeout_of_the_work_itself_stays_what_it_is() -> None:
+    async def inside() -> None:
+        async with admission().place():
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(inside())

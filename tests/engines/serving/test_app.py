@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 
+from motivnet.box import Box
 from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.faces.detector import Face
+from motivnet_engines.faces.yunet import YuNetDetector
 from motivnet_engines.serving.batching import Batching
 
 Client = Any
@@ -19,8 +24,9 @@ def predict(client: Client, body: bytes, **headers: str) -> httpx.Response:
 
 def code_of(response: httpx.Response) -> str:
     error = response.json()["error"]
-    assert set(error) == {"code", "message"}
+    assert set(error) == {"code", "message", "request"}
     assert "\n" not in error["message"]
+    assert response.headers["x-request-id"] == error["request"]
     return str(error["code"])
 
 
@@ -113,12 +119,12 @@ def test_a_model_that_fails_is_our_error_and_says_nothing_of_it(client: Client, 
 
 
 def test_an_error_of_our_own_is_a_json_error_without_its_text(
-    client: Client, photo: bytes, classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+    client: Client, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(classifier, "prepare", broken)
+    monkeypatch.setattr("motivnet_engines.serving.service.prepared_image", broken)
     response = predict(client, photo)
     assert (response.status_code, code_of(response)) == (500, "failed")
     assert "secret" not in response.text
@@ -172,6 +178,111 @@ def test_what_is_late_before_its_turn_is_not_run(make_client: ClientMaker, photo
     runtime.gate.set()
     assert predict(client, photo).status_code == 200
     assert len(runtime.calls) == 2  # the first of the late, which was under way, and the last
+
+
+def test_a_single_image_is_not_numbered_in_its_error(client: Client) -> None:
+    assert predict(client, b"no image").json()["error"]["message"].startswith("the image is not a JPEG")
+
+
+class Crowd:
+    """Finds five faces in everything, of the widths 10 to 6."""
+
+    def detect(self, pixels: Any) -> tuple[Face, ...]:
+        del pixels
+        return tuple(Face(box=Box(x=0, y=0, width=10 - number, height=10), score=0.9) for number in range(5))
+
+
+def test_of_a_crowd_the_largest_faces_are_answered_and_the_others_counted(
+    make_client: ClientMaker, photo: bytes, classifier: EmotionClassifier
+) -> None:
+    classifier.detector = Crowd()
+    for limit, left_out in ((3, 2), (5, 0), (16, 0)):
+        [image] = predict(make_client(max_faces=limit), photo).json()["images"]
+        assert [face["box"]["width"] for face in image["faces"]] == [10, 9, 8, 7, 6][:limit]
+        assert image["faces_left_out"] == left_out
+
+
+def test_a_detector_is_called_by_its_own_name(make_client: ClientMaker, classifier: EmotionClassifier) -> None:
+    classifier.detector = Crowd()
+    assert make_client().get("/v1/model").json()["detector"] == "custom"
+    classifier.detector.name = "crowd"  # type: ignore[attr-defined]
+    assert make_client().get("/v1/model").json()["detector"] == "crowd"
+    assert YuNetDetector.name == "yunet"
+
+
+def test_an_answer_an_error_and_the_log_have_the_same_id_of_a_request(
+    client: Client, photo: bytes, runtime: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    answered = predict(client, photo)
+    runtime.fails = True
+    failed = predict(client, photo)
+    ids = [answered.headers["x-request-id"], failed.json()["error"]["request"]]
+    assert len(set(ids)) == 2
+    own = [record for record in caplog.records if record.name.startswith("motivnet")]
+    logged = [(record.getMessage(), record.fields["request"]) for record in own]
+    assert logged == [("request", ids[0]), ("a prediction failed", ids[1]), ("request", ids[1])]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("trace-7.a_B", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("ä", False)]
+)
+def test_a_clients_own_id_is_kept_if_it_is_short_and_plain(client: Client, given: str, kept: bool) -> None:
+    answer = client.get("/nothing", headers={"X-Request-Id": given.encode("latin-1")})
+    assert (answer.json()["error"]["request"] == given) == kept
+    assert (answer.headers["x-request-id"] == given) == kept
+
+
+def test_the_whole_service_is_not_asked_about(client: Client) -> None:
+    response = asked(client, "OPTIONS", b"*")
+    assert (response.status_code, code_of(response), response.headers["allow"]) == (
+        405,
+        "wrong_method",
+        "GET, HEAD, POST",
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://localhost:8941/healthz", 200),
+        (b"HTTP://127.0.0.1/healthz?x=1", 200),
+        (b"http://localhost", 200),
+        (b"http://localhost/page/main%2Ejs", 200),
+        (b"http://localhost/nothing", 404),
+        (b"http://evil.example/healthz", 403),
+        (b"http://evil@localhost/healthz", 403),
+        (b"http:///healthz", 403),
+        (b"ftp://localhost/healthz", 404),
+    ],
+)
+def test_a_target_with_an_authority_is_that_path_and_that_host(client: Client, target: bytes, status: int) -> None:
+    assert asked(client, "GET", target).status_code == status
+
+
+def asked(client: Client, method: str, target: bytes, *, host: bytes = b"localhost") -> httpx.Response:
+    """The answer to a request for a target that httpx would not send; as uvicorn hands it on."""
+    raw_path, _, query = target.partition(b"?")
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": unquote(raw_path.decode("ascii")),
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": "",
+        "headers": [(b"host", host)],
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    client.run(client.app(scope, receive, send))
+    body = b"".join(message.get("body", b"") for message in sent)
+    return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=body)
 
 
 def test_the_model_is_described_without_a_path(make_client: ClientMaker) -> None:

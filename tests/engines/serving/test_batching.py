@@ -95,6 +95,19 @@ def test_a_gpu_batches_anyway_and_says_so(fp32_artifact: Path, monkeypatch: pyte
     assert batching_for(classifier, artifact, max_batch=4) == Batching(max_size=4, bit_exact=False)
 
 
+def test_smaller_batches_than_asked_for_are_warned_of_with_the_reason(
+    fp32_artifact: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact = open_artifact(fp32_artifact)
+    largest = artifact.manifest.max_batch
+    classifier = EmotionClassifier(RoundingRuntime(artifact.manifest), artifact.manifest)
+    assert batching_for(classifier, artifact, max_batch=64) == Batching(max_size=1)
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        f"batches of 64 are asked for, but the artifact takes at most {largest}",
+        "fake is bit-equal to single images up to a batch of 1 here, so larger ones are not used",
+    ]
+
+
 def test_without_reference_inputs_nothing_is_batched(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     artifact = Artifact(folder=tmp_path, manifest=fake_manifest())
     classifier = EmotionClassifier(FakeRuntime(artifact.manifest), artifact.manifest)

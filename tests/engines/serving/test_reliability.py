@@ -46,9 +46,21 @@ def test_batched_requests_get_the_bits_of_their_own_photo(measure: Measure, fp32
 
 def test_under_three_times_the_capacity_answers_are_in_time_and_refusals_at_once(measure: Measure) -> None:
     # Slow calls, so that this machine is not what is overloaded.
-    found = measure("overload", seconds=5, ms_per_image=50, deadline_ms=2000, refusal_ms=1000)
+    found = measure("overload", seconds=5, ms_per_image=50, deadline_ms=2000, refusal_ms=1000, longest_ms=1500)
     assert found["failures"] == []
     assert found["overloaded"] > found["answered"]
+
+
+def test_forms_of_several_images_are_let_in_by_their_images(measure: Measure) -> None:
+    slow = {"ms_per_image": 50, "deadline_ms": 1000, "refusal_ms": 1000, "longest_ms": 1500}
+    found = measure("overload", seconds=8, images=8, **slow)
+    assert found["failures"] == []
+    assert found["late"] == 0
+    assert found["overloaded"] > found["answered"]
+
+
+def test_a_second_signal_ends_at_once_and_tells_who_waits(measure: Measure) -> None:
+    assert measure("hurried")["failures"] == []
 
 
 def test_the_end_under_load_loses_no_accepted_request(measure: Measure) -> None:

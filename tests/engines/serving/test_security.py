@@ -38,7 +38,7 @@ def test_a_token_is_not_part_of_what_the_settings_print() -> None:
 
 def test_a_token_comes_from_a_file_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert token_from(None) is None
-    monkeypatch.setenv("MOTIVNET_TOKEN", "from-the-environment")
+    monkeypatch.setenv("MOTIVNET_TOKEN", " from-the-environment\n")
     assert token_from(None) == "from-the-environment"
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     assert token_from(tmp_path / "token") == TOKEN
@@ -51,6 +51,16 @@ def test_a_token_file_without_a_token_is_one_line(tmp_path: Path, content: bytes
     with pytest.raises(MotivNetError) as refused:
         token_from(tmp_path / "token")
     assert "\n" not in str(refused.value)
+
+
+def test_a_token_that_cannot_be_one_is_told_with_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n{TOKEN}\n")
+    with pytest.raises(ConfigError, match=f"{tmp_path / 'token'} holds no token: a token is") as refused:
+        token_from(tmp_path / "token")
+    assert TOKEN not in str(refused.value)
+    monkeypatch.setenv("MOTIVNET_TOKEN", "short")
+    with pytest.raises(ConfigError, match="MOTIVNET_TOKEN holds no token: a token is"):
+        token_from(None)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +115,8 @@ def test_this_machine_is_asked_by_its_own_names(make_client: ClientMaker, host: 
         "[::1",
         "",
         "@localhost@evil",
+        "evil@localhost",
+        "localhost/evil",
     ],
 )
 def test_a_name_that_was_made_to_lead_here_is_refused(make_client: ClientMaker, photo: bytes, host: str) -> None:

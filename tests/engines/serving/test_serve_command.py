@@ -88,6 +88,15 @@ def test_each_line_of_the_log_is_json_and_holds_no_token(fp32_artifact: Path, tm
     assert events == ["request", "request", "draining", "drained"]
 
 
+def test_a_batch_that_the_artifact_does_not_take_is_warned_of(fp32_artifact: Path) -> None:
+    with serving("--artifact", fp32_artifact, "--no-detect", "--max-batch", "999") as (process, _):
+        process.terminate()
+        assert process.stderr is not None
+        first, *_ = [httpx.Response(200, text=line).json() for line in process.stderr]
+    assert first["level"] == "warning"
+    assert first["event"].startswith("batches of 999 are asked for, but the artifact takes at most")
+
+
 def test_a_port_in_use_is_one_line(fp32_artifact: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

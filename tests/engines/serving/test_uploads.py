@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motivnet_engines.serving.refusals import RefusedError
-from motivnet_engines.serving.uploads import BodyType, body_type, uploads_of_body
+from motivnet_engines.serving.uploads import BodyType, Upload, body_type, uploads_of_body
 
 BOUNDARY = b"----boundary"
 KIND = BodyType(boundary=BOUNDARY)
@@ -65,6 +65,13 @@ def test_a_form_that_is_too_much_or_not_one_is_refused(body: bytes) -> None:
     with pytest.raises(RefusedError) as refused:
         uploads_of_body(body, KIND, max_images=2)
     assert refused.value.code == "bad_request"
+
+
+@pytest.mark.parametrize("kind", [b"image/png", b"IMAGE/JPEG; q=1", b"application/octet-stream"])
+def test_a_part_of_an_images_type_needs_no_filename(kind: bytes) -> None:
+    part = b'Content-Disposition: form-data; name="image"\r\nContent-Type: ' + kind + b"\r\n\r\nbytes"
+    note = b'Content-Disposition: form-data; name="note"\r\nContent-Type: text/plain\r\n\r\ntext'
+    assert uploads_of_body(form(part, note), KIND, max_images=8) == [Upload(data=b"bytes", name=None)]
 
 
 @pytest.mark.parametrize("text", ["image/jpeg", "IMAGE/PNG", "image/x-unknown; q=1", "application/octet-stream"])

@@ -35,7 +35,8 @@ export function clearTiming() {
 
 /** @param {import("./server.js").Model} model */
 export function showModel(model) {
-  const faces = model.detector ? `faces by ${model.detector}` : "each picture is one face";
+  const detector = model.detector === "custom" ? "a custom detector" : model.detector;
+  const faces = detector ? `faces by ${detector}` : "each picture is one face";
   modelLine.textContent = [model.name, model.precision, `${model.runtime} (${model.compute})`, faces].join(" · ");
 }
 

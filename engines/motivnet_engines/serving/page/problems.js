@@ -17,6 +17,10 @@ const EXPLANATIONS = {
   unauthorised: { title: "This server asks for a token", advice: "It is the one that the server was started with.", token: true },
   wrong_token: { title: "The server does not accept this token", advice: "Enter the one that the server was started with.", token: true },
   forbidden: { title: "The server does not answer to this address", advice: "Open the page by the address that the server printed when it started." },
+  not_found: { title: "The server does not have what this page asked for", advice: "Reload the page; the server may be of another version." },
+  wrong_method: { title: "The server does not understand the request", advice: "Reload the page; the server may be of another version." },
+  too_many_headers: { title: "The browser sent too much beside the picture", advice: "An extension or a proxy may be adding to its requests. Try another browser." },
+  failed: { title: "The server could not work on this picture", advice: "Try again, or another picture.", retry: true },
   too_slow: { title: "The picture took too long to arrive", advice: "The connection is slow. Try again, or a smaller picture.", retry: true, passes: true },
   overloaded: { title: "The server is busy", advice: "It has more to do than it can. Try again in a moment.", retry: true, passes: true },
   late: { title: "The server had no time for this picture", advice: "It is busy. Try again in a moment.", retry: true, passes: true },
@@ -38,12 +42,14 @@ const UNEXPECTED = { title: "Something went wrong in the server", advice: "Its l
 export class Problem extends Error {
   /**
    * @param {string} code
-   * @param {{detail?: string, retryAfter?: number, cause?: unknown}} [more] `retryAfter` is in seconds.
+   * @param {{detail?: string, request?: string, retryAfter?: number, cause?: unknown}} [more] `request`: its id in the
+   *   server's log. `retryAfter` is in seconds.
    */
-  constructor(code, { detail = "", retryAfter = 0, cause } = {}) {
+  constructor(code, { detail = "", request = "", retryAfter = 0, cause } = {}) {
     super(detail || code, { cause });
     this.code = code;
     this.detail = detail;
+    this.request = request;
     this.retryAfter = retryAfter;
   }
 }
@@ -66,6 +72,7 @@ export function canBeRetried(error) {
  */
 export function adviceFor(problem, model) {
   const { advice } = explain(problem.code);
+  if (problem.code === "failed" && problem.request) return `${advice} The server's log says what failed, under ${problem.request}.`;
   if (problem.code === "too_large" && model?.limits) {
     const { max_body_bytes: bytes, max_pixels: pixels } = model.limits;
     return `${advice} This server takes up to ${megabytes(bytes)} and ${Math.floor(pixels / 1e6)} million pixels.`;

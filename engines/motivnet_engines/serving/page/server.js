@@ -8,7 +8,7 @@ import { readToken } from "./token.js";
  * @typedef {{label: string, confidence: number, probabilities: Record<string, number>, known: boolean | null,
  *   box: Box | null}} Face
  * @typedef {{code: string, message: string}} Refusal
- * @typedef {{width: number, height: number, faces: Face[], error: Refusal | null,
+ * @typedef {{width: number, height: number, faces: Face[], faces_left_out: number, error: Refusal | null,
  *   timing: {prepare_ms: number, classify_ms: number}}} ImageResult
  * @typedef {{images: ImageResult[], timing: {queue_ms: number, total_ms: number}}} Prediction
  * @typedef {{image: ImageResult, queue: number, total: number, roundTrip: number}} Answer
@@ -67,5 +67,6 @@ async function request(path, options, cancelled) {
 async function refusal(response, hadToken) {
   const { error } = await response.json().catch(() => ({ error: null }));
   const code = response.status === 401 && hadToken ? "wrong_token" : (error?.code ?? `http_${response.status}`);
-  return new Problem(code, { detail: error?.message, retryAfter: Number(response.headers.get("Retry-After")) || 0 });
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  return new Problem(code, { detail: error?.message, request: error?.request, retryAfter });
 }

@@ -6,7 +6,7 @@ import { clearFaces, showFaces } from "./faces.js";
 import { clearTiming, showTiming } from "./facts.js";
 import { adviceFor, explain } from "./problems.js";
 import { seenAt, showBoxes } from "./stage.js";
-import { faceCount, sentence } from "./words.js";
+import { faceCount, leftOut, sentence } from "./words.js";
 
 /** @typedef {import("./server.js").Model} Model */
 
@@ -40,8 +40,8 @@ export function showAnswer(answer, { camera, model, others = 0 }) {
   showFaces(faces, model?.labels ?? []);
   showTiming(answer, { camera });
   setText(summary, faces.length ? faceCount(faces.length) : "No face found");
-  setText(note, remarks(faces.length, others));
-  const text = sentence(faces);
+  setText(note, remarks(faces.length, image.faces_left_out, others));
+  const text = [sentence(faces), leftOut(image.faces_left_out)].join(" ").trim();
   if (camera) announceChange(text, faces.map((face) => face.label).join() || text);
   else announce(text);
 }
@@ -84,12 +84,14 @@ export function hideProblem() {
 
 /**
  * @param {number} count
+ * @param {number} more faces that the server left out
  * @param {number} others
  */
-function remarks(count, others) {
+function remarks(count, more, others) {
   const said = [];
   if (count === 0) said.push("Try a picture in which the face is larger, upright and well lit.");
   if (count > 1) said.push("Numbered from left to right.");
+  if (more > 0) said.push(leftOut(more));
   if (others > 0) said.push(`Only the first of ${others + 1} pictures was read.`);
   return said.join(" ");
 }

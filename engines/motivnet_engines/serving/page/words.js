@@ -77,6 +77,16 @@ export function sentence(faces) {
   return `${faceCount(faces.length)}: ${faces.map(spoken).join("; ")}.`;
 }
 
+/**
+ * What is to be said of faces beyond the server's limit; of none nothing.
+ *
+ * @param {number} count
+ */
+export function leftOut(count) {
+  if (count === 0) return "";
+  return count === 1 ? "One smaller face was left out." : `${count} smaller faces were left out.`;
+}
+
 /** @param {import("./server.js").Face} face */
 function spoken(face) {
   const closest = `${likeliest(face)}, ${spokenPercent(face.confidence)}`;

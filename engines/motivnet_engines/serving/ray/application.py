@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from motivnet.artifact import open_artifact
-from motivnet.errors import ConfigError, MissingDependencyError
-from motivnet_engines.serving.ray.reading import ReadingOptions, options_for_workers
+from motivnet.errors import ConfigError, FileError, MissingDependencyError, MotivNetError, one_line
+from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, options_for_workers
 from motivnet_engines.serving.settings import ServeSettings
 
 try:
+    import click
     from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
     from pydantic.types import NonNegativeFloat
     from ray import serve
@@ -66,34 +66,63 @@ class Arguments(BaseModel):
 def application(artifact: Path | str, **arguments: Any) -> serve.Application:
     """An application to be given to ``ray.serve.run``; see ``Arguments``.
 
+    The manifest, the detector and the runtime are looked at here, and the graph is opened by the replicas.
+
     Raises:
         ConfigError: If an argument is unknown or not valid.
         ArtifactError: If the folder is not an artifact.
+        FileError: If the face detector cannot be had.
+        MissingDependencyError, RuntimeUnavailableError: If the runtime cannot be had; not where replicas have GPUs.
     """
-    return build({"artifact": artifact, **arguments})
+    return _application(_validated({"artifact": artifact, **arguments}))
 
 
 def build(arguments: Mapping[str, Any]) -> serve.Application:
-    """The application of ``serve run``; its artifact is looked at here, and opened by the replicas.
+    """The application of ``serve run``.
 
     Raises:
-        ConfigError, ArtifactError: As ``application``.
+        click.ClickException: For the errors of ``application``. Ray's command prints the traceback of any other error,
+            and of this one its one line.
     """
     try:
-        given = Arguments.model_validate(arguments)
-    except ValidationError as error:
-        [first, *_] = error.errors()
-        name = ".".join(map(str, first["loc"])) or "the arguments"
-        raise ConfigError(f"{name}: {first['msg']}; the arguments are {', '.join(Arguments.model_fields)}") from error
-    open_artifact(given.artifact)
+        return _application(_validated(arguments))
+    except MotivNetError as error:
+        raise click.ClickException(one_line(error)) from error
+
+
+def _application(given: Arguments) -> serve.Application:
+    replicas = _replicas(given)
+    options = _options(given)
+    _check(options, gpus=given.gpus)
     deployment = serve.deployment(
         name="motivnet",
         max_ongoing_requests=given.max_ongoing,
         max_queued_requests=given.max_queued,
         ray_actor_options={"num_cpus": given.cpus, "num_gpus": given.gpus},
-        **_replicas(given),
+        **replicas,
     )
-    return deployment(Replica).bind(_options(given), _settings(given))
+    return deployment(Replica).bind(options, _settings(given))
+
+
+def _validated(arguments: Mapping[str, Any]) -> Arguments:
+    try:
+        return Arguments.model_validate(arguments)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        name = ".".join(map(str, first["loc"])) or "the arguments"
+        known = f"the arguments are {', '.join(Arguments.model_fields)}"
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"there is no argument {name}; {known}") from error
+        raise ConfigError(f"{name}: {first['msg']}; {known}") from error
+
+
+def _check(options: ReadingOptions, *, gpus: float) -> None:
+    try:
+        check_reading(options, gpus=gpus)
+    except FileError as error:
+        if options.no_detect or options.detector is not None:
+            raise
+        raise FileError(f"{error} (here these are detector=FILE and no_detect=true)") from error
 
 
 def _replicas(given: Arguments) -> dict[str, Any]:

@@ -10,6 +10,7 @@ The output folder and the images must be seen by all machines under the same pat
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from motivnet_engines.serving.ray.cluster import Workers, machines, start_ray, w
 from motivnet_engines.serving.ray.parts import finished_rows, part_path
 from motivnet_engines.serving.ray.paths import Source, paths_of_source
 from motivnet_engines.serving.ray.plan import Plan, keep_plan, plan_of_run
-from motivnet_engines.serving.ray.reading import ReadingOptions, options_for_workers
+from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, options_for_workers
 from motivnet_engines.serving.ray.worker import ATTEMPTS_NAME, ShardWorker
 
 try:
@@ -59,17 +60,16 @@ def predict_dataset(
     Raises:
         DatasetError: If ``source`` is not a list of images, ``out`` was begun with another one, or shards stay unread.
         ConfigError: If the cluster has no room for the workers.
+        FileError: If ``out`` is a file, cannot be written, or is being written by another run.
         MotivNetError: What keeps a worker from opening the artifact, or from writing.
     """  # noqa: D205 - the first sentence is two lines
     workers = workers or Workers()
     paths = paths_of_source(source)
     options = options_for_workers(options, cpus=workers.cpus)
     plan = plan_of_run(paths, options, shard_size=shard_size)
+    check_reading(options, gpus=workers.gpus)
     out = out.absolute()
-    out.mkdir(parents=True, exist_ok=True)
-    with sole_writer(out) as alone:
-        if not alone:
-            raise FileError(f"{out} is being written by another run; wait for it or choose a new folder")
+    with _own_folder(out):
         keep_plan(out, plan)
         missing = [shard for shard in range(plan.shards) if not _is_finished(out, plan, shard)]
         _tell(on_images, plan.images - _images(plan, missing))
@@ -79,6 +79,22 @@ def predict_dataset(
                 _tell(on_images, images)
             _forget_attempts(out)
         return _summary(out, plan, skipped=plan.shards - len(missing))
+
+
+@contextlib.contextmanager
+def _own_folder(out: Path) -> Iterator[None]:
+    """The output folder, made if it is not there, for this run alone."""
+    with contextlib.ExitStack() as stack:
+        try:
+            if out.is_file():
+                raise FileError(f"{out} is a file; give a folder for --out")
+            out.mkdir(parents=True, exist_ok=True)
+            alone = stack.enter_context(sole_writer(out))
+        except OSError as error:
+            raise FileError(f"{out} cannot be written: {error.strerror or error}") from error
+        if not alone:
+            raise FileError(f"{out} is being written by another run; wait for it or choose a new folder")
+        yield
 
 
 def _is_finished(out: Path, plan: Plan, shard: int) -> bool:

@@ -6,7 +6,8 @@ embeddings, and the number of rows stands in the file's footer, so that a finish
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,23 @@ from motivnet_engines.image_files import FileResult
 
 try:
     import pyarrow
+    import pyarrow.compute
     from pyarrow import parquet
 except ModuleNotFoundError as error:
     raise MissingDependencyError("pyarrow", extra="ray") from error
 
+_PATH = "path"
 _ERROR = "error"
 
 
 def part_path(out: Path, shard: int) -> Path:
     """Where the rows of a shard are."""
     return out / f"part-{shard:06d}.parquet"
+
+
+def parts_in(out: Path) -> list[Path]:
+    """The parts that are in a folder, in the order of their shards."""
+    return sorted(out.glob("part-*.parquet"))
 
 
 def part_schema(labels: tuple[str, ...], *, embeddings: bool) -> pyarrow.Schema:
@@ -47,7 +55,7 @@ def part_schema(labels: tuple[str, ...], *, embeddings: bool) -> pyarrow.Schema:
     return pyarrow.schema(
         [
             ("index", pyarrow.int64()),
-            ("path", pyarrow.string()),
+            (_PATH, pyarrow.string()),
             (_ERROR, pyarrow.string()),
             ("width", pyarrow.int32()),
             ("height", pyarrow.int32()),
@@ -77,9 +85,22 @@ def finished_rows(path: Path) -> tuple[int, int] | None:
     return footer.num_rows, footer.num_rows - good
 
 
+def unread_images(out: Path, *, at_most: int) -> list[tuple[str, str]]:
+    """The path and the error of the first images of a folder's parts that could not be read."""
+    return list(islice(_unread(out), at_most))
+
+
+def _unread(out: Path) -> Iterator[tuple[str, str]]:
+    for path in parts_in(out):
+        _, errors = finished_rows(path) or (0, 0)
+        if errors:
+            table = parquet.read_table(path, columns=[_PATH, _ERROR], filters=~pyarrow.compute.field(_ERROR).is_null())
+            yield from zip(table[_PATH].to_pylist(), table[_ERROR].to_pylist(), strict=True)
+
+
 def _row(index: int, result: FileResult) -> dict[str, Any]:
     # A file's name need not be Unicode, and a column of strings is.
-    row: dict[str, Any] = {"index": index, "path": str(result.path).encode(errors="replace").decode()}
+    row: dict[str, Any] = {"index": index, _PATH: str(result.path).encode(errors="replace").decode()}
     if result.result is None:
         return {**row, _ERROR: result.error, "faces": []}
     faces = [_face(face) for face in result.result.faces]

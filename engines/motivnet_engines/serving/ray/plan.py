@@ -16,6 +16,7 @@ from motivnet.artifact import open_artifact
 from motivnet.errors import ConfigError, DatasetError, FileError
 from motivnet.files import read_bytes, sha256_of, write_atomic
 from motivnet.manifest import FILE_NAME
+from motivnet_engines.serving.ray.parts import parts_in
 from motivnet_engines.serving.ray.paths import digest_of_paths
 from motivnet_engines.serving.ray.reading import ReadingOptions
 
@@ -83,14 +84,17 @@ def plan_of_run(paths: list[str], options: ReadingOptions, *, shard_size: int) -
 def keep_plan(out: Path, plan: Plan) -> None:
     """Writes the plan into a new or empty folder, or returns when it is the plan that lies there.
 
+    Another plan without any part, of a run that ended before its first one, gives way.
+
     Raises:
-        DatasetError: If the folder was begun with another plan.
+        DatasetError: If the folder has parts of another plan.
         FileError: If it holds anything else, or cannot be written.
     """
     path = out / PLAN_NAME
-    if path.exists():
-        _check_same(out, _plan_in(path), plan)
-    elif out.is_dir() and any(out.iterdir()):
+    before = _plan_in(path) if path.exists() else None
+    if before is not None and parts_in(out):
+        _check_same(out, before, plan)
+    elif before is None and out.is_dir() and any(out.iterdir()):
         raise FileError(f"{out} holds files and no {PLAN_NAME}; choose a new folder")
     else:
         write_atomic(path, strict_json.dumps(plan))

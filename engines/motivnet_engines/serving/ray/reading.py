@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from motivnet.artifact import open_artifact
 from motivnet.errors import ConfigError
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import FaceDetector, open_detector
+from motivnet_engines.runtime import check_names, check_possible, default_runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +49,41 @@ def options_for_workers(options: ReadingOptions, *, cpus: float) -> ReadingOptio
     )
 
 
+def check_reading(options: ReadingOptions, *, gpus: float) -> None:
+    """Opens the artifact's manifest and the face detector, and looks for the runtime, before workers are started.
+
+    What they would say of them is said once then, and at once. The graph is left to the workers, and so is a runtime
+    where they have GPUs, which this machine need not have.
+
+    Raises:
+        MotivNetError: As ``open_artifact``, ``open_detector``, ``default_runtime`` and ``check_possible``.
+    """
+    artifact = open_artifact(options.artifact)
+    if options.runtime is not None:
+        check_names([options.runtime])
+    if not gpus:
+        check_possible(options.runtime or default_runtime(artifact), artifact.manifest)
+    _opened_detector(options)
+
+
 def opened_classifier(options: ReadingOptions) -> EmotionClassifier:
     """A classifier as the options say.
 
     Raises:
         MotivNetError: As ``EmotionClassifier.open`` and ``open_detector``.
     """
-    detector: FaceDetector | None = None
-    if not options.no_detect:
-        detector = open_detector(None if options.detector is None else Path(options.detector))
     return EmotionClassifier.open(
         options.artifact,
         runtime=options.runtime,
         threads=options.threads,
         batch_size=options.batch_size,
-        detector=detector,
+        detector=_opened_detector(options),
         unknown=options.unknown,
         classes=options.classes,
     )
+
+
+def _opened_detector(options: ReadingOptions) -> FaceDetector | None:
+    if options.no_detect:
+        return None
+    return open_detector(None if options.detector is None else Path(options.detector))

@@ -134,7 +134,7 @@ def test_a_screen_reader_finds_its_way(page: Page, paint: Painter) -> None:
     expect(page.locator("body")).to_match_aria_snapshot("""
         - banner:
           - heading "MotivNet" [level=1]
-          - paragraph: motivnet · fp32 · fake (float32) · faces by yunet
+          - paragraph: motivnet · fp32 · fake (float32) · faces by a custom detector
         - main:
           - region "Picture":
             - heading "Picture" [level=2]

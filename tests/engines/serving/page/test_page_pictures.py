@@ -140,6 +140,16 @@ def test_faces_are_numbered_from_left_to_right(page: Page, paint: Painter) -> No
     expect(page.locator(".box > span")).to_have_text([re.compile("^1 "), re.compile("^2 ")])
 
 
+def test_faces_that_the_server_left_out_are_counted(
+    serve: Callable[..., Any], open_page: PageOpener, paint: Painter
+) -> None:
+    page = open_page(serve(max_faces=1))
+    choose(page, paint(FACE, OTHER))
+    expect(heading(page)).to_have_text("One face")
+    expect(page.locator("#note")).to_have_text("One smaller face was left out.")
+    expect(page.get_by_role("status")).to_contain_text("One smaller face was left out.")
+
+
 def test_no_face_is_a_result(page: Page, paint: Painter) -> None:
     choose(page, paint())
     expect(heading(page)).to_have_text("No face found")

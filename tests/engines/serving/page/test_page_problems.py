@@ -142,6 +142,23 @@ def test_a_failure_of_the_server_is_told_of(page: Page, paint: Painter) -> None:
     expect_problem(page, "Something went wrong in the server")
 
 
+@pytest.mark.parametrize(
+    ("code", "title"),
+    [
+        ("failed", "The server could not work on this picture"),
+        ("too_many_headers", "The browser sent too much beside the picture"),
+        ("not_found", "The server does not have what this page asked for"),
+        ("wrong_method", "The server does not understand the request"),
+        ("of_a_later_version", "Something went wrong in the server"),
+    ],
+)
+def test_every_refusal_of_the_server_is_explained(page: Page, paint: Painter, code: str, title: str) -> None:
+    error = {"code": code, "message": "what the server says", "request": "id-7"}
+    page.route("**/v1/predict", lambda route: route.fulfill(status=500, json={"error": error}))
+    choose(page, paint(FACE))
+    expect_problem(page, title, "under id-7" if code == "failed" else "What the server says.")
+
+
 def test_a_server_with_a_token_asks_for_it_at_once(serve: Server, open_page: PageOpener) -> None:
     page = open_page(serve(token=TOKEN))
     expect_problem(page, "This server asks for a token")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -132,16 +134,30 @@ def test_the_model_is_described(service: str, classifier: EmotionClassifier) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"replica": 2}, "replica: Extra inputs are not permitted; the arguments are artifact, runtime"),
+        ({"detect": "false"}, "there is no argument detect; the arguments are artifact, runtime"),
         ({"replicas": "two"}, "replicas: Input should be a valid integer"),
         ({"replicas": 3, "max_replicas": 2}, "max_replicas 2 is below replicas 3"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str, fp32_artifact: Path) -> None:
-    from motivnet_engines.serving.ray.application import build
+    from motivnet_engines.serving.ray.application import application
 
     with pytest.raises(ConfigError, match=message):
-        build({"artifact": str(fp32_artifact), **arguments})
+        application(fp32_artifact, **arguments)
+
+
+def test_a_detector_that_cannot_be_had_is_one_line_of_serve_run_before_ray_starts(
+    fp32_artifact: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    command = [sys.executable, "-m", "ray.serve.scripts", "run", "motivnet_engines.serving.ray.application:build"]
+    done = subprocess.run([*command, f"artifact={fp32_artifact}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    [error] = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert error.startswith("Error: the face detector could not be fetched from https://")
+    assert error.endswith("(here these are detector=FILE and no_detect=true)")
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_folder_that_is_no_artifact_is_refused_before_anything_starts(tmp_path: Path) -> None:

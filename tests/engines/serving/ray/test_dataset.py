@@ -92,7 +92,7 @@ def test_a_killed_workers_images_are_done_again_and_every_image_has_one_row(
     [victim, *others] = processes_named("ray::MapWorker")
     victim.send_signal(signal.SIGKILL)
     finished_at_death = len(parts(out))
-    printed, _ = driver.communicate()
+    printed, said = driver.communicate()
     assert len(others) == 1
     assert finished_at_death < len(parts(out)) == len(expected) // SHARD
     # Ray's own words on the death are not among it.
@@ -102,6 +102,10 @@ def test_a_killed_workers_images_are_done_again_and_every_image_has_one_row(
         "shards": len(expected) // SHARD,
         "skipped": 0,
     }
+    assert driver.returncode == 1
+    named = [line for line in said.decode().splitlines() if line.startswith("error: ")]
+    for name, line in zip(("0007_text.png", "0031_empty.png"), named, strict=True):
+        assert name in line
     rows = rows_of(out)
     assert [row["index"] for row in rows] == list(range(len(expected)))
     assert answers(rows) == expected
@@ -142,9 +146,10 @@ def test_images_that_kill_every_worker_are_named_instead_of_begun_again(fp32_art
     assert parts(tmp_path) == []
 
 
-def test_a_workers_mistake_is_one_line(run, photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(MotivNetError, match="no runtime is called 'quantum'"):
-        run(photos, tmp_path / "out", runtime="quantum")
+def test_a_workers_mistake_is_one_line_and_another_choice_can_be_made_then(run, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(MotivNetError, match="no calibration"):
+        run(photos, tmp_path / "out", unknown=True)
+    assert run(photos, tmp_path / "out").skipped == 0
 
 
 def test_workers_that_no_machine_has_room_for_are_refused_at_once(command: list[str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from motivnet.errors import ConfigError, DatasetError, FileError
+from motivnet_engines.serving.ray.parts import part_path
 from motivnet_engines.serving.ray.paths import digest_of_paths, paths_of_source
 from motivnet_engines.serving.ray.plan import keep_plan, plan_of_run
 from motivnet_engines.serving.ray.reading import ReadingOptions
@@ -42,14 +43,25 @@ def test_the_same_plan_goes_on(fp32_artifact: Path, tmp_path: Path) -> None:
 )
 def test_another_plan_is_refused(changes: dict[str, Any], what: str, fp32_artifact: Path, tmp_path: Path) -> None:
     keep_plan(tmp_path, plan(fp32_artifact))
+    part_path(tmp_path, 0).touch()
     with pytest.raises(DatasetError, match=f"was begun with {what}"):
         keep_plan(tmp_path, plan(fp32_artifact, **changes))
 
 
 def test_another_artifact_is_refused(fp32_artifact: Path, fp16_artifact: Path, tmp_path: Path) -> None:
     keep_plan(tmp_path, plan(fp32_artifact))
+    part_path(tmp_path, 0).touch()
     with pytest.raises(DatasetError, match="was begun with another artifact"):
         keep_plan(tmp_path, plan(fp16_artifact))
+
+
+def test_another_plan_without_any_part_gives_way(fp32_artifact: Path, tmp_path: Path) -> None:
+    keep_plan(tmp_path, plan(fp32_artifact))
+    keep_plan(tmp_path, plan(fp32_artifact, no_detect=True))
+    part_path(tmp_path, 0).touch()
+    keep_plan(tmp_path, plan(fp32_artifact, no_detect=True))
+    with pytest.raises(DatasetError, match="was begun with another choice of detect"):
+        keep_plan(tmp_path, plan(fp32_artifact))
 
 
 def test_a_strangers_folder_is_left_alone(fp32_artifact: Path, tmp_path: Path) -> None:

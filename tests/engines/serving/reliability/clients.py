@@ -82,6 +82,14 @@ def request_of(body: bytes, *, path: str = "/v1/predict", method: str = "POST", 
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
+def form_of(photos: Iterable[bytes]) -> bytes:
+    """A request with several photos."""
+    head = 'Content-Disposition: form-data; name="image"; filename="face.bmp"'
+    body = b"".join(f"--b\r\n{head}\r\n\r\n".encode() + photo + b"\r\n" for photo in photos) + b"--b--\r\n"
+    lines = ("POST /v1/predict HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=b")
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
 def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import time
 from collections import Counter
 from typing import Any
@@ -102,16 +103,41 @@ async def _until_not_ready(port: int, start: float) -> float:
 def unfinished(*, grace_s: float = 1.0) -> Figure:
     """A call of the runtime that outlasts the grace period does not hold up the end, and the exit status says so."""
     with served(ms_per_image=20_000.0, settings={"grace_s": grace_s}) as service:
-        seconds = asyncio.run(_left_unfinished(service))
-    figure = Figure({"exit_s": round(seconds, 2), "exit_status": service.process.returncode})
+        seconds, code = asyncio.run(_left_unfinished(service))
+        told = _logged(service, 503)
+    figure = Figure({"exit_s": round(seconds, 2), "exit_status": service.process.returncode, "code": code})
+    figure.require(code == "draining", "the client is not told why there is no answer")
+    figure.require(told == 1, "the log does not tell of it")
     figure.require(grace_s <= seconds <= grace_s + 1, "the end is not within a second after the grace period")
     figure.require(service.process.returncode == 1, "the exit status is not 1")
     return figure
 
 
-async def _left_unfinished(service: Served) -> float:
+async def _left_unfinished(service: Served, *, signals: tuple[int, ...] = (signal.SIGTERM,), gap: float = 0.0) -> Any:
+    """How long the end took, and what the client was told."""
     asked = asyncio.create_task(ask_once(service.port, request_of(unique_photo(1))))
     await asyncio.sleep(0.5)
-    seconds = await asyncio.to_thread(service.end)
-    await asyncio.gather(asked, return_exceptions=True)
-    return seconds
+    start = time.monotonic()
+    for number in signals:
+        service.process.send_signal(number)
+        await asyncio.sleep(gap)
+    await asyncio.to_thread(service.process.wait, 30)
+    seconds = time.monotonic() - start
+    [reply] = await asyncio.gather(asked, return_exceptions=True)
+    return seconds, repr(reply) if isinstance(reply, BaseException) else reply.code
+
+
+def hurried(*, grace_s: float = 10.0) -> Figure:
+    """A second signal ends the grace period, and whoever is still inside is told so."""
+    pairs = {"TERM, TERM": (signal.SIGTERM,) * 2, "INT, INT": (signal.SIGINT,) * 2, "INT x 4": (signal.SIGINT,) * 4}
+    figure = Figure({})
+    for name, signals in pairs.items():
+        with served(ms_per_image=20_000.0, settings={"grace_s": grace_s}) as service:
+            seconds, code = asyncio.run(_left_unfinished(service, signals=signals, gap=0.3))
+            log = service.log.read_text()
+        figure.values[name] = {"exit_s": round(seconds, 2), "status": service.process.returncode, "code": code}
+        figure.require(seconds <= 0.3 * len(signals) + 1, f"{name}: the end is not at once")
+        figure.require(service.process.returncode == 1, f"{name}: the exit status is not 1")
+        figure.require(code == "draining", f"{name}: the client is not told")
+        figure.require("Traceback" not in log, f"{name}: there is a traceback in the log")
+    return figure

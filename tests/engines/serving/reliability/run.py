@@ -17,19 +17,22 @@ from typing import Any
 
 from api import api
 from batches import batching
-from drain import drain, unfinished
+from drain import drain, hurried, unfinished
 from figure import Figure
 from hostile import hostile, oversized
 from overload import overload
 from soak import soak
 from stalling import crowd, slow
+from stateful import stateful
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     "api": api,
     "batching": batching,
+    "stateful": stateful,
     "overload": overload,
     "drain": drain,
     "unfinished": unfinished,
+    "hurried": hurried,
     "hostile": hostile,
     "oversized": oversized,
     "slow": slow,
@@ -40,9 +43,12 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 FULL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("api", {"requests": 10_000}),
     ("batching", {"requests": 20_000}),
+    ("stateful", {"examples": 2_000}),
     ("overload", {"seconds": 60.0}),
+    ("overload", {"seconds": 60.0, "images": 8}),
     ("drain", {"runs": 20}),
     ("unfinished", {}),
+    ("hurried", {}),
     ("hostile", {"requests": 2_000}),
     ("oversized", {"requests": 300}),
     ("slow", {"header_s": 5.0, "body_s": 8.0, "write_s": 8.0}),

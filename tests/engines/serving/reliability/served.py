@@ -22,7 +22,7 @@ from motivnet_engines.serve_command import end_process
 from motivnet_engines.serving.app import create_app
 from motivnet_engines.serving.batching import Batching
 from motivnet_engines.serving.launch import ListeningService, listening_service
-from motivnet_engines.serving.server import listening_socket
+from motivnet_engines.serving.server import bound_socket, start_listening
 from motivnet_engines.serving.settings import ServeSettings
 
 
@@ -55,11 +55,14 @@ def service_from(options: dict[str, Any]) -> ListeningService:
     runtime = PacedRuntime(manifest, ms_per_image=options.get("ms_per_image", 0), leak=options.get("leak", 0))
     classifier = EmotionClassifier(runtime, manifest)
     app = create_app(classifier, settings, name="paced", batching=Batching(max_size=options.get("max_batch", 8)))
-    return ListeningService(classifier=classifier, app=app, listener=listening_socket(settings), settings=settings)
+    listener = bound_socket(settings)
+    start_listening(listener)
+    return ListeningService(classifier=classifier, app=app, listener=listener, settings=settings)
 
 
 if __name__ == "__main__":
     service = service_from(json.loads(sys.argv[1]))
     sys.stdout.write(f"{service.url}\n")
     sys.stdout.flush()
-    end_process(0 if service.run() else 1)
+    ending = service.run()
+    end_process(0 if ending.answered else 1, at_once=not ending.idle)

@@ -27,6 +27,8 @@ def slow(*, header_s: float = 1.0, body_s: float = 1.5, write_s: float = 1.0) ->
     figure.require(values["status"]["half a head"] == 408, "a slow head is not told so")
     figure.require(values["status"]["half a body"] == 408, "a slow body is not told so")
     figure.require(values["honest_ms"] < 1000, "honest clients wait for slow ones")
+    figure.require(values["honest_refused"] == 0, "honest clients are refused because others stall with large bodies")
+    figure.require(values["rss_growth_mb"] < 450, "bodies that stall are held without bound")
     return figure
 
 
@@ -47,12 +49,42 @@ async def _stalled(service: Served) -> dict[str, Any]:
     honest = await ask_once(service.port, request_of(unique_photo(1)))
     waited = time.monotonic() - start
     found = {name: await task for name, task in tasks.items()}
+    before = service.rss()
+    refused = await _honest_among(service.port, _large_bodies())
     return {
         "closed_after_s": {name: round(seconds, 2) for name, (seconds, _) in found.items()},
         "status": {name: status for name, (_, status) in found.items()},
         "not_reading_closed_after_s": round(await deaf, 2),
         "honest_ms": round(waited * 1e3, 1) if honest.status == 200 else 1e9,
+        "honest_refused": refused,
+        "rss_growth_mb": round((service.peak() - before) / 1e6, 1),
     }
+
+
+def _large_bodies() -> list[bytes]:
+    """Twenty that were announced and do not come, with and without a length, and twenty that stop before their end."""
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    announced = head + b"Content-Length: 20000000\r\n\r\n"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
+    return [announced] * 10 + [chunked] * 10 + [announced + bytes(19_000_000)] * 20
+
+
+async def _honest_among(port: int, stalling: list[bytes]) -> int:
+    """How many of twenty honest requests are not answered meanwhile."""
+    writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in stalling]
+    senders = []
+    for writer, data in zip(writers, stalling, strict=True):
+        writer.write(data)
+        senders.append(asyncio.create_task(writer.drain()))
+    refused = 0
+    for number in range(20):
+        reply = await ask_once(port, request_of(unique_photo(number)))
+        refused += reply.status != 200
+        await asyncio.sleep(0.05)
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.gather(*senders, return_exceptions=True)
+    return refused
 
 
 async def _stall(port: int, first: bytes, then: bytes) -> tuple[float, int]:
