@@ -9,6 +9,7 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
+from motivnet_engines.detector_options import DetectOption, DetectorOption, detector_where_asked
 
 if TYPE_CHECKING:
     from motivnet_engines.adaptation.adapting import Adaptation
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def adapt(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     folder: Annotated[
-        Path, typer.Argument(help="Faces, a folder per class; 20 images of a class do.", show_default=False)
+        Path, typer.Argument(help="Faces, a folder per class; from 5 images of a class.", show_default=False)
     ],
     classes: Annotated[
         Path | None, typer.Option(help="A file of classes to extend.", show_default="starts with those of FOLDER")
@@ -27,7 +28,8 @@ def adapt(
         typer.Option(help="The file to write.", show_default="that of --classes, else ARTIFACT.classes.npz"),
     ] = None,
     val: Annotated[
-        Path | None, typer.Option(help="Other faces, a folder per class, to measure accuracy on.", show_default="none")
+        Path | None,
+        typer.Option(help="Other faces, a folder per class, to measure on.", show_default="fifths of FOLDER in turn"),
     ] = None,
     runtime: Annotated[
         str | None,
@@ -36,18 +38,13 @@ def adapt(
     threads: Annotated[
         int | None, typer.Option(help="Threads on the CPU.", show_default="the runtime's choice")
     ] = None,
-    detect: Annotated[
-        bool, typer.Option("--detect", help="Cut the faces out of the images, as predict does of photos.")
-    ] = False,
-    detector: Annotated[
-        Path | None, typer.Option(help="With --detect: YuNet as a file.", show_default="fetched once")
-    ] = None,
+    detect: DetectOption = False,
+    detector: DetectorOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Learn new classes, or new people of old ones, from a few images, without training and without forgetting."""
+    """Learn new classes, or new people of old ones, from a few images, without training."""
     from motivnet.progress import progress
     from motivnet_engines.adaptation.adapting import adapt_artifact
-    from motivnet_engines.calibrate_command import opened_detector
 
     with progress("measuring", total=1) as advance:
         result = adapt_artifact(
@@ -58,7 +55,7 @@ def adapt(
             validation=val,
             runtime=runtime,
             threads=threads,
-            detector=opened_detector(detector) if detect or detector else None,
+            detector=detector_where_asked(detector, detect=detect),
             on_images=lambda _, total: advance(1 / total),
         )
     for remark in result.remarks:
@@ -80,8 +77,13 @@ def _show(result: Adaptation) -> None:
         summary["old classes"] = (
             f"{_percent(result.old_before)} -> {_percent(result.old_after)} right ({result.compared_with})"
         )
+    if result.forgetting is not None:
+        summary["forgetting"] = (
+            f"{100 * result.forgetting:.1f} points: best earlier minus final accuracy, averaged over old classes"
+        )
     if result.accuracy is not None:
         summary["all classes"] = f"{_percent(result.accuracy)} right"
+    summary["measured on"] = result.measured_on
     show(rows, facts(summary))
 
 

@@ -9,10 +9,10 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
+from motivnet_engines.detector_options import DetectOption, DetectorOption, detector_where_asked
 
 if TYPE_CHECKING:
     from motivnet_engines.calibration.calibrating import CalibrationResult
-    from motivnet_engines.faces.detector import FaceDetector
 
 
 def calibrate(
@@ -24,7 +24,7 @@ def calibrate(
     held_out: Annotated[
         Path | None,
         typer.Option(
-            help="Such a folder to choose temperature and thresholds on; FOLDER may be training images then.",
+            help="Such a folder to choose temperature and threshold on; FOLDER may be training images then.",
             show_default="fifths of FOLDER in turn",
         ),
     ] = None,
@@ -35,12 +35,8 @@ def calibrate(
     threads: Annotated[
         int | None, typer.Option(help="Threads on the CPU.", show_default="the runtime's choice")
     ] = None,
-    detect: Annotated[
-        bool, typer.Option("--detect", help="Cut the faces out of the images, as predict does of photos.")
-    ] = False,
-    detector: Annotated[
-        Path | None, typer.Option(help="With --detect: YuNet as a file.", show_default="fetched once")
-    ] = None,
+    detect: DetectOption = False,
+    detector: DetectorOption = None,
     json: JSONOption = False,
 ) -> None:
     """Measure how sure an artifact may be and what is no face of its kind, and write it into the artifact."""
@@ -54,19 +50,12 @@ def calibrate(
             held_out=held_out,
             runtime=runtime,
             threads=threads,
-            detector=opened_detector(detector) if detect or detector else None,
+            detector=detector_where_asked(detector, detect=detect),
             on_images=lambda _, total: advance(1 / total),
         )
     for remark in result.remarks:
         command_line.warn(remark)
     command_line.print_json(result.facts) if json else _show(artifact, result)
-
-
-def opened_detector(path: Path | None) -> FaceDetector:
-    """The face detector in a file, or the one that is fetched once; imported where it is asked for."""
-    from motivnet_engines.faces.detector import open_detector
-
-    return open_detector(path)
 
 
 def _show(artifact: Path, result: CalibrationResult) -> None:
@@ -78,11 +67,10 @@ def _show(artifact: Path, result: CalibrationResult) -> None:
     show(
         facts(
             {
-                "images": f"{counted}; thresholds and temperature on {chosen}",
+                "images": f"{counted}; threshold and temperature on {chosen}",
                 "temperature": f"{found.temperature:.3f}",
                 "calibration error": f"{found.error_before:.3f} -> {found.error_after:.3f}",
                 "threshold of the distance": f"{found.distance_threshold:.2f}",
-                "threshold of the energy": f"{found.energy_threshold:.2f}",
                 "known of held-out images": f"{found.known_share:.1%}",
                 "written into": f"{artifact} (with {found.runtime})",
             }

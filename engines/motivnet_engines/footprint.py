@@ -39,8 +39,9 @@ class Footprint:
         resident: Memory of a process of its own right after its first prediction.
         peak: The most that it had until then.
         cold_start: From the start of that process to the first prediction: Python, the imports, the check of the
-            files, the opening and the call. Its files may lie in the system's cache.
-        first_call: The part of it that the call took, preparation included.
+            files, the opening and the call. Its files may lie in the system's cache. The call is of a grey array of the
+            network's size: no file is decoded and no face looked for.
+        first_call: The part of it that the call took.
     """
 
     runtime: str

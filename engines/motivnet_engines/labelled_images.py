@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ class LabelledImages:
     folder: Path
     paths: dict[str, tuple[Path, ...]]
     skipped: tuple[str, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """The number of images by class."""
+        return {label: len(paths) for label, paths in self.paths.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,12 +80,37 @@ def labelled_images(folder: Path, *, labels: Sequence[str] | None = None) -> Lab
     return LabelledImages(folder=folder, paths=paths, skipped=tuple(skipped))
 
 
+def outputs_of_sets(
+    classifier: EmotionClassifier,
+    sets: Sequence[LabelledImages],
+    *,
+    labels: Sequence[str] | None = None,
+    on_images: Callable[[int, int], object] = lambda _done, _total: None,
+) -> list[LabelledOutputs]:
+    """What the classifier's model says of the images of each set, as ``outputs_of_images``.
+
+    Args:
+        labels: The classes in the order of their places; each set has its own where this is None.
+        on_images: Hears how many images were finished, and of how many.
+    """
+    total, numbers = sum(sum(listed.counts().values()) for listed in sets), itertools.count(1)
+    return [
+        outputs_of_images(
+            classifier,
+            listed,
+            labels=tuple(listed.paths) if labels is None else labels,
+            on_image=lambda: on_images(next(numbers), total),
+        )
+        for listed in sets
+    ]
+
+
 def outputs_of_images(
     classifier: EmotionClassifier,
     images: LabelledImages,
     *,
     labels: Sequence[str],
-    on_image: Callable[[int], object] = lambda _: None,
+    on_image: Callable[[], object] = lambda: None,
 ) -> LabelledOutputs:
     """What the classifier's model says of every image; where a detector finds several faces the largest counts.
 
@@ -104,7 +134,7 @@ def outputs_of_images(
         if outcome.faces:
             classes.append(place)
             faces.append(outcome.faces[0])
-        on_image(1)
+        on_image()
     if not faces:
         raise DatasetError(f"no face was found in any image of {images.folder}; if they are faces, use no detector")
     embedding = np.stack([face.embedding for face in faces if face.embedding is not None])

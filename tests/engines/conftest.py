@@ -14,9 +14,12 @@ import pytest
 from PIL import Image
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.config import ModelConfig
-from motivnet.labels import EMOTIONS
+from motivnet.labels import EMOTIONS, labels_for
 from motivnet.manifest import Comparison, Evidence, FileEntry, Precision
+from motivnet.model import build_model
+from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import iterate_faces
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
@@ -131,3 +134,34 @@ def demo_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train_on_drawn_faces(ModelConfig.named("tiny"), folder / "demo.safetensors", count=3500, recipe=recipe)
     build_artifact(BuildRequest(checkpoint=folder / "demo.safetensors", out=folder / "demo", parity_images=4))
     return folder / "demo"
+
+
+@pytest.fixture(scope="session")
+def expressions_artifact(tmp_path_factory: pytest.TempPathFactory, demo_artifact: Path, shared_dir: Path) -> Path:
+    """The artifact of a model of eight emotions, trained further on the rendered faces: for slow tests."""
+    from motivnet_training.fit import fit
+    from motivnet_training.fit_request import FitRequest
+    from motivnet_training.hardware import Hardware
+    from motivnet_training.recipe import changed, recipe_named
+
+    folder = tmp_path_factory.mktemp("expressions")
+    tiny = ModelConfig.named("tiny")
+    config = dataclasses.replace(tiny, decoder=dataclasses.replace(tiny.decoder, num_classes=8, num_groups=8))
+    preprocess = InputRecipe.named("stretch", size=config.encoder.image_size)
+    model = build_model(config, seed=1)
+    trained = load_checkpoint(demo_artifact.with_suffix(".safetensors"), tiny)
+    model.encoder.load_state_dict(trained.model.encoder.state_dict())
+    save_model(model, folder / "start.safetensors", config=config, labels=labels_for(8), recipe=preprocess)
+    request = FitRequest(
+        config=config,
+        data=shared_dir / "data" / "expressions",
+        out=folder / "run",
+        recipe=changed(recipe_named("scratch"), epochs=24, batch_size=32, augmentations="mirror"),
+        preprocess=preprocess,
+        encoder=folder / "start.safetensors",
+        hardware=Hardware(accelerator="cpu"),
+    )
+    fit(request)
+    build = BuildRequest(checkpoint=folder / "run" / "best.safetensors", out=folder / "artifact", parity_images=4)
+    build_artifact(build)
+    return folder / "artifact"

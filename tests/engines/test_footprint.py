@@ -16,6 +16,8 @@ from motivnet_engines.footprint import DISTRIBUTIONS, Footprint, footprint
 from motivnet_engines.footprint_text import print_footprint, size_text
 from motivnet_engines.installed import InstalledPackage, installed_packages
 from motivnet_engines.runtime import RUNTIMES
+from motivnet_export.build import build_artifact
+from motivnet_export.request import BuildRequest
 
 
 @pytest.fixture
@@ -84,13 +86,36 @@ def test_the_footprint_is_of_a_process_that_predicts(fp16_artifact: Path) -> Non
     found = footprint(fp16_artifact, "onnxruntime")
     assert 0.1 < found.cold_start < time.monotonic() - started
     assert 0 < found.first_call < found.cold_start
-    assert 30e6 < found.resident <= found.peak < 1e9
+    assert 30e6 < found.resident <= found.peak < 200e6
     assert found.artifact == sum(entry.size for entry in open_artifact(fp16_artifact).manifest.files)
     named = {package.name.lower(): package for package in found.packages}
     assert {"motivnet", "numpy", "onnxruntime", "opencv-python-headless"} <= set(named)
     assert not {"openvino", "torch", "onnx", "lightning"} & set(named)
     assert named["numpy"].version == importlib.metadata.version("numpy")
-    assert found.installed == sum(package.size or 0 for package in found.packages) > 100e6
+    assert found.installed == sum(package.size or 0 for package in found.packages)
+    assert 100e6 < found.installed < 450e6
+
+
+@pytest.fixture(scope="module")
+def large_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sapiens-0.3B in FP16, of random weights."""
+    out = tmp_path_factory.mktemp("large") / "artifact"
+    build_artifact(BuildRequest(model="sapiens-0.3b", out=out, precision="fp16", parity_images=1))
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "openvino-bf16"])
+def test_a_large_artifact_takes_what_the_documentation_says(runtime: str, large_artifact: Path) -> None:
+    try:
+        found = footprint(large_artifact, runtime)
+    except RuntimeUnavailableError as error:
+        pytest.skip(str(error))
+    assert 650e6 < found.artifact < 670e6
+    assert found.installed < 520e6
+    assert 1e9 < found.resident <= found.peak < 4.5e9  # documented: 3.1 to 3.7, a half more or less between runs
+    assert found.cold_start < 240
 
 
 def test_the_default_runtime_is_taken(fp16_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,25 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ConfigError
-from motivnet_engines.adaptation.classes_file import default_path, readout_from_file, write_classes
-from motivnet_engines.adaptation.learning import learnt
+from motivnet_engines.adaptation.classes_file import LearntClasses, classes_from_file, default_path, write_classes
+from motivnet_engines.adaptation.judging import Judgement, forgetting, judged
+from motivnet_engines.adaptation.learning import ENOUGH_OF_A_CLASS, Lesson, check_counts, classes_with_few, learnt
 from motivnet_engines.adaptation.readout import MixtureReadout, features_of
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import FaceDetector
-from motivnet_engines.labelled_images import LabelledOutputs, labelled_images, outputs_of_images
+from motivnet_engines.labelled_images import LabelledOutputs, labelled_images, outputs_of_sets
 from motivnet_engines.runtime import open_runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassFigures:
-    """One class: all images it was ever learnt from, those of this time, and accuracy on the validation images.
+    """One class: all images it was ever learnt from, those of this time, and its accuracy.
 
-    ``before`` is None for a class that was not known, and both are without images to validate with.
+    ``before`` is None for a class that was not known, and both are without images to measure with.
     """
 
     label: str
@@ -36,16 +34,20 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptation:
-    """The classes in output order, and accuracies over the validation images: of the old classes, and of all.
+    """The classes in output order, and accuracies over the images of ``measured_on``: of the old classes, and of all.
 
     ``compared_with`` is whose accuracy ``before`` is: the model's own or that of the classes that were extended.
+    ``forgetting`` is the best earlier accuracy on validation images minus that of now, averaged over the old classes;
+    it compares like with like if the same validation images are given every time, and is None without any.
     """
 
     path: str
     compared_with: str
+    measured_on: str
     classes: tuple[ClassFigures, ...]
     old_before: float | None
     old_after: float | None
+    forgetting: float | None
     accuracy: float | None
     remarks: tuple[str, ...]
 
@@ -67,7 +69,8 @@ def adapt_artifact(
     Args:
         images: A folder with a folder of images for each class, old or new.
         classes: A file of classes to extend; the file is replaced unless ``out`` is given.
-        validation: A folder of other labelled images, to measure old and new classes with.
+        validation: A folder of other labelled images, to measure old and new classes with; where it is None, each fifth
+            of ``images`` is told by what the others teach.
         on_images: Hears how many images were finished, and of how many.
 
     Raises:
@@ -80,94 +83,93 @@ def adapt_artifact(
     target = out or classes or default_path(folder)
     if target.exists() and (classes is None or target.resolve() != classes.resolve()):
         raise ConfigError(f"{target} exists; extend it with --classes {target}, or choose another file with --out")
-    before = None if classes is None else readout_from_file(classes, artifact)
+    before = None if classes is None else classes_from_file(classes, artifact)
     sets = [labelled_images(path) for path in (images, validation) if path is not None]
-    total, done = sum(len(paths) for listed in sets for paths in listed.paths.values()), 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        on_images(done, total)
-
+    check_counts(sets[0].counts(), known=() if before is None else before.readout.labels)
     opened = open_runtime(artifact, runtime=runtime, threads=threads)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
-        outputs = [
-            outputs_of_images(classifier, listed, labels=tuple(listed.paths), on_image=advance) for listed in sets
-        ]
-    after = learnt(outputs[0], before=before)
-    write_classes(after, target, manifest=artifact.manifest)
-    return _adaptation(
-        artifact, outputs[0], outputs[1] if validation else None, before=before, after=after, path=target
-    )
-
-
-def _adaptation(
-    artifact: Artifact,
-    outputs: LabelledOutputs,
-    validation: LabelledOutputs | None,
-    *,
-    before: MixtureReadout | None,
-    after: MixtureReadout,
-    path: Path,
-) -> Adaptation:
-    known = artifact.manifest.labels if before is None else before.labels
-    right_before, right_after = {}, {}
-    if validation is not None:
-        scores = validation.logits if before is None else before.log_densities(_features(validation))
-        right_before = _right_by_label(validation, scores, known)
-        right_after = _right_by_label(validation, after.log_densities(_features(validation)), after.labels)
-    old = [label for label in known if label in right_before and label in right_after]
-    new_images = outputs.counts()
+        outputs = outputs_of_sets(classifier, sets, on_images=on_images)
+    lesson = learnt(outputs[0], before=before.readout if before else None)
+    measured = _measured(artifact, outputs, before, lesson)
+    best = _best(before, measured) if validation else {} if before is None else before.best
+    write_classes(LearntClasses(readout=lesson.readout, best=best), target, manifest=artifact.manifest)
     return Adaptation(
-        path=str(path),
+        path=str(target),
         compared_with="the model's own classes" if before is None else "the classes that were there",
-        classes=tuple(
-            ClassFigures(
-                label=label,
-                images=mixture.images,
-                new_images=new_images.get(label, 0),
-                before=_share(right_before, [label]),
-                after=_share(right_after, [label]),
-            )
-            for label, mixture in zip(after.labels, after.mixtures, strict=True)
-        ),
-        old_before=_share(right_before, old),
-        old_after=_share(right_after, old),
-        accuracy=_share(right_after, list(right_after)),
-        remarks=tuple(_remarks(known, outputs, validation, after)),
+        measured_on=str(validation) if validation else f"{images}, fifth by fifth",
+        classes=_figures(outputs[0], lesson.readout, measured),
+        old_before=measured.before.share(measured.old),
+        old_after=measured.after.share(measured.old),
+        forgetting=forgetting(_earlier(before, measured), measured.after.shares()) if before and validation else None,
+        accuracy=measured.after.share(measured.after.right),
+        remarks=tuple(_remarks(measured, outputs, lesson.readout)),
     )
 
 
-def _features(outputs: LabelledOutputs) -> NDArray[np.float64]:
-    return features_of(outputs.logits, outputs.embedding)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Measured:
+    """What was right before and after; ``known`` are the classes of before, ``old`` those judged both times."""
+
+    known: tuple[str, ...]
+    before: Judgement
+    after: Judgement
+
+    @property
+    def old(self) -> list[str]:
+        return [label for label in self.known if label in self.before.right and label in self.after.right]
 
 
-def _right_by_label(
-    outputs: LabelledOutputs, scores: NDArray[np.float64], labels: tuple[str, ...]
-) -> dict[str, NDArray[np.bool_]]:
-    """For each of the labels that has images, which of them have it as their highest score of ``(N, labels)``."""
-    best = scores.argmax(axis=1)
+def _measured(
+    artifact: Artifact, outputs: list[LabelledOutputs], before: LearntClasses | None, lesson: Lesson
+) -> _Measured:
+    """By the last of the outputs; where they are those learnt from, each fifth by what the others taught."""
+    by, labels = outputs[-1], lesson.readout.labels
+    features = features_of(by.logits, by.embedding)
+    known = artifact.manifest.labels if before is None else before.readout.labels
+    scores = by.logits if before is None else before.readout.log_densities(features)
+    densities = lesson.densities if len(outputs) == 1 else lesson.readout.log_densities(features)
+    return _Measured(known=known, before=judged(by, scores, known), after=judged(by, densities, labels))
+
+
+def _earlier(before: LearntClasses, measured: _Measured) -> dict[str, float]:
+    """The best accuracy that each old class ever had, just before this time included."""
     return {
-        label: best[outputs.classes == place] == labels.index(label)
-        for place, label in enumerate(outputs.labels)
-        if label in labels and (outputs.classes == place).any()
+        label: max(share, before.best.get(label, 0.0))
+        for label, share in measured.before.shares().items()
+        if label in before.readout.labels
     }
 
 
-def _share(right: dict[str, NDArray[np.bool_]], labels: list[str]) -> float | None:
-    found = [right[label] for label in labels if label in right]
-    return float(np.concatenate(found).mean()) if found else None
+def _best(before: LearntClasses | None, measured: _Measured) -> dict[str, float]:
+    now = measured.after.shares()
+    earlier = {} if before is None else before.best | _earlier(before, measured)
+    return earlier | {label: max(share, earlier.get(label, 0.0)) for label, share in now.items()}
 
 
-def _remarks(
-    known: tuple[str, ...], outputs: LabelledOutputs, validation: LabelledOutputs | None, after: MixtureReadout
-) -> list[str]:
+def _figures(outputs: LabelledOutputs, readout: MixtureReadout, measured: _Measured) -> tuple[ClassFigures, ...]:
+    new_images = outputs.counts()
+    return tuple(
+        ClassFigures(
+            label=label,
+            images=mixture.images,
+            new_images=new_images.get(label, 0),
+            before=measured.before.share([label]),
+            after=measured.after.share([label]),
+        )
+        for label, mixture in zip(readout.labels, readout.mixtures, strict=True)
+    )
+
+
+def _remarks(measured: _Measured, outputs: list[LabelledOutputs], readout: MixtureReadout) -> list[str]:
     remarks = []
-    if gone := [label for label in known if label not in after.labels]:
+    if few := classes_with_few(outputs[0].counts()):
+        remarks.append(f"fewer than {ENOUGH_OF_A_CLASS} images of {', '.join(few)}: too few to tell such a class well")
+    if gone := [label for label in measured.known if label not in readout.labels]:
         remarks.append(f"no images of {', '.join(gone)}: the model's own classes that are not predicted any more")
-    strangers = [] if validation is None else [label for label in validation.labels if label not in after.labels]
-    if strangers:
+    if unseen := [label for label in measured.known if label in readout.labels and label not in measured.before.right]:
+        remarks.append(f"no images to measure {', '.join(unseen)} with, which were known: give some with --val")
+    if strangers := [label for label in outputs[-1].labels if label not in readout.labels]:
         remarks.append(f"validation images of {', '.join(strangers)} were not counted: there is no such class")
-    if faceless := outputs.faceless + (validation.faceless if validation else 0):
+    if faceless := sum(found.faceless for found in outputs):
         remarks.append(f"no face was found in {faceless} images, which were left out")
     return remarks

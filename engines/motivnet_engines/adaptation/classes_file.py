@@ -26,22 +26,34 @@ _ARRAYS = ("mean", "matrix", "weights", "means", "variances")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassesFacts:
-    """The classes in output order, with the images and the components of each, and the model they stand on."""
+    """The classes in output order, with the images and the components of each, and the model they stand on.
+
+    ``best`` is the highest accuracy of each that was measured on validation images, None where none was.
+    """
 
     format_version: Literal[1] = 1
     model: ModelIdentity
     labels: tuple[str, ...]
     images: tuple[int, ...]
     components: tuple[int, ...]
+    best: tuple[float | None, ...]
     temperature: float
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels) or UNKNOWN in self.labels:
             raise ConfigError("the classes must be two or more, with names of their own")
-        if not len(self.labels) == len(self.images) == len(self.components):
-            raise ConfigError("there must be one number of images and of components for each class")
+        if not len(self.labels) == len(self.images) == len(self.components) == len(self.best):
+            raise ConfigError("there must be one number of images and of components, and one accuracy, for each class")
         if min(*self.images, *self.components) < 1 or self.temperature <= 0:
             raise ConfigError("numbers of images and components and the temperature must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LearntClasses:
+    """The readout of a file of classes, and the best accuracy of each class that has one."""
+
+    readout: MixtureReadout
+    best: dict[str, float]
 
 
 def default_path(folder: Path) -> Path:
@@ -50,18 +62,19 @@ def default_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.classes.npz")
 
 
-def write_classes(readout: MixtureReadout, path: Path, *, manifest: Manifest) -> None:
+def write_classes(classes: LearntClasses, path: Path, *, manifest: Manifest) -> None:
     """Writes the classes of a model to a file, whole or not at all.
 
     Raises:
         FileError: If it cannot be written.
     """
-    mixtures = readout.mixtures
+    readout, mixtures = classes.readout, classes.readout.mixtures
     facts = ClassesFacts(
         model=identity_of_model(manifest),
         labels=readout.labels,
         images=tuple(mixture.images for mixture in mixtures),
         components=tuple(len(mixture.weights) for mixture in mixtures),
+        best=tuple(classes.best.get(label) for label in readout.labels),
         temperature=readout.temperature,
     )
     arrays = {
@@ -78,6 +91,15 @@ def readout_from_file(path: Path, artifact: Artifact) -> MixtureReadout:
     """The readout of the classes in a file that ``motivnet adapt`` wrote for this artifact's model.
 
     Raises:
+        MotivNetError: As ``classes_from_file``.
+    """
+    return classes_from_file(path, artifact).readout
+
+
+def classes_from_file(path: Path, artifact: Artifact) -> LearntClasses:
+    """The classes in a file that ``motivnet adapt`` wrote for this artifact's model.
+
+    Raises:
         FileError: If there is no such file, or it is not one of classes.
         ArtifactError: If its classes stand on another model.
     """
@@ -92,12 +114,14 @@ def readout_from_file(path: Path, artifact: Artifact) -> MixtureReadout:
             f"the classes in {path} were learnt with another model than that of {artifact.folder}; "
             "learn them again with: motivnet adapt"
         )
-    return MixtureReadout(
+    readout = MixtureReadout(
         labels=facts.labels,
         whitening=Whitening(mean=arrays["mean"], matrix=arrays["matrix"]),
         mixtures=_mixtures(facts, arrays),
         temperature=facts.temperature,
     )
+    best = {label: share for label, share in zip(facts.labels, facts.best, strict=True) if share is not None}
+    return LearntClasses(readout=readout, best=best)
 
 
 def _features(manifest: Manifest) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,21 @@ from motivnet_engines.calibration.whitening import Whitening, whitening_within_c
 from motivnet_engines.labelled_images import LabelledOutputs
 
 MIN_OF_A_CLASS = 3
+"""So that two are left when a fifth is put aside."""
+
+ENOUGH_OF_A_CLASS = 5
+"""One for each fifth; with fewer a class is learnt, and a person is told."""
 
 
-def learnt(outputs: LabelledOutputs, *, before: MixtureReadout | None = None) -> MixtureReadout:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lesson:
+    """What was learnt, and log densities ``(N, classes)`` of each fifth of the images by what the others teach."""
+
+    readout: MixtureReadout
+    densities: NDArray[np.float64]
+
+
+def learnt(outputs: LabelledOutputs, *, before: MixtureReadout | None = None) -> Lesson:
     """A readout that knows the classes of these images besides those of ``before``.
 
     A class that was known gets a second mixture for its new images, weighted by their number. Nothing of another class
@@ -30,12 +43,16 @@ def learnt(outputs: LabelledOutputs, *, before: MixtureReadout | None = None) ->
     Raises:
         DatasetError: If a class has too few images, or fewer than two classes come together.
     """
-    _check_counts(outputs, before)
+    check_counts(outputs.counts(), known=() if before is None else before.labels)
     features = features_of(outputs.logits, outputs.embedding)
     whitening = whitening_within_classes(features, outputs.classes) if before is None else before.whitening
     coordinates = whitening.coordinates(features)
     readout = _with_mixtures(coordinates, outputs.classes, outputs.labels, whitening=whitening, before=before)
-    return replace(readout, temperature=_temperature(coordinates, outputs, readout, before))
+    densities = _densities_across(features, outputs, readout.labels, before=before)
+    return Lesson(
+        readout=replace(readout, temperature=_temperature(densities, outputs, readout.labels, before)),
+        densities=densities,
+    )
 
 
 def _with_mixtures(
@@ -53,19 +70,30 @@ def _with_mixtures(
     return MixtureReadout(labels=tuple(known), whitening=whitening, mixtures=tuple(known.values()))
 
 
-def _temperature(
-    coordinates: NDArray[np.float64], outputs: LabelledOutputs, readout: MixtureReadout, before: MixtureReadout | None
-) -> float:
-    densities = np.empty((len(coordinates), len(readout.labels)))
+def _densities_across(
+    features: NDArray[np.float64],
+    outputs: LabelledOutputs,
+    labels: tuple[str, ...],
+    *,
+    before: MixtureReadout | None,
+) -> NDArray[np.float64]:
+    densities = np.empty((len(features), len(labels)))
     for fold in folds(outputs.classes):
         if not fold.any():
             continue
-        others = _with_mixtures(
-            coordinates[~fold], outputs.classes[~fold], outputs.labels, whitening=readout.whitening, before=before
-        )
+        own, classes = features[~fold], outputs.classes[~fold]
+        whitening = whitening_within_classes(own, classes) if before is None else before.whitening
+        others = _with_mixtures(whitening.coordinates(own), classes, outputs.labels, whitening=whitening, before=before)
         by_label = dict(zip(others.labels, others.mixtures, strict=True))
-        densities[fold] = np.stack([by_label[label].log_density(coordinates[fold]) for label in readout.labels], axis=1)
-    places = np.array([readout.labels.index(outputs.labels[place]) for place in outputs.classes], np.intp)
+        coordinates = whitening.coordinates(features[fold])
+        densities[fold] = np.stack([by_label[label].log_density(coordinates) for label in labels], axis=1)
+    return densities
+
+
+def _temperature(
+    densities: NDArray[np.float64], outputs: LabelledOutputs, labels: tuple[str, ...], before: MixtureReadout | None
+) -> float:
+    places = np.array([labels.index(outputs.labels[place]) for place in outputs.classes], np.intp)
     fitted = fitted_temperature(densities, places)
     if before is None:
         return fitted
@@ -74,10 +102,20 @@ def _temperature(
     return math.exp(share * math.log(fitted) + (1 - share) * math.log(before.temperature))
 
 
-def _check_counts(outputs: LabelledOutputs, before: MixtureReadout | None) -> None:
-    counts = {label: count for label, count in outputs.counts().items() if count}
+def check_counts(images: Mapping[str, int], *, known: Collection[str]) -> None:
+    """Refuses too few images by label, and a single class where none is known; a class without any is none.
+
+    Raises:
+        DatasetError: Naming the class.
+    """
+    counts = {label: count for label, count in images.items() if count}
     label, smallest = min(counts.items(), key=lambda item: item[1])
     if smallest < MIN_OF_A_CLASS:
-        raise DatasetError(f"the class {label} has {smallest} images; give at least {MIN_OF_A_CLASS}, better 20")
-    if before is None and len(counts) < 2:
+        raise DatasetError(f"the class {label} has {smallest} images; give at least {ENOUGH_OF_A_CLASS}")
+    if not known and len(counts) < 2:
         raise DatasetError(f"{label} alone is nothing to choose between; give two classes or more, or --classes FILE")
+
+
+def classes_with_few(images: Mapping[str, int]) -> list[str]:
+    """The classes that have images, and fewer than are enough."""
+    return [label for label, count in images.items() if 0 < count < ENOUGH_OF_A_CLASS]

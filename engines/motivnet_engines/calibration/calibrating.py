@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet_engines.calibration.fitting import FittedCalibration, fitted_calibration
+from motivnet_engines.calibration.fitting import FittedCalibration, check_counts, fitted_calibration
 from motivnet_engines.calibration.record import Calibration, CalibrationFacts, with_calibration
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import FaceDetector
-from motivnet_engines.labelled_images import LabelledImages, LabelledOutputs, labelled_images, outputs_of_images
+from motivnet_engines.labelled_images import LabelledImages, LabelledOutputs, labelled_images, outputs_of_sets
 from motivnet_engines.model_identity import identity_of_model
 from motivnet_engines.runtime import open_runtime
 
@@ -49,16 +49,10 @@ def calibrate_artifact(
     artifact = open_artifact(folder)
     labels = artifact.manifest.labels
     sets = [labelled_images(path, labels=labels) for path in (images, held_out) if path is not None]
-    total, done = sum(len(paths) for listed in sets for paths in listed.paths.values()), 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        on_images(done, total)
-
+    check_counts(sets[0].counts(), held_out=sets[-1].counts())
     opened = open_runtime(artifact, runtime=runtime, threads=threads)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
-        outputs = [outputs_of_images(classifier, listed, labels=labels, on_image=advance) for listed in sets]
+        outputs = outputs_of_sets(classifier, sets, labels=labels, on_images=on_images)
     fitted = fitted_calibration(outputs[0], held_out=outputs[1] if held_out else None)
     facts = _facts(artifact, fitted, sets, outputs, detected=detector is not None, runtime=opened.name)
     with_calibration(artifact, Calibration(facts=facts, statistics=fitted.statistics))
@@ -79,7 +73,6 @@ def _facts(
         labels=artifact.manifest.labels,
         temperature=fitted.temperature,
         distance_threshold=fitted.distance_threshold,
-        energy_threshold=fitted.energy_threshold,
         error_before=fitted.error_before,
         error_after=fitted.error_after,
         known_share=fitted.known_share,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import DatasetError
-from motivnet.prediction import energies, softmax
+from motivnet.prediction import softmax
 from motivnet_engines.calibration.class_statistics import ClassStatistics, statistics_of_classes
 from motivnet_engines.calibration.temperature import calibration_error, fitted_temperature
 from motivnet_engines.labelled_images import LabelledOutputs
 
 KNOWN_SHARE = 0.95
-"""Of the held-out images of the model's classes that are to be within a threshold."""
+"""Of the held-out images of the model's classes that are to be within the threshold."""
 
 FOLDS = 5
 MIN_OF_A_CLASS = 10
@@ -25,7 +25,7 @@ MIN_HELD_OUT = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedCalibration:
-    """Temperature, statistics and thresholds, and what they come to on images that had no part in them.
+    """Temperature, statistics and threshold, and what they come to on images that had no part in them.
 
     ``error_after`` and ``known_share`` are of each fifth of the held-out images, with the temperature and the
     threshold that the others give.
@@ -34,7 +34,6 @@ class FittedCalibration:
     statistics: ClassStatistics
     temperature: float
     distance_threshold: float
-    energy_threshold: float
     error_before: float
     error_after: float
     known_share: float
@@ -43,13 +42,13 @@ class FittedCalibration:
 def fitted_calibration(outputs: LabelledOutputs, *, held_out: LabelledOutputs | None = None) -> FittedCalibration:
     """The calibration of a model by what it says of labelled images.
 
-    Statistics are of all ``outputs``. Temperature and thresholds are chosen on ``held_out``. Without it they are
+    Statistics are of all ``outputs``. Temperature and threshold are chosen on ``held_out``. Without it they are
     chosen on ``outputs``, where each fifth of a class has its distances from the statistics of the other four.
 
     Raises:
         DatasetError: If there are too few images, or the images of each class are the same to the model.
     """
-    _check_counts(outputs, held_out)
+    check_counts(outputs.counts(), held_out=(held_out or outputs).counts())
     statistics = statistics_of_classes(outputs.embedding, outputs.classes)
     if held_out is None:
         held_out, distances = outputs, _distances_across(outputs)
@@ -60,7 +59,6 @@ def fitted_calibration(outputs: LabelledOutputs, *, held_out: LabelledOutputs | 
         statistics=statistics,
         temperature=fitted_temperature(held_out.logits, held_out.classes),
         distance_threshold=threshold_below(distances),
-        energy_threshold=threshold_below(energies(held_out.logits.astype(np.float32))),
         error_before=calibration_error(softmax(held_out.logits.astype(np.float32)), held_out.classes),
         error_after=calibration_error(_tempered_across(held_out, parts), held_out.classes),
         known_share=_known_across(distances, parts),
@@ -84,17 +82,27 @@ def folds(classes: NDArray[np.intp]) -> Iterator[NDArray[np.bool_]]:
     return (order == fold for fold in range(FOLDS))
 
 
-def _check_counts(outputs: LabelledOutputs, held_out: LabelledOutputs | None) -> None:
-    counts = {label: count for label, count in outputs.counts().items() if count}
+def check_counts(images: Mapping[str, int], *, held_out: Mapping[str, int]) -> None:
+    """Refuses too few images by label; a class without any is none.
+
+    Args:
+        held_out: Those that the threshold is chosen on, the same where there are no others.
+
+    Raises:
+        DatasetError: Naming the class.
+    """
+    counts = {label: count for label, count in images.items() if count}
+    if not counts:
+        raise DatasetError("there are no images of the model's classes; give a folder for each class")
     label, smallest = min(counts.items(), key=lambda item: item[1])
     if smallest < MIN_OF_A_CLASS:
         raise DatasetError(
             f"the class {label} has {smallest} images, and at least {MIN_OF_A_CLASS} are needed; add some, or "
             "leave the class away"
         )
-    if (images := len((held_out or outputs).classes)) < MIN_HELD_OUT:
+    if (number := sum(held_out.values())) < MIN_HELD_OUT:
         raise DatasetError(
-            f"{images} images are too few to tell which distance 5 % of them exceed; give at least {MIN_HELD_OUT}"
+            f"{number} images are too few to tell which distance 5 % of them exceed; give at least {MIN_HELD_OUT}"
         )
 
 

@@ -27,7 +27,7 @@ _ARRAYS = ("mean", "matrix", "means")
 class CalibrationFacts:
     """What was measured, with which runtime, and on what.
 
-    ``images`` counts those that the statistics are of, by label; ``held_out`` those that temperature and thresholds
+    ``images`` counts those that the statistics are of, by label; ``held_out`` those that temperature and threshold
     were chosen on, the same where ``held_out_folder`` is None. ``detected`` tells whether a detector cut the faces out.
     """
 
@@ -36,7 +36,6 @@ class CalibrationFacts:
     labels: tuple[str, ...]
     temperature: float
     distance_threshold: float
-    energy_threshold: float
     error_before: float
     error_after: float
     known_share: float

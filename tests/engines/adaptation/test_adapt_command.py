@@ -20,6 +20,7 @@ from motivnet.errors import ArtifactError, ConfigError, DatasetError, FileError
 from motivnet_engines.adapt_command import adapt
 from motivnet_engines.adaptation import readout_from_file
 from motivnet_engines.adaptation.adapting import adapt_artifact
+from motivnet_engines.adaptation.classes_file import classes_from_file, write_classes
 from motivnet_engines.classifier import EmotionClassifier
 
 
@@ -178,3 +179,56 @@ def test_missing_files_and_reserved_names_are_one_line(
     (faces[0] / "neutral").rename(faces[0] / "unknown")
     with pytest.raises(DatasetError, match="cannot be the name of a class; use printable text other than 'unknown'"):
         adapt_artifact(artifact.folder, faces[0])
+
+
+def test_without_validation_images_each_fifth_of_the_folder_is_told_by_the_others(
+    artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
+) -> None:
+    outcome = command(artifact.folder, faces[0], "--out", tmp_path / "c.npz")
+    assert outcome.exit_code == 0, outcome.output
+    rows = {line.split()[0]: line.split() for line in outcome.stdout.splitlines() if line}
+    assert all(rows[label][3].endswith("%") and rows[label][4].endswith("%") for label in ("neutral", "happiness"))
+    assert "old classes" in outcome.stdout
+    assert "fifth by fifth" in outcome.stdout
+
+
+def test_old_classes_that_nothing_can_measure_ask_for_validation_images(
+    artifact: Artifact, faces: tuple[Path, Path], learnt: Path
+) -> None:
+    outcome = command(artifact.folder, faces[1], "--classes", learnt)
+    assert "no images to measure happiness, neutral with, which were known: give some with --val\n" in outcome.stderr
+    assert "forgetting" not in outcome.stdout
+
+
+def test_forgetting_counts_from_the_best_accuracy_of_any_time(
+    artifact: Artifact, faces: tuple[Path, Path], drawn_folder: Path, tmp_path: Path
+) -> None:
+    path, options = tmp_path / "c.npz", {"runtime": "onnxruntime", "threads": 1, "validation": drawn_folder}
+    adapt_artifact(artifact.folder, faces[0], out=path, **options)
+    known = classes_from_file(path, artifact)
+    assert set(known.best) == {"happiness", "neutral"}
+    write_classes(replace(known, best={"happiness": 1.0, "neutral": 1.0}), path, manifest=artifact.manifest)
+    found = adapt_artifact(artifact.folder, faces[1], classes=path, **options)
+    after = {row.label: row.after for row in found.classes}
+    assert found.forgetting == pytest.approx(1 - (after["happiness"] + after["neutral"]) / 2)
+    best = classes_from_file(path, artifact).best
+    assert (best["neutral"], best["fear"]) == (1.0, after["fear"])
+    outcome = command(artifact.folder, faces[1], "--classes", path, "--val", drawn_folder)
+    assert "points: best earlier minus final accuracy, averaged over old classes" in outcome.stdout
+
+
+def test_too_few_images_are_said_before_anything_is_opened(artifact: Artifact, faces: tuple[Path, Path]) -> None:
+    for path in sorted((faces[0] / "neutral").iterdir())[2:]:
+        path.unlink()
+    with pytest.raises(DatasetError, match="the class neutral has 2 images; give at least 5"):
+        adapt_artifact(artifact.folder, faces[0], runtime="of no such name")
+
+
+def test_a_class_of_four_images_is_learnt_with_a_remark(
+    artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for path in sorted((faces[0] / "neutral").iterdir())[4:]:
+        path.unlink()
+    outcome = command(artifact.folder, faces[0], "--out", tmp_path / "c.npz")
+    assert outcome.exit_code == 0, outcome.output
+    assert "warning: fewer than 5 images of neutral: too few to tell such a class well\n" in outcome.stderr

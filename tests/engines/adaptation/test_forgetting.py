@@ -1,16 +1,97 @@
-"""Classes added two at a time to a trained encoder: what the old ones lose, and what all at once would give."""
+"""Classes added two at a time to a trained encoder: what the old ones lose, and what all at once would give.
+
+Most of what old classes lose they lose to competition: the new ones take the images that look like them, and whoever
+fits everything at once after each step loses as much. So both are measured in the same orders.
+"""
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from motivnet.artifact import open_artifact
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import iterate_faces
-from motivnet_engines.adaptation.adapting import adapt_artifact
+from motivnet_engines.adaptation.judging import forgetting, judged
+from motivnet_engines.adaptation.learning import learnt
+from motivnet_engines.adaptation.readout import features_of
+from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.labelled_images import LabelledOutputs, labelled_images, outputs_of_sets
+from motivnet_engines.runtime import open_runtime
+
+ORDERS = (
+    EMOTIONS,
+    EMOTIONS[::-1],
+    tuple(sorted(EMOTIONS)),
+    *(tuple(np.random.default_rng(seed).permutation(EMOTIONS).tolist()) for seed in range(2)),
+)
+POINT = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """Accuracy by class after each step."""
+
+    steps: list[dict[str, float]]
+
+    @property
+    def final(self) -> float:
+        return float(np.mean(list(self.steps[-1].values())))
+
+    @property
+    def forgetting(self) -> float:
+        best: dict[str, float] = {}
+        for step in self.steps[:-1]:
+            best |= {label: max(share, best.get(label, 0)) for label, share in step.items()}
+        found = forgetting(best, self.steps[-1])
+        assert found is not None
+        return found
+
+
+def outputs_of(artifact: Path, *folders: Path) -> list[LabelledOutputs]:
+    opened = open_artifact(artifact)
+    runtime = open_runtime(opened, runtime="onnxruntime", threads=1)
+    with EmotionClassifier(runtime, opened.manifest) as classifier:
+        return outputs_of_sets(classifier, [labelled_images(folder) for folder in folders])
+
+
+def only(outputs: LabelledOutputs, labels: Sequence[str]) -> LabelledOutputs:
+    kept = np.isin(np.array(outputs.labels)[outputs.classes], labels)
+    return replace(
+        outputs, classes=outputs.classes[kept], logits=outputs.logits[kept], embedding=outputs.embedding[kept]
+    )
+
+
+def course(training: LabelledOutputs, validation: LabelledOutputs, order: Sequence[str], *, refit: bool) -> Course:
+    """Two classes at a time: added to the ones before, or all so far fitted anew from all their images."""
+    readout, steps = None, []
+    for end in range(2, len(order) + 2, 2):
+        shown = only(training, order[:end] if refit else order[end - 2 : end])
+        readout = learnt(shown, before=None if refit else readout).readout
+        seen = only(validation, order[:end])
+        densities = readout.log_densities(features_of(seen.logits, seen.embedding))
+        steps.append(judged(seen, densities, readout.labels).shares())
+    return Course(steps=steps)
+
+
+def courses(
+    training: LabelledOutputs, validation: LabelledOutputs, *, names: Sequence[str]
+) -> tuple[list[Course], list[Course]]:
+    """In each order: classes added, and everything fitted anew."""
+    orders = [[name for name in order if name in names] for order in ORDERS]
+    added, refitted = (
+        [course(training, validation, order, refit=refit) for order in orders] for refit in (False, True)
+    )
+    return added, refitted
+
+
+def mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
 
 
 def draw(root: Path, count: int, *, seed: int) -> Path:
@@ -23,30 +104,29 @@ def draw(root: Path, count: int, *, seed: int) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_old_classes_are_not_forgotten_on_faces_never_seen(demo_artifact: Path, tmp_path: Path) -> None:
-    training, validation = (draw(tmp_path / f"{n}", n, seed=1_000 + n) for n in (40, 50))
-    classes, falls, accuracy = None, [], None
-    for step in (EMOTIONS[0:2], EMOTIONS[2:4], EMOTIONS[4:6], EMOTIONS[6:7]):
-        for name in step:
-            shutil.copytree(training / name, tmp_path / step[0] / name)
-        found = adapt_artifact(
-            demo_artifact,
-            tmp_path / step[0],
-            classes=classes,
-            out=tmp_path / "classes.npz",
-            validation=validation,
-            runtime="onnxruntime",
-            threads=1,
-        )
-        if classes is not None and found.old_before is not None and found.old_after is not None:
-            falls.append(found.old_before - found.old_after)
-        classes, accuracy = tmp_path / "classes.npz", found.accuracy
-    at_once = adapt_artifact(
-        demo_artifact, training, out=tmp_path / "all.npz", validation=validation, runtime="onnxruntime", threads=1
-    )
-    assert len(falls) == 3
-    assert sum(falls) / 3 <= 0.02
-    assert accuracy is not None
-    assert at_once.accuracy is not None
-    assert accuracy >= at_once.accuracy - 0.03
-    assert at_once.accuracy > 0.85
+def test_drawn_classes_lose_at_most_two_points(demo_artifact: Path, tmp_path: Path) -> None:
+    folders = [draw(tmp_path / f"{count}", count, seed=1_000 + count) for count in (40, 50)]
+    added, refitted = courses(*outputs_of(demo_artifact, *folders), names=EMOTIONS[:7])
+    assert mean([each.forgetting for each in added]) <= 2 * POINT, added
+    assert mean([each.final for each in added]) >= mean([each.final for each in refitted]) - 3 * POINT
+    assert mean([each.final for each in refitted]) > 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.timeout(3600)
+def test_rendered_classes_lose_what_they_lose_when_everything_is_fitted_anew(
+    expressions_artifact: Path, shared_dir: Path
+) -> None:
+    """Two points are not held here, and not by fitting everything anew either: the encoder confuses the classes.
+
+    Over these orders 6.5 points are lost and 7.3 by fitting anew; with an encoder that was trained for longer (accuracy
+    91 %) 3.7 and 4.5.
+    """
+    rendered = shared_dir / "data" / "expressions"
+    added, refitted = courses(*outputs_of(expressions_artifact, rendered / "train", rendered / "val"), names=EMOTIONS)
+    lost, lost_anyway = (mean([each.forgetting for each in courses]) for courses in (added, refitted))
+    assert lost <= lost_anyway + POINT, (lost, lost_anyway)
+    assert lost <= 9 * POINT, (lost, lost_anyway)
+    assert mean([each.final for each in added]) >= mean([each.final for each in refitted]) - 3 * POINT
+    assert mean([each.final for each in refitted]) >= 0.8

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from motivnet.errors import DatasetError
-from motivnet_engines.adaptation.learning import learnt
+from motivnet_engines.adaptation.learning import classes_with_few
+from motivnet_engines.adaptation.learning import learnt as lesson_of
 from motivnet_engines.adaptation.readout import MixtureReadout
 from motivnet_engines.calibration.temperature import calibration_error
 from motivnet_engines.labelled_images import LabelledOutputs
 
 NAMES = ("calm", "cheer", "doubt", "grief", "shock", "scorn", "pride", "shame")
+
+
+def learnt(outputs: LabelledOutputs, *, before: MixtureReadout | None = None) -> MixtureReadout:
+    return lesson_of(outputs, before=before).readout
 
 
 def accuracy(readout: MixtureReadout, outputs: LabelledOutputs) -> float:
@@ -83,10 +88,26 @@ def test_probabilities_are_the_same_in_any_batch(outputs_of) -> None:
 @pytest.mark.parametrize(
     ("names", "count", "message"),
     [
-        (NAMES[:3], 2, "the class calm has 2 images; give at least 3, better 20"),
+        (NAMES[:3], 2, "the class calm has 2 images; give at least 5"),
         (NAMES[:1], 20, "calm alone is nothing to choose between; give two classes or more, or --classes FILE"),
     ],
 )
 def test_too_little_is_refused(names: tuple[str, ...], count: int, message: str, outputs_of) -> None:
     with pytest.raises(DatasetError, match=message):
         learnt(outputs_of(names, count))
+
+
+def test_densities_are_of_images_that_had_no_part_in_them(outputs_of) -> None:
+    """Labels drawn at random cannot be told: whoever does so has learnt the images by heart."""
+    outputs = outputs_of(NAMES[:2], 40, spread=1.0)
+    shuffled = replace(outputs, classes=np.random.default_rng(0).permutation(outputs.classes))
+    lesson = lesson_of(shuffled)
+    assert (lesson.densities.argmax(axis=1) == shuffled.classes).mean() < 0.65
+    assert accuracy(lesson.readout, shuffled) > 0.8
+
+
+@pytest.mark.parametrize(("count", "few"), [(3, ["calm", "cheer"]), (4, ["calm", "cheer"]), (5, [])])
+def test_classes_of_fewer_than_five_images_are_learnt_and_named(count: int, few: list[str], outputs_of) -> None:
+    outputs = outputs_of(NAMES[:2], count)
+    assert accuracy(learnt(outputs), outputs) > 0.5
+    assert classes_with_few({**outputs.counts(), "none": 0}) == few

@@ -151,3 +151,20 @@ def test_a_folder_in_which_no_face_is_found_says_what_to_do(artifact: Artifact, 
         calibrate_artifact(
             artifact.folder, drawn_folder, runtime="onnxruntime", threads=1, detector=BlindDetector(every=0)
         )
+
+
+def test_too_few_images_are_said_before_anything_is_opened(
+    artifact: Artifact, drawn_folder: Path, tmp_path: Path
+) -> None:
+    for label in ("fear", "anger", "neutral"):
+        shutil.copytree(drawn_folder / label, tmp_path / "faces" / label)
+    with pytest.raises(DatasetError, match="36 images are too few to tell"):
+        calibrate_artifact(artifact.folder, tmp_path / "faces", runtime="of no such name")
+    with pytest.raises(DatasetError, match="36 images are too few to tell"):
+        calibrate_artifact(artifact.folder, drawn_folder, held_out=tmp_path / "faces", runtime="of no such name")
+
+
+def test_folders_of_other_emotions_alone_are_one_line(artifact: Artifact, drawn_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn_folder / "fear", tmp_path / "faces" / "contempt")
+    with pytest.raises(DatasetError, match="there are no images of the model's classes"):
+        calibrate_artifact(artifact.folder, tmp_path / "faces", runtime="onnxruntime")

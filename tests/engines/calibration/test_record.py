@@ -35,7 +35,6 @@ def calibration_for(artifact: Artifact, **changes: object) -> Calibration:
         labels=labels,
         temperature=1.5,
         distance_threshold=12.0,
-        energy_threshold=-2.0,
         error_before=0.1,
         error_after=0.01,
         known_share=0.95,

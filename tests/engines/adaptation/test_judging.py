@@ -1,0 +1,34 @@
+"""Which images were told right, and what old classes lost, by the definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from motivnet_engines.adaptation.judging import Judgement, forgetting, judged
+from motivnet_engines.labelled_images import LabelledOutputs
+
+OUTPUTS = LabelledOutputs(
+    labels=("calm", "cheer", "doubt"),
+    classes=np.array([0, 0, 1, 1, 2]),
+    logits=np.zeros((5, 1)),
+    embedding=np.zeros((5, 1), np.float32),
+)
+
+
+def test_images_of_known_classes_are_judged_by_their_highest_score() -> None:
+    scores = np.array([[0, 1], [1, 0], [1, 0], [1, 0], [0, 1]])
+    found = judged(OUTPUTS, scores, ("cheer", "calm"))
+    assert found.shares() == {"calm": 0.5, "cheer": 1.0}
+    assert found.share(["calm", "cheer", "doubt"]) == 0.75
+    assert found.share(["doubt"]) is None
+
+
+def test_nothing_judged_has_no_share() -> None:
+    assert Judgement().share(["calm"]) is None
+
+
+def test_forgetting_is_the_best_earlier_accuracy_minus_that_of_now_over_the_classes() -> None:
+    assert forgetting({"calm": 1.0, "cheer": 0.8}, {"calm": 0.9, "cheer": 0.9, "doubt": 0.1}) == pytest.approx(0.0)
+    assert forgetting({"calm": 1.0, "cheer": 0.8, "gone": 1.0}, {"calm": 0.5, "cheer": 0.8}) == pytest.approx(0.25)
+    assert forgetting({}, {"calm": 0.5}) is None
