@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motivnet import command_line
+from motivnet import strict_json
 from motivnet.command_line import JSONOption
 from motivnet_engines.command_options import (
     PATH,
@@ -79,8 +78,9 @@ def predict_dataset(
         classes=None if classes is None else str(classes),
         embeddings=embeddings,
     )
-    # Ray prints the deaths of workers to standard output, where the result belongs.
-    with progress("predicting") as advance, contextlib.redirect_stdout(sys.stderr):
+    # Threads of Ray print the deaths of workers to standard output, where the result belongs, until the process ends.
+    results, sys.stdout = sys.stdout, sys.stderr
+    with progress("predicting") as advance:
         summary = dataset.predict_dataset(
             source,
             options,
@@ -89,10 +89,8 @@ def predict_dataset(
             workers=Workers(count=workers, cpus=cpus, gpus=gpus),
             on_images=advance,
         )
-    if json:
-        command_line.print_json(summary)
-    else:
-        sys.stdout.write(_sentence(out, summary))
+    results.write(strict_json.dumps(summary, errors="replace").decode() if json else _sentence(out, summary))
+    results.flush()
     if summary.errors:
         _tell_errors(out, summary.errors)
         raise typer.Exit(1)
