@@ -9,6 +9,7 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
+from motivnet_engines.command_options import RuntimeOption, ThreadsOption
 from motivnet_engines.detector_options import DetectOption, DetectorOption, detector_where_asked
 
 if TYPE_CHECKING:
@@ -31,13 +32,8 @@ def adapt(
         Path | None,
         typer.Option(help="Other faces, a folder per class, to measure on.", show_default="fifths of FOLDER in turn"),
     ] = None,
-    runtime: Annotated[
-        str | None,
-        typer.Option(help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads on the CPU.", show_default="the runtime's choice")
-    ] = None,
+    runtime: RuntimeOption = None,
+    threads: ThreadsOption = None,
     detect: DetectOption = False,
     detector: DetectorOption = None,
     json: JSONOption = False,

@@ -9,6 +9,7 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
+from motivnet_engines.command_options import RuntimeOption, ThreadsOption
 from motivnet_engines.detector_options import DetectOption, DetectorOption, detector_where_asked
 
 if TYPE_CHECKING:
@@ -28,13 +29,8 @@ def calibrate(
             show_default="fifths of FOLDER in turn",
         ),
     ] = None,
-    runtime: Annotated[
-        str | None,
-        typer.Option(help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads on the CPU.", show_default="the runtime's choice")
-    ] = None,
+    runtime: RuntimeOption = None,
+    threads: ThreadsOption = None,
     detect: DetectOption = False,
     detector: DetectorOption = None,
     json: JSONOption = False,
@@ -68,6 +64,7 @@ def _show(artifact: Path, result: CalibrationResult) -> None:
         facts(
             {
                 "images": f"{counted}; threshold and temperature on {chosen}",
+                "right": f"{found.accuracy:.1%} of those",
                 "temperature": f"{found.temperature:.3f}",
                 "calibration error": f"{found.error_before:.3f} -> {found.error_after:.3f}",
                 "threshold of the distance": f"{found.distance_threshold:.2f}",

@@ -9,11 +9,15 @@ from pathlib import Path
 from motivnet.artifact import Artifact, open_artifact
 from motivnet_engines.calibration.fitting import FittedCalibration, check_counts, fitted_calibration
 from motivnet_engines.calibration.record import Calibration, CalibrationFacts, with_calibration
+from motivnet_engines.calibration.temperature import HIGHEST
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import FaceDetector
 from motivnet_engines.labelled_images import LabelledImages, LabelledOutputs, labelled_images, outputs_of_sets
 from motivnet_engines.model_identity import identity_of_model
 from motivnet_engines.runtime import open_runtime
+
+_DOUBTFUL = 0.99
+"""The part of the highest temperature from which on it is at its bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,7 @@ def calibrate_artifact(
     fitted = fitted_calibration(outputs[0], held_out=outputs[1] if held_out else None)
     facts = _facts(artifact, fitted, sets, outputs, detected=detector is not None, runtime=opened.name)
     with_calibration(artifact, Calibration(facts=facts, statistics=fitted.statistics))
-    return CalibrationResult(facts=facts, remarks=tuple(_remarks(sets, outputs)))
+    return CalibrationResult(facts=facts, remarks=(*_remarks(sets, outputs), *_doubts(facts)))
 
 
 def _facts(
@@ -76,6 +80,7 @@ def _facts(
         error_before=fitted.error_before,
         error_after=fitted.error_after,
         known_share=fitted.known_share,
+        accuracy=fitted.accuracy,
         images=outputs[0].counts(),
         held_out=outputs[-1].counts(),
         folder=sets[0].folder.resolve().name,
@@ -83,6 +88,16 @@ def _facts(
         detected=detected,
         runtime=runtime,
     )
+
+
+def _doubts(facts: CalibrationFacts) -> list[str]:
+    """A temperature at its bound means that the model does not know these images."""
+    if facts.temperature < _DOUBTFUL * HIGHEST:
+        return []
+    return [
+        f"the temperature is at its bound, {HIGHEST:.0f}: the model is right on {facts.accuracy:.1%} of these images, "
+        "and its probabilities now say next to nothing; calibrate on images like those that it was trained on"
+    ]
 
 
 def _remarks(sets: list[LabelledImages], outputs: list[LabelledOutputs]) -> list[str]:

@@ -39,6 +39,7 @@ class CalibrationFacts:
     error_before: float
     error_after: float
     known_share: float
+    accuracy: float
     images: dict[str, int]
     held_out: dict[str, int]
     folder: str

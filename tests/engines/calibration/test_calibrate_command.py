@@ -47,6 +47,26 @@ def test_the_figures_are_printed_and_written_into_the_artifact(artifact: Artifac
     assert calibration_of_artifact(open_artifact(artifact.folder)) is not None
 
 
+def test_a_model_that_does_not_know_the_faces_is_said(artifact: Artifact, drawn_folder: Path, tmp_path: Path) -> None:
+    """The labels turned round: what the model is sure of is wrong."""
+    right = command(artifact.folder, drawn_folder)
+    labels = artifact.manifest.labels
+    with EmotionClassifier.open(artifact.folder, runtime="onnxruntime") as classifier:
+        for number, path in enumerate(sorted(drawn_folder.rglob("*.png"))):
+            least = min((found := classifier.predict(path)[0].probabilities), key=found.__getitem__)
+            (tmp_path / "wrong" / least).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, tmp_path / "wrong" / least / f"{number}.png")
+    counts = {label: len(list((tmp_path / "wrong" / label).glob("*"))) for label in labels}
+    for label, count in counts.items():
+        if count < 10:
+            shutil.rmtree(tmp_path / "wrong" / label, ignore_errors=True)
+    wrong = command(artifact.folder, tmp_path / "wrong")
+    assert wrong.exit_code == 0, wrong.output
+    assert "right 0.0% of those" in " ".join(wrong.stdout.split())
+    assert "the temperature is at its bound, 20: the model is right on 0.0%" in wrong.output
+    assert "right" in right.stdout
+
+
 def test_json_has_what_is_in_the_file(artifact: Artifact, drawn_folder: Path) -> None:
     outcome = command(artifact.folder, drawn_folder, "--held-out", drawn_folder, "--json")
     found = json.loads(outcome.stdout)

@@ -38,6 +38,7 @@ def calibration_for(artifact: Artifact, **changes: object) -> Calibration:
         error_before=0.1,
         error_after=0.01,
         known_share=0.95,
+        accuracy=0.9,
         images=counts,
         held_out=counts,
         folder="faces",
