@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from motivnet import __version__
 from motivnet_engines.abilities import Ability, Surroundings, advice_for, build_abilities, driver_repair, run_abilities
+from motivnet_engines.features import features
 from motivnet_engines.jetson import Jetson, read_jetson
 from motivnet_engines.machine import Machine, read_machine
 from motivnet_engines.nvidia import NvidiaDriver, read_driver
@@ -18,6 +19,7 @@ from motivnet_engines.packages import PackageStatus, package_statuses
 class Diagnosis:
     """The machine, this installation, the packages, and what follows for building and running.
 
+    ``features`` are what needs an extra or the face detector; nobody needs them all, and ``repairs`` leaves them out.
     ``repairs`` are the lines that close the gaps, by what they close. ``healthy`` when at least one runtime can run an
     artifact here.
     """
@@ -32,6 +34,7 @@ class Diagnosis:
     packages: tuple[PackageStatus, ...]
     builds: tuple[Ability, ...]
     runs: tuple[Ability, ...]
+    features: tuple[Ability, ...]
     repairs: dict[str, str]
     advice: tuple[str, ...]
     healthy: bool
@@ -54,6 +57,7 @@ def diagnose() -> Diagnosis:
         packages=packages,
         builds=builds,
         runs=runs,
+        features=features(),
         repairs=_repairs(around, (*builds, *runs)),
         advice=advice_for(around),
         healthy=any(ability.possible for ability in runs),

@@ -45,7 +45,9 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     _add_abilities(abilities, diagnosis.builds)
     runs = table("can be run", "", "")
     _add_abilities(runs, diagnosis.runs)
-    parts = [facts(_machine_facts(diagnosis)), packages, abilities, runs]
+    extras = table("can be used", "", "")
+    _add_abilities(extras, diagnosis.features)
+    parts = [facts(_machine_facts(diagnosis)), packages, abilities, runs, extras]
     if diagnosis.repairs:
         repairs = table("to repair", "run")
         for name, line in diagnosis.repairs.items():
