@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motivnet import strict_json
+from motivnet import command_line
 from motivnet.command_line import JSONOption
 from motivnet_engines.command_options import (
     PATH,
@@ -78,9 +79,8 @@ def predict_dataset(
         classes=None if classes is None else str(classes),
         embeddings=embeddings,
     )
-    # Threads of Ray print the deaths of workers to standard output, where the result belongs, until the process ends.
-    results, sys.stdout = sys.stdout, sys.stderr
-    with progress("predicting") as advance:
+    # Threads of Ray print the deaths of workers to standard output, where the result belongs.
+    with progress("predicting") as advance, contextlib.redirect_stdout(sys.stderr):
         summary = dataset.predict_dataset(
             source,
             options,
@@ -89,8 +89,10 @@ def predict_dataset(
             workers=Workers(count=workers, cpus=cpus, gpus=gpus),
             on_images=advance,
         )
-    results.write(strict_json.dumps(summary, errors="replace").decode() if json else _sentence(out, summary))
-    results.flush()
+    if json:
+        command_line.print_json(summary)
+    else:
+        sys.stdout.write(_sentence(out, summary))
     if summary.errors:
         _tell_errors(out, summary.errors)
         raise typer.Exit(1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from motivnet.errors import ConfigError, MissingDependencyError
@@ -46,10 +47,20 @@ class Workers:
             raise ConfigError(f"a worker has whole GPUs or a part of one, not {self.gpus:g}")
 
 
-def start_ray() -> None:
-    """Joins the cluster of RAY_ADDRESS, or starts Ray on this machine, unless either was done already."""
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+@contextlib.contextmanager
+def running_ray() -> Iterator[None]:
+    """Joins the cluster of RAY_ADDRESS, or starts Ray on this machine, and leaves it at the end.
+
+    Where the caller did either already, it stays as it is.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def machines() -> list[Machine]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from motivnet.errors import DatasetError, FileError, MissingDependencyError, MotivNetError
 from motivnet.workspace import sole_writer
-from motivnet_engines.serving.ray.cluster import Workers, machines, start_ray, worker_count
+from motivnet_engines.serving.ray.cluster import Workers, machines, running_ray, worker_count
 from motivnet_engines.serving.ray.parts import finished_rows, part_path
 from motivnet_engines.serving.ray.paths import Source, paths_of_source
 from motivnet_engines.serving.ray.plan import Plan, keep_plan, plan_of_run
@@ -116,7 +116,16 @@ def _finished_shards(
     items: list[dict[str, Any]], options: ReadingOptions, out: Path, workers: Workers
 ) -> Iterator[int]:
     """The number of images of each shard as it is finished."""
-    start_ray()
+    with running_ray():
+        finished = _dataset(items, options, out, workers)
+        try:
+            yield from map(_images_or_raise, finished.iter_rows())
+        except RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise DatasetError(f"Ray gave up: {reason}; what is finished stays, run it again to go on") from error
+
+
+def _dataset(items: list[dict[str, Any]], options: ReadingOptions, out: Path, workers: Workers) -> ray.data.Dataset:
     count = worker_count(workers, machines())
     # A block a shard, so that the death of a worker costs no more than the shards that it had begun. Ray Data restarts
     # workers and begins their shards again by itself, without end: the worker counts.
@@ -129,11 +138,7 @@ def _finished_shards(
         num_gpus=workers.gpus or None,
     )
     finished.context.enable_progress_bars = False
-    try:
-        yield from map(_images_or_raise, finished.iter_rows())
-    except RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise DatasetError(f"Ray gave up: {reason}; what is finished stays, run it again to go on") from error
+    return finished
 
 
 def _images_or_raise(row: dict[str, Any]) -> int:
