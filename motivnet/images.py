@@ -32,7 +32,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from motivnet.errors import ImageError
+from motivnet.errors import ImageError, one_line
 from motivnet.files import read_bytes
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
@@ -134,7 +134,7 @@ def _opened(data: bytes, name: str) -> Iterator[ImageFile]:
     except Image.DecompressionBombError as error:  # raised while a WebP header is read, before its size is known here
         raise ImageError(f"{name} {_TOO_LARGE}") from error
     except _DECODER_FAILURES as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise ImageError(f"{name} is damaged or not a valid image: {reason}") from error
 
 

@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from motivnet.errors import MotivNetError
+from motivnet.errors import MotivNetError, one_line
 from motivnet.manifest import EngineBackend
 from motivnet_engines.trt.api import EXTRAS, MODULES, load_api
 from motivnet_engines.trt.options import RTX_COMPUTE_CAPABILITIES
@@ -98,7 +98,7 @@ def _status(
     try:
         return PackageStatus(name=name, version=version, usable=True, detail=detail(), repair=None)
     except (MotivNetError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         again = repair.replace("pip install", "pip install --force-reinstall")
         return PackageStatus(name=name, version=version, usable=False, detail=reason, repair=again)
 

@@ -1,8 +1,8 @@
 """Many images through a classifier, where the images to come are prepared while the runtime works.
 
 Three things run side by side: threads that decode, find faces and resize; one thread that calls the runtime; and the
-caller, who looks at results. However many images there are, a few groups of them are in memory at any moment, and where
-a model takes images of any size, and so holds whole pictures, a few hundred megabytes.
+caller, who looks at results. However many images there are, a few groups of them are in memory at any moment. A group
+is a batch, or less where a model takes images of any size: it then holds whole pictures, and ends at 256 MB of them.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 from motivnet.errors import ExportError
 from motivnet.progress import progress
 from motivnet.workspace import workspace
+from motivnet_engines.user_cache import user_cache
 from motivnet_export.child_process import run_to_end
 
 VERSION = "0.47.0"
@@ -70,8 +71,7 @@ def modelopt_python(announce: Callable[[str], None]) -> ModelOptPython:
 def cache_folder() -> Path:
     """Where our own environment is, named by all that decides what is in it; it serves every export of one Python."""
     requirements = hashlib.sha256("\n".join(REQUIREMENTS).encode()).hexdigest()[:8]
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - a home that is not known stays ``~``
-    return Path(root, "motivnet", f"modelopt-{VERSION}-{requirements}-{sys.implementation.cache_tag}").absolute()
+    return Path(user_cache(), f"modelopt-{VERSION}-{requirements}-{sys.implementation.cache_tag}").absolute()
 
 
 def _named(executable: Path) -> ModelOptPython:

@@ -20,6 +20,7 @@ from motivnet.errors import FileError
 from motivnet.files import open_regular, write_atomic
 from motivnet.manifest import EngineEntry
 from motivnet.workspace import sole_writer
+from motivnet_engines.user_cache import user_cache
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class RuntimeCache:
         self._engine_sha256 = artifact.manifest.entry(entry.path).sha256
         folder = artifact.folder.resolve()
         self._beside = folder.parent / f".{folder.name}.sm{sm}.rtx-cache"
-        self._in_home = _user_cache() / f"{self._engine_sha256}.sm{sm}.rtx-cache"
+        self._in_home = user_cache() / f"{self._engine_sha256}.sm{sm}.rtx-cache"
         self._read: bytes | None = None
 
     def read(self) -> bytes | None:
@@ -91,9 +92,3 @@ class RuntimeCache:
     def _header(self, kernels: bytes) -> bytes:
         digest = hashlib.sha256(kernels).hexdigest()
         return b" ".join([_MAGIC, self._engine_sha256.encode(), digest.encode()]) + b"\n"
-
-
-def _user_cache() -> Path:
-    """``$XDG_CACHE_HOME/motivnet`` or ``~/.cache/motivnet``; a home that is not known stays ``~`` and is not found."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
-    return Path(root) / "motivnet"

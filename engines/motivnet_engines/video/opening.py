@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from motivnet.errors import MissingDependencyError, VideoError
+from motivnet.errors import MissingDependencyError, VideoError, one_line
 from motivnet.files import open_regular
 from motivnet.images import MAX_PIXELS, MAX_SIDE
 from motivnet_engines.video.source import VideoSource
@@ -119,7 +119,7 @@ def check_size(width: int, height: int, *, name: str) -> None:
 def reason(error: Exception) -> str:
     """What FFmpeg or the system says, in one line and without the address, which may hold a password."""
     plain = next((text for kind, text in _PLAIN.items() if isinstance(error, kind)), None)
-    return plain or " ".join(str(getattr(error, "strerror", None) or type(error).__name__).split())
+    return plain or one_line(getattr(error, "strerror", None) or type(error).__name__)
 
 
 def _open_file(file: BinaryIO, name: str) -> InputContainer:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from motivnet.errors import DatasetError, FileError, MissingDependencyError
+from motivnet.errors import DatasetError, FileError, MissingDependencyError, one_line
 from motivnet.files import read_bytes
 from motivnet_engines.image_files import image_paths
 
@@ -73,7 +73,7 @@ def _column(path: Path) -> list[str]:
         column = parquet.read_table(path, columns=[PATH_COLUMN]).column(PATH_COLUMN)
         found = column.cast(pyarrow.string()).to_pylist()
     except (pyarrow.ArrowException, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise DatasetError(f"{path} has no column {PATH_COLUMN!r} of paths: {reason}") from error
     if None in found:
         raise DatasetError(f"{path} has rows without a path")

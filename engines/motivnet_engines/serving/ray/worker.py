@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.errors import DatasetError, MotivNetError
+from motivnet.errors import DatasetError, MotivNetError, one_line
 from motivnet.files import write_atomic
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.image_files import predict_files
@@ -52,7 +52,7 @@ class ShardWorker:
                 raise self._classifier
             self._write(self._classifier, shard, first, paths)
         except MotivNetError as error:
-            return " ".join(str(error).split())
+            return one_line(error)
         return ""
 
     def _write(self, classifier: EmotionClassifier, shard: int, first: int, paths: list[str]) -> None:
