@@ -86,7 +86,7 @@ def device(tmp_path_factory: pytest.TempPathFactory, fp16_artifact: Path) -> Dev
 
 
 def has_shared_material() -> bool:
-    return SHARED.is_dir() and not os.environ.get("CI")
+    return SHARED.is_dir()
 
 
 @pytest.fixture(scope="module")
@@ -127,35 +127,28 @@ def labelled(device: Device) -> Path:
     return device.root / "labelled"
 
 
-@pytest.fixture(scope="module")
-def faces() -> list[str]:
-    """How faces are found: by the detector where its weights are; else the whole photo is taken for one."""
-    weights = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
-    return ["--detector", str(weights)] if has_shared_material() else ["--no-detect"]
-
-
 def test_nothing_of_the_training_side_is_installed(device: Device) -> None:
     listed = json.loads(device.run("python", "-m", "pip", "list", "--format", "json"))
     assert not NEVER & {entry["name"].lower().replace("-", "_") for entry in listed}
 
 
-def test_predict_reads_a_photo(device: Device, photo: Path, faces: list[str]) -> None:
-    [line] = device.run("motivnet", "predict", photo, *faces, "--format", "jsonl").splitlines()
+def test_predict_reads_a_photo(device: Device, photo: Path) -> None:
+    [line] = device.run("motivnet", "predict", photo, "--format", "jsonl").splitlines()
     [face] = json.loads(line)["faces"]
     assert face["label"] in face["probabilities"]
-    assert (face["box"] is None) == ("--no-detect" in faces)
+    assert face["box"] is not None
 
 
-def test_predict_draws_a_copy_a_montage_and_a_table(device: Device, photo: Path, faces: list[str]) -> None:
+def test_predict_draws_a_copy_a_montage_and_a_table(device: Device, photo: Path) -> None:
     options = ["--annotate", device.root / "drawn", "--montage", device.root / "montage.png"]
-    assert "photo.jpg" in device.run("motivnet", "predict", photo, *faces, *options)
+    assert "photo.jpg" in device.run("motivnet", "predict", photo, *options)
     assert list((device.root / "drawn").iterdir())
     assert (device.root / "montage.png").is_file()
 
 
-def test_predict_watches_a_video(device: Device, clip: Path, faces: list[str]) -> None:
+def test_predict_watches_a_video(device: Device, clip: Path) -> None:
     options = ["--timeline", device.root / "timeline.png", "--annotate", device.root / "watched.mp4"]
-    lines = device.run("motivnet", "predict", clip, *faces, *options, "--format", "jsonl").splitlines()
+    lines = device.run("motivnet", "predict", clip, *options, "--format", "jsonl").splitlines()
     assert len([line for line in lines if '"faces"' in line]) == 12
     assert (device.root / "timeline.png").is_file()
     assert (device.root / "watched.mp4").is_file()
@@ -180,8 +173,8 @@ def test_triton_export(device: Device) -> None:
 
 
 @pytest.fixture
-def service(device: Device, faces: list[str]) -> Iterator[str]:
-    words = device.command("motivnet", "serve", "--artifact", "artifacts/demo", "--port", "0", *faces)
+def service(device: Device) -> Iterator[str]:
+    words = device.command("motivnet", "serve", "--artifact", "artifacts/demo", "--port", "0")
     process = subprocess.Popen(words, cwd=device.root, env=device.environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     with process.stdout:

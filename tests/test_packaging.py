@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from motivnet_engines.faces.detector import YUNET
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"motivnet", "motivnet_bench", "motivnet_engines", "motivnet_export", "motivnet_training"}
 SOURCES = [ROOT, *(ROOT / folder for folder in ("bench", "engines", "export", "training"))]
@@ -113,10 +115,12 @@ def test_each_package_tells_type_checkers_that_it_is_typed(package: str, names: 
     assert f"{package}/py.typed" in names
 
 
-def test_no_test_no_weights_and_no_artifact_is_in_the_wheel(names: set[str]) -> None:
+def test_no_test_no_artifact_and_no_weights_but_the_detectors_are_in_the_wheel(names: set[str]) -> None:
     folders = {part for name in names for part in name.split("/")[:-1]}
     assert not folders & {"tests", "artifacts", "checkpoints", "runs", "__pycache__", ".venv"}
-    assert not [name for name in names if name.endswith((".safetensors", ".onnx", ".data", ".pth", ".ckpt", ".pyc"))]
+    weights = [name for name in names if name.endswith((".safetensors", ".onnx", ".data", ".pth", ".ckpt", ".pyc"))]
+    assert weights == [f"motivnet_engines/faces/{YUNET.name}"]
+    assert "motivnet_engines/faces/LICENSE.yunet" in names
 
 
 def test_the_wheel_is_small(wheel: Path) -> None:

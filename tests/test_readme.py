@@ -31,7 +31,6 @@ NOT_RUN = {
     "motivnet-bench --model sapiens-0.3b": "takes ten minutes; run with the tiny size here",
     "motivnet-train fit": "needs the weights of a published encoder; tests/training runs it",
     "motivnet-train demo": "trains for a minute; a slow test runs it",
-    "motivnet predict photos/": "fetches the face detector; tests/engines runs it with a file",
     "motivnet predict --camera": "needs a camera",
     "motivnet predict-dataset": "starts Ray; tests/engines/serving/ray runs it",
     "motivnet serve --artifact": "serves until it is stopped; tests/engines/serving runs it",
@@ -75,6 +74,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> P
         for seed in range(20):
             save_face(root / "FOLDER" / label / f"{seed}.png", label, seed=seed)
     save_face(root / "photo.jpg", "happiness")
+    (root / "photos").mkdir()
+    save_face(root / "photos" / "face.jpg", "sadness")
     save_clip(root / "clip.mp4")
     return root
 

@@ -36,7 +36,7 @@ ThreadsOption: TypeAlias = Annotated[
     int | None, typer.Option(help="The runtime's threads on the CPU.", show_default="the runtime's choice")
 ]
 DetectorOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="fetched once", **PATH)
+    Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="the one installed", **PATH)
 ]
 NoDetectOption: TypeAlias = Annotated[bool, typer.Option("--no-detect", help="Each image is one face.")]
 UnknownOption: TypeAlias = Annotated[

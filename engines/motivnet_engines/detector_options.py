@@ -14,12 +14,12 @@ DetectOption = Annotated[
     bool, typer.Option("--detect", help="Cut the faces out of the images, as predict does of photos.")
 ]
 DetectorOption = Annotated[
-    Path | None, typer.Option("--detector", help="With --detect: YuNet as a file.", show_default="fetched once")
+    Path | None, typer.Option("--detector", help="With --detect: YuNet as a file.", show_default="the one installed")
 ]
 
 
 def detector_where_asked(path: Path | None, *, detect: bool) -> FaceDetector | None:
-    """The face detector in a file, or the one that is fetched once; imported where it is asked for."""
+    """The face detector in a file, or the one that is installed; imported only where it is asked for."""
     if not detect and path is None:
         return None
     from motivnet_engines.faces.detector import open_detector

@@ -1,12 +1,10 @@
-"""What the commands of this installation can do beyond reading faces: the optional packages, and the face detector."""
+"""What the commands of this installation can do beyond reading faces: the optional packages."""
 
 from __future__ import annotations
 
 import importlib.util
 
 from motivnet_engines.abilities import Ability
-from motivnet_engines.faces.weights import YUNET
-from motivnet_engines.user_cache import user_cache
 
 _EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "videos, cameras, streams": ("video", ("av", "matplotlib")),
@@ -18,15 +16,8 @@ _EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def features() -> tuple[Ability, ...]:
-    """The face detector, and each command that needs an extra; nothing is imported and nothing fetched."""
-    return (_detector(), *(_feature(name, *needs) for name, needs in _EXTRAS.items()))
-
-
-def _detector() -> Ability:
-    path = user_cache() / YUNET.name
-    there = path.is_file()
-    detail = str(path) if there else f"fetched on first use into {path.parent}"
-    return Ability(name="face detector", possible=there, detail=detail)
+    """Each command that needs an extra; nothing is imported."""
+    return tuple(_feature(name, *needs) for name, needs in _EXTRAS.items())
 
 
 def _feature(name: str, extra: str, packages: tuple[str, ...]) -> Ability:

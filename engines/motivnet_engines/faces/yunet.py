@@ -37,7 +37,7 @@ class YuNetDetector:
     where a face that fills it is found, and if it is larger than that also with ``fine_side``, for small faces.
 
     Args:
-        model: The bytes of the model, as ``yunet_model`` gives them: verified, because native code parses them.
+        model: The bytes of the model, whose hash was checked, because native code parses them.
         threshold: The least score of a face.
         coarse_side: Pixels; smaller is faster.
         fine_side: Pixels; None looks once.

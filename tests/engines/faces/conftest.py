@@ -17,13 +17,8 @@ Photo = tuple[np.ndarray, Box]
 
 
 @pytest.fixture(scope="session")
-def yunet_file(shared_dir: Path) -> Path:
-    return shared_dir / "models" / "face_detection_yunet_2023mar.onnx"
-
-
-@pytest.fixture(scope="session")
-def detector(yunet_file: Path) -> FaceDetector:
-    return open_detector(yunet_file)
+def detector() -> FaceDetector:
+    return open_detector()
 
 
 @pytest.fixture(scope="session")

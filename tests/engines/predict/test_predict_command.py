@@ -164,17 +164,6 @@ def test_a_users_mistake_is_one_line_and_nothing_is_written(
     assert (Path("notes").read_text(), read_image(Path("link.png")).ndim) == ("mine", 3)
 
 
-def test_without_a_network_and_a_detector_one_line_says_what_to_do(
-    predict, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    result = predict(faces, detect=True)
-    assert (result.status, result.out) == (1, "")
-    assert result.err.startswith("error: the face detector could not be fetched from https://media.githubusercontent")
-    assert result.err.endswith("; give a copy with --detector FILE, or --no-detect for images that are one face each\n")
-
-
 def test_images_and_videos_may_be_mixed(predict, faces: Path, clip: Path, tmp_path: Path) -> None:
     result = predict(clip, faces, "--format", "jsonl", "--every", 2, "--annotate", tmp_path / "out")
     assert result.status == 0
@@ -259,10 +248,9 @@ def test_a_line_tells_the_time_it_took_and_the_embedding_where_asked_for(predict
 @pytest.mark.shared
 def test_photos_of_people_run_from_detection_to_pictures(predict, shared_dir: Path, tmp_path: Path) -> None:
     photos = sorted((shared_dir / "data" / "london").glob("00[1-5]*.jpg"))
-    detector = shared_dir / "models" / "face_detection_yunet_2023mar.onnx"
     Image.fromarray(np.full((300, 300, 3), 128, np.uint8)).save(tmp_path / "grey.png")
     result = predict(
-        *photos, tmp_path / "grey.png", "--detector", detector, "--format", "jsonl",
+        *photos, tmp_path / "grey.png", "--format", "jsonl",
         "--annotate", tmp_path / "out", "--montage", tmp_path / "sheet.png", detect=True,
     )  # fmt: skip
     assert (result.status, result.err) == (0, "")

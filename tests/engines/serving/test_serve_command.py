@@ -126,9 +126,8 @@ def test_only_the_address_asked_for_is_listened_on(fp32_artifact: Path, host: st
 
 @pytest.mark.shared
 def test_faces_are_found_in_a_photo_of_several_megapixels(fp32_artifact: Path, shared_dir: Path) -> None:
-    detector = shared_dir / "models" / "face_detection_yunet_2023mar.onnx"
     photo = next((shared_dir / "data" / "london").rglob("*.jpg"))
-    with serving("--artifact", fp32_artifact, "--detector", detector) as (_, url):
+    with serving("--artifact", fp32_artifact) as (_, url):
         answer = httpx.post(f"{url}/v1/predict", content=photo.read_bytes(), headers={"Content-Type": "image/jpeg"})
         assert httpx.get(f"{url}/v1/model").json()["detector"] == "yunet"
     [image] = answer.json()["images"]

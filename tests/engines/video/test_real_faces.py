@@ -25,8 +25,8 @@ FRAMES = 50
 
 
 @pytest.fixture(scope="module")
-def detector(shared_dir: Path) -> FaceDetector:
-    return open_detector(shared_dir / "models" / "face_detection_yunet_2023mar.onnx")
+def detector() -> FaceDetector:
+    return open_detector()
 
 
 def crossing(photos: list[np.ndarray], *, apart: int) -> Iterator[np.ndarray]:

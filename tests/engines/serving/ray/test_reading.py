@@ -8,10 +8,8 @@ from motivnet.errors import ConfigError
 from motivnet_engines.serving.ray.reading import ReadingOptions, opened_classifier
 
 
-@pytest.mark.shared
-def test_faces_are_looked_for_unless_told_no(fp32_artifact: Path, shared_dir: Path) -> None:
-    detector = str(shared_dir / "models" / "face_detection_yunet_2023mar.onnx")
-    with opened_classifier(ReadingOptions(artifact=str(fp32_artifact), detector=detector)) as classifier:
+def test_faces_are_looked_for_unless_told_no(fp32_artifact: Path) -> None:
+    with opened_classifier(ReadingOptions(artifact=str(fp32_artifact))) as classifier:
         assert classifier.detector is not None
     with opened_classifier(ReadingOptions(artifact=str(fp32_artifact), no_detect=True)) as classifier:
         assert classifier.detector is None
