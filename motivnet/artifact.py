@@ -115,8 +115,49 @@ def open_artifact(folder: Path | str) -> Artifact:
 
 
 def is_artifact(folder: Path) -> bool:
-    """Whether a folder has a manifest, valid or not: what a build may replace."""
-    return (folder / FILE_NAME).is_file()
+    """Whether a folder has a file with the name of a manifest; that it is one of ours ``own_files`` tells."""
+    return os.path.lexists(folder / FILE_NAME)
+
+
+def own_files(folder: Path) -> frozenset[str]:
+    """The files that go when another artifact takes a folder: those that its manifest lists, reports too, and itself.
+
+    Raises:
+        FileError: If the folder is no artifact, or its manifest is not one that this version reads.
+    """
+    manifest = _own_manifest(folder)
+    return frozenset((FILE_NAME, *(entry.path for entry in (*manifest.files, *manifest.reports))))
+
+
+def own_files_but_reports(folder: Path) -> frozenset[str]:
+    """The files that go when an artifact gets a part more: its reports stay, being of the same model.
+
+    Raises:
+        FileError: As ``own_files``.
+    """
+    return own_files(folder) - {entry.path for entry in _own_manifest(folder).reports}
+
+
+def _own_manifest(folder: Path) -> Manifest:
+    if not is_artifact(folder):
+        raise FileError(f"{folder} holds files that are not an artifact; choose another output folder")
+    try:
+        return open_artifact(folder).manifest
+    except ArtifactError as error:
+        raise FileError(
+            f"{folder} is not replaced, because its {FILE_NAME} is no manifest that this version reads; "
+            f"remove the folder, or choose another output folder ({error})"
+        ) from error
+
+
+def check_free(artifact: Artifact, path: str) -> None:
+    """Returns when a file may be added to an artifact: none of that name is there, or it is the artifact's own.
+
+    Raises:
+        FileError: If there is one that the manifest does not list.
+    """
+    if path not in own_files(artifact.folder) and os.path.lexists(artifact.folder / path):
+        raise FileError(f"{artifact.folder / path} is not of the artifact and in the way; move it away and try again")
 
 
 def newest_artifact(root: Path) -> Path:
