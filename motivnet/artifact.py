@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from motivnet import strict_json
 from motivnet.errors import ArtifactError, FileError
-from motivnet.files import open_regular, read_bytes, sha256_of
+from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of
 from motivnet.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet.progress import progress
 
@@ -158,6 +158,27 @@ def check_free(artifact: Artifact, path: str) -> None:
     """
     if path not in own_files(artifact.folder) and os.path.lexists(artifact.folder / path):
         raise FileError(f"{artifact.folder / path} is not of the artifact and in the way; move it away and try again")
+
+
+def list_reports(folder: Path, reports: Mapping[str, bytes]) -> None:
+    """Writes into an artifact's manifest that these reports, which are about to be written, are the artifact's.
+
+    The manifest keeps its time: a report does not make an artifact the newest one.
+
+    Raises:
+        ArtifactError: If the folder is not an artifact or its manifest is not valid.
+        FileError: If the manifest cannot be written.
+    """
+    manifest = open_artifact(folder).manifest
+    entries = [
+        FileEntry(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in reports.items()
+    ]
+    kept = [entry for entry in manifest.reports if entry.path not in reports]
+    path = folder / FILE_NAME
+    times = path.stat()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(replace(manifest, reports=(*kept, *entries)).to_json())
+        os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def newest_artifact(root: Path) -> Path:

@@ -51,7 +51,7 @@ def check_no_others(folder: Path, own: Collection[str]) -> None:
         return
     more = f" and {len(others) - _SHOWN:,} more" if len(others) > _SHOWN else ""
     raise FileError(
-        f"{folder} holds files that are not of what is replaced: {', '.join(others[:_SHOWN])}{more}; "
+        f"{folder} holds other files too: {', '.join(others[:_SHOWN])}{more}; "
         "move them away, or choose another output folder"
     )
 

@@ -80,6 +80,30 @@ def test_the_mode_is_that_of_the_umask_even_if_a_library_made_it_private(mask: i
     assert stat.S_IMODE((tmp_path / "folder" / "inside").stat().st_mode) == mode
 
 
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o002])
+def test_a_private_file_is_this_users_from_its_first_byte(mask: int, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folders" / "file"
+    with umask(mask):
+        with atomic_path(path, private=True) as temporary:
+            temporary.write_bytes(b"secret")
+            assert mode_of(temporary.parent) == 0o700, "nobody else can reach what is being written"
+        path.chmod(0o666)
+        write_atomic(path, b"secret", private=True)
+    assert mode_of(path) == 0o600
+    assert [mode_of(folder) for folder in (path.parent, path.parent.parent)] == [0o700, 0o700]
+
+
+def test_a_folder_that_was_there_keeps_its_mode_when_a_private_file_comes_into_it(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o755)
+    write_atomic(tmp_path / "shared" / "file", b"secret", private=True)
+    assert mode_of(tmp_path / "shared") == 0o755
+
+
 def test_a_directory_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="is a directory; give the name of a file"), atomic_path(tmp_path):
         pytest.fail("the block must not run")

@@ -146,8 +146,7 @@ def _bounded(response: http.client.HTTPResponse, download: Download) -> bytes:
 def _keep(path: Path, data: bytes) -> None:
     """Into the cache if that can be written; a device whose home is read-only fetches each time."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(path, data)
+        write_atomic(path, data, private=True)
     except (FileError, OSError) as error:
         logger.warning("the face detector could not be kept in the cache: %s", error)
 

@@ -132,6 +132,7 @@ def test_the_model_is_fetched_once_into_a_private_folder(download, server: Serve
     folder = tmp_path / "cache" / "motivnet"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [path.name for path in folder.iterdir()] == ["model.onnx"]
+    assert stat.S_IMODE((folder / "model.onnx").stat().st_mode) == 0o600
 
 
 def test_a_redirect_within_the_schemes_is_followed(download, server: Server) -> None:

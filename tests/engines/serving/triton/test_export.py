@@ -84,7 +84,7 @@ def test_a_model_of_that_name_which_is_not_ours_is_not_written_over(
 def test_a_mark_that_is_not_ours_is_no_leave_to_replace(text: str, fp32_artifact: Path, tmp_path: Path) -> None:
     (tmp_path / "motivnet-triton.json").write_text(text)
     (tmp_path / "work").write_text("work")
-    with pytest.raises(FileError, match="motivnet-triton.json is not one that this version reads; choose another"):
+    with pytest.raises(FileError, match=r"motivnet-triton\.json is not one that this version reads; choose another"):
         export_triton(fp32_artifact, tmp_path)
     assert (tmp_path / "work").read_text() == "work"
 
