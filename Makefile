@@ -34,5 +34,6 @@ demo: install
 	$(BIN)/motivnet-export build --checkpoint checkpoints/demo.safetensors --out artifacts/demo --fp16
 	$(BIN)/motivnet-bench latency artifacts/demo
 
+# What was trained, exported and measured stays: it may have taken days.
 clean:
-	rm -rf $(VENV) artifacts checkpoints runs dist build
+	rm -rf $(VENV) dist build

@@ -67,6 +67,7 @@ print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None)
 
 out=${OUT:-artifacts/gpu-report-$(date -u +%Y%m%d-%H%M%S)}
 mkdir -p "$out"
+[ -z "$(ls -A "$out")" ] || die "$out holds files; name an empty folder, or a new one, with OUT"
 out=$(cd "$out" && pwd)
 failed=()
 {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from motivnet import strict_json
 from motivnet.errors import ArtifactError, FileError
-from motivnet.files import open_regular, read_bytes, sha256_of
+from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of
 from motivnet.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet.progress import progress
 
@@ -115,8 +115,70 @@ def open_artifact(folder: Path | str) -> Artifact:
 
 
 def is_artifact(folder: Path) -> bool:
-    """Whether a folder has a manifest, valid or not: what a build may replace."""
-    return (folder / FILE_NAME).is_file()
+    """Whether a folder has a file with the name of a manifest; that it is one of ours ``own_files`` tells."""
+    return os.path.lexists(folder / FILE_NAME)
+
+
+def own_files(folder: Path) -> frozenset[str]:
+    """The files that go when another artifact takes a folder: those that its manifest lists, reports too, and itself.
+
+    Raises:
+        FileError: If the folder is no artifact, or its manifest is not one that this version reads.
+    """
+    manifest = _own_manifest(folder)
+    return frozenset((FILE_NAME, *(entry.path for entry in (*manifest.files, *manifest.reports))))
+
+
+def own_files_but_reports(folder: Path) -> frozenset[str]:
+    """The files that go when an artifact gets a part more: its reports stay, being of the same model.
+
+    Raises:
+        FileError: As ``own_files``.
+    """
+    return own_files(folder) - {entry.path for entry in _own_manifest(folder).reports}
+
+
+def _own_manifest(folder: Path) -> Manifest:
+    if not is_artifact(folder):
+        raise FileError(f"{folder} holds files that are not an artifact; choose another output folder")
+    try:
+        return open_artifact(folder).manifest
+    except ArtifactError as error:
+        raise FileError(
+            f"{folder} is not replaced, because its {FILE_NAME} is no manifest that this version reads; "
+            f"remove the folder, or choose another output folder ({error})"
+        ) from error
+
+
+def check_free(artifact: Artifact, path: str) -> None:
+    """Returns when a file may be added to an artifact: none of that name is there, or it is the artifact's own.
+
+    Raises:
+        FileError: If there is one that the manifest does not list.
+    """
+    if path not in own_files(artifact.folder) and os.path.lexists(artifact.folder / path):
+        raise FileError(f"{artifact.folder / path} is not of the artifact and in the way; move it away and try again")
+
+
+def list_reports(folder: Path, reports: Mapping[str, bytes]) -> None:
+    """Writes into an artifact's manifest that these reports, which are about to be written, are the artifact's.
+
+    The manifest keeps its time: a report does not make an artifact the newest one.
+
+    Raises:
+        ArtifactError: If the folder is not an artifact or its manifest is not valid.
+        FileError: If the manifest cannot be written.
+    """
+    manifest = open_artifact(folder).manifest
+    entries = [
+        FileEntry(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in reports.items()
+    ]
+    kept = [entry for entry in manifest.reports if entry.path not in reports]
+    path = folder / FILE_NAME
+    times = path.stat()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(replace(manifest, reports=(*kept, *entries)).to_json())
+        os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def newest_artifact(root: Path) -> Path:

@@ -8,10 +8,11 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
+from motivnet.carry_over import carry_over, check_no_others, move_latecomers
 from motivnet.errors import FileError
 from motivnet.workspace import LOCK_NAME, REPLACED_NAME, sole_writer, workspace, workspaces_of
 
@@ -19,6 +20,7 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _CHUNK = 1 << 20
 _MAX_BYTES = 1 << 40
+_PRIVATE = 0o600
 _REFUSALS = frozenset(
     {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG, errno.ENOSPC, errno.EPERM, errno.EROFS}
 )
@@ -69,12 +71,16 @@ def sha256_of(path: Path, *, follow_links: bool = True, on_bytes: Callable[[int]
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A temporary path of the same name, to write to; the file takes the place of ``path`` when the block ends well.
 
     The file is synced before it is renamed. After an error nothing is left and an older file is untouched; what a
     killed writer left goes with the next call. A symbolic link is replaced, not followed. Two writers at the same
     time do not mix: the later one's file stays.
+
+    Args:
+        private: For what tells of people or is a secret: nobody but this user may read the file, from its first byte
+            on and whatever the umask or the older file's mode is (0600); folders that are made for it are 0700.
 
     Raises:
         FileError: If ``path`` is a directory, its folder cannot be written or the disk is full. Errors of the block
@@ -84,27 +90,41 @@ def atomic_path(path: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         with _write_errors(path):
             _check_no_directory(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(workspace(path))
+            make_folder(path.parent, private=private)
+            folder = stack.enter_context(workspace(path, private=private))
         temporary = folder / path.name
         with _block_errors(path, folder):
             yield temporary
         with _write_errors(path):
-            # A writer may have made the file private (mode 0600); the lock file has the mode that the umask gives.
-            temporary.chmod(stat.S_IMODE((folder / LOCK_NAME).stat().st_mode))
+            # A library may have chosen a mode of its own; the lock file has the one that the umask gives.
+            temporary.chmod(_PRIVATE if private else stat.S_IMODE((folder / LOCK_NAME).stat().st_mode))
             _sync(temporary)
             temporary.replace(path)
         _sync_committed(path)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes ``data`` to ``path`` whole or not at all."""
-    with atomic_path(path) as temporary:
+def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Writes ``data`` to ``path`` whole or not at all; ``private`` as in ``atomic_path``."""
+    with atomic_path(path, private=private) as temporary:
         temporary.write_bytes(data)
 
 
+def make_folder(path: Path, *, private: bool = False) -> None:
+    """Makes a folder and those above it that are missing, for this user alone if ``private``; one that exists stays.
+
+    Raises:
+        OSError: If the system refuses.
+    """
+    if private:
+        for folder in [each for each in reversed(path.parents) if not each.exists()]:
+            folder.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
+
+
 @contextlib.contextmanager
-def atomic_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterator[Path]:
+def atomic_folder(
+    path: Path, *, own: Callable[[Path], Collection[str]], others: Literal["refuse", "keep"] = "refuse"
+) -> Iterator[Path]:
     """A temporary folder of the same name, to fill; it takes the place of ``path`` when the block ends well.
 
     Two folders change places in one system call (``renameat2`` with ``RENAME_EXCHANGE``), so that a process
@@ -112,13 +132,18 @@ def atomic_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterato
     the old folder is moved aside first, and put back by the next call if the process died in between.
     One writer at a time holds a lock, which the kernel frees when the process dies.
 
+    Of an existing folder only the files that ``own`` names are ever removed.
+
     Args:
-        may_replace: Whether an existing, non-empty folder may be replaced; asked before anything is written, and
-            again before the folder is replaced, because another may have appeared meanwhile.
+        own: Names the files of an existing, non-empty folder that may go, as paths below it with ``/`` in them;
+            raises ``FileError`` if it is not a folder to replace. Asked before anything is written, and again before
+            the folder is replaced, because another may have appeared meanwhile.
+        others: What becomes of everything else in it: ``refuse`` raises, ``keep`` gives it the same place in the new
+            folder.
 
     Raises:
-        FileError: If ``path`` is in the way, is being written by another process, or cannot be written. Errors of
-            the block that are not about writing this folder pass unchanged.
+        FileError: If ``path`` is in the way or holds files of others, is being written by another process, or cannot
+            be written. Errors of the block that are not about writing this folder pass unchanged.
     """
     path = _target(path)
     with contextlib.ExitStack() as stack:
@@ -127,7 +152,7 @@ def atomic_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterato
             if not stack.enter_context(sole_writer(path)):
                 raise FileError(f"{path} is being written by another process; wait for it or choose another folder")
             _recover(path)
-        _check_replaceable(path, may_replace)
+        _replaceable(path, own, others)
         with _write_errors(path):
             folder = stack.enter_context(workspace(path))
             temporary = folder / path.name
@@ -136,9 +161,9 @@ def atomic_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterato
             yield temporary
         with _write_errors(path):
             _sync_tree(temporary)
-        _check_replaceable(path, may_replace)
+        files = _replaceable(path, own, others)
         with _write_errors(path):
-            _put_in_place(temporary, path)
+            _replace(temporary, path, files)
         _sync_committed(path)
 
 
@@ -149,17 +174,31 @@ def _target(path: Path) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _put_in_place(temporary: Path, path: Path) -> None:
+def _replace(temporary: Path, path: Path, own: Collection[str]) -> None:
+    """Puts a new folder in the place of an old one, if there is one, with all in it that is not among ``own``."""
+    carried = carry_over(path, temporary, own) if path.exists() else {}
+    if carried:
+        _sync_folders(temporary)
+    old = _put_in_place(temporary, path)
+    if old is not None:
+        move_latecomers(old, path, own, carried)
+
+
+def _put_in_place(temporary: Path, path: Path) -> Path | None:
+    """Where the old folder is by now, None where there was none."""
     if not path.exists():
         temporary.rename(path)
-    elif not _exchange(temporary, path):
-        aside = temporary.parent / REPLACED_NAME
-        path.rename(aside)
-        try:
-            temporary.rename(path)
-        except OSError:
-            aside.rename(path)
-            raise
+        return None
+    if _exchange(temporary, path):
+        return temporary
+    aside = temporary.parent / REPLACED_NAME
+    path.rename(aside)
+    try:
+        temporary.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    return aside
 
 
 def _exchange(first: Path, second: Path) -> bool:
@@ -183,15 +222,23 @@ def _recover(path: Path) -> None:
             aside.rename(path)
 
 
-def _check_replaceable(path: Path, may_replace: Callable[[Path], bool]) -> None:
+def _replaceable(
+    path: Path, own: Callable[[Path], Collection[str]], others: Literal["refuse", "keep"]
+) -> Collection[str]:
+    """The files of an existing folder that may go; see ``atomic_folder``."""
     if path.is_symlink():
         raise FileError(f"{path} is a symbolic link; give the folder that it points to")
     if path.exists() and not path.is_dir():
         raise FileError(f"{path} is a file; choose another output folder")
     with _write_errors(path):
         occupied = path.is_dir() and any(path.iterdir())
-    if occupied and not may_replace(path):
-        raise FileError(f"{path} holds files that are not an artifact; choose another output folder")
+    if not occupied:
+        return ()
+    files = frozenset(own(path))
+    if others == "refuse":
+        with _write_errors(path):
+            check_no_others(path, files)
+    return files
 
 
 def _check_no_directory(path: Path) -> None:
@@ -205,6 +252,11 @@ def _sync_tree(folder: Path) -> None:
             file = Path(root, name)
             if file.is_file() and not file.is_symlink():
                 _sync(file)
+        _sync(Path(root))
+
+
+def _sync_folders(folder: Path) -> None:
+    for root, _, _ in os.walk(folder):
         _sync(Path(root))
 
 

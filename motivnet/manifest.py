@@ -146,7 +146,8 @@ class Manifest:
 
     ``onnx``: the model is an ONNX graph, and there may be engines that were built from it. ``engine``: an engine
     alone. ``reference`` names the file of a few inputs with PyTorch's FP32 outputs, ``calibration`` that of what
-    ``motivnet calibrate`` measured.
+    ``motivnet calibrate`` measured. ``reports`` lists what ``motivnet-bench`` left in the folder: no part of the model
+    and never verified, but the artifact's, and replaced with it.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -168,6 +169,7 @@ class Manifest:
     reference: str | None = None
     calibration: str | None = None
     engines: tuple[EngineEntry, ...] = ()
+    reports: tuple[FileEntry, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_files()
@@ -180,7 +182,7 @@ class Manifest:
             raise ArtifactError("the manifest's input recipe does not have the model's size")
 
     def _check_files(self) -> None:
-        paths = [entry.path.casefold() for entry in self.files]
+        paths = [entry.path.casefold() for entry in (*self.files, *self.reports)]
         if len(set(paths)) != len(paths) or FILE_NAME in paths:
             raise ArtifactError("the manifest names a file twice, or itself")
         if self.model not in {entry.path for entry in self.files}:

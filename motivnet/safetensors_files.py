@@ -90,13 +90,13 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], description: De
 
 
 @contextlib.contextmanager
-def atomic_safetensors(path: Path) -> Iterator[Path]:
+def atomic_safetensors(path: Path, *, private: bool = False) -> Iterator[Path]:
     """``atomic_path`` for what safetensors writes, whose one error hides the system's refusals in its text.
 
     Raises:
         FileError: If the file cannot be written; an older one is untouched.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, private=private) as temporary:
         try:
             yield temporary
         except SafetensorError as error:

@@ -6,6 +6,9 @@ workspace of a living writer from that of a killed one, which the next writer re
 with its process, however that ends. The lock of a target is beside it and not in it (the target is exchanged), one
 to a target (two artifacts of one folder may be built at the same time), and removed at the end, so that nothing
 stays behind. Removing a lock file is safe because whoever gets a lock then checks that the file is still in place.
+
+A folder of somebody else may have any name, those of our workspaces too: only a folder with our lock file in it is
+removed with its content, and a link never is.
 """
 
 from __future__ import annotations
@@ -19,16 +22,22 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-LOCK_NAME = ".lock"
+LOCK_NAME = ".motivnet-lock"
 REPLACED_NAME = ".replaced"
+
+_ANY_WORKSPACE = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.partial", re.DOTALL)
 
 
 @contextlib.contextmanager
-def workspace(target: Path) -> Iterator[Path]:
-    """A new, empty folder beside ``target``, removed at the end together with those of killed writers."""
+def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
+    """A new, empty folder beside ``target``, removed at the end together with those of killed writers.
+
+    Args:
+        private: Nobody but this user may enter it, whatever the umask is.
+    """
     for leftover in workspaces_of(target):
         _sweep(leftover)
-    folder, lock = _create(target)
+    folder, lock = _create(target, mode=0o700 if private else 0o777)
     try:
         yield folder
     finally:
@@ -55,29 +64,49 @@ def workspaces_of(target: Path) -> list[Path]:
     return [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
 
 
-def _create(target: Path) -> tuple[Path, int]:
+def is_workspace(path: Path) -> bool:
+    """Whether a path is a workspace of some target: a folder, no link, with such a name and our lock file in it."""
+    if not _ANY_WORKSPACE.fullmatch(path.name) or path.is_symlink():
+        return False
+    lock = path / LOCK_NAME
+    return lock.is_file() and not lock.is_symlink()
+
+
+def _create(target: Path, *, mode: int) -> tuple[Path, int]:
     while True:
         folder = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
-        folder.mkdir()
+        folder.mkdir(mode)
         with contextlib.suppress(FileNotFoundError):  # swept by another writer before it was locked
             if (lock := _lock(folder / LOCK_NAME)) is not None:
                 return folder, lock
 
 
 def _sweep(folder: Path) -> None:
+    """Removes what a killed writer left, unless it holds a folder that has yet to be put back."""
     try:
-        lock = _lock(folder / LOCK_NAME)
-    except OSError:  # another user's, or gone by now
+        if not is_workspace(folder):
+            folder.rmdir()  # left by a writer that had no lock yet if it is empty, and somebody else's if not
+            return
+        lock = _lock(folder / LOCK_NAME, create=False)
+    except OSError:  # not ours, another user's, or gone by now
         return
     if lock is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not _holds_the_old_folder(folder):
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
-def _lock(path: Path) -> int | None:
+def _holds_the_old_folder(folder: Path) -> bool:
+    """Whether a writer died between its two moves: the old folder is here, and the new one not in its place."""
+    match = _ANY_WORKSPACE.fullmatch(folder.name)
+    return match is not None and (folder / REPLACED_NAME).exists() and (folder / match["target"]).exists()
+
+
+def _lock(path: Path, *, create: bool = True) -> int | None:
     """The descriptor of a locked file, or None where another process has it."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT if create else 0)
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(path, flags, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_in_place(descriptor, path):

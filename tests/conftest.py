@@ -70,6 +70,14 @@ def _built(factory: pytest.TempPathFactory, checkpoint: Path, precision: Precisi
 
 
 @pytest.fixture
+def open_umask() -> Iterator[None]:
+    """A umask that takes no permission away."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
     folder = tmp_path / "disk"

@@ -75,7 +75,7 @@ def latency(
     from motivnet.artifact import ARTIFACTS
     from motivnet_bench.latency import Options, measure_latency
     from motivnet_bench.repeat import repeat_command
-    from motivnet_bench.report import check_writable, write_report
+    from motivnet_bench.report import check_folder, write_report
     from motivnet_bench.terminal import latency_table, print_on_terminal
 
     options = Options(
@@ -91,7 +91,7 @@ def latency(
     )
     with _subject(artifact, model, precision, checkpoint, options) as (subject, target):
         folder = out or (ARTIFACTS / f"bench-{subject.name}" if model else subject.artifact.folder)
-        check_writable(folder)
+        check_folder(folder)
         result = measure_latency(subject, options, command=repeat_command("latency", target, options))
     if json:
         print_json(result)

@@ -65,10 +65,9 @@ def criteria(
     from motivnet.artifact import ARTIFACTS
     from motivnet.checkpoints import name_of
     from motivnet_bench.criteria.measure import CriteriaOptions, measure_criteria
-    from motivnet_bench.criteria.report import write_criteria
+    from motivnet_bench.criteria.report import check_folder, write_criteria
     from motivnet_bench.criteria.terminal import criteria_table
     from motivnet_bench.repeat import repeat_command
-    from motivnet_bench.report import check_writable
     from motivnet_bench.terminal import print_on_terminal
     from motivnet_export.source import model_source
 
@@ -85,7 +84,7 @@ def criteria(
         device=device,
     )
     folder = out or ARTIFACTS / f"criteria-{name_of(checkpoint)}"
-    check_writable(folder)
+    check_folder(folder)
     source = model_source(checkpoint, model=model, preprocess=preprocess)
     target: list[str | Path] = [
         checkpoint,

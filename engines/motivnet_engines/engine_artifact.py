@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact import Artifact, is_artifact, open_artifact
+from motivnet.artifact import Artifact, check_free, is_artifact, open_artifact, own_files, own_files_but_reports
 from motivnet.errors import ConfigError, EngineError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.files import atomic_folder, sha256_of
 from motivnet.manifest import FILE_NAME, EngineBackend, EngineEntry, FileEntry, Manifest
@@ -34,7 +34,8 @@ Announce = Callable[[str], None]
 def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None, announce: Announce) -> Artifact:
     """The artifact with an engine of its graph in it, or with ``out`` a folder that holds the engine alone.
 
-    An engine of the same backend is replaced; nothing changes if anything fails.
+    An engine of the same backend is replaced; nothing changes if anything fails. Files in the artifact's folder that
+    its manifest does not list stay; a folder ``out`` that has any is refused.
 
     Args:
         announce: Hears one line about each known fault and about what was not checked.
@@ -52,7 +53,12 @@ def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None
         raise ConfigError(
             f"--out {out} is an artifact with a graph, which the engine alone would replace; choose another"
         )
-    with atomic_folder(folder, may_replace=is_artifact) as temporary:
+    if out is None:
+        check_free(artifact, engine_path(options.backend))
+        place = atomic_folder(folder, own=own_files_but_reports, others="keep")
+    else:
+        place = atomic_folder(folder, own=own_files)
+    with place as temporary:
         manifest = with_engine(artifact, temporary, options, announce=announce)
         if out is None:
             link_files(artifact, [entry.path for entry in manifest.files], temporary)
@@ -60,6 +66,11 @@ def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None
             manifest = _alone(artifact, manifest, options.backend, temporary)
         (temporary / FILE_NAME).write_bytes(manifest.to_json())
     return open_artifact(folder)
+
+
+def engine_path(backend: EngineBackend) -> str:
+    """Where the engine of a backend lies in an artifact."""
+    return f"model.{backend}.engine"
 
 
 def build_first_engine(
@@ -88,7 +99,7 @@ def with_engine(artifact: Artifact, workspace: Path, options: EngineOptions, *, 
     check_options(options, manifest)
     check_gpu(options.backend, manifest.precision)
     reference = reference_outputs(artifact)  # an artifact without one is told so before the compiler works for minutes
-    path = f"model.{options.backend}.engine"
+    path = engine_path(options.backend)
     check_supported(options.backend, attention=manifest.attention)
     check_fits(
         estimate_build(manifest, options), read_machine(), workspace, device_memory=device_memory(options.backend)
@@ -163,7 +174,7 @@ def _alone(artifact: Artifact, manifest: Manifest, backend: EngineBackend, works
     copy_files(artifact, copied, workspace)
     kept = {engine.path, *copied}
     files = tuple(entry for entry in manifest.files if entry.path in kept)
-    return replace(manifest, kind="engine", model=engine.path, files=files, engines=(engine,))
+    return replace(manifest, kind="engine", model=engine.path, files=files, engines=(engine,), reports=())
 
 
 def _announce_known_faults(manifest: Manifest, options: EngineOptions, announce: Announce) -> None:
@@ -194,4 +205,7 @@ def _announce_unfused(built: BuiltEngine, announce: Announce) -> None:
 
 
 def _holds_a_graph(folder: Path) -> bool:
-    return is_artifact(folder) and open_artifact(folder).manifest.kind == "onnx"
+    if not is_artifact(folder):
+        return False
+    own_files(folder)
+    return open_artifact(folder).manifest.kind == "onnx"

@@ -108,8 +108,10 @@ def serve(
         )
         _export(folder, export_triton, options)
         return
+    from motivnet_engines.serving.logs import configure_logging
     from motivnet_engines.serving.settings import ServeSettings, milliseconds, token_from
 
+    configure_logging(sys.stderr)  # before anything is read, because that may warn
     settings = ServeSettings(
         host=host,
         port=port,
@@ -126,9 +128,7 @@ def serve(
     )
     from motivnet.progress import progress
     from motivnet_engines.serving.launch import listening_service
-    from motivnet_engines.serving.logs import configure_logging
 
-    configure_logging(sys.stderr)  # before anything is opened, because that may warn
     found = None if no_detect else _detector(detector)
     with progress("opening"):
         service = listening_service(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from motivnet.artifact import ARTIFACTS, Artifact, is_artifact, open_artifact
+from motivnet.artifact import ARTIFACTS, Artifact, open_artifact, own_files
 from motivnet.errors import EngineError, ExportError, MotivNetError, ParityError
 from motivnet.files import atomic_folder
 from motivnet.manifest import FILE_NAME, Attempt, Manifest, Precision
@@ -32,19 +32,23 @@ def build_artifact(request: BuildRequest, *, announce: Announce = logger.warning
     engine is asked for, its own verdict counts too, and a precision is tried with decomposed attention before it is
     given up.
 
+    An older artifact in the folder is replaced with its reports; nothing else is: a folder whose manifest is not ours,
+    or that holds files which its manifest does not list, is refused before anything is built.
+
     Args:
         announce: Hears one line about each rung that is given up, and about each known fault of an engine.
 
     Raises:
         ParityError: If no precision passes, or with ``strict`` the one asked for does not. Nothing is written.
         EngineError: The same, where it was the engine that did not hold.
+        FileError: If the folder holds anything besides an older artifact.
         MotivNetError: For anything else that is the user's to mend.
     """
     request = _with_possible_engine(request, announce)
     source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
     folder = request.out or ARTIFACTS / source.name
     images = gate_images(source.config, source.recipe, folder=request.calibration, count=request.parity_images)
-    with atomic_folder(folder, may_replace=is_artifact) as temporary:
+    with atomic_folder(folder, own=own_files) as temporary:
         reference = reference_of(source.load(), images, source.recipe)
         job = Job(
             request=request,

@@ -35,8 +35,9 @@ def test_a_run_leaves_its_page_and_the_json_that_it_prints(run, tiny_checkpoint,
 
 
 def test_a_terminal_gets_tables_and_the_place_of_the_page(run, tiny_checkpoint, tmp_path):
-    status, out, _ = run(tiny_checkpoint, "--encoder", tiny_checkpoint, "--out", tmp_path / "out")
-    assert status == 0
+    for _ in range(2):  # the second takes the place of the first
+        status, out, _ = run(tiny_checkpoint, "--encoder", tiny_checkpoint, "--out", tmp_path / "out")
+        assert status == 0
     assert "Common parameters" in out
     assert out.endswith(f"report: {tmp_path / 'out' / 'criteria.html'}\n")
 

@@ -3,15 +3,18 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from motivnet.artifact import open_artifact, own_files
 from motivnet.errors import ConfigError, FileError
 from motivnet_bench.columns import duration, rate
+from motivnet_bench.criteria import report as criteria_report
 from motivnet_bench.html import html_from_result
 from motivnet_bench.markdown import escape, markdown_from_result
-from motivnet_bench.report import check_writable, write_report
+from motivnet_bench.report import NAMES, check_folder, check_writable, write_report, write_reports
 from motivnet_bench.result import read_result
 from motivnet_bench.rows import rows_of
 from motivnet_bench.verdict import verdict_of
@@ -101,6 +104,42 @@ def test_a_folder_that_is_a_file_is_refused_before_the_run(tmp_path):
     with pytest.raises(FileError, match="is a file; choose another folder"):
         check_writable(path / "below")
     check_writable(tmp_path / "new" / "folder")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_users_file_with_the_name_of_a_report_is_not_written_over(name, plant_result, tmp_path):
+    (tmp_path / name).write_text("mine")
+    for call in (lambda: check_folder(tmp_path), lambda: write_report(plant_result(), tmp_path)):
+        with pytest.raises(FileError, match=f"{re.escape(name)} is not a report of this command; move it away, or"):
+            call()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
+
+
+def test_a_report_is_written_over_an_older_one(plant_result, tmp_path):
+    write_report(plant_result(1.0), tmp_path)
+    paths = write_report(plant_result(2.0), tmp_path)
+    assert read_result(paths[0]) == plant_result(2.0)
+
+
+def test_a_report_in_an_artifact_is_in_its_list_and_the_artifact_no_newer(plant_result, fp32_artifact, tmp_path):
+    folder = shutil.copytree(fp32_artifact, tmp_path / "artifact")
+    time = (folder / "manifest.json").stat().st_mtime_ns
+    for _ in range(2):
+        write_report(plant_result(), folder)
+        (folder / "report.json").unlink()  # the list alone tells that the others are ours
+    write_reports(folder, {"criteria.html": b"page"})
+    artifact = open_artifact(folder)
+    artifact.verify_files()
+    assert [entry.path for entry in artifact.manifest.reports] == [*NAMES, "criteria.html"]
+    assert own_files(folder) >= {*NAMES, "criteria.html", "model.onnx", "manifest.json"}
+    assert (folder / "manifest.json").stat().st_mtime_ns == time
+
+
+@pytest.mark.parametrize("text", ["mine", '{"kind": "criteria"}', "[]"])
+def test_a_users_file_with_the_name_of_a_criteria_report_is_not_written_over(text, tmp_path):
+    (tmp_path / "criteria.json").write_text(text)
+    with pytest.raises(FileError, match=r"criteria\.json is not a report of this command; move it away, or choose"):
+        criteria_report.check_folder(tmp_path)
 
 
 def test_the_verdict_gives_both_speed_ups(plant_result):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact import Artifact, check_free, open_artifact
 from motivnet.errors import ArtifactError, ConfigError, EngineError, FileError, RuntimeUnavailableError
 from motivnet.manifest import Comparison
 from motivnet_engines import engine_artifact
@@ -69,6 +69,34 @@ def test_files_are_linked_and_not_left_linked(artifact: Artifact) -> None:
     assert after.st_ino == before
     assert after.st_nlink == 1
     assert sorted(path.name for path in artifact.folder.parent.iterdir()) == ["artifact"]
+
+
+def test_what_a_user_keeps_beside_the_graph_stays(artifact: Artifact) -> None:
+    (artifact.folder / "src").mkdir()
+    (artifact.folder / "src" / "app.py").write_text("work")
+    build_engine(artifact, OPTIONS, out=None, announce=silent)
+    assert (artifact.folder / "src" / "app.py").read_text() == "work"
+    (artifact.folder / "model.tensorrt.engine").write_text("mine")
+    with pytest.raises(FileError, match=r"model\.tensorrt\.engine is not of the artifact and in the way"):
+        check_free(artifact, "model.tensorrt.engine")
+
+
+@pytest.mark.parametrize("manifest", ['{"name": "app"}', "not JSON"])
+def test_a_folder_with_a_strangers_manifest_is_not_replaced(manifest: str, artifact: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "web" / "src").mkdir(parents=True)
+    (tmp_path / "web" / "manifest.json").write_text(manifest)
+    with pytest.raises(FileError, match=r"web is not replaced, because its manifest\.json is no manifest"):
+        build_engine(artifact, OPTIONS, out=tmp_path / "web", announce=silent)
+    assert sorted(path.name for path in (tmp_path / "web").iterdir()) == ["manifest.json", "src"]
+
+
+def test_an_engine_alone_is_replaced_unless_something_was_put_beside_it(artifact: Artifact, tmp_path: Path) -> None:
+    for _ in range(2):
+        build_engine(artifact, OPTIONS, out=tmp_path / "alone", announce=silent)
+    (tmp_path / "alone" / "notes").write_text("notes")
+    with pytest.raises(FileError, match="alone holds other files too: notes; move them away"):
+        build_engine(artifact, OPTIONS, out=tmp_path / "alone", announce=silent)
+    assert (tmp_path / "alone" / "notes").read_text() == "notes"
 
 
 def test_engine_of_the_same_backend_is_replaced(with_engine: Path, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from motivnet.artifact import open_artifact
+from motivnet.artifact import list_reports, open_artifact
 from motivnet.config import ModelConfig
-from motivnet.errors import ArtifactError, ExportError
+from motivnet.errors import ArtifactError, ExportError, FileError
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
 from motivnet_export import graph_files
@@ -46,6 +46,43 @@ def test_killed_build_leaves_the_old_artifact_or_the_new_one(
         *(entry.path for entry in artifact.manifest.files),
     }
     assert inspect_artifact(artifact).manifest.precision in ("fp32", "fp16")
+
+
+NEWER = "newer"
+
+
+@pytest.mark.parametrize("manifest", ['{"name": "app"}', "[]", "", NEWER])
+def test_a_folder_whose_manifest_is_not_ours_is_not_replaced(
+    manifest: str, fp32_artifact: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    if manifest == NEWER:
+        manifest = (fp32_artifact / "manifest.json").read_text().replace('"format_version": 1', '"format_version": 2')
+        assert '"format_version": 2' in manifest
+    (tmp_path / "web" / "src").mkdir(parents=True)
+    (tmp_path / "web" / "manifest.json").write_text(manifest)
+    (tmp_path / "web" / "src" / "app.js").write_text("work")
+    with pytest.raises(
+        FileError, match=r"web is not replaced, because its manifest\.json is no .* remove the folder, or"
+    ):
+        build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "web"))
+    assert (tmp_path / "web" / "src" / "app.js").read_text() == "work"
+    assert (tmp_path / "web" / "manifest.json").read_text() == manifest
+
+
+def test_a_rebuild_takes_the_reports_of_the_old_artifact_and_nothing_of_the_user(
+    fp32_artifact: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(fp32_artifact, tmp_path / "artifact")
+    list_reports(out, {"report.html": b"report"})
+    (out / "report.html").write_text("report")
+    (out / "photos").mkdir()
+    request = BuildRequest(checkpoint=tiny_checkpoint, out=out, parity_images=1)
+    with pytest.raises(FileError, match="artifact holds other files too: photos; move them away, or choose"):
+        build_artifact(request)
+    assert (out / "report.html").exists()
+    (out / "photos").rmdir()
+    assert build_artifact(request).manifest.reports == ()
+    assert not (out / "report.html").exists()
 
 
 def test_model_of_other_classes_is_judged_on_the_same_faces(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ A program of its own, because it forks: the process of the tests has threads, an
     folder_writers.py random FOLDER COUNT SEED    a writer that replaces the folder in a loop, killed at random moments
     folder_writers.py steps FOLDER                a writer that replaces it once, killed before its k-th step, every k
     folder_writers.py steps-without-exchange FOLDER
+    folder_writers.py keeping FOLDER              the same with files of a user in the folder
+    folder_writers.py keeping-without-exchange FOLDER
     folder_writers.py hold FOLDER                 a writer that says "ready" and then waits to be killed
 """
 
@@ -25,6 +27,7 @@ from motivnet import files
 from motivnet.files import atomic_folder
 
 NAMES = ("manifest.json", "model.onnx", "model.onnx.data", "sub/notes.txt")
+USERS = ("notes", "sub/more notes", "photos/2026/a.jpg")
 STEPS = ("os.", "open", "fcntl.", "ctypes.dlsym")
 
 
@@ -32,13 +35,14 @@ class AbandonedError(Exception):
     """Ends a writer's block before it has written."""
 
 
-def always(_: Path) -> bool:
-    return True
+def everything(folder: Path) -> list[str]:
+    """Every file may go."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()]
 
 
 def write_version(folder: Path, version: int) -> None:
     """Replaces the folder by one in which every file tells the version."""
-    with atomic_folder(folder, may_replace=always) as temporary:
+    with atomic_folder(folder, own=lambda _: NAMES, others="keep") as temporary:
         (temporary / "sub").mkdir()
         for name in NAMES:
             (temporary / name).write_text(f"{version} {name}\n" * 2_000)
@@ -49,6 +53,7 @@ def version_of(folder: Path) -> int | str:
     if not folder.is_dir():
         return "absent"
     found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    found = {name: text for name, text in found.items() if name not in USERS}
     if set(found) != set(NAMES):
         return f"files {sorted(found)}"
     versions = {text.split(" ")[0] for text in found.values()}
@@ -56,9 +61,20 @@ def version_of(folder: Path) -> int | str:
     return int(versions.pop()) if whole and len(versions) == 1 else f"a mixture of {sorted(versions)}"
 
 
+def users_files(folder: Path) -> list[str]:
+    """Which of the user's files are whole."""
+    return [name for name in USERS if (folder / name).exists() and (folder / name).read_text() == name]
+
+
+def write_users_files(folder: Path) -> None:
+    for name in USERS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
 def recovered(folder: Path) -> int | str:
     """The version after the next writer has begun, and given up."""
-    with contextlib.suppress(AbandonedError), atomic_folder(folder, may_replace=always):
+    with contextlib.suppress(AbandonedError), atomic_folder(folder, own=lambda _: NAMES, others="keep"):
         raise AbandonedError
     return version_of(folder)
 
@@ -77,7 +93,8 @@ def forked(work: Callable[[], None]) -> int:
 def report(folder: Path, **facts: object) -> None:
     seen = version_of(folder)
     left = len(os.listdir(folder.parent))
-    facts |= {"seen": seen, "left": left, "recovered": recovered(folder), "swept": os.listdir(folder.parent)}
+    facts |= {"seen": seen, "left": left, "users": users_files(folder)}
+    facts |= {"recovered": recovered(folder), "swept": os.listdir(folder.parent), "kept": users_files(folder)}
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 
@@ -131,17 +148,19 @@ def kill_before_step(folder: Path, step: int) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def kill_at_every_step(folder: Path) -> None:
+def kill_at_every_step(folder: Path, *, keeping: bool) -> None:
     step, killed = 0, True
     while killed:
         step += 1
         write_version(folder, 1)
+        if keeping:
+            write_users_files(folder)
         killed = kill_before_step(folder, step)
         report(folder, old=1, new=2, step=step, killed=killed)
 
 
 def hold(folder: Path) -> None:
-    with atomic_folder(folder, may_replace=always) as temporary:
+    with atomic_folder(folder, own=everything) as temporary:
         (temporary / "half").write_text("half")
         sys.stdout.write("ready\n")
         sys.stdout.flush()
@@ -154,9 +173,9 @@ def main(what: str, folder: Path, *numbers: str) -> None:
     elif what == "hold":
         hold(folder)
     else:
-        if what == "steps-without-exchange":
+        if what.endswith("-without-exchange"):
             files._exchange = lambda first, second: False  # type: ignore[assignment]
-        kill_at_every_step(folder)
+        kill_at_every_step(folder, keeping=what.startswith("keeping"))
 
 
 if __name__ == "__main__":

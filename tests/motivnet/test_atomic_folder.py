@@ -17,20 +17,21 @@ from motivnet.files import atomic_folder
 Tree = Callable[[Path], dict[str, str]]
 
 
-def always(_: Path) -> bool:
-    return True
+def everything(folder: Path) -> list[str]:
+    """Every file may go."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()]
 
 
-def never(_: Path) -> bool:
-    return False
+def nothing(folder: Path) -> list[str]:
+    raise FileError(f"{folder} holds files that are not an artifact; choose another output folder")
 
 
 def make_dangling_link(path: Path) -> None:
     path.symlink_to(path.with_name("nowhere"))
 
 
-def fill(path: Path, text: str, *, may_replace: Callable[[Path], bool] = always) -> None:
-    with atomic_folder(path, may_replace=may_replace) as temporary:
+def fill(path: Path, text: str, *, own: Callable[[Path], list[str]] = everything) -> None:
+    with atomic_folder(path, own=own) as temporary:
         (temporary / text).write_text(text)
 
 
@@ -71,7 +72,7 @@ def test_an_exchange_that_is_refused_is_not_taken_for_one_that_does_not_exist(tm
 
 def test_an_empty_folder_is_replaced_without_asking(tmp_path: Path, tree: Tree) -> None:
     (tmp_path / "out").mkdir()
-    fill(tmp_path / "out", "new", may_replace=never)
+    fill(tmp_path / "out", "new", own=nothing)
     assert tree(tmp_path) == {"out": "folder", "out/new": "new"}
 
 
@@ -99,7 +100,7 @@ def test_what_is_in_the_way_is_refused_before_anything_is_written(
 ) -> None:
     make(tmp_path / "out")
     before = tree(tmp_path)
-    with pytest.raises(FileError, match=reason), atomic_folder(tmp_path / "out", may_replace=never):
+    with pytest.raises(FileError, match=reason), atomic_folder(tmp_path / "out", own=nothing):
         pytest.fail("the block must not run")
     assert tree(tmp_path) == before
 
@@ -107,23 +108,23 @@ def test_what_is_in_the_way_is_refused_before_anything_is_written(
 def test_what_comes_in_the_way_while_the_folder_is_made_is_kept(tmp_path: Path, tree: Tree) -> None:
     with (
         pytest.raises(FileError, match="holds files that are not an artifact"),
-        atomic_folder(tmp_path / "out", may_replace=never),
+        atomic_folder(tmp_path / "out", own=nothing),
     ):
         make_foreign(tmp_path / "out")
     assert tree(tmp_path) == {"out": "folder", "out/thesis.tex": "years of work"}
 
 
 def test_an_error_of_the_question_is_not_an_error_of_writing(tmp_path: Path) -> None:
-    def ask(_: Path) -> bool:
+    def ask(_: Path) -> list[str]:
         raise FileNotFoundError("a bug in the question")
 
     make_foreign(tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="a bug in the question"):
-        fill(tmp_path / "out", "new", may_replace=ask)
+        fill(tmp_path / "out", "new", own=ask)
 
 
 def fill_half(path: Path, error: BaseException) -> None:
-    with atomic_folder(path, may_replace=always) as temporary:
+    with atomic_folder(path, own=everything) as temporary:
         (temporary / "half").write_text("half")
         raise error
 
@@ -161,7 +162,7 @@ def test_the_working_directory_may_change_while_the_folder_is_made(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
-    with atomic_folder(Path("out"), may_replace=always) as temporary:
+    with atomic_folder(Path("out"), own=everything) as temporary:
         monkeypatch.chdir(tmp_path / "other")
         (temporary / "new").write_text("new")
     assert tree(tmp_path) == {"other": "folder", "out": "folder", "out/new": "new"}
@@ -183,7 +184,7 @@ def test_files_are_synced_before_the_rename_and_the_folder_after_it(
 
     monkeypatch.setattr(files, "_sync", sync)
     monkeypatch.setattr(files, "_put_in_place", put)
-    with atomic_folder(tmp_path / "out", may_replace=always) as temporary:
+    with atomic_folder(tmp_path / "out", own=everything) as temporary:
         (temporary / "file").write_text("x")
         os.mkfifo(temporary / "fifo")
         (temporary / "link").symlink_to("nowhere")
@@ -193,6 +194,6 @@ def test_files_are_synced_before_the_rename_and_the_folder_after_it(
 def test_a_refusal_to_open_a_file_of_the_target_is_about_the_target(tmp_path: Path) -> None:
     with (
         pytest.raises(FileError, match="target was not written: File name too long"),
-        atomic_folder(tmp_path / "target", may_replace=always) as temporary,
+        atomic_folder(tmp_path / "target", own=everything) as temporary,
     ):
         (temporary / ("x" * 300)).write_text("x")

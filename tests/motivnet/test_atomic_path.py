@@ -20,8 +20,9 @@ from motivnet.files import atomic_folder, atomic_path, write_atomic
 Tree = Callable[[Path], dict[str, str]]
 
 
-def always(_: Path) -> bool:
-    return True
+def everything(folder: Path) -> list[str]:
+    """Every file may go."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()]
 
 
 @contextlib.contextmanager
@@ -72,11 +73,35 @@ def test_the_mode_is_that_of_the_umask_even_if_a_library_made_it_private(mask: i
     with umask(mask):
         with atomic_path(tmp_path / "file") as temporary:
             temporary.touch(mode=0o600)
-        with atomic_folder(tmp_path / "folder", may_replace=always) as folder:
+        with atomic_folder(tmp_path / "folder", own=everything) as folder:
             (folder / "inside").touch()
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
     assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~mask
     assert stat.S_IMODE((tmp_path / "folder" / "inside").stat().st_mode) == mode
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o002])
+def test_a_private_file_is_this_users_from_its_first_byte(mask: int, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folders" / "file"
+    with umask(mask):
+        with atomic_path(path, private=True) as temporary:
+            temporary.write_bytes(b"secret")
+            assert mode_of(temporary.parent) == 0o700, "nobody else can reach what is being written"
+        path.chmod(0o666)
+        write_atomic(path, b"secret", private=True)
+    assert mode_of(path) == 0o600
+    assert [mode_of(folder) for folder in (path.parent, path.parent.parent)] == [0o700, 0o700]
+
+
+def test_a_folder_that_was_there_keeps_its_mode_when_a_private_file_comes_into_it(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o755)
+    write_atomic(tmp_path / "shared" / "file", b"secret", private=True)
+    assert mode_of(tmp_path / "shared") == 0o755
 
 
 def test_a_directory_is_not_written_over(tmp_path: Path) -> None:
@@ -108,7 +133,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_write_and_no_other_writers
     for folder in (dead, other):
         folder.mkdir()
         (folder / "file").write_text("half")
-    (dead / ".lock").touch()
+    (dead / ".motivnet-lock").touch()
     with atomic_path(tmp_path / "file") as living:
         living.write_bytes(b"first")
         write_atomic(tmp_path / "file", b"second")
@@ -133,7 +158,7 @@ def test_a_file_beyond_the_limit_is_one_error_and_leaves_the_old_one(
         write_atomic(tmp_path / "file", b"x" * (file_size_limit + 1))
     with (
         pytest.raises(FileError, match="folder was not written: File too large"),
-        atomic_folder(tmp_path / "folder", may_replace=always) as folder,
+        atomic_folder(tmp_path / "folder", own=everything) as folder,
     ):
         (folder / "file").write_bytes(b"x" * (file_size_limit + 1))
     assert tree(tmp_path) == {"file": "old"}
@@ -145,14 +170,14 @@ def test_a_full_disk_is_one_error_and_leaves_the_old_file(small_disk: Path, tree
         write_atomic(small_disk / "file", b"x" * 2_000_000)
     with (
         pytest.raises(FileError, match="folder was not written: No space left on device"),
-        atomic_folder(small_disk / "folder", may_replace=always) as folder,
+        atomic_folder(small_disk / "folder", own=everything) as folder,
     ):
         (folder / "file").write_bytes(b"x" * 2_000_000)
     assert tree(small_disk) == {"file": "old"}
 
 
 @pytest.mark.parametrize("name", ["target", "new/target"])
-@pytest.mark.parametrize("write", [atomic_path, functools.partial(atomic_folder, may_replace=always)])
+@pytest.mark.parametrize("write", [atomic_path, functools.partial(atomic_folder, own=everything)])
 def test_a_folder_without_permission_is_one_error(write: Any, name: str, forbidden: Path) -> None:
     with pytest.raises(FileError, match="target cannot be written: Permission denied"), write(forbidden / name):
         pytest.fail("the block must not run")
@@ -189,7 +214,7 @@ def would_block(_: Path) -> None:
         (would_block, "Resource temporarily unavailable"),
     ],
 )
-@pytest.mark.parametrize("write", [atomic_path, functools.partial(atomic_folder, may_replace=always)])
+@pytest.mark.parametrize("write", [atomic_path, functools.partial(atomic_folder, own=everything)])
 def test_an_error_of_the_block_about_something_else_passes_unchanged(
     write: Any, fail: Callable[[Path], None], reason: str, tmp_path: Path, tree: Tree
 ) -> None:
@@ -198,7 +223,7 @@ def test_an_error_of_the_block_about_something_else_passes_unchanged(
     assert tree(tmp_path) == {}
 
 
-@pytest.mark.parametrize("write", [atomic_path, functools.partial(atomic_folder, may_replace=always)])
+@pytest.mark.parametrize("write", [atomic_path, functools.partial(atomic_folder, own=everything)])
 def test_a_disk_that_fails_after_the_rename_is_not_told_as_nothing_written(
     write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ def test_a_null_byte_in_a_path_is_a_file_error(tmp_path: Path) -> None:
     for use in (read_bytes, sha256_of, functools.partial(write_atomic, data=b"")):
         with pytest.raises(FileError, match="null byte"):
             use(path)
-    with pytest.raises(FileError, match="null byte"), atomic_folder(path, may_replace=Path.is_dir):
+    with pytest.raises(FileError, match="null byte"), atomic_folder(path, own=os.listdir):
         pytest.fail("the block must not run")
 
 
@@ -136,6 +136,6 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         write_atomic(tmp_path / "file", b"y")
         with pytest.raises(FileError):
             read_bytes(tmp_path)
-        with contextlib.suppress(ZeroDivisionError), atomic_folder(tmp_path / "out", may_replace=Path.is_dir):
+        with contextlib.suppress(ZeroDivisionError), atomic_folder(tmp_path / "out", own=os.listdir):
             number // 0
     assert len(os.listdir("/proc/self/fd")) == before

@@ -26,17 +26,18 @@ WRITERS = Path(__file__).with_name("folder_writers.py")
 pytestmark = pytest.mark.timeout(60)
 
 
-def always(_: Path) -> bool:
-    return True
+def everything(folder: Path) -> list[str]:
+    """Every file may go."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()]
 
 
-def fill(path: Path, text: str, *, may_replace: Callable[[Path], bool] = always) -> None:
-    with atomic_folder(path, may_replace=may_replace) as temporary:
+def fill(path: Path, text: str, *, own: Callable[[Path], list[str]] = everything) -> None:
+    with atomic_folder(path, own=own) as temporary:
         (temporary / text).write_text(text)
 
 
 def test_a_second_writer_of_a_folder_is_told_so_at_once(tmp_path: Path, tree: Tree) -> None:
-    with atomic_folder(tmp_path / "out", may_replace=always) as temporary:
+    with atomic_folder(tmp_path / "out", own=everything) as temporary:
         (temporary / "first").write_text("first")
         with pytest.raises(FileError, match="out is being written by another process; wait for it or choose another"):
             fill(tmp_path / "out", "second")
@@ -65,7 +66,7 @@ def test_of_many_writers_each_finishes_or_is_told_and_the_lock_never_admits_two(
         nonlocal inside, most, finished, told
         for _ in range(25):
             try:
-                with atomic_folder(tmp_path / "out", may_replace=always) as temporary:
+                with atomic_folder(tmp_path / "out", own=everything) as temporary:
                     with counting:
                         inside, most = inside + 1, max(most, inside + 1)
                     for name in ("a", "b"):
@@ -116,6 +117,19 @@ def test_a_writer_killed_before_any_of_its_steps_leaves_the_old_folder_or_the_ne
         assert (kill["killed"], kill["swept"]) == (True, ["out"]), kill
         assert kill["recovered"] in (1, 2), kill
         assert kill["seen"] in (kill["recovered"], "absent"), kill
+    assert {kill["recovered"] for kill in killed} == {1, 2}
+
+
+@pytest.mark.parametrize("what", ["keeping", "keeping-without-exchange"])
+def test_no_file_of_a_user_is_lost_to_a_writer_killed_before_any_of_its_steps(what: str, tmp_path: Path) -> None:
+    *killed, whole = kills(what, tmp_path / "out")
+    assert len(killed) > 50
+    users = ["notes", "sub/more notes", "photos/2026/a.jpg"]
+    for kill in (*killed, whole):
+        assert kill["kept"] == users, kill
+        assert kill["users"] == (users if kill["seen"] != "absent" else []), kill
+        assert kill["swept"] == ["out"], kill
+        assert kill["recovered"] in (1, 2), kill
     assert {kill["recovered"] for kill in killed} == {1, 2}
 
 

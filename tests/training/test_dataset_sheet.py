@@ -63,6 +63,11 @@ def test_the_written_sheet_is_a_png_of_the_same_pixels(faces: Dataset, tmp_path:
     np.testing.assert_array_equal(read_image(tmp_path / "sheets" / "faces.png"), sheet)
 
 
+def test_a_sheet_of_faces_is_for_this_user_alone(faces: Dataset, tmp_path: Path, open_umask: None) -> None:
+    write_picture_sheet(tmp_path / "faces.png", picture_sheet(faces, per_class=1))
+    assert (tmp_path / "faces.png").stat().st_mode & 0o777 == 0o600
+
+
 def test_another_format_is_refused(faces: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"faces.jpg must end in .png"):
         write_picture_sheet(tmp_path / "faces.jpg", picture_sheet(faces, per_class=1))

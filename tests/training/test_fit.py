@@ -178,6 +178,18 @@ def test_a_folder_with_a_training_or_other_files_is_not_written_to(
         fit(request(face_folder, tmp_path / "notes.txt"))
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_with_a_run_file_of_somebody_else_is_not_written_to(
+    resume: bool, face_folder: Path, tmp_path: Path
+) -> None:
+    files = {"run.json": '{"script": "run.sh"}', "recipe.yaml": "soup", "metrics.csv": "mine"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(TrainingError, match=r"run\.json is damaged, or not of a training: .*; give another --out"):
+        fit(request(face_folder, tmp_path, resume=resume))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
 def test_a_damaged_state_is_refused_and_nothing_changes(
     trained: tuple[Path, TrainingResult], face_folder: Path, tmp_path: Path
 ) -> None:

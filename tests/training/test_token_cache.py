@@ -75,6 +75,13 @@ def test_the_tokens_are_the_encoders_own_rounded_to_fp16(encoder: SapiensEncoder
         assert np.array_equal(row, encoded_alone(encoder, samples[i]).astype(np.float16))
 
 
+def test_tokens_of_faces_are_for_this_user_alone(encoder: SapiensEncoder, tmp_path: Path, open_umask: None) -> None:
+    store = cache_tokens(encoder, [face(0)], tmp_path / "cache", recipe=RECIPE)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "cache", store.folder)}
+    assert modes == {0o700}
+    assert [path.stat().st_mode & 0o777 for path in store.shards] == [0o600]
+
+
 def test_batches_and_shards_change_nothing_but_the_last_digit(encoder: SapiensEncoder, tmp_path: Path) -> None:
     samples = [face(number) for number in range(11)]
     digests = [sample.digest() for sample in samples]

@@ -69,7 +69,7 @@ def kill_before_step(folder: Path, step: int) -> bool:
 
 def files(folder: Path) -> dict[str, int]:
     """Every file that is not a lock, with the number that tells a rewritten one from an old one."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-lock"))
     return {str(path.relative_to(folder)): path.stat().st_ino for path in paths}
 
 

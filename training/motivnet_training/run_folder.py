@@ -104,7 +104,8 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         resume: A training in it is meant to go on; without one it begins.
 
     Raises:
-        TrainingError: If it holds a state to go on from, and ``resume`` is off.
+        TrainingError: If it holds a state to go on from, and ``resume`` is off, or its ``run.json`` is not one of a
+            training.
         FileError: If it is a file, or holds other files.
     """
     path = folder.path
@@ -114,6 +115,7 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         return
     if not folder.identity.exists():
         raise FileError(f"{path} holds files that are not a training; give another --out")
+    _identity(folder)  # a run.json of somebody else is no leave to write over what has the names of ours
     if not resume and folder.resume.exists():
         raise TrainingError(f"{path} holds a training already; go on with --resume, or give another --out")
 
@@ -164,4 +166,6 @@ def _identity(folder: RunFolder) -> RunIdentity:
     try:
         return strict_json.build(RunIdentity, strict_json.loads(read_bytes(folder.identity)))
     except strict_json.StrictJSONError as error:
-        raise TrainingError(f"{folder.identity} is damaged: {error}; give another --out") from error
+        raise TrainingError(
+            f"{folder.identity} is damaged, or not of a training: {error}; give another --out"
+        ) from error

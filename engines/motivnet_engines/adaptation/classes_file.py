@@ -63,7 +63,7 @@ def default_path(folder: Path) -> Path:
 
 
 def write_classes(classes: LearntClasses, path: Path, *, manifest: Manifest) -> None:
-    """Writes the classes of a model to a file, whole or not at all.
+    """Writes the classes of a model, which tell of people, to a file of this user alone, whole or not at all.
 
     Raises:
         FileError: If it cannot be written.
@@ -84,7 +84,7 @@ def write_classes(classes: LearntClasses, path: Path, *, manifest: Manifest) -> 
         "means": np.concatenate([mixture.means for mixture in mixtures]),
         "variances": np.concatenate([mixture.variances for mixture in mixtures]),
     }
-    write_atomic(path, npz_from(facts, arrays))
+    write_atomic(path, npz_from(facts, arrays), private=True)
 
 
 def readout_from_file(path: Path, artifact: Artifact) -> MixtureReadout:

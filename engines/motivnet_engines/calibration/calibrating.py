@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact import Artifact, check_free, open_artifact
 from motivnet_engines.calibration.fitting import FittedCalibration, check_counts, fitted_calibration
-from motivnet_engines.calibration.record import Calibration, CalibrationFacts, with_calibration
+from motivnet_engines.calibration.record import CALIBRATION_FILE, Calibration, CalibrationFacts, with_calibration
 from motivnet_engines.calibration.temperature import HIGHEST
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import FaceDetector
@@ -51,6 +51,7 @@ def calibrate_artifact(
         MotivNetError: As ``open_runtime``, and naming an image that cannot be read.
     """
     artifact = open_artifact(folder)
+    check_free(artifact, CALIBRATION_FILE)
     labels = artifact.manifest.labels
     sets = [labelled_images(path, labels=labels) for path in (images, held_out) if path is not None]
     check_counts(sets[0].counts(), held_out=sets[-1].counts())

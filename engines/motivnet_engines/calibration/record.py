@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact import Artifact, is_artifact, open_artifact
+from motivnet.artifact import Artifact, open_artifact, own_files_but_reports
 from motivnet.errors import ArtifactError, ConfigError, FileError
 from motivnet.files import atomic_folder
 from motivnet.manifest import FILE_NAME, FileEntry, Manifest
@@ -107,14 +107,15 @@ def calibration_of_artifact(artifact: Artifact) -> Calibration | None:
 def with_calibration(artifact: Artifact, calibration: Calibration) -> Artifact:
     """The artifact with this calibration in it, in the place of an older one; nothing changes if anything fails.
 
-    The manifest is read anew, because a measurement takes long and others may have written theirs meanwhile.
+    The manifest is read anew, because a measurement takes long and others may have written theirs meanwhile. Files in
+    the artifact's folder that its manifest does not list stay.
 
     Raises:
         ArtifactError: If the artifact is of another model by now.
         FileError: If the artifact's folder cannot be written.
     """
     content = calibration.to_bytes()
-    with atomic_folder(artifact.folder, may_replace=is_artifact) as temporary:
+    with atomic_folder(artifact.folder, own=own_files_but_reports, others="keep") as temporary:
         current = open_artifact(artifact.folder)
         _check(calibration, current.manifest)
         kept = tuple(entry for entry in current.manifest.files if entry.path not in _own_paths(current.manifest))

@@ -45,7 +45,7 @@ def write_annotated(pixels: NDArray[np.uint8], copy: Path, faces: Sequence[Predi
         FileError: If it cannot be written.
     """
     picture = Image.fromarray(annotated_picture(pixels, faces))
-    with atomic_path(copy) as temporary:
+    with atomic_path(copy, private=True) as temporary:
         picture.save(temporary, quality=_QUALITY)  # which PNG and BMP have no use for
 
 

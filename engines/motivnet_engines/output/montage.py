@@ -70,7 +70,7 @@ class MontageWriter:
     def _write(self) -> None:
         path = sheet_paths(self._path)[len(self.sheets)]
         try:
-            with atomic_path(path) as temporary:
+            with atomic_path(path, private=True) as temporary:
                 Image.fromarray(sheet_of_tiles(self._tiles)).save(temporary)
         except FileError as error:
             self.failure = error

@@ -39,7 +39,7 @@ def chosen_format(named: Format | None, out: Path | None) -> Format:
 def open_sink(
     form: Format, *, labels: Sequence[str], out: Path | None = None, embeddings: bool = False
 ) -> Iterator[Callable[[Record], None]]:
-    """A function that takes every record; standard output has each at once, a file all of them at the end.
+    """A function that takes every record; standard output has each at once, a file (0600) all of them at the end.
 
     Args:
         labels: Of the probabilities, for the columns of CSV.
@@ -78,5 +78,8 @@ def _stream(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        atomic_path(out, private=True) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
         yield stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import math
 import os
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from pathlib import Path
 from motivnet.errors import ConfigError, FileError
 from motivnet.files import read_bytes
 from motivnet.images import MAX_BYTES
+
+logger = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "MOTIVNET_TOKEN"  # noqa: S105 - the name of a variable
 _SHORTEST_TOKEN = 16
@@ -149,7 +152,9 @@ def token_from(file: Path | None) -> str | None:
     except UnicodeDecodeError as error:
         raise FileError(f"{file} holds bytes that are not ASCII, so no token; write a new one") from error
     if not token:
-        raise ConfigError(f"{file} is empty; make a token with: openssl rand -hex 32")
+        raise ConfigError(f"{file} is empty; make a token with: (umask 077; openssl rand -hex 32 > {file})")
+    if file.stat().st_mode & 0o077:
+        logger.warning("%s can be read by other users of this machine; keep it to yourself: chmod 600 %s", file, file)
     return _checked(token, source=str(file))
 
 

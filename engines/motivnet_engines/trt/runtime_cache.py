@@ -17,7 +17,7 @@ from pathlib import Path
 
 from motivnet.artifact import Artifact
 from motivnet.errors import FileError
-from motivnet.files import open_regular, write_atomic
+from motivnet.files import make_folder, open_regular, write_atomic
 from motivnet.manifest import EngineEntry
 from motivnet.workspace import sole_writer
 from motivnet_engines.user_cache import user_cache
@@ -83,11 +83,10 @@ class RuntimeCache:
         return kernels
 
     def _write(self, path: Path, kernels: bytes) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent, private=True)
         with sole_writer(path) as alone:
             if alone:
-                write_atomic(path, self._header(kernels) + kernels)
-                path.chmod(0o600)
+                write_atomic(path, self._header(kernels) + kernels, private=True)
 
     def _header(self, kernels: bytes) -> bytes:
         digest = hashlib.sha256(kernels).hexdigest()

@@ -60,7 +60,7 @@ def annotated_video(path: Path, *, rate: float = 25.0) -> Iterator[OnFrame]:
         ...     summary = consume(predict_video(classifier, source, on_frame=draw))
     """
     check_suffix(path)
-    with atomic_path(path) as temporary, _encoding_errors(path):
+    with atomic_path(path, private=True) as temporary, _encoding_errors(path):
         writer = _Writer(temporary, SUFFIXES[path.suffix.lower()], Fraction(rate).limit_denominator(1001))
         try:
             yield writer.draw

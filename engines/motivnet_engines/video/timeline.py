@@ -95,7 +95,7 @@ class Timeline:
         with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.color": _INK}):
             canvas = FigureCanvasAgg(Figure(dpi=_DPI, layout="constrained"))
             self._draw(canvas.figure)
-            with atomic_path(path) as temporary:
+            with atomic_path(path, private=True) as temporary:
                 canvas.print_png(temporary)  # type: ignore[no-untyped-call]
 
     def _draw(self, figure: Figure) -> None:

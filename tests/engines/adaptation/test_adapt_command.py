@@ -59,6 +59,11 @@ def test_classes_lie_beside_the_artifact_and_leave_it_alone(artifact: Artifact, 
     assert [mixture.images for mixture in readout.mixtures] == [12, 12]
 
 
+def test_classes_are_for_this_user_alone(artifact: Artifact, learnt: Path, open_umask: None) -> None:
+    write_classes(classes_from_file(learnt, artifact), learnt, manifest=artifact.manifest)
+    assert learnt.stat().st_mode & 0o777 == 0o600
+
+
 def test_accuracy_of_old_classes_is_printed_before_and_after(
     artifact: Artifact, faces: tuple[Path, Path], drawn_folder: Path, learnt: Path
 ) -> None:

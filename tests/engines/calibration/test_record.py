@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact import Artifact, check_free, list_reports, open_artifact
 from motivnet.errors import ArtifactError, FileError
 from motivnet.manifest import FileEntry
 from motivnet_engines.calibration import Calibration, CalibrationFacts, calibration_of_artifact
@@ -100,6 +100,31 @@ def test_other_files_and_what_others_wrote_meanwhile_stay(artifact: Artifact) ->
     assert "openvino" in {row.backend for row in after.manifest.parity.comparisons}
     assert {entry.path for entry in artifact.manifest.files} < {entry.path for entry in after.manifest.files}
     assert sorted(path.name for path in artifact.folder.parent.iterdir()) == [artifact.folder.name]
+
+
+def test_what_a_user_keeps_in_an_artifact_stays(artifact: Artifact) -> None:
+    folder = artifact.folder
+    list_reports(folder, {"report.html": b"report"})
+    for name in ("report.html", "notes.txt", "photos/a.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    with_calibration(artifact, calibration_for(artifact))
+    after = with_calibration(artifact, calibration_for(artifact))
+    assert {(folder / name).read_text() for name in ("report.html", "notes.txt", "photos/a.jpg")} == {
+        "report.html",
+        "notes.txt",
+        "photos/a.jpg",
+    }
+    assert [entry.path for entry in after.manifest.reports] == ["report.html"]
+
+
+def test_a_users_file_with_the_name_of_the_calibration_is_told_of(artifact: Artifact) -> None:
+    (artifact.folder / "calibration.npz").write_text("mine")
+    with pytest.raises(FileError, match=r"calibration\.npz is in the way of a file of that name; move it away"):
+        with_calibration(artifact, calibration_for(artifact))
+    with pytest.raises(FileError, match=r"calibration\.npz is not of the artifact and in the way; move it away"):
+        check_free(artifact, "calibration.npz")
+    assert (artifact.folder / "calibration.npz").read_text() == "mine"
 
 
 def test_verifying_keeps_the_calibration(artifact: Artifact) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,10 +14,12 @@ from PIL import Image
 
 from motivnet.errors import FileError
 from motivnet.images import read_image
+from motivnet.prediction import Prediction
 from motivnet_engines.output import montage as montage_module
 from motivnet_engines.output.annotated import annotated_copies, annotated_picture, write_annotated
 from motivnet_engines.output.montage import TILE, MontageWriter, face_tile, sheet_paths, sheets_text
 from motivnet_engines.output.short_names import short_names
+from motivnet_engines.output.sink import open_sink
 
 
 def test_images_of_one_folder_keep_their_names(tmp_path: Path) -> None:
@@ -42,6 +47,31 @@ def test_a_copy_is_an_image_of_its_format(name: str, tmp_path: Path, face) -> No
     copy = read_image(tmp_path / "new" / name)
     assert copy.shape == pixels.shape
     assert (abs(copy.astype(int) - pixels) > 60).any()
+
+
+def write_copy(path: Path, face: Prediction) -> None:
+    write_annotated(np.zeros((320, 320, 3), np.uint8), path.with_suffix(".png"), [face])
+
+
+def write_sheet(path: Path, face: Prediction) -> None:
+    with contextlib.closing(MontageWriter(path.with_suffix(".png"))) as montage:
+        montage.add(np.zeros((320, 320, 3), np.uint8), face, name="x.jpg")
+
+
+def write_table(form: Literal["csv", "jsonl"]) -> Callable[[Path, Prediction], None]:
+    def write(path: Path, face: Prediction) -> None:
+        with open_sink(form, labels=tuple(face.probabilities), out=path.with_suffix(f".{form}"), embeddings=True):
+            pass
+
+    return write
+
+
+@pytest.mark.parametrize("write", [write_copy, write_sheet, write_table("csv"), write_table("jsonl")])
+def test_what_shows_or_tells_of_people_is_for_this_user_alone(write, tmp_path: Path, face, open_umask: None) -> None:
+    write(tmp_path / "new" / "result", face(box=(100.0, 100.0, 90.0, 120.0)))
+    [file] = (tmp_path / "new").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
 def test_a_small_picture_is_enlarged_so_that_its_caption_is_legible(face) -> None:

@@ -44,6 +44,16 @@ def test_a_token_comes_from_a_file_before_the_environment(tmp_path: Path, monkey
     assert token_from(tmp_path / "token") == TOKEN
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o644, True)])
+def test_a_token_that_other_users_can_read_is_warned_of(
+    mode: int, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "token").chmod(mode)
+    assert token_from(tmp_path / "token") == TOKEN
+    assert ("can be read by other users of this machine; keep it to yourself: chmod 600" in caplog.text) == warned
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"x" * 2000, None])
 def test_a_token_file_without_a_token_is_one_line(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:

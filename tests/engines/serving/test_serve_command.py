@@ -75,6 +75,7 @@ def test_sigterm_and_ctrl_c_end_it_with_status_0(fp32_artifact: Path) -> None:
 
 
 def test_each_line_of_the_log_is_json_and_holds_no_token(fp32_artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").touch(mode=0o600)
     (tmp_path / "token").write_text(TOKEN)
     with serving("--artifact", fp32_artifact, "--no-detect", "--token-file", tmp_path / "token") as (process, url):
         headers = {"Authorization": f"Bearer {TOKEN}"}

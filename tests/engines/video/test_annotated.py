@@ -67,6 +67,7 @@ def test_an_odd_size_gets_an_edge(tmp_path: Path, classifier: EmotionClassifier)
     picture = np.full((81, 101, 3), 90, np.uint8)
     with annotated_video(tmp_path / "odd.mp4") as draw:
         draw(Frame(index=0, time=0.0, pixels=picture), None)
+    assert (tmp_path / "odd.mp4").stat().st_mode & 0o777 == 0o600, "an annotated video shows people"
     [frame] = read(tmp_path / "odd.mp4")
     assert frame.pixels.shape == (82, 102, 3)
     assert abs(frame.pixels.astype(int) - 90).max() < 12

@@ -54,6 +54,11 @@ def share(pixels: np.ndarray, colour: tuple[int, int, int]) -> float:
     return float((abs(pixels.astype(int) - colour).max(axis=2) < 4).mean())
 
 
+def test_a_timeline_is_for_this_user_alone(tmp_path: Path, open_umask: None) -> None:
+    drawn(tmp_path / "one.png", result(0.0, 1))
+    assert (tmp_path / "one.png").stat().st_mode & 0o777 == 0o600
+
+
 def test_the_likeliest_emotion_fills_most_of_the_panel(tmp_path: Path) -> None:
     pixels = drawn(tmp_path / "one.png", *(result(index / 25, 1) for index in range(100)))
     assert 0.35 < share(pixels, HAPPY) < 0.8

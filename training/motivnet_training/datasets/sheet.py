@@ -36,7 +36,7 @@ def check_sheet_name(path: Path) -> None:
 
 
 def write_picture_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
-    """Writes a sheet as a PNG image, whole or not at all.
+    """Writes a sheet as a PNG image that only this user may read, whole or not at all.
 
     Raises:
         ConfigError: If the file is not called so.
@@ -44,7 +44,7 @@ def write_picture_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
     """
     check_sheet_name(path)
     _, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    write_atomic(path, encoded.tobytes())
+    write_atomic(path, encoded.tobytes(), private=True)
 
 
 def picture_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motivnet.errors import ConfigError, FileError, RuntimeUnavailableError, TrainingError
+from motivnet.files import make_folder
 from motivnet.model import SapiensEncoder
 from motivnet.model.runtime import DTYPES, Compute
 from motivnet.preprocess import InputRecipe
@@ -146,7 +147,7 @@ def _problem(name: str, tokens: Tensor) -> str:
 def _only_writer(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, private=True)
             alone = stack.enter_context(sole_writer(folder))
         except OSError as error:
             raise FileError(f"{folder} cannot be written: {error.strerror or error}") from error

@@ -66,7 +66,7 @@ class _Entry:
 
 
 def write_shard(path: Path, tokens: NDArray[np.float16], *, key: TokenKey, images: Sequence[str]) -> None:
-    """Writes the tokens ``(images, N, D)`` of images with these hashes, whole or not at all.
+    """Writes the tokens ``(images, N, D)`` of images with these hashes, for this user alone, whole or not at all.
 
     Raises:
         FileError: If the file cannot be written.
@@ -75,7 +75,7 @@ def write_shard(path: Path, tokens: NDArray[np.float16], *, key: TokenKey, image
     description = ShardDescription(key=key, images=tuple(images), checksums=checksums)
     text = json.dumps(asdict(description), allow_nan=False)
     entry = _Entry(description=text, sha256=_hash(text))
-    with atomic_safetensors(path) as temporary:
+    with atomic_safetensors(path, private=True) as temporary:
         save_file({_TENSOR: tokens}, temporary, metadata={_ENTRY: json.dumps(asdict(entry))})
 
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from motivnet.errors import DatasetError, FileError, MissingDependencyError, MotivNetError
-from motivnet.workspace import sole_writer
+from motivnet.files import make_folder
+from motivnet.workspace import is_workspace, sole_writer
 from motivnet_engines.serving.ray.cluster import Workers, machines, running_ray, worker_count
 from motivnet_engines.serving.ray.parts import finished_rows, part_path
 from motivnet_engines.serving.ray.paths import Source, paths_of_source
 from motivnet_engines.serving.ray.plan import Plan, keep_plan, plan_of_run
 from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, options_for_workers
-from motivnet_engines.serving.ray.worker import ATTEMPTS_NAME, ShardWorker
+from motivnet_engines.serving.ray.worker import ATTEMPT, ATTEMPTS_NAME, ShardWorker
 
 try:
     import ray.data
@@ -88,7 +89,7 @@ def _own_folder(out: Path) -> Iterator[None]:
         try:
             if out.is_file():
                 raise FileError(f"{out} is a file; give a folder for --out")
-            out.mkdir(parents=True, exist_ok=True)
+            make_folder(out, private=True)
             alone = stack.enter_context(sole_writer(out))
         except OSError as error:
             raise FileError(f"{out} cannot be written: {error.strerror or error}") from error
@@ -153,7 +154,17 @@ def _tell(on_images: Callable[[int], object] | None, images: int) -> None:
 
 
 def _forget_attempts(out: Path) -> None:
-    shutil.rmtree(out / ATTEMPTS_NAME, ignore_errors=True)
+    """Removes the marks of the workers, and the folder unless there is something else in it."""
+    attempts = out / ATTEMPTS_NAME
+    if attempts.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        for path in attempts.iterdir():
+            if ATTEMPT.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+            elif is_workspace(path):
+                shutil.rmtree(path, ignore_errors=True)
+        attempts.rmdir()
 
 
 def _summary(out: Path, plan: Plan, *, skipped: int) -> DatasetSummary:

@@ -68,7 +68,7 @@ def write_part(path: Path, results: Iterable[FileResult], *, first: int, schema:
     """Writes the rows of a shard whose first image has the number ``first``; returns how many have an error."""
     rows = [_row(index, result) for index, result in enumerate(results, first)]
     table = pyarrow.Table.from_pylist(rows, schema=schema)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, private=True) as temporary:
         parquet.write_table(table, temporary, compression="zstd")
     return sum(row[_ERROR] is not None for row in rows)
 

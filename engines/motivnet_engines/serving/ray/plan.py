@@ -7,7 +7,7 @@ so that the rows of one folder all come from one list, one artifact and one set 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,6 @@ from motivnet import strict_json
 from motivnet.artifact import open_artifact
 from motivnet.errors import ConfigError, DatasetError, FileError
 from motivnet.files import read_bytes, sha256_of, write_atomic
-from motivnet.manifest import FILE_NAME
 from motivnet_engines.serving.ray.parts import parts_in
 from motivnet_engines.serving.ray.paths import digest_of_paths
 from motivnet_engines.serving.ray.reading import ReadingOptions
@@ -71,7 +70,8 @@ def plan_of_run(paths: list[str], options: ReadingOptions, *, shard_size: int) -
         images=len(paths),
         shard_size=shard_size,
         paths_sha256=digest_of_paths(paths),
-        artifact_sha256=hashlib.sha256(read_bytes(artifact.folder / FILE_NAME)).hexdigest(),
+        # Of the manifest without its list of reports: a benchmark between two runs does not make another artifact.
+        artifact_sha256=hashlib.sha256(replace(artifact.manifest, reports=()).to_json()).hexdigest(),
         runtime=options.runtime,
         detect=not options.no_detect,
         detector_sha256=None if options.detector is None else sha256_of(Path(options.detector)),
@@ -97,7 +97,7 @@ def keep_plan(out: Path, plan: Plan) -> None:
     elif before is None and out.is_dir() and any(out.iterdir()):
         raise FileError(f"{out} holds files and no {PLAN_NAME}; choose a new folder")
     else:
-        write_atomic(path, strict_json.dumps(plan))
+        write_atomic(path, strict_json.dumps(plan), private=True)
 
 
 def _plan_in(path: Path) -> Plan:

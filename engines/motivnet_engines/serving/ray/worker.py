@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from motivnet_engines.serving.ray.parts import part_path, part_schema, write_par
 from motivnet_engines.serving.ray.reading import ReadingOptions, opened_classifier
 
 ATTEMPTS_NAME = "_attempts"
+ATTEMPT = re.compile(r"\d{6,}\.[0-9a-f]{8}")
+"""The name of a mark there: the shard and a random number."""
 MAX_ATTEMPTS = 4
 """How often a shard is begun in one run. Ray itself begins one without end whose images kill their worker."""
 
@@ -64,7 +67,7 @@ class ShardWorker:
                 f"{paths[-1]} kills the process, or there is too little memory"
             )
         mark = attempts / f"{shard:06d}.{secrets.token_hex(4)}"
-        write_atomic(mark, str(os.getpid()).encode())
+        write_atomic(mark, str(os.getpid()).encode(), private=True)
         results = predict_files(classifier, map(Path, paths))
         schema = part_schema(classifier.labels, embeddings=self._embeddings)
         write_part(part_path(self._out, shard), results, first=first, schema=schema)

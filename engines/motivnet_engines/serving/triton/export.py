@@ -1,16 +1,18 @@
-"""An artifact as a model repository of Triton, whole or not at all."""
+"""An artifact as a model repository of Triton, whole or not at all; models of others in the repository stay."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from motivnet import strict_json
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ArtifactError, ConfigError, FileError
-from motivnet.files import atomic_folder, open_regular
-from motivnet.manifest import Manifest
+from motivnet.files import atomic_folder, open_regular, read_bytes
+from motivnet.manifest import FileEntry, Manifest, Precision
 from motivnet.progress import progress
 from motivnet_engines.serving.triton.configuration import (
     LABELS,
@@ -23,14 +25,29 @@ from motivnet_engines.serving.triton.configuration import (
 from motivnet_engines.serving.triton.options import Choice, TritonOptions, chosen_model
 
 MARK = "motivnet-triton.json"
-"""Lies beside the models and says what they were made of; Triton looks at folders alone."""
+"""Lies beside the models, lists those that are ours and says what they were made of; Triton looks at folders alone."""
 
 _VERSION = "1"
 _CHUNK = 1 << 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What was exported: ``entry`` is what clients call, ``served`` the artifact's file, ``files`` all that is ours."""
+
+    entry: str
+    models: tuple[str, ...]
+    served: FileEntry
+    precision: Precision
+    max_batch: int
+    labels: tuple[str, ...]
+    files: tuple[str, ...]
+
+
 def export_triton(artifact: Artifact | Path | str, out: Path, *, options: TritonOptions | None = None) -> Path:
-    """The folder ``out`` as a model repository, which takes the place of an older one that was written here.
+    """The folder ``out`` as a model repository; the models that an earlier export left in it are replaced.
+
+    Models and files of others in such a repository stay.
 
     Args:
         options: Names, batching, instances; ``TritonOptions()`` if None.
@@ -38,30 +55,47 @@ def export_triton(artifact: Artifact | Path | str, out: Path, *, options: Triton
     Raises:
         ArtifactError: If the artifact cannot be trusted.
         ConfigError, EngineError, ParityError, RuntimeUnavailableError: If Triton cannot serve it so.
-        FileError: If ``out`` holds anything else, or cannot be written.
+        FileError: If ``out`` holds files and was not written by an export, has a model of that name which is not
+            ours, or cannot be written.
     """
     options = options or TritonOptions()
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
     choice = chosen_model(opened.manifest, options)
     names = names_of_models(opened.manifest, options)
-    _check_out(opened, out)
-    with atomic_folder(out, may_replace=is_repository) as folder:
+    _check_out(opened, out, names)
+    with atomic_folder(out, own=own_files, others="keep") as folder:
         _write_model(opened, choice, options, names, folder)
         if names.preprocess is not None:
             _write_preprocess(opened.manifest, choice, options, names, folder)
             _write_ensemble(opened.manifest, choice, names, folder)
-        (folder / MARK).write_bytes(_mark(opened, choice, names))
+        (folder / MARK).write_bytes(_mark(opened, choice, names, folder))
     return out
 
 
-def is_repository(folder: Path) -> bool:
-    """Whether a folder was written by ``export_triton``: what it may replace."""
-    return (folder / MARK).is_file()
+def own_files(folder: Path) -> frozenset[str]:
+    """The files of a repository that an export may replace: those that its mark lists, and the mark.
+
+    Raises:
+        FileError: If there is no mark, or one that this version does not read.
+    """
+    return frozenset((MARK, *_read_mark(folder).files))
 
 
-def _check_out(artifact: Artifact, out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()) and not is_repository(out):
-        raise FileError(f"{out} holds files that are not a model repository of ours; choose another folder")
+def _read_mark(folder: Path) -> Mark:
+    if not os.path.lexists(folder / MARK):
+        raise FileError(f"{folder} holds files that are not a model repository of ours; choose another folder")
+    try:
+        return strict_json.build(Mark, strict_json.loads(read_bytes(folder / MARK, follow_links=False)))
+    except (strict_json.StrictJSONError, ArtifactError) as error:
+        raise FileError(f"{folder / MARK} is not one that this version reads; choose another folder") from error
+
+
+def _check_out(artifact: Artifact, out: Path, names: Names) -> None:
+    if out.is_dir() and any(out.iterdir()):
+        ours = _read_mark(out).models
+        for name in (names.model, names.preprocess, names.entry):
+            if name and name not in ours and os.path.lexists(out / name):
+                raise FileError(f"{out / name} is a model that was not exported from here; choose another folder")
     if out.resolve().is_relative_to(artifact.folder.resolve()):
         raise ConfigError(f"{out} is inside the artifact, whose files the manifest lists; choose another folder")
 
@@ -134,16 +168,16 @@ def _copy(artifact: Artifact, path: str, target: Path) -> None:
         )
 
 
-def _mark(artifact: Artifact, choice: Choice, names: Names) -> bytes:
+def _mark(artifact: Artifact, choice: Choice, names: Names, folder: Path) -> bytes:
     manifest = artifact.manifest
-    served = manifest.model if choice.engine is None else choice.engine.path
     models = [name for name in (names.preprocess, names.model, names.entry) if name]
-    document = {
-        "entry": names.entry,
-        "models": list(dict.fromkeys(models)),
-        "served": manifest.entry(served),
-        "precision": manifest.precision,
-        "max_batch": choice.max_batch,
-        "labels": manifest.labels,
-    }
-    return strict_json.dumps(document)
+    mark = Mark(
+        entry=names.entry,
+        models=tuple(dict.fromkeys(models)),
+        served=manifest.entry(manifest.model if choice.engine is None else choice.engine.path),
+        precision=manifest.precision,
+        max_batch=choice.max_batch,
+        labels=manifest.labels,
+        files=tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())),
+    )
+    return strict_json.dumps(mark)

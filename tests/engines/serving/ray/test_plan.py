@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from motivnet.artifact import list_reports
 from motivnet.errors import ConfigError, DatasetError, FileError
-from motivnet_engines.serving.ray.parts import part_path
+from motivnet_engines.serving.ray.parts import part_path, part_schema, write_part
 from motivnet_engines.serving.ray.paths import digest_of_paths, paths_of_source
 from motivnet_engines.serving.ray.plan import keep_plan, plan_of_run
 from motivnet_engines.serving.ray.reading import ReadingOptions
@@ -53,6 +55,20 @@ def test_another_artifact_is_refused(fp32_artifact: Path, fp16_artifact: Path, t
     part_path(tmp_path, 0).touch()
     with pytest.raises(DatasetError, match="was begun with another artifact"):
         keep_plan(tmp_path, plan(fp16_artifact))
+
+
+def test_a_benchmark_between_two_runs_makes_no_other_artifact(fp32_artifact: Path, tmp_path: Path) -> None:
+    artifact = shutil.copytree(fp32_artifact, tmp_path / "artifact")
+    before = plan(artifact)
+    list_reports(artifact, {"report.html": b"report"})
+    assert plan(artifact) == before
+
+
+def test_a_plan_and_a_part_are_for_this_user_alone(fp32_artifact: Path, tmp_path: Path, open_umask: None) -> None:
+    keep_plan(tmp_path, plan(fp32_artifact))
+    write_part(part_path(tmp_path, 0), [], first=0, schema=part_schema(("a", "b"), embeddings=True))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"_plan.json": 0o600, "part-000000.parquet": 0o600}
 
 
 def test_another_plan_without_any_part_gives_way(fp32_artifact: Path, tmp_path: Path) -> None:

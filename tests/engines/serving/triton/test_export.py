@@ -53,6 +53,42 @@ def test_an_older_repository_is_replaced_whole(fp32_artifact: Path, tmp_path: Pa
     assert folders == ["after", "after_model", "after_preprocess"]
 
 
+def test_models_of_others_and_what_was_added_to_ours_stay(fp32_artifact: Path, tmp_path: Path) -> None:
+    out = export_triton(fp32_artifact, tmp_path / "models", options=TritonOptions(name="before"))
+    for name in ("resnet/config.pbtxt", "resnet/1/model.onnx", "before/2/model.onnx", "notes.txt"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(name)
+    for name in ("before", "after"):
+        export_triton(fp32_artifact, out, options=TritonOptions(name=name))
+        assert (out / name / "config.pbtxt").exists()
+        for mine in ("resnet/config.pbtxt", "resnet/1/model.onnx", "before/2/model.onnx", "notes.txt"):
+            assert (out / mine).read_text() == mine
+    assert not (out / "before" / "config.pbtxt").exists()
+    assert not (out / "before_model").exists()
+
+
+@pytest.mark.parametrize("name", ["mine", "mine_model", "mine_preprocess"])
+def test_a_model_of_that_name_which_is_not_ours_is_not_written_over(
+    name: str, fp32_artifact: Path, tmp_path: Path
+) -> None:
+    out = export_triton(fp32_artifact, tmp_path / "models")
+    (out / name / "1").mkdir(parents=True)
+    (out / name / "config.pbtxt").write_text("theirs")
+    with pytest.raises(FileError, match=f"{name} is a model that was not exported from here; choose another"):
+        export_triton(fp32_artifact, out, options=TritonOptions(name="mine"))
+    assert (out / name / "config.pbtxt").read_text() == "theirs"
+    assert (out / "motivnet" / "config.pbtxt").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"entry": "a"}', "[" * 5_000])
+def test_a_mark_that_is_not_ours_is_no_leave_to_replace(text: str, fp32_artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "motivnet-triton.json").write_text(text)
+    (tmp_path / "work").write_text("work")
+    with pytest.raises(FileError, match=r"motivnet-triton\.json is not one that this version reads; choose another"):
+        export_triton(fp32_artifact, tmp_path)
+    assert (tmp_path / "work").read_text() == "work"
+
+
 def test_a_strangers_folder_is_left_alone(fp32_artifact: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileError, match="holds files that are not a model repository of ours"):
