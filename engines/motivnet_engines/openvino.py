@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from types import TracebackType
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from motivnet.artifact import Artifact
 from motivnet.errors import ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
+from motivnet_engines.native_calls import in_main_thread, is_out_of_memory, native_errors
 from motivnet_engines.specs import check_graph, input_specs, output_specs
 
 try:
@@ -23,6 +25,9 @@ except ImportError as error:
     raise RuntimeUnavailableError(f"openvino is installed but cannot be loaded: {error}") from error
 
 Compute = Literal["float32", "bfloat16"]
+
+_STEP_MS = 100
+"""How long Ctrl-C may have to wait; a call that ends earlier is heard at once."""
 
 _HINTS: dict[Compute, str] = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -65,14 +70,31 @@ class OpenVINORuntime:
 
         Raises:
             InputError: If the arrays do not fit ``inputs``.
-            RuntimeUnavailableError: After ``close``.
+            RuntimeUnavailableError: After ``close``, or if the memory is not enough.
+            ArtifactError: If OpenVINO cannot compute the graph.
         """
         check_inputs(inputs, self.inputs)
         with self._lock:
             if self._request is None:
                 raise RuntimeUnavailableError(f"the {self.name} runtime is closed; open the artifact again")
-            results = self._request.infer(dict(inputs), share_inputs=True)
-            return {spec.name: results[spec.name] for spec in self.outputs}
+            with native_errors(self.name):
+                results = self._computed(dict(inputs))
+                return {spec.name: results[spec.name] for spec in self.outputs}
+
+    def _computed(self, inputs: dict[str, Any]) -> Any:
+        """The request's results; in the main thread it waits in steps, between which Python hears Ctrl-C."""
+        if not in_main_thread():
+            return self._request.infer(inputs, share_inputs=True)
+        self._request.start_async(inputs, share_inputs=True)
+        try:
+            while not self._request.wait_for(_STEP_MS):
+                pass
+        except KeyboardInterrupt:
+            self._request.cancel()
+            with contextlib.suppress(RuntimeError):  # how a cancelled request says so
+                self._request.wait()
+            raise
+        return self._request.results
 
     def close(self) -> None:
         """Frees the model once the call under way has ended; a second call does nothing."""
@@ -122,7 +144,9 @@ def _open_compiled(artifact: Artifact, options: dict[str, Any]) -> Any:
 def _compiled_from_model(model: bytes | str, options: dict[str, Any]) -> Any:
     try:
         return _core().compile_model(_core().read_model(model), "CPU", options)
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise RuntimeUnavailableError("the memory is not enough for OpenVINO to open the model") from error
         raise ArtifactError(f"OpenVINO does not take the model: {_reason(error)}") from error
 
 
@@ -149,7 +173,7 @@ def _spec_from_port(port: Any, promised: tuple[TensorSpec, ...]) -> TensorSpec:
     return TensorSpec(name=name, dtype=str(port.get_element_type().to_dtype()), shape=shape)
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     """The line of an OpenVINO error that is not the place in its source code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith("Exception from ")), "no reason given")
