@@ -32,10 +32,10 @@ class InputRecipe:
     std: tuple[float, float, float] = (58.5, 57.0, 57.5)
 
     def __post_init__(self) -> None:
-        if not all(1 <= side <= MAX_SIDE for side in self.size) or min(self.std) <= 0:
-            raise ConfigError(
-                f"recipe sizes must be between 1 and {MAX_SIDE} and deviations positive, not {self.size} and {self.std}"
-            )
+        if min(self.size) < 1 or min(self.std) <= 0:
+            raise ConfigError(f"recipe sizes and deviations must be positive, not {self.size} and {self.std}")
+        if max(self.size) > MAX_SIDE:
+            raise ConfigError(f"recipe sizes must be at most {MAX_SIDE}, not {self.size}")
 
     @classmethod
     def named(cls, name: str, *, size: tuple[int, int] = (1024, 768)) -> InputRecipe:

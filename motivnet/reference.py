@@ -49,7 +49,7 @@ def reference_of_artifact(artifact: Artifact) -> ReferenceSet:
     try:
         arrays = read_arrays(data, names=("pixels", "logits", "embedding"), max_bytes=max_bytes)
     except FileError as error:
-        raise ArtifactError(f"{manifest.reference} {error}; build the artifact again") from error
+        raise ArtifactError(f"{manifest.reference} is not a reference: it {error}; build the artifact again") from error
     reference = ReferenceSet(**arrays)
     _check(reference, manifest)
     return reference

@@ -46,37 +46,47 @@ Attribute: TypeAlias = "int | float | bytes | tuple[int, ...]"
 Dims: TypeAlias = "tuple[int | None, ...]"
 
 _MODEL = Message(
-    name="model",
+    name="a model",
     fields={1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES},
     repeated=frozenset({8, 14}),
+    refused={20: "training", 25: "functions of its own"},
 )
-_OPSET = Message(name="set of operators", fields={1: BYTES, 2: VARINT})
+_OPSET = Message(name="a set of operators", fields={1: BYTES, 2: VARINT})
 _GRAPH = Message(
-    name="graph",
+    name="a graph",
     fields={1: BYTES, 2: BYTES, 5: BYTES, 10: BYTES, 11: BYTES, 12: BYTES, 13: BYTES, 16: BYTES},
     repeated=frozenset({1, 5, 11, 12, 13, 16}),
+    refused={15: "sparse tensors"},
 )
 _NODE = Message(
-    name="node",
+    name="a node",
     fields={1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES, 7: BYTES, 9: BYTES},
     repeated=frozenset({1, 2, 5, 9}),
 )
 _ATTRIBUTE = Message(
-    name="attribute",
+    name="an attribute",
     fields={1: BYTES, 2: FIXED32, 3: VARINT, 4: BYTES, 8: VARINT, 13: BYTES, 20: VARINT},
     repeated=frozenset({8}),
+    refused={
+        5: "a tensor",
+        6: "a subgraph",
+        10: "tensors",
+        11: "subgraphs",
+        22: "a sparse tensor",
+        23: "sparse tensors",
+    },
 )
 _TENSOR = Message(
-    name="tensor",
+    name="a tensor",
     fields={1: VARINT, 2: VARINT, 5: BYTES, 8: BYTES, 9: BYTES, 12: BYTES, 13: BYTES, 14: VARINT},
     repeated=frozenset({1, 13}),
 )
-_PAIR = Message(name="pair of strings", fields={1: BYTES, 2: BYTES})
-_VALUE = Message(name="value", fields={1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES}, repeated=frozenset({4}))
-_TYPE = Message(name="type", fields={1: BYTES, 6: BYTES})
-_TENSOR_TYPE = Message(name="tensor type", fields={1: VARINT, 2: BYTES})
-_SHAPE = Message(name="shape", fields={1: BYTES}, repeated=frozenset({1}))
-_DIM = Message(name="dimension", fields={1: VARINT, 2: BYTES, 3: BYTES})
+_PAIR = Message(name="a pair of strings", fields={1: BYTES, 2: BYTES})
+_VALUE = Message(name="a value", fields={1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES}, repeated=frozenset({4}))
+_TYPE = Message(name="a type", fields={1: BYTES, 6: BYTES})
+_TENSOR_TYPE = Message(name="a tensor type", fields={1: VARINT, 2: BYTES})
+_SHAPE = Message(name="a shape", fields={1: BYTES}, repeated=frozenset({1}))
+_DIM = Message(name="a dimension", fields={1: VARINT, 2: BYTES, 3: BYTES})
 
 _ATTRIBUTE_FIELDS = {1: 2, 2: 3, 3: 4, 7: 8}
 """The field that holds the value of each ``AttributeProto.AttributeType``: float, int, string, ints."""

@@ -7,7 +7,7 @@ appears twice (its parts would be merged), and groups. Values of bytes are views
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from motivnet.errors import ArtifactError
@@ -25,11 +25,15 @@ Fields: TypeAlias = "dict[int, list[Value]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A type of message: the wire type of each field that it may have, and which of them may repeat."""
+    """A type of message: the wire type of each field that it may have, and which of them may repeat.
+
+    ``name`` has its article; ``refused`` says what a field that it may not have holds, where that is known.
+    """
 
     name: str
     fields: Mapping[int, int]
     repeated: frozenset[int] = frozenset()
+    refused: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_message(data: memoryview, message: Message) -> Fields:
@@ -44,11 +48,12 @@ def read_message(data: memoryview, message: Message) -> Fields:
         key, position = _varint(data, position, message)
         number = key >> 3
         if known.get(number) != key & 7:
-            raise _damaged(message, f"has field {number} of wire type {key & 7}, which no export has")
+            what = message.refused.get(number, f"the field {number} of wire type {key & 7}")
+            raise _damaged(message, f"has {what}, which no export has")
         value, position = _value(data, position, key & 7, message)
         left -= 1
         if left < 0 or (number in found and number not in repeated):
-            raise _damaged(message, f"has field {number} too often")
+            raise _damaged(message, f"has the field {number} too often")
         found.setdefault(number, []).append(value)
     return found
 
@@ -125,4 +130,4 @@ def _varint(data: memoryview, position: int, message: Message) -> tuple[int, int
 
 
 def _damaged(message: Message, what: str) -> ArtifactError:
-    return ArtifactError(f"it is no ONNX graph of ours: a {message.name} {what}")
+    return ArtifactError(f"it is no ONNX graph of ours: {message.name} {what}")
