@@ -25,14 +25,14 @@ def interruptible(call: Callable[[], T], *, thread: ThreadPoolExecutor, stop: Ca
     """The result of a call that is made in another thread while this one waits and hears signals.
 
     Args:
+        thread: An executor of one thread, for the calls of one runtime.
         stop: Asks the call to end early; called at Ctrl-C, which goes on once the call has ended.
     """
-    future = thread.submit(call)
     try:
-        return future.result()
+        return thread.submit(call).result()
     except KeyboardInterrupt:
         stop()
-        future.exception()  # waits for the end, whatever it is
+        thread.submit(stop).result()  # it has one thread: the call has ended before this begins
         raise
 
 

@@ -51,7 +51,8 @@ class OpenVINORuntime:
 
     def __init__(self, artifact: Artifact, *, compute: Compute = "float32", threads: int | None = None) -> None:
         check_compute(compute)
-        compiled = _open_compiled(artifact, _options(compute, threads))
+        self._artifact, self._options = artifact, _options(compute, threads)
+        compiled = _open_compiled(artifact, self._options)
         manifest = artifact.manifest
         self.name = "openvino-bf16" if compute == "bfloat16" else "openvino"
         self.compute = compute
@@ -64,6 +65,7 @@ class OpenVINORuntime:
         )
         self._lock = threading.Lock()
         self._request: Any = compiled.create_infer_request()
+        self._is_closed = False
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Every output by name.
@@ -75,31 +77,40 @@ class OpenVINORuntime:
         """
         check_inputs(inputs, self.inputs)
         with self._lock:
-            if self._request is None:
+            if self._is_closed:
                 raise RuntimeUnavailableError(f"the {self.name} runtime is closed; open the artifact again")
+            if self._request is None:  # the last one was cancelled
+                self._request = _open_compiled(self._artifact, self._options).create_infer_request()
             with native_errors(self.name):
                 results = self._computed(dict(inputs))
                 return {spec.name: results[spec.name] for spec in self.outputs}
 
     def _computed(self, inputs: dict[str, Any]) -> Any:
-        """The request's results; in the main thread it waits in steps, between which Python hears Ctrl-C."""
+        """The request's results; in the main thread it waits in steps, between which Python hears Ctrl-C.
+
+        A cancelled request leaves the compiled model with shapes of its own: the next call of OpenVINO 2026.4.1 for
+        one image, after one of 300 was cancelled, gave 300 rows. So the model is compiled again before the next call.
+        """
+        request = self._request
         if not in_main_thread():
-            return self._request.infer(inputs, share_inputs=True)
-        self._request.start_async(inputs, share_inputs=True)
+            return request.infer(inputs, share_inputs=True)
         try:
-            while not self._request.wait_for(_STEP_MS):
+            request.start_async(inputs, share_inputs=True)
+            while not request.wait_for(_STEP_MS):
                 pass
         except KeyboardInterrupt:
-            self._request.cancel()
+            self._request = None
             with contextlib.suppress(RuntimeError):  # how a cancelled request says so
-                self._request.wait()
+                request.cancel()
+                request.wait()
             raise
-        return self._request.results
+        return request.results
 
     def close(self) -> None:
         """Frees the model once the call under way has ended; a second call does nothing."""
         with self._lock:
             self._request = None
+            self._is_closed = True
 
     def __enter__(self) -> Self:
         return self
