@@ -8,15 +8,19 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from motivnet import strict_json
 from motivnet.errors import ArtifactError, FileError
-from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of
+from motivnet.files import atomic_path, open_regular, read_bytes
 from motivnet.manifest import FILE_NAME, FileEntry, Manifest
+from motivnet.onnx_graph import check_model
 from motivnet.progress import progress
 
 ARTIFACTS = Path("artifacts")
 """Where every command looks for artifacts and leaves them, below the working directory."""
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +36,14 @@ class Artifact:
         return any(entry.path == f"{self.manifest.model}.data" for entry in self.manifest.files)
 
     def model_bytes(self) -> bytes:
-        """The model file's bytes; see ``file_bytes``."""
-        return self.file_bytes(self.manifest.model)
+        """The bytes of the ONNX model, whose graph is one that this toolkit exports; see ``file_bytes``.
+
+        Raises:
+            ArtifactError: If they are not what the manifest describes, or another graph; see ``check_model``.
+        """
+        data, _ = self._read(self.manifest.entry(self.manifest.model))
+        self._check_graph(data)
+        return data
 
     def file_bytes(self, path: str) -> bytes:
         """The bytes of one of the artifact's files, which have the size and the hash that the manifest gives.
@@ -41,28 +51,39 @@ class Artifact:
         Raises:
             ArtifactError: If they have not, or the manifest names no such file.
         """
-        entry = self.manifest.entry(path)
-        with _as_artifact_error():
-            data = read_bytes(self._path(entry), max_bytes=entry.size, follow_links=False)
-        _check(entry, len(data), hashlib.sha256(data).hexdigest())
+        data, _ = self._read(self.manifest.entry(path))
         return data
 
     @contextlib.contextmanager
     def verified_model_path(self) -> Iterator[Path]:
-        """The model's path for a parser that needs one, the model and its external data verified.
+        """The ONNX model's path for a parser that needs one, the model and its external data verified.
 
-        The files are hashed before the block and must still be the same, unmodified files after it; what the parser
-        read in between is then what was hashed.
+        The files are hashed and the graph is checked before the block, and they must still be the same, unmodified
+        files after it; what the parser read in between is then what was hashed.
 
         Raises:
-            ArtifactError: If a file does not match, or was changed while the block ran.
+            ArtifactError: If a file does not match, was changed while the block ran, or is another graph than this
+                toolkit exports; see ``check_model``.
         """
-        model = self.manifest.model
-        files = [entry for entry in self.manifest.files if entry.path in (model, f"{model}.data")]
-        before = [self._verified_identity(entry) for entry in files]
-        yield self.folder / model
-        if before != [self._identity(entry) for entry in files]:
+        model = self.manifest.entry(self.manifest.model)
+        others = [entry for entry in self.manifest.files if entry.path == f"{model.path}.data"]
+        data, identity = self._read(model)
+        self._check_graph(data)
+        del data
+        before = [identity, *(self._verified_identity(entry) for entry in others)]
+        yield self._path(model)
+        if before != [self._identity(entry) for entry in (model, *others)]:
             raise ArtifactError(f"the files of {self.folder} changed while they were opened; try again")
+
+    def regular_path(self, path: str) -> Path:
+        """The path of one of the artifact's files, a regular file of the size that the manifest gives, for a copy.
+
+        Raises:
+            ArtifactError: If it is anything else, such as a link or a FIFO.
+        """
+        entry = self.manifest.entry(path)
+        with self._open(entry):
+            return self._path(entry)
 
     def verify_files(self) -> None:
         """Returns when every file has the size and the hash that the manifest gives.
@@ -73,24 +94,60 @@ class Artifact:
         for entry in self.manifest.files:
             self._verified_identity(entry)
 
+    def _check_graph(self, data: bytes) -> None:
+        manifest = self.manifest
+        if manifest.kind != "onnx":
+            raise ArtifactError(f"{self.folder} is an engine alone and holds no ONNX graph")
+        beside = f"{manifest.model}.data"
+        sizes = [entry.size for entry in manifest.files if entry.path == beside]
+        check_model(data, manifest, data_bytes=sizes[0] if sizes else None)
+
     def _path(self, entry: FileEntry) -> Path:
-        path = self.folder / entry.path
-        if path.resolve() != self.folder.resolve() / entry.path:
+        """The one place that says which file an entry means."""
+        folder = self.folder.resolve()
+        path = folder / entry.path
+        if path.resolve() != path:
             raise ArtifactError(f"{entry.path} is or lies behind a symbolic link, which is not followed in an artifact")
         return path
 
+    @contextlib.contextmanager
+    def _open(self, entry: FileEntry) -> Iterator[BinaryIO]:
+        """The file, which is regular and has its size: a sparse one of a terabyte is not read to learn that."""
+        try:
+            with open_regular(self._path(entry), follow_links=False) as file:
+                if os.fstat(file.fileno()).st_size != entry.size:
+                    raise _changed(entry)
+                yield file
+        except FileError as error:
+            raise ArtifactError(f"{error}; the artifact is damaged, build it again") from error
+        except OSError as error:
+            raise ArtifactError(f"{entry.path} cannot be read: {error.strerror or error}") from error
+
+    def _read(self, entry: FileEntry) -> tuple[bytes, tuple[int, ...]]:
+        with self._open(entry) as file:
+            identity = _identity_of(file)
+            data = file.read(entry.size + 1)  # one byte more tells that it has grown
+        digest = hashlib.sha256()
+        for start in range(0, len(data), _CHUNK):  # Ctrl-C is heard between two chunks
+            digest.update(memoryview(data)[start : start + _CHUNK])
+        if len(data) != entry.size or digest.hexdigest() != entry.sha256:
+            raise _changed(entry)
+        return data, identity
+
     def _verified_identity(self, entry: FileEntry) -> tuple[int, ...]:
-        with _as_artifact_error():
-            identity = self._identity(entry)
-            with progress(f"verifying {entry.path}", total=entry.size) as advance:
-                digest = sha256_of(self._path(entry), follow_links=False, on_bytes=advance)
-        _check(entry, identity[2], digest)
+        digest = hashlib.sha256()
+        with self._open(entry) as file, progress(f"verifying {entry.path}", total=entry.size) as advance:
+            identity = _identity_of(file)
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                advance(len(chunk))
+        if digest.hexdigest() != entry.sha256:
+            raise _changed(entry)
         return identity
 
     def _identity(self, entry: FileEntry) -> tuple[int, ...]:
-        with _as_artifact_error(), open_regular(self._path(entry), follow_links=False) as file:
-            status = os.fstat(file.fileno())
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        with self._open(entry) as file:
+            return _identity_of(file)
 
 
 def open_artifact(folder: Path | str) -> Artifact:
@@ -193,17 +250,13 @@ def newest_artifact(root: Path) -> Path:
     return manifests[-1].parent
 
 
-@contextlib.contextmanager
-def _as_artifact_error() -> Iterator[None]:
-    try:
-        yield
-    except FileError as error:
-        raise ArtifactError(f"{error}; the artifact is damaged, build it again") from error
+def _identity_of(file: BinaryIO) -> tuple[int, ...]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _check(entry: FileEntry, size: int, digest: str) -> None:
-    if size != entry.size or digest != entry.sha256:
-        raise ArtifactError(
-            f"{entry.path} is not the file that the manifest describes (SHA-256 or size differ); "
-            "it was changed or damaged, build the artifact again"
-        )
+def _changed(entry: FileEntry) -> ArtifactError:
+    return ArtifactError(
+        f"{entry.path} is not the file that the manifest describes (SHA-256 or size differ); "
+        "it was changed or damaged, build the artifact again"
+    )

@@ -12,6 +12,15 @@ from motivnet.errors import ConfigError
 from motivnet.files import read_bytes
 
 MAX_DIMENSION = 65_536
+MAX_SIDE = 4_096
+"""Of an image in pixels; the published models take 1024x768."""
+
+MAX_TOKENS = 65_536
+"""Patches of an image; the published models have 3,072."""
+
+MAX_SCORES = 1 << 31
+"""Of one attention over one image; the largest published model has 302 million."""
+
 MAX_DEPTH = 1_024
 MAX_PARAMETERS = 20_000_000_000
 """Ten times the largest published model; a file that asks for more is damaged or hostile."""
@@ -47,9 +56,16 @@ class EncoderConfig:
         )
         for side in self.image_size:
             _require(
-                self.patch_size <= side <= MAX_DIMENSION and side % self.patch_size == 0,
-                f"image_size {list(self.image_size)} must be multiples of the patch size {self.patch_size}",
+                self.patch_size <= side <= MAX_SIDE and side % self.patch_size == 0,
+                f"image_size {list(self.image_size)} must be multiples of the patch size {self.patch_size}, "
+                f"at most {MAX_SIDE}",
             )
+        tokens = self.grid_size[0] * self.grid_size[1]
+        _require(
+            tokens <= MAX_TOKENS and self.num_heads * tokens**2 <= MAX_SCORES,
+            f"image_size {list(self.image_size)} in patches of {self.patch_size} gives {tokens:,} tokens, too many for "
+            f"the attention of {self.num_heads} heads",
+        )
 
     @property
     def grid_size(self) -> tuple[int, int]:

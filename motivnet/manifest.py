@@ -66,6 +66,20 @@ FORMAT_VERSION: Literal[1] = 1
 
 InputDtype = Literal["float32", "uint8"]
 
+MAX_BATCH = 1024
+MAX_MODEL_BYTES = (1 << 31) - 1
+"""Where a protobuf message ends."""
+
+MAX_FILE_BYTES = 1 << 28
+"""Of a file that is no model: the reference, the calibration, a report."""
+
+_BYTES_OF_A_WEIGHT = 5
+"""Four in float32, and a share for what was computed at export."""
+
+_OTHER_BYTES = 1 << 26
+_WEIGHTS_IN_AN_ENGINE = 4
+"""An engine may hold kernels for several GPUs, and weights in several layouts."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_PATH = 1_024
 
@@ -173,9 +187,10 @@ class Manifest:
 
     def __post_init__(self) -> None:
         self._check_files()
+        self._check_sizes()
         self._check_engines()
-        if self.max_batch < 1:
-            raise ArtifactError(f"the manifest's max_batch must be at least 1, not {self.max_batch}")
+        if not 1 <= self.max_batch <= MAX_BATCH:
+            raise ArtifactError(f"the manifest's max_batch must be between 1 and {MAX_BATCH:,}, not {self.max_batch}")
         if len(self.labels) != self.source.config.decoder.num_classes or len(set(self.labels)) != len(self.labels):
             raise ArtifactError("the manifest's labels do not fit its number of classes")
         if self.input.recipe.size != self.source.config.encoder.image_size:
@@ -190,6 +205,20 @@ class Manifest:
         for role, path in (("reference", self.reference), ("calibration", self.calibration)):
             if path is not None and path not in {entry.path for entry in self.files}:
                 raise ArtifactError(f"the manifest's {role} {path[:80]!r} is not among its files")
+
+    def _check_sizes(self) -> None:
+        """What is read or hashed is no larger than a model of this configuration can make it."""
+        weights = _BYTES_OF_A_WEIGHT * self.source.config.parameters + _OTHER_BYTES
+        of_engine = _WEIGHTS_IN_AN_ENGINE * weights
+        limits = {engine.path: of_engine for engine in self.engines} | {f"{self.model}.data": weights}
+        if self.kind == "onnx":
+            limits[self.model] = min(weights, MAX_MODEL_BYTES)
+        for entry in self.files:
+            if entry.size > (limit := limits.get(entry.path, MAX_FILE_BYTES)):
+                raise ArtifactError(
+                    f"the manifest's file {entry.path[:80]!r} has {entry.size:,} bytes; "
+                    f"in an artifact of this model it has at most {limit:,}"
+                )
 
     def _check_engines(self) -> None:
         backends = [engine.backend for engine in self.engines]

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.config import MAX_SIDE
 from motivnet.errors import ConfigError, InputError
 
 RecipeName = Literal["stretch", "square-white-pad"]
@@ -33,6 +34,8 @@ class InputRecipe:
     def __post_init__(self) -> None:
         if min(self.size) < 1 or min(self.std) <= 0:
             raise ConfigError(f"recipe sizes and deviations must be positive, not {self.size} and {self.std}")
+        if max(self.size) > MAX_SIDE:
+            raise ConfigError(f"recipe sizes must be at most {MAX_SIDE}, not {self.size}")
 
     @classmethod
     def named(cls, name: str, *, size: tuple[int, int] = (1024, 768)) -> InputRecipe:

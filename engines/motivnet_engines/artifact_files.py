@@ -17,14 +17,14 @@ def link_files(artifact: Artifact, paths: Iterable[str], folder: Path) -> None:
     """
     for path in paths:
         if not (folder / path).exists():
-            _link(artifact.folder / path, folder / path)
+            _link(artifact.regular_path(path), folder / path)
 
 
 def copy_files(artifact: Artifact, paths: Iterable[str], folder: Path) -> None:
     """Files of their own, because the two folders are two artifacts; one that was linked there is replaced."""
     for path in paths:
         (folder / path).unlink(missing_ok=True)
-        shutil.copyfile(artifact.folder / path, folder / path, follow_symlinks=False)
+        shutil.copyfile(artifact.regular_path(path), folder / path, follow_symlinks=False)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from types import TracebackType
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from motivnet.artifact import Artifact
 from motivnet.errors import ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
+from motivnet_engines.native_calls import in_main_thread, is_out_of_memory, native_errors
 from motivnet_engines.specs import check_graph, input_specs, output_specs
 
 try:
@@ -23,6 +25,9 @@ except ImportError as error:
     raise RuntimeUnavailableError(f"openvino is installed but cannot be loaded: {error}") from error
 
 Compute = Literal["float32", "bfloat16"]
+
+_STEP_MS = 100
+"""How long Ctrl-C may have to wait; a call that ends earlier is heard at once."""
 
 _HINTS: dict[Compute, str] = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -46,7 +51,8 @@ class OpenVINORuntime:
 
     def __init__(self, artifact: Artifact, *, compute: Compute = "float32", threads: int | None = None) -> None:
         check_compute(compute)
-        compiled = _open_compiled(artifact, _options(compute, threads))
+        self._artifact, self._options = artifact, _options(compute, threads)
+        compiled = _open_compiled(artifact, self._options)
         manifest = artifact.manifest
         self.name = "openvino-bf16" if compute == "bfloat16" else "openvino"
         self.compute = compute
@@ -59,25 +65,52 @@ class OpenVINORuntime:
         )
         self._lock = threading.Lock()
         self._request: Any = compiled.create_infer_request()
+        self._is_closed = False
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Every output by name.
 
         Raises:
             InputError: If the arrays do not fit ``inputs``.
-            RuntimeUnavailableError: After ``close``.
+            RuntimeUnavailableError: After ``close``, or if the memory is not enough.
+            ArtifactError: If OpenVINO cannot compute the graph.
         """
         check_inputs(inputs, self.inputs)
         with self._lock:
-            if self._request is None:
+            if self._is_closed:
                 raise RuntimeUnavailableError(f"the {self.name} runtime is closed; open the artifact again")
-            results = self._request.infer(dict(inputs), share_inputs=True)
-            return {spec.name: results[spec.name] for spec in self.outputs}
+            if self._request is None:  # the last one was cancelled
+                self._request = _open_compiled(self._artifact, self._options).create_infer_request()
+            with native_errors(self.name):
+                results = self._computed(dict(inputs))
+                return {spec.name: results[spec.name] for spec in self.outputs}
+
+    def _computed(self, inputs: dict[str, Any]) -> Any:
+        """The request's results; in the main thread it waits in steps, between which Python hears Ctrl-C.
+
+        A cancelled request leaves the compiled model with shapes of its own: the next call of OpenVINO 2026.4.1 for
+        one image, after one of 300 was cancelled, gave 300 rows. So the model is compiled again before the next call.
+        """
+        request = self._request
+        if not in_main_thread():
+            return request.infer(inputs, share_inputs=True)
+        try:
+            request.start_async(inputs, share_inputs=True)
+            while not request.wait_for(_STEP_MS):
+                pass
+        except KeyboardInterrupt:
+            self._request = None
+            with contextlib.suppress(RuntimeError):  # how a cancelled request says so
+                request.cancel()
+                request.wait()
+            raise
+        return request.results
 
     def close(self) -> None:
         """Frees the model once the call under way has ended; a second call does nothing."""
         with self._lock:
             self._request = None
+            self._is_closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +155,9 @@ def _open_compiled(artifact: Artifact, options: dict[str, Any]) -> Any:
 def _compiled_from_model(model: bytes | str, options: dict[str, Any]) -> Any:
     try:
         return _core().compile_model(_core().read_model(model), "CPU", options)
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise RuntimeUnavailableError("the memory is not enough for OpenVINO to open the model") from error
         raise ArtifactError(f"OpenVINO does not take the model: {_reason(error)}") from error
 
 
@@ -149,7 +184,7 @@ def _spec_from_port(port: Any, promised: tuple[TensorSpec, ...]) -> TensorSpec:
     return TensorSpec(name=name, dtype=str(port.get_element_type().to_dtype()), shape=shape)
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     """The line of an OpenVINO error that is not the place in its source code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith("Exception from ")), "no reason given")

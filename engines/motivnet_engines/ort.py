@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -12,6 +13,7 @@ from motivnet.artifact import Artifact
 from motivnet.errors import ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.manifest import COMPUTE_DTYPES, Manifest, Precision
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
+from motivnet_engines.native_calls import in_main_thread, interruptible, is_out_of_memory, native_errors
 from motivnet_engines.nvidia import cuda_device_count
 from motivnet_engines.specs import check_graph, input_specs, output_specs
 
@@ -71,23 +73,40 @@ class OnnxRuntime:
         self.outputs = output_specs(manifest)
         self._output_names = [spec.name for spec in self.outputs]
         self._session: Any = session
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.name)
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Every output by name.
 
         Raises:
             InputError: If the arrays do not fit ``inputs``.
-            RuntimeUnavailableError: After ``close``.
+            RuntimeUnavailableError: After ``close``, or if the memory is not enough.
+            ArtifactError: If ONNX Runtime cannot compute the graph.
         """
         session = self._session  # a local reference: another thread may close meanwhile
         if session is None:
             raise RuntimeUnavailableError(f"the {self.name} runtime is closed; open the artifact again")
         check_inputs(inputs, self.inputs)
-        return dict(zip(self._output_names, session.run(self._output_names, dict(inputs)), strict=True))
+        with native_errors(self.name):
+            outputs = self._computed(session, dict(inputs))
+        return dict(zip(self._output_names, outputs, strict=True))
+
+    def _computed(self, session: Any, inputs: dict[str, Any]) -> list[NDArray[np.float32]]:
+        options = onnxruntime.RunOptions()
+
+        def call() -> list[NDArray[np.float32]]:
+            outputs: list[NDArray[np.float32]] = session.run(self._output_names, inputs, options)
+            return outputs
+
+        def stop() -> None:
+            options.terminate = True
+
+        return interruptible(call, thread=self._thread, stop=stop) if in_main_thread() else call()
 
     def close(self) -> None:
         """Frees the session once the calls under way have ended; a second call does nothing."""
         self._session = None
+        self._thread.shutdown(wait=False)
 
     def __enter__(self) -> Self:
         return self
@@ -157,6 +176,8 @@ def _session_from_model(model: bytes | str, providers: list[tuple[str, dict[str,
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        if is_out_of_memory(error):
+            raise RuntimeUnavailableError("the memory is not enough for ONNX Runtime to open the model") from error
         raise ArtifactError(f"ONNX Runtime does not take the model: {_first_line(error)}") from error
 
 

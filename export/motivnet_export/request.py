@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from motivnet.errors import ConfigError
-from motivnet.manifest import AttentionForm, InputDtype, Precision
+from motivnet.manifest import MAX_BATCH, AttentionForm, InputDtype, Precision
 from motivnet_engines.trt.options import EngineOptions
-
-MAX_BATCH = 1024
 
 InputForm = Literal["float32", "uint8", "image"]
 

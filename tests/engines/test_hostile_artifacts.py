@@ -45,7 +45,7 @@ def make_folder(path: Path) -> None:
     [
         (flip_a_bit, "is not the file that the manifest describes"),
         (truncate, "is not the file that the manifest describes"),
-        (extend, "more than the"),
+        (extend, "is not the file that the manifest describes"),
         (link_out, "symbolic link"),
         (make_folder, "is a directory"),
         (Path.unlink, "does not exist"),

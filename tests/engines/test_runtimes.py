@@ -183,7 +183,7 @@ def test_four_threads_get_the_results_of_one(name: str, opened) -> None:
 @pytest.mark.parametrize("name", ON_EVERY_CPU)
 @pytest.mark.parametrize("data", [PNG, b"", b"\x08\x0a", b"not a graph"], ids=["png", "empty", "bare", "text"])
 def test_a_file_that_is_no_graph_is_one_clear_line(name: str, data: bytes, copied_artifact) -> None:
-    with pytest.raises(ArtifactError, match=r"does not take the model: \S") as raised:
+    with pytest.raises(ArtifactError, match=r"model.onnx is not opened: \S") as raised:
         open_backend(name, copied_artifact(model=data))
     assert "\n" not in str(raised.value)
 

@@ -56,7 +56,7 @@ def valid(**changes: Any) -> Manifest:
         "model": "model.onnx",
         "files": (
             FileEntry(path="model.onnx", size=10, sha256=DIGEST),
-            FileEntry(path="model.onnx.data", size=2_280_000_000, sha256=DIGEST[::-1]),
+            FileEntry(path="model.onnx.data", size=2_280_000, sha256=DIGEST[::-1]),
         ),
         "input": InputEntry(
             name="image", dtype="float32", recipe=InputRecipe.named("stretch", size=config.encoder.image_size)
@@ -173,7 +173,7 @@ def test_every_value_in_a_manifest_survives_on_its_own() -> None:
 
 
 def test_an_entry_is_found_by_its_path() -> None:
-    assert valid().entry("model.onnx.data").size == 2_280_000_000
+    assert valid().entry("model.onnx.data").size == 2_280_000
     with pytest.raises(ArtifactError, match="the manifest names no file 'other'"):
         valid().entry("other")
 
@@ -258,7 +258,7 @@ def test_names_that_differ_in_more_than_one_letters_case_still_collide() -> None
         (("format_version",), True, "format_version must be one of [1], not True"),
         (("kind",), "pickle", "kind must be one of ['onnx', 'engine'], not 'pickle'"),
         (("precision",), "fp4", "precision must be one of"),
-        (("max_batch",), 0, "max_batch must be at least 1, not 0"),
+        (("max_batch",), 0, "max_batch must be between 1 and 1,024, not 0"),
         (("labels",), list(labels_for(8)), "labels do not fit its number of classes"),
         (("labels", 1), "neutral", "labels do not fit its number of classes"),
         (("input", "recipe", "size"), [64, 64], "input recipe does not have the model's size"),

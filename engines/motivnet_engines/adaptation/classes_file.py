@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.array_files import MAX_BYTES, npz_from, read_npz
 from motivnet.artifact import Artifact
 from motivnet.errors import ArtifactError, ConfigError, FileError
 from motivnet.files import read_bytes, write_atomic
@@ -17,7 +18,6 @@ from motivnet.manifest import Manifest
 from motivnet.prediction import UNKNOWN
 from motivnet_engines.adaptation.mixture import Mixture
 from motivnet_engines.adaptation.readout import MixtureReadout
-from motivnet_engines.array_files import MAX_BYTES, npz_from, read_npz
 from motivnet_engines.calibration.whitening import Whitening
 from motivnet_engines.model_identity import ModelIdentity, identity_of_model
 

@@ -107,11 +107,12 @@ def _write_model(artifact: Artifact, choice: Choice, options: TritonOptions, nam
     if choice.engine is not None:
         _copy(artifact, choice.engine.path, model / _VERSION / "model.plan")
     elif not artifact.has_external_data:
-        _copy(artifact, manifest.model, model / _VERSION / "model.onnx")
+        (model / _VERSION / "model.onnx").write_bytes(artifact.model_bytes())
     else:
         # Triton takes a graph of several files as a folder; the graph names its data relative to itself.
         inside = model / _VERSION / "model.onnx"
-        _copy(artifact, manifest.model, inside / "model.onnx")
+        inside.mkdir()
+        (inside / "model.onnx").write_bytes(artifact.model_bytes())
         _copy(artifact, f"{manifest.model}.data", inside / Path(f"{manifest.model}.data").name)
 
 
@@ -153,7 +154,7 @@ def _copy(artifact: Artifact, path: str, target: Path) -> None:
     digest, size = hashlib.sha256(), 0
     target.parent.mkdir(exist_ok=True)
     with (
-        open_regular(artifact.folder / path, max_bytes=entry.size, follow_links=False) as source,
+        open_regular(artifact.regular_path(path), max_bytes=entry.size, follow_links=False) as source,
         target.open("xb") as copy,
         progress(f"copying {path}", total=entry.size) as advance,
     ):

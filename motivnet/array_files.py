@@ -18,6 +18,10 @@ from motivnet.errors import ConfigError, FileError
 MAX_BYTES = 1 << 28
 """Of the file, and of what is unpacked; the statistics of the largest encoder, of width 1920, have 15 MB."""
 
+_MAX_ENTRIES = 100
+_ENTRY = b"PK\1\2"
+"""Begins each entry of the archive's directory, of which ``ZipFile`` keeps all in memory."""
+
 _FACTS = "facts"
 _DAMAGE = (
     EOFError,
@@ -51,11 +55,9 @@ def read_npz(data: bytes, facts: type[T], *, names: Sequence[str]) -> tuple[T, d
     Raises:
         FileError: Saying what is wrong; the text fits after the name of the file.
     """
+    arrays = read_arrays(data, names=(_FACTS, *names), max_bytes=MAX_BYTES)
+    text = arrays.pop(_FACTS)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _check_size(archive)
-            text = _array(archive, _FACTS)
-            arrays = {name: _array(archive, name) for name in names}
         found = strict_json.build(facts, strict_json.loads(text.tobytes()))
     except (*_DAMAGE, ConfigError) as error:
         raise FileError(f"cannot be read: {error or type(error).__name__}") from error
@@ -65,10 +67,29 @@ def read_npz(data: bytes, facts: type[T], *, names: Sequence[str]) -> tuple[T, d
     return found, arrays
 
 
-def _check_size(archive: zipfile.ZipFile) -> None:
+def read_arrays(data: bytes, *, names: Sequence[str], max_bytes: int) -> dict[str, NDArray[Any]]:
+    """The named arrays of an ``.npz`` file, of any plain type, read-only.
+
+    Args:
+        max_bytes: The most that all of the file may unpack to.
+
+    Raises:
+        FileError: Saying what is wrong; the text fits after the name of the file.
+    """
+    try:
+        if data.count(_ENTRY) > _MAX_ENTRIES:
+            raise ValueError(f"it has more than the {_MAX_ENTRIES} entries allowed")
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_size(archive, max_bytes)
+            return {name: _array(archive, name) for name in names}
+    except _DAMAGE as error:
+        raise FileError(f"cannot be read: {error or type(error).__name__}") from error
+
+
+def _check_size(archive: zipfile.ZipFile, max_bytes: int) -> None:
     """By the sizes that the archive states; the unpacking stops at them."""
-    if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-        raise ValueError(f"it unpacks to more than the {MAX_BYTES:,} bytes allowed")
+    if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
+        raise ValueError(f"it unpacks to more than the {max_bytes:,} bytes allowed")
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:

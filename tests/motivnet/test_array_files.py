@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from motivnet import array_files
+from motivnet.array_files import npz_from, read_npz
 from motivnet.errors import FileError
-from motivnet_engines import array_files
-from motivnet_engines.array_files import npz_from, read_npz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,334 @@
+"""The operators of our exports: the attributes that they may have, and the shape that each gives its results.
+
+Shapes are computed for one batch size, so that a dimension is a number. A side of an image of any size is None until
+the graph resizes it. ``Value.numbers`` are the elements of the short integer vectors that shapes are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+from motivnet.errors import ArtifactError
+from motivnet.onnx_graph.reading import MAX_RANK, Attribute, Dims, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A tensor's shape and, where it is a short vector of known integers, its elements."""
+
+    dims: Dims
+    numbers: tuple[int, ...] | None = None
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The shape, all of whose sides are known."""
+        if None in self.dims:
+            raise ArtifactError("an image of any size is not resized before it is computed with")
+        return tuple(side or 0 for side in self.dims)
+
+    @property
+    def elements(self) -> int:
+        """How many there are; a side that is not known counts as one."""
+        return prod(1 if side is None else side for side in self.dims)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a node gives: its outputs, the most elements that it holds inside itself, and its multiplications."""
+
+    outputs: tuple[Value, ...]
+    inside: int = 0
+    multiplications: int = 0
+
+
+Inputs: TypeAlias = "Sequence[Value | None]"
+Rule: TypeAlias = "Callable[[Node, Inputs], Result]"
+
+_CASTS = (1, 10, 16)
+"""Element types that exports cast to: float32, float16, bfloat16."""
+
+
+def result_of(node: Node, inputs: Inputs) -> Result:
+    """What a node gives for its inputs.
+
+    Raises:
+        ArtifactError: If no export has such a node, or its inputs do not fit each other.
+    """
+    if node.operator not in OPERATORS:
+        raise ArtifactError(f"the graph uses the operator {node.operator[:80]!r}, which no export of this toolkit uses")
+    rule, attributes = OPERATORS[node.operator]
+    if unknown := sorted(set(node.attributes) - attributes):
+        raise ArtifactError(f"{node.operator} has the attribute {unknown[0][:80]!r}, which no export has")
+    try:
+        result = rule(node, inputs)
+    except (IndexError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+        raise ArtifactError(f"the inputs or attributes of a node {node.operator} do not fit it") from error
+    if len(result.outputs) != len(node.outputs) or any(len(value.dims) > MAX_RANK for value in result.outputs):
+        raise ArtifactError(f"a node {node.operator} has outputs that no export has")
+    return result
+
+
+def _integer(node: Node, name: str, default: int | None = None) -> int:
+    value: Attribute | None = node.attributes.get(name, default)
+    if not isinstance(value, int):
+        raise TypeError(name)
+    return value
+
+
+def _integers(node: Node, name: str) -> tuple[int, ...]:
+    value = node.attributes.get(name)
+    if not isinstance(value, tuple):
+        raise TypeError(name)
+    return value
+
+
+def _given(inputs: Inputs, *counts: int) -> list[Value]:
+    """The inputs, of which none is left out and as many are there as an export gives."""
+    present = [value for value in inputs if value is not None]
+    if len(present) != len(inputs) or len(inputs) not in counts:
+        raise ValueError(len(inputs))
+    return present
+
+
+def _numbers(value: Value | None) -> tuple[int, ...]:
+    if value is None or value.numbers is None:
+        raise ArtifactError("the graph computes a shape from its data, which no export does")
+    return value.numbers
+
+
+def _axis(axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise ValueError(axis)
+    return axis % rank
+
+
+def _one(dims: Dims, numbers: tuple[int, ...] | None = None, **counts: int) -> Result:
+    return Result((Value(dims, numbers),), **counts)
+
+
+def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    rank = max(len(first), len(second))
+    pairs = zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True)
+    sides = [(a, b) for a, b in pairs]
+    if any(a != b and 1 not in (a, b) for a, b in sides):
+        raise ValueError(sides)
+    return tuple(b if a == 1 else a for a, b in sides)
+
+
+def _elementwise(_: Node, inputs: Inputs) -> Result:
+    first, second = _given(inputs, 2)
+    return _one(_broadcast(first.sides, second.sides))
+
+
+def _same(_: Node, inputs: Inputs) -> Result:
+    (value,) = _given(inputs, 1)
+    return _one(value.sides)
+
+
+def _scaled(_: Node, inputs: Inputs) -> Result:
+    """LayerNormalization, QuantizeLinear and DequantizeLinear: scale and shift are no larger than what is scaled."""
+    value, *others = _given(inputs, 2, 3)
+    if any(other.elements > value.elements for other in others):
+        raise ValueError(others)
+    return _one(value.sides)
+
+
+def _cast(node: Node, inputs: Inputs) -> Result:
+    (value,) = _given(inputs, 1)
+    if _integer(node, "to") not in _CASTS:
+        raise ValueError(node.attributes)
+    return _one(value.dims)
+
+
+def _transpose(node: Node, inputs: Inputs) -> Result:
+    (value,) = _given(inputs, 1)
+    order = _integers(node, "perm")
+    if sorted(order) != list(range(len(value.dims))):
+        raise ValueError(order)
+    return _one(tuple(value.dims[axis] for axis in order))
+
+
+def _shape(node: Node, inputs: Inputs) -> Result:
+    (value,) = _given(inputs, 1)
+    part = value.dims[_integer(node, "start", 0) : _integer(node, "end", len(value.dims))]
+    return _one((len(part),), Value(part).sides)
+
+
+def _concat(node: Node, inputs: Inputs) -> Result:
+    values = _given(inputs, *range(1, 9))
+    first = values[0].sides
+    axis = _axis(_integer(node, "axis"), len(first))
+    if {(*value.sides[:axis], *value.sides[axis + 1 :]) for value in values} != {(*first[:axis], *first[axis + 1 :])}:
+        raise ValueError(values)
+    joined = (*first[:axis], sum(value.sides[axis] for value in values), *first[axis + 1 :])
+    known = all(value.numbers is not None for value in values)
+    return _one(joined, tuple(number for value in values for number in value.numbers or ()) if known else None)
+
+
+def _expand(_: Node, inputs: Inputs) -> Result:
+    value, shape = _given(inputs, 2)
+    wanted = _numbers(shape)
+    if min(wanted, default=1) < 1:
+        raise ValueError(wanted)
+    return _one(_broadcast(value.sides, wanted))
+
+
+def _reshape(node: Node, inputs: Inputs) -> Result:
+    value, shape = _given(inputs, 2)
+    wanted = list(_numbers(shape))
+    if not _integer(node, "allowzero", 0):
+        wanted = [value.sides[axis] if side == 0 else side for axis, side in enumerate(wanted)]
+    if -1 in wanted:
+        wanted[wanted.index(-1)] = value.elements // prod(side for side in wanted if side != -1)
+    if min(wanted, default=1) < 0 or prod(wanted) != prod(value.sides):
+        raise ValueError(wanted)
+    return _one(tuple(wanted))
+
+
+def _unsqueeze(_: Node, inputs: Inputs) -> Result:
+    value, axes = _given(inputs, 2)
+    rank = len(value.dims) + len(_numbers(axes))
+    added = {_axis(axis, rank) for axis in _numbers(axes)}
+    sides = iter(value.sides)
+    return _one(tuple(1 if axis in added else next(sides) for axis in range(rank)))
+
+
+def _slice(_: Node, inputs: Inputs) -> Result:
+    value, starts, ends, axes, steps = _given(inputs, 5)
+    sides = list(value.sides)
+    for start, end, axis, step in zip(*(_numbers(given) for given in (starts, ends, axes, steps)), strict=True):
+        if step != 1:
+            raise ValueError(step)
+        sides[_axis(axis, len(sides))] = len(range(sides[axis])[start:end])
+    return _one(tuple(sides))
+
+
+def _split(node: Node, inputs: Inputs) -> Result:
+    (value,) = _given(inputs, 1)
+    axis, parts = _axis(_integer(node, "axis", 0), len(value.dims)), _integer(node, "num_outputs")
+    if value.sides[axis] % parts or not 1 <= parts == len(node.outputs):
+        raise ValueError(parts)
+    part = (*value.sides[:axis], value.sides[axis] // parts, *value.sides[axis + 1 :])
+    return Result((Value(part),) * parts)
+
+
+def _reduce(node: Node, inputs: Inputs) -> Result:
+    value, axes = _given(inputs, 2)
+    gone = {_axis(axis, len(value.dims)) for axis in _numbers(axes)}
+    kept = _integer(node, "keepdims", 1)
+    return _one(tuple(1 if i in gone else side for i, side in enumerate(value.sides) if kept or i not in gone))
+
+
+def _pad(_: Node, inputs: Inputs) -> Result:
+    value, pads, _fill = _given(inputs, 3)
+    numbers, rank = _numbers(pads), len(value.dims)
+    if min(numbers) < 0:
+        raise ValueError(numbers)
+    sides = zip(value.sides, numbers[:rank], numbers[rank:], strict=True)
+    return _one(tuple(before + side + after for side, before, after in sides))
+
+
+def _resize(_: Node, inputs: Inputs) -> Result:
+    value, sizes = _given([inputs[0], inputs[3]], 2)
+    wanted = _numbers(sizes)
+    if len(inputs) != 4 or inputs[1] or inputs[2] or len(wanted) != len(value.dims) or min(wanted) < 1:
+        raise ValueError(wanted)
+    return _one(wanted)
+
+
+def _matmul(_: Node, inputs: Inputs) -> Result:
+    first, second = (value.sides for value in _given(inputs, 2))
+    if min(len(first), len(second)) < 2 or first[-1] != second[-2]:
+        raise ValueError(first, second)
+    product = (*_broadcast(first[:-2], second[:-2]), first[-2], second[-1])
+    return _one(product, multiplications=prod(product) * first[-1])
+
+
+def _conv(node: Node, inputs: Inputs) -> Result:
+    (image, weight), bias = _given(inputs[:2], 2), inputs[2:]
+    (batch, channels, *sides), (filters, depth, *kernel) = image.sides, weight.sides
+    strides, pads, dilations = (_integers(node, name) for name in ("strides", "pads", "dilations"))
+    if channels != depth * _integer(node, "group", 1) or len(bias) > 1 or len(sides) != 2 or min(pads, default=0) < 0:
+        raise ValueError(image, weight)
+    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or min(strides) < 1 or min(dilations) < 1:
+        raise ValueError(node.attributes)
+    padded = [side + pads[axis] + pads[axis + 2] for axis, side in enumerate(sides)]
+    spans = [dilations[axis] * (side - 1) + 1 for axis, side in enumerate(kernel)]
+    out = [(side - span) // stride + 1 for side, span, stride in zip(padded, spans, strides, strict=True)]
+    if min(out) < 1:
+        raise ValueError(out)
+    product = (batch, filters, *out)
+    return _one(product, inside=batch * channels * prod(padded), multiplications=prod(product) * depth * prod(kernel))
+
+
+def _attention(node: Node, inputs: Inputs) -> Result:
+    """Of ``(B, heads, N, dim)``, or of ``(B, N, heads * dim)`` with the heads as attributes."""
+    query, key, value = (given.sides for given in _given(inputs, 3))
+    if len(query) == 3:
+        heads, groups = _integer(node, "q_num_heads"), _integer(node, "kv_num_heads")
+        product: tuple[int, ...] = (*query[:2], heads * value[2] // groups)
+    else:
+        heads, groups = query[1], key[1]
+        product = (*query[:3], value[3])
+    rows, columns, batch = query[-2], key[-2], query[0]
+    fits = len(query) == len(key) == len(value) and key[:-1] == value[:-1] and key[0] == batch
+    if not fits or heads < 1 or heads % groups:
+        raise ValueError(query, key, value)
+    return _one(
+        product,
+        inside=batch * heads * rows * columns,
+        multiplications=(prod(query) + prod(product)) * columns,
+    )
+
+
+_NONE: frozenset[str] = frozenset()
+
+OPERATORS: dict[str, tuple[Rule, frozenset[str]]] = {
+    "Add": (_elementwise, _NONE),
+    "Attention": (
+        _attention,
+        frozenset({"is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale", "softcap"}),
+    ),
+    "Cast": (_cast, frozenset({"to"})),
+    "Concat": (_concat, frozenset({"axis"})),
+    "Conv": (_conv, frozenset({"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"})),
+    "DequantizeLinear": (_scaled, frozenset({"axis"})),
+    "Expand": (_expand, _NONE),
+    "Floor": (_same, _NONE),
+    "Gelu": (_same, frozenset({"approximate"})),
+    "LayerNormalization": (_scaled, frozenset({"axis", "epsilon", "stash_type"})),
+    "MatMul": (_matmul, _NONE),
+    "Mul": (_elementwise, _NONE),
+    "Pad": (_pad, frozenset({"mode"})),
+    "QuantizeLinear": (_scaled, frozenset({"axis"})),
+    "ReduceMean": (_reduce, frozenset({"keepdims", "noop_with_empty_axes"})),
+    "ReduceSum": (_reduce, frozenset({"keepdims", "noop_with_empty_axes"})),
+    "Relu": (_same, _NONE),
+    "Reshape": (_reshape, frozenset({"allowzero"})),
+    "Resize": (
+        _resize,
+        frozenset(
+            {
+                "antialias",
+                "coordinate_transformation_mode",
+                "cubic_coeff_a",
+                "exclude_outside",
+                "extrapolation_value",
+                "keep_aspect_ratio_policy",
+                "mode",
+                "nearest_mode",
+            }
+        ),
+    ),
+    "Shape": (_shape, frozenset({"end", "start"})),
+    "Slice": (_slice, _NONE),
+    "Softmax": (_same, frozenset({"axis"})),
+    "Split": (_split, frozenset({"axis", "num_outputs"})),
+    "Sub": (_elementwise, _NONE),
+    "Transpose": (_transpose, frozenset({"perm"})),
+    "Unsqueeze": (_unsqueeze, _NONE),
+}
+"""Every operator of every export, with its attributes; a test exports each form and compares."""

@@ -1,0 +1,133 @@
+"""A strict reader of the protobuf wire format: known fields of the right type, each as often as it may be.
+
+What protobuf would forgive is refused, because parsers forgive differently: unknown fields, a singular field that
+appears twice (its parts would be merged), and groups. Values of bytes are views; nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from motivnet.errors import ArtifactError
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+MAX_FIELDS = 200_000
+"""Of one message; each becomes a Python object of up to 200 bytes."""
+
+_MAX_TEXT = 4_096
+
+Value: TypeAlias = "int | memoryview"
+Fields: TypeAlias = "dict[int, list[Value]]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A type of message: the wire type of each field that it may have, and which of them may repeat.
+
+    ``name`` has its article; ``refused`` says what a field that it may not have holds, where that is known.
+    """
+
+    name: str
+    fields: Mapping[int, int]
+    repeated: frozenset[int] = frozenset()
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+
+def read_message(data: memoryview, message: Message) -> Fields:
+    """The values of each field of a message in their order; of ``BYTES`` as views, of others as unsigned numbers.
+
+    Raises:
+        ArtifactError: If the message is cut off or holds anything that its type does not name.
+    """
+    known, repeated, found = message.fields, message.repeated, dict[int, list[Value]]()
+    position, end, left = 0, len(data), MAX_FIELDS
+    while position < end:
+        key, position = _varint(data, position, message)
+        number = key >> 3
+        if known.get(number) != key & 7:
+            what = message.refused.get(number, f"the field {number} of wire type {key & 7}")
+            raise _damaged(message, f"has {what}, which no export has")
+        value, position = _value(data, position, key & 7, message)
+        left -= 1
+        if left < 0 or (number in found and number not in repeated):
+            raise _damaged(message, f"has the field {number} too often")
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def integer(fields: Fields, number: int, default: int = 0) -> int:
+    """A signed integer field."""
+    value = fields.get(number, (default,))[0]
+    assert isinstance(value, int)
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def integers(fields: Fields, number: int) -> tuple[int, ...]:
+    """A repeated field of signed integers."""
+    return tuple(integer({number: [value]}, number) for value in fields.get(number, ()))
+
+
+def view(fields: Fields, number: int) -> memoryview:
+    """A field of bytes; empty where it is absent."""
+    value = fields.get(number, (memoryview(b""),))[0]
+    assert isinstance(value, memoryview)
+    return value
+
+
+def views(fields: Fields, number: int) -> list[memoryview]:
+    """A repeated field of bytes or messages."""
+    return [value for value in fields.get(number, ()) if isinstance(value, memoryview)]
+
+
+def text(fields: Fields, number: int) -> str:
+    """A field of text; empty where it is absent."""
+    return text_of(view(fields, number))
+
+
+def text_of(value: memoryview) -> str:
+    """The text of a name.
+
+    Raises:
+        ArtifactError: If it is not UTF-8 or longer than any name of ours.
+    """
+    if len(value) > _MAX_TEXT:
+        raise ArtifactError(f"the graph has a name of {len(value):,} bytes; at most {_MAX_TEXT:,} are allowed")
+    try:
+        return str(value, "utf-8")
+    except UnicodeDecodeError as error:
+        raise ArtifactError("the graph has a name that is not UTF-8") from error
+
+
+def _value(data: memoryview, position: int, wire: int, message: Message) -> tuple[Value, int]:
+    if wire == VARINT:
+        return _varint(data, position, message)
+    if wire == BYTES:
+        length, position = _varint(data, position, message)
+    else:
+        length = 8 if wire == FIXED64 else 4
+    if length > len(data) - position:
+        raise _damaged(message, "is cut off")
+    found = data[position : position + length]
+    return (found if wire == BYTES else int.from_bytes(found, "little")), position + length
+
+
+def _varint(data: memoryview, position: int, message: Message) -> tuple[int, int]:
+    value = shift = 0
+    for byte in data[position : position + 10]:
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+    else:
+        raise _damaged(message, "is cut off or holds a number of more than ten bytes")
+    if value >= 1 << 64:
+        raise _damaged(message, "holds a number of more than 64 bits")
+    return value, position
+
+
+def _damaged(message: Message, what: str) -> ArtifactError:
+    return ArtifactError(f"it is no ONNX graph of ours: {message.name} {what}")

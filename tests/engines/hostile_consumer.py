@@ -1,0 +1,69 @@
+"""One user of artifacts, run as a program over folders: what it says of each, as JSON, and how much memory it took."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.errors import MotivNetError
+from motivnet_engines.machine import memory_from_meminfo, process_status
+
+MODULES = {
+    "build-engine": ("motivnet_engines.engine_artifact", "tensorrt_rtx"),
+    "inspect": ("motivnet_export.inspect",),
+    "onnxruntime": ("motivnet_engines.ort",),
+    "openvino": ("motivnet_engines.openvino",),
+    "openvino-bf16": ("motivnet_engines.openvino",),
+    "serve": ("motivnet_engines.serving.launch", "motivnet_engines.openvino"),
+    "triton": ("motivnet_engines.serving.triton.export",),
+    "verify": ("motivnet_engines.verification", "motivnet_engines.ort"),
+}
+"""What each one imports, before its memory is limited."""
+
+
+def use(consumer: str, artifact: Artifact) -> object:
+    module = importlib.import_module(MODULES[consumer][0])
+    if consumer == "build-engine":
+        options = importlib.import_module("motivnet_engines.trt.options").EngineOptions(backend="tensorrt-rtx")
+        return module.build_engine(artifact, options, out=None, announce=lambda _: None)
+    if consumer == "inspect":
+        return module.inspect_artifact(artifact)
+    if consumer == "verify":
+        return module.verify_on_device(artifact, runtimes=["onnxruntime"])
+    if consumer == "triton":
+        return module.export_triton(artifact, artifact.folder.with_name(f"{artifact.folder.name}.triton"))
+    if consumer == "serve":
+        settings = importlib.import_module("motivnet_engines.serving.settings").ServeSettings(port=0)
+        return module.listening_service(artifact.folder, settings)
+    from motivnet_engines.runtime import open_backend
+
+    with open_backend(consumer, artifact, threads=1) as runtime:
+        import numpy as np
+
+        return runtime.run({"image": np.zeros((1, 3, 128, 96), np.float32)})["logits"].tobytes().hex()
+
+
+def main() -> None:
+    consumer, extra, *folders = sys.argv[1:]
+    for name in MODULES[consumer]:
+        importlib.import_module(name)
+    limit = memory_from_meminfo(process_status(), "VmSize") + int(extra)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for folder in folders:
+        started = time.monotonic()
+        try:
+            said = f"accepted: {use(consumer, open_artifact(Path(folder)))}"
+        except MotivNetError as error:
+            said = f"{type(error).__name__}: {error}"
+        took = {"seconds": time.monotonic() - started, "peak": memory_from_meminfo(process_status(), "VmHWM")}
+        sys.stdout.write(json.dumps({"folder": Path(folder).name, "said": said, **took}) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
