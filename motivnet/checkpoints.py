@@ -1,8 +1,8 @@
 """From a weights file of any known kind to a MotivNet, and from a MotivNet to a file of ours.
 
 A file is recognised by its first bytes and by its keys, never by its name. Nothing in it but tensors and, in our own
-format, strict JSON is ever used: what a trainer wrote beside the weights is not looked at. The model that a file tells of
-is compared with the shapes of its tensors before memory is taken for either.
+format, strict JSON is ever used: what a trainer wrote beside the weights is left out, with a warning. The model that a
+file tells of is compared with the shapes of its tensors before memory is taken for either.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 HEAD_SEED = 0
 MAX_ENTRIES = 20_000
 """Ten times the tensors of the largest model, with those of its optimiser."""
-_CLASS_TOKEN = "encoder.class_token"
+_CLASS_TOKEN = "encoder.class_token"  # noqa: S105 - no password
 _POSITIONS = "encoder.pos_embed"
 _TOO_LARGE = "is for a model that does not fit into this machine's memory"
 _ZIP = b"PK\x03\x04"
@@ -168,9 +168,7 @@ def _stored(path: Path) -> Iterator[_Stored]:
             stored = _Stored(values=found.values, ignored=found.ignored)
         elif start[8:] == b"{":
             tensors, description = read_safetensors(path)
-            stored = _Stored(
-                values=dict(tensors), description=description, has_checksum=description is not None
-            )
+            stored = _Stored(values=dict(tensors), description=description, has_checksum=description is not None)
         else:
             raise _unknown_kind(start)
         if len(stored.values) > MAX_ENTRIES:
@@ -182,7 +180,9 @@ def _unknown_kind(start: bytes) -> CheckpointError:
     if not start:
         return CheckpointError("is empty; copy or download it again")
     if start.startswith(_PICKLE):
-        return CheckpointError("is in the format of PyTorch before 1.6; load it there and save it again with torch.save")
+        return CheckpointError(
+            "is in the format of PyTorch before 1.6; load it there and save it again with torch.save"
+        )
     return CheckpointError("is not a weights file; give a .pth, .ckpt or .safetensors file")
 
 
@@ -192,7 +192,9 @@ def _warn(path: Path, checkpoint: Checkpoint, ignored: tuple[str, ...]) -> None:
     if not checkpoint.has_checksum:
         logger.warning("%s was not written by this toolkit and has no checksum: damage would go unnoticed", path)
     if ignored:
-        logger.warning("%s holds objects beside its tensors, which were left out and not run: %s", path, listed(ignored))
+        logger.warning(
+            "%s holds objects beside its tensors, which were left out and not run: %s", path, listed(ignored)
+        )
 
 
 def _checkpoint(stored: _Stored, layout: Layout, config: ModelConfig | None) -> Checkpoint:
@@ -225,8 +227,8 @@ def _settled_config(
 ) -> ModelConfig:
     """The configuration that is given, else described, else of a named size; it fits the shapes.
 
-    What the shapes leave open, a head that is not there or the grid that positions are resized to, is made anew and may be
-    of any size: there only the user's word counts, or a named size.
+    What the shapes leave open, a head that is not there or the grid that positions are resized to, is made anew and
+    may be of any size: there only the user's word counts, or a named size.
     """
     sizes = sizes_from_shapes(_shapes(outline))
     for part in ("encoder", "decoder"):

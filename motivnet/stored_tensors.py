@@ -75,12 +75,11 @@ def shared_tensors(device: Literal["cpu", "meta"]) -> Callable[[StoredTensor], T
     def shared(stored: StoredTensor) -> Tensor:
         origin = stored.storage
         if origin.member not in storages:
-            meta = device == "meta"
-            storages[origin.member] = (
-                torch.UntypedStorage(origin.size, device="meta")
-                if meta
-                else _bytes_of(origin, start=0, length=origin.size).untyped_storage()
-            )
+            if device == "meta":
+                whole = torch.empty(origin.size, dtype=torch.uint8, device="meta")
+            else:
+                whole = _bytes_of(origin, start=0, length=origin.size)
+            storages[origin.member] = whole.untyped_storage()
         empty = torch.empty(0, dtype=stored.dtype, device=device)
         return empty.set_(storages[origin.member], stored.offset, stored.shape, stored.stride)
 
@@ -122,7 +121,7 @@ def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
         "torch._utils._rebuild_device_tensor_from_cpu_tensor": Builder(_first),
         "torch._tensor._rebuild_from_type_v2": Builder(_of_type),
     }
-    return names | _TYPES
+    return {**names, **_TYPES}
 
 
 class _Encoder:
@@ -159,8 +158,10 @@ def _first(given: tuple[object, ...]) -> object:
 def _of_type(given: tuple[object, ...]) -> object:
     """A tensor with attributes, which are left out; one of a class that is not known stays unknown."""
     match given:
-        case (Builder() as builder, kind, tuple() as inner, _) if builder.build is not _of_type:
-            return builder.build(inner) if kind is Tensor else kind if type(kind) is StandIn else _unknown_tensor()
+        case (Builder() as builder, kind, tuple() as inner, _) if kind is Tensor and builder.build is not _of_type:
+            return builder.build(inner)
+        case (_, StandIn() as unknown, _, _):
+            return unknown
     return _unknown_tensor()
 
 
@@ -220,7 +221,7 @@ def _bytes_of(storage: Storage, *, start: int, length: int) -> Tensor:
         read = torch.empty(length, dtype=torch.uint8)
     except RuntimeError as error:  # PyTorch's allocator raises no MemoryError
         raise CheckpointError("does not fit into this machine's memory") from error
-    storage.archive.read_into(memoryview(read.numpy()), storage.member, offset=start)
+    storage.archive.read_into(read.numpy().data, storage.member, offset=start)
     return read
 
 

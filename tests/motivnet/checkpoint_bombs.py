@@ -136,7 +136,9 @@ def giant_grid(path: Path) -> None:
     encoder = EncoderConfig(embed_dim=8, depth=1, num_heads=2, patch_size=4, image_size=(65_536, 65_536))
     config = ModelConfig(encoder=encoder, decoder=CONFIG.decoder)
     weights = {
-        key.removeprefix("pose_encoder."): value for key, value in published().items() if key.startswith("pose_encoder.")
+        key.removeprefix("pose_encoder."): value
+        for key, value in published().items()
+        if key.startswith("pose_encoder.")
     }
     weights = {f"patch_embed.{key}" if key.startswith("projection") else key: value for key, value in weights.items()}
     weights |= {"cls_token": torch.zeros(1, 1, 8), "pos_embed": torch.zeros(1, 17, 8)}

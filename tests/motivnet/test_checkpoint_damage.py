@@ -138,7 +138,10 @@ def test_an_object_in_the_place_of_a_weight_is_named_and_never_run(
     gadget = _gadgets(tmp_path / "canary")[name]
     content = state | {"pose_encoder.pos_embed": gadget} if place == "weight" else gadget
     torch.save(content, tmp_path / "model.pth")
-    message = {"weight": r"pose_encoder\.pos_embed is a pickled object \(", "whole": "holds no state dict but a pickled"}
+    message = {
+        "weight": r"pose_encoder\.pos_embed is a pickled object \(",
+        "whole": "holds no state dict but a pickled",
+    }
     with pytest.raises(CheckpointError, match=message[place]):
         load_model(tmp_path / "model.pth", CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]

@@ -372,7 +372,9 @@ def test_what_lies_beside_the_weights_takes_no_memory(published: State, tmp_path
     reads = []
     with pytest.MonkeyPatch.context() as patch:
         real = TorchArchive.read_into
-        patch.setattr(TorchArchive, "read_into", lambda *given, **more: reads.append(len(given[1])) or real(*given, **more))
+        patch.setattr(
+            TorchArchive, "read_into", lambda *given, **more: reads.append(len(given[1])) or real(*given, **more)
+        )
         load_model(path, CONFIG)
     assert max(reads) < 1 << 20
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from motivnet.errors import CheckpointError, FileError, MotivNetError
 from motivnet_training.checkpoint_io import AtomicCheckpointIO
@@ -110,7 +110,9 @@ def test_a_pickle_that_would_run_code_runs_nothing(place: str, tmp_path: Path) -
     assert not canary.exists()
 
 
-def test_the_switch_that_makes_pytorch_run_code_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_switch_that_makes_pytorch_run_code_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     torch.save(CHECKPOINT | {"x": _Gadget(os.mkdir, str(tmp_path / "canary"))}, tmp_path / "last.ckpt")
     with refused(CheckpointError, match=r"asks for the Python object posix\.mkdir"):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from motivnet.errors import CheckpointError
@@ -24,6 +25,13 @@ _PARTS = frozenset(
 )
 _VERSION = re.compile(r"2\.\d{1,3}\.\d{1,3}[\w.+]{0,20}")
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_GRADIENT_SCALE = {
+    "scale": 1.0,
+    "growth_factor": 2.0,
+    "backoff_factor": 0.5,
+    "growth_interval": 2000,
+    "_growth_tracker": 0,
+}
 
 
 def check_resumable(checkpoint: Mapping[str, Any], module: EmotionModule) -> None:
@@ -45,33 +53,21 @@ def check_resumable(checkpoint: Mapping[str, Any], module: EmotionModule) -> Non
     _check_same(_only(checkpoint, "lr_schedulers"), scheduler.state_dict(), "lr_schedulers", may_lack=True)
 
 
-_GRADIENT_SCALE = {
-    "scale": 1.0,
-    "growth_factor": 2.0,
-    "backoff_factor": 0.5,
-    "growth_interval": 2000,
-    "_growth_tracker": 0,
-}
-
-
 def _check_optimizer(state: object, optimizer: Any) -> None:
-    if not isinstance(state, Mapping) or set(state) != {"state", "param_groups"} or not isinstance(state["state"], dict):
+    if not isinstance(state, Mapping) or not isinstance(state.get("state"), dict):
         raise _unfit("optimizer_states is damaged")
-    _check_same(state["param_groups"], optimizer.state_dict()["param_groups"], "param_groups")
+    _check_same(state.get("param_groups"), optimizer.state_dict()["param_groups"], "param_groups")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, moments in state["state"].items():
-        if type(number) is not int or not 0 <= number < len(parameters) or not isinstance(moments, Mapping):
+        if type(number) is not int or not 0 <= number < len(parameters):
             raise _unfit("optimizer_states is damaged")
-        step = moments.get("step")
-        if not isinstance(step, Tensor) or step.shape or set(moments) != {"step", *_MOMENTS}:
-            raise _unfit("optimizer_states is damaged")
-        found = {name: moments[name] for name in _MOMENTS}
-        _check_tensors(found, dict.fromkeys(_MOMENTS, parameters[number]), f"optimizer_states.{number}")
+        wanted = {"step": torch.tensor(0.0), **dict.fromkeys(_MOMENTS, parameters[number])}
+        _check_tensors(moments, wanted, f"optimizer_states.{number}")
 
 
 def _check_tensors(given: object, wanted: Mapping[str, Tensor], place: str) -> None:
     if not isinstance(given, Mapping) or set(given) != set(wanted):
-        raise _unfit(f"{place} has other names than the model")
+        raise _unfit(f"{place} has other names")
     for name, tensor in wanted.items():
         found = given[name]
         if not isinstance(found, Tensor) or found.shape != tensor.shape or found.dtype != tensor.dtype:

@@ -191,8 +191,8 @@ def _restore_random_states(states: Any) -> None:
     """Puts the generators where they stood.
 
     Raises:
-        CheckpointError: If these are no states of generators. NumPy compares no position with the length of its key, and
-            would read beyond it.
+        CheckpointError: If these are no states of generators. NumPy compares no position with the length of its key,
+            and would read beyond it.
     """
     try:
         version, numbers, gauss = states["python"]
