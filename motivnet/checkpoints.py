@@ -180,9 +180,7 @@ def _unknown_kind(start: bytes) -> CheckpointError:
     if not start:
         return CheckpointError("is empty; copy or download it again")
     if start.startswith(_PICKLE):
-        return CheckpointError(
-            "is in the format of PyTorch before 1.6; load it there and save it again with torch.save"
-        )
+        return CheckpointError("is in PyTorch's format of before 1.6, which is not read; get it as .safetensors")
     return CheckpointError("is not a weights file; give a .pth, .ckpt or .safetensors file")
 
 

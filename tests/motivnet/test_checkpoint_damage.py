@@ -247,7 +247,7 @@ def _zip(names: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> byte
     [
         (lambda state: b"", "is empty"),
         (_png, "is not a weights file"),
-        (lambda state: _saved(state, _use_new_zipfile_serialization=False), "PyTorch before 1.6"),
+        (lambda state: _saved(state, _use_new_zipfile_serialization=False), "before 1.6, which is not read"),
         (lambda state: _saved([1, 2]), "holds no state dict but a list"),
         (lambda state: _saved({}), "holds no state dict"),
         (lambda state: _saved({1: torch.ones(1)}), "holds no state dict"),
