@@ -1,7 +1,8 @@
 """From a weights file of any known kind to a MotivNet, and from a MotivNet to a file of ours.
 
 A file is recognised by its first bytes and by its keys, never by its name. Nothing in it but tensors and, in our own
-format, strict JSON is ever used: what a trainer wrote beside the weights is not looked at.
+format, strict JSON is ever used: what a trainer wrote beside the weights is left out, with a warning. The model that a
+file tells of is compared with the shapes of its tensors before memory is taken for either.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import torch
 from torch import Tensor
 
 from motivnet import key_maps
-from motivnet.config import ModelConfig
+from motivnet.config import NAMED_SIZES, ModelConfig
 from motivnet.errors import CheckpointError, FileError
 from motivnet.files import open_regular
 from motivnet.key_maps import Layout
 from motivnet.labels import labels_for
-from motivnet.model import MotivNet, build_model
-from motivnet.model.motivnet import initialise
+from motivnet.model import MotivNet
+from motivnet.model.motivnet import initialise, outline_model
 from motivnet.model_sizes import config_from_sizes, differences, sizes_from_config, sizes_from_shapes
 from motivnet.preprocess import InputRecipe
 from motivnet.safetensors_files import Description, read_safetensors, write_safetensors
@@ -32,6 +33,7 @@ from motivnet.weights import (
     check_names,
     is_finite,
     listed,
+    outline_of_stored,
     positions_from_pretraining,
     weights_from_stored,
 )
@@ -39,6 +41,11 @@ from motivnet.weights import (
 logger = logging.getLogger(__name__)
 
 HEAD_SEED = 0
+MAX_ENTRIES = 20_000
+"""Ten times the tensors of the largest model, with those of its optimiser."""
+_CLASS_TOKEN = "encoder.class_token"  # noqa: S105 - no password
+_POSITIONS = "encoder.pos_embed"
+_TOO_LARGE = "is for a model that does not fit into this machine's memory"
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 
@@ -82,14 +89,13 @@ def load_checkpoint(path: Path | str, config: ModelConfig | None = None, *, quie
         FileError: If it is missing, not a regular file or not readable.
     """
     path = Path(path)
-    with _naming(path):
-        stored, description, has_checksum = _stored(path)
-        layout = key_maps.layout_of(stored)
+    with _naming(path), _stored(path) as stored:
+        layout = key_maps.layout_of(stored.values)
         if layout is None:
-            raise CheckpointError(f"has keys of no known layout: {listed(stored)}")
-        checkpoint = _checkpoint(stored, layout, description, config, has_checksum=has_checksum)
+            raise CheckpointError(f"has keys of no known layout: {listed(stored.values)}")
+        checkpoint = _checkpoint(stored, layout, config)
     if not quiet:
-        _warn(path, checkpoint)
+        _warn(path, checkpoint, stored.ignored)
     return checkpoint
 
 
@@ -99,16 +105,19 @@ def name_of(path: Path) -> str:
     return folder if path.stem in ("best", "last") and folder else path.stem
 
 
-def read_stored(path: Path | str) -> dict[str, object]:
+@contextlib.contextmanager
+def open_stored(path: Path | str) -> Iterator[dict[str, object]]:
     """What a weights file holds by its own keys, whatever they are, after every check of the file itself.
 
+    The tensors are for ``weights.weights_from_stored``, inside the block.
+
     Raises:
-        CheckpointError: If the file is damaged, of an unknown kind, or could run code.
+        CheckpointError: If the file is damaged or of an unknown kind.
         FileError: If it is missing, not a regular file or not readable.
     """
     path = Path(path)
-    with _naming(path):
-        return _stored(path)[0]
+    with _naming(path), _stored(path) as stored:
+        yield stored.values
 
 
 def save_model(
@@ -138,64 +147,98 @@ def save_model(
         write_safetensors(path, state, description)
 
 
-def _stored(path: Path) -> tuple[dict[str, object], Description | None, bool]:
-    """What the file holds by its own keys, and whether it has a checksum; its first bytes say what it is."""
-    with open_regular(path) as file, _read_errors(path):
-        start = file.read(9)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What a file holds by its own keys, what it says of it, and the names of the objects that were not made."""
+
+    values: dict[str, object]
+    description: Description | None = None
+    has_checksum: bool = True
+    ignored: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def _stored(path: Path) -> Iterator[_Stored]:
+    """The content of a file, whose first bytes say what it is, while the file is open."""
+    with open_regular(path) as file, _memory_errors():
+        with _read_errors(path):
+            start = file.read(9)
         if start.startswith(_ZIP):
-            return read_torch_file(file), None, True
-    if start[8:] == b"{":
-        tensors, description = read_safetensors(path)
-        return dict(tensors), description, description is not None
+            found = read_torch_file(file)
+            stored = _Stored(values=found.values, ignored=found.ignored)
+        elif start[8:] == b"{":
+            tensors, description = read_safetensors(path)
+            stored = _Stored(values=dict(tensors), description=description, has_checksum=description is not None)
+        else:
+            raise _unknown_kind(start)
+        if len(stored.values) > MAX_ENTRIES:
+            raise CheckpointError(f"holds {len(stored.values):,} entries, more than the {MAX_ENTRIES:,} allowed")
+        yield stored
+
+
+def _unknown_kind(start: bytes) -> CheckpointError:
     if not start:
-        raise CheckpointError("is empty; copy or download it again")
+        return CheckpointError("is empty; copy or download it again")
     if start.startswith(_PICKLE):
-        raise CheckpointError("is in the format of PyTorch before 1.6; load it there and save it again with torch.save")
-    raise CheckpointError("is not a weights file; give a .pth, .ckpt or .safetensors file")
+        return CheckpointError("is in PyTorch's format of before 1.6, which is not read; get it as .safetensors")
+    return CheckpointError("is not a weights file; give a .pth, .ckpt or .safetensors file")
 
 
-def _warn(path: Path, checkpoint: Checkpoint) -> None:
+def _warn(path: Path, checkpoint: Checkpoint, ignored: tuple[str, ...]) -> None:
     if checkpoint.fresh_head:
         logger.warning("%s holds an encoder alone: the head is random and has to be trained", path)
     if not checkpoint.has_checksum:
         logger.warning("%s was not written by this toolkit and has no checksum: damage would go unnoticed", path)
+    if ignored:
+        logger.warning(
+            "%s holds objects beside its tensors, which were left out and not run: %s", path, listed(ignored)
+        )
 
 
-def _checkpoint(
-    stored: dict[str, object],
-    layout: Layout,
-    description: Description | None,
-    config: ModelConfig | None,
-    *,
-    has_checksum: bool,
-) -> Checkpoint:
-    plan, unknown = key_maps.plan(stored, layout)
-    weights = weights_from_stored(stored, plan)
-    config = _settled_config(weights, description, config)
-    model, fresh_head = _model(config, weights, unknown, layout)
+def _checkpoint(stored: _Stored, layout: Layout, config: ModelConfig | None) -> Checkpoint:
+    plan, unknown = key_maps.plan(stored.values, layout)
+    outline = outline_of_stored(stored.values, plan)
+    config = _settled_config(outline, stored.description, config)
+    model = outline_model(config)
+    fresh_head = not _has_head(outline)
+    outlined = _positioned(outline, config) | (_head_weights(model) if fresh_head else {})
+    check_names(outlined, model.state_dict(), unknown, layout)
+    weights = _positioned(weights_from_stored(stored.values, plan), config)
+    if fresh_head:
+        initialise(model.decoder.to_empty(device="cpu"), torch.Generator().manual_seed(HEAD_SEED))
+        weights |= _head_weights(model)
+    model.load_state_dict(weights, assign=True)
     return Checkpoint(
         model=model,
         config=config,
-        labels=labels_for(config.decoder.num_classes) if description is None else description.labels,
-        recipe=None if description is None else description.recipe,
+        labels=stored.description.labels if stored.description else labels_for(config.decoder.num_classes),
+        recipe=stored.description.recipe if stored.description else None,
         fresh_head=fresh_head,
         layout=layout.name,
-        metadata={} if description is None else description.metadata,
-        has_checksum=has_checksum,
+        metadata=stored.description.metadata if stored.description else {},
+        has_checksum=stored.has_checksum,
     )
 
 
 def _settled_config(
-    weights: Mapping[str, Tensor], description: Description | None, given: ModelConfig | None
+    outline: Mapping[str, Tensor], description: Description | None, given: ModelConfig | None
 ) -> ModelConfig:
-    """The configuration that is given, else described, else of a named size; it fits the shapes."""
-    sizes = sizes_from_shapes(_shapes(weights))
+    """The configuration that is given, else described, else of a named size; it fits the shapes.
+
+    What the shapes leave open, a head that is not there or the grid that positions are resized to, is made anew and
+    may be of any size: there only the user's word counts, or a named size.
+    """
+    sizes = sizes_from_shapes(_shapes(outline))
     for part in ("encoder", "decoder"):
-        if f"{part}.depth" not in sizes and (part == "encoder" or any(name.startswith(part) for name in weights)):
+        if f"{part}.depth" not in sizes and (part == "encoder" or _has_head(outline)):
             raise CheckpointError(f"has none of the blocks of a MotivNet's {part}")
-    if description is not None and given not in (None, description.config):
-        raise CheckpointError(f"does not have the sizes asked for: {_config_differences(description.config, given)}")
-    config = given or (description.config if description else None)
+    described = description.config if description else None
+    if described is not None and given not in (None, described):
+        raise CheckpointError(f"does not have the sizes asked for: {_config_differences(described, given)}")
+    leaves_open = not _has_head(outline) or _CLASS_TOKEN in outline
+    if given is None and described is not None and leaves_open and described not in NAMED_SIZES.values():
+        raise CheckpointError("describes more than it holds; give its sizes with --model CONFIG.json")
+    config = given or described
     if config is None:
         return config_from_sizes(sizes)
     if different := differences(sizes, sizes_from_config(config)):
@@ -203,29 +246,22 @@ def _settled_config(
     return config
 
 
-def _model(
-    config: ModelConfig, weights: dict[str, Tensor], unknown: list[str], layout: Layout
-) -> tuple[MotivNet, bool]:
-    """The model with these weights, and whether its head is fresh."""
-    model = _unset_model(config)
-    if weights.pop("encoder.class_token", None) is not None and "encoder.pos_embed" in weights:
-        weights["encoder.pos_embed"] = positions_from_pretraining(
-            weights["encoder.pos_embed"], config.encoder.grid_size
-        )
-    fresh_head = not any(name.startswith("decoder.") for name in weights)
-    if fresh_head:
-        initialise(model.decoder, torch.Generator().manual_seed(HEAD_SEED))
-        weights |= model.decoder.state_dict(prefix="decoder.")
-    check_names(weights, model.state_dict(), unknown, layout)
-    model.load_state_dict(weights, assign=True)
-    return model, fresh_head
+def _has_head(weights: Mapping[str, Tensor]) -> bool:
+    return any(name.startswith("decoder.") for name in weights)
 
 
-def _unset_model(config: ModelConfig) -> MotivNet:
-    try:
-        return build_model(config, seed=None)
-    except RuntimeError as error:  # PyTorch's allocator raises no MemoryError
-        raise CheckpointError("is for a model that does not fit into this machine's memory") from error
+def _head_weights(model: MotivNet) -> dict[str, Tensor]:
+    return dict(model.decoder.state_dict(prefix="decoder."))
+
+
+def _positioned(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """The weights without a class token, the positions of a pretraining with one resized to the model's grid."""
+    if _CLASS_TOKEN not in weights:
+        return weights
+    rest = {name: weight for name, weight in weights.items() if name != _CLASS_TOKEN}
+    if _POSITIONS in rest:
+        rest[_POSITIONS] = positions_from_pretraining(rest[_POSITIONS], config.encoder.grid_size)
+    return rest
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -248,6 +284,18 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from error
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise CheckpointError(_TOO_LARGE) from error
+    except RuntimeError as error:  # PyTorch's allocator raises no MemoryError
+        if "allocate" not in str(error):
+            raise
+        raise CheckpointError(_TOO_LARGE) from error
 
 
 @contextlib.contextmanager

@@ -1,62 +1,75 @@
-"""The one place that calls ``torch.load`` and ``torch.save``: archives that are checked before they are parsed.
+"""Files of ``torch.save``: tensors and plain values, read without ``torch.load``.
 
-``torch.load`` does not compare the archive's checksums, so that a flipped bit becomes a wrong weight without a word;
-``zipfile`` does. Both read the same open file. Only tensors and plain values are accepted, with no way around it: a
-pickle that asks for anything else could run code.
+Even with ``weights_only`` PyTorch compares no checksum, so that a flipped bit becomes a wrong weight without a word,
+and lets a file of a few hundred bytes take any amount of memory. Here an archive's checksums are compared, its pickle
+is read as data (``motivnet.inert_pickle``), and a tensor is no larger than the bytes that are stored for it.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import struct
 import sys
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import torch
 
 from motivnet.errors import CheckpointError
+from motivnet.inert_pickle import MAX_BYTES, PickleError, StandIn, values_from_pickle
+from motivnet.stored_tensors import StoredTensor, known_names, shared_tensors, storage_from_id
+from motivnet.torch_archive import TorchArchive
+from motivnet.weights import listed
 
-OVERRIDE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-_DOS_DIRECTORY = 0x10
-_REFUSED_OBJECT = re.compile(r"GLOBAL ([\w.]+)")
-# What zipfile raises on damaged archives: its own error, and those of the fields that it uses unchecked.
-_ZIP_ERRORS = (zipfile.BadZipFile, OSError, RuntimeError, EOFError, ValueError, OverflowError, struct.error)
+_MAX_DEPTH = 64
+_MAX_VALUES = 2_000_000
+_MAX_BYTEORDER = 16
 
 
-def read_torch_file(file: BinaryIO) -> dict[str, object]:
-    """The state dict in an archive of ``torch.save``, alone or under the key ``state_dict``; on the CPU.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateDict:
+    """What a file holds by its own keys, and the names of the objects in it that were not made."""
 
-    Its values are whatever the file holds under those keys; nothing else of the file is looked at.
+    values: dict[str, object]
+    ignored: tuple[str, ...]
+
+
+def read_torch_file(file: BinaryIO) -> StateDict:
+    """The state dict in an archive of ``torch.save``, alone or under the key ``state_dict``.
+
+    Its tensors are ``StoredTensor``, to be loaded while the file is open. Of all other objects, there or elsewhere in
+    the file, nothing but the name is read.
 
     Raises:
-        CheckpointError: If the archive is damaged, asks for more than tensors, or holds no state dict.
+        CheckpointError: If the archive is damaged or holds no state dict.
     """
-    content = read_archive(file)
+    content, ignored = _content(file, made=lambda stored: stored)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
-        raise CheckpointError(f"holds no state dict but a {type(content).__name__}; save model.state_dict()")
-    return dict(content)
+        raise CheckpointError(f"holds no state dict but {kind_of(content)}; save model.state_dict()")
+    return StateDict(values=dict(content), ignored=ignored)
 
 
 def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> object:
-    """What an archive of ``torch.save`` holds, of tensors and plain values.
+    """What an archive of ``torch.save`` holds, if that is tensors and plain values.
 
     Args:
         device: ``meta`` gives tensors of the right shape without values: every byte's checksum is compared and the
-            structure is parsed, but no memory is needed for the weights.
+            structure is read, but no memory is needed for the weights.
 
     Raises:
-        CheckpointError: If the archive is damaged or asks for more than tensors and plain values.
+        CheckpointError: If the archive is damaged or holds anything else, values that hold themselves, or values
+            nested so deeply or shared so often that walking them would have no end.
     """
-    if os.environ.get(OVERRIDE):
-        raise CheckpointError(f"refused while {OVERRIDE} is set, which asks PyTorch to run code from files; unset it")
-    _check_archive(file)
-    return _load(file, device)
+    content, ignored = _content(file, made=shared_tensors(device))
+    if ignored:
+        raise CheckpointError(
+            f"asks for the Python object {listed(ignored)}, which is refused because it could run code; "
+            "save only tensors and plain values"
+        )
+    _check_tree(content)
+    return content
 
 
 def write_archive(content: object, path: Path) -> None:
@@ -77,40 +90,64 @@ def write_archive(content: object, path: Path) -> None:
             raise hidden from None
 
 
-def _check_archive(file: BinaryIO) -> None:
-    """Returns when every member of the archive has its checksum and the archive is one of ``torch.save``."""
-    file.seek(0)
+def kind_of(value: object) -> str:
+    """What a value out of a file is, for an error."""
+    if isinstance(value, StandIn):
+        return f"a pickled object, {listed([value.name])}"
+    return "a Tensor" if isinstance(value, StoredTensor) else f"a {type(value).__name__}"
+
+
+def _content(file: BinaryIO, *, made: Callable[[StoredTensor], object]) -> tuple[object, tuple[str, ...]]:
     try:
-        with zipfile.ZipFile(file) as archive:
-            _check_members(archive.infolist())
-            damaged = archive.testzip()
-    except _ZIP_ERRORS as error:
-        raise CheckpointError("is truncated or damaged; copy or download it again") from error
-    if damaged is not None:
-        raise CheckpointError(f"is damaged (the checksum of {damaged!r} differs); copy or download it again")
+        archive = TorchArchive(file)
+        if archive.size("byteorder") is not None:
+            order = archive.read("byteorder", max_bytes=_MAX_BYTEORDER)
+            if order != sys.byteorder.encode():
+                raise CheckpointError("was written on a machine of another byte order; save it on one like this")
+        return values_from_pickle(
+            archive.read("data.pkl", max_bytes=MAX_BYTES),
+            known=known_names(made),
+            persistent=lambda identity: storage_from_id(identity, archive),
+        )
+    except PickleError as error:
+        raise CheckpointError(
+            f"is damaged, or not as torch.save writes it ({error}); copy or download it again"
+        ) from error
+    except MemoryError as error:
+        raise CheckpointError("does not fit into this machine's memory") from error
 
 
-def _check_members(members: list[zipfile.ZipInfo]) -> None:
-    names = [member.filename for member in members]
-    # PyTorch takes a member with the directory bit for empty and leaves its tensor uninitialised, without a word.
-    folders = any(member.is_dir() or member.external_attr & _DOS_DIRECTORY for member in members)
-    compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-    if folders or compressed or len(set(names)) != len(names):
-        raise CheckpointError("is damaged, or not as torch.save writes it (folders, compressed or repeated members)")
-    if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError("is a TorchScript program; give the weights that it was made from")
-    if not any(name.endswith("/data.pkl") for name in names):
-        raise CheckpointError("is a zip archive, but not one of torch.save; give a .pth, .ckpt or .safetensors file")
+def _check_tree(content: object) -> None:
+    """Returns when walking the content, by recursion too, soon ends.
+
+    The longest way down to each container and the values below it are counted once, after those of its parts.
+    """
+    measured: dict[int, tuple[int, int]] = {}
+    open_above: set[int] = set()
+    waiting: list[tuple[object, bool]] = [(content, False)]
+    while waiting:
+        value, parts_are_done = waiting.pop()
+        if not isinstance(value, (dict, list, tuple)) or id(value) in measured:
+            continue
+        parts = list(value.values() if isinstance(value, dict) else value)
+        if parts_are_done:
+            open_above.discard(id(value))
+            measured[id(value)] = _measure([measured.get(id(part), (0, 1)) for part in parts])
+        elif id(value) in open_above:
+            raise CheckpointError("holds a value that holds itself; save only tensors and plain values")
+        else:
+            open_above.add(id(value))
+            waiting.append((value, True))
+            waiting += [(part, False) for part in parts]
 
 
-def _load(file: BinaryIO, device: Literal["cpu", "meta"]) -> Any:
-    file.seek(0)
-    try:
-        return torch.load(file, map_location=device, weights_only=True, mmap=False)
-    except Exception as error:
-        if refused := _REFUSED_OBJECT.search(str(error)):
-            raise CheckpointError(
-                f"asks for the Python object {refused[1]}, which is refused because it could run code; "
-                "save only its state dict, of plain tensors"
-            ) from error
-        raise CheckpointError("is damaged, or not as torch.save writes it; copy or download it again") from error
+def _measure(parts: list[tuple[int, int]]) -> tuple[int, int]:
+    """Depth and number of values of a container of these parts."""
+    depth = 1 + max((depth for depth, _ in parts), default=0)
+    count = 1 + sum(count for _, count in parts)
+    if depth > _MAX_DEPTH or count > _MAX_VALUES:
+        raise CheckpointError(
+            f"is nested deeper than {_MAX_DEPTH} levels or holds more than {_MAX_VALUES:,} values; "
+            "save only tensors and plain values"
+        )
+    return depth, count

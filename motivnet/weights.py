@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from motivnet import key_maps
 from motivnet.errors import CheckpointError
+from motivnet.inert_pickle import StandIn
 from motivnet.key_maps import Layout
+from motivnet.stored_tensors import StoredTensor
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _LISTED = 8
@@ -23,7 +25,7 @@ def weights_from_stored(stored: MutableMapping[str, object], plan: Mapping[str, 
     """FP32 weights by our names, taken out of ``stored`` as they are converted to hold one copy in memory.
 
     Args:
-        stored: What the file holds, by its keys.
+        stored: What the file holds, by its keys; the file is open.
         plan: Our names by key, from ``key_maps.plan``.
 
     Raises:
@@ -33,7 +35,8 @@ def weights_from_stored(stored: MutableMapping[str, object], plan: Mapping[str, 
     weights: dict[str, Tensor] = {}
     infinite: list[str] = []
     for key, names in plan.items():
-        tensor = stored.pop(key)
+        value = stored.pop(key)
+        tensor = value.load() if isinstance(value, StoredTensor) else value
         assert isinstance(tensor, Tensor)
         parts = {name: _own_float32(part) for name, part in key_maps.split_packed(tensor, names).items()}
         weights.update(parts)
@@ -46,6 +49,22 @@ def weights_from_stored(stored: MutableMapping[str, object], plan: Mapping[str, 
     return weights
 
 
+def outline_of_stored(stored: Mapping[str, object], plan: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:
+    """The weights of ``weights_from_stored`` without their values, before anything is read or allocated for them.
+
+    Raises:
+        CheckpointError: Naming every value that is not a dense tensor of floating-point numbers.
+    """
+    check_dense({key: stored[key] for key in plan})
+    outline: dict[str, Tensor] = {}
+    for key, names in plan.items():
+        value = stored[key]
+        assert isinstance(value, (StoredTensor, Tensor))
+        whole = value.outline() if isinstance(value, StoredTensor) else torch.empty_like(value, device="meta")
+        outline.update(key_maps.split_packed(whole, names))
+    return outline
+
+
 def check_dense(values: Mapping[str, object]) -> None:
     """Returns when every value is a dense tensor of floats that fills the memory which the file gave it.
 
@@ -54,7 +73,7 @@ def check_dense(values: Mapping[str, object]) -> None:
     Raises:
         CheckpointError: Naming all that are not.
     """
-    claimed: Counter[int] = Counter()
+    claimed: Counter[object] = Counter()
     problems = [f"{key} {problem}" for key, value in values.items() if (problem := _problem(value, claimed))]
     if problems:
         raise CheckpointError(f"has values that are not plain weights: {listed(problems)}")
@@ -109,8 +128,12 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(name[:_NAME_LENGTH] for name in shown) + more
 
 
-def _problem(value: object, claimed: Counter[int]) -> str | None:
+def _problem(value: object, claimed: Counter[object]) -> str | None:
     """Why a value is not a plain weight; ``claimed`` counts the bytes that tensors claim of each storage."""
+    if isinstance(value, StoredTensor):
+        return _problem_of_stored(value, claimed)
+    if isinstance(value, StandIn):
+        return f"is a pickled object ({listed([value.name])}) and no tensor"
     if type(value) not in (Tensor, torch.nn.Parameter):
         return f"is a {type(value).__name__}"
     assert isinstance(value, Tensor)
@@ -120,9 +143,18 @@ def _problem(value: object, claimed: Counter[int]) -> str | None:
         return f"is of {value.dtype}"
     storage = value.untyped_storage()
     claimed[storage.data_ptr()] += value.numel() * value.element_size()
-    if claimed[storage.data_ptr()] > storage.nbytes():
-        return f"claims more than the {storage.nbytes()} bytes that the file gives it"
-    return None
+    return _overdrawn(claimed[storage.data_ptr()], storage.nbytes())
+
+
+def _problem_of_stored(value: StoredTensor, claimed: Counter[object]) -> str | None:
+    if value.dtype not in FLOATS:
+        return f"is of {value.dtype}"
+    claimed[value.storage.member] += value.claimed
+    return _overdrawn(claimed[value.storage.member], value.storage.size)
+
+
+def _overdrawn(claimed: int, given: int) -> str | None:
+    return f"claims more than the {given} bytes that the file gives it" if claimed > given else None
 
 
 def _own_float32(tensor: Tensor) -> Tensor:

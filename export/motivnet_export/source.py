@@ -87,11 +87,31 @@ def source_of_artifact(artifact: Artifact, checkpoint: Path | None) -> ModelSour
     """The model that an artifact was made from.
 
     Raises:
-        ArtifactError, ConfigError: As ``checkpoint_of_artifact``.
+        ArtifactError, ConfigError: As ``checkpoint_of_artifact`` and ``check_random_weights``.
     """
     recipe, config = artifact.manifest.input.recipe.name, artifact.manifest.source.config
     path = checkpoint_of_artifact(artifact, checkpoint)
-    return random_source("random", config, recipe) if path is None else _from_checkpoint(path, config, recipe)
+    if path is not None:
+        return _from_checkpoint(path, config, recipe)
+    check_random_weights(artifact)
+    return random_source("random", config, recipe)
+
+
+def check_random_weights(artifact: Artifact) -> None:
+    """Returns when an artifact of random weights is as large as the model of which it tells.
+
+    A manifest of a kilobyte could ask for any number of them otherwise. No precision has less than a byte for each.
+
+    Raises:
+        ArtifactError: If its files are smaller.
+    """
+    parameters = artifact.manifest.source.config.parameters
+    size = sum(entry.size for entry in artifact.manifest.files)
+    if parameters > size:
+        raise ArtifactError(
+            f"{artifact.folder} tells of a model of {parameters:,} weights, which its {size:,} bytes cannot hold; "
+            "build it again"
+        )
 
 
 def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path | None:

@@ -37,13 +37,18 @@ def build_model(config: ModelConfig, *, seed: int | None = 0) -> MotivNet:
     Args:
         seed: Of the weights; None leaves them as allocated, for a model that is about to be loaded.
     """
+    model = outline_model(config).to_empty(device="cpu")
+    if seed is not None:
+        initialise(model, torch.Generator().manual_seed(seed))
+    return model
+
+
+def outline_model(config: ModelConfig) -> MotivNet:
+    """A MotivNet of these sizes whose weights have no memory yet, on the meta device, in evaluation mode."""
     encoder = dataclasses.asdict(config.encoder)
     decoder = dataclasses.asdict(config.decoder)
     with torch.device("meta"):
         model = MotivNet(SapiensEncoder(**encoder), MLDecoder(in_dim=config.encoder.embed_dim, **decoder))
-    model.to_empty(device="cpu")
-    if seed is not None:
-        initialise(model, torch.Generator().manual_seed(seed))
     return model.eval()
 
 

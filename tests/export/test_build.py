@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -148,6 +149,16 @@ def test_named_size_without_a_checkpoint_is_of_random_weights_and_says_so(tmp_pa
     manifest = build_artifact(BuildRequest(model="tiny", out=tmp_path / "out", parity_images=2)).manifest
     assert manifest.source.random_weights
     assert manifest.source.checkpoint is None
+    assert verify_artifact(open_artifact(tmp_path / "out"), parity_images=2).passed
+
+
+def test_a_manifest_that_tells_of_a_giant_random_model_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    build_artifact(BuildRequest(model="tiny", out=tmp_path / "out", parity_images=2))
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    manifest["source"]["config"]["decoder"]["mlp_dim"] = 65_536
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"tells of a model of 17,\d+,\d+ weights, which its .* bytes cannot hold"):
+        verify_artifact(open_artifact(tmp_path / "out"), parity_images=2)
 
 
 @pytest.mark.shared

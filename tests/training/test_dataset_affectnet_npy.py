@@ -82,3 +82,49 @@ def test_a_missing_folder_is_named(dataset: Path, folder: str) -> None:
     (dataset / "val_set" / folder).rename(dataset / "elsewhere")
     with pytest.raises(DatasetError, match=f"val_set/{folder} is not a folder; put AffectNet's {folder} there"):
         affectnet_npy.listing(dataset, labels=EMOTIONS)
+
+
+def _npy(header: str, data: bytes = bytes(8), version: bytes = b"\x01\x00") -> bytes:
+    text = header.encode()
+    return b"\x93NUMPY" + version + len(text).to_bytes(2 if version[0] == 1 else 4, "little") + text + data
+
+
+def _header(shape: str = "()", kind: str = "'<i8'") -> str:
+    return f"{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}}}\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _npy(_header("(1000000000000,)")),
+        _npy(_header("(1, -1)")),
+        _npy(_header(kind="'|O'")),
+        _npy(_header(kind="'<U1000000000'")),
+        _npy(_header(kind="'<U0'")),
+        _npy(_header(kind="'<c16'")),
+        _npy(_header(kind="[('a', '<i8')]")),
+        _npy(_header(kind="'x' * 5")),
+        _npy(_header("True")),
+        _npy("[" * 3_000),
+        _npy("{'descr': " + "-" * 3_000 + "1}"),
+        _npy("('"),
+        _npy("\\"),
+        _npy(_header(), data=bytes(3)),
+        _npy(_header(), version=b"\x09\x00"),
+        b"PK\x03\x04" + bytes(99),
+    ],
+    ids=len,
+)
+def test_a_hostile_label_is_one_line_and_takes_no_memory(dataset: Path, content: bytes) -> None:
+    (dataset / "val_set" / "annotations" / "0_exp.npy").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"0_exp.npy is not a NumPy file of one number$"):
+        affectnet_npy.listing(dataset, labels=EMOTIONS)
+
+
+@pytest.mark.parametrize(
+    "value", [np.int64(3), np.array([3]), np.array("3"), np.array(b"3"), np.array([[3.0]]), np.uint8(3)]
+)
+def test_a_label_is_understood_in_every_form(dataset: Path, value: object) -> None:
+    np.save(dataset / "val_set" / "annotations" / "0_exp.npy", value)
+    found = {sample.name: sample.label for sample in affectnet_npy.listing(dataset, labels=EMOTIONS).samples}
+    assert EMOTIONS[found["val_set/images/0.jpg"]] == "surprise"

@@ -65,3 +65,21 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(DatasetError, match="is not a text file in UTF-8"):
         list(text_lines(tmp_path / "list.txt"))
+
+
+def test_a_line_without_an_end_is_not_read_whole(tmp_path: Path) -> None:
+    """A sparse file of many gigabytes costs nothing to make."""
+    path = tmp_path / "list.csv"
+    path.write_bytes(b"name,label\n")
+    with path.open("r+b") as file:
+        file.truncate(3 << 30)
+    for read in (lambda: list(csv_rows(path, columns=("name", "label"))), lambda: list(text_lines(path))):
+        with pytest.raises(
+            DatasetError, match=r"line 2 of .*list\.csv is longer than the 1,048,576 characters allowed"
+        ):
+            read()
+
+
+def test_a_cell_of_any_size_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is not a CSV file in UTF-8"):
+        rows(tmp_path / "list.csv", b'name,label\n"' + b"x\n" * 200_000 + b'",1\n')

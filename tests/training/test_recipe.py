@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from motivnet.errors import ConfigError, FileError
+from motivnet.errors import ConfigError, FileError, MotivNetError
 from motivnet_training.recipe import RECIPES, TrainingRecipe, changed, recipe_named
 from motivnet_training.recipe_file import recipe_from_file, yaml_from_recipe
 
@@ -117,3 +117,39 @@ def test_bytes_that_are_no_text_and_a_missing_file_are_one_line(tmp_path: Path) 
         recipe_from_file(path, RECIPES["paper"])
     with pytest.raises(FileError, match="does not exist"):
         recipe_from_file(tmp_path / "none.yaml", RECIPES["paper"])
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{LAUGHS}name: *i\n", "may not use aliases"),
+        ("epochs: &x 3\nbatch_size: *x\n", "may not use aliases"),
+        ("<<: {epochs: 3}\n", "could not determine a constructor"),
+        ("? [1, 2]\n: 3\n", "is not a name"),
+        ("[" * 20_000, "nested deeper than 8 levels"),
+        ("epochs: " + "{a: " * 5_000 + "}" * 5_000, "nested deeper than 8 levels"),
+        (f"epochs: {'9' * 5_000}\n", "not a valid number"),
+        ("epochs: 2026-13-45\n", "not a valid number"),
+        ("epochs: !!float x\n", "not a valid number"),
+        ("epochs: !!timestamp x\n", "not a valid number"),
+        ("epochs: !!python/object/apply:os.mkdir [canary]\n", "is not YAML: line 1: could not determine a constructor"),
+        ("1: 2\n", "the key 1 is not a name"),
+        (f"{'x' * 900}: 1\n", "a recipe has no x{60}…"),
+        ("".join(f"k{number}: 1\n" for number in range(5_000)), "a recipe has no k0, .* and 4992 more; it has"),
+        (f"name: {'x' * 30_000}\n", "x{60}…"),
+        ("x" * 70_000, "has 70,000 bytes, more than the 64,000 allowed"),
+    ],
+)
+def test_a_hostile_recipe_is_one_short_line(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(MotivNetError, match=message) as caught:
+        recipe_from_file(path, RECIPES["paper"])
+    assert len(str(caught.value)) < 1_000
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [path]

@@ -22,6 +22,7 @@ from motivnet_training.memory_saving import checkpoint_activations
 from motivnet_training.module import EmotionModule
 from motivnet_training.order import steps_per_epoch
 from motivnet_training.recipe import TrainingRecipe
+from motivnet_training.resumable import check_resumable
 from motivnet_training.saving import Saver
 from motivnet_training.signals import listening
 from motivnet_training.state import Position, TrainingState
@@ -67,6 +68,7 @@ def train(session: Session, *, resume: Path | None = None) -> Position:
     if resume is not None:
         checkpoint = _state_of(resume)
         position = state.take(checkpoint)
+        check_resumable(checkpoint, _module(session))
         if session.announce is not None:
             session.announce(f"goes on after epoch {position.epoch}, step {position.steps}")
         if is_over(position.history, session.recipe):

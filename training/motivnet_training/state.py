@@ -28,6 +28,8 @@ from motivnet_training.steps import is_between_steps
 
 KEY = "motivnet"
 FORMAT = 1
+_KEY_LENGTH = 624
+"""Of the Mersenne Twister."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,7 @@ class TrainingState(lightning.Callback):
     ) -> None:
         """Lets the trainer begin at the position."""
         self.take(checkpoint)
-        _restore_random_states(checkpoint[KEY]["random"])
+        _restore_random_states(checkpoint[KEY].get("random"))
         data = _data(trainer)
         data.start_epoch, data.start = self.position.epoch, self.position.batch
         _set_counters(trainer, self.position)
@@ -148,9 +150,12 @@ def position_from_checkpoint(checkpoint: dict[str, Any]) -> Position:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError("the checkpoint to resume from was not written by this version of motivnet-train fit")
     try:
-        return strict_json.build(Position, _listed(state["position"]))
-    except (KeyError, strict_json.StrictJSONError) as error:
+        position = strict_json.build(Position, _listed(state.get("position")))
+    except strict_json.StrictJSONError as error:
         raise CheckpointError(f"the checkpoint to resume from is damaged: {error}") from error
+    if min(position.epoch, position.batch, position.steps, position.loss_count) < 0:
+        raise CheckpointError("the checkpoint to resume from is damaged: its position has a number below 0")
+    return position
 
 
 def checkpoint_at(checkpoint: dict[str, Any], position: Position) -> dict[str, Any]:
@@ -182,14 +187,27 @@ def _random_states() -> dict[str, Any]:
     }
 
 
-def _restore_random_states(states: dict[str, Any]) -> None:
-    version, numbers, gauss = states["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    kind, key, *rest = states["numpy"]
-    np.random.set_state((kind, np.asarray(key, np.uint32), *rest))
-    torch.set_rng_state(states["torch"])
-    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
+def _restore_random_states(states: Any) -> None:
+    """Puts the generators where they stood.
+
+    Raises:
+        CheckpointError: If these are no states of generators. NumPy compares no position with the length of its key,
+            and would read beyond it.
+    """
+    try:
+        version, numbers, gauss = states["python"]
+        kind, key, place, has_gauss, cached = states["numpy"]
+        if (len(key), type(place)) != (_KEY_LENGTH, int) or not 0 <= place <= _KEY_LENGTH:
+            raise ValueError("a place beyond the key")
+        random.setstate((version, tuple(numbers), gauss))
+        np.random.set_state((kind, np.asarray(key, np.uint32), place, has_gauss, cached))
+        torch.set_rng_state(states["torch"])
+        if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(states["cuda"])
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(
+            "the checkpoint to resume from is damaged: its states of random generators are not valid"
+        ) from error
 
 
 def _data(trainer: lightning.Trainer) -> FaceData:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from motivnet import key_maps
-from motivnet.checkpoints import read_stored
+from motivnet.checkpoints import open_stored
 from motivnet.errors import CheckpointError
 from motivnet.files import sha256_of
 from motivnet.key_maps import Layout
@@ -57,16 +57,13 @@ def encoder_weights(path: Path) -> tuple[dict[str, Tensor], Layout]:
         CheckpointError: If the file is damaged, of an unknown kind, or holds no encoder.
         FileError: If it cannot be read.
     """
-    stored = read_stored(path)
-    try:
+    with open_stored(path) as stored:
         layout = key_maps.layout_of(stored)
         planned = {} if layout is None else key_maps.plan(stored, layout)[0]
         wanted = {key: names for key, names in planned.items() if names[0].startswith(_PREFIX)}
         if layout is None or not wanted:
             raise CheckpointError("holds no Sapiens encoder; give the weights file that the training started from")
         return weights_from_stored(stored, wanted), layout
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}") from error
 
 
 def _by_module(model: Weights) -> dict[str, set[str]]:

@@ -6,10 +6,14 @@ Its validation set is the test set here, as in the paper.
 from __future__ import annotations
 
 import io
+import math
+import struct
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 
 from motivnet.errors import DatasetError
 from motivnet.files import read_bytes
@@ -21,6 +25,13 @@ from motivnet_training.datasets.sample import Part
 
 _PARTS: dict[str, Part] = {"train_set": "train", "val_set": "test"}
 _MAX_BYTES = 4096
+_KINDS = "iufUS"
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+# What NumPy raises on damaged headers: they are literals of Python, and of Python 2 in old files.
+_NPY_ERRORS = (
+    *(AttributeError, EOFError, KeyError, MemoryError, OSError, OverflowError, RecursionError, SyntaxError, TypeError),
+    *(ValueError, struct.error, tokenize.TokenError),
+)
 
 
 def recognises(path: Path) -> bool:
@@ -67,9 +78,16 @@ def _face(file: Path, annotation: Path, part: Part) -> Face | str:
 
 
 def _code(annotation: Path) -> str:
-    """The one value of an array file, which is a number in some copies and text in others."""
+    """The one value of an array file, which is a number in some copies and text in others.
+
+    Its header is read first: ``np.load`` allocates whatever shape it promises before it looks for the values.
+    """
+    stream = io.BytesIO(read_bytes(annotation, max_bytes=_MAX_BYTES))
     try:
-        value = np.load(io.BytesIO(read_bytes(annotation, max_bytes=_MAX_BYTES)), allow_pickle=False).item()
-    except (AttributeError, EOFError, OSError, ValueError) as error:
+        shape, _, kind = _HEADERS[npy.read_magic(stream)](stream)
+        if math.prod(shape) != 1 or kind.kind not in _KINDS:
+            raise ValueError("not one number or text")
+        value = np.frombuffer(stream.read(), kind, count=1)[0].item()
+    except _NPY_ERRORS as error:
         raise DatasetError(f"{annotation} is not a NumPy file of one number") from error
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)

@@ -11,6 +11,7 @@ from motivnet.errors import DatasetError
 from motivnet.files import open_regular
 
 _MAX_BYTES = 4 << 30
+_MAX_LINE = 1 << 20
 _SHOWN_COLUMNS = 12
 
 
@@ -25,7 +26,7 @@ def csv_rows(path: Path, *, columns: tuple[str, ...]) -> Iterator[tuple[int, tup
         FileError: If it cannot be opened.
     """
     with _text(path) as file:
-        reader = csv.reader(file)
+        reader = csv.reader(_lines(file, path))
         try:
             indices = _indices(next(reader, []), columns, path)
             for row in reader:
@@ -44,11 +45,21 @@ def text_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """
     with _text(path) as file:
         try:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(_lines(file, path), 1):
                 if words := line.split():
                     yield number, words
         except UnicodeDecodeError as error:
             raise DatasetError(f"{path} is not a text file in UTF-8: {error}") from error
+
+
+def _lines(file: io.TextIOWrapper, path: Path) -> Iterator[str]:
+    """The lines of a text, none of which may take the memory of the whole file."""
+    number = 0
+    while line := file.readline(_MAX_LINE + 1):
+        number += 1
+        if len(line) > _MAX_LINE:
+            raise DatasetError(f"line {number} of {path} is longer than the {_MAX_LINE:,} characters allowed")
+        yield line
 
 
 def _text(path: Path) -> io.TextIOWrapper:

@@ -23,8 +23,7 @@ from safetensors.numpy import save_file
 
 from motivnet import strict_json
 from motivnet.errors import CheckpointError, ConfigError
-from motivnet.files import open_regular
-from motivnet.safetensors_files import atomic_safetensors
+from motivnet.safetensors_files import atomic_safetensors, check_header
 from motivnet_training.tokens.key import TokenKey
 
 SUFFIX = ".safetensors"
@@ -119,8 +118,10 @@ def damaged(path: Path) -> CheckpointError:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    with open_regular(path):  # safe_open waits for ever on a FIFO, and has errors of many kinds
-        pass
+    try:
+        check_header(path)  # also that it is a regular file: safe_open waits for ever on a FIFO
+    except CheckpointError as error:
+        raise damaged(path) from error
     try:
         with safe_open(path, framework="np") as file:
             yield file
