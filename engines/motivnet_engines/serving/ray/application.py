@@ -11,7 +11,7 @@ from typing import Any
 
 from motivnet.errors import ConfigError, FileError, MissingDependencyError, MotivNetError, one_line
 from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, options_for_workers
-from motivnet_engines.serving.settings import ServeSettings
+from motivnet_engines.serving.settings import ServeSettings, token_from
 
 try:
     import click
@@ -29,6 +29,8 @@ class Arguments(BaseModel):
 
     Args:
         artifact: A folder that every machine of the cluster sees under this path.
+        token_file: A file with the token that every client must present, read where the application is built; else it
+            is in MOTIVNET_TOKEN there. Without one only clients of a proxy's own machine are answered.
         replicas: How many there are, or at least are where ``max_replicas`` is given.
         max_replicas: The most that Ray Serve starts by itself.
         ongoing: Requests in work per replica that Ray Serve aims at when it starts and ends replicas.
@@ -42,6 +44,7 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     artifact: Path
+    token_file: Path | None = None
     runtime: str | None = None
     threads: PositiveInt | None = None
     batch_size: PositiveInt | None = None
@@ -71,7 +74,7 @@ def application(artifact: Path | str, **arguments: Any) -> serve.Application:
     Raises:
         ConfigError: If an argument is unknown or not valid.
         ArtifactError: If the folder is not an artifact.
-        FileError: If the face detector cannot be had.
+        FileError: If the face detector cannot be had, or the token's file not be read.
         MissingDependencyError, RuntimeUnavailableError: If the runtime cannot be had; not where replicas have GPUs.
     """
     return _application(_validated({"artifact": artifact, **arguments}))
@@ -158,6 +161,7 @@ def _options(given: Arguments) -> ReadingOptions:
 
 def _settings(given: Arguments) -> ServeSettings:
     return ServeSettings(
+        token=token_from(given.token_file),
         max_delay_ms=given.max_delay_ms,
         max_images=given.max_images,
         queue=given.max_queued,
