@@ -29,8 +29,6 @@ class Arguments(BaseModel):
 
     Args:
         artifact: A folder that every machine of the cluster sees under this path.
-        token_file: A file with the token that every client must present, read where the application is built; else it
-            is in MOTIVNET_TOKEN there. Without one only clients of a proxy's own machine are answered.
         replicas: How many there are, or at least are where ``max_replicas`` is given.
         max_replicas: The most that Ray Serve starts by itself.
         ongoing: Requests in work per replica that Ray Serve aims at when it starts and ends replicas.
@@ -39,12 +37,13 @@ class Arguments(BaseModel):
         max_queued: Requests that wait in each proxy before it answers 503.
         deadline_ms: How long a request may take in its replica.
         cpus, gpus: What each replica is given.
+        token_file: A file with the token that every client must present, read where the application is built; else it
+            is in MOTIVNET_TOKEN there. Without one only clients of a proxy's own machine are answered.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     artifact: Path
-    token_file: Path | None = None
     runtime: str | None = None
     threads: PositiveInt | None = None
     batch_size: PositiveInt | None = None
@@ -64,6 +63,7 @@ class Arguments(BaseModel):
     max_queued: PositiveInt = 64
     cpus: PositiveFloat = 1
     gpus: NonNegativeFloat = 0
+    token_file: Path | None = None
 
 
 def application(artifact: Path | str, **arguments: Any) -> serve.Application:
