@@ -21,11 +21,11 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -34,6 +34,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from motivnet.errors import ImageError, one_line
 from motivnet.files import read_bytes
+from motivnet.image_parts import ImageParts, bmp_parts, jpeg_parts, png_parts, webp_parts
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 """How the files that are looked for in a folder end, in lower case; the decoder itself goes by the first bytes."""
@@ -41,19 +42,19 @@ IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_384
-MAX_JPEG_SCANS = 64
-"""A progressive JPEG has about ten scans; each costs a pass over the whole image, and a file can hold a million."""
 
 _TOO_LARGE = f"exceeds {MAX_PIXELS // 10**6} million pixels or {MAX_SIDE:,} pixels a side; make it smaller"
 _STRIP_PIXELS = 1 << 20
 _WHITE = 255
 
+_Parts: TypeAlias = Callable[..., ImageParts]
+
 # The classes are called directly because Image.open warns and refuses by a process-wide limit of its own.
-_FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile]], ...] = (
-    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
-    (re.compile(rb"RIFF....WEBPVP8", re.DOTALL), WebPImageFile),
-    (re.compile(rb"BM"), BmpImageFile),
+_FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile], _Parts], ...] = (
+    (re.compile(rb"\xff\xd8\xff"), JpegImageFile, jpeg_parts),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile, png_parts),
+    (re.compile(rb"RIFF....WEBPVP8", re.DOTALL), WebPImageFile, webp_parts),
+    (re.compile(rb"BM"), BmpImageFile, bmp_parts),
 )
 
 # What Pillow's plug-ins let through; a warning comes as an exception where the process asked for that.
@@ -103,11 +104,10 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
     Raises:
         ImageError: If it is not a JPEG, PNG, WebP or BMP image, is damaged, or exceeds the limits.
     """
-    with _opened(data, name) as image:
+    with _opened(data, name) as (image, parts):
         image.load()
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         pixels = _rgb_pixels(image)
-    upright = _UPRIGHT.get(orientation)
+    upright = _UPRIGHT.get(parts.orientation)
     return pixels if upright is None else np.ascontiguousarray(upright(pixels))
 
 
@@ -117,20 +117,21 @@ def image_size(data: bytes, *, name: str) -> tuple[int, int]:
     Raises:
         ImageError: As ``decode_image``, for what can be seen in the header.
     """
-    with _opened(data, name) as image:
+    with _opened(data, name) as (image, _):
         return image.size
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, name: str) -> Iterator[ImageFile]:
+def _opened(data: bytes, name: str) -> Iterator[tuple[ImageFile, ImageParts]]:
     """An image within the limits, of which only the header is read; what fails while it is open is an ImageError."""
     if len(data) > MAX_BYTES:
         raise ImageError(f"{name} has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
-    decoder = _decoder_for(data, name)
+    decoder, parts_of = _format_of(data, name)
+    parts = parts_of(data, name=name)
     try:
-        with decoder(io.BytesIO(data)) as image:
+        with decoder(io.BytesIO(parts.pixels)) as image:
             _check_size(image.size, name)
-            yield image
+            yield image, parts
     except Image.DecompressionBombError as error:  # raised while a WebP header is read, before its size is known here
         raise ImageError(f"{name} {_TOO_LARGE}") from error
     except _DECODER_FAILURES as error:
@@ -138,16 +139,13 @@ def _opened(data: bytes, name: str) -> Iterator[ImageFile]:
         raise ImageError(f"{name} is damaged or not a valid image: {reason}") from error
 
 
-def _decoder_for(data: bytes, name: str) -> type[ImageFile]:
+def _format_of(data: bytes, name: str) -> tuple[type[ImageFile], _Parts]:
     if not data:
         raise ImageError(f"{name} is empty, not an image")
-    decoder = next((decoder for magic, decoder in _FORMATS if magic.match(data)), None)
-    if decoder is None:
-        raise ImageError(f"{name} is not a JPEG, PNG, WebP or BMP image; convert it to one of these")
-    # Within compressed data a 0xFF byte is always followed by 0x00 or a restart marker, so this counts scans.
-    if decoder is JpegImageFile and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-        raise ImageError(f"{name} has more than {MAX_JPEG_SCANS} JPEG scans; save it again as an ordinary image")
-    return decoder
+    for magic, decoder, parts_of in _FORMATS:
+        if magic.match(data):
+            return decoder, parts_of
+    raise ImageError(f"{name} is not a JPEG, PNG, WebP or BMP image; convert it to one of these")
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +32,10 @@ _ERRORS_SHOWN = 5
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """Ray reads these when it is imported: nothing is reported to its makers, and its workers' deaths are our errors."""
 
+_LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+"""Without a cluster: every port of Ray is on loopback, which the name of the variable does not tell, and asks for a
+token. That is of this run and in no file."""
+
 
 def predict_dataset(
     source: Annotated[
@@ -43,6 +48,12 @@ def predict_dataset(
     out: Annotated[Path, typer.Option(help="A folder for the Parquet files.", show_default=False, **PATH)],
     artifact: ArtifactOption = None,
     shard_size: Annotated[int, typer.Option(help="Images of one output file.")] = 1_000,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster to join, as host:port.", show_default="RAY_ADDRESS, else Ray on this machine alone"
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes of the cluster.", show_default="as many as it has room for")
     ] = None,
@@ -61,8 +72,7 @@ def predict_dataset(
 
     It exits with 1 if an image could not be read.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    _prepare_environment(address)
     from motivnet.progress import progress
     from motivnet_engines.serving.ray import dataset
     from motivnet_engines.serving.ray.cluster import Workers
@@ -87,6 +97,7 @@ def predict_dataset(
             out,
             shard_size=shard_size,
             workers=Workers(count=workers, cpus=cpus, gpus=gpus),
+            address=address,
             on_images=advance,
         )
     if json:
@@ -96,6 +107,17 @@ def predict_dataset(
     if summary.errors:
         _tell_errors(out, summary.errors)
         raise typer.Exit(1)
+
+
+def _prepare_environment(address: str | None) -> None:
+    """Before Ray is imported; what the user set stays."""
+    chosen = dict(_QUIET)
+    if not (address or os.environ.get("RAY_ADDRESS")):
+        chosen |= _LOCAL
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            chosen["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    for name, value in chosen.items():
+        os.environ.setdefault(name, value)
 
 
 def _sentence(out: Path, summary: DatasetSummary) -> str:

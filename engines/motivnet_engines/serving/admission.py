@@ -20,75 +20,85 @@ _FRESHNESS = 0.03
 
 
 class Pace:
-    """How many seconds an image is expected to take, from those before it."""
+    """How many seconds an image of weight 1 is expected to take, from those before it."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self._seconds = self._weight = 0.0
         self._last = 0.0
         self._images = 0
 
-    def finished(self, since: float) -> None:
+    @property
+    def seconds(self) -> float:
+        """All the time that was measured over all the weight, the newest counting most."""
+        return self._seconds / self._weight if self._weight else 0.0
+
+    def finished(self, since: float, weight: int) -> None:
         """An image that came at ``since`` was classified."""
         now = time.monotonic()
         # An answer after a pause says how long its image took, one after another how fast they come.
-        self._learn(now - max(since, self._last))
+        self._learn(now - max(since, self._last), weight)
         self._last = now
 
     def given_up(self, since: float, among: int) -> None:
-        """Not one of ``among`` images was classified since then, if none was: a lower bound of what each takes."""
+        """Nothing of the weight ``among`` was classified since then, if nothing was: a lower bound of what it takes."""
         seconds = (time.monotonic() - since) / among
         if self._last < since and seconds > self.seconds:
-            self._learn(seconds)
+            self._learn(seconds, 1)
 
-    def _learn(self, seconds: float) -> None:
+    def _learn(self, seconds: float, weight: int) -> None:
         self._images += 1
         # The answers of a batch come together, so that a mean over fewer than several batches swings with them.
-        self.seconds += max(_FRESHNESS, 1 / self._images) * (seconds - self.seconds)
+        share = max(_FRESHNESS, 1 / self._images)
+        self._seconds += share * (seconds - self._seconds)
+        self._weight += share * (weight - self._weight)
 
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """A request inside: ``images`` that it waits for, of ``among`` that were inside when they were counted."""
+    """A request inside: the ``weight`` of the images that it waits for, ``among`` that of all that came before them."""
 
     admission: Admission
     entered: float
     block: Interruptible
-    images: int = 1
+    weight: int = 1
     among: int = 1
 
-    def weigh(self, images: int) -> None:
-        """Says how many images the request holds, which nobody knows before its body is read.
+    def weigh(self, weight: int) -> None:
+        """Says what the images of the request cost, which nobody knows before its body is read.
 
         Raises:
             RefusedError: If so many cannot be answered in time.
         """
-        self.admission.weigh(self, images)
+        self.admission.weigh(self, weight)
 
-    def finish_image(self, *, classified: bool) -> None:
+    def finish_image(self, weight: int = 1, *, classified: bool) -> None:
         """One image less to wait for; one that could not be read says nothing of the others' pace."""
-        self.images -= 1
+        self.weight -= weight
         if classified:
-            self.admission.pace.finished(self.entered)
+            self.admission.pace.finished(self.entered, weight)
 
 
 class Admission:
     """Counts what is inside; of one event loop, so that nothing here needs a lock.
 
-    A request is expected to take as long as the images before it and its own, at the pace of those before them. Who
-    would be alone is let in whatever is expected, because only an answer can correct the expectation.
+    A request is expected to take as long as the images before it and its own, at the pace of those before them. Before
+    it is of every other request what weighs no more than its own, because turns are fair; at least what is in work
+    already. Who would be alone is let in whatever is expected, because only an answer can correct the expectation.
 
     Args:
         capacity: Requests that may be inside.
         deadline: Seconds that each of them has.
         max_waiting_bytes: Of all the bodies together.
+        in_work: Images that nobody passes any more.
     """
 
-    def __init__(self, *, capacity: int, deadline: float, max_waiting_bytes: int) -> None:
+    def __init__(self, *, capacity: int, deadline: float, max_waiting_bytes: int, in_work: int = 1) -> None:
         self.draining = asyncio.Event()
         self.arrivals = Arrivals(max_waiting_bytes)
         self.pace = Pace()
         self._capacity = capacity
         self._deadline = deadline
+        self._in_work = in_work
         self._places: set[Place] = set()
         self._idle = asyncio.Event()
 
@@ -105,9 +115,9 @@ class Admission:
         """
         if self.draining.is_set():
             raise draining()
-        self._check_time(self._images(), 1)
+        self._check_time(self._before(1), 1)
         if self.inside >= self._capacity:
-            raise overloaded(self._images() * self.pace.seconds)
+            raise overloaded(self._before(1) * self.pace.seconds)
 
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[Place]:
@@ -118,18 +128,18 @@ class Admission:
         """
         self.check()
         async with interruptible() as block:
-            place = Place(self, time.monotonic(), block, among=self._images() + 1)
+            place = Place(self, time.monotonic(), block, among=self._before(1) + 1)
             self._places.add(place)
             try:
                 yield place
             finally:
                 self._leave(place)
 
-    def weigh(self, place: Place, images: int) -> None:
+    def weigh(self, place: Place, weight: int) -> None:
         """As ``Place.weigh``."""
-        others = self._images() - place.images
-        self._check_time(others, images)
-        place.images, place.among = images, others + images
+        before = self._before(weight, than=place)
+        self._check_time(before, weight)
+        place.weight, place.among = weight, before + weight
 
     def drain(self) -> None:
         """Lets nobody in any more; those whose body has not arrived are not inside yet."""
@@ -147,16 +157,18 @@ class Admission:
             self._idle.clear()
             await self._idle.wait()
 
-    def _images(self) -> int:
-        return sum(place.images for place in self._places)
+    def _before(self, weight: int, *, than: Place | None = None) -> int:
+        """What is done before a request of this weight."""
+        others = [place.weight for place in self._places if place is not than]
+        return max(min(sum(others), self._in_work), sum(min(other, weight) for other in others))
 
-    def _check_time(self, before: int, images: int) -> None:
-        expected = (before + images) * self.pace.seconds
+    def _check_time(self, before: int, weight: int) -> None:
+        expected = (before + weight) * self.pace.seconds
         if before and expected > self._deadline * _SHARE_OF_DEADLINE:
             raise overloaded(expected)
 
     def _leave(self, place: Place) -> None:
-        if place.images:
+        if place.weight:
             self.pace.given_up(place.entered, place.among)
         self._places.discard(place)
         if not self._places:

@@ -30,7 +30,7 @@ from motivnet_engines.serving.metrics import CONTENT_TYPE, Metrics
 from motivnet_engines.serving.openapi import openapi_document
 from motivnet_engines.serving.pages import Pages
 from motivnet_engines.serving.refusals import UNAVAILABLE, Code, RefusedError
-from motivnet_engines.serving.service import PredictionService
+from motivnet_engines.serving.service import PredictionService, in_work_at_once
 from motivnet_engines.serving.settings import ServeSettings
 from motivnet_engines.serving.uploads import body_type
 
@@ -62,7 +62,10 @@ def create_app(
     batching = batching or Batching()
     metrics = Metrics()
     admission = Admission(
-        capacity=settings.queue, deadline=settings.deadline_s, max_waiting_bytes=settings.waiting_bytes
+        capacity=settings.queue,
+        deadline=settings.deadline_s,
+        max_waiting_bytes=settings.waiting_bytes,
+        in_work=in_work_at_once(settings, batching),
     )
     metrics.watch("queue_depth", "Requests that wait or are in work.", lambda: admission.inside)
     service = PredictionService(classifier, settings, batching=batching, metrics=metrics)

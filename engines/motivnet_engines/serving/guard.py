@@ -81,11 +81,20 @@ def guarded(app: ASGIApp, *, settings: ServeSettings, admission: Admission, metr
     return handle
 
 
+def check_request(headers: Headers, *, method: str, path: str, settings: ServeSettings) -> None:
+    """Returns when a request may be looked at more closely: its head is within limits, and its client may ask.
+
+    Raises:
+        RefusedError: As ``check_head``, ``check_client`` and ``check_target``.
+    """
+    check_head(headers, settings)
+    check_client(headers, method=method, path=path, settings=settings)
+    check_target(path)
+
+
 def _check(scope: Scope, settings: ServeSettings, admission: Admission) -> None:
     headers = Headers(scope=scope)
-    check_head(headers, settings)
-    check_client(headers, method=scope["method"], path=scope["path"], settings=settings)
-    check_target(scope["path"])
+    check_request(headers, method=scope["method"], path=scope["path"], settings=settings)
     if scope["path"] == PREDICT and scope["method"] == "POST":
         check_before_body(headers, settings, admission)
 

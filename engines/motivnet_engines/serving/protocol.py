@@ -22,6 +22,7 @@ from motivnet_engines.serving.request_ids import REQUEST_ID_HEADER, request_id
 from motivnet_engines.serving.settings import ServeSettings
 
 try:
+    import h11
     from uvicorn import Config
     from uvicorn.protocols.http.h11_impl import H11Protocol
     from uvicorn.server import ServerState
@@ -29,6 +30,12 @@ except ModuleNotFoundError as error:
     raise MissingDependencyError("uvicorn", extra="serve") from error
 
 logger = logging.getLogger(__name__)
+
+_PIECE = 16_384
+_LINES = 8_192
+_BYTES_OF_A_LINE = 256
+"""A chunked body has two line ends a chunk, and each chunk is parsed in Python while every other client waits: so many
+line ends, and one more for every so many bytes."""
 
 
 def protocol_class(settings: ServeSettings, metrics: Metrics) -> type[asyncio.Protocol]:
@@ -58,6 +65,7 @@ class _BoundedProtocol(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _has_answered = False
+    _lines = _bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type] # uvicorn narrows the type, as for every TCP server
@@ -71,7 +79,12 @@ class _BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            if self._is_crumbs(piece):
+                self._refuse_body()
+                return
+            super().data_received(piece)
         if self._answering():
             self._stop_head_timer()
 
@@ -94,6 +107,21 @@ class _BoundedProtocol(H11Protocol):
         """Instead of uvicorn's plain text."""
         del msg
         self._refuse(RefusedError("bad_request", "this is not a valid HTTP/1.1 request, or its head is too long"))
+
+    def _is_crumbs(self, piece: bytes) -> bool:
+        """Whether the chunks of a body are so small that reading them keeps everybody else waiting."""
+        if self.conn.their_state is not h11.SEND_BODY:
+            self._lines = self._bytes = 0
+        elif any(name == b"transfer-encoding" for name, _ in self.headers):
+            self._lines += piece.count(b"\r\n")
+            self._bytes += len(piece)
+        return self._lines > _LINES + self._bytes // _BYTES_OF_A_LINE
+
+    def _refuse_body(self) -> None:
+        if self.cycle is not None and self.cycle.response_started:
+            self.transport.abort()
+        else:
+            self._refuse(RefusedError("bad_request", "the chunks of the body are too small; send larger ones"))
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
@@ -23,9 +24,9 @@ from motivnet_engines.serving.batching import Batching
 from motivnet_engines.serving.largest_faces import LargestFaces
 from motivnet_engines.serving.metrics import Metrics
 from motivnet_engines.serving.pending import Answered
-from motivnet_engines.serving.pixels import PixelBudget
 from motivnet_engines.serving.refusals import RefusedError, error_body
 from motivnet_engines.serving.settings import ServeSettings
+from motivnet_engines.serving.turns import Share, Turns, weight_of
 from motivnet_engines.serving.uploads import BodyType, Upload, uploads_of_body
 
 T = TypeVar("T")
@@ -35,7 +36,8 @@ class PredictionService:
     """Answers requests of any number of clients on one event loop, in bounded memory.
 
     Raw bodies wait; only as many images are prepared at a time as the threads and two batches need, because a prepared
-    face takes more memory than its photo, and together they have no more pixels than the largest image allowed.
+    face takes more memory than its photo. Those above four megapixels have together no more pixels than the largest
+    image allowed. What the images of a request cost is known from their headers before the first is decoded.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class PredictionService:
         # Of its own, because a form with too many images is refused at once, whatever is being prepared.
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._under_way: set[Future[Any]] = set()
-        self._pixels = PixelBudget(MAX_PIXELS)
-        self._in_work = asyncio.Semaphore(settings.prepare_threads + 2 * batching.max_size)
+        self._turns = Turns(
+            images=in_work_at_once(settings, batching), threads=settings.prepare_threads, pixels=MAX_PIXELS
+        )
         self._batcher: Batcher[NDArray[Any], Prediction] = Batcher(
             classifier.classify,
             max_size=batching.max_size,
@@ -67,7 +70,7 @@ class PredictionService:
 
         Args:
             deadline: By ``time.monotonic``.
-            place: Told how many images there are, and of each that is done; None where nobody else lets requests in.
+            place: Told what the images cost, and of each that is done; None where nobody else lets requests in.
 
         Raises:
             RefusedError: If the body holds no image that can be read, there is no room for so many, or the deadline
@@ -77,13 +80,11 @@ class PredictionService:
         start = time.monotonic()
         try:
             async with asyncio.timeout(deadline - start):
-                uploads = await self._in_thread(self._parser, _uploads, body, kind, self._settings.max_images)
+                asked = await self._in_thread(self._parser, _images, body, kind, self._settings.max_images)
                 if place is not None:
-                    place.weigh(len(uploads))
-                found = await _all(
-                    asyncio.ensure_future(self._image(name, upload, deadline, place))
-                    for name, upload in zip(_names(len(uploads)), uploads, strict=True)
-                )
+                    place.weigh(sum(image.weight for image in asked))
+                share = Share()
+                found = await _all(asyncio.ensure_future(self._image(image, share, deadline, place)) for image in asked)
         except (LateError, TimeoutError) as error:
             raise RefusedError("late", "the answer would come after the deadline", retry_after=1) from error
         images = [image for image, _ in found]
@@ -101,42 +102,40 @@ class PredictionService:
         return ended and not wait_for_futures(tuple(self._under_way), max(0.0, end - time.monotonic())).not_done
 
     async def _image(
-        self, name: str, upload: Upload, deadline: float, place: Place | None
+        self, image: _Image, share: Share, deadline: float, place: Place | None
     ) -> tuple[dict[str, Any], float]:
-        """The result of one image or its error, and how many milliseconds it waited for its turn.
-
-        Args:
-            name: What an error calls it.
-        """
-        result, waited = await self._read(name, upload, deadline)
+        """The result of one image or its error, and how many milliseconds it waited for its turn."""
+        result, waited = await self._read(image, share, deadline)
         if place is not None:
-            place.finish_image(classified=result["error"] is None)
+            place.finish_image(image.weight, classified=result["error"] is None)
         return result, waited
 
-    async def _read(self, name: str, upload: Upload, deadline: float) -> tuple[dict[str, Any], float]:
+    async def _read(self, image: _Image, share: Share, deadline: float) -> tuple[dict[str, Any], float]:
+        if image.error is not None:
+            return self._failed(image, image.error), 0.0
         start = time.monotonic()
-        async with self._in_work:
+        async with self._turns.turn(share, pixels=image.pixels) as turn:
             waited = (time.monotonic() - start) * 1e3
+            future = self._started(self._threads, self._prepare, image, deadline)
+            turn.runs(future)
             try:
-                prepared, left_out = await self._in_thread(self._threads, self._prepare, name, upload, deadline)
+                prepared, left_out = await asyncio.wrap_future(future)
             except (ImageError, InputError) as error:
-                self._metrics.image(faces=0)
-                return _failed(upload, str(error)), waited
+                return self._failed(image, str(error)), waited
             answers = await self._classified(prepared, deadline)
         waited += max((answer.waited_ms for answer in answers), default=0.0)
         self._measure(prepared, waited)
-        return {**self._result(upload, prepared, answers), "faces_left_out": left_out}, waited
+        return {**self._result(image.upload, prepared, answers), "faces_left_out": left_out}, waited
 
-    def _prepare(self, name: str, upload: Upload, deadline: float) -> tuple[PreparedImage, int]:
+    def _prepare(self, image: _Image, deadline: float) -> tuple[PreparedImage, int]:
         """What is to be classified, and how many faces beyond the limit are not."""
         if time.monotonic() > deadline:
             raise LateError
         largest = LargestFaces(detector=self._detector, limit=self._settings.max_faces) if self._detector else None
-        width, height = image_size(upload.data, name=name)
-        with self._pixels.taken(width * height, deadline=deadline):
-            prepared = prepared_image(
-                upload.data, name=name, entry=self._classifier.manifest.input, profile=self._profile, detector=largest
-            )
+        entry = self._classifier.manifest.input
+        prepared = prepared_image(
+            image.upload.data, name=image.name, entry=entry, profile=self._profile, detector=largest
+        )
         return prepared, largest.left_out if largest else 0
 
     async def _classified(self, prepared: PreparedImage, deadline: float) -> list[Answered[Prediction]]:
@@ -158,34 +157,65 @@ class PredictionService:
         self._metrics.took("queue", waited_ms / 1e3)
         self._metrics.took("prepare", prepared.prepare_ms / 1e3)
 
+    def _failed(self, image: _Image, message: str) -> dict[str, Any]:
+        """An image of several that could not be read."""
+        self._metrics.image(faces=0)
+        return {
+            "name": image.upload.name,
+            "width": None,
+            "height": None,
+            "faces": [],
+            "faces_left_out": 0,
+            "timing": None,
+            **error_body("bad_image", message),
+        }
+
     async def _in_thread(self, threads: ThreadPoolExecutor, function: Any, *arguments: Any) -> Any:
+        return await asyncio.wrap_future(self._started(threads, function, *arguments))
+
+    def _started(self, threads: ThreadPoolExecutor, function: Any, *arguments: Any) -> Future[Any]:
         future = threads.submit(function, *arguments)
         # What a cancelled request has started goes on, and the end of the process must know of it.
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
-        return await asyncio.wrap_future(future)
+        return future
 
 
-def _uploads(body: bytes, kind: BodyType, max_images: int) -> list[Upload]:
-    return uploads_of_body(body, kind, max_images=max_images)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    """An image that is asked about; ``name`` is what its errors call it, ``error`` what its header has against it."""
+
+    upload: Upload
+    name: str
+    pixels: int = 0
+    error: str | None = None
+
+    @property
+    def weight(self) -> int:
+        return weight_of(self.pixels)
+
+
+def in_work_at_once(settings: ServeSettings, batching: Batching) -> int:
+    """How many images are prepared, wait for a batch or are in one: enough that neither waits for the other."""
+    return settings.prepare_threads + 2 * batching.max_size
+
+
+def _images(body: bytes, kind: BodyType, max_images: int) -> list[_Image]:
+    uploads = uploads_of_body(body, kind, max_images=max_images)
+    return [_described(name, upload) for name, upload in zip(_names(len(uploads)), uploads, strict=True)]
+
+
+def _described(name: str, upload: Upload) -> _Image:
+    try:
+        width, height = image_size(upload.data, name=name)
+    except ImageError as error:
+        return _Image(upload=upload, name=name, error=str(error))
+    return _Image(upload=upload, name=name, pixels=width * height)
 
 
 def _names(count: int) -> list[str]:
     """What errors call the images of a request."""
     return ["the image"] if count == 1 else [f"image {number}" for number in range(1, count + 1)]
-
-
-def _failed(upload: Upload, message: str) -> dict[str, Any]:
-    """An image of several that could not be read."""
-    return {
-        "name": upload.name,
-        "width": None,
-        "height": None,
-        "faces": [],
-        "faces_left_out": 0,
-        "timing": None,
-        **error_body("bad_image", message),
-    }
 
 
 async def _all(awaitables: Iterable[asyncio.Future[T]]) -> list[T]:

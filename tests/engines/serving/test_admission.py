@@ -89,11 +89,53 @@ def test_an_image_that_is_done_makes_room_before_its_request_is() -> None:
         await answer(gate, images=8)
         async with gate.place() as place:
             place.weigh(20)
+            async with gate.place() as other:
+                with pytest.raises(RefusedError):
+                    other.weigh(20)
+                for _ in range(18):
+                    place.finish_image(classified=False)
+                other.weigh(5)
+
+    asyncio.run(fill())
+
+
+def test_a_heavy_request_keeps_out_another_heavy_one_and_no_light_one() -> None:
+    async def fill() -> None:
+        gate = admission(capacity=1000, deadline=1.0)
+        for _ in range(10):
+            await answer(gate)
+        async with gate.place() as heavy, contextlib.AsyncExitStack() as inside:
+            heavy.weigh(88)
+            with pytest.raises(RefusedError):
+                (await inside.enter_async_context(gate.place())).weigh(88)
+            assert await filled(gate, inside) >= 10
+
+    asyncio.run(fill())
+
+
+def test_what_nobody_passes_any_more_is_before_a_light_request_too() -> None:
+    async def fill() -> None:
+        gate = Admission(capacity=1000, deadline=1.0, max_waiting_bytes=100, in_work=80)
+        for _ in range(10):
+            await answer(gate)
+        async with gate.place() as heavy:
+            heavy.weigh(88)
             with pytest.raises(RefusedError):
                 gate.check()
-            for _ in range(18):
-                place.finish_image(classified=False)
-            gate.check()
+
+    asyncio.run(fill())
+
+
+def test_images_that_weigh_more_teach_the_same_pace() -> None:
+    async def fill() -> None:
+        gate, heavy = admission(), admission()
+        for _ in range(10):
+            await answer(gate, seconds=0.01)
+            async with heavy.place() as place:
+                place.weigh(10)
+                await asyncio.sleep(0.1)
+                place.finish_image(10, classified=True)
+        assert heavy.pace.seconds == pytest.approx(gate.pace.seconds, rel=0.5)
 
     asyncio.run(fill())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import h11
 import pytest
 import uvicorn
 
@@ -68,3 +70,35 @@ def test_what_is_no_request_has_an_id_too(exchange: Exchange, caplog: pytest.Log
     assert [record.fields["request"] for record in caplog.records if record.name.startswith("motivnet")] == [
         error["request"]
     ]
+
+
+CHUNKED = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize("kind", [b"image/png", b"text/plain"])
+def test_a_body_in_very_many_tiny_chunks_is_ended_early(exchange: Exchange, kind: bytes, monkeypatch: Any) -> None:
+    parsed = 0
+    receive = h11.Connection.receive_data
+
+    def counting(connection: h11.Connection, data: bytes) -> None:
+        nonlocal parsed
+        parsed += len(data)
+        receive(connection, data)
+
+    monkeypatch.setattr(h11.Connection, "receive_data", counting)
+    body = b"1\r\na\r\n" * 200_000 + b"0\r\n\r\n"
+    with contextlib.suppress(OSError, IndexError):  # what was not read when the connection is closed resets it
+        status, _, _ = exchange(CHUNKED + b"Content-Type: " + kind + b"\r\n\r\n" + body)
+        assert status in (400, 415)
+    assert parsed < len(body) / 10
+
+
+def test_a_body_in_ordinary_chunks_is_read(exchange: Exchange, unique_photo: Callable[[int], bytes]) -> None:
+    photo = unique_photo(7) + b"\r\n" * 3_000  # after the end of a PNG there may be anything
+    pieces = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in batched(photo, 50)) + b"0\r\n\r\n"
+    status, _, body = exchange(CHUNKED + b"Content-Type: image/png\r\n\r\n" + pieces)
+    assert (status, json.loads(body)["images"][0]["error"]) == (200, None)
+
+
+def batched(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))

@@ -11,7 +11,7 @@ from typing import Any
 
 from motivnet.errors import ConfigError, FileError, MissingDependencyError, MotivNetError, one_line
 from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, options_for_workers
-from motivnet_engines.serving.settings import ServeSettings
+from motivnet_engines.serving.settings import ServeSettings, token_from
 
 try:
     import click
@@ -37,6 +37,8 @@ class Arguments(BaseModel):
         max_queued: Requests that wait in each proxy before it answers 503.
         deadline_ms: How long a request may take in its replica.
         cpus, gpus: What each replica is given.
+        token_file: A file with the token that every client must present, read where the application is built; else it
+            is in MOTIVNET_TOKEN there. Without one only clients of a proxy's own machine are answered.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +63,7 @@ class Arguments(BaseModel):
     max_queued: PositiveInt = 64
     cpus: PositiveFloat = 1
     gpus: NonNegativeFloat = 0
+    token_file: Path | None = None
 
 
 def application(artifact: Path | str, **arguments: Any) -> serve.Application:
@@ -71,7 +74,7 @@ def application(artifact: Path | str, **arguments: Any) -> serve.Application:
     Raises:
         ConfigError: If an argument is unknown or not valid.
         ArtifactError: If the folder is not an artifact.
-        FileError: If the face detector cannot be had.
+        FileError: If the face detector cannot be had, or the token's file not be read.
         MissingDependencyError, RuntimeUnavailableError: If the runtime cannot be had; not where replicas have GPUs.
     """
     return _application(_validated({"artifact": artifact, **arguments}))
@@ -158,6 +161,7 @@ def _options(given: Arguments) -> ReadingOptions:
 
 def _settings(given: Arguments) -> ServeSettings:
     return ServeSettings(
+        token=token_from(given.token_file),
         max_delay_ms=given.max_delay_ms,
         max_images=given.max_images,
         queue=given.max_queued,

@@ -1,18 +1,31 @@
-"""The machines of a Ray cluster: whether the workers that a run asks for fit on them."""
+"""The machines of a run: a cluster that somebody named, or this machine alone; and whether its workers fit on them."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from motivnet.errors import ConfigError, MissingDependencyError
+from motivnet_engines.serving.settings import is_loopback
 
 try:
     import ray
 except ModuleNotFoundError as error:
     raise MissingDependencyError("ray", extra="ray") from error
+
+logger = logging.getLogger(__name__)
+
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+
+_OTHERS = 0o077
+# The system's folder for temporary files may have too long a path for Ray's sockets.
+_SHORT_FOLDER = Path("/tmp")  # noqa: S108 - what is made in it is a new folder that only its owner can enter
+_TOKEN_FILE = Path(".ray", "auth_token")
 
 Machine = Mapping[str, float]
 """What Ray says that a machine has, by the name of the resource."""
@@ -47,20 +60,72 @@ class Workers:
             raise ConfigError(f"a worker has whole GPUs or a part of one, not {self.gpus:g}")
 
 
-@contextlib.contextmanager
-def running_ray() -> Iterator[None]:
-    """Joins the cluster of RAY_ADDRESS, or starts Ray on this machine, and leaves it at the end.
+def cluster_address(address: str | None = None) -> str | None:
+    """The address of the cluster that is to be joined, given or in RAY_ADDRESS; None where there is none."""
+    return address or os.environ.get(ADDRESS_VARIABLE) or None
 
-    Where the caller did either already, it stays as it is.
+
+@contextlib.contextmanager
+def running_ray(address: str | None = None) -> Iterator[None]:
+    """Joins the cluster at this address or of RAY_ADDRESS, or starts Ray on this machine, and leaves it at the end.
+
+    Ray on this machine belongs to this user: its folder, its sockets and its token are closed to others. Warns where
+    it listens beyond loopback: Ray decides that by RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 when it is imported, on every
+    system. Where the caller did start or join already, all stays as it is.
+
+    Raises:
+        ConfigError: If there is no cluster at the address.
     """
     if ray.is_initialized():
         yield
         return
-    ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    with tempfile.TemporaryDirectory(prefix="motivnet-ray-", dir=_folder(), ignore_cleanup_errors=True) as own:
+        # Ray puts the working directory, where anybody's files may lie, before all others on its workers' sys.path.
+        with contextlib.chdir(own), _closed_to_others():
+            _start(cluster_address(address), Path(own))
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(address: str | None, own: Path) -> None:
+    if address is not None:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            raise ConfigError(f"there is no Ray cluster at {address}; start one with ray start --head") from error
+        return
+    ray.init(
+        address="local",  # Ray otherwise looks for a running one in a folder into which every user can write
+        log_to_driver=False,
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        _temp_dir=str(own / "ray"),  # which Ray opens to everybody, but not the folder around it
+    )
+    [node] = ray.nodes()  # type: ignore[no-untyped-call]
+    if not is_loopback(node["NodeManagerAddress"]):
+        logger.warning(
+            "Ray listens on every address of this machine; set %s=0 before Ray is imported",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
+        )
+
+
+def _folder() -> Path | None:
+    return _SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None
+
+
+@contextlib.contextmanager
+def _closed_to_others() -> Iterator[None]:
+    """Files that are made in the block, and by the processes that are started in it, are for this user alone."""
+    token = Path.home() / _TOKEN_FILE
+    with contextlib.suppress(OSError):  # there is none, or it is another user's
+        token.chmod(token.stat().st_mode & ~_OTHERS)
+    before = os.umask(_OTHERS)
     try:
         yield
     finally:
-        ray.shutdown()
+        os.umask(before)
 
 
 def machines() -> list[Machine]:

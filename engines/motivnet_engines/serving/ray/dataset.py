@@ -51,16 +51,18 @@ def predict_dataset(
     *,
     shard_size: int = 1_000,
     workers: Workers | None = None,
+    address: str | None = None,
     on_images: Callable[[int], object] | None = None,
 ) -> DatasetSummary:
     """Parquet files in ``out`` with exactly one row for each image of ``source``, in its order; ``on_images`` hears how
     many were finished, shard by shard.
 
-    Ray is started on this machine unless it is initialised already or the variable RAY_ADDRESS names a cluster.
+    Ray is started on this machine, as ``running_ray`` says, unless it is initialised already, or ``address`` or the
+    variable RAY_ADDRESS names a cluster.
 
     Raises:
         DatasetError: If ``source`` is not a list of images, ``out`` was begun with another one, or shards stay unread.
-        ConfigError: If the cluster has no room for the workers.
+        ConfigError: If there is no such cluster, or it has no room for the workers.
         FileError: If ``out`` is a file, cannot be written, or is being written by another run.
         MotivNetError: What keeps a worker from opening the artifact, or from writing.
     """  # noqa: D205 - the first sentence is two lines
@@ -76,8 +78,9 @@ def predict_dataset(
         _tell(on_images, plan.images - _images(plan, missing))
         if missing:
             _forget_attempts(out)
-            for images in _finished_shards(_items(plan, missing, paths), options, out, workers):
-                _tell(on_images, images)
+            with running_ray(address):
+                for images in _finished_shards(_items(plan, missing, paths), options, out, workers):
+                    _tell(on_images, images)
             _forget_attempts(out)
         return _summary(out, plan, skipped=plan.shards - len(missing))
 
@@ -117,13 +120,12 @@ def _finished_shards(
     items: list[dict[str, Any]], options: ReadingOptions, out: Path, workers: Workers
 ) -> Iterator[int]:
     """The number of images of each shard as it is finished."""
-    with running_ray():
-        finished = _dataset(items, options, out, workers)
-        try:
-            yield from map(_images_or_raise, finished.iter_rows())
-        except RayError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise DatasetError(f"Ray gave up: {reason}; what is finished stays, run it again to go on") from error
+    finished = _dataset(items, options, out, workers)
+    try:
+        yield from map(_images_or_raise, finished.iter_rows())
+    except RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DatasetError(f"Ray gave up: {reason}; what is finished stays, run it again to go on") from error
 
 
 def _dataset(items: list[dict[str, Any]], options: ReadingOptions, out: Path, workers: Workers) -> ray.data.Dataset:

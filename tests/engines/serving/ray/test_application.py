@@ -160,6 +160,21 @@ def test_a_detector_that_cannot_be_had_is_one_line_of_serve_run_before_ray_start
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_the_token_is_read_where_the_application_is_built(
+    fp32_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from motivnet_engines.serving.ray.application import application
+
+    file = tmp_path / "token"
+    file.write_text("short")
+    with pytest.raises(ConfigError, match="holds no token: a token is 16 to 1024"):
+        application(fp32_artifact, token_file=file, **ARGUMENTS)
+    monkeypatch.setenv("MOTIVNET_TOKEN", "b" * 32)
+    built = application(fp32_artifact, **ARGUMENTS)
+    _, settings = built._bound_deployment.init_args
+    assert settings.token == "b" * 32
+
+
 def test_a_folder_that_is_no_artifact_is_refused_before_anything_starts(tmp_path: Path) -> None:
     from motivnet_engines.serving.ray.application import application
 

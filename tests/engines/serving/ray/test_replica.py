@@ -22,14 +22,14 @@ RUNTIME = "openvino"
 """It gives each input of a batch the bits that it has alone, so that batches are used."""
 
 
-def request(path: str, body: bytes = b"", **headers: str) -> Request:
+def request(path: str, body: bytes = b"", *, client: str = "127.0.0.1", **headers: str) -> Request:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     named = {"content-type": "image/png", "content-length": str(len(body)), "host": "localhost", **headers}
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
     method = "POST" if body else "GET"
-    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": raw}
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": raw, "client": (client, 5)}
     return Request(scope, receive)
 
 
@@ -115,3 +115,74 @@ def test_the_model_has_the_name_of_its_folder(replica: Replica, fp32_artifact: P
     [(status, description)] = answers(replica, [request("/v1/model")])
     assert (status, description["name"], description["runtime"]) == (200, fp32_artifact.name, RUNTIME)
     assert description["batching"]["max_size"] > 1
+
+
+TOKEN = "a-token-of-enough-letters"
+
+
+@pytest.fixture(scope="module")
+def make_replica(fp32_artifact: Path) -> Callable[..., Replica]:
+    options = ReadingOptions(artifact=str(fp32_artifact), runtime="onnxruntime", threads=1, no_detect=True)
+    return lambda **settings: Replica(options, ServeSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({}, 200),
+        ({"host": "127.0.0.1:8000"}, 200),
+        ({"client": "::ffff:127.0.0.1"}, 200),
+        ({"client": "192.0.2.7"}, 403),
+        ({"client": "192.0.2.7", "host": "localhost"}, 403),
+        ({"host": "evil.example"}, 403),
+        ({"host": "localhost@evil.example"}, 403),
+    ],
+)
+def test_without_a_token_only_clients_of_the_machine_itself_are_answered(
+    make_replica: Callable[..., Replica], options: dict[str, str], status: int
+) -> None:
+    [(found, answer)] = answers(make_replica(), [request("/v1/model", **options)])
+    assert found == status
+    assert status == 200 or answer["error"]["code"] == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"authorization": f"Bearer {TOKEN}"}, 200),
+        ({"authorization": f"Bearer {TOKEN}", "client": "192.0.2.7", "host": "emotions.example"}, 200),
+        ({"authorization": "Bearer another-token-here"}, 401),
+        ({}, 401),
+    ],
+)
+def test_with_a_token_everybody_needs_it(
+    make_replica: Callable[..., Replica], options: dict[str, str], status: int
+) -> None:
+    replica = make_replica(token=TOKEN)
+    for path in ("/v1/model", "/v1/other"):
+        [(found, answer)] = answers(replica, [request(path, **options)])
+        assert found == (404 if status == 200 and path == "/v1/other" else status)
+        assert found != 401 or answer["error"]["code"] == "unauthorised"
+
+
+@pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"sec_fetch_site": "cross-site"}])
+def test_a_page_of_another_site_may_not_ask(
+    make_replica: Callable[..., Replica], headers: dict[str, str], photo: bytes
+) -> None:
+    [(status, answer)] = answers(make_replica(), [request("/v1/predict", photo, **headers)])
+    assert (status, answer["error"]["code"]) == (403, "forbidden")
+
+
+def test_a_request_has_no_more_headers_than_the_service_takes(make_replica: Callable[..., Replica]) -> None:
+    many = {f"x_{number}": "1" for number in range(70)}
+    [(status, answer)] = answers(make_replica(), [request("/v1/model", **many)])
+    assert (status, answer["error"]["code"]) == (431, "too_many_headers")
+
+
+def test_every_answer_has_the_headers_of_the_service(make_replica: Callable[..., Replica]) -> None:
+    replica = make_replica()
+    for path in ("/v1/model", "/v1/other"):
+        response = asyncio.run(replica(request(path, x_request_id="mine.1")))
+        assert response.headers["x-request-id"] == "mine.1"
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["content-security-policy"].startswith("default-src 'self'")

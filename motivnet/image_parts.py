@@ -1,0 +1,242 @@
+"""The parts of an image file that its pixels need, chosen before a decoder sees any of them.
+
+A file of 20 MB can hold millions of empty chunks or markers, and a text or profile of a few bytes that decompresses to
+gigabytes. Pillow walks and unpacks them in Python, which holds the interpreter for seconds. Here they are counted over
+the bytes, with an early end, and only headers, tables and compressed pixels go on to the decoder. Orientation is read
+from the metadata that is left out.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from motivnet.errors import ImageError
+
+MAX_JPEG_SCANS = 64
+"""A progressive JPEG has about ten scans; each costs a pass over the whole image, and a file can hold a million."""
+
+MAX_JPEG_SEGMENTS = 1_024
+"""Of up to 64 kB each, so that no photo within the limit of bytes needs as many."""
+
+MAX_JPEG_TABLES = 131_072
+"""Bytes of quantisation and Huffman tables; a progressive photo has about 2,000, and Pillow reads them in Python."""
+
+MAX_CHUNKS = 4_096
+MIN_CHUNK_BYTES = 1_024
+"""PNG and WebP: as many chunks, and one more for every so many bytes. libpng writes 8,192 bytes of pixels a chunk."""
+
+MAX_RLE_BYTES = 2_000_000
+"""Pillow decodes the runs of a BMP in Python, two bytes at a time."""
+
+_MAX_PROFILE_BYTES = 1 << 18
+_WINDOW = 1 << 20
+"""Bytes of one search, in which no other thread runs."""
+
+_HEADER_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_SCAN_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_EOI, _SOS, _APP0, _APP1, _APP14 = 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
+_NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9), _EOI))
+_TABLES = frozenset((0xC4, 0xCC, 0xDB, 0xDD))
+_FRAMES = frozenset(range(0xC0, 0xD0)) - _TABLES
+_EXIF_HEADER = b"Exif\x00\x00"
+_XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\x00"
+
+_PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+_PNG_START = 8
+_RIFF_START = 12
+_RAW_EXIF = b"Raw profile type exif\x00"
+"""How ImageMagick keeps EXIF in a PNG: a name, a length and hexadecimal digits, all compressed."""
+
+_ORIENTATION = 0x0112
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
+_UPRIGHT = 1
+_SHORT = 3
+_TIFF_HEADER = 8
+_MAX_EXIF_ENTRIES = 1_000
+
+
+@dataclass(slots=True)
+class ImageParts:
+    """The bytes to decode, and the metadata of the file that may say which side is up."""
+
+    pixels: bytes
+    exif: bytes = b""
+    xmp: bytes = b""
+
+    @property
+    def orientation(self) -> int:
+        """From 1 to 8 as in EXIF; 1, which is upright, where nothing valid is said."""
+        found = _exif_orientation(self.exif.removeprefix(_EXIF_HEADER))
+        if found is None and (said := _XMP_ORIENTATION.search(self.xmp)):
+            found = int(said[1])
+        return found or _UPRIGHT
+
+
+def jpeg_parts(data: bytes, *, name: str) -> ImageParts:
+    """The first image of a JPEG file: what follows its end, as a gain map or a video, is left out.
+
+    Raises:
+        ImageError: If there are more segments, scans or tables than any photo has, or a length is impossible.
+    """
+    parts, kept = ImageParts(b""), [data[:2]]
+    scans = tables = 0
+    for count, (marker, start, end) in enumerate(_jpeg_segments(data, name), start=1):
+        body = data[start:end]
+        scans += marker == _SOS
+        tables += end - start if marker in _TABLES else 0
+        if scans > MAX_JPEG_SCANS:
+            raise _excess(name, f"more than {MAX_JPEG_SCANS} JPEG scans")
+        if count > MAX_JPEG_SEGMENTS or tables > MAX_JPEG_TABLES:
+            raise _excess(name, "more segments or tables than any photo")
+        if _is_needed(marker, body):
+            kept.append(body)
+        elif marker == _APP1:
+            _keep_metadata(parts, body[4:])
+    parts.pixels = b"".join(kept)
+    return parts
+
+
+def png_parts(data: bytes, *, name: str) -> ImageParts:
+    """The image of a PNG file, without texts, profiles and the further frames of an animation.
+
+    Raises:
+        ImageError: If there are more chunks than the bytes can need.
+    """
+    parts, kept = ImageParts(b""), [data[:_PNG_START]]
+    for kind, start, end in _chunks(data, _PNG_START, name=name):
+        if kind in _PNG_PIXELS:
+            kept.append(data[start:end])
+        elif kind == b"eXIf":
+            parts.exif = parts.exif or data[start + 8 : end - 4]
+        elif kind in (b"zTXt", b"tEXt") and data.startswith(_RAW_EXIF, start + 8):
+            parts.exif = parts.exif or _raw_exif(data[start + 8 : end - 4], compressed=kind == b"zTXt")
+        elif kind == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\x00", start + 8):
+            parts.xmp = parts.xmp or data[start + 8 : end - 4]
+    parts.pixels = b"".join(kept)
+    return parts
+
+
+def webp_parts(data: bytes, *, name: str) -> ImageParts:
+    """A WebP file as it is, for its decoder is native code, and its metadata.
+
+    Raises:
+        ImageError: If there are more chunks than the bytes can need.
+    """
+    parts = ImageParts(data)
+    for kind, start, end in _chunks(data, _RIFF_START, name=name, riff=True):
+        if kind == b"EXIF":
+            parts.exif = parts.exif or data[start + 8 : end]
+        elif kind == b"XMP ":
+            parts.xmp = parts.xmp or data[start + 8 : end]
+    return parts
+
+
+def bmp_parts(data: bytes, *, name: str) -> ImageParts:
+    """A BMP file as it is.
+
+    Raises:
+        ImageError: If it is compressed by run lengths and larger than such files are.
+    """
+    is_compressed = data[30:34] in (b"\x01\0\0\0", b"\x02\0\0\0")
+    if is_compressed and len(data) > MAX_RLE_BYTES:
+        raise _excess(name, f"more than {MAX_RLE_BYTES:,} bytes of a compressed BMP")
+    return ImageParts(data)
+
+
+def _jpeg_segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
+    """The marker, the start and the end of each segment, a scan with its compressed data, up to the image's end."""
+    position, pattern = 2, _HEADER_MARKER
+    while (start := _next_marker(pattern, data, position)) is not None:
+        marker = data[start + 1]
+        position, pattern = _segment_end(data, start, name), _HEADER_MARKER
+        if marker == _SOS:
+            found = _next_marker(_SCAN_MARKER, data, position)
+            position, pattern = len(data) if found is None else found, _SCAN_MARKER
+        yield marker, start, position
+        if marker == _EOI:
+            return
+
+
+def _segment_end(data: bytes, start: int, name: str) -> int:
+    if data[start + 1] in _NO_LENGTH:
+        return start + 2
+    length = int.from_bytes(data[start + 2 : start + 4], "big")
+    if length < 2 or start + 2 + length > len(data):
+        raise ImageError(f"{name} is damaged or not a valid image: a JPEG segment has an impossible length")
+    return start + 2 + length
+
+
+def _next_marker(pattern: re.Pattern[bytes], data: bytes, start: int) -> int | None:
+    """Where a marker stands, after whatever is none."""
+    for window in range(start, len(data), _WINDOW):
+        found = pattern.search(data, window, window + _WINDOW + 1)
+        if found is not None:
+            return found.start()
+    return None
+
+
+def _is_needed(marker: int, body: bytes) -> bool:
+    """Of the application's segments, those by which a decoder tells the colours."""
+    if marker in (_APP0, _APP14):
+        return body.startswith((b"JFIF\x00", b"Adobe"), 4)
+    return marker in _FRAMES or marker in _TABLES or marker in (_SOS, _EOI)
+
+
+def _keep_metadata(parts: ImageParts, content: bytes) -> None:
+    if content.startswith(_EXIF_HEADER):
+        parts.exif = parts.exif or content
+    elif content.startswith(_XMP_HEADER):
+        parts.xmp = parts.xmp or content
+
+
+def _chunks(data: bytes, start: int, *, name: str, riff: bool = False) -> Iterator[tuple[bytes, int, int]]:
+    """The kind, the start and the end of each chunk of a PNG or RIFF file; the last may be cut off."""
+    layout, trailer = ("<4sI", 0) if riff else (">I4s", 4)
+    left = MAX_CHUNKS + len(data) // MIN_CHUNK_BYTES
+    while start + 8 <= len(data):
+        if not left:
+            raise _excess(name, "more chunks than any image of its size")
+        left -= 1
+        first, second = struct.unpack_from(layout, data, start)
+        kind, length = (first, second) if riff else (second, first)
+        end = start + 8 + length + trailer
+        yield kind, start, end
+        if kind == b"IEND":
+            return
+        start = end + (length & 1 if riff else 0)
+
+
+def _exif_orientation(exif: bytes) -> int | None:
+    """The tag in the first directory of a TIFF header; None where it is not there, or not valid."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None or len(exif) < _TIFF_HEADER:
+        return None
+    directory = int(struct.unpack_from(f"{order}I", exif, 4)[0])
+    entries = exif[directory + 2 : directory + 2 + 12 * _MAX_EXIF_ENTRIES]
+    if len(entries) < 12:
+        return None
+    count = min(int(struct.unpack_from(f"{order}H", exif, directory)[0]), len(entries) // 12)
+    for tag, kind, number, value in struct.iter_unpack(f"{order}HHI4s", entries[: 12 * count]):
+        if (tag, kind, number) == (_ORIENTATION, _SHORT, 1):
+            found = int(struct.unpack_from(f"{order}H", value)[0])
+            return found if 1 <= found <= 8 else None
+    return None
+
+
+def _raw_exif(text: bytes, *, compressed: bool) -> bytes:
+    """The EXIF in a text of ImageMagick; empty where it is none."""
+    content = text.removeprefix(_RAW_EXIF)
+    try:
+        if compressed:
+            content = zlib.decompressobj().decompress(content[1:], _MAX_PROFILE_BYTES)
+        return bytes.fromhex(b"".join(content.split(b"\n")[3:]).decode("ascii"))
+    except (zlib.error, ValueError):
+        return b""
+
+
+def _excess(name: str, what: str) -> ImageError:
+    return ImageError(f"{name} has {what}; save it again as an ordinary image")
