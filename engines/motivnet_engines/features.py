@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 
+from motivnet.errors import FileError
 from motivnet_engines.abilities import Ability
 from motivnet_engines.faces.weights import YUNET
-from motivnet_engines.user_cache import user_cache
+from motivnet_engines.user_folders import user_cache
 
 _EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "videos, cameras, streams": ("video", ("av", "matplotlib")),
@@ -23,7 +24,10 @@ def features() -> tuple[Ability, ...]:
 
 
 def _detector() -> Ability:
-    path = user_cache() / YUNET.name
+    try:
+        path = user_cache() / YUNET.name
+    except FileError as error:
+        return Ability(name="face detector", possible=False, detail=f"fetched each time: {error}")
     there = path.is_file()
     detail = str(path) if there else f"fetched on first use into {path.parent}"
     return Ability(name="face detector", possible=there, detail=detail)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from motivnet.errors import FileError, one_line
 from motivnet.files import read_bytes, write_atomic
-from motivnet_engines.user_cache import user_cache
+from motivnet_engines.user_folders import made_private, user_cache
 
 logger = logging.getLogger(__name__)
 
@@ -75,14 +75,13 @@ def cached(download: Download) -> bytes:
     Raises:
         FileError: If they cannot be fetched.
     """
-    path = user_cache() / download.name
     try:
-        data = read_bytes(path, max_bytes=download.size, follow_links=False)
+        data = read_bytes(user_cache() / download.name, max_bytes=download.size, follow_links=False)
     except FileError:
         data = b""
     if not _is_it(data, download):
         data = fetched(download)
-        _keep(path, data)
+        _keep(download.name, data)
     return data
 
 
@@ -143,12 +142,11 @@ def _bounded(response: http.client.HTTPResponse, download: Download) -> bytes:
     return bytes(data)
 
 
-def _keep(path: Path, data: bytes) -> None:
-    """Into the cache if that can be written; a device whose home is read-only fetches each time."""
+def _keep(name: str, data: bytes) -> None:
+    """Into the cache if there is one; a device without, or with a home that is read-only, fetches each time."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(path, data)
-    except (FileError, OSError) as error:
+        write_atomic(made_private(user_cache()) / name, data)
+    except FileError as error:
         logger.warning("the face detector could not be kept in the cache: %s", error)
 
 
