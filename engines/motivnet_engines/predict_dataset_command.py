@@ -20,6 +20,7 @@ from motivnet_engines.command_options import (
     DetectorOption,
     NoDetectOption,
     RuntimeOption,
+    TrustEnginesOption,
     UnknownOption,
     chosen_artifact,
 )
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from motivnet_engines.serving.ray.dataset import DatasetSummary
 
 _ERRORS_SHOWN = 5
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""Ray reads these when it is imported: nothing is reported to its makers, and its workers' deaths are our errors."""
+_LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
+"""Ray reads it when it is imported: its workers' deaths are our errors."""
 
 
 def predict_dataset(
@@ -49,6 +50,7 @@ def predict_dataset(
     cpus: Annotated[float, typer.Option(help="Cores of each worker.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs of each worker.")] = 0,
     runtime: RuntimeOption = None,
+    trust_engines: TrustEnginesOption = False,
     batch_size: Annotated[int | None, typer.Option(help="Faces of one call.", show_default="the artifact's")] = None,
     detector: DetectorOption = None,
     no_detect: NoDetectOption = False,
@@ -61,8 +63,7 @@ def predict_dataset(
 
     It exits with 1 if an image could not be read.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault(_LOG_LEVEL, "fatal")
     from motivnet.progress import progress
     from motivnet_engines.serving.ray import dataset
     from motivnet_engines.serving.ray.cluster import Workers
@@ -72,6 +73,7 @@ def predict_dataset(
     options = ReadingOptions(
         artifact=str(chosen_artifact(artifact)),
         runtime=runtime,
+        trust_engines=trust_engines,
         batch_size=batch_size,
         no_detect=no_detect,
         detector=None if detector is None else str(detector),
