@@ -2,6 +2,10 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from motivnet import telemetry
+
+telemetry.switch_off()
+
 try:
     __version__ = version("motivnet")
 except PackageNotFoundError:  # a source tree that was never installed

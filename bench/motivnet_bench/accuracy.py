@@ -31,6 +31,7 @@ def measure_accuracy(
     dataset: Path,
     *,
     runtimes: Sequence[str] = (),
+    trust_engines: bool = False,
     limit: int | None = None,
     threads: int | None = None,
 ) -> AccuracyResult:
@@ -41,6 +42,7 @@ def measure_accuracy(
 
     Args:
         runtimes: Names of runtimes, ``pytorch`` for the FP32 model; none for the artifact's default runtime.
+        trust_engines: Whether the default may be an engine that this user did not build here.
         limit: Images a class at most, the first in order of path.
 
     Raises:
@@ -53,7 +55,7 @@ def measure_accuracy(
         raise ConfigError(f"--limit must be at least 1, not {limit}")
     found = read_dataset(dataset, labels=manifest.labels, parts=JUDGED, limit=limit)
     samples = found.samples
-    names = tuple(dict.fromkeys(runtimes)) or (default_runtime(subject.artifact),)
+    names = tuple(dict.fromkeys(runtimes)) or (default_runtime(subject.artifact, trust_engines=trust_engines),)
     opened = {name: _probabilities(subject, name, samples, threads) for name in names}
     return AccuracyResult(
         artifact=subject.name,

@@ -33,7 +33,9 @@ class Candidate:
     config: ModelConfig
 
 
-def candidates_for(subject: Subject, *, device: str, runtimes: Sequence[str] = ()) -> tuple[Candidate, ...]:
+def candidates_for(
+    subject: Subject, *, device: str, runtimes: Sequence[str] = (), trust_engines: bool = False
+) -> tuple[Candidate, ...]:
     """The baselines and the installed runtimes, or those named.
 
     A named runtime that is not installed takes part too: its row says why it cannot.
@@ -44,15 +46,15 @@ def candidates_for(subject: Subject, *, device: str, runtimes: Sequence[str] = (
     unknown = [name for name in runtimes if name not in RUNTIMES]
     if unknown:
         raise ConfigError(f"no runtime is called {unknown[0]!r}; choose from {', '.join(RUNTIMES)}")
-    default = default_name(subject.artifact)
-    named = dict.fromkeys(runtimes or installed_runtimes(subject.artifact))
+    default = default_name(subject.artifact, trust_engines=trust_engines)
+    named = dict.fromkeys(runtimes or installed_runtimes(subject.artifact, trust_engines=trust_engines))
     return (*_baselines(subject, device), *(_runtime(subject, name, default=name == default) for name in named))
 
 
-def default_name(artifact: Artifact) -> str | None:
+def default_name(artifact: Artifact, *, trust_engines: bool = False) -> str | None:
     """The runtime that opens the artifact where none is asked for; None where none may."""
     try:
-        return default_runtime(artifact)
+        return default_runtime(artifact, trust_engines=trust_engines)
     except RuntimeUnavailableError:
         return None
 

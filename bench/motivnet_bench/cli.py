@@ -27,6 +27,7 @@ from motivnet_bench.cli_options import (
     TimeoutOption,
     WarmupOption,
 )
+from motivnet_engines.command_options import TrustEnginesOption
 
 if TYPE_CHECKING:
     from motivnet_bench.accuracy_result import AccuracyResult
@@ -55,6 +56,7 @@ def latency(
     precision: Annotated[str, typer.Option(help="Of the artifact built for --model: fp32, fp16 or bf16.")] = "fp16",
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = None,
+    trust_engines: TrustEnginesOption = False,
     batch: BatchOption = 1,
     rounds: RoundsOption = 5,
     duration: DurationOption = 0.5,
@@ -86,6 +88,7 @@ def latency(
         threads=threads,
         device=device,
         runtimes=tuple(runtime or ()),
+        trust_engines=trust_engines,
         timeout=timeout,
         image=image,
     )
@@ -120,6 +123,7 @@ def accuracy(
             show_default=False,
         ),
     ] = None,
+    trust_engines: TrustEnginesOption = False,
     checkpoint: CheckpointOption = None,
     limit: LimitOption = None,
     threads: ThreadsOption = None,
@@ -129,7 +133,15 @@ def accuracy(
     from motivnet_bench.accuracy_terminal import accuracy_table
     from motivnet_bench.terminal import print_on_terminal
 
-    result = _accuracy(artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, limit=limit, threads=threads)
+    result = _accuracy(
+        artifact,
+        dataset,
+        runtimes=runtime or (),
+        trust_engines=trust_engines,
+        checkpoint=checkpoint,
+        limit=limit,
+        threads=threads,
+    )
     if json:
         print_json(result)
     else:
@@ -177,6 +189,7 @@ def gate(
     runtime: Annotated[
         str | None, typer.Option(help="The runtime to judge; the default runtime if left out.", show_default=False)
     ] = None,
+    trust_engines: TrustEnginesOption = False,
     checkpoint: CheckpointOption = None,
     batch: BatchOption = 1,
     rounds: RoundsOption = 5,
@@ -196,14 +209,25 @@ def gate(
     checks = []
     if min_speedup is not None:
         options = Options(
-            batch=batch, rounds=rounds, duration=duration, threads=threads, runtimes=(runtime,) if runtime else ()
+            batch=batch,
+            rounds=rounds,
+            duration=duration,
+            threads=threads,
+            runtimes=(runtime,) if runtime else (),
+            trust_engines=trust_engines,
         )
         checks.append(check_speedup(_latency_of(found, checkpoint, options), min_speedup, runtime=runtime))
     if max_drop is not None and dataset is not None:
         checks.append(
             check_drop(
                 _accuracy_beside_pytorch(
-                    found, dataset, runtime=runtime, checkpoint=checkpoint, limit=limit, threads=threads
+                    found,
+                    dataset,
+                    runtime=runtime,
+                    trust_engines=trust_engines,
+                    checkpoint=checkpoint,
+                    limit=limit,
+                    threads=threads,
                 ),
                 max_drop,
             )
@@ -266,6 +290,7 @@ def _accuracy(
     dataset: Path,
     *,
     runtimes: Sequence[str],
+    trust_engines: bool = False,
     checkpoint: Path | None,
     limit: int | None,
     threads: int | None,
@@ -275,7 +300,9 @@ def _accuracy(
     from motivnet_bench.subject import subject_from_artifact
 
     subject = subject_from_artifact(artifact, checkpoint=checkpoint, needs_pytorch=PYTORCH in runtimes)
-    return measure_accuracy(subject, dataset, runtimes=runtimes, limit=limit, threads=threads)
+    return measure_accuracy(
+        subject, dataset, runtimes=runtimes, trust_engines=trust_engines, limit=limit, threads=threads
+    )
 
 
 def _accuracy_beside_pytorch(
@@ -283,6 +310,7 @@ def _accuracy_beside_pytorch(
     dataset: Path,
     *,
     runtime: str | None,
+    trust_engines: bool,
     checkpoint: Path | None,
     limit: int | None,
     threads: int | None,
@@ -293,5 +321,5 @@ def _accuracy_beside_pytorch(
 
     if artifact.is_file():
         raise ConfigError("--max-drop runs the artifact: give its folder, not a report")
-    judged = runtime or default_runtime(open_artifact(artifact))
+    judged = runtime or default_runtime(open_artifact(artifact), trust_engines=trust_engines)
     return _accuracy(artifact, dataset, runtimes=(PYTORCH, judged), checkpoint=checkpoint, limit=limit, threads=threads)

@@ -39,6 +39,7 @@ class Options:
         threads: Threads of each candidate; None for the physical cores available.
         device: Of the PyTorch baselines: ``auto``, ``cpu`` or ``cuda``.
         runtimes: Names of runtimes to measure; none for all that are installed.
+        trust_engines: Whether engines that this user did not build here are measured unnamed.
         timeout: Seconds that a candidate may take to open or for a turn.
         image: An image file to use in place of drawn faces.
     """
@@ -50,6 +51,7 @@ class Options:
     threads: int | None = None
     device: str = "auto"
     runtimes: tuple[str, ...] = ()
+    trust_engines: bool = False
     timeout: float = 1800.0
     image: Path | None = None
 
@@ -75,7 +77,9 @@ def measure_latency(subject: Subject, options: Options, *, command: str = "") ->
         raise ConfigError(f"batch {options.batch} is beyond the artifact's largest batch {manifest.max_batch}")
     environment = read_environment()
     settings = _settings(options)
-    candidates = candidates_for(subject, device=settings.device, runtimes=options.runtimes)
+    candidates = candidates_for(
+        subject, device=settings.device, runtimes=options.runtimes, trust_engines=options.trust_engines
+    )
     with tempfile.TemporaryDirectory(prefix="motivnet-bench-") as folder:
         images = images_for(manifest.input, batch=options.batch, labels=EMOTIONS, image=options.image)
         files = write_inputs(Path(folder), manifest.input, images)

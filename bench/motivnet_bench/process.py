@@ -7,12 +7,12 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from types import TracebackType
 from typing import Self, TypeVar
 
+from motivnet.isolated import isolated_module
 from motivnet.strict_json import StrictJSONError
 from motivnet_bench.protocol import MAX_LINE, Failed, Reply, Request, decode_reply, encode
 
@@ -41,8 +41,8 @@ class WorkerProcess:
         self._timeout = timeout
         self._pending = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "motivnet_bench.worker"],
+        self._process = subprocess.Popen(  # noqa: S603  # this Python
+            isolated_module("motivnet_bench.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -26,6 +26,9 @@ def repeat_command(command: str, target: Sequence[str | Path], options: Dataclas
 
 
 def _option(name: str, value: Any) -> Iterator[str]:
+    if value is True:
+        yield f"--{name.replace('_', '-')}"
+        return
     for each in value if isinstance(value, tuple) else (value,):
         yield from (f"--{_REPEATED.get(name, name)}", _shown(each))
 

@@ -9,7 +9,7 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
-from motivnet_engines.command_options import RuntimeOption, ThreadsOption
+from motivnet_engines.command_options import RuntimeOption, ThreadsOption, TrustEnginesOption
 from motivnet_engines.detector_options import DetectOption, DetectorOption, detector_where_asked
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def adapt(
         typer.Option(help="Other faces, a folder per class, to measure on.", show_default="fifths of FOLDER in turn"),
     ] = None,
     runtime: RuntimeOption = None,
+    trust_engines: TrustEnginesOption = False,
     threads: ThreadsOption = None,
     detect: DetectOption = False,
     detector: DetectorOption = None,
@@ -50,6 +51,7 @@ def adapt(
             out=out,
             validation=val,
             runtime=runtime,
+            trust_engines=trust_engines,
             threads=threads,
             detector=detector_where_asked(detector, detect=detect),
             on_images=lambda _, total: advance(1 / total),

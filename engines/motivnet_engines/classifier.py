@@ -103,12 +103,14 @@ class EmotionClassifier:
         detector: FaceDetector | None = None,
         unknown: bool = False,
         classes: Path | str | None = None,
+        trust_engines: bool = False,
     ) -> Self:
         """A classifier over the artifact in a folder, with the runtime that ``open_runtime`` chooses.
 
         Args:
             classes: What ``motivnet adapt`` made of the artifact: its classes take the place of the model's. Distances
                 are from the model's classes, so that there are none then.
+            trust_engines: As ``open_runtime``: whether an engine that this user did not build here may be chosen.
 
         Raises:
             MotivNetError: As ``open_runtime``, the constructor, and the readers of a calibration and of classes.
@@ -122,7 +124,7 @@ class EmotionClassifier:
             from motivnet_engines.adaptation import readout_from_file
 
             readout = readout_from_file(Path(classes), artifact)
-        opened = open_runtime(artifact, runtime=runtime, threads=threads)
+        opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
         try:
             return cls(
                 opened,

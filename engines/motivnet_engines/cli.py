@@ -13,6 +13,7 @@ from motivnet import command_line
 from motivnet.command_line import JSONOption
 from motivnet_engines.adapt_command import adapt
 from motivnet_engines.calibrate_command import calibrate
+from motivnet_engines.command_options import TrustEnginesOption
 from motivnet_engines.predict_command import predict
 from motivnet_engines.predict_dataset_command import predict_dataset
 from motivnet_engines.serve_command import serve
@@ -69,7 +70,8 @@ def build_engine(
         float | None, typer.Option(help="tensorrt: GiB that the builder may use on the GPU.", show_default="all")
     ] = None,
     timing_cache: Annotated[
-        Path | None, typer.Option(help="tensorrt: kernel timings to start from and to extend.", show_default="none")
+        Path | None,
+        typer.Option(help="tensorrt: your own kernel timings, to start from and to extend.", show_default="none"),
     ] = None,
     optimisation_level: Annotated[
         int | None, typer.Option(help="0 (fast build) to 5 (fast engine).", show_default="the builder's")
@@ -128,6 +130,7 @@ def verify(
         list[str] | None,
         typer.Option(help="A runtime's name; may be repeated.", show_default="every one that can run here"),
     ] = None,
+    trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
 ) -> None:
     """Run an artifact's reference inputs here, compare them with PyTorch's outputs, and write the verdict down."""
@@ -136,7 +139,7 @@ def verify(
     from motivnet_engines.tables import print_verification
     from motivnet_engines.verification import verify_on_device
 
-    found = verify_on_device(open_artifact(artifact), runtimes=runtime or ())
+    found = verify_on_device(open_artifact(artifact), runtimes=runtime or (), trust_engines=trust_engines)
     command_line.print_json(found) if json else print_verification(found)
     if not found.passed:
         failures = [f"{row.backend}: {'; '.join(row.failures)}" for row in found.comparisons if row.failures]
@@ -152,16 +155,17 @@ def info(
     runtime: Annotated[
         str | None, typer.Option(help="With --footprint: a runtime's name.", show_default="the first verified one")
     ] = None,
+    trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
 ) -> None:
     """Print what an artifact is, how close it is to PyTorch, and which runtimes can open it here."""
     if footprint:
-        _show_footprint(artifact, runtime, json=json)
+        _show_footprint(artifact, runtime, trust_engines=trust_engines, json=json)
         return
     from motivnet_engines.info import artifact_info
     from motivnet_engines.tables import print_info
 
-    found = artifact_info(artifact)
+    found = artifact_info(artifact, trust_engines=trust_engines)
     command_line.print_json(found) if json else print_info(found)
 
 
@@ -177,11 +181,11 @@ def doctor(json: JSONOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _show_footprint(artifact: Path, runtime: str | None, *, json: bool) -> None:
+def _show_footprint(artifact: Path, runtime: str | None, *, trust_engines: bool, json: bool) -> None:
     from motivnet_engines.footprint import footprint
     from motivnet_engines.footprint_text import print_footprint
 
-    found = footprint(artifact, runtime)
+    found = footprint(artifact, runtime, trust_engines=trust_engines)
     command_line.print_json(found) if json else print_footprint(found)
 
 

@@ -32,6 +32,10 @@ RuntimeOption: TypeAlias = Annotated[
     str | None,
     typer.Option(help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"),
 ]
+TrustEnginesOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--trust-engines", help="Run engines that were built elsewhere too; an engine is native code."),
+]
 ThreadsOption: TypeAlias = Annotated[
     int | None, typer.Option(help="The runtime's threads on the CPU.", show_default="the runtime's choice")
 ]

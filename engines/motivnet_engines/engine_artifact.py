@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact, check_free, is_artifact, open_artifact, own_files, own_files_but_reports
-from motivnet.errors import ConfigError, EngineError, MissingDependencyError, RuntimeUnavailableError
+from motivnet.errors import ConfigError, EngineError, FileError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.files import atomic_folder, sha256_of
 from motivnet.manifest import FILE_NAME, EngineBackend, EngineEntry, FileEntry, Manifest
 from motivnet_engines.artifact_files import copy_files, link_files
 from motivnet_engines.judgement import comparison_of
 from motivnet_engines.machine import read_machine
 from motivnet_engines.nvidia import cuda_device_count
+from motivnet_engines.own_engines import remember_engine
 from motivnet_engines.parity import Outputs
 from motivnet_engines.trt.activations import unfused_bytes
 from motivnet_engines.trt.backend import capabilities_here, check_backend, check_gpu, device_memory
@@ -118,6 +119,7 @@ def with_engine(artifact: Artifact, workspace: Path, options: EngineOptions, *, 
     )
     _announce_unfused(built, announce)
     manifest = _manifest_with(manifest, _entry(path, built, options, manifest), workspace / path)
+    _remember(manifest.entry(path), announce=announce)
     link_files(artifact, [manifest.reference] if manifest.reference else [], workspace)
     judged = Artifact(folder=workspace, manifest=manifest)
     return _judged(judged, options.backend, reference, announce=announce)
@@ -158,6 +160,14 @@ def _entry(path: str, built: BuiltEngine, options: EngineOptions, manifest: Mani
         build_peak_bytes=built.peak_bytes,
         proof=built.proof,
     )
+
+
+def _remember(file: FileEntry, *, announce: Announce) -> None:
+    """Without a record the engine is as good as a stranger's, and runs where it is named."""
+    try:
+        remember_engine(file.sha256)
+    except FileError as error:
+        announce(f"the engine is not recorded as yours and runs only if it is named with --runtime: {error}")
 
 
 def _manifest_with(manifest: Manifest, engine: EngineEntry, file: Path) -> Manifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from motivnet.artifact import open_artifact
 from motivnet.errors import RuntimeUnavailableError
+from motivnet.isolated import isolated_module
 from motivnet_engines.installed import InstalledPackage, installed_packages
 from motivnet_engines.runtime import check_possible, default_runtime
 
@@ -54,7 +54,7 @@ class Footprint:
     first_call: float
 
 
-def footprint(folder: Path | str, runtime: str | None = None) -> Footprint:
+def footprint(folder: Path | str, runtime: str | None = None, *, trust_engines: bool = False) -> Footprint:
     """The footprint of an artifact with a runtime; the one that opens it where none is asked for.
 
     Raises:
@@ -62,7 +62,7 @@ def footprint(folder: Path | str, runtime: str | None = None) -> Footprint:
         RuntimeUnavailableError: If a process of its own makes no prediction.
     """
     artifact = open_artifact(folder)
-    name = runtime or default_runtime(artifact)
+    name = runtime or default_runtime(artifact, trust_engines=trust_engines)
     check_possible(name, artifact.manifest)
     packages = installed_packages(("motivnet", *DISTRIBUTIONS[name]))
     started = time.monotonic()
@@ -81,7 +81,7 @@ def footprint(folder: Path | str, runtime: str | None = None) -> Footprint:
 
 def _first_prediction(folder: Path, runtime: str) -> dict[str, Any]:
     """What ``first_prediction`` writes; both processes read one clock, which counts from the start of the machine."""
-    command = [sys.executable, "-P", "-m", "motivnet_engines.first_prediction", str(folder.absolute()), runtime]
+    command = isolated_module("motivnet_engines.first_prediction", str(folder.absolute()), runtime)
     try:
         done = subprocess.run(  # noqa: S603  # this Python, and a name that was checked
             command, capture_output=True, text=True, check=False, timeout=_TIMEOUT

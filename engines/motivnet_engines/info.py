@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.artifact import open_artifact
+from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import MotivNetError
 from motivnet.manifest import Manifest
 from motivnet_engines.calibration import CalibrationFacts, calibration_of_artifact
+from motivnet_engines.own_engines import strange_engine, way_to_trust
 from motivnet_engines.runtime import RUNTIMES, Verdict, check_possible, is_default_choice, verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeStatus:
-    """One runtime: what the gate said of it, and why it cannot open the artifact here (None if it can)."""
+    """One runtime: what the gate said of it, and why it does not open the artifact here (None if it does)."""
 
     name: str
     verdict: Verdict
@@ -37,7 +38,7 @@ class ArtifactInfo:
         return sum(entry.size for entry in self.manifest.files)
 
 
-def artifact_info(folder: Path | str) -> ArtifactInfo:
+def artifact_info(folder: Path | str, *, trust_engines: bool = False) -> ArtifactInfo:
     """What the manifest of an artifact says, and which runtimes can open it here.
 
     Raises:
@@ -46,7 +47,7 @@ def artifact_info(folder: Path | str) -> ArtifactInfo:
     artifact = open_artifact(folder)
     artifact.verify_files()
     manifest = artifact.manifest
-    obstacles = {name: _obstacle(name, manifest) for name in RUNTIMES}
+    obstacles = {name: _obstacle(name, artifact, trust_engines=trust_engines) for name in RUNTIMES}
     choices = (name for name in RUNTIMES if obstacles[name] is None and is_default_choice(manifest, name))
     default = next(choices, None)
     statuses = tuple(
@@ -62,9 +63,11 @@ def artifact_info(folder: Path | str) -> ArtifactInfo:
     )
 
 
-def _obstacle(name: str, manifest: Manifest) -> str | None:
+def _obstacle(name: str, artifact: Artifact, *, trust_engines: bool) -> str | None:
     try:
-        check_possible(name, manifest)
+        check_possible(name, artifact.manifest)
     except MotivNetError as error:
         return str(error)
+    if not trust_engines and strange_engine(artifact, name):
+        return f"this user did not build it on this machine; {way_to_trust(f'--runtime {name}')}"
     return None

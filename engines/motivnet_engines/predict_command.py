@@ -19,6 +19,7 @@ from motivnet_engines.command_options import (
     NoDetectOption,
     RuntimeOption,
     ThreadsOption,
+    TrustEnginesOption,
     UnknownOption,
     check_detection,
     chosen_artifact,
@@ -53,6 +54,7 @@ def predict(
     ] = None,
     artifact: ArtifactOption = None,
     runtime: RuntimeOption = None,
+    trust_engines: TrustEnginesOption = False,
     threads: ThreadsOption = None,
     detector: DetectorOption = None,
     no_detect: NoDetectOption = False,
@@ -115,7 +117,7 @@ def predict(
     load_packages(sources, options)
     with _opened(
         artifact, runtime=runtime, threads=threads, detector=detector, no_detect=no_detect, unknown=unknown,
-        classes=classes,
+        classes=classes, trust_engines=trust_engines,
     ) as classifier:  # fmt: skip
         try:
             report = _run(classifier, sources, options=options, form=chosen, out=out, embeddings=embeddings)
@@ -129,6 +131,7 @@ def _opened(
     artifact: Path | None,
     *,
     runtime: str | None,
+    trust_engines: bool,
     threads: int | None,
     detector: Path | None,
     no_detect: bool,
@@ -145,6 +148,7 @@ def _opened(
         return EmotionClassifier.open(
             folder,
             runtime=runtime,
+            trust_engines=trust_engines,
             threads=threads,
             detector=None if no_detect else open_detector(detector),
             unknown=unknown,

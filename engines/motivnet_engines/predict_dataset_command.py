@@ -21,6 +21,7 @@ from motivnet_engines.command_options import (
     DetectorOption,
     NoDetectOption,
     RuntimeOption,
+    TrustEnginesOption,
     UnknownOption,
     chosen_artifact,
 )
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from motivnet_engines.serving.ray.dataset import DatasetSummary
 
 _ERRORS_SHOWN = 5
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""Ray reads these when it is imported: nothing is reported to its makers, and its workers' deaths are our errors."""
+_QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
+"""Read when Ray is imported: the deaths of its workers are errors of ours."""
 
 _LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 """Without a cluster: every port of Ray is on loopback, which the name of the variable does not tell, and asks for a
@@ -60,6 +61,7 @@ def predict_dataset(
     cpus: Annotated[float, typer.Option(help="Cores of each worker.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs of each worker.")] = 0,
     runtime: RuntimeOption = None,
+    trust_engines: TrustEnginesOption = False,
     batch_size: Annotated[int | None, typer.Option(help="Faces of one call.", show_default="the artifact's")] = None,
     detector: DetectorOption = None,
     no_detect: NoDetectOption = False,
@@ -82,6 +84,7 @@ def predict_dataset(
     options = ReadingOptions(
         artifact=str(chosen_artifact(artifact)),
         runtime=runtime,
+        trust_engines=trust_engines,
         batch_size=batch_size,
         no_detect=no_detect,
         detector=None if detector is None else str(detector),

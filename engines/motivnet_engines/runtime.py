@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 from collections.abc import Callable, Iterable
@@ -14,12 +15,14 @@ from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ConfigError, MissingDependencyError, MotivNetError, RuntimeUnavailableError
 from motivnet.manifest import Comparison, EngineBackend, Manifest
 from motivnet.runtime import Runtime, TensorSpec, check_inputs
+from motivnet_engines.own_engines import strange_engine, way_to_trust
 
 __all__ = [
     "RUNTIMES",
     "Runtime",
     "TensorSpec",
     "Verdict",
+    "check_engines",
     "check_inputs",
     "check_names",
     "check_possible",
@@ -132,7 +135,13 @@ RUNTIMES: tuple[str, ...] = tuple(_BACKENDS)
 """The names in order of preference: the fastest first."""
 
 
-def open_runtime(folder: Path | str | Artifact, *, runtime: str | None = None, threads: int | None = None) -> Runtime:
+def open_runtime(
+    folder: Path | str | Artifact,
+    *,
+    runtime: str | None = None,
+    threads: int | None = None,
+    trust_engines: bool = False,
+) -> Runtime:
     """An artifact, open: by the runtime named, else by ``default_runtime``.
 
     A runtime named here is opened even if the gate never saw it or refused it; a warning is logged then.
@@ -140,6 +149,7 @@ def open_runtime(folder: Path | str | Artifact, *, runtime: str | None = None, t
     Args:
         folder: The artifact's folder, or the artifact already read.
         threads: Threads of one call on the CPU; the runtime's own choice if None.
+        trust_engines: As ``default_runtime``.
 
     Raises:
         ArtifactError: If the artifact cannot be trusted or is not what the runtime can read.
@@ -149,7 +159,7 @@ def open_runtime(folder: Path | str | Artifact, *, runtime: str | None = None, t
     """
     artifact = folder if isinstance(folder, Artifact) else open_artifact(folder)
     if runtime is None:
-        runtime = default_runtime(artifact)
+        runtime = default_runtime(artifact, trust_engines=trust_engines)
     else:
         _backend(runtime)
         _warn_unless_verified(artifact.manifest, runtime)
@@ -167,29 +177,59 @@ def open_backend(name: str, artifact: Artifact, *, threads: int | None = None) -
     return backend.open(artifact, threads)
 
 
-def installed_runtimes(artifact: Artifact) -> tuple[str, ...]:
-    """The names of the runtimes that can open the artifact on this machine, in order of preference."""
-    return tuple(name for name in RUNTIMES if _is_possible(name, artifact.manifest))
+def installed_runtimes(artifact: Artifact, *, trust_engines: bool = False) -> tuple[str, ...]:
+    """The names of the runtimes that may open the artifact on this machine unasked, in order of preference.
+
+    A strange engine, which this user did not build here, is left out with a warning.
+
+    Args:
+        trust_engines: Whether strange engines may be run too. They are native code.
+    """
+    possible = [name for name in RUNTIMES if _is_possible(name, artifact.manifest)]
+    strange = [name for name in possible if not trust_engines and strange_engine(artifact, name)]
+    installed = tuple(name for name in possible if name not in strange)
+    for name in strange if installed else ():
+        _tell_of_strange_engine(artifact.folder, name)
+    return installed
 
 
-def default_runtime(artifact: Artifact) -> str:
+def default_runtime(artifact: Artifact, *, trust_engines: bool = False) -> str:
     """The first runtime that can run here, passed the gate, and computes in no smaller dtype than an FP32 artifact's.
+
+    Args:
+        trust_engines: As ``installed_runtimes``.
 
     Raises:
         RuntimeUnavailableError: If there is none.
     """
-    installed = installed_runtimes(artifact)
+    installed = installed_runtimes(artifact, trust_engines=trust_engines)
     for name in installed:
         if is_default_choice(artifact.manifest, name):
             return name
-    if not installed and artifact.manifest.kind == "engine":
-        check_possible(artifact.manifest.engines[0].backend, artifact.manifest)
     if not installed:
+        check_engines(artifact)
         raise RuntimeUnavailableError("no runtime is installed; install some with: pip install 'motivnet[cpu]'")
     raise RuntimeUnavailableError(
         f"no runtime that runs here passed the gate when {artifact.folder} was built "
         f"(running here: {', '.join(installed)}); choose one with --runtime NAME, or build the artifact again here"
     )
+
+
+def check_engines(artifact: Artifact) -> None:
+    """Returns when no engine explains why an artifact has no runtime: not by what it needs, nor by who built it.
+
+    Raises:
+        MissingDependencyError, RuntimeUnavailableError: Naming the engine.
+    """
+    manifest = artifact.manifest
+    for engine in manifest.engines:
+        if manifest.kind == "engine":
+            check_possible(engine.backend, manifest)
+        if _is_possible(engine.backend, manifest):
+            raise RuntimeUnavailableError(
+                f"{artifact.folder} has only a {engine.backend} engine that runs here, and this user did not build "
+                f"it on this machine; {way_to_trust(f'--runtime {engine.backend}')}"
+            )
 
 
 def check_possible(name: str, manifest: Manifest) -> None:
@@ -252,6 +292,17 @@ def _warn_unless_verified(manifest: Manifest, name: str) -> None:
     elif state == "failed":
         failures = [failure for comparison in _comparisons(manifest, name) for failure in comparison.failures]
         logger.warning("%s failed the gate when this artifact was built: %s", name, "; ".join(failures))
+
+
+@functools.cache
+def _tell_of_strange_engine(folder: Path, backend: str) -> None:
+    """Once per process: a command may ask for the runtimes of its artifact several times."""
+    logger.warning(
+        "the %s engine of %s is not used, as this user did not build it on this machine; %s",
+        backend,
+        folder,
+        way_to_trust(f"--runtime {backend}"),
+    )
 
 
 def _is_possible(name: str, manifest: Manifest) -> bool:

@@ -19,6 +19,7 @@ from motivnet_engines.command_options import (
     NoDetectOption,
     RuntimeOption,
     ThreadsOption,
+    TrustEnginesOption,
     UnknownOption,
     check_detection,
     chosen_artifact,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from motivnet_engines.faces.detector import FaceDetector
     from motivnet_engines.serving.triton import TritonOptions
 
-_OF_BOTH = frozenset(("artifact", "max_batch", "max_delay_ms", "export_triton"))
+_OF_BOTH = frozenset(("artifact", "max_batch", "max_delay_ms", "export_triton", "trust_engines"))
 _OF_TRITON = frozenset(("triton_instances", "triton_device", "triton_form"))
 
 
@@ -51,6 +52,7 @@ def serve(
     context: typer.Context,
     artifact: ArtifactOption = None,
     runtime: RuntimeOption = None,
+    trust_engines: TrustEnginesOption = False,
     threads: ThreadsOption = None,
     host: Annotated[str, typer.Option(help="The address to listen on; beyond this machine only with a token.")] = (
         "127.0.0.1"
@@ -105,6 +107,7 @@ def serve(
             max_batch=max_batch,
             instances=triton_instances,
             max_queue_delay_us=_microseconds(max_delay_ms),
+            trust_engines=trust_engines,
         )
         _export(folder, export_triton, options)
         return
@@ -132,7 +135,14 @@ def serve(
     found = None if no_detect else _detector(detector)
     with progress("opening"):
         service = listening_service(
-            folder, settings, runtime=runtime, threads=threads, detector=found, unknown=unknown, classes=classes
+            folder,
+            settings,
+            runtime=runtime,
+            trust_engines=trust_engines,
+            threads=threads,
+            detector=found,
+            unknown=unknown,
+            classes=classes,
         )
     sys.stdout.write(f"serving {folder} ({service.runtime}) at {service.url}; Ctrl-C ends it\n")
     sys.stdout.flush()

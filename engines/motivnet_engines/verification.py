@@ -16,7 +16,7 @@ from motivnet.reference import reference_of_artifact
 from motivnet_engines.judgement import comparison_of
 from motivnet_engines.model_identity import identity_of_model
 from motivnet_engines.parity import Outputs
-from motivnet_engines.runtime import check_names, installed_runtimes
+from motivnet_engines.runtime import check_engines, check_names, installed_runtimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def reference_outputs(artifact: Artifact) -> tuple[NDArray[np.uint8], Outputs]:
     return reference.pixels, outputs
 
 
-def verify_on_device(artifact: Artifact, *, runtimes: Sequence[str] = ()) -> Verification:
+def verify_on_device(artifact: Artifact, *, runtimes: Sequence[str] = (), trust_engines: bool = False) -> Verification:
     """Runs the artifact's reference through each runtime and writes the verdicts into the manifest.
 
     A manifest that cannot be written, such as one in a read-only folder, is left as it is, and so is that of another
@@ -52,6 +52,7 @@ def verify_on_device(artifact: Artifact, *, runtimes: Sequence[str] = ()) -> Ver
 
     Args:
         runtimes: Their names; every one that can run here if none is named.
+        trust_engines: As ``open_runtime``, where none is named.
 
     Raises:
         ArtifactError: If the artifact is damaged or holds no reference.
@@ -63,7 +64,7 @@ def verify_on_device(artifact: Artifact, *, runtimes: Sequence[str] = ()) -> Ver
     pixels, reference = reference_outputs(artifact)
     rows: list[Comparison] = []
     refusals: list[str] = []
-    for name in runtimes or _possible(artifact):
+    for name in runtimes or _possible(artifact, trust_engines=trust_engines):
         try:
             rows.append(comparison_of(name, artifact, pixels, reference))
         except MotivNetError as error:
@@ -86,9 +87,10 @@ def with_verdicts(manifest: Manifest, rows: Sequence[Comparison]) -> Manifest:
     return replace(manifest, engines=engines, parity=parity)
 
 
-def _possible(artifact: Artifact) -> tuple[str, ...]:
-    if names := installed_runtimes(artifact):
+def _possible(artifact: Artifact, *, trust_engines: bool) -> tuple[str, ...]:
+    if names := installed_runtimes(artifact, trust_engines=trust_engines):
         return names
+    check_engines(artifact)
     raise RuntimeUnavailableError(
         f"no runtime can run {artifact.folder} here; 'motivnet info' says what each one lacks"
     )

@@ -12,6 +12,7 @@ import typer
 from motivnet import command_line
 from motivnet.command_line import JSONOption
 from motivnet.errors import ConfigError, ParityError
+from motivnet_engines.command_options import TrustEnginesOption
 
 if TYPE_CHECKING:
     from motivnet.manifest import Precision
@@ -208,6 +209,7 @@ def verify(
     ] = None,
     calibration: CalibrationOption = None,
     parity_images: ImagesOption = None,
+    trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
 ) -> None:
     """Compare an artifact with its checkpoint again; exit 1 if it is too far from PyTorch."""
@@ -217,7 +219,11 @@ def verify(
     from motivnet_export.verify import verify_artifact
 
     report = verify_artifact(
-        open_artifact(artifact), checkpoint=checkpoint, calibration=calibration, parity_images=parity_images
+        open_artifact(artifact),
+        checkpoint=checkpoint,
+        calibration=calibration,
+        parity_images=parity_images,
+        trust_engines=trust_engines,
     )
     if json:
         command_line.print_json(report)

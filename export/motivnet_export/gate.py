@@ -72,14 +72,16 @@ def rounding_of(
     return (row,)
 
 
-def runtimes_of(artifact: Artifact, reference: Reference) -> tuple[list[Comparison], list[str]]:
+def runtimes_of(
+    artifact: Artifact, reference: Reference, *, trust_engines: bool = False
+) -> tuple[list[Comparison], list[str]]:
     """Every installed runtime beside PyTorch in FP32, and a sentence for each that cannot run the artifact.
 
     Raises:
         MissingDependencyError: If no runtime is installed.
         ParityError: If none of those that are can run this precision here.
     """
-    names = installed_runtimes(artifact)
+    names = installed_runtimes(artifact, trust_engines=trust_engines)
     if not names and not any(importlib.util.find_spec(package) for package in ("onnxruntime", "openvino")):
         raise MissingDependencyError("onnxruntime or openvino", extra="cpu")
     if not names:

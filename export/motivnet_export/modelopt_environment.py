@@ -10,33 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.errors import ExportError
+from motivnet.errors import ExportError, FileError
 from motivnet.progress import progress
 from motivnet.workspace import workspace
-from motivnet_engines.user_cache import user_cache
+from motivnet_engines.user_folders import check_private, made_private, user_cache
 from motivnet_export.child_process import run_to_end
 
 VERSION = "0.47.0"
 VARIABLE = "MOTIVNET_MODELOPT_PYTHON"
 
-REQUIREMENTS = (
-    f"nvidia-modelopt=={VERSION}",
-    "onnx==1.21.0",
-    "onnxruntime==1.25.1",  # ModelOpt asks for 1.24, whose FP16 Attention on a CPU takes 80 times as long
-    "onnxconverter-common==1.16.0",
-    "onnx-graphsurgeon==0.6.1",
-    "onnxslim==0.1.98",
-    "polygraphy==0.53.6",
-    "lief==1.0.0",
-    "nvidia-ml-py==13.615.71",
-    "tqdm==4.70.1",
-    "flatbuffers==25.12.19",
-)
-"""What its ONNX quantisation imports, in versions that its metadata allows (but for one), less what an export has.
-
-Its metadata also names PyTorch (borrowed, as are NumPy and ONNX Script), CuPy and ONNX Runtime for CUDA: gigabytes that
-calibration on a CPU does not touch.
-"""
+REQUIREMENTS = Path(__file__).with_name("modelopt_requirements.txt")
+"""What its ONNX quantisation imports, pinned with the hashes of the files that pip may install."""
 
 _WAY_OUT = f"or set {VARIABLE} to a Python where 'nvidia-modelopt[onnx]' is installed"
 
@@ -60,7 +44,7 @@ def modelopt_python(announce: Callable[[str], None]) -> ModelOptPython:
     """
     if named := os.environ.get(VARIABLE):
         return _named(Path(named))
-    folder = cache_folder()
+    folder = _own_folder()
     if not _python_of(folder).exists():
         announce(f"quantisation needs nvidia-modelopt {VERSION}: installing it (40 MB) into {folder}, once")
         with progress(f"installing nvidia-modelopt {VERSION}"):
@@ -69,9 +53,23 @@ def modelopt_python(announce: Callable[[str], None]) -> ModelOptPython:
 
 
 def cache_folder() -> Path:
-    """Where our own environment is, named by all that decides what is in it; it serves every export of one Python."""
-    requirements = hashlib.sha256("\n".join(REQUIREMENTS).encode()).hexdigest()[:8]
-    return Path(user_cache(), f"modelopt-{VERSION}-{requirements}-{sys.implementation.cache_tag}").absolute()
+    """Where our own environment is, named by all that decides what is in it; it serves every export of one Python.
+
+    Raises:
+        FileError: If the user has no cache of their own.
+    """
+    requirements = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:8]
+    return user_cache() / f"modelopt-{VERSION}-{requirements}-{sys.implementation.cache_tag}"
+
+
+def _own_folder() -> Path:
+    """The folder of our environment, whose Python is going to run: nobody but the user may have put it there."""
+    try:
+        folder = cache_folder()
+        check_private(folder)
+    except FileError as error:
+        raise ExportError(f"nvidia-modelopt has no place to be installed in: {error}, {_WAY_OUT}") from error
+    return folder
 
 
 def _named(executable: Path) -> ModelOptPython:
@@ -84,30 +82,38 @@ def _named(executable: Path) -> ModelOptPython:
 def _create(folder: Path) -> None:
     """Makes the environment, whole or not at all; not synced to the disk, as it can be made again."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        made_private(folder.parent)
         with workspace(folder) as beside:
             made = beside / folder.name
             _install(made)
+            made.chmod(0o700)
             if not _python_of(folder).exists():  # or another process was faster
                 shutil.rmtree(folder, ignore_errors=True)  # one whose Python is gone
                 made.rename(folder)
+    except FileError as error:
+        raise ExportError(f"{error}; make room, {_WAY_OUT}") from error
     except OSError as error:
         raise ExportError(f"{folder} cannot be written: {error.strerror or error}; make room, {_WAY_OUT}") from error
 
 
 def _install(folder: Path) -> None:
-    _run([sys.executable, "-m", "venv", str(folder)])
-    pip = [str(_python_of(folder)), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    """Makes the environment with Python's own venv and pip, isolated: neither may find a module where the user is.
+
+    Where packages come from, and through which proxy, is the user's configuration of pip; what they are, the hashes.
+    """
+    _run([sys.executable, "-I", "-m", "venv", str(folder)], folder.parent)
+    pip = [str(_python_of(folder)), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
     # Dependencies are left to the list: resolved, they are gigabytes. Wheels only: nothing is compiled or run.
-    _run([*pip, "install", "--no-deps", "--only-binary=:all:", "--no-compile", *REQUIREMENTS])
+    what = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile", "-r", str(REQUIREMENTS)]
+    _run([*pip, "install", *what], folder.parent)
 
 
 def _python_of(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def _run(command: list[str]) -> None:
-    done = run_to_end(command)
+def _run(command: list[str], folder: Path) -> None:
+    done = run_to_end(command, folder=folder)
     if done.returncode:
         reason = _reason(f"{done.stdout}\n{done.stderr}") or f"it ended with {done.returncode}"
         raise ExportError(f"nvidia-modelopt {VERSION} cannot be installed: {reason}; try again online, {_WAY_OUT}")

@@ -78,7 +78,7 @@ def quantise_onnx(
             "external_data": weight_bytes(graph) > EXTERNAL_DATA_THRESHOLD // 2,
         }
         with progress(f"quantising to {precision} on {len(images)} images"):
-            version = _run(python, job, images, Path(scratch))
+            version = _run(python, job, images, Path(scratch).absolute())
             quantised = ir.load(quantised_file)
             _check_products(quantised, precision, wanted=len(nodes))
             quantised.metadata_props[METADATA_KEY] = f"nvidia-modelopt {version}, {len(images)} images"
@@ -134,6 +134,7 @@ def _run(python: ModelOptPython, job: dict[str, Any], images: NDArray[Any], scra
     done = run_to_end(
         # Isolated also from the script's own folder: in it, onnx is a module of ours.
         [python.executable, "-I", _SCRIPT, scratch / "job.json"],
+        folder=scratch,
         environment={**os.environ, "TMPDIR": str(scratch)},  # ModelOpt leaves copies of the graph behind where it fails
     )
     answered: dict[str, str] = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}

@@ -20,6 +20,7 @@ def verify_artifact(
     checkpoint: Path | None = None,
     calibration: Path | None = None,
     parity_images: int | None = None,
+    trust_engines: bool = False,
 ) -> ParityReport:
     """Compares an artifact with its checkpoint in PyTorch FP32, as the build did.
 
@@ -27,6 +28,7 @@ def verify_artifact(
         checkpoint: Where the checkpoint is now, if it has moved.
         calibration: A folder of images; drawn faces without one.
         parity_images: How many images.
+        trust_engines: Whether engines that this user did not build here are run too.
 
     Raises:
         ArtifactError: If the artifact's files or graph do not match its manifest, or the checkpoint is another.
@@ -45,5 +47,5 @@ def verify_artifact(
     apply_precision(model, manifest.precision)
     rounding = rounding_of(model, reference, recipe, precision=manifest.precision)
     del model
-    rows, refusals = runtimes_of(artifact, reference)
+    rows, refusals = runtimes_of(artifact, reference, trust_engines=trust_engines)
     return verdict(reference, [*rounding, *rows], refusals=refusals, precision=manifest.precision)

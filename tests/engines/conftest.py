@@ -16,6 +16,7 @@ from PIL import Image
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.config import ModelConfig
+from motivnet.engine_entry import EngineDevice, EngineEntry, EngineProof, ShapeProfile
 from motivnet.labels import EMOTIONS, labels_for
 from motivnet.manifest import Comparison, Evidence, FileEntry, Precision
 from motivnet.model import build_model
@@ -95,6 +96,44 @@ def copied_artifact(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactE
         return open_artifact(folder)
 
     return copied
+
+
+@pytest.fixture
+def engine_artifact(copied_artifact: ArtifactEditor) -> Artifact:
+    """An artifact with a TensorRT engine in name, from elsewhere: nothing here opens it."""
+    artifact = copied_artifact("fp16", verified=("openvino", "onnxruntime"))
+    path = artifact.folder / "model.tensorrt.engine"
+    path.write_bytes(f"an engine of {path}".encode())  # no other test's
+    sides = {"min_size": (128, 96), "opt_size": (128, 96), "max_size": (128, 96)}
+    engine = EngineEntry(
+        backend="tensorrt",
+        path=path.name,
+        onnx_sha256=artifact.manifest.entry("model.onnx").sha256,
+        version="11.4.1",
+        platform="linux-x86_64",
+        precision="fp16",
+        attention="fused",
+        compute_capabilities=(),
+        device=EngineDevice(name="NVIDIA L4", compute_capability="8.9", memory=1, driver="580.1"),
+        profile=ShapeProfile(min_batch=1, opt_batch=1, max_batch=2, **sides),
+        hardware_compatibility="none",
+        version_compatible=False,
+        weight_streaming=False,
+        build_seconds=1.0,
+        build_peak_bytes=1,
+        proof=EngineProof(
+            evidence="network",
+            layers=1,
+            matrix_layers={},
+            attention_layers=0,
+            attention_fused=None,
+            activation_bytes=None,
+        ),
+    )
+    files = (*artifact.manifest.files, entry_of(path))
+    manifest = dataclasses.replace(artifact.manifest, files=files, engines=(engine,))
+    (artifact.folder / "manifest.json").write_bytes(manifest.to_json())
+    return open_artifact(artifact.folder)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_a_large_artifact_takes_what_the_documentation_says(runtime: str, large_
 
 
 def test_the_default_runtime_is_taken(fp16_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(footprint_module, "default_runtime", lambda _: "openvino")
+    monkeypatch.setattr(footprint_module, "default_runtime", lambda _, **__: "openvino")
     found = footprint(fp16_artifact)
     assert found.runtime == "openvino"
     assert "openvino" in {package.name for package in found.packages}

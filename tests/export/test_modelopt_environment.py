@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,71 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ExportError, match="cannot be written: Not a directory"):
         quantise(base, tmp_path / "model.onnx", announce=print)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of a user who names no Python, seen from a working directory of somebody else's modules."""
+    monkeypatch.delenv(modelopt_environment.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    for name in ("ensurepip", "json", "pip", "sitecustomize", "subprocess", "venv"):
+        (hostile / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write(__name__)\n")
+    monkeypatch.chdir(hostile)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep)
+    return tmp_path / "cache"
+
+
+def forged_wheel(folder: Path) -> None:
+    """A wheel of ModelOpt's name and version, with other content."""
+    folder.mkdir()
+    name = f"nvidia_modelopt-{modelopt_environment.VERSION}"
+    with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("modelopt/__init__.py", "")
+        metadata = f"Metadata-Version: 2.1\nName: nvidia-modelopt\nVersion: {modelopt_environment.VERSION}\n"
+        wheel.writestr(f"{name}.dist-info/METADATA", metadata)
+        wheel.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{name}.dist-info/RECORD", "")
+
+
+def test_a_package_whose_hash_is_not_the_pinned_one_is_not_installed(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forged_wheel(tmp_path / "wheels")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    with pytest.raises(ExportError, match=r"cannot be installed: .*(HASH|hash)"):
+        modelopt_environment.modelopt_python(lambda _: None)
+    assert not any((own / "motivnet").iterdir())
+    assert not (tmp_path / "ran").exists(), "a module of the working directory ran"
+
+
+def test_every_requirement_is_pinned_by_version_and_hash() -> None:
+    text = modelopt_environment.REQUIREMENTS.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z-]+==[0-9.]+( +--hash=sha256:[0-9a-f]{64})+", line) for line in lines)
+    assert f"nvidia-modelopt=={modelopt_environment.VERSION} " in text
+
+
+@pytest.mark.parametrize("opened", [".", "motivnet", "motivnet/NAME"])
+def test_an_environment_that_others_could_have_made_is_not_run(opened: str, own: Path, tmp_path: Path) -> None:
+    folder = modelopt_environment.cache_folder()
+    (folder / "bin").mkdir(parents=True)
+    executable(folder / "bin" / "python", f"touch {tmp_path / 'ran'}")
+    (own / opened.replace("NAME", folder.name)).chmod(0o777)
+    with pytest.raises(ExportError, match="has no place to be installed in: others can write into"):
+        modelopt_environment.modelopt_python(unheard)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_without_a_home_no_environment_of_the_working_directory_is_run(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "~")
+    with pytest.raises(ExportError, match=r"no home folder; set XDG_CACHE_HOME .*, or set MOTIVNET_MODELOPT_PYTHON"):
+        modelopt_environment.modelopt_python(unheard)
 
 
 def test_ctrl_c_ends_the_quantiser_and_leaves_nothing(

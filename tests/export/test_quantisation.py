@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -293,7 +294,7 @@ def test_what_is_installed_is_what_modelopt_asks_for_but_for_a_faster_onnxruntim
         for requirement in asked
         if requirement.marker is None or requirement.marker.evaluate({"extra": "onnx"})
     }
-    pinned = dict(text.split("==") for text in modelopt_environment.REQUIREMENTS)
+    pinned = dict(re.findall(r"^(\S+)==(\S+)", modelopt_environment.REQUIREMENTS.read_text(), re.MULTILINE))
     refused = {name for name, version in pinned.items() if name in wanted and version not in wanted[name].specifier}
     assert refused == {"onnxruntime"}
     assert {"onnx", "onnxslim", "onnx-graphsurgeon"} < set(wanted)

@@ -61,6 +61,7 @@ def adapt_artifact(
     validation: Path | None = None,
     runtime: str | None = None,
     threads: int | None = None,
+    trust_engines: bool = False,
     detector: FaceDetector | None = None,
     on_images: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Adaptation:
@@ -86,7 +87,7 @@ def adapt_artifact(
     before = None if classes is None else classes_from_file(classes, artifact)
     sets = [labelled_images(path) for path in (images, validation) if path is not None]
     check_counts(sets[0].counts(), known=() if before is None else before.readout.labels)
-    opened = open_runtime(artifact, runtime=runtime, threads=threads)
+    opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
         outputs = outputs_of_sets(classifier, sets, on_images=on_images)
     lesson = learnt(outputs[0], before=before.readout if before else None)

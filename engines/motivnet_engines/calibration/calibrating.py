@@ -35,6 +35,7 @@ def calibrate_artifact(
     held_out: Path | None = None,
     runtime: str | None = None,
     threads: int | None = None,
+    trust_engines: bool = False,
     detector: FaceDetector | None = None,
     on_images: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> CalibrationResult:
@@ -55,7 +56,7 @@ def calibrate_artifact(
     labels = artifact.manifest.labels
     sets = [labelled_images(path, labels=labels) for path in (images, held_out) if path is not None]
     check_counts(sets[0].counts(), held_out=sets[-1].counts())
-    opened = open_runtime(artifact, runtime=runtime, threads=threads)
+    opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
         outputs = outputs_of_sets(classifier, sets, labels=labels, on_images=on_images)
     fitted = fitted_calibration(outputs[0], held_out=outputs[1] if held_out else None)

@@ -74,6 +74,7 @@ def listening_service(
     settings: ServeSettings,
     *,
     runtime: str | None = None,
+    trust_engines: bool = False,
     threads: int | None = None,
     detector: FaceDetector | None = None,
     unknown: bool = False,
@@ -89,6 +90,7 @@ def listening_service(
         classifier = EmotionClassifier.open(
             folder,
             runtime=runtime,
+            trust_engines=trust_engines,
             threads=threads,
             detector=detector,
             unknown=unknown,

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from motivnet.errors import (
     MotivNetError,
     RuntimeUnavailableError,
 )
+from motivnet.isolated import isolated_module
 from motivnet.manifest import EngineBackend
 from motivnet.strict_json import StrictJSONError
 from motivnet_engines.trt.api import EXTRAS, MODULES
@@ -102,8 +102,7 @@ def _worker(
     with os.fdopen(reading, "rb") as reports:
         try:
             process = subprocess.Popen(  # noqa: S603
-                # -P: nothing in the working directory may take the place of a module.
-                [sys.executable, "-P", "-m", WORKER, backend, str(writing), *paths],
+                isolated_module(WORKER, backend, str(writing), *paths),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

@@ -1,10 +1,9 @@
 """TensorRT-RTX compiles kernels when an engine first runs; this keeps them, so that the next start does not wait.
 
-The file lies beside the artifact's folder (the manifest does not name it, and the folder may not change), or in the
-user's cache where that place cannot be written. **It holds native code that is run without another question.** Who
-can write it could as well replace the artifact itself, which lies in the same folder; still, only a file of this
-user's own that nobody else may write is read (mode 0600), and a hash over its content finds damage. TensorRT-RTX
-itself refuses the kernels of another GPU, driver or version.
+**The file holds native code that is run without another question**, and so it lies in the user's own cache and is never
+looked for beside an artifact, which may come from anywhere. Only a file of this user's own that nobody else may write
+is read (mode 0600), and a hash over its content finds damage. TensorRT-RTX itself refuses the kernels of another GPU,
+driver or version.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from pathlib import Path
 
 from motivnet.artifact import Artifact
 from motivnet.errors import FileError
-from motivnet.files import make_folder, open_regular, write_atomic
+from motivnet.files import open_regular, write_atomic
 from motivnet.manifest import EngineEntry
 from motivnet.workspace import sole_writer
-from motivnet_engines.user_cache import user_cache
+from motivnet_engines.user_folders import made_private, user_cache
 
 logger = logging.getLogger(__name__)
 
@@ -40,36 +39,28 @@ class RuntimeCache:
 
     def __init__(self, artifact: Artifact, entry: EngineEntry, *, sm: str) -> None:
         self._engine_sha256 = artifact.manifest.entry(entry.path).sha256
-        folder = artifact.folder.resolve()
-        self._beside = folder.parent / f".{folder.name}.sm{sm}.rtx-cache"
-        self._in_home = user_cache() / f"{self._engine_sha256}.sm{sm}.rtx-cache"
+        self._name = f"{self._engine_sha256}.sm{sm}.rtx-cache"
         self._read: bytes | None = None
 
     def read(self) -> bytes | None:
         """The kernels of an earlier run, None where there are none that may be used; never an error."""
-        for path in (self._beside, self._in_home):
-            try:
-                self._read = self._kernels(path)
-            except FileError as error:
-                if path.exists():
-                    logger.warning("the compiled kernels of an earlier run are not used: %s", error)
-                continue
-            return self._read
-        return None
+        try:
+            path = user_cache() / self._name
+            if not os.path.lexists(path):
+                return None
+            self._read = self._kernels(path)
+        except FileError as error:
+            logger.warning("the compiled kernels of an earlier run are not used: %s", error)
+        return self._read
 
     def write(self, kernels: bytes | None) -> None:
         """Keeps the kernels for the next run, unless they are the ones read; never an error."""
         if not kernels or kernels == self._read or len(kernels) > MAX_BYTES:
             return
-        problems = []
-        for path in (self._beside, self._in_home):
-            try:
-                self._write(path, kernels)
-            except (FileError, OSError) as error:
-                problems.append(str(error))
-                continue
-            return
-        logger.warning("the compiled kernels are not kept, the next start compiles them again: %s", problems[-1])
+        try:
+            self._write(made_private(user_cache()) / self._name, kernels)
+        except (FileError, OSError) as error:
+            logger.warning("the compiled kernels are not kept, the next start compiles them again: %s", error)
 
     def _kernels(self, path: Path) -> bytes:
         with open_regular(path, max_bytes=MAX_BYTES + _HEADER_BYTES, follow_links=False) as file:
@@ -83,7 +74,6 @@ class RuntimeCache:
         return kernels
 
     def _write(self, path: Path, kernels: bytes) -> None:
-        make_folder(path.parent, private=True)
         with sole_writer(path) as alone:
             if alone:
                 write_atomic(path, self._header(kernels) + kernels, private=True)

@@ -96,7 +96,7 @@ def run_fake_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trt_graph: 
             "reports = os.fdopen(int(sys.argv[2]), 'wb')\n"
             "write_message(reports, Report(body=Stage(stage='parsing model.onnx')))\n" + program
         )
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setattr(child, "WORKER", "fake_worker")
         graph = trt_graph("fp16")
         request = Request(manifest=graph.manifest, options=EngineOptions(backend="tensorrt-rtx"))

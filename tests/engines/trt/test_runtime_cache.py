@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,11 +17,10 @@ from motivnet.artifact import Artifact
 from motivnet.manifest import FileEntry
 from motivnet.workspace import sole_writer
 from motivnet_engines.fake import fake_manifest
-from motivnet_engines.trt import runtime_cache
 from motivnet_engines.trt.runtime_cache import RuntimeCache
 
 KERNELS = b"kernels" * 100
-BESIDE = ".demo.sm86.rtx-cache"
+NAME = f"{'a' * 64}.sm86.rtx-cache"
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +49,22 @@ class _Engine:
     path = "model.engine"
 
 
-def test_what_is_written_is_read_and_lies_beside_the_artifact(artifacts: Path) -> None:
+def test_what_is_written_is_read_and_lies_in_the_users_own_cache(artifacts: Path, home: Path) -> None:
     assert cache(artifacts).read() is None
     cache(artifacts).write(KERNELS)
     assert cache(artifacts).read() == KERNELS
-    assert sorted(path.name for path in artifacts.iterdir()) == [BESIDE, "demo"]
-    assert list((artifacts / "demo").iterdir()) == []
-    assert stat.S_IMODE((artifacts / BESIDE).stat().st_mode) == 0o600
+    assert [path.name for path in home.iterdir()] == [NAME]
+    assert [path.name for path in artifacts.rglob("*")] == ["demo"]
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((home / NAME).stat().st_mode) == 0o600
+
+
+def test_kernels_beside_an_artifact_come_from_anywhere_and_are_not_read(artifacts: Path, home: Path) -> None:
+    cache(artifacts).write(KERNELS)
+    for name in (NAME, ".demo.sm86.rtx-cache"):
+        shutil.copy2(home / NAME, artifacts / name)
+    (home / NAME).unlink()
+    assert cache(artifacts).read() is None
 
 
 def test_another_gpu_and_another_engine_have_their_own(artifacts: Path) -> None:
@@ -64,17 +73,16 @@ def test_another_gpu_and_another_engine_have_their_own(artifacts: Path) -> None:
     assert cache(artifacts, engine="b").read() is None
 
 
-def test_nothing_is_written_when_nothing_was_compiled(artifacts: Path) -> None:
+def test_nothing_is_written_when_nothing_was_compiled(artifacts: Path, home: Path) -> None:
     kept = cache(artifacts)
     for kernels in (None, b""):
         kept.write(kernels)
-    assert [path.name for path in artifacts.iterdir()] == ["demo"]
+    assert not home.exists()
     kept.write(KERNELS)
-    path = artifacts / BESIDE
-    os.utime(path, (1, 1))
+    os.utime(home / NAME, (1, 1))
     again = cache(artifacts)
     again.write(again.read())
-    assert path.stat().st_mtime == 1
+    assert (home / NAME).stat().st_mtime == 1
 
 
 def flip(path: Path) -> None:
@@ -103,45 +111,51 @@ DAMAGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_file_that_cannot_be_trusted_is_not_used_and_said_so(
-    damage: str, artifacts: Path, caplog: pytest.LogCaptureFixture
+    damage: str, artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache(artifacts).write(KERNELS)
-    DAMAGE[damage](artifacts / BESIDE)
+    DAMAGE[damage](home / NAME)
     assert cache(artifacts).read() is None
     assert "compiled kernels of an earlier run are not used" in caplog.text
 
 
-def test_another_users_file_is_not_used(
-    artifacts: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_cache_that_others_can_write_into_is_not_used(
+    artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache(artifacts).write(KERNELS)
-    monkeypatch.setattr(runtime_cache.os, "geteuid", lambda: 12_345)
+    home.chmod(0o777)
+    assert cache(artifacts).read() is None
+    assert "others can write into" in caplog.text
+    cache(artifacts).write(b"other kernels")
+    assert "the compiled kernels are not kept" in caplog.text
+
+
+def test_another_users_file_is_not_used(artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache(artifacts).write(KERNELS)
+    chowned(home / NAME)
     assert cache(artifacts).read() is None
     assert "another user's" in caplog.text
 
 
-def test_a_damaged_file_is_replaced_by_the_next_write(artifacts: Path) -> None:
+def chowned(path: Path) -> None:
+    try:
+        os.chown(path, 12_345, 12_345)
+    except PermissionError:
+        pytest.skip("needs the right to give a file away")
+
+
+def test_a_damaged_file_is_replaced_by_the_next_write(artifacts: Path, home: Path) -> None:
     cache(artifacts).write(KERNELS)
-    flip(artifacts / BESIDE)
+    flip(home / NAME)
     again = cache(artifacts)
     again.read()
     again.write(KERNELS)
     assert cache(artifacts).read() == KERNELS
 
 
-def test_where_the_place_beside_cannot_be_written_the_users_cache_is(artifacts: Path, home: Path) -> None:
-    (artifacts / BESIDE).mkdir()  # root writes anywhere else
-    cache(artifacts).write(KERNELS)
-    (path,) = home.iterdir()
-    assert path.name == f"{'a' * 64}.sm86.rtx-cache"
-    assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    assert cache(artifacts).read() == KERNELS
-
-
 def test_where_nothing_can_be_written_it_is_said_and_nothing_fails(
     artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (artifacts / BESIDE).mkdir()
     home.parent.parent.mkdir()
     home.parent.write_bytes(b"a file where a folder should be")
     cache(artifacts).write(KERNELS)
@@ -149,16 +163,19 @@ def test_where_nothing_can_be_written_it_is_said_and_nothing_fails(
     assert cache(artifacts).read() is None
 
 
-def test_another_writer_has_precedence(artifacts: Path) -> None:
-    with sole_writer(artifacts.resolve() / BESIDE):
+def test_another_writer_has_precedence(artifacts: Path, home: Path) -> None:
+    home.mkdir(mode=0o700, parents=True)
+    with sole_writer(home / NAME):
         cache(artifacts).write(KERNELS)
-    assert not (artifacts / BESIDE).exists()
+    assert not (home / NAME).exists()
 
 
-def test_writers_at_the_same_time_leave_one_whole_file(artifacts: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_writers_at_the_same_time_leave_one_whole_file(
+    artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     contents = [bytes([number]) * 50_000 for number in range(24)]
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda kernels: cache(artifacts).write(kernels), contents))
     assert cache(artifacts).read() in contents
     assert caplog.text == ""
-    assert sorted(path.name for path in artifacts.iterdir()) == [BESIDE, "demo"]
+    assert [path.name for path in home.iterdir()] == [NAME]

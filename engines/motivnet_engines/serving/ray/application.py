@@ -29,6 +29,7 @@ class Arguments(BaseModel):
 
     Args:
         artifact: A folder that every machine of the cluster sees under this path.
+        trust_engines: Whether a replica may choose an engine that its machine's user did not build there.
         replicas: How many there are, or at least are where ``max_replicas`` is given.
         max_replicas: The most that Ray Serve starts by itself.
         ongoing: Requests in work per replica that Ray Serve aims at when it starts and ends replicas.
@@ -45,6 +46,7 @@ class Arguments(BaseModel):
 
     artifact: Path
     runtime: str | None = None
+    trust_engines: bool = False
     threads: PositiveInt | None = None
     batch_size: PositiveInt | None = None
     no_detect: bool = False
@@ -148,6 +150,7 @@ def _options(given: Arguments) -> ReadingOptions:
         ReadingOptions(
             artifact=str(given.artifact),
             runtime=given.runtime,
+            trust_engines=given.trust_engines,
             threads=given.threads,
             batch_size=given.batch_size,
             no_detect=given.no_detect,

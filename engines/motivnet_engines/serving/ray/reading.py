@@ -25,6 +25,7 @@ class ReadingOptions:
 
     artifact: str
     runtime: str | None = None
+    trust_engines: bool = False
     threads: int | None = None
     batch_size: int | None = None
     no_detect: bool = False
@@ -62,7 +63,8 @@ def check_reading(options: ReadingOptions, *, gpus: float) -> None:
     if options.runtime is not None:
         check_names([options.runtime])
     if not gpus:
-        check_possible(options.runtime or default_runtime(artifact), artifact.manifest)
+        name = options.runtime or default_runtime(artifact, trust_engines=options.trust_engines)
+        check_possible(name, artifact.manifest)
     _opened_detector(options)
 
 
@@ -75,6 +77,7 @@ def opened_classifier(options: ReadingOptions) -> EmotionClassifier:
     return EmotionClassifier.open(
         options.artifact,
         runtime=options.runtime,
+        trust_engines=options.trust_engines,
         threads=options.threads,
         batch_size=options.batch_size,
         detector=_opened_detector(options),

@@ -60,7 +60,7 @@ def export_triton(artifact: Artifact | Path | str, out: Path, *, options: Triton
     """
     options = options or TritonOptions()
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
-    choice = chosen_model(opened.manifest, options)
+    choice = chosen_model(opened, options)
     names = names_of_models(opened.manifest, options)
     _check_out(opened, out, names)
     with atomic_folder(out, own=own_files, others="keep") as folder:

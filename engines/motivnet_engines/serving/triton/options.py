@@ -7,8 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from motivnet.artifact import Artifact
 from motivnet.errors import ConfigError, EngineError, ParityError, RuntimeUnavailableError
 from motivnet.manifest import EngineEntry, Manifest
+from motivnet_engines.own_engines import strange_engine, way_to_trust
 from motivnet_engines.runtime import verdict
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class TritonOptions:
         preprocess_instances: Processes that decode and resize; each keeps one core busy.
         max_queue_delay_us: Microseconds that a request waits for others to share a call with.
         max_queue: Requests that wait before further ones are refused.
+        trust_engines: Whether an engine that this user did not build here may be the default form.
 
     Raises:
         ConfigError: Naming the value that is not valid.
@@ -54,6 +57,7 @@ class TritonOptions:
     preprocess_instances: int = 4
     max_queue_delay_us: int = 2_000
     max_queue: int = 256
+    trust_engines: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -77,14 +81,15 @@ class Choice:
     device: Device
 
 
-def chosen_model(manifest: Manifest, options: TritonOptions) -> Choice:
+def chosen_model(artifact: Artifact, options: TritonOptions) -> Choice:
     """What Triton is to serve of an artifact.
 
     Raises:
         ConfigError, EngineError, RuntimeUnavailableError: If Triton cannot serve it so.
         ParityError: If the runtime that Triton uses is known to be too far from PyTorch.
     """
-    engine = _chosen_engine(manifest, options.form)
+    manifest = artifact.manifest
+    engine = _chosen_engine(manifest, _form(artifact, options))
     largest = manifest.max_batch if engine is None else min(manifest.max_batch, engine.profile.max_batch)
     if options.max_batch is not None and options.max_batch > largest:
         raise ConfigError(
@@ -95,6 +100,19 @@ def chosen_model(manifest: Manifest, options: TritonOptions) -> Choice:
     for runtime in _runtimes(engine, device):
         _check_verdict(manifest, runtime)
     return Choice(engine=engine, max_batch=options.max_batch or largest, device=device)
+
+
+def _form(artifact: Artifact, options: TritonOptions) -> ModelForm | None:
+    """The form that is asked for; the graph where only an engine of a stranger's would take its place."""
+    if options.form is not None or options.trust_engines or not strange_engine(artifact, "tensorrt"):
+        return options.form
+    way = way_to_trust("--triton-form tensorrt")
+    if artifact.manifest.kind == "engine":
+        raise RuntimeUnavailableError(
+            f"{artifact.folder} holds a tensorrt engine alone, and this user did not build it on this machine; {way}"
+        )
+    logger.warning("the tensorrt engine is not exported, as this user did not build it on this machine; %s", way)
+    return "onnx"
 
 
 def _chosen_engine(manifest: Manifest, form: ModelForm | None) -> EngineEntry | None:

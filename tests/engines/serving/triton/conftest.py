@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,8 @@ from google.protobuf import text_format
 from PIL import Image
 from tritonclient.grpc import model_config_pb2
 
-from motivnet.artifact import Artifact, open_artifact
-from motivnet.engine_entry import EngineDevice, EngineEntry, EngineProof, ShapeProfile
+from motivnet.artifact import Artifact
+from motivnet_engines.own_engines import remember_engine
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest, InputForm
 
@@ -63,43 +62,8 @@ def parsed() -> Callable[[Path, str], Any]:
     return configuration
 
 
-def with_manifest(artifact: Artifact, **changes: Any) -> Artifact:
-    manifest = dataclasses.replace(artifact.manifest, **changes)
-    (artifact.folder / "manifest.json").write_bytes(manifest.to_json())
-    return open_artifact(artifact.folder)
-
-
 @pytest.fixture
-def engine_artifact(copied_artifact, file_entry) -> Artifact:
-    """An artifact with a TensorRT engine in name: nothing here opens it."""
-    artifact = copied_artifact("fp16")
-    path = artifact.folder / "model.tensorrt.engine"
-    path.write_bytes(b"an engine")
-    sides = {"min_size": (128, 96), "opt_size": (128, 96), "max_size": (128, 96)}
-    engine = EngineEntry(
-        backend="tensorrt",
-        path=path.name,
-        onnx_sha256=artifact.manifest.entry("model.onnx").sha256,
-        version="11.4.1",
-        platform="linux-x86_64",
-        precision="fp16",
-        attention="fused",
-        compute_capabilities=(),
-        device=EngineDevice(name="NVIDIA L4", compute_capability="8.9", memory=1, driver="580.1"),
-        profile=ShapeProfile(min_batch=1, opt_batch=1, max_batch=2, **sides),
-        hardware_compatibility="none",
-        version_compatible=False,
-        weight_streaming=False,
-        build_seconds=1.0,
-        build_peak_bytes=1,
-        proof=EngineProof(
-            evidence="network",
-            layers=1,
-            matrix_layers={},
-            attention_layers=0,
-            attention_fused=None,
-            activation_bytes=None,
-        ),
-    )
-    files = (*artifact.manifest.files, file_entry(path))
-    return with_manifest(artifact, files=files, engines=(engine,))
+def own_engine_artifact(engine_artifact: Artifact) -> Artifact:
+    """The artifact with an engine, as if it had been built here."""
+    remember_engine(engine_artifact.manifest.entry(engine_artifact.manifest.engines[0].path).sha256)
+    return engine_artifact

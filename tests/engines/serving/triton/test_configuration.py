@@ -97,27 +97,29 @@ def test_a_graph_that_resizes_is_served_alone(artifact_of_input, tmp_path: Path)
     assert [path.name for path in sorted(repository.iterdir()) if path.is_dir()] == ["motivnet"]
 
 
-def test_an_engine_is_served_as_a_plan_on_gpus(parsed, engine_artifact: Artifact, tmp_path: Path) -> None:
-    repository = export_triton(engine_artifact, tmp_path / "models")
+def test_an_engine_is_served_as_a_plan_on_gpus(parsed, own_engine_artifact: Artifact, tmp_path: Path) -> None:
+    repository = export_triton(own_engine_artifact, tmp_path / "models")
     configuration = parsed(repository, "motivnet_model")
     assert (configuration.platform, configuration.default_model_filename) == ("tensorrt_plan", "model.plan")
     assert configuration.max_batch_size == 2  # the engine's, not the graph's 8
     assert configuration.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
     assert configuration.parameters["motivnet_gpu"].string_value == "NVIDIA L4"
-    assert (repository / "motivnet_model" / "1" / "model.plan").read_bytes() == b"an engine"
+    assert (repository / "motivnet_model" / "1" / "model.plan").read_bytes() == (
+        own_engine_artifact.folder / "model.tensorrt.engine"
+    ).read_bytes()
 
 
 def test_an_engine_for_any_size_says_which_sizes_it_was_built_for(
-    parsed, engine_artifact: Artifact, tmp_path: Path
+    parsed, own_engine_artifact: Artifact, tmp_path: Path
 ) -> None:
-    [engine] = engine_artifact.manifest.engines
+    [engine] = own_engine_artifact.manifest.engines
     profile = dataclasses.replace(engine.profile, min_size=(32, 24), opt_size=(128, 96), max_size=(2160, 3840))
     manifest = dataclasses.replace(
-        engine_artifact.manifest,
+        own_engine_artifact.manifest,
         engines=(dataclasses.replace(engine, profile=profile),),
-        input=dataclasses.replace(engine_artifact.manifest.input, dtype="uint8", any_size=True),
+        input=dataclasses.replace(own_engine_artifact.manifest.input, dtype="uint8", any_size=True),
     )
-    repository = export_triton(dataclasses.replace(engine_artifact, manifest=manifest), tmp_path / "models")
+    repository = export_triton(dataclasses.replace(own_engine_artifact, manifest=manifest), tmp_path / "models")
     configuration = parsed(repository, "motivnet")
     assert list(configuration.input[0].dims) == [-1, -1, 3]
     sizes = [configuration.parameters[f"motivnet_{bound}_size"].string_value for bound in ("min", "max")]
@@ -125,9 +127,9 @@ def test_an_engine_for_any_size_says_which_sizes_it_was_built_for(
 
 
 def test_the_graph_of_an_artifact_with_an_engine_is_served_where_asked(
-    parsed, engine_artifact: Artifact, tmp_path: Path
+    parsed, own_engine_artifact: Artifact, tmp_path: Path
 ) -> None:
-    repository = export_triton(engine_artifact, tmp_path / "models", options=TritonOptions(form="onnx"))
+    repository = export_triton(own_engine_artifact, tmp_path / "models", options=TritonOptions(form="onnx"))
     assert parsed(repository, "motivnet_model").backend == "onnxruntime"
 
 

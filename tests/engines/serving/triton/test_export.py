@@ -132,8 +132,8 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
         TritonOptions(**options)
 
 
-def test_what_triton_cannot_serve_is_refused_with_the_reason(engine_artifact: Artifact, tmp_path: Path) -> None:
-    [engine] = engine_artifact.manifest.engines
+def test_what_triton_cannot_serve_is_refused_with_the_reason(own_engine_artifact: Artifact, tmp_path: Path) -> None:
+    [engine] = own_engine_artifact.manifest.engines
     cases: list[tuple[dict[str, Any], TritonOptions, type[MotivNetError], str]] = [
         ({"engines": ()}, TritonOptions(form="tensorrt"), RuntimeUnavailableError, "has no tensorrt engine"),
         ({}, TritonOptions(max_batch=4), ConfigError, "max_batch 4 is more than the 2 that the engine takes"),
@@ -162,11 +162,33 @@ def test_what_triton_cannot_serve_is_refused_with_the_reason(engine_artifact: Ar
     ]
     for changes, options, error, message in cases:
         artifact = dataclasses.replace(
-            engine_artifact, manifest=dataclasses.replace(engine_artifact.manifest, **changes)
+            own_engine_artifact, manifest=dataclasses.replace(own_engine_artifact.manifest, **changes)
         )
         with pytest.raises(error, match=message):
             export_triton(artifact, tmp_path / "models", options=options)
     assert not (tmp_path / "models").exists()
+
+
+def test_a_strangers_engine_is_not_exported_unless_it_is_asked_for(
+    engine_artifact: Artifact, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def served(options: TritonOptions) -> str:
+        repository = export_triton(engine_artifact, tmp_path / "models", options=options)
+        found: str = json.loads((repository / "motivnet-triton.json").read_text())["served"]["path"]
+        return found
+
+    assert served(TritonOptions()) == "model.onnx"
+    assert "name it with --triton-form tensorrt or give --trust-engines" in caplog.text
+    assert served(TritonOptions(form="tensorrt")) == "model.tensorrt.engine"
+    assert served(TritonOptions(trust_engines=True)) == "model.tensorrt.engine"
+
+
+def test_a_strangers_engine_alone_is_refused_in_one_line(engine_artifact: Artifact, tmp_path: Path) -> None:
+    [engine] = engine_artifact.manifest.engines
+    manifest = dataclasses.replace(engine_artifact.manifest, kind="engine", model=engine.path)
+    alone = dataclasses.replace(engine_artifact, manifest=manifest)
+    with pytest.raises(RuntimeUnavailableError, match="did not build it on this machine; an engine is native code"):
+        export_triton(alone, tmp_path / "models")
 
 
 def test_the_mark_names_the_file_that_is_served(fp32_artifact: Path, tmp_path: Path) -> None:

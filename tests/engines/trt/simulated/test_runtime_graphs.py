@@ -209,19 +209,20 @@ def test_tensorrt_with_and_without_a_runtime_configuration_runs_the_same(
 
 class TestCompiledKernels:
     @pytest.fixture(autouse=True)
-    def _home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+        return tmp_path / "home" / "motivnet"
 
     def run(self, artifact, batch: int) -> None:
         with TensorRTRuntime(artifact, backend="tensorrt-rtx") as runtime:
             runtime.run({"image": images_of(artifact, batch)})
 
-    def test_are_kept_beside_the_artifact_for_the_next_start(self, tensorrt, engine_artifact) -> None:
+    def test_are_kept_in_the_users_cache_for_the_next_start(self, tensorrt, engine_artifact, home: Path) -> None:
         simulation = tensorrt("tensorrt-rtx")
         artifact = engine_artifact(backend="tensorrt-rtx")
         self.run(artifact, 2)
         assert simulation.compiled
-        path = artifact.folder.parent / ".fp32.sm86.rtx-cache"
+        [path] = home.glob("*.sm86.rtx-cache")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         before = path.stat()
         simulation.compiled.clear()
@@ -230,15 +231,16 @@ class TestCompiledKernels:
         assert path.stat().st_mtime_ns == before.st_mtime_ns, "written again, although nothing was compiled"
         self.run(artifact, 7)
         assert simulation.compiled == ["(7, 3, 128, 96)"]
-        assert {entry.name for entry in artifact.folder.parent.iterdir()} == {"fp32", path.name}
+        assert list(home.iterdir()) == [path]
+        assert not list(artifact.folder.glob("*.rtx-cache*"))
 
     def test_are_compiled_again_where_they_are_damaged(
-        self, tensorrt, engine_artifact, caplog: pytest.LogCaptureFixture
+        self, tensorrt, engine_artifact, home: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         simulation = tensorrt("tensorrt-rtx")
         artifact = engine_artifact(backend="tensorrt-rtx")
         self.run(artifact, 2)
-        path = artifact.folder.parent / ".fp32.sm86.rtx-cache"
+        [path] = home.iterdir()
         path.write_bytes(path.read_bytes()[:-1] + b"?")
         simulation.compiled.clear()
         self.run(artifact, 2)
