@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motivnet.command_line import JSONOption, make_app, print_json, run
+from motivnet.command_line import JSONOption, make_app, print_json, run, say
 from motivnet.errors import ConfigError
 from motivnet_bench.cli_criteria import criteria
 from motivnet_bench.cli_options import (
@@ -73,10 +73,11 @@ def latency(
 ) -> None:
     """Measures every runtime beside PyTorch; leaves report.html, report.md and report.json."""
     from motivnet.artifact import ARTIFACTS
+    from motivnet.terminal import show
     from motivnet_bench.latency import Options, measure_latency
     from motivnet_bench.repeat import repeat_command
     from motivnet_bench.report import check_writable, write_report
-    from motivnet_bench.terminal import latency_table, print_on_terminal
+    from motivnet_bench.terminal import latency_table
 
     options = Options(
         batch=batch,
@@ -96,10 +97,10 @@ def latency(
     if json:
         print_json(result)
     else:
-        print_on_terminal(latency_table(result))
+        show(latency_table(result))
     paths = write_report(result, folder)
     if not json:
-        typer.echo(f"report: {paths[-1]}")
+        say(f"report: {paths[-1]}")
 
 
 @app.command()
@@ -126,14 +127,14 @@ def accuracy(
     json: JSONOption = False,
 ) -> None:
     """Measures the figures of the paper on labelled images, and lists what runtimes disagree about."""
+    from motivnet.terminal import show
     from motivnet_bench.accuracy_terminal import accuracy_table
-    from motivnet_bench.terminal import print_on_terminal
 
     result = _accuracy(artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, limit=limit, threads=threads)
     if json:
         print_json(result)
     else:
-        print_on_terminal(accuracy_table(result))
+        show(accuracy_table(result))
 
 
 app.command()(criteria)
@@ -154,7 +155,7 @@ def report(
     if json:
         print_json({"files": [str(path) for path in paths]})
     else:
-        typer.echo(f"report: {paths[-1]}")
+        say(f"report: {paths[-1]}")
 
 
 @app.command()
@@ -213,7 +214,7 @@ def gate(
         print_json(result)
     else:
         for check in checks:
-            typer.echo(f"{'reached' if check.reached else 'not reached'}: {check.text}")
+            say(f"{'reached' if check.reached else 'not reached'}: {check.text}")
     require(result)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from motivnet.command_line import JSONOption, print_json
+from motivnet.command_line import JSONOption, print_json, say
 from motivnet_bench.cli_options import DeviceOption, ThreadsOption
 
 
@@ -64,12 +64,12 @@ def criteria(
     """
     from motivnet.artifact import ARTIFACTS
     from motivnet.checkpoints import name_of
+    from motivnet.terminal import show
     from motivnet_bench.criteria.measure import CriteriaOptions, measure_criteria
     from motivnet_bench.criteria.report import write_criteria
     from motivnet_bench.criteria.terminal import criteria_table
     from motivnet_bench.repeat import repeat_command
     from motivnet_bench.report import check_writable
-    from motivnet_bench.terminal import print_on_terminal
     from motivnet_export.source import model_source
 
     options = CriteriaOptions(
@@ -96,7 +96,7 @@ def criteria(
     if json:
         print_json(result)
     else:
-        print_on_terminal(criteria_table(result))
+        show(criteria_table(result))
     paths = write_criteria(result, folder)
     if not json:
-        typer.echo(f"report: {paths[-1]}")
+        say(f"report: {paths[-1]}")

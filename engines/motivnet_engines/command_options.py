@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from motivnet.command_line import say
 from motivnet.errors import ConfigError
 
 
@@ -58,7 +58,7 @@ def chosen_artifact(folder: Path | None) -> Path:
     if folder is not None:
         return folder
     newest = newest_artifact(ARTIFACTS)
-    sys.stderr.write(f"{newest} is the newest artifact\n")
+    say(f"{newest} is the newest artifact", err=True)
     return newest
 
 

@@ -92,7 +92,7 @@ def predict_dataset(
     if json:
         command_line.print_json(summary)
     else:
-        sys.stdout.write(_sentence(out, summary))
+        command_line.say(_sentence(out, summary))
     if summary.errors:
         _tell_errors(out, summary.errors)
         raise typer.Exit(1)
@@ -101,7 +101,7 @@ def predict_dataset(
 def _sentence(out: Path, summary: DatasetSummary) -> str:
     images, files = _counted(summary.images, "image"), _counted(summary.shards, "file")
     before = f"{_counted(summary.skipped, 'file')} {'was' if summary.skipped == 1 else 'were'} there before"
-    return f"{out}: {images} in {files}, {summary.errors:,} could not be read ({before})\n"
+    return f"{out}: {images} in {files}, {summary.errors:,} could not be read ({before})"
 
 
 def _counted(number: int, noun: str) -> str:
@@ -109,13 +109,13 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _tell_errors(out: Path, errors: int) -> None:
-    from motivnet.errors import one_line
+    from motivnet.printable import printable
     from motivnet_engines.serving.ray.parts import unread_images
 
     shown = unread_images(out, at_most=_ERRORS_SHOWN)
     for path, reason in shown:
         # Most reasons begin with the path.
-        said = one_line(reason if path in reason else f"{path}: {reason}")
-        sys.stderr.write(f"error: {said}\n")
+        said = reason if printable(path) in reason else f"{path}: {reason}"
+        command_line.say(f"error: {said}", err=True)
     if errors > len(shown):
-        sys.stderr.write(f"... and {errors - len(shown):,} more\n")
+        command_line.say(f"... and {errors - len(shown):,} more", err=True)

@@ -11,8 +11,7 @@ import typer
 from motivnet.command_line import JSONOption, print_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from motivnet.terminal import TextTable
     from motivnet_training.datasets.summary import DatasetSummary
 
 _SHOWN = 10
@@ -60,7 +59,7 @@ def _print(summary: DatasetSummary, sheet: Path | None) -> None:
     show(facts(about), _counts(summary), *(_listed(titles, rows) for titles, rows in lists.items() if rows))
 
 
-def _counts(summary: DatasetSummary) -> Table:
+def _counts(summary: DatasetSummary) -> TextTable:
     from motivnet.terminal import table
 
     several = len(summary.parts) > 1
@@ -71,15 +70,13 @@ def _counts(summary: DatasetSummary) -> Table:
     return result
 
 
-def _listed(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+def _listed(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> TextTable:
     """The first rows, and how many there are more."""
-    from rich.markup import escape
-
     from motivnet.terminal import table
 
     result = table(*titles)
     for row in rows[:_SHOWN]:
-        result.add_row(*map(escape, row))
+        result.add_row(*row)
     if len(rows) > _SHOWN:
         result.add_row(*[""] * (len(titles) - 1), f"and {len(rows) - _SHOWN:,} more; --json lists all")
     return result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motivnet.command_line import JSONOption, print_json
+from motivnet.command_line import JSONOption, print_json, say
 from motivnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -181,9 +181,7 @@ def cache(
     if json:
         print_json(result)
     else:
-        typer.echo(
-            f"{result.folder}: tokens of {result.images} images, {result.bytes / 1e6:,.1f} MB, {result.seconds:.0f} s"
-        )
+        say(f"{result.folder}: tokens of {result.images} images, {result.bytes / 1e6:,.1f} MB, {result.seconds:.0f} s")
 
 
 def _recipe(name: str | None, config: Path | None, *, has_encoder: bool) -> TrainingRecipe:
@@ -230,7 +228,7 @@ def _as_one_voice(train: Callable[[], TrainingResult]) -> TrainingResult | None:
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    say(line, err=True)
 
 
 def _print(result: TrainingResult, request: FitRequest, *, as_json: bool) -> None:
@@ -238,12 +236,12 @@ def _print(result: TrainingResult, request: FitRequest, *, as_json: bool) -> Non
         print_json(result)
         return
     figures, data = result.validation, result.data
-    typer.echo(
+    say(
         f"{result.checkpoint}: validation accuracy {figures.accuracy:.1%} on {figures.images} images in epoch "
         f"{result.epoch} of {result.epochs} on {data.training_images}, {result.seconds:.0f} s"
     )
     if result.test is not None:
-        typer.echo(f"test: accuracy {result.test.accuracy:.1%} on {result.test.images} images")
+        say(f"test: accuracy {result.test.accuracy:.1%} on {result.test.images} images")
     if data.duplicates:
-        typer.echo(f"{len(data.duplicates)} images were in two parts and not trained on; see summary.json")
-    typer.echo(f"report: {request.folder.curves}, {request.folder.confusion}, {request.folder.summary}")
+        say(f"{len(data.duplicates)} images were in two parts and not trained on; see summary.json")
+    say(f"report: {request.folder.curves}, {request.folder.confusion}, {request.folder.summary}")

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from motivnet.errors import FileError, one_line
+from motivnet.errors import FileError
 from motivnet.files import read_bytes, write_atomic
+from motivnet.printable import one_line
 from motivnet_engines.user_cache import user_cache
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from motivnet.errors import DatasetError, FileError, MissingDependencyError, one_line
+from motivnet.errors import DatasetError, FileError, MissingDependencyError
 from motivnet.files import read_bytes
+from motivnet.printable import one_line
 from motivnet_engines.image_files import image_paths
 
 try:
