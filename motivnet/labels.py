@@ -16,6 +16,14 @@ EMOTIONS: tuple[str, ...] = (
 )
 """AffectNet's eight labels in its own order; the published MotivNet has the first seven."""
 
+MAX_LABEL = 100
+"""Characters."""
+
+
+def is_label(text: str) -> bool:
+    """Whether a text can name a class: it is drawn on pictures, and stands in tables and on the service's page."""
+    return text.isprintable() and len(text.strip()) > 0 and len(text) <= MAX_LABEL
+
 
 def labels_for(num_classes: int) -> tuple[str, ...]:
     """Labels in output order: the emotions for 7 or 8 classes, ``class_0`` … for any other number.

@@ -11,7 +11,8 @@ ArtifactArgument = Annotated[
     Path | None, typer.Argument(help="The artifact's folder; the newest of artifacts/ if left out.", show_default=False)
 ]
 CheckpointOption = Annotated[
-    Path | None, typer.Option(help="Where the artifact's checkpoint lies, if it was moved.", show_default=False)
+    Path | None,
+    typer.Option(help="The artifact's checkpoint.", show_default="that of its name in checkpoints/ or here"),
 ]
 RuntimeOption = Annotated[
     list[str] | None, typer.Option("--runtime", help="Only this runtime; may be repeated.", show_default=False)
