@@ -18,8 +18,17 @@ LIMIT = 1_000
 """Characters of a text that is shown; of a longer one both ends."""
 
 _ELLIPSIS = "…"
+_LONGEST_DRAWN = 100
 _EXTRA = 4
 """Times the limit at which a text is cut before its characters are looked at: it may be hundreds of megabytes."""
+
+
+def shortened(text: str, limit: int = LIMIT) -> str:
+    """Both ends of a text that is longer: the end of a message says what to do, and that of a path is its name."""
+    if len(text) <= limit:
+        return text
+    head = (limit - 1) // 2
+    return f"{text[:head]}{_ELLIPSIS}{text[len(text) - (limit - 1 - head) :]}"
 
 
 def printable(text: str, *, limit: int = LIMIT) -> str:
@@ -28,18 +37,28 @@ def printable(text: str, *, limit: int = LIMIT) -> str:
     Spaces of every width stay as they are; ``\n``, ESC, C1 controls, bidirectional and zero-width marks and lone
     surrogates are written as Python writes them in a literal.
     """
-    shown = _shortened(text, _EXTRA * limit)
-    return _shortened(shown if shown.isprintable() else "".join(map(_visible, shown)), limit)
+    shown = shortened(text, _EXTRA * limit)
+    return shortened(shown if shown.isprintable() else "".join(map(_visible, shown)), limit)
 
 
 def one_line(said: object, *, limit: int = LIMIT) -> str:
     """What an error or a library says, as ``printable`` shows it, with its line ends and indents as single spaces."""
-    return printable(" ".join(_shortened(str(said), _EXTRA * limit).split()), limit=limit)
+    return printable(" ".join(shortened(str(said), _EXTRA * limit).split()), limit=limit)
+
+
+def printable_lines(text: str, *, limit: int) -> str:
+    """Several lines, as a traceback's, printable and within so many characters in all."""
+    return shortened(_lines(shortened(text, limit), _visible), limit)
 
 
 def escaped_json(text: str) -> str:
     """JSON text with JSON's own escapes for what is not printable: another spelling of the same value."""
     return _lines(text, _json_escape)
+
+
+def drawn_text(text: str) -> str:
+    """A printable text for matplotlib, which would set what is between two dollar signs as mathematics, or fail."""
+    return printable(text, limit=_LONGEST_DRAWN).replace("$", r"\$")
 
 
 class PrintableStream:
@@ -104,11 +123,3 @@ def _json_escape(character: str) -> str:
     if character.isprintable():
         return character
     return "".join(f"\\u{unit:04x}" for unit in memoryview(character.encode("utf-16-le", "surrogatepass")).cast("H"))
-
-
-def _shortened(text: str, limit: int) -> str:
-    """Both ends of a text that is longer: the end of a message says what to do, and that of a path is its name."""
-    if len(text) <= limit:
-        return text
-    head = (limit - 1) // 2
-    return f"{text[:head]}{_ELLIPSIS}{text[len(text) - (limit - 1 - head) :]}"

@@ -75,9 +75,7 @@ def test_the_checkpoint_of_an_artifact_is_found_by_its_name_and_hash(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     artifact = open_artifact(fp16_artifact)
-    with pytest.raises(
-        ArtifactError, match=r"tiny\.safetensors is neither in checkpoints/ nor here; give"
-    ):
+    with pytest.raises(ArtifactError, match=r"tiny\.safetensors is neither in checkpoints/ nor here; give"):
         checkpoint_of_artifact(artifact, None)
     Path("checkpoints").mkdir()
     Path("checkpoints/tiny.safetensors").write_bytes(b"another of that name")
