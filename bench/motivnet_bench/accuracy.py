@@ -33,6 +33,7 @@ def measure_accuracy(
     runtimes: Sequence[str] = (),
     limit: int | None = None,
     threads: int | None = None,
+    allow_outside: bool = False,
 ) -> AccuracyResult:
     """The figures of the runtimes over a dataset, each image through the artifact's recipe.
 
@@ -42,6 +43,7 @@ def measure_accuracy(
     Args:
         runtimes: Names of runtimes, ``pytorch`` for the FP32 model; none for the artifact's default runtime.
         limit: Images a class at most, the first in order of path.
+        allow_outside: Whether a list may name images outside its folder.
 
     Raises:
         ConfigError: If ``limit`` is below 1.
@@ -51,7 +53,7 @@ def measure_accuracy(
     manifest = subject.artifact.manifest
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit must be at least 1, not {limit}")
-    found = read_dataset(dataset, labels=manifest.labels, parts=JUDGED, limit=limit)
+    found = read_dataset(dataset, labels=manifest.labels, parts=JUDGED, limit=limit, allow_outside=allow_outside)
     samples = found.samples
     names = tuple(dict.fromkeys(runtimes)) or (default_runtime(subject.artifact),)
     opened = {name: _probabilities(subject, name, samples, threads) for name in names}

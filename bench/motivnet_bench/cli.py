@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from motivnet_bench.cli_options import (
     DurationOption,
     ImageOption,
     LimitOption,
+    OutsideOption,
     RoundsOption,
     RuntimeOption,
     ThreadsOption,
@@ -33,6 +35,15 @@ if TYPE_CHECKING:
     from motivnet_bench.latency import Options
     from motivnet_bench.result import LatencyResult
     from motivnet_bench.subject import Subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """The options of a dataset's images."""
+
+    limit: int | None
+    threads: int | None
+    allow_outside: bool
 
 
 app = make_app(
@@ -124,13 +135,15 @@ def accuracy(
     checkpoint: CheckpointOption = None,
     limit: LimitOption = None,
     threads: ThreadsOption = None,
+    allow_outside: OutsideOption = False,
     json: JSONOption = False,
 ) -> None:
     """Measures the figures of the paper on labelled images, and lists what runtimes disagree about."""
     from motivnet.terminal import show
     from motivnet_bench.accuracy_terminal import accuracy_table
 
-    result = _accuracy(artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, limit=limit, threads=threads)
+    reading = _Reading(limit=limit, threads=threads, allow_outside=allow_outside)
+    result = _accuracy(artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, reading=reading)
     if json:
         print_json(result)
     else:
@@ -184,6 +197,7 @@ def gate(
     duration: DurationOption = 0.5,
     threads: ThreadsOption = None,
     limit: LimitOption = None,
+    allow_outside: OutsideOption = False,
     json: JSONOption = False,
 ) -> None:
     """Exits with status 1 when a figure is not reached."""
@@ -194,6 +208,7 @@ def gate(
     if (max_drop is None) != (dataset is None):
         raise ConfigError("--max-drop and --dataset go together")
     found = target or _newest()
+    reading = _Reading(limit=limit, threads=threads, allow_outside=allow_outside)
     checks = []
     if min_speedup is not None:
         options = Options(
@@ -203,9 +218,7 @@ def gate(
     if max_drop is not None and dataset is not None:
         checks.append(
             check_drop(
-                _accuracy_beside_pytorch(
-                    found, dataset, runtime=runtime, checkpoint=checkpoint, limit=limit, threads=threads
-                ),
+                _accuracy_beside_pytorch(found, dataset, runtime=runtime, checkpoint=checkpoint, reading=reading),
                 max_drop,
             )
         )
@@ -268,15 +281,21 @@ def _accuracy(
     *,
     runtimes: Sequence[str],
     checkpoint: Path | None,
-    limit: int | None,
-    threads: int | None,
+    reading: _Reading,
 ) -> AccuracyResult:
     from motivnet_bench.accuracy import measure_accuracy
     from motivnet_bench.accuracy_result import PYTORCH
     from motivnet_bench.subject import subject_from_artifact
 
     subject = subject_from_artifact(artifact, checkpoint=checkpoint, needs_pytorch=PYTORCH in runtimes)
-    return measure_accuracy(subject, dataset, runtimes=runtimes, limit=limit, threads=threads)
+    return measure_accuracy(
+        subject,
+        dataset,
+        runtimes=runtimes,
+        limit=reading.limit,
+        threads=reading.threads,
+        allow_outside=reading.allow_outside,
+    )
 
 
 def _accuracy_beside_pytorch(
@@ -285,8 +304,7 @@ def _accuracy_beside_pytorch(
     *,
     runtime: str | None,
     checkpoint: Path | None,
-    limit: int | None,
-    threads: int | None,
+    reading: _Reading,
 ) -> AccuracyResult:
     from motivnet.artifact import open_artifact
     from motivnet_bench.accuracy_result import PYTORCH
@@ -295,4 +313,4 @@ def _accuracy_beside_pytorch(
     if artifact.is_file():
         raise ConfigError("--max-drop runs the artifact: give its folder, not a report")
     judged = runtime or default_runtime(open_artifact(artifact))
-    return _accuracy(artifact, dataset, runtimes=(PYTORCH, judged), checkpoint=checkpoint, limit=limit, threads=threads)
+    return _accuracy(artifact, dataset, runtimes=(PYTORCH, judged), checkpoint=checkpoint, reading=reading)

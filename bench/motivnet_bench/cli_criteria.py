@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from motivnet.command_line import JSONOption, print_json, say
-from motivnet_bench.cli_options import DeviceOption, ThreadsOption
+from motivnet_bench.cli_options import DeviceOption, OutsideOption, ThreadsOption
 
 
 def criteria(
@@ -52,6 +52,7 @@ def criteria(
     batch: Annotated[int, typer.Option(help="Images a call.")] = 8,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
+    allow_outside: OutsideOption = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the report; artifacts/criteria-NAME if left out.", show_default=False),
@@ -83,6 +84,7 @@ def criteria(
         batch=batch,
         threads=threads,
         device=device,
+        allow_outside=allow_outside,
     )
     folder = out or ARTIFACTS / f"criteria-{name_of(checkpoint)}"
     check_writable(folder)

@@ -28,3 +28,6 @@ DeviceOption = Annotated[str, typer.Option(help="Of the PyTorch baselines: auto,
 ImageOption = Annotated[Path | None, typer.Option(help="An image in place of a drawn face.", show_default=False)]
 TimeoutOption = Annotated[float, typer.Option(help="Seconds a candidate may take to open or for a turn.")]
 LimitOption = Annotated[int | None, typer.Option(help="Images a class at most.", show_default=False)]
+OutsideOption = Annotated[
+    bool, typer.Option("--allow-outside", help="Also read images that a dataset's list names outside its folder.")
+]

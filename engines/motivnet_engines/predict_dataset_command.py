@@ -55,6 +55,9 @@ def predict_dataset(
     unknown: UnknownOption = False,
     classes: ClassesOption = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Write each face's embedding too.")] = False,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Also read images that a list names outside its folder.")
+    ] = False,
     json: JSONOption = False,
 ) -> None:
     """Predict every image of a dataset on a Ray cluster, into Parquet; run it again to go on after an interruption.
@@ -87,6 +90,7 @@ def predict_dataset(
             out,
             shard_size=shard_size,
             workers=Workers(count=workers, cpus=cpus, gpus=gpus),
+            allow_outside=allow_outside,
             on_images=advance,
         )
     if json:

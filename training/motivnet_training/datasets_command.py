@@ -21,6 +21,9 @@ def datasets(
     data: Annotated[Path, typer.Argument(help="A dataset's folder or list, or a folder with a folder per class.")],
     classes: Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")] = 7,
     sheet: Annotated[Path | None, typer.Option(help="A PNG file to write, with some faces of each class.")] = None,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Also read images that a list names outside its folder.")
+    ] = False,
     json: JSONOption = False,
 ) -> None:
     """Show what a dataset is recognised as, its images by class and part, and what is left out or comes twice."""
@@ -31,7 +34,7 @@ def datasets(
 
     if sheet is not None:
         check_sheet_name(sheet)
-    dataset = read_dataset(data, labels=labels_for(classes), max_unreadable=1.0)
+    dataset = read_dataset(data, labels=labels_for(classes), max_unreadable=1.0, allow_outside=allow_outside)
     summary = summary_of(dataset)
     if sheet is not None:
         write_picture_sheet(sheet, picture_sheet(dataset))

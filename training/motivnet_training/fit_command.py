@@ -41,6 +41,9 @@ Tokens = Annotated[
     typer.Option(help="Folder of the cached tokens [default: tokens in the run folder].", show_default=False),
 ]
 Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.", show_default=False)]
+Outside = Annotated[
+    bool, typer.Option("--allow-outside", help="Also read images that a list of --data names outside its folder.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of the weights, the split, the order and the augmentations.")]
 
 
@@ -93,6 +96,7 @@ def fit(
     export_published_layout: Annotated[
         bool, typer.Option("--export-published-layout", help="Also write MotivNet.pth, with the published keys.")
     ] = False,
+    allow_outside: Outside = False,
     seed: Seed = 0,
     json: JSONOption = False,
 ) -> None:
@@ -133,6 +137,7 @@ def fit(
         checkpoint_seconds=60 * checkpoint_minutes,
         resume=resume,
         published=export_published_layout,
+        allow_outside=allow_outside,
     )
     result = _as_one_voice(lambda: train(request, announce=None if json else _say))
     if result is not None:
@@ -153,6 +158,7 @@ def cache(
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].", show_default=False)
     ] = None,
+    allow_outside: Outside = False,
     seed: Seed = 0,
     json: JSONOption = False,
 ) -> None:
@@ -174,6 +180,7 @@ def cache(
             recipe=changed(_recipe(recipe, config, has_encoder=True), precision=precision),
             preprocess=InputRecipe.named(preprocess, size=model.encoder.image_size),
             seed=seed,
+            allow_outside=allow_outside,
             batch_size=batch_size,
             device=device,
         )
