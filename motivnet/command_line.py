@@ -25,6 +25,9 @@ INTERRUPTED = 128 + 2
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """click's ``UsageError``, of the click that this typer brings."""
 
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
+"""What even asking whether there is such a file fails with."""
+
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
     **dict.fromkeys(("lightning", "tensorboard", "yaml"), "train"),
@@ -164,6 +167,8 @@ def _quiet_pipe() -> Iterator[None]:
             _fail_on_full_disk(error)
         raise
     except OSError as error:
+        if error.errno in _NO_PATH:
+            _fail(FileError(f"{error.filename} cannot be opened: {error.strerror}"))
         _fail_on_full_disk(error)
 
 

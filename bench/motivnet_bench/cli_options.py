@@ -18,7 +18,8 @@ RuntimeOption = Annotated[
     list[str] | None, typer.Option("--runtime", help="Only this runtime; may be repeated.", show_default=False)
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(help="Threads a candidate; the physical cores available if left out.", show_default=False)
+    int | None,
+    typer.Option(max=1024, help="Threads a candidate; the physical cores available if left out.", show_default=False),
 ]
 BatchOption = Annotated[int, typer.Option(help="Images a call.")]
 RoundsOption = Annotated[int, typer.Option(help="Turns of each candidate.")]

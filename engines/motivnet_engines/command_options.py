@@ -33,7 +33,7 @@ RuntimeOption: TypeAlias = Annotated[
     typer.Option(help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"),
 ]
 ThreadsOption: TypeAlias = Annotated[
-    int | None, typer.Option(help="The runtime's threads on the CPU.", show_default="the runtime's choice")
+    int | None, typer.Option(max=1024, help="The runtime's threads on the CPU.", show_default="the runtime's choice")
 ]
 DetectorOption: TypeAlias = Annotated[
     Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="fetched once", **PATH)
