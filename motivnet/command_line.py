@@ -14,12 +14,19 @@ import typer
 from typer.core import TyperGroup
 
 from motivnet import __version__, strict_json
-from motivnet.errors import FileError, MissingDependencyError, MotivNetError, one_line
+from motivnet.errors import FileError, MissingDependencyError, MotivNetError
+from motivnet.printable import OneLineFormatter, guard_output, one_line
 
 JSONOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 INTERRUPTED = 128 + 2
 """What a shell reports for a process ended by SIGINT."""
+
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""click's ``UsageError``, of the click that this typer brings."""
+
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
+"""What even asking whether there is such a file fails with."""
 
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
@@ -41,7 +48,7 @@ def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
             no arguments print the help.
     """
     app = typer.Typer(
-        cls=TyperGroup if default is None else _group_with_default(default),
+        cls=_group(default),
         help=help_text,
         no_args_is_help=default is None,
         pretty_exceptions_enable=False,
@@ -57,9 +64,14 @@ def run(app: typer.Typer) -> None:
 
     A user's mistake becomes one line on standard error and exit status 1 (that of the error, where it has one of its
     own), a usage error exits with 2, an interruption with 130; where the reader closes the pipe early (``| head``) it
-    ends with 1 and without a word, and on a full disk with one. Any other exception keeps its traceback.
+    ends with 1 and without a word, and on a full disk or without memory with one. Any other exception keeps its
+    traceback. Whatever is printed, logged or warned of by anyone passes through ``motivnet.printable``.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    guard_output()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLineFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.captureWarnings(True)
     with _quiet_pipe():
         try:
             app()
@@ -70,6 +82,10 @@ def run(app: typer.Typer) -> None:
             if package not in _EXTRAS:
                 raise
             _fail(MissingDependencyError(package, extra=_EXTRAS[package]))
+        except MemoryError:
+            _fail(MotivNetError("there is not enough memory; give a smaller input, or run on a machine with more"))
+        except RecursionError:
+            _fail(MotivNetError("the input is nested too deeply to be read; check where it comes from"))
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 
@@ -79,9 +95,15 @@ def print_json(value: Mapping[str, Any] | object) -> None:
     sys.stdout.write(strict_json.dumps(value, errors="replace").decode())
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Writes one line to standard output, or to standard error."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{one_line(text)}\n")
+
+
 def warn(text: str) -> None:
     """Writes one line that a person should see to standard error."""
-    sys.stderr.write(f"warning: {one_line(text)}\n")
+    say(f"warning: {text}", err=True)
 
 
 def _fail(error: MotivNetError) -> NoReturn:
@@ -89,18 +111,40 @@ def _fail(error: MotivNetError) -> NoReturn:
     sys.exit(error.exit_status)
 
 
-def _group_with_default(command: str) -> type[TyperGroup]:
-    """The one way that click offers to put a command's name before its options is to override the parsing."""
+def _group(default: str | None) -> type[TyperGroup]:
+    """A group of commands, one of which may be the default.
 
-    class GroupWithDefault(TyperGroup):
+    Overriding its parsing is the one way that click offers to put a command's name before its options, and to reach
+    the words of a usage error, which quote the user's before they are printed.
+    """
+
+    class Group(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-            own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-            bare = not args or _is_path(args[0]) or (args[0].startswith("-") and args[0].split("=")[0] not in own)
-            if bare and not ctx.resilient_parsing:  # completion must still offer the commands
-                args = [command, *args]
-            return super().parse_args(ctx, args)
+            # Completion must still offer the commands.
+            if default is not None and not ctx.resilient_parsing and _names_no_command(self, ctx, args):
+                args = [default, *args]
+            with _one_line_usage_errors():
+                return super().parse_args(ctx, args)
 
-    return GroupWithDefault
+        def invoke(self, ctx: Any) -> Any:
+            with _one_line_usage_errors():
+                return super().invoke(ctx)
+
+    return Group
+
+
+def _names_no_command(group: TyperGroup, ctx: Any, args: list[str]) -> bool:
+    own = {name for parameter in group.get_params(ctx) for name in parameter.opts}
+    return not args or _is_path(args[0]) or (args[0].startswith("-") and args[0].split("=")[0] not in own)
+
+
+@contextlib.contextmanager
+def _one_line_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except _USAGE_ERROR as error:
+        error.message = one_line(error.message)
+        raise
 
 
 def _is_path(word: str) -> bool:
@@ -123,6 +167,8 @@ def _quiet_pipe() -> Iterator[None]:
             _fail_on_full_disk(error)
         raise
     except OSError as error:
+        if error.errno in _NO_PATH:
+            _fail(FileError(f"{error.filename} cannot be opened: {error.strerror}"))
         _fail_on_full_disk(error)
 
 

@@ -29,11 +29,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from motivnet.printable import one_line
+
 
 class MotivNetError(Exception):
-    """Base of every error whose text is meant for the user; a command that it ends exits with ``exit_status``."""
+    """Base of every error whose text is meant for the user; a command that it ends exits with ``exit_status``.
+
+    The text is one printable line of bounded length from the start: it may quote a file that a stranger made, and goes
+    to terminals, logs, results and answers of the service.
+    """
 
     exit_status = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
 
 
 class ConfigError(MotivNetError):
@@ -140,12 +149,6 @@ class MissingDependencyError(MotivNetError):
     def __reduce__(self) -> tuple[Callable[..., MissingDependencyError], tuple[str, str]]:
         """Lets the error cross from a worker process, although its argument is keyword-only."""
         return _missing_dependency, (self.package, self.extra)
-
-
-def one_line(said: object) -> str:
-    """What an error or a library says, on one line, without control characters that a file's name may have brought."""
-    text = " ".join(str(said).split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _missing_dependency(package: str, extra: str) -> MissingDependencyError:

@@ -276,6 +276,15 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def is_below(path: Path | str, folder: Path | str) -> bool:
+    """Whether a path lies below a folder by its name, however many ``..`` it takes.
+
+    Links are not resolved: those in a folder were made by whoever keeps it, as with data sets that are shared.
+    """
+    whole, root = os.path.abspath(path), os.path.abspath(folder)
+    return whole == root or whole.startswith(os.path.join(root, ""))
+
+
 def _check_regular(path: Path, status: os.stat_result, max_bytes: int) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise FileError(f"{path} is a directory; give a file")

@@ -32,9 +32,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from motivnet.errors import ImageError, one_line
+from motivnet.errors import ImageError
 from motivnet.files import read_bytes
 from motivnet.image_parts import ImageParts, bmp_parts, jpeg_parts, png_parts, webp_parts
+from motivnet.printable import one_line
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 """How the files that are looked for in a folder end, in lower case; the decoder itself goes by the first bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from motivnet import strict_json
 from motivnet.config import ModelConfig
@@ -20,6 +20,7 @@ from motivnet.engine_entry import (
     ShapeProfile,
 )
 from motivnet.errors import ArtifactError, ConfigError
+from motivnet.labels import is_label
 from motivnet.preprocess import InputRecipe
 from motivnet.verdict import (
     COMPUTE_DTYPES,
@@ -120,11 +121,10 @@ class InputEntry:
 class Source:
     """Where the weights came from: a checkpoint's file name and SHA-256, or random numbers.
 
-    ``path`` is where the checkpoint lay when the artifact was built, relative to the artifact's folder.
+    An artifact travels, and the names of folders on the machine of its build do not travel with it.
     """
 
     checkpoint: str | None
-    path: str | None
     sha256: str | None
     random_weights: bool
     fresh_head: bool
@@ -133,10 +133,10 @@ class Source:
     def __post_init__(self) -> None:
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise ArtifactError("the SHA-256 of the checkpoint in the manifest is not valid")
-        if any((value is None) != self.random_weights for value in (self.checkpoint, self.path, self.sha256)):
+        if any((value is None) != self.random_weights for value in (self.checkpoint, self.sha256)):
             raise ArtifactError("the manifest must name its checkpoint, unless the weights are random")
-        if self.path is not None and (self.path.startswith("/") or "\\" in self.path or ":" in self.path):
-            raise ArtifactError(f"the checkpoint's path {self.path[:80]!r} in the manifest is not a relative path")
+        if self.checkpoint is not None and any(mark in self.checkpoint for mark in "/\\\0"):
+            raise ArtifactError(f"the checkpoint {self.checkpoint[:80]!r} in the manifest is not the name of a file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +193,8 @@ class Manifest:
             raise ArtifactError(f"the manifest's max_batch must be between 1 and {MAX_BATCH:,}, not {self.max_batch}")
         if len(self.labels) != self.source.config.decoder.num_classes or len(set(self.labels)) != len(self.labels):
             raise ArtifactError("the manifest's labels do not fit its number of classes")
+        if unfit := [label for label in self.labels if not is_label(label)]:
+            raise ArtifactError(f"the manifest's label {unfit[0][:80]!r} is not a short printable text")
         if self.input.recipe.size != self.source.config.encoder.image_size:
             raise ArtifactError("the manifest's input recipe does not have the model's size")
 
@@ -256,9 +258,17 @@ class Manifest:
             ArtifactError: If it is not strict JSON or breaks a rule of the manifest.
         """
         try:
-            return strict_json.build(cls, strict_json.loads(data))
+            return strict_json.build(cls, _without_path(strict_json.loads(data)))
         except (strict_json.StrictJSONError, ConfigError) as error:
             raise ArtifactError(f"the manifest is not valid: {error}") from error
+
+
+def _without_path(document: Any) -> Any:
+    """Without what earlier builds wrote and is not told any more: where the checkpoint lay."""
+    source = document.get("source") if isinstance(document, dict) else None
+    if isinstance(source, dict):
+        source.pop("path", None)
+    return document
 
 
 def _is_plain_path(path: str) -> bool:

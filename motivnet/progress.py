@@ -6,7 +6,11 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
+from motivnet.printable import guard_output, printable, unguarded
+
 Advance = Callable[[float], None]
+
+_LONGEST = 60
 
 
 @contextlib.contextmanager
@@ -21,9 +25,24 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
         yield lambda _: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress, TimeElapsedColumn
 
     columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total)
+    with (
+        Progress(*columns, console=Console(file=unguarded(sys.stderr), emoji=False), transient=True) as bar,
+        _guarded_output(),
+    ):
+        task = bar.add_task(escape(printable(description, limit=_LONGEST)), total=total)
         yield lambda steps: bar.advance(task, steps)
+
+
+@contextlib.contextmanager
+def _guarded_output() -> Iterator[None]:
+    """While a bar is drawn, rich has put streams of its own in place, which obey escape sequences."""
+    before = sys.stdout, sys.stderr
+    guard_output()
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before

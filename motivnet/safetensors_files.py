@@ -27,6 +27,7 @@ from motivnet import strict_json
 from motivnet.config import ModelConfig
 from motivnet.errors import CheckpointError, ConfigError
 from motivnet.files import atomic_path, open_regular
+from motivnet.labels import is_label
 from motivnet.preprocess import InputRecipe
 
 ENTRY = "motivnet"
@@ -49,6 +50,8 @@ class Description:
         classes = self.config.decoder.num_classes
         if len(self.labels) != classes or len(set(self.labels)) != classes:
             raise CheckpointError(f"needs {classes} different labels, one a class, not {len(set(self.labels))}")
+        if unfit := [label for label in self.labels if not is_label(label)]:
+            raise CheckpointError(f"has the label {unfit[0][:80]!r}, which is not a short printable text")
         if self.recipe is not None and self.recipe.size != self.config.encoder.image_size:
             raise CheckpointError(
                 f"has an input recipe of {self.recipe.size} for a model of {self.config.encoder.image_size}"

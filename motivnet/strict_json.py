@@ -16,6 +16,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union
 
+from motivnet.printable import escaped_json
+
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 16
 MAX_INTEGER = 2**63 - 1
@@ -59,7 +61,7 @@ def loads(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
 
 
 def dumps(value: object, *, errors: Literal["strict", "replace"] = "strict") -> bytes:
-    """UTF-8 JSON of plain values and dataclasses, indented, with a final newline.
+    """UTF-8 JSON of plain values and dataclasses, indented, with a final newline; what is not printable is escaped.
 
     Args:
         errors: ``replace`` writes a question mark for what is not Unicode, such as a byte of a file's name;
@@ -70,7 +72,7 @@ def dumps(value: object, *, errors: Literal["strict", "replace"] = "strict") -> 
     """
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
-        return f"{text}\n".encode(errors=errors)
+        return escaped_json(f"{text}\n".encode(errors=errors).decode()).encode()
     except UnicodeEncodeError as error:
         raise StrictJSONError("a string holds half a surrogate pair, which is not Unicode text") from error
     except ValueError as error:  # a circular value is a ValueError too, and a bug

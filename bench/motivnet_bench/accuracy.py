@@ -34,6 +34,7 @@ def measure_accuracy(
     trust_engines: bool = False,
     limit: int | None = None,
     threads: int | None = None,
+    allow_outside: bool = False,
 ) -> AccuracyResult:
     """The figures of the runtimes over a dataset, each image through the artifact's recipe.
 
@@ -44,6 +45,7 @@ def measure_accuracy(
         runtimes: Names of runtimes, ``pytorch`` for the FP32 model; none for the artifact's default runtime.
         trust_engines: Whether the default may be an engine that this user did not build here.
         limit: Images a class at most, the first in order of path.
+        allow_outside: Whether a list may name images outside its folder.
 
     Raises:
         ConfigError: If ``limit`` is below 1.
@@ -53,7 +55,7 @@ def measure_accuracy(
     manifest = subject.artifact.manifest
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit must be at least 1, not {limit}")
-    found = read_dataset(dataset, labels=manifest.labels, parts=JUDGED, limit=limit)
+    found = read_dataset(dataset, labels=manifest.labels, parts=JUDGED, limit=limit, allow_outside=allow_outside)
     samples = found.samples
     names = tuple(dict.fromkeys(runtimes)) or (default_runtime(subject.artifact, trust_engines=trust_engines),)
     opened = {name: _probabilities(subject, name, samples, threads) for name in names}

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
+from motivnet.terminal import Shown, TextTable, stacked, text
 from motivnet_bench.accuracy_result import AccuracyResult
 from motivnet_bench.figure_rows import absent_note, figure_rows, published_note
 
 MAX_FLIPS = 10
 
 
-def accuracy_table(result: AccuracyResult) -> RenderableType:
+def accuracy_table(result: AccuracyResult) -> Shown:
     """The figures of every runtime beside the published ones, and what the runtimes disagree about."""
     part = f", {result.part} part" if result.part else ""
-    table = Table(title=Text(f"{result.artifact} on {result.dataset}{part}"), title_justify="left", title_style="bold")
-    table.add_column("figure")
-    for name in (*(entry.runtime for entry in result.runtimes), *(each.title for each in result.published)):
-        table.add_column(Text(name), justify="right")
+    names = (*(entry.runtime for entry in result.runtimes), *(each.title for each in result.published))
+    titles = ("figure", *(f">{name}" for name in names))
+    table = TextTable(titles=titles, title=f"{result.artifact} on {result.dataset}{part}", ruled=True)
     for row in figure_rows([entry.figures for entry in result.runtimes], result.published):
-        table.add_row(*(Text(cell) for cell in row))
-    return Group(table, *(Text(note, style="yellow") for note in _accuracy_notes(result)))
+        table.add_row(*row)
+    return stacked(table, *(text(note, "yellow") for note in _accuracy_notes(result)))
 
 
 def _accuracy_notes(result: AccuracyResult) -> list[str]:

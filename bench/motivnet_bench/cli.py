@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motivnet.command_line import JSONOption, make_app, print_json, run
+from motivnet.command_line import JSONOption, make_app, print_json, run, say
 from motivnet.errors import ConfigError
 from motivnet_bench.cli_criteria import criteria
 from motivnet_bench.cli_options import (
@@ -21,6 +22,7 @@ from motivnet_bench.cli_options import (
     DurationOption,
     ImageOption,
     LimitOption,
+    OutsideOption,
     RoundsOption,
     RuntimeOption,
     ThreadsOption,
@@ -34,6 +36,16 @@ if TYPE_CHECKING:
     from motivnet_bench.latency import Options
     from motivnet_bench.result import LatencyResult
     from motivnet_bench.subject import Subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """How the images of a data set are read, and by what."""
+
+    limit: int | None
+    threads: int | None
+    allow_outside: bool
+    trust_engines: bool
 
 
 app = make_app(
@@ -75,10 +87,11 @@ def latency(
 ) -> None:
     """Measures every runtime beside PyTorch; leaves report.html, report.md and report.json."""
     from motivnet.artifact import ARTIFACTS
+    from motivnet.terminal import show
     from motivnet_bench.latency import Options, measure_latency
     from motivnet_bench.repeat import repeat_command
     from motivnet_bench.report import check_folder, write_report
-    from motivnet_bench.terminal import latency_table, print_on_terminal
+    from motivnet_bench.terminal import latency_table
 
     options = Options(
         batch=batch,
@@ -99,10 +112,10 @@ def latency(
     if json:
         print_json(result)
     else:
-        print_on_terminal(latency_table(result))
+        show(latency_table(result))
     paths = write_report(result, folder)
     if not json:
-        typer.echo(f"report: {paths[-1]}")
+        say(f"report: {paths[-1]}")
 
 
 @app.command()
@@ -127,25 +140,19 @@ def accuracy(
     checkpoint: CheckpointOption = None,
     limit: LimitOption = None,
     threads: ThreadsOption = None,
+    allow_outside: OutsideOption = False,
     json: JSONOption = False,
 ) -> None:
     """Measures the figures of the paper on labelled images, and lists what runtimes disagree about."""
+    from motivnet.terminal import show
     from motivnet_bench.accuracy_terminal import accuracy_table
-    from motivnet_bench.terminal import print_on_terminal
 
-    result = _accuracy(
-        artifact,
-        dataset,
-        runtimes=runtime or (),
-        trust_engines=trust_engines,
-        checkpoint=checkpoint,
-        limit=limit,
-        threads=threads,
-    )
+    reading = _Reading(limit=limit, threads=threads, allow_outside=allow_outside, trust_engines=trust_engines)
+    result = _accuracy(artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, reading=reading)
     if json:
         print_json(result)
     else:
-        print_on_terminal(accuracy_table(result))
+        show(accuracy_table(result))
 
 
 app.command()(criteria)
@@ -166,7 +173,7 @@ def report(
     if json:
         print_json({"files": [str(path) for path in paths]})
     else:
-        typer.echo(f"report: {paths[-1]}")
+        say(f"report: {paths[-1]}")
 
 
 @app.command()
@@ -196,6 +203,7 @@ def gate(
     duration: DurationOption = 0.5,
     threads: ThreadsOption = None,
     limit: LimitOption = None,
+    allow_outside: OutsideOption = False,
     json: JSONOption = False,
 ) -> None:
     """Exits with status 1 when a figure is not reached."""
@@ -206,6 +214,7 @@ def gate(
     if (max_drop is None) != (dataset is None):
         raise ConfigError("--max-drop and --dataset go together")
     found = target or _newest()
+    reading = _Reading(limit=limit, threads=threads, allow_outside=allow_outside, trust_engines=trust_engines)
     checks = []
     if min_speedup is not None:
         options = Options(
@@ -220,15 +229,7 @@ def gate(
     if max_drop is not None and dataset is not None:
         checks.append(
             check_drop(
-                _accuracy_beside_pytorch(
-                    found,
-                    dataset,
-                    runtime=runtime,
-                    trust_engines=trust_engines,
-                    checkpoint=checkpoint,
-                    limit=limit,
-                    threads=threads,
-                ),
+                _accuracy_beside_pytorch(found, dataset, runtime=runtime, checkpoint=checkpoint, reading=reading),
                 max_drop,
             )
         )
@@ -237,7 +238,7 @@ def gate(
         print_json(result)
     else:
         for check in checks:
-            typer.echo(f"{'reached' if check.reached else 'not reached'}: {check.text}")
+            say(f"{'reached' if check.reached else 'not reached'}: {check.text}")
     require(result)
 
 
@@ -290,10 +291,8 @@ def _accuracy(
     dataset: Path,
     *,
     runtimes: Sequence[str],
-    trust_engines: bool = False,
     checkpoint: Path | None,
-    limit: int | None,
-    threads: int | None,
+    reading: _Reading,
 ) -> AccuracyResult:
     from motivnet_bench.accuracy import measure_accuracy
     from motivnet_bench.accuracy_result import PYTORCH
@@ -301,7 +300,13 @@ def _accuracy(
 
     subject = subject_from_artifact(artifact, checkpoint=checkpoint, needs_pytorch=PYTORCH in runtimes)
     return measure_accuracy(
-        subject, dataset, runtimes=runtimes, trust_engines=trust_engines, limit=limit, threads=threads
+        subject,
+        dataset,
+        runtimes=runtimes,
+        trust_engines=reading.trust_engines,
+        limit=reading.limit,
+        threads=reading.threads,
+        allow_outside=reading.allow_outside,
     )
 
 
@@ -310,10 +315,8 @@ def _accuracy_beside_pytorch(
     dataset: Path,
     *,
     runtime: str | None,
-    trust_engines: bool,
     checkpoint: Path | None,
-    limit: int | None,
-    threads: int | None,
+    reading: _Reading,
 ) -> AccuracyResult:
     from motivnet.artifact import open_artifact
     from motivnet_bench.accuracy_result import PYTORCH
@@ -321,5 +324,5 @@ def _accuracy_beside_pytorch(
 
     if artifact.is_file():
         raise ConfigError("--max-drop runs the artifact: give its folder, not a report")
-    judged = runtime or default_runtime(open_artifact(artifact), trust_engines=trust_engines)
-    return _accuracy(artifact, dataset, runtimes=(PYTORCH, judged), checkpoint=checkpoint, limit=limit, threads=threads)
+    judged = runtime or default_runtime(open_artifact(artifact), trust_engines=reading.trust_engines)
+    return _accuracy(artifact, dataset, runtimes=(PYTORCH, judged), checkpoint=checkpoint, reading=reading)

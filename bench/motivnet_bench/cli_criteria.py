@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from motivnet.command_line import JSONOption, print_json
-from motivnet_bench.cli_options import DeviceOption, ThreadsOption
+from motivnet.command_line import JSONOption, print_json, say
+from motivnet_bench.cli_options import DeviceOption, OutsideOption, ThreadsOption
 
 
 def criteria(
@@ -52,6 +52,7 @@ def criteria(
     batch: Annotated[int, typer.Option(help="Images a call.")] = 8,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
+    allow_outside: OutsideOption = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the report; artifacts/criteria-NAME if left out.", show_default=False),
@@ -64,11 +65,11 @@ def criteria(
     """
     from motivnet.artifact import ARTIFACTS
     from motivnet.checkpoints import name_of
+    from motivnet.terminal import show
     from motivnet_bench.criteria.measure import CriteriaOptions, measure_criteria
     from motivnet_bench.criteria.report import check_folder, write_criteria
     from motivnet_bench.criteria.terminal import criteria_table
     from motivnet_bench.repeat import repeat_command
-    from motivnet_bench.terminal import print_on_terminal
     from motivnet_export.source import model_source
 
     options = CriteriaOptions(
@@ -82,6 +83,7 @@ def criteria(
         batch=batch,
         threads=threads,
         device=device,
+        allow_outside=allow_outside,
     )
     folder = out or ARTIFACTS / f"criteria-{name_of(checkpoint)}"
     check_folder(folder)
@@ -95,7 +97,7 @@ def criteria(
     if json:
         print_json(result)
     else:
-        print_on_terminal(criteria_table(result))
+        show(criteria_table(result))
     paths = write_criteria(result, folder)
     if not json:
-        typer.echo(f"report: {paths[-1]}")
+        say(f"report: {paths[-1]}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from motivnet_bench.columns import DASH, Column, cost_columns, footnotes, row_notes, speed_columns
 from motivnet_bench.facts import (
@@ -14,7 +13,7 @@ from motivnet_bench.facts import (
     parity_sentence,
     subject_facts,
 )
-from motivnet_bench.page import data_uri, definitions, notes, page, table, tile
+from motivnet_bench.page import data_uri, definitions, escape, notes, page, table, tile
 from motivnet_bench.plots import latency_plot, speedup_plot
 from motivnet_bench.result import CandidateResult, LatencyResult
 from motivnet_bench.verdict import verdict_of

@@ -26,6 +26,8 @@ from motivnet_bench.sample import InputFiles, images_for, write_inputs
 from motivnet_bench.schedule import turns
 from motivnet_bench.subject import Subject
 
+MAX_TIMEOUT = 1_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -58,8 +60,10 @@ class Options:
     def __post_init__(self) -> None:
         if min(self.batch, self.rounds) < 1 or (self.threads is not None and self.threads < 1):
             raise ConfigError("batch, rounds and threads must be at least 1")
-        if self.warmup < 0 or not 0 < self.duration <= 3600 or not self.timeout > 0:
-            raise ConfigError("warmup must not be negative, duration lie in 0 to 3600 s, and timeout be positive")
+        if self.warmup < 0 or not 0 < self.duration <= 3600 or not 0 < self.timeout <= MAX_TIMEOUT:
+            raise ConfigError(
+                f"warmup must not be negative, duration lie in 0 to 3600 s, and timeout in 0 to {MAX_TIMEOUT:,} s"
+            )
 
 
 def measure_latency(subject: Subject, options: Options, *, command: str = "") -> LatencyResult:

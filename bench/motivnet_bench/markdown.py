@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from motivnet.printable import one_line
 from motivnet_bench.columns import DASH, Column, cost_columns, footnotes, row_notes, speed_columns
 from motivnet_bench.facts import (
     METHOD,
@@ -42,7 +43,7 @@ def markdown_from_result(result: LatencyResult) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", one_line(text))
 
 
 def _latency_table(result: LatencyResult, columns: Sequence[Column]) -> str:
@@ -70,4 +71,4 @@ def _pairs(pairs: Pairs) -> str:
 
 def _code_block(command: str) -> str:
     """Indented, so that no run of backticks in the command can end it."""
-    return f"    {' '.join(command.split())}"
+    return f"    {one_line(command)}"

@@ -6,14 +6,21 @@ A page needs nothing beside it, and forbids itself scripts and requests.
 from __future__ import annotations
 
 import base64
+import html
 from collections.abc import Iterable, Sequence
-from html import escape
 from importlib.resources import files
 from string import Template
+
+from motivnet.printable import printable
 
 Pairs = tuple[tuple[str, str], ...]
 
 _PAGE = "page_template.html"
+
+
+def escape(text: str) -> str:
+    """A foreign text as HTML: printable, short, and nothing of it markup."""
+    return html.escape(printable(text))
 
 
 def page(title: str, template: str, **parts: str) -> str:

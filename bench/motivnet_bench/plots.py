@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from motivnet.printable import drawn_text
 from motivnet_bench.columns import BASELINE_NAMES, TIMES
 from motivnet_bench.plot_style import ACCENT, BASELINE, GRID, INK, RUNTIME, drawing_style, new_axes, svg_from_figure
 from motivnet_bench.result import CandidateResult, Figures, LatencyResult
@@ -61,7 +62,7 @@ def _measured(result: LatencyResult) -> list[tuple[CandidateResult, Figures]]:
 
 def _canvas(rows: Sequence[tuple[CandidateResult, object]]) -> tuple[Figure, Axes]:
     figure, axes = new_axes(height=0.8 + ROW_HEIGHT * max(1, len(rows)))
-    axes.set_yticks(range(len(rows)), [BASELINE_NAMES.get(row.name, row.name) for row, _ in rows])
+    axes.set_yticks(range(len(rows)), [drawn_text(BASELINE_NAMES.get(row.name, row.name)) for row, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GRID, linewidth=0.8)

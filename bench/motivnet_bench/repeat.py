@@ -26,11 +26,12 @@ def repeat_command(command: str, target: Sequence[str | Path], options: Dataclas
 
 
 def _option(name: str, value: Any) -> Iterator[str]:
+    option = f"--{_REPEATED.get(name, name).replace('_', '-')}"
     if value is True:
-        yield f"--{name.replace('_', '-')}"
+        yield option
         return
     for each in value if isinstance(value, tuple) else (value,):
-        yield from (f"--{_REPEATED.get(name, name)}", _shown(each))
+        yield from (option, _shown(each))
 
 
 def _shown(value: Any) -> str:

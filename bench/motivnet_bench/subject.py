@@ -25,7 +25,7 @@ def subject_from_artifact(folder: Path, *, checkpoint: Path | None = None, needs
     """The artifact in a folder, beside the very checkpoint that its manifest names.
 
     Args:
-        checkpoint: Where that checkpoint lies now, if not where it lay when the artifact was built.
+        checkpoint: Where that checkpoint is, if not of its name in ``checkpoints/`` or the working directory.
         needs_pytorch: Whether PyTorch will run too; without it the checkpoint is not looked for.
 
     Raises:

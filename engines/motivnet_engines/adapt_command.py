@@ -62,14 +62,12 @@ def adapt(
 
 
 def _show(result: Adaptation) -> None:
-    from rich.markup import escape
-
     from motivnet.terminal import facts, show, table
 
     rows = table("class", ">images", ">new", ">before", ">after")
     for row in result.classes:
         numbers = (str(row.images), str(row.new_images), _percent(row.before), _percent(row.after))
-        rows.add_row(escape(row.label), *numbers)
+        rows.add_row(row.label, *numbers)
     summary = {"classes": f"{result.path}, {len(result.classes)} of them"}
     if result.old_before is not None:
         summary["old classes"] = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -120,7 +119,7 @@ def build_engine(
     if json:
         command_line.print_json({"folder": str(built.folder), "engine": asdict(engine)})
     else:
-        sys.stdout.write(f"built {built.folder / engine.path}: {engine_text(engine, built.folder)}\n")
+        command_line.say(f"built {built.folder / engine.path}: {engine_text(engine, built.folder)}")
 
 
 @app.command()

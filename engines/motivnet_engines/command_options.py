@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from motivnet.command_line import say
 from motivnet.errors import ConfigError
 
 
@@ -37,7 +37,7 @@ TrustEnginesOption: TypeAlias = Annotated[
     typer.Option("--trust-engines", help="Run engines that were built elsewhere too; an engine is native code."),
 ]
 ThreadsOption: TypeAlias = Annotated[
-    int | None, typer.Option(help="The runtime's threads on the CPU.", show_default="the runtime's choice")
+    int | None, typer.Option(max=1024, help="The runtime's threads on the CPU.", show_default="the runtime's choice")
 ]
 DetectorOption: TypeAlias = Annotated[
     Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="the one installed", **PATH)
@@ -62,7 +62,7 @@ def chosen_artifact(folder: Path | None) -> Path:
     if folder is not None:
         return folder
     newest = newest_artifact(ARTIFACTS)
-    sys.stderr.write(f"{newest} is the newest artifact\n")
+    say(f"{newest} is the newest artifact", err=True)
     return newest
 
 

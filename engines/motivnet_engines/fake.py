@@ -81,7 +81,7 @@ def fake_manifest(
         precision="fp32",
         requested_precision="fp32",
         attention="decomposed",
-        source=Source(checkpoint=None, path=None, sha256=None, random_weights=True, fresh_head=False, config=config),
+        source=Source(checkpoint=None, sha256=None, random_weights=True, fresh_head=False, config=config),
         graph=GraphSummary(opset=23, nodes=0, attention_nodes=0, compute_nodes={}, weight_bytes={}),
         parity=ParityReport(passed=False, images=0, image_source="none", comparisons=(), activations=(), warnings=()),
     )

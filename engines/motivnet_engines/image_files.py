@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.errors import FileError, MotivNetError, one_line
+from motivnet.errors import FileError, MotivNetError
 from motivnet.images import IMAGE_SUFFIXES
+from motivnet.printable import one_line
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.results import ImageResult
 

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from motivnet.errors import ArtifactError, DatasetError, MotivNetError
 from motivnet.images import IMAGE_SUFFIXES
-from motivnet.labels import EMOTIONS
+from motivnet.labels import EMOTIONS, is_label
 from motivnet.prediction import UNKNOWN, Prediction
 from motivnet_engines.classifier import EmotionClassifier
-
-_MAX_NAME = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +163,7 @@ def _label(folder: Path, labels: Sequence[str] | None) -> str | None:
 
 def _check_name(folder: Path) -> None:
     name = folder.name
-    if not name.isprintable() or len(name) > _MAX_NAME or name.casefold() == UNKNOWN:
+    if not is_label(name) or name.casefold() == UNKNOWN:
         raise DatasetError(f"{folder} cannot be the name of a class; use printable text other than {UNKNOWN!r}")
 
 

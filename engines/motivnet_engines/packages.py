@@ -6,8 +6,9 @@ import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from motivnet.errors import MotivNetError, one_line
+from motivnet.errors import MotivNetError
 from motivnet.manifest import EngineBackend
+from motivnet.printable import one_line
 from motivnet_engines.trt.api import EXTRAS, MODULES, load_api
 from motivnet_engines.trt.options import RTX_COMPUTE_CAPABILITIES
 from motivnet_engines.trt.versions import DISTRIBUTIONS, is_installed

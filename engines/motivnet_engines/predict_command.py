@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motivnet.command_line import INTERRUPTED
+from motivnet.command_line import INTERRUPTED, say
 from motivnet_engines.command_options import (
     PATH,
     ArtifactOption,
@@ -122,7 +122,7 @@ def predict(
         try:
             report = _run(classifier, sources, options=options, form=chosen, out=out, embeddings=embeddings)
         except KeyboardInterrupt:
-            sys.stderr.write("error: stopped by Ctrl-C before the first result; nothing is written\n")
+            say("error: stopped by Ctrl-C before the first result; nothing is written", err=True)
             raise
     _tell(report, out)
 
@@ -181,15 +181,13 @@ def _run(
 
 def _tell(report: Report, out: Path | None) -> None:
     """Writes what is to be said besides the results, and exits with 1 or 130 if they are not all there."""
-    from motivnet.errors import one_line
-
     for remark in report.remarks:
-        sys.stderr.write(f"{one_line(remark)}\n")
+        say(remark, err=True)
     for error in report.errors:
-        sys.stderr.write(f"error: {one_line(error)}\n")
+        say(f"error: {error}", err=True)
     if report.stopped is not None:
         kept = "" if out is None else f"; {out} holds the results so far"
-        sys.stderr.write(f"error: {one_line(report.stopped + kept)}\n")
+        say(f"error: {report.stopped}{kept}", err=True)
         raise typer.Exit(INTERRUPTED)
     if report.errors:
         raise typer.Exit(1)

@@ -68,6 +68,9 @@ def predict_dataset(
     unknown: UnknownOption = False,
     classes: ClassesOption = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Write each face's embedding too.")] = False,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Also read images that a list names outside its folder.")
+    ] = False,
     json: JSONOption = False,
 ) -> None:
     """Predict every image of a dataset on a Ray cluster, into Parquet; run it again to go on after an interruption.
@@ -101,12 +104,13 @@ def predict_dataset(
             shard_size=shard_size,
             workers=Workers(count=workers, cpus=cpus, gpus=gpus),
             address=address,
+            allow_outside=allow_outside,
             on_images=advance,
         )
     if json:
         command_line.print_json(summary)
     else:
-        sys.stdout.write(_sentence(out, summary))
+        command_line.say(_sentence(out, summary))
     if summary.errors:
         _tell_errors(out, summary.errors)
         raise typer.Exit(1)
@@ -126,7 +130,7 @@ def _prepare_environment(address: str | None) -> None:
 def _sentence(out: Path, summary: DatasetSummary) -> str:
     images, files = _counted(summary.images, "image"), _counted(summary.shards, "file")
     before = f"{_counted(summary.skipped, 'file')} {'was' if summary.skipped == 1 else 'were'} there before"
-    return f"{out}: {images} in {files}, {summary.errors:,} could not be read ({before})\n"
+    return f"{out}: {images} in {files}, {summary.errors:,} could not be read ({before})"
 
 
 def _counted(number: int, noun: str) -> str:
@@ -134,13 +138,13 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _tell_errors(out: Path, errors: int) -> None:
-    from motivnet.errors import one_line
+    from motivnet.printable import printable
     from motivnet_engines.serving.ray.parts import unread_images
 
     shown = unread_images(out, at_most=_ERRORS_SHOWN)
     for path, reason in shown:
         # Most reasons begin with the path.
-        said = one_line(reason if path in reason else f"{path}: {reason}")
-        sys.stderr.write(f"error: {said}\n")
+        said = reason if printable(path) in reason else f"{path}: {reason}"
+        command_line.say(f"error: {said}", err=True)
     if errors > len(shown):
-        sys.stderr.write(f"... and {errors - len(shown):,} more\n")
+        command_line.say(f"... and {errors - len(shown):,} more", err=True)

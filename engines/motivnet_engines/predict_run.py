@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from motivnet.errors import MotivNetError, one_line
+from motivnet.errors import MotivNetError
 from motivnet.images import read_image
+from motivnet.printable import one_line
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.image_files import FileResult, predict_files
 from motivnet_engines.output.annotated import write_annotated

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.errors import FileError, VideoError, one_line
+from motivnet.errors import FileError, VideoError
+from motivnet.printable import one_line
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.output.montage import MontageWriter, face_tile
 from motivnet_engines.output.records import Record, record_of_end, record_of_frame

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from motivnet.command_line import say
 from motivnet_engines.command_options import (
     PATH,
     ArtifactOption,
@@ -144,7 +145,7 @@ def serve(
             unknown=unknown,
             classes=classes,
         )
-    sys.stdout.write(f"serving {folder} ({service.runtime}) at {service.url}; Ctrl-C ends it\n")
+    say(f"serving {folder} ({service.runtime}) at {service.url}; Ctrl-C ends it")
     sys.stdout.flush()
     ending = service.run()
     end_process(0 if ending.answered else 1, at_once=not ending.idle)
@@ -185,7 +186,7 @@ def _export(folder: Path, out: Path, options: TritonOptions) -> None:
     from motivnet_engines.serving.triton import export_triton
 
     exported = export_triton(folder, out, options=options)
-    sys.stdout.write(f"{exported}\n")
+    say(str(exported))
 
 
 def end_process(status: int, *, at_once: bool) -> None:

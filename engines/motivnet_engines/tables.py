@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.markup import escape
-from rich.table import Table
-
 from motivnet.manifest import Comparison, InputEntry, Manifest
-from motivnet.terminal import facts, show, table
+from motivnet.terminal import TextTable, facts, show, table
 from motivnet_engines.abilities import Ability
 from motivnet_engines.calibration import CalibrationFacts
 from motivnet_engines.doctor import Diagnosis
@@ -40,7 +37,7 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     """The machine, the packages, what can be built and run here, and the commands that repair what is missing."""
     packages = table("package", "version", "here")
     for status in diagnosis.packages:
-        packages.add_row(status.name, status.version or "-", escape(status.detail))
+        packages.add_row(status.name, status.version or "-", status.detail)
     abilities = table("can be built", "", "")
     _add_abilities(abilities, diagnosis.builds)
     runs = table("can be run", "", "")
@@ -51,14 +48,14 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     if diagnosis.repairs:
         repairs = table("to repair", "run")
         for name, line in diagnosis.repairs.items():
-            repairs.add_row(name, escape(line))
+            repairs.add_row(name, line)
         parts.append(repairs)
     if diagnosis.advice:
         parts.append(facts({f"note {number}": text for number, text in enumerate(diagnosis.advice, 1)}))
     show(*parts)
 
 
-def comparison_table(comparisons: tuple[Comparison, ...]) -> Table:
+def comparison_table(comparisons: tuple[Comparison, ...]) -> TextTable:
     """One row per backend: what it shows, and how far it is from PyTorch FP32."""
     rows = table(
         "compared with PyTorch FP32",
@@ -79,7 +76,7 @@ def comparison_table(comparisons: tuple[Comparison, ...]) -> Table:
             f"{row.probability_max_abs:.1e}",
             f"{row.top1_agreement:.1%}",
             f"{row.embedding_cosine:.6f}",
-            "passed" if row.passed else escape("; ".join(row.failures)),
+            "passed" if row.passed else "; ".join(row.failures),
         )
     return rows
 
@@ -135,13 +132,13 @@ def _model(manifest: Manifest) -> str:
 
 def _state_here(status: RuntimeStatus) -> str:
     if status.obstacle is not None:
-        return escape(status.obstacle)
+        return status.obstacle
     return "runs, the default" if status.default else "runs"
 
 
-def _add_abilities(rows: Table, abilities: tuple[Ability, ...]) -> None:
+def _add_abilities(rows: TextTable, abilities: tuple[Ability, ...]) -> None:
     for ability in abilities:
-        rows.add_row(ability.name, "yes" if ability.possible else "no", escape(ability.detail))
+        rows.add_row(ability.name, "yes" if ability.possible else "no", ability.detail)
 
 
 def _machine_facts(diagnosis: Diagnosis) -> dict[str, str]:

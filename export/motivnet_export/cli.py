@@ -205,7 +205,10 @@ def onnx(
 def verify(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="The checkpoint that it was made from.", show_default="where it was")
+        Path | None,
+        typer.Option(
+            help="The checkpoint that it was made from.", show_default="that of its name in checkpoints/ or here"
+        ),
     ] = None,
     calibration: CalibrationOption = None,
     parity_images: ImagesOption = None,

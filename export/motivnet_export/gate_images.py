@@ -18,6 +18,9 @@ from motivnet.synthetic import synthetic_faces
 SEED = 0
 _LARGE_TOKENS_TIMES_WIDTH = 1_000_000
 
+MAX_IMAGES = 1_000
+"""Of a verdict; all of them are in memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateImages:
@@ -35,13 +38,24 @@ def gate_images(config: ModelConfig, recipe: InputRecipe, *, folder: Path | None
         count: How many; by default 16, and 2 for a model that takes seconds an image.
 
     Raises:
-        ConfigError: If the folder has no image.
+        ConfigError: If the folder has no image, or the count is out of range.
         ImageError: If one of the picked images cannot be read.
     """
+    check_count(count)
     count = count or default_count(config)
     if folder is None:
         return _drawn(recipe, count, seed=SEED)
     return _read_all(_picked(_paths(folder), count), folder, recipe)
+
+
+def check_count(count: int | None) -> None:
+    """Refuses a number of images that no verdict needs.
+
+    Raises:
+        ConfigError: If it is out of range.
+    """
+    if count is not None and not 1 <= count <= MAX_IMAGES:
+        raise ConfigError(f"--parity-images must be between 1 and {MAX_IMAGES:,}, not {count}")
 
 
 def calibration_images(

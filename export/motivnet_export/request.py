@@ -9,6 +9,7 @@ from typing import Literal
 from motivnet.errors import ConfigError
 from motivnet.manifest import MAX_BATCH, AttentionForm, InputDtype, Precision
 from motivnet_engines.trt.options import EngineOptions
+from motivnet_export.gate_images import check_count
 
 InputForm = Literal["float32", "uint8", "image"]
 
@@ -38,8 +39,7 @@ class BuildRequest:
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch <= MAX_BATCH:
             raise ConfigError(f"--max-batch must be between 1 and {MAX_BATCH}, not {self.max_batch}")
-        if self.parity_images is not None and self.parity_images < 1:
-            raise ConfigError(f"--parity-images must be at least 1, not {self.parity_images}")
+        check_count(self.parity_images)
 
     @property
     def input_dtype(self) -> InputDtype:

@@ -134,7 +134,7 @@ def _manifest(job: Job, files: tuple[Path, ...], *, summary: GraphSummary, rung:
         precision=rung.precision,
         requested_precision=request.precision,
         attention=rung.attention,
-        source=source.entry(job.folder),
+        source=source.entry(),
         graph=summary,
         parity=_NO_VERDICT,
         tools=tool_versions() | ({"nvidia-modelopt": MODELOPT} if rung.precision in ("int8", "fp8") else {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from motivnet.labels import labels_for
 from motivnet.manifest import Source
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
+from motivnet.printable import printable
 from motivnet.progress import progress
 
 CHECKPOINTS = Path("checkpoints")
@@ -36,12 +36,10 @@ class ModelSource:
     sha256: str | None
     fresh_head: bool
 
-    def entry(self, folder: Path) -> Source:
-        """What the manifest of an artifact in ``folder`` says of this source."""
-        where = os.path.relpath(self.checkpoint.resolve(), folder.resolve()) if self.checkpoint else None
+    def entry(self) -> Source:
+        """What the manifest of an artifact says of this source."""
         return Source(
-            checkpoint=self.checkpoint.name if self.checkpoint else None,
-            path=Path(where).as_posix() if where else None,
+            checkpoint=printable(self.checkpoint.name) if self.checkpoint else None,
             sha256=self.sha256,
             random_weights=self.checkpoint is None,
             fresh_head=self.fresh_head,
@@ -118,10 +116,10 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
     """The very checkpoint that an artifact was made from; None for one of random weights.
 
     Args:
-        checkpoint: Where it lies now, if not where it lay when the artifact was built.
+        checkpoint: Where it lies; if None, it is looked for by its name in ``checkpoints/`` and the working directory.
 
     Raises:
-        ArtifactError: If the checkpoint is gone or is another file.
+        ArtifactError: If the checkpoint is not found or is another file.
         ConfigError: If a checkpoint is given for an artifact of random weights.
     """
     source, folder = artifact.manifest.source, artifact.folder
@@ -129,16 +127,19 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
         if checkpoint is not None:
             raise ConfigError(f"{folder} was built with random weights; leave --checkpoint out")
         return None
-    path = checkpoint or Path(os.path.normpath(folder / (source.path or "")))
-    if not path.is_file():
-        hint = "" if checkpoint else "; give --checkpoint"
-        raise ArtifactError(f"{path}, the checkpoint that {folder} was made from, is not there{hint}")
-    if _digest(path) != source.sha256:
-        raise ArtifactError(
-            f"{path} is not the checkpoint that {folder} was made from (SHA-256 differs); "
-            "give that one with --checkpoint, or build the artifact again"
-        )
-    return path
+    name = Path(source.checkpoint or "")
+    places = [checkpoint] if checkpoint else [CHECKPOINTS / name, name]
+    found = [path for path in places if path.is_file()]
+    if not found:
+        lacks = f"{checkpoint} is not there" if checkpoint else f"{name} is neither in {CHECKPOINTS}/ nor here"
+        raise ArtifactError(f"{lacks}; give the checkpoint that {folder} was made from with --checkpoint")
+    for path in found:
+        if _digest(path) == source.sha256:
+            return path
+    raise ArtifactError(
+        f"{found[0]} is not the checkpoint that {folder} was made from (SHA-256 differs); "
+        "give that one with --checkpoint, or build the artifact again"
+    )
 
 
 def _digest(path: Path) -> str:

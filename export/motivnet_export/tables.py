@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.markup import escape
-
 from motivnet.artifact import Artifact
 from motivnet.manifest import GraphSummary, Manifest, ParityReport
-from motivnet.terminal import facts, show
+from motivnet.terminal import facts, marked, show, stacked
 from motivnet_engines.engine_text import engine_text
 from motivnet_engines.tables import comparison_table, input_text, precision_text
 from motivnet_export.file import ExportedFile
@@ -19,8 +17,8 @@ def print_built(artifact: Artifact, engine: str) -> None:
     """The verdict, where the artifact is, and a line on its engine."""
     manifest = artifact.manifest
     print_parity(manifest.parity)
-    show(f"\n[green]built[/green] {escape(str(artifact.folder))}: {escape(_headline(manifest))}")
-    show(f"[green]engine[/green] {escape(engine)}")
+    built = marked("built", f"{artifact.folder}: {_headline(manifest)}")
+    show("", stacked(built, marked("engine", engine)))
 
 
 def print_exported(exported: ExportedFile) -> None:

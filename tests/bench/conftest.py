@@ -28,8 +28,8 @@ PlantResult = Callable[..., LatencyResult]
 
 
 @pytest.fixture(scope="session")
-def subject(fp16_artifact: Path) -> Subject:
-    return subject_from_artifact(fp16_artifact)
+def subject(fp16_artifact: Path, tiny_checkpoint: Path) -> Subject:
+    return subject_from_artifact(fp16_artifact, checkpoint=tiny_checkpoint)
 
 
 @pytest.fixture(scope="session")

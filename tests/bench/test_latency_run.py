@@ -121,15 +121,15 @@ def test_an_image_that_is_none_is_refused_before_anything_runs(subject, quick_op
         measure_latency(subject, dataclasses.replace(quick_options, image=path))
 
 
-def test_a_checkpoint_that_is_gone_is_named(fp16_artifact, tmp_path):
-    moved = shutil.copytree(fp16_artifact, tmp_path / "elsewhere" / "moved")
-    with pytest.raises(ArtifactError, match="is not there; give --checkpoint"):
-        subject_from_artifact(moved)
+def test_a_checkpoint_that_is_not_found_is_named(fp16_artifact, tmp_path):
+    with pytest.raises(ArtifactError, match=r"tiny\.safetensors is neither in checkpoints/ nor here"):
+        subject_from_artifact(fp16_artifact)
+    with pytest.raises(ArtifactError, match=r"gone\.safetensors is not there"):
+        subject_from_artifact(fp16_artifact, checkpoint=tmp_path / "gone.safetensors")
 
 
-def test_a_moved_checkpoint_can_be_given(fp16_artifact, tiny_checkpoint, tmp_path):
-    moved = shutil.copytree(fp16_artifact, tmp_path / "moved")
-    assert subject_from_artifact(moved, checkpoint=tiny_checkpoint).checkpoint == tiny_checkpoint
+def test_the_checkpoint_can_be_given(fp16_artifact, tiny_checkpoint):
+    assert subject_from_artifact(fp16_artifact, checkpoint=tiny_checkpoint).checkpoint == tiny_checkpoint
 
 
 def test_another_checkpoint_than_the_artifacts_is_refused(fp16_artifact, tmp_path):
@@ -161,7 +161,7 @@ def test_an_image_file_takes_the_place_of_the_drawn_face(random_result):
 
 def test_random_weights_have_no_checkpoint_to_be_given(subject, tmp_path):
     manifest = subject.artifact.manifest
-    source = dataclasses.replace(manifest.source, random_weights=True, checkpoint=None, path=None, sha256=None)
+    source = dataclasses.replace(manifest.source, random_weights=True, checkpoint=None, sha256=None)
     (tmp_path / "manifest.json").write_bytes(dataclasses.replace(manifest, source=source).to_json())
     for name in ("model.onnx", "reference.npz"):
         shutil.copy(subject.artifact.folder / name, tmp_path)

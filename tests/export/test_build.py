@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import shutil
 from pathlib import Path
 
 import cv2
@@ -25,6 +27,7 @@ from motivnet_export.build import build_artifact
 from motivnet_export.gate_images import calibration_images, gate_images
 from motivnet_export.inspect import inspect_artifact
 from motivnet_export.request import BuildRequest
+from motivnet_export.source import checkpoint_of_artifact
 from motivnet_export.tables import print_built
 from motivnet_export.verify import verify_artifact
 
@@ -54,9 +57,33 @@ def test_artifact_says_what_it_is(fp16_artifact: Path, tiny_checkpoint: Path) ->
     assert manifest.graph.attention_nodes == 6
     assert manifest.labels == labels_for(7)
     assert manifest.source.checkpoint == tiny_checkpoint.name
-    assert (fp16_artifact / (manifest.source.path or "")).resolve() == tiny_checkpoint.resolve()
     assert not manifest.source.random_weights
     assert {"torch", "onnx"} <= set(manifest.tools)
+
+
+def test_no_file_of_an_artifact_names_a_folder_of_the_machine_of_its_build(
+    fp16_artifact: Path, tiny_checkpoint: Path
+) -> None:
+    told = {tiny_checkpoint.parent.name, fp16_artifact.parent.name, Path.cwd().name, platform.node(), Path.home().name}
+    for file in fp16_artifact.iterdir():
+        content = file.read_bytes()
+        assert [name for name in told if len(name) > 4 and name.encode() in content] == [], file.name
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "."])
+def test_the_checkpoint_of_an_artifact_is_found_by_its_name_and_hash(
+    fp16_artifact: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifact = open_artifact(fp16_artifact)
+    with pytest.raises(ArtifactError, match=r"tiny\.safetensors is neither in checkpoints/ nor here; give"):
+        checkpoint_of_artifact(artifact, None)
+    Path("checkpoints").mkdir()
+    Path("checkpoints/tiny.safetensors").write_bytes(b"another of that name")
+    with pytest.raises(ArtifactError, match="SHA-256 differs"):
+        checkpoint_of_artifact(artifact, None)
+    shutil.copy(tiny_checkpoint, place)
+    assert checkpoint_of_artifact(artifact, None) == Path(place) / "tiny.safetensors"
 
 
 def test_verdict_tells_graph_from_rounding_from_runtime(fp16_artifact: Path, fp32_artifact: Path) -> None:
@@ -175,8 +202,8 @@ def test_calibration_folder_is_used_and_named(tiny_checkpoint: Path, tmp_path: P
     assert report.image_source == "images of london/"
 
 
-def test_verify_gives_the_same_verdict_again(fp16_artifact: Path) -> None:
-    report = verify_artifact(open_artifact(fp16_artifact), parity_images=2)
+def test_verify_gives_the_same_verdict_again(fp16_artifact: Path, tiny_checkpoint: Path) -> None:
+    report = verify_artifact(open_artifact(fp16_artifact), checkpoint=tiny_checkpoint, parity_images=2)
     assert report.passed
     assert {row.backend for row in report.comparisons} == set(rows(fp16_artifact))
 
@@ -187,7 +214,7 @@ def test_verify_refuses_another_checkpoint(fp16_artifact: Path, overflowing_chec
 
 
 def test_verify_fails_where_a_runtime_computes_something_else(
-    fp16_artifact: Path, monkeypatch: pytest.MonkeyPatch
+    fp16_artifact: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true_forward = judgement._forward
 
@@ -201,7 +228,7 @@ def test_verify_fails_where_a_runtime_computes_something_else(
         return run
 
     monkeypatch.setattr(judgement, "_forward", shifted)
-    report = verify_artifact(open_artifact(fp16_artifact), parity_images=2)
+    report = verify_artifact(open_artifact(fp16_artifact), checkpoint=tiny_checkpoint, parity_images=2)
     assert not report.passed
     assert "onnxruntime (graph)" in gate.failure_line(report)
 

@@ -48,8 +48,8 @@ def test_inspect_prints_precision_attention_sizes_recipe_and_parity(fp16_artifac
         assert part in text
 
 
-def test_verify_prints_a_row_per_runtime(fp16_artifact: Path) -> None:
-    report = result("verify", str(fp16_artifact), "--parity-images", "1")
+def test_verify_prints_a_row_per_runtime(fp16_artifact: Path, tiny_checkpoint: Path) -> None:
+    report = result("verify", str(fp16_artifact), "--checkpoint", str(tiny_checkpoint), "--parity-images", "1")
     assert {"pytorch", "onnxruntime", "openvino"} <= {row["backend"] for row in report["comparisons"]}
 
 
@@ -95,8 +95,9 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_verify_of_an_artifact_that_fails_exits_1(
-    fp16_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fp16_artifact: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("motivnet_export.gate.installed_runtimes", lambda artifact: ())
-    outcome = CliRunner().invoke(app, ["verify", str(fp16_artifact), "--parity-images", "1"])
+    words = ["verify", str(fp16_artifact), "--checkpoint", str(tiny_checkpoint), "--parity-images", "1"]
+    outcome = CliRunner().invoke(app, words)
     assert isinstance(outcome.exception, MotivNetError)

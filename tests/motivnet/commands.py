@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+import warnings
 
 import typer
 
-from motivnet.command_line import JSONOption, make_app, print_json, run
+from motivnet.command_line import JSONOption, make_app, print_json, run, say, warn
 from motivnet.errors import FileError
 
 app = make_app("Commands for the tests.", default="first" if sys.argv.pop(1) == "with-default" else None)
@@ -45,6 +47,29 @@ def mistake() -> None:
 def bug() -> None:
     """Fails as a bug of ours does."""
     raise ZeroDivisionError("a bug of ours")
+
+
+@app.command()
+def foreign(text: str) -> None:
+    """Says a foreign text in every way that there is."""
+    from motivnet.terminal import facts, show, table
+
+    text = text.encode().decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    logging.getLogger("library").warning("read %s", text)
+    warnings.warn(text, stacklevel=1)
+    warn(text)
+    say(text)
+    typer.echo(text)
+    print_json({text: text})
+    show(table(text), facts({text: text}))
+    sys.stdout.write(text)
+    raise ValueError(text)
+
+
+@app.command()
+def exhausted(kind: str) -> None:
+    """Runs out of memory or of Python's stack."""
+    raise {"memory": MemoryError, "stack": RecursionError}[kind]("a\nb")
 
 
 if __name__ == "__main__":

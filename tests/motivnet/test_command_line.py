@@ -37,6 +37,38 @@ def test_a_users_mistake_is_one_printable_line_and_exit_status_one() -> None:
     assert done.stderr == "error: a.png does not exist; \\x1b[31mchoose\\u202e another\n"
 
 
+@pytest.mark.parametrize("text", [r"\x1b[31m[/x]", r"\x1b]52;c;aGk=\x07", r"\x9b2J", r"a\u202eb\u200b", r"\x00\x08"])
+def test_no_word_of_anyone_reaches_a_terminal_unescaped(text: str) -> None:
+    done = run("foreign", text)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ValueError: ")
+    for output in (done.stdout, done.stderr):
+        assert output.replace("\n", "").isprintable()
+        assert output.count(text) >= 3
+
+
+def test_a_foreign_line_end_begins_no_line_of_ours() -> None:
+    done = run("foreign", r"a\nerror: b")
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == ["error: b"]  # of the traceback
+
+
+@pytest.mark.parametrize(
+    "arguments", [["first", "a\nerror: b\x1b"], ["fir\nerror: st"], ["--a\nerror: b"], ["first", "-\n"]]
+)
+def test_a_usage_error_is_one_line_of_what_the_user_wrote(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.replace("\n", "").isprintable()
+    assert [line.split()[0] for line in done.stderr.splitlines() if line] == ["Usage:", "Try", "Error:"]
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("memory", "not enough memory"), ("stack", "nested too deeply")])
+def test_memory_or_stack_that_is_used_up_is_one_line(kind: str, reason: str) -> None:
+    done = run("exhausted", kind)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert reason in done.stderr
+
+
 def test_a_bug_keeps_its_plain_traceback() -> None:
     done = run("bug")
     assert done.returncode == 1

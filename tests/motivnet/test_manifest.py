@@ -69,7 +69,6 @@ def valid(**changes: Any) -> Manifest:
         "attention": "fused",
         "source": Source(
             checkpoint="démo.safetensors",
-            path="../../checkpoints/démo.safetensors",
             sha256=DIGEST,
             random_weights=False,
             fresh_head=False,
@@ -239,6 +238,12 @@ def test_names_that_differ_in_more_than_one_letters_case_still_collide() -> None
         Manifest.from_json(text_with(("files",), files))
 
 
+def test_where_a_checkpoint_lay_is_read_from_earlier_builds_and_not_kept() -> None:
+    before = text_with(("source", "path"), "../../home/anna/secret project/demo.safetensors")
+    assert b"anna" not in Manifest.from_json(before).to_json()
+    assert Manifest.from_json(before) == valid()
+
+
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
@@ -261,6 +266,11 @@ def test_names_that_differ_in_more_than_one_letters_case_still_collide() -> None
         (("max_batch",), 0, "max_batch must be between 1 and 1,024, not 0"),
         (("labels",), list(labels_for(8)), "labels do not fit its number of classes"),
         (("labels", 1), "neutral", "labels do not fit its number of classes"),
+        (("labels", 1), "joy\x1b[2J", "label 'joy\\x1b[2J' is not a short printable text"),
+        (("labels", 1), "joy\u202e", "is not a short printable text"),
+        (("labels", 1), " ", "is not a short printable text"),
+        (("labels", 1), "x" * 101, "is not a short printable text"),
+        (("source", "checkpoint"), "../a.pth", "checkpoint '../a.pth' in the manifest is not the name of a file"),
         (("input", "recipe", "size"), [64, 64], "input recipe does not have the model's size"),
         (("input", "recipe", "size"), [-1, 96], "recipe sizes and deviations must be positive"),
         (("input", "recipe", "std"), [0, 1, 1], "recipe sizes and deviations must be positive"),

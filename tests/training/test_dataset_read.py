@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import logging
 import subprocess
 import sys
@@ -194,3 +195,35 @@ def test_of_the_parts_asked_for_the_first_that_the_dataset_has_is_read(tmp_path:
     assert read_dataset(tmp_path, labels=SEVEN, parts=JUDGED).part == "test"
     only = read_dataset(tmp_path / "train", labels=SEVEN, parts=JUDGED)
     assert (only.part, len(only.samples)) == (None, 1)
+
+
+def lists_that_leave(root: Path) -> dict[str, Path]:
+    """Lists of each layout that names files, with one image in their folder and one outside it."""
+    for name in ("x.png", "json/a/in.png", "affectnet/Manually_Annotated_Images/1/in.png"):
+        put_face(root / name)
+    documents = {
+        "relative": {"0": ["a/in.png"], "1": ["../x.png"]},
+        "absolute": {"0": ["a/in.png", str(root / "x.png")]},
+        "soft": {"images": {"a/../../x.png": {"fear": 1}, "a/in.png": {"fear": 1}}},
+    }
+    lists = {name: root / "json" / f"{name}.json" for name in documents}
+    for name, document in documents.items():
+        lists[name].write_text(json.dumps(document))
+    rows = "subDirectory_filePath,expression\n1/in.png,1\n../../x.png,1\n"
+    (root / "affectnet/training.csv").write_text(rows)
+    return lists | {"affectnet": root / "affectnet"}
+
+
+@pytest.mark.parametrize("kind", ["relative", "absolute", "soft", "affectnet"])
+def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(tmp_path: Path, kind: str) -> None:
+    path = lists_that_leave(tmp_path)[kind]
+    with pytest.raises(DatasetError, match=r"names an image outside its folder, .*x\.png; .*--allow-outside"):
+        read_dataset(path, labels=EMOTIONS)
+    assert len(read_dataset(path, labels=EMOTIONS, allow_outside=True).samples) == 2
+
+
+def test_a_link_in_the_folder_of_a_dataset_is_its_owners(tmp_path: Path) -> None:
+    lists_that_leave(tmp_path)
+    (tmp_path / "json/a/link.png").symlink_to(tmp_path / "x.png")
+    (tmp_path / "json/list.json").write_text(json.dumps({"0": ["a/link.png", str(tmp_path / "json/a/in.png")]}))
+    assert len(read_dataset(tmp_path / "json/list.json", labels=EMOTIONS).samples) == 2

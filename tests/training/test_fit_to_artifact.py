@@ -68,7 +68,7 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(checkpoint: Path, artifact: Path, faces: Path) -> AccuracyResult:
     """The figures of an artifact that is built from no more than the file."""
     build_artifact(BuildRequest(checkpoint=checkpoint, out=artifact, precision="fp16"))
-    return measure_accuracy(subject_from_artifact(artifact), faces, runtimes=RUNTIMES, threads=1)
+    return measure_accuracy(subject_from_artifact(artifact, checkpoint=checkpoint), faces, runtimes=RUNTIMES, threads=1)
 
 
 def check_agreement(result: AccuracyResult) -> None:

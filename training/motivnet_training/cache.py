@@ -36,6 +36,7 @@ class CacheRequest:
     seed: int = 0
     batch_size: int = 1
     device: str | None = None
+    allow_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,11 @@ def cache_dataset(request: CacheRequest) -> CacheResult:
     started = time.monotonic()
     model = load_checkpoint(request.encoder, request.config, quiet=True).model
     _, split = read_split(
-        request.data, request.recipe, labels=labels_for(request.config.decoder.num_classes), seed=request.seed
+        request.data,
+        request.recipe,
+        labels=labels_for(request.config.decoder.num_classes),
+        seed=request.seed,
+        allow_outside=request.allow_outside,
     )
     store = tokens_of(
         model.encoder,

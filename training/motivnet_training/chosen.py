@@ -10,9 +10,11 @@ from motivnet_training.datasets.split import Split, split_dataset
 from motivnet_training.recipe import TrainingRecipe
 
 
-def read_split(path: Path, recipe: TrainingRecipe, *, labels: tuple[str, ...], seed: int) -> tuple[Dataset, Split]:
+def read_split(
+    path: Path, recipe: TrainingRecipe, *, labels: tuple[str, ...], seed: int, allow_outside: bool = False
+) -> tuple[Dataset, Split]:
     """A dataset, and the images that the recipe trains on, validates on and tests on."""
-    dataset = read_dataset(path, labels=labels, check=False)
+    dataset = read_dataset(path, labels=labels, check=False, allow_outside=allow_outside)
     split = split_dataset(
         dataset,
         seed=seed,

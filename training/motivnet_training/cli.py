@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motivnet.command_line import JSONOption, make_app, print_json, run
+from motivnet.command_line import JSONOption, make_app, print_json, run, say
 from motivnet_training.datasets_command import datasets
 from motivnet_training.fit_command import cache, fit
 
@@ -50,7 +50,7 @@ def _print(result: DemoResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    typer.echo(
+    say(
         f"{result.checkpoint}: validation accuracy {result.validation_accuracy:.1%} on {result.validation_images} "
         f"images after {result.epochs} epochs on {result.training_images}, {result.seconds:.0f} s"
     )

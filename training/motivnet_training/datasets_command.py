@@ -11,8 +11,7 @@ import typer
 from motivnet.command_line import JSONOption, print_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from motivnet.terminal import TextTable
     from motivnet_training.datasets.summary import DatasetSummary
 
 _SHOWN = 10
@@ -22,6 +21,9 @@ def datasets(
     data: Annotated[Path, typer.Argument(help="A dataset's folder or list, or a folder with a folder per class.")],
     classes: Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")] = 7,
     sheet: Annotated[Path | None, typer.Option(help="A PNG file to write, with some faces of each class.")] = None,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Also read images that a list names outside its folder.")
+    ] = False,
     json: JSONOption = False,
 ) -> None:
     """Show what a dataset is recognised as, its images by class and part, and what is left out or comes twice."""
@@ -32,7 +34,7 @@ def datasets(
 
     if sheet is not None:
         check_sheet_name(sheet)
-    dataset = read_dataset(data, labels=labels_for(classes), max_unreadable=1.0)
+    dataset = read_dataset(data, labels=labels_for(classes), max_unreadable=1.0, allow_outside=allow_outside)
     summary = summary_of(dataset)
     if sheet is not None:
         write_picture_sheet(sheet, picture_sheet(dataset))
@@ -60,7 +62,7 @@ def _print(summary: DatasetSummary, sheet: Path | None) -> None:
     show(facts(about), _counts(summary), *(_listed(titles, rows) for titles, rows in lists.items() if rows))
 
 
-def _counts(summary: DatasetSummary) -> Table:
+def _counts(summary: DatasetSummary) -> TextTable:
     from motivnet.terminal import table
 
     several = len(summary.parts) > 1
@@ -71,15 +73,13 @@ def _counts(summary: DatasetSummary) -> Table:
     return result
 
 
-def _listed(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+def _listed(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> TextTable:
     """The first rows, and how many there are more."""
-    from rich.markup import escape
-
     from motivnet.terminal import table
 
     result = table(*titles)
     for row in rows[:_SHOWN]:
-        result.add_row(*map(escape, row))
+        result.add_row(*row)
     if len(rows) > _SHOWN:
         result.add_row(*[""] * (len(titles) - 1), f"and {len(rows) - _SHOWN:,} more; --json lists all")
     return result

@@ -48,7 +48,13 @@ def fit(request: FitRequest, *, announce: Callable[[str], None] | None = None) -
     if first:
         check_usable(folder, resume=request.resume)
     model = starting_model(request)
-    dataset, split = read_split(request.data, request.recipe, labels=request.labels, seed=request.seed)
+    dataset, split = read_split(
+        request.data,
+        request.recipe,
+        labels=request.labels,
+        seed=request.seed,
+        allow_outside=request.allow_outside,
+    )
     identity = identity_of(request, split)
     with sole_training(folder) if first else contextlib.nullcontext():
         check_identity(folder, identity)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motivnet.command_line import JSONOption, print_json
+from motivnet.command_line import JSONOption, print_json, say
 from motivnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ Tokens = Annotated[
     typer.Option(help="Folder of the cached tokens [default: tokens in the run folder].", show_default=False),
 ]
 Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.", show_default=False)]
+Outside = Annotated[
+    bool, typer.Option("--allow-outside", help="Also read images that a list of --data names outside its folder.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of the weights, the split, the order and the augmentations.")]
 
 
@@ -93,6 +96,7 @@ def fit(
     export_published_layout: Annotated[
         bool, typer.Option("--export-published-layout", help="Also write MotivNet.pth, with the published keys.")
     ] = False,
+    allow_outside: Outside = False,
     seed: Seed = 0,
     json: JSONOption = False,
 ) -> None:
@@ -133,6 +137,7 @@ def fit(
         checkpoint_seconds=60 * checkpoint_minutes,
         resume=resume,
         published=export_published_layout,
+        allow_outside=allow_outside,
     )
     result = _as_one_voice(lambda: train(request, announce=None if json else _say))
     if result is not None:
@@ -153,6 +158,7 @@ def cache(
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].", show_default=False)
     ] = None,
+    allow_outside: Outside = False,
     seed: Seed = 0,
     json: JSONOption = False,
 ) -> None:
@@ -174,6 +180,7 @@ def cache(
             recipe=changed(_recipe(recipe, config, has_encoder=True), precision=precision),
             preprocess=InputRecipe.named(preprocess, size=model.encoder.image_size),
             seed=seed,
+            allow_outside=allow_outside,
             batch_size=batch_size,
             device=device,
         )
@@ -181,9 +188,7 @@ def cache(
     if json:
         print_json(result)
     else:
-        typer.echo(
-            f"{result.folder}: tokens of {result.images} images, {result.bytes / 1e6:,.1f} MB, {result.seconds:.0f} s"
-        )
+        say(f"{result.folder}: tokens of {result.images} images, {result.bytes / 1e6:,.1f} MB, {result.seconds:.0f} s")
 
 
 def _recipe(name: str | None, config: Path | None, *, has_encoder: bool) -> TrainingRecipe:
@@ -230,7 +235,7 @@ def _as_one_voice(train: Callable[[], TrainingResult]) -> TrainingResult | None:
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    say(line, err=True)
 
 
 def _print(result: TrainingResult, request: FitRequest, *, as_json: bool) -> None:
@@ -238,12 +243,12 @@ def _print(result: TrainingResult, request: FitRequest, *, as_json: bool) -> Non
         print_json(result)
         return
     figures, data = result.validation, result.data
-    typer.echo(
+    say(
         f"{result.checkpoint}: validation accuracy {figures.accuracy:.1%} on {figures.images} images in epoch "
         f"{result.epoch} of {result.epochs} on {data.training_images}, {result.seconds:.0f} s"
     )
     if result.test is not None:
-        typer.echo(f"test: accuracy {result.test.accuracy:.1%} on {result.test.images} images")
+        say(f"test: accuracy {result.test.accuracy:.1%} on {result.test.images} images")
     if data.duplicates:
-        typer.echo(f"{len(data.duplicates)} images were in two parts and not trained on; see summary.json")
-    typer.echo(f"report: {request.folder.curves}, {request.folder.confusion}, {request.folder.summary}")
+        say(f"{len(data.duplicates)} images were in two parts and not trained on; see summary.json")
+    say(f"report: {request.folder.curves}, {request.folder.confusion}, {request.folder.summary}")

@@ -28,6 +28,7 @@ class FitRequest:
     Args:
         encoder: A weights file whose encoder to start from; the head is always fresh.
         tokens: Where a cached recipe keeps the encoder's tokens; ``tokens`` in the run folder if None.
+        allow_outside: Whether a list may name images outside its folder.
         published: Also write the best weights under the names of the published file.
     """
 
@@ -43,6 +44,7 @@ class FitRequest:
     checkpoint_seconds: float = 600.0
     resume: bool = False
     published: bool = False
+    allow_outside: bool = False
 
     def __post_init__(self) -> None:
         if self.seed < 0:

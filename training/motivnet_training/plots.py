@@ -10,6 +10,7 @@ import numpy as np
 
 from motivnet.errors import MissingDependencyError
 from motivnet.files import write_atomic
+from motivnet.printable import drawn_text
 from motivnet_training.history import History, best_of
 from motivnet_training.metrics import ClassificationFigures
 
@@ -57,14 +58,15 @@ def write_confusion(path: Path, figures: ClassificationFigures, labels: Sequence
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(labels)), labels)
+    names = [drawn_text(label) for label in labels]
+    axes.set_xticks(range(len(labels)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), names)
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.6 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(drawn_text(title), fontsize=10)
     _write(path, figure)
 
 

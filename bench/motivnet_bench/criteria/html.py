@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from motivnet_bench.criteria.plots import change_plot, image_plot
 from motivnet_bench.criteria.result import CriteriaResult, DataSimilarity, ModelSimilarity, Performance
 from motivnet_bench.criteria.rows import (
@@ -26,7 +24,7 @@ from motivnet_bench.criteria.rows import (
     verdicts,
 )
 from motivnet_bench.figure_rows import figure_rows
-from motivnet_bench.page import data_uri, definitions, notes, page, table, tile
+from motivnet_bench.page import data_uri, definitions, escape, notes, page, table, tile
 
 TEMPLATE = "criteria_template.html"
 

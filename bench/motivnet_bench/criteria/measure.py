@@ -32,6 +32,7 @@ class CriteriaOptions:
         data: The folder of images that is compared with ``reference``, for the data similarity.
         limit: Images a class of each labelled folder, and of each other folder in all, at most.
         resamples: Bootstrap samples.
+        allow_outside: Whether a list of ``tests`` may name images outside its folder.
     """
 
     tests: tuple[Path, ...] = ()
@@ -44,6 +45,7 @@ class CriteriaOptions:
     batch: int = 8
     threads: int | None = None
     device: str = "auto"
+    allow_outside: bool = False
 
     def __post_init__(self) -> None:
         if not self.tests and self.encoder is None and self.data is None and self.reference is None:
@@ -110,7 +112,8 @@ def _found(options: CriteriaOptions, labels: tuple[str, ...]) -> _Folders:
     compared = (options.data, options.reference) if options.data and options.reference else ()
     return _Folders(
         labelled=tuple(
-            read_dataset(folder, labels=labels, parts=JUDGED, limit=options.limit) for folder in options.tests
+            read_dataset(folder, labels=labels, parts=JUDGED, limit=options.limit, allow_outside=options.allow_outside)
+            for folder in options.tests
         ),
         compared=tuple((folder, image_files(folder, limit=options.limit)) for folder in compared),
     )

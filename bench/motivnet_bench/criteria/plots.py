@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from motivnet.printable import drawn_text
 from motivnet_bench.criteria.result import DataSimilarity, ModelSimilarity
 from motivnet_bench.plot_style import ACCENT, BASELINE, GRID, drawing_style, new_axes, svg_from_figure
 
@@ -31,9 +32,8 @@ def image_plot(data: DataSimilarity) -> bytes:
         figure, axes = new_axes(height=HEIGHT)
         for images, colour, marker in ((data.reference, BASELINE, "o"), (data.data, ACCENT, ".")):
             across, up = zip(*images.points, strict=True)
-            axes.plot(
-                across, up, marker, color=colour, markersize=4, alpha=0.7, label=images.folder.replace("$", r"\$")
-            )
+            name = drawn_text(images.folder)
+            axes.plot(across, up, marker, color=colour, markersize=4, alpha=0.7, label=name)
         axes.grid(color=GRID, linewidth=0.8)
         axes.set_xlabel("first principal component of both")
         axes.set_ylabel("second")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
+from motivnet.terminal import Shown, TextTable, stacked, text
 from motivnet_bench.criteria.result import CriteriaResult
 from motivnet_bench.criteria.rows import (
     DATA_HEADINGS,
@@ -21,9 +18,9 @@ from motivnet_bench.criteria.rows import (
 )
 
 
-def criteria_table(result: CriteriaResult) -> RenderableType:
+def criteria_table(result: CriteriaResult) -> Shown:
     """A short table for each criterion that was asked for, what to know of it, and the verdicts."""
-    parts: list[RenderableType] = []
+    parts: list[Shown] = []
     for performance in result.performance:
         title = f"benchmark performance on {performance.dataset}"
         parts += [_table(title, STANDING_HEADINGS, standing_rows(performance)), *_notes(performance_notes(performance))]
@@ -32,17 +29,17 @@ def criteria_table(result: CriteriaResult) -> RenderableType:
     if result.data is not None:
         title = f"data similarity of {result.data.data.folder} and {result.data.reference.folder}"
         parts += [_table(title, DATA_HEADINGS, data_rows(result.data)), *_notes(data_notes(result.data))]
-    return Group(*parts, *(Text(sentence, style="bold") for sentence in verdicts(result)))
+    return stacked(*parts, *(text(sentence, "bold") for sentence in verdicts(result)))
 
 
-def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place and len(headings) > 2 else "left")
+def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> TextTable:
+    of_numbers = ">" if len(headings) > 2 else ""
+    titles = (headings[0], *(f"{of_numbers}{heading}" for heading in headings[1:]))
+    table = TextTable(titles=titles, title=title, ruled=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*row)
     return table
 
 
-def _notes(texts: Iterable[str]) -> list[Text]:
-    return [Text(text, style="yellow") for text in texts]
+def _notes(notes: Iterable[str]) -> list[Shown]:
+    return [text(note, "yellow") for note in notes]

@@ -14,6 +14,7 @@ from motivnet.array_files import MAX_BYTES, npz_from, read_npz
 from motivnet.artifact import Artifact
 from motivnet.errors import ArtifactError, ConfigError, FileError
 from motivnet.files import read_bytes, write_atomic
+from motivnet.labels import is_label
 from motivnet.manifest import Manifest
 from motivnet.prediction import UNKNOWN
 from motivnet_engines.adaptation.mixture import Mixture
@@ -42,6 +43,8 @@ class ClassesFacts:
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels) or UNKNOWN in self.labels:
             raise ConfigError("the classes must be two or more, with names of their own")
+        if not all(map(is_label, self.labels)):
+            raise ConfigError("the names of the classes must be short printable texts")
         if not len(self.labels) == len(self.images) == len(self.components) == len(self.best):
             raise ConfigError("there must be one number of images and of components, and one accuracy, for each class")
         if min(*self.images, *self.components) < 1 or self.temperature <= 0:

@@ -7,12 +7,15 @@ import io
 from collections.abc import Iterable, Sequence
 
 from motivnet.prediction import Prediction
+from motivnet.printable import printable_lines
 from motivnet_engines.output.records import Record
 
 _PLACE = ("file", "frame", "time", "width", "height", "face", "track")
 _FACE = ("x", "y", "face_width", "face_height", "score", "label", "confidence", "known", "distance", "energy")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""With one of these in front a spreadsheet computes a text (OWASP, CSV injection); an apostrophe stops it."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""With one of these in front, the last four as wide as an ideograph, a spreadsheet computes a text (OWASP, CSV
+injection); an apostrophe stops it."""
+_LONGEST = 10_000
 
 
 def csv_header(labels: Sequence[str]) -> str:
@@ -48,8 +51,10 @@ def _face_fields(face: Prediction, labels: Sequence[str]) -> list[object]:
 def _csv_text(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace").decode()
+    return text.getvalue()
 
 
 def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """The text with visible escapes, because CSV is read at terminals too; its lines stay, in quotes."""
+    shown = printable_lines(text, limit=_LONGEST)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown

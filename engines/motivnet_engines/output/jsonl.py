@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+from motivnet.printable import escaped_json
 from motivnet_engines.output.records import Record
 
 
 def jsonl_line(record: Record, *, embeddings: bool = False) -> str:
-    """The record as one line with its end; a file name that is not valid Unicode has its bytes escaped."""
+    """The record as one line with its end; what is not printable or not Unicode in it has JSON's escapes."""
     document = record.to_dict(embeddings=embeddings)
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
-    return text.encode("utf-8", "backslashreplace").decode() + "\n"
+    return escaped_json(text) + "\n"

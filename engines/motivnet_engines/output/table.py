@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.markup import escape
-
 from motivnet.prediction import UNKNOWN, Prediction
 from motivnet.terminal import show, table
 from motivnet_engines.output.records import Record
@@ -45,7 +43,7 @@ class ResultTable:
         placed = any(row[3] for row in self._rows)
         shown = table("file", "emotion", ">confidence", *(["face"] if placed else []))
         for row in self._rows:
-            shown.add_row(*map(escape, row if placed else row[:3]))
+            shown.add_row(*(row if placed else row[:3]))
         if self._rows:
             show(shown)
 

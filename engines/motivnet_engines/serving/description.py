@@ -8,6 +8,7 @@ from typing import Any
 from motivnet import __version__
 from motivnet.images import MAX_PIXELS
 from motivnet.manifest import Manifest
+from motivnet.printable import printable
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.runtime import verdict
 from motivnet_engines.serving.batching import Batching
@@ -20,7 +21,7 @@ def model_description(
     """The answer of ``GET /v1/model``; it names no path."""
     manifest, runtime = classifier.manifest, classifier.runtime
     return {
-        "name": name,
+        "name": printable(name),
         "labels": list(classifier.labels),
         "precision": manifest.precision,
         "runtime": runtime.name,

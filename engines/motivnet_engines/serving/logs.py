@@ -7,7 +7,10 @@ import logging
 import time
 from typing import Any, TextIO
 
+from motivnet.printable import shortened
+
 _FIELDS = "fields"
+_LONGEST_TRACEBACK = 20_000
 
 
 def log(
@@ -22,14 +25,15 @@ class JSONLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
+        fields = getattr(record, _FIELDS, {})
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, _FIELDS, {}),
+            "event": shortened(record.getMessage()),
+            **{name: shortened(value) if isinstance(value, str) else value for name, value in fields.items()},
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = shortened(self.formatException(record.exc_info), _LONGEST_TRACEBACK)
         return json.dumps(line, default=str)
 
 

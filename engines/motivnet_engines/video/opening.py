@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from motivnet.errors import MissingDependencyError, VideoError, one_line
+from motivnet.errors import MissingDependencyError, VideoError
 from motivnet.files import open_regular
 from motivnet.images import MAX_PIXELS, MAX_SIDE
+from motivnet.printable import one_line
 from motivnet_engines.video.source import VideoSource
 
 try:

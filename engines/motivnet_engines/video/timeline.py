@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from motivnet.errors import ConfigError, MissingDependencyError
 from motivnet.files import atomic_path
 from motivnet.prediction import Prediction
+from motivnet.printable import drawn_text
 from motivnet_engines.output.drawing import colour_of
 from motivnet_engines.video.band_names import name_places
 from motivnet_engines.video.results import FrameResult
@@ -136,12 +137,12 @@ class Timeline:
             width, height = (size * _NAME_MARGIN * _DPI / 72 for size in _extent(label))
             room = {"width": width / extent.width * (end - begin), "height": height / extent.height}
             apart = max((end - begin) / _MOST_NAMES, room["width"])
-            places: list[float] = []
+            name, places = drawn_text(label), list[float]()
             for times, tops in bands:
                 for x, y in name_places(times, tops[:, index], tops[:, index + 1], apart=apart, **room):
                     if len(places) < _MOST_NAMES and all(abs(x - other) >= apart for other in places):
                         places.append(x)
-                        axes.text(x, y, label, ha="center", va="center", fontsize=_NAME_POINTS, color="black")
+                        axes.text(x, y, name, ha="center", va="center", fontsize=_NAME_POINTS, color="black")
 
     def _finish(self, figure: Figure, axes: Sequence[Axes], *, hidden: int) -> None:
         step = _tick_step(self._limits())
@@ -157,9 +158,9 @@ class Timeline:
                 panel.spines[side].set_visible(False)
         axes[-1].set_xlabel("time (minutes:seconds)")
         note = f" — {hidden} more face{'s' * (hidden > 1)} not shown" if hidden else ""
-        figure.suptitle(f"{self._title}{note}", x=0.01, ha="left", fontsize=10)
+        figure.suptitle(f"{drawn_text(self._title)}{note}", x=0.01, ha="left", fontsize=10)
         bands = [
-            Patch(facecolor=colour, edgecolor=_INK, linewidth=0.4, label=label)
+            Patch(facecolor=colour, edgecolor=_INK, linewidth=0.4, label=drawn_text(label))
             for label, colour in self._colours.items()
         ]
         if bands:

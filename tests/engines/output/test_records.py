@@ -141,10 +141,18 @@ def test_csv_of_a_video_has_tracks_and_a_row_of_its_error_alone(frame: Record) -
     assert rows_of(record_of_end(summary("cut off")))[0]["error"] == "cut off"
 
 
-@pytest.mark.parametrize("name", ["=1+1.jpg", "+x.jpg", "-x.jpg", "@x.jpg", "\tx.jpg"])
+@pytest.mark.parametrize("name", ["=1+1.jpg", "+x.jpg", "-x.jpg", "@x.jpg", "\tx.jpg", "\uff1d1.jpg"])
 def test_a_spreadsheet_computes_nothing_of_a_name(name: str) -> None:
     assert rows_of(Record(file=name, error=f"{name} is empty"))[0]["file"] == f"'{name}"
     assert rows_of(Record(file=name, error=f"{name} is empty"))[0]["error"] == f"'{name} is empty"
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "\x1b]52;c;aGk=\x07", "\x9b2J", "a\u202eb\u200b", "a\rb", "\x00"])
+def test_no_record_has_what_a_terminal_obeys(name: str) -> None:
+    record = Record(file=name, error=f"{name} is empty")
+    for text in (csv_rows(record, LABELS), jsonl_line(record)):
+        assert text.replace("\n", "").isprintable()
+    assert json.loads(jsonl_line(record))["file"] == name
 
 
 def test_a_name_with_commas_quotes_and_lines_comes_back(image: Record) -> None:

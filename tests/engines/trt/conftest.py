@@ -155,7 +155,7 @@ def _exported(form: Form, tiny_model: MotivNet, config: ModelConfig, path: Path)
         precision=form.precision,
         requested_precision=form.precision,
         attention=form.attention,
-        source=Source(checkpoint=None, path=None, sha256=None, random_weights=True, fresh_head=False, config=config),
+        source=Source(checkpoint=None, sha256=None, random_weights=True, fresh_head=False, config=config),
         graph=summary_of(graph),
         parity=ParityReport(passed=True, images=0, image_source="", comparisons=(), activations=(), warnings=()),
     )

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motivnet.errors import ConfigError, DatasetError
+from motivnet.files import is_below
+from motivnet.printable import shortened
 from motivnet_training.datasets.check import MAX_UNREADABLE, UNREADABLE, Checked, readable, refuse_many_unreadable
 from motivnet_training.datasets.layouts import Layout, layout_of
 from motivnet_training.datasets.listing import Listing, summary_of_skipped
 from motivnet_training.datasets.sample import Dataset, Part, Sample
 
 logger = logging.getLogger(__name__)
+
+_SHOWN = 200
 
 
 JUDGED: tuple[Part, ...] = ("test", "val")
@@ -28,6 +32,7 @@ def read_dataset(
     limit: int | None = None,
     check: bool = True,
     max_unreadable: float = MAX_UNREADABLE,
+    allow_outside: bool = False,
 ) -> Dataset:
     """The labelled images of a folder or a list, recognised by its layout.
 
@@ -37,17 +42,21 @@ def read_dataset(
         limit: Images a class at most, the first in order; the others are not even opened.
         check: Whether each image is decoded once to know that it can be read; ``split_dataset`` checks what it uses.
         max_unreadable: The share of unreadable images that is still put up with.
+        allow_outside: Whether a list may name images that do not lie in its folder. A stranger's list could name any
+            file of this machine; links in the folder are followed, as the user's own.
 
     Raises:
         ConfigError: If ``limit`` is below 1.
-        DatasetError: If nothing lies there, no layout is recognised, the layout's own files are damaged, too many
-            images are unreadable, or there is no readable image of any label.
+        DatasetError: If nothing lies there, no layout is recognised, the layout's own files are damaged, a list names
+            images outside its folder, too many images are unreadable, or there is no readable image of any label.
         FileError: If a list of the layout cannot be opened.
     """
     path = Path(path)
     if limit is not None and limit < 1:
         raise ConfigError(f"the limit of images a class must be at least 1, not {limit}")
     layout, listing = _listed(path, labels)
+    if not allow_outside:
+        _refuse_outside(path, listing.samples)
     part = next((part for part in parts if any(sample.part == part for sample in listing.samples)), None)
     samples = _limited([sample for sample in listing.samples if part in (None, sample.part)], limit)
     checked = readable(samples) if check else Checked(samples=tuple(samples))
@@ -79,6 +88,17 @@ def _listed(path: Path, labels: tuple[str, ...]) -> tuple[Layout, Listing]:
         return layout, layout.reader.listing(path, labels=labels)
     except OSError as error:
         raise DatasetError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+
+
+def _refuse_outside(path: Path, samples: Sequence[Sample]) -> None:
+    folder = path if path.is_dir() else path.parent
+    files = ((sample.name, sample.image) for sample in samples if isinstance(sample.image, Path))
+    outside = next((name for name, file in files if not is_below(file, folder)), None)
+    if outside is not None:
+        raise DatasetError(
+            f"{path} names an image outside its folder, {shortened(outside, _SHOWN)}; if you trust where it comes "
+            "from, allow it with --allow-outside"
+        )
 
 
 def _limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from motivnet.errors import ConfigError, FileError, MissingDependencyError, MotivNetError, one_line
+from motivnet.errors import ConfigError, FileError, MissingDependencyError, MotivNetError
+from motivnet.printable import one_line
 from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, options_for_workers
 from motivnet_engines.serving.settings import ServeSettings, token_from
 

@@ -52,6 +52,7 @@ def predict_dataset(
     shard_size: int = 1_000,
     workers: Workers | None = None,
     address: str | None = None,
+    allow_outside: bool = False,
     on_images: Callable[[int], object] | None = None,
 ) -> DatasetSummary:
     """Parquet files in ``out`` with exactly one row for each image of ``source``, in its order; ``on_images`` hears how
@@ -61,13 +62,14 @@ def predict_dataset(
     variable RAY_ADDRESS names a cluster.
 
     Raises:
-        DatasetError: If ``source`` is not a list of images, ``out`` was begun with another one, or shards stay unread.
+        DatasetError: If ``source`` is not a list of images, names some outside its folder without ``allow_outside``,
+            ``out`` was begun with another list, or shards stay unread.
         ConfigError: If there is no such cluster, or it has no room for the workers.
         FileError: If ``out`` is a file, cannot be written, or is being written by another run.
         MotivNetError: What keeps a worker from opening the artifact, or from writing.
     """  # noqa: D205 - the first sentence is two lines
     workers = workers or Workers()
-    paths = paths_of_source(source)
+    paths = paths_of_source(source, allow_outside=allow_outside)
     options = options_for_workers(options, cpus=workers.cpus)
     plan = plan_of_run(paths, options, shard_size=shard_size)
     check_reading(options, gpus=workers.gpus)

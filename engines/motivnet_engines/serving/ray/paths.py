@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from motivnet.errors import DatasetError, FileError, MissingDependencyError, one_line
-from motivnet.files import read_bytes
+from motivnet.errors import DatasetError, FileError, MissingDependencyError
+from motivnet.files import is_below, read_bytes
+from motivnet.printable import one_line, shortened
 from motivnet_engines.image_files import image_paths
 
 try:
@@ -21,15 +22,19 @@ Source: TypeAlias = Path | str | Iterable[Path | str]
 """A folder of images, a ``.txt`` file with a path a line, ``.parquet`` with a column ``path``, or the paths."""
 
 PATH_COLUMN = "path"
+_SHOWN = 200
 
 
-def paths_of_source(source: Source) -> list[str]:
+def paths_of_source(source: Source, *, allow_outside: bool = False) -> list[str]:
     """Absolute paths, in order; whether they are images is for the workers to find out.
 
     Paths in a file are relative to its folder. The same path twice is two images.
 
+    Args:
+        allow_outside: Whether a file may name images outside its folder; a stranger's could name any file there is.
+
     Raises:
-        DatasetError: If there is no image, or the file is not a list of paths.
+        DatasetError: If there is no image, the file is not a list of paths, or names one outside its folder.
         FileError: If it cannot be read.
     """
     if not isinstance(source, (str, Path)):
@@ -44,7 +49,19 @@ def paths_of_source(source: Source) -> list[str]:
         raise DatasetError(f"{source} is not a folder, a .txt file with a path a line, or .parquet with a column path")
     if not found:
         raise DatasetError(f"{source} names no image")
-    return [str(root / name) for name in found]
+    paths = [str(root / name) for name in found]
+    if isinstance(source, (str, Path)) and not allow_outside:
+        _refuse_outside(source, paths, root)
+    return paths
+
+
+def _refuse_outside(source: Path | str, paths: list[str], root: Path) -> None:
+    outside = next((path for path in paths if not is_below(path, root)), None)
+    if outside is not None:
+        raise DatasetError(
+            f"{source} names an image outside its folder, {shortened(outside, _SHOWN)}; if you trust where it comes "
+            "from, allow it with --allow-outside"
+        )
 
 
 def digest_of_paths(paths: Iterable[str]) -> str:

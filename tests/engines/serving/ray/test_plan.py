@@ -97,7 +97,7 @@ def test_lists_that_join_to_the_same_text_differ() -> None:
 
 def test_a_file_of_paths_names_them_relative_to_itself(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.jpg\n\n/b.jpg\nfaces/ä b.jpg\n")
-    assert paths_of_source(tmp_path / "list.txt") == [
+    assert paths_of_source(tmp_path / "list.txt", allow_outside=True) == [
         str(tmp_path / "a.jpg"),
         "/b.jpg",
         str(tmp_path / "faces/ä b.jpg"),
@@ -113,7 +113,19 @@ def test_a_line_ends_where_a_file_of_any_system_ends_it_and_nowhere_else(name: s
 
 def test_a_column_of_parquet_names_them(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"path": ["/b.jpg", "/a.jpg"], "id": [1, 2]}), tmp_path / "list.parquet")
-    assert paths_of_source(tmp_path / "list.parquet") == ["/b.jpg", "/a.jpg"]
+    assert paths_of_source(tmp_path / "list.parquet", allow_outside=True) == ["/b.jpg", "/a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../a.jpg", "faces/../../a.jpg"])
+def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(name: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"inside.jpg\nfaces/../other.jpg\n{tmp_path}/absolute.jpg\n")
+    assert len(paths_of_source(tmp_path / "list.txt")) == 3
+    (tmp_path / "list.txt").write_text(f"inside.jpg\n{name}\n")
+    parquet.write_table(pyarrow.table({"path": ["inside.jpg", name]}), tmp_path / "list.parquet")
+    for source in ("list.txt", "list.parquet"):
+        with pytest.raises(DatasetError, match=r"outside its folder, .*; .*--allow-outside"):
+            paths_of_source(tmp_path / source)
+        assert len(paths_of_source(tmp_path / source, allow_outside=True)) == 2
 
 
 def test_the_same_path_twice_is_two_images() -> None:

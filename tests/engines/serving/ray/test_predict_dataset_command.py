@@ -31,7 +31,7 @@ def invoked(fp32_artifact: Path) -> Callable[..., Result]:
 
     def run(source: Path, out: Path | str, *words: str) -> Result:
         command = ["predict-dataset", str(source), "--out", str(out), "--artifact", str(fp32_artifact)]
-        return CliRunner().invoke(app, [*command, *(words or ("--no-detect",))])
+        return CliRunner().invoke(app, [*command, "--allow-outside", *(words or ("--no-detect",))])
 
     return run
 
@@ -44,7 +44,7 @@ def finished(fp32_artifact: Path, photos: Path, tmp_path: Path) -> Callable[[lis
         source, out = tmp_path / "list.txt", tmp_path / "out"
         source.write_text("\n\n".join(str(photos / name) for name in names))
         options = options_for_workers(ReadingOptions(artifact=str(fp32_artifact), no_detect=True), cpus=1)
-        paths = paths_of_source(source)
+        paths = paths_of_source(source, allow_outside=True)
         keep_plan(out, plan_of_run(paths, options, shard_size=1_000))
         shard = {"shard": np.array([0]), "first": np.array([0]), "paths": np.array([paths], object)}
         assert ShardWorker(options, str(out))(shard)["failure"] == [""]
