@@ -7,13 +7,14 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 
 @dataclass
@@ -61,12 +62,16 @@ def run(fp32_artifact: Path, photos: Path, tmp_path_factory: pytest.TempPathFact
     command += ["--artifact", str(fp32_artifact), "--workers", "1", "--out", str(folder / "out"), "--shard-size", "5"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     driver = subprocess.Popen(command, cwd=folder, env={**environment, "HOME": str(home)}, umask=0o022)
-    seen, process = Seen(), psutil.Process(driver.pid)
-    while driver.poll() is None:
-        with contextlib.suppress(psutil.Error):
-            seen.look(process)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            driver.wait(0.3)
+    seen, process, end = Seen(), psutil.Process(driver.pid), time.monotonic() + 150
+    try:
+        while driver.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(psutil.Error):
+                seen.look(process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                driver.wait(0.3)
+    finally:
+        driver.terminate()  # Ray ends its own processes then
+        driver.wait(30)
     seen.folders -= before
     return Run(status=driver.returncode, folder=folder, home=home, seen=seen)
 
