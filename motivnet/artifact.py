@@ -201,9 +201,10 @@ def _own_manifest(folder: Path) -> Manifest:
     try:
         return open_artifact(folder).manifest
     except ArtifactError as error:
+        reason = str(error).removeprefix(f"{folder / FILE_NAME}: ")
         raise FileError(
-            f"{folder} is not replaced, because its {FILE_NAME} is no manifest that this version reads; "
-            f"remove the folder, or choose another output folder ({error})"
+            f"{folder} is not replaced, because its {FILE_NAME} is no manifest that this version reads ({reason}); "
+            "choose another output folder, or remove this one if it is an artifact of another version"
         ) from error
 
 

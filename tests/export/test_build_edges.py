@@ -62,7 +62,7 @@ def test_a_folder_whose_manifest_is_not_ours_is_not_replaced(
     (tmp_path / "web" / "manifest.json").write_text(manifest)
     (tmp_path / "web" / "src" / "app.js").write_text("work")
     with pytest.raises(
-        FileError, match=r"web is not replaced, because its manifest\.json is no .* remove the folder, or"
+        FileError, match=r"web is not replaced, because its manifest\.json is no .*; choose another output folder"
     ):
         build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "web"))
     assert (tmp_path / "web" / "src" / "app.js").read_text() == "work"
