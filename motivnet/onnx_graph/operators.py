@@ -261,7 +261,8 @@ def _conv(node: Node, inputs: Inputs) -> Result:
     if min(out) < 1:
         raise ValueError(out)
     product = (batch, filters, *out)
-    return _one(product, inside=batch * channels * prod(padded), multiplications=prod(product) * depth * prod(kernel))
+    windows = batch * channels * max(prod(padded), prod(kernel) * prod(out))  # as a runtime may lay them out
+    return _one(product, inside=windows, multiplications=prod(product) * depth * prod(kernel))
 
 
 def _attention(node: Node, inputs: Inputs) -> Result:

@@ -115,6 +115,8 @@ def _value(data: memoryview, position: int, wire: int, message: Message) -> tupl
 
 
 def _varint(data: memoryview, position: int, message: Message) -> tuple[int, int]:
+    if position < len(data) and data[position] < 0x80:  # as most are
+        return data[position], position + 1
     value = shift = 0
     for byte in data[position : position + 10]:
         position += 1

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -204,3 +205,14 @@ def test_command_prints_the_figures_and_ends_well(artifact: Artifact) -> None:
         app, ["verify", str(artifact.folder), "--runtime", "openvino", "--json"], catch_exceptions=False
     )
     assert [row["backend"] for row in json.loads(outcome.stdout)["comparisons"]] == ["openvino"]
+
+
+def test_reference_that_unpacks_to_gigabytes_is_refused(artifact: Artifact, file_entry) -> None:
+    path = artifact.folder / "reference.npz"
+    zeros = bytes(64 << 20)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("pixels.npy", zeros)
+    entries = tuple(file_entry(path) if e.path == path.name else e for e in artifact.manifest.files)
+    changed = Artifact(folder=artifact.folder, manifest=replace(artifact.manifest, files=entries))
+    with pytest.raises(ArtifactError, match=r"unpacks to more than the .* bytes allowed"):
+        reference_of_artifact(changed)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from motivnet import array_files
-from motivnet.array_files import npz_from, read_npz
+from motivnet.array_files import npz_from, read_arrays, read_npz
 from motivnet.errors import FileError
 
 
@@ -81,3 +81,19 @@ def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing() -> 
         archive.writestr("first.npy", header.getvalue())
     with pytest.raises(FileError, match="cannot be read"):
         read_npz(buffer.getvalue(), Facts, names=("first",))
+
+
+def test_a_directory_of_many_entries_is_refused_before_it_is_read() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for index in range(101):
+            archive.writestr(f"{index}.npy", b"")
+    with pytest.raises(FileError, match="more than the 100 entries allowed"):
+        read_arrays(buffer.getvalue(), names=("0",), max_bytes=1 << 20)
+
+
+def test_arrays_of_any_plain_type_are_read() -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, pixels=np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
+    arrays = read_arrays(buffer.getvalue(), names=("pixels",), max_bytes=1 << 20)
+    assert arrays["pixels"].tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]

@@ -127,6 +127,8 @@ def test_a_name_is_a_name_and_not_a_path() -> None:
         ("encoder", "image_size", [0, 96], "image_size [0, 96] must be multiples"),
         ("encoder", "image_size", [-16, 96], "image_size [-16, 96] must be multiples"),
         ("encoder", "image_size", [1 << 20, 96], "must be multiples of the patch size"),
+        ("encoder", "image_size", [65_536, 65_536], "must be multiples of the patch size 16, at most 4096"),
+        ("encoder", "image_size", [4_096, 4_096], "gives 65,536 tokens, too many for the attention of 3 heads"),
         ("encoder", "image_size", None, "encoder.image_size must be a list, not None"),
         ("encoder", "image_sise", [128, 96], "encoder has unknown keys: 'image_sise'"),
         ("decoder", "num_heads", 3, "decoder embed_dim 64 is not divisible by 3 heads"),

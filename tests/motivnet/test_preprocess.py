@@ -117,6 +117,11 @@ def test_sizes_and_deviations_must_be_positive(values: dict[str, tuple[int, ...]
         InputRecipe(name="stretch", **values)
 
 
+def test_a_side_of_more_pixels_than_any_model_has_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at most 4096, not"):
+        InputRecipe(name="stretch", size=(128, 65_536))
+
+
 def test_stretching_is_opencvs_bilinear_without_antialiasing() -> None:
     image = np.random.default_rng(2).integers(0, 256, (700, 500, 3), dtype=np.uint8)
     recipe = InputRecipe.named("stretch", size=(256, 192))
