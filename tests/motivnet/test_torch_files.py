@@ -152,7 +152,10 @@ def _offset(data: bytes) -> bytes:
         (lambda data: _zip(_members(data) | {"archive/byteorder": b"big"}), "another byte order"),
         (lambda data: _zip(_members(data) | {"archive/byteorder": b"x" * 99}), "in 99 bytes, more than the 16"),
         (lambda data: _zip(_members(data) | {"archive/data.pkl": b"\x80\x02N"}), "malformed"),
-        (lambda data: _zip(_members(data) | {"archive/data.pkl": b"K\x01Q."}), "refers to something that is no storage"),
+        (
+            lambda data: _zip(_members(data) | {"archive/data.pkl": b"K\x01Q."}),
+            "refers to something that is no storage",
+        ),
     ],
 )
 def test_an_archive_that_pytorch_would_not_write_is_refused(
@@ -203,7 +206,6 @@ def test_a_tensor_that_its_bytes_do_not_hold_is_refused(
 ) -> None:
     members = _members(saved({"x": torch.ones(4)}))
     pickle = next(name for name in members if name.endswith("data.pkl"))
-    import re
 
     found = re.sub(rb"K\x00K\x04(q.)?\x85(q.)?K\x01(q.)?\x85", lambda _: sizes, members[pickle])
     assert found != members[pickle]
