@@ -56,7 +56,9 @@ def running_ray() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    # Ray puts the working directory first in its workers' search path: a numpy.py in it would run in each of them.
+    with contextlib.chdir("/"):
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
