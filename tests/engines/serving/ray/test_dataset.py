@@ -112,6 +112,32 @@ def test_a_killed_workers_images_are_done_again_and_every_image_has_one_row(
     assert sorted(path.name for path in out.iterdir()) == ["_plan.json", *(path.name for path in parts(out))]
 
 
+PLANTED = """
+import importlib, sys
+with open({log!r}, "a") as file:
+    file.write(__name__)
+sys.path.remove({folder!r})
+del sys.modules[__name__]
+importlib.import_module(__name__)
+"""
+"""A module that says that it ran, and lets the real one take its place."""
+
+
+def test_workers_import_nothing_of_the_working_directory(
+    cluster: str, photos: Path, fp32_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cv2", "json", "motivnet_engines", "numpy", "pyarrow"):
+        (tmp_path / f"{name}.py").write_text(PLANTED.format(log=str(tmp_path / "ran"), folder=str(tmp_path)))
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    (tmp_path / "images.txt").write_text(str(photos / "0000.png"))
+    words = ["predict-dataset", "images.txt", "--artifact", str(fp32_artifact), "--no-detect", "--workers", "1"]
+    line = [sys.executable, "-P", "-c", "from motivnet_engines.cli import main; main()", *words, "--out", "out"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, check=False)
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(rows_of(tmp_path / "out")) == 1
+
+
 def test_a_run_after_the_drivers_death_does_what_is_missing_and_no_more(
     command: list[str], run, photos: Path, expected, tmp_path: Path
 ) -> None:
