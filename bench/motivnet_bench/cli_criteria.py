@@ -48,7 +48,7 @@ def criteria(
         typer.Option(help="Images at most: a class of --test, in all of --data, --reference.", show_default=False),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap samples for the intervals.")] = 500,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(max=2**63 - 1, help="Of the bootstrap.")] = 0,
     batch: Annotated[int, typer.Option(help="Images a call.")] = 8,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",

@@ -10,6 +10,8 @@ import pytest
 
 from motivnet.artifact import open_artifact, own_files
 from motivnet.errors import ConfigError, FileError
+from motivnet.printable import one_line, printable
+from motivnet.terminal import show
 from motivnet_bench.columns import duration, rate
 from motivnet_bench.criteria import report as criteria_report
 from motivnet_bench.html import html_from_result
@@ -17,9 +19,11 @@ from motivnet_bench.markdown import escape, markdown_from_result
 from motivnet_bench.report import NAMES, check_folder, check_writable, write_report, write_reports
 from motivnet_bench.result import read_result
 from motivnet_bench.rows import rows_of
+from motivnet_bench.terminal import latency_table
 from motivnet_bench.verdict import verdict_of
 
-HOSTILE = '<script>alert("1")</script> & | `x` **y** $title\nsecond line'
+HOSTILE = '<script>alert("1")</script> & | `x` **y** $title$ \x1b]52;c;aGk=\x07\x9b2J\u202e\u200b\nsecond line'
+SHOWN = printable(HOSTILE)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,16 @@ def hostile(plant_result):
 def test_hostile_texts_are_shown_and_not_run(hostile, page_of):
     page = page_of(html_from_result(hostile))
     assert "script" not in {tag for tag, _ in page.tags}
-    assert page.text.count(HOSTILE) >= 10
+    assert page.text.count(SHOWN) >= 10
+
+
+def test_no_report_has_what_a_terminal_obeys(hostile, capsys):
+    show(latency_table(hostile))
+    page = html_from_result(hostile)
+    for text in (page, markdown_from_result(hostile), hostile.to_json().decode(), capsys.readouterr().out):
+        assert text.replace("\n", "").isprintable()
+    images = re.findall(r"base64,([^\"]+)", page)
+    assert all(ElementTree.fromstring(base64.b64decode(image)).tag.endswith("svg") for image in images)
 
 
 def test_a_page_asks_for_nothing_outside_itself(hostile, page_of):
@@ -74,7 +87,7 @@ def test_a_result_without_any_figures_still_gives_a_report(plant_result, plant_o
 
 def test_markdown_keeps_a_hostile_text_in_its_cell(hostile):
     text = markdown_from_result(hostile)
-    assert "<script>" not in text.replace(r"\<script\>", "").replace(f"    {' '.join(HOSTILE.split())}", "")
+    assert "<script>" not in text.replace(r"\<script\>", "").replace(f"    {one_line(HOSTILE)}", "")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     cells = {len(re.split(r"(?<!\\)\|", line)) for line in rows[:6]}
     assert len(cells) == 1

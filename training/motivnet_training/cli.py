@@ -26,7 +26,7 @@ def demo(
     faces: Annotated[int, typer.Option(min=7, help="Faces to draw for training.")] = 3500,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, help="Of the weights, the order and the drawn faces.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the weights, the order and the drawn faces.")] = 0,
     json: JSONOption = False,
 ) -> None:
     """Train the tiny model on faces that this command draws itself, on the CPU, in a minute or two.
