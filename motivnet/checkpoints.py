@@ -82,10 +82,12 @@ def load_checkpoint(path: Path | str, config: ModelConfig | None = None, *, quie
 
     Args:
         config: The sizes, where neither the file nor its shapes tell them; otherwise it must agree with both.
-        quiet: Log no warning of a fresh head or a missing checksum: it was said when the file was loaded before.
+        quiet: Log no warning of a fresh head, a missing checksum or objects that were left out: it was said when the
+            file was loaded before.
 
     Raises:
-        CheckpointError: If the file is damaged, of an unknown kind, could run code, or does not fit the sizes.
+        CheckpointError: If the file is damaged, of an unknown kind, has an object in the place of a weight, describes
+            a head that it does not hold and that is of no named size, or does not fit the sizes.
         FileError: If it is missing, not a regular file or not readable.
     """
     path = Path(path)

@@ -33,7 +33,7 @@ CONFIG = ModelConfig(
     encoder=EncoderConfig(embed_dim=8, depth=1, num_heads=2, patch_size=4, image_size=(8, 4)),
     decoder=DecoderConfig(embed_dim=8, num_heads=2, depth=1, mlp_dim=8),
 )
-MANY = 300_000
+MANY = 120_000
 
 
 def archive(pickle: bytes, members: dict[str, bytes] | None = None) -> bytes:
@@ -78,7 +78,7 @@ def nested_encode(times: int) -> bytes:
 
 
 def repeated_encode(times: int) -> bytes:
-    """One text of 300,000 letters, turned into bytes again and again."""
+    """One text of 120,000 letters, turned into bytes again and again."""
     arguments = text(b"a" * MANY) + text(b"latin1") + b"\x86q\x00"
     return b"(" + arguments + b"c_codecs\nencode\nq\x01" + b"h\x01h\x00R" * times + b"t"
 
@@ -164,14 +164,14 @@ PICKLES: dict[str, bytes] = {
     "a byte array of 5 GB": _GIANT_ARRAY,
     "encodings that double": nested_encode(26),
     "a text encoded 4,000 times": repeated_encode(4_000),
-    "nested tuples as a key": b"}N" + b"\x85" * MANY + b"Ns",
+    "nested tuples as a key": b"}N" + b"\x85" * (3 * MANY) + b"Ns",
     "nested tuples": b"N" + b"\x85" * MANY,
     "nested lists": b"]" * MANY + b"a" * (MANY - 1),
     "nested dictionaries": b"}K\x01" * MANY + b"N" + b"s" * MANY,
     "keys of one hash": b"}(" + b"".join(map(_minus_ones, range(2**15))) + b"u",
     "marks alone": b"(" * MANY,
     "many dictionaries": b"](" + b"}" * MANY + b"e",
-    "more dictionaries": b"](" + b"}" * (4 * MANY) + b"e",
+    "more dictionaries": b"](" + b"}" * (9 * MANY) + b"e",
     "a memo of two thousand million places": b"Nr\xff\xff\xff\x7f",
     "a text of 4 EB": b"\x8d" + (2**62).to_bytes(8, "little"),
     "bytes of 4 EB": b"\x8e" + (2**62).to_bytes(8, "little"),

@@ -1,4 +1,4 @@
-"""A pickle is read as data: values come back, objects are stand-ins, and nothing costs more than its bytes."""
+"""A pickle is read as data: values come back as they are, objects as stand-ins, and nothing costs more than it has."""
 
 from __future__ import annotations
 
