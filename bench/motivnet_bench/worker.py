@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import MotivNetError
+from motivnet.printable import guard_output, one_line
 from motivnet.runtime import Runtime
 from motivnet_bench.protocol import (
     ArtifactModel,
@@ -41,6 +42,7 @@ REWARM_SHARE = 0.1
 
 ON_GPU = frozenset({"tensorrt", "tensorrt-rtx", "onnxruntime-cuda"})
 
+_LONGEST_ERROR = 300
 _PR_SET_PDEATHSIG = 1
 
 
@@ -171,9 +173,8 @@ def _device_name(model: PyTorchModel | ArtifactModel) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    named = text if isinstance(error, MotivNetError) else f"{type(error).__name__}: {text}"
-    return named if len(named) <= 300 else f"{named[:297]}…"
+    named = str(error) if isinstance(error, MotivNetError) else f"{type(error).__name__}: {error}"
+    return one_line(named, limit=_LONGEST_ERROR)
 
 
 def _die_with_parent() -> None:
@@ -194,6 +195,7 @@ def _claim_stdout() -> BinaryIO:
 def main() -> None:
     """Runs a worker on its standard input and output."""
     _die_with_parent()
+    guard_output()
     serve(sys.stdin.buffer, _claim_stdout())
 
 

@@ -133,9 +133,10 @@ def test_a_gate_on_accuracy_needs_the_artifact(plant_result, run, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_worker_outlives_the_benchmark(fp16_artifact, tmp_path, number):
-    words = command("latency", fp16_artifact, "--duration", "300", "--device", "cpu", "--out", tmp_path)
-    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def test_no_worker_outlives_the_benchmark(fp16_artifact, tiny_checkpoint, tmp_path, number):
+    words = ("latency", fp16_artifact, "--checkpoint", tiny_checkpoint, "--duration", "300", "--device", "cpu")
+    command_line = command(*words, "--out", tmp_path)
+    parent = subprocess.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     workers: list[psutil.Process] = []
     try:
         workers += wait_for(lambda: [child for child in psutil.Process(parent.pid).children() if is_stopped(child)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from motivnet.errors import ConfigError
-from motivnet.labels import EMOTIONS, labels_for
+from motivnet.labels import EMOTIONS, is_label, labels_for
 
 
 def test_the_emotions_are_in_the_order_of_the_published_outputs() -> None:
@@ -24,6 +24,21 @@ def test_the_emotions_are_in_the_order_of_the_published_outputs() -> None:
 )
 def test_seven_and_eight_classes_are_emotions_and_others_have_numbers(num_classes: int, labels: tuple[str]) -> None:
     assert labels_for(num_classes) == labels
+
+
+@pytest.mark.parametrize("text", ["joy", "très heureux", "喜び", "[/x]", "$x$", "=1"])
+def test_a_printable_text_is_a_label(text: str) -> None:
+    assert is_label(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "a\nb", "\x1b[2J", "\u202e", "\u200b", "\x9b", "\ud800", "x" * 101])
+def test_what_cannot_be_drawn_or_listed_is_no_label(text: str) -> None:
+    assert not is_label(text)
+
+
+def test_a_model_has_no_number_of_classes_without_bound() -> None:
+    with pytest.raises(ConfigError, match="at most 65,536 classes"):
+        labels_for(10**9)
 
 
 @pytest.mark.parametrize("num_classes", [0, -1])

@@ -139,8 +139,6 @@ def _folder_of_model(folder: Path, name: str, configuration: str) -> Path:
 
 
 def _write_labels(manifest: Manifest, model: Path) -> None:
-    if broken := [label for label in manifest.labels if len(label.splitlines()) != 1]:
-        raise ConfigError(f"the label {broken[0][:80]!r} is not one line, as Triton's file of labels needs")
     (model / LABELS).write_text("".join(f"{label}\n" for label in manifest.labels), encoding="utf-8")
 
 

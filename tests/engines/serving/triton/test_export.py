@@ -158,7 +158,6 @@ def test_what_triton_cannot_serve_is_refused_with_the_reason(own_engine_artifact
             EngineError,
             "takes no batch below 2",
         ),
-        ({"labels": ("one\ntwo", *"bcdefg")}, TritonOptions(), ConfigError, "is not one line"),
     ]
     for changes, options, error, message in cases:
         artifact = dataclasses.replace(
