@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from motivnet.artifact.manifest import Precision
 from motivnet.checkpoints import save_model
 from motivnet.config import ModelConfig
 from motivnet.labels import labels_for
-from motivnet.manifest import Precision
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
 from motivnet_export.build import build_artifact

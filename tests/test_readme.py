@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from motivnet.checkpoints import load_model
+from motivnet.checkpoints.key_maps import published_from_model
 from motivnet.config import ModelConfig
-from motivnet.key_maps import published_from_model
 from motivnet.labels import labels_for
 from motivnet.synthetic import draw_face
 from motivnet_export.build import build_artifact

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import InputEntry, ShapeProfile
 from motivnet.errors import ConfigError
-from motivnet.manifest import InputEntry, ShapeProfile
 from motivnet.prediction import softmax
 from motivnet.progress import Advance, progress
 from motivnet.runtime import Runtime

@@ -258,7 +258,7 @@ def _subject(
     artifact: Path | None, model: str | None, precision: str, checkpoint: Path | None, options: Options
 ) -> Iterator[tuple[Subject, tuple[str | Path, ...]]]:
     """What is measured, and the words that name it; an artifact of ``--model`` lasts as long as the block."""
-    from motivnet.manifest import PRECISIONS
+    from motivnet.artifact.manifest import PRECISIONS
     from motivnet_bench.subject import subject_from_artifact, subject_from_model
 
     if model is None:

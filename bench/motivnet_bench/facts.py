@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motivnet.manifest import Comparison
+from motivnet.artifact.manifest import Comparison
 from motivnet_bench.columns import byte_count, duration
 from motivnet_bench.environment import Environment
 from motivnet_bench.page import Pairs

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from motivnet import strict_json
+from motivnet.artifact.manifest import ParityReport
 from motivnet.errors import ConfigError
 from motivnet.files import read_bytes
-from motivnet.manifest import ParityReport
 from motivnet_bench.environment import Environment
 from motivnet_bench.statistics import Ratio, Summary
 from motivnet_engines.runtime import Verdict

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import InputEntry
 from motivnet.images import read_image
-from motivnet.manifest import InputEntry
 from motivnet.synthetic import synthetic_faces
 from motivnet_engines.inputs import batch_from_images
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.manifest import Precision
+from motivnet.artifact.manifest import Precision
 
 MIN_MAX_BATCH = 8
 """Largest batch of an artifact built here; the gate of the build runs small batches too."""

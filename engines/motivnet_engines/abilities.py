@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.manifest import AttentionForm, EngineBackend, Precision
+from motivnet.artifact.manifest import AttentionForm, EngineBackend, Precision
 from motivnet_engines.jetson import Jetson
 from motivnet_engines.nvidia import NvidiaDriver
 from motivnet_engines.packages import PackageStatus, version_of

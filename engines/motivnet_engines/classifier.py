@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import open_artifact
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, ConfigError, InputError, MotivNetError
-from motivnet.manifest import Manifest
 from motivnet.prediction import Prediction
 from motivnet_engines.calibration import Calibration, calibration_of_artifact
 from motivnet_engines.faces.detector import Face, FaceDetector

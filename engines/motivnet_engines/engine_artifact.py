@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact, check_free, is_artifact, open_artifact, own_files, own_files_but_reports
+from motivnet.artifact.manifest import FILE_NAME, EngineBackend, EngineEntry, FileEntry, Manifest
 from motivnet.errors import ConfigError, EngineError, FileError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.files import atomic_folder, sha256_of
-from motivnet.manifest import FILE_NAME, EngineBackend, EngineEntry, FileEntry, Manifest
 from motivnet_engines.artifact_files import copy_files, link_files
 from motivnet_engines.judgement import comparison_of
 from motivnet_engines.machine import read_machine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from motivnet.manifest import EngineEntry, EngineProof
+from motivnet.artifact.manifest import EngineEntry, EngineProof
 
 _EVIDENCE = {
     "inspector": "the engine's own layers",

@@ -8,10 +8,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import FileEntry, GraphSummary, InputDtype, InputEntry, Manifest, ParityReport, Source
 from motivnet.config import ModelConfig
 from motivnet.errors import RuntimeUnavailableError
 from motivnet.labels import labels_for
-from motivnet.manifest import FileEntry, GraphSummary, InputDtype, InputEntry, Manifest, ParityReport, Source
 from motivnet.preprocess import InputRecipe
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.specs import input_specs, output_specs

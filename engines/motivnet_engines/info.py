@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import MotivNetError
-from motivnet.manifest import Manifest
 from motivnet_engines.calibration import CalibrationFacts, calibration_of_artifact
 from motivnet_engines.own_engines import strange_engine, way_to_trust
 from motivnet_engines.runtime import RUNTIMES, Verdict, check_possible, is_default_choice, verdict

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import InputEntry, Manifest, ShapeProfile
 from motivnet.errors import InputError
-from motivnet.manifest import InputEntry, Manifest, ShapeProfile
 from motivnet.preprocess import check_image
 
 _SLOPE = np.uint8(32)

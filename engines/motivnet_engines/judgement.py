@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
-from motivnet.manifest import Comparison, Manifest
+from motivnet.artifact.manifest import Comparison, Manifest
 from motivnet.progress import progress
 from motivnet.runtime import Runtime
 from motivnet_engines.inputs import input_from_pixels, profile_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from motivnet.manifest import Manifest
+from motivnet.artifact.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

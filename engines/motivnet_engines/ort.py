@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import COMPUTE_DTYPES, Manifest, Precision
 from motivnet.errors import ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError
-from motivnet.manifest import COMPUTE_DTYPES, Manifest, Precision
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.native_calls import in_main_thread, interruptible, is_out_of_memory, native_errors
 from motivnet_engines.nvidia import cuda_device_count

@@ -12,8 +12,8 @@ import stat
 from pathlib import Path
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import EngineEntry
 from motivnet.errors import FileError
-from motivnet.manifest import EngineEntry
 from motivnet_engines.user_folders import check_private, made_private, user_state
 
 

@@ -6,8 +6,8 @@ import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from motivnet.artifact.manifest import EngineBackend
 from motivnet.errors import MotivNetError
-from motivnet.manifest import EngineBackend
 from motivnet.printable import one_line
 from motivnet_engines.trt.api import EXTRAS, MODULES, load_api
 from motivnet_engines.trt.options import RTX_COMPUTE_CAPABILITIES

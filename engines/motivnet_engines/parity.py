@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.manifest import Comparison, Evidence, Precision
+from motivnet.artifact.manifest import Comparison, Evidence, Precision
 from motivnet.prediction import softmax
 
 

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import InputEntry, ShapeProfile
 from motivnet.errors import InputError
 from motivnet.images import decode_image, read_image
-from motivnet.manifest import InputEntry, ShapeProfile
 from motivnet.preprocess import check_image
 from motivnet_engines.faces.crops import square_crop
 from motivnet_engines.faces.detector import Face, FaceDetector

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.manifest import Comparison, EngineBackend, Manifest
 from motivnet.errors import ConfigError, MissingDependencyError, MotivNetError, RuntimeUnavailableError
-from motivnet.manifest import Comparison, EngineBackend, Manifest
 from motivnet.runtime import Runtime, TensorSpec, check_inputs
 from motivnet_engines.own_engines import strange_engine, way_to_trust
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError
-from motivnet.manifest import Manifest
 from motivnet.runtime import TensorSpec
 
 BATCH = None

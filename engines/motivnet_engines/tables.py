@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from motivnet.manifest import Comparison, InputEntry, Manifest
+from motivnet.artifact.manifest import Comparison, InputEntry, Manifest
 from motivnet.terminal import TextTable, facts, show, table
 from motivnet_engines.abilities import Ability
 from motivnet_engines.calibration import CalibrationFacts

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.manifest import FILE_NAME, Comparison, Manifest
+from motivnet.artifact.reference import reference_of_artifact
 from motivnet.errors import ArtifactError, FileError, MotivNetError, RuntimeUnavailableError
 from motivnet.files import write_atomic
-from motivnet.manifest import FILE_NAME, Comparison, Manifest
-from motivnet.reference import reference_of_artifact
 from motivnet_engines.judgement import comparison_of
 from motivnet_engines.model_identity import identity_of_model
 from motivnet_engines.parity import Outputs

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from motivnet.manifest import BlockActivation
+from motivnet.artifact.manifest import BlockActivation
 from motivnet.model import MotivNet
 
 WARN_ABOVE = 1e4

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from onnxscript import opset20
 
-from motivnet.manifest import AttentionForm
+from motivnet.artifact.manifest import AttentionForm
 
 _op: Any = opset20  # its operators are typed for ONNX Script functions, not for tracing
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from motivnet.artifact import ARTIFACTS, Artifact, open_artifact, own_files
+from motivnet.artifact.manifest import FILE_NAME, Attempt, Manifest, Precision
 from motivnet.errors import EngineError, ExportError, MotivNetError, ParityError
 from motivnet.files import atomic_folder
-from motivnet.manifest import FILE_NAME, Attempt, Manifest, Precision
 from motivnet_engines.trt.backend import check_backend, check_gpu
 from motivnet_engines.trt.options import check_target
 from motivnet_export.gate import reference_of

@@ -15,7 +15,7 @@ from motivnet.errors import ConfigError, ParityError
 from motivnet_engines.command_options import TrustEnginesOption
 
 if TYPE_CHECKING:
-    from motivnet.manifest import Precision
+    from motivnet.artifact.manifest import Precision
 
 app = command_line.make_app("Turn a trained MotivNet into a verified artifact, and prove what is in it.")
 

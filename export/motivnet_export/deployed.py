@@ -10,7 +10,7 @@ from onnxscript import opset20
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motivnet.manifest import InputDtype
+from motivnet.artifact.manifest import InputDtype
 from motivnet.model import MotivNet
 from motivnet.preprocess import WHITE, InputRecipe
 

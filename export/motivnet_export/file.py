@@ -7,9 +7,9 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from motivnet.artifact.manifest import GraphSummary
 from motivnet.errors import FileError
 from motivnet.files import atomic_path
-from motivnet.manifest import GraphSummary
 from motivnet.progress import progress
 from motivnet_export.onnx import (
     EXTERNAL_DATA_THRESHOLD,

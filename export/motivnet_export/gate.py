@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import BlockActivation, Comparison, ParityReport, Precision
 from motivnet.errors import MissingDependencyError, MotivNetError, ParityError
-from motivnet.manifest import BlockActivation, Comparison, ParityReport, Precision
 from motivnet.model import MotivNet
 from motivnet.preprocess import InputRecipe
 from motivnet_engines.judgement import Forward, comparison_of, outputs_of

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from motivnet.manifest import AttentionForm, GraphSummary, InputEntry, Precision
+from motivnet.artifact.manifest import AttentionForm, GraphSummary, InputEntry, Precision
 from motivnet.model import MotivNet
 from motivnet_engines.inputs import input_from_pixels
 from motivnet_export.gate_images import calibration_images, is_large

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import GraphSummary, Manifest
 from motivnet.errors import ArtifactError
-from motivnet.manifest import GraphSummary, Manifest
 from motivnet_export.onnx import check_onnx, summary_of
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motivnet.reference import ReferenceSet
+from motivnet.artifact.reference import ReferenceSet
 from motivnet_export.gate import Reference, reference_of
 from motivnet_export.gate_images import default_count, gate_images
 from motivnet_export.source import ModelSource

@@ -15,8 +15,8 @@ import torch
 from onnx_ir.passes import common
 
 from motivnet import __version__
+from motivnet.artifact.manifest import AttentionForm, GraphSummary, InputDtype
 from motivnet.errors import ExportError
-from motivnet.manifest import AttentionForm, GraphSummary, InputDtype
 from motivnet.model import MotivNet
 from motivnet.preprocess import InputRecipe
 from motivnet_export.attention import TRANSLATIONS

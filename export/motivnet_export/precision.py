@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from motivnet.manifest import Precision
+from motivnet.artifact.manifest import Precision
 
 TORCH_DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from motivnet.artifact.manifest import MAX_BATCH, AttentionForm, InputDtype, Precision
 from motivnet.errors import ConfigError
-from motivnet.manifest import MAX_BATCH, AttentionForm, InputDtype, Precision
 from motivnet_engines.trt.options import EngineOptions
 from motivnet_export.gate_images import check_count
 

@@ -10,9 +10,7 @@ from pathlib import Path
 
 from motivnet import __version__
 from motivnet.artifact import Artifact
-from motivnet.errors import EngineError, MotivNetError, ParityError
-from motivnet.files import sha256_of
-from motivnet.manifest import (
+from motivnet.artifact.manifest import (
     AttentionForm,
     Comparison,
     FileEntry,
@@ -22,8 +20,10 @@ from motivnet.manifest import (
     ParityReport,
     Precision,
 )
+from motivnet.artifact.reference import REFERENCE_FILE, ReferenceSet
+from motivnet.errors import EngineError, MotivNetError, ParityError
+from motivnet.files import sha256_of
 from motivnet.progress import progress
-from motivnet.reference import REFERENCE_FILE, ReferenceSet
 from motivnet_engines.engine_artifact import with_engine
 from motivnet_export.gate import Reference, failure_line, overflow_of, rounding_of, runtimes_of, verdict
 from motivnet_export.graph_files import write_graph

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import Source
 from motivnet.checkpoints import load_checkpoint, name_of
 from motivnet.config import ModelConfig, config_from_name_or_path
 from motivnet.errors import ArtifactError, CheckpointError, ConfigError
 from motivnet.files import sha256_of
 from motivnet.labels import labels_for
-from motivnet.manifest import Source
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
 from motivnet.printable import printable

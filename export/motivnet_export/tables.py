@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from motivnet.artifact import Artifact
-from motivnet.manifest import GraphSummary, Manifest, ParityReport
+from motivnet.artifact.manifest import GraphSummary, Manifest, ParityReport
 from motivnet.terminal import facts, marked, show, stacked
 from motivnet_engines.engine_text import engine_text
 from motivnet_engines.tables import comparison_table, input_text, precision_text

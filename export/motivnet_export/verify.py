@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import ParityReport
 from motivnet.errors import ArtifactError
-from motivnet.manifest import ParityReport
 from motivnet_export.gate import reference_of, rounding_of, runtimes_of, verdict
 from motivnet_export.gate_images import gate_images
 from motivnet_export.inspect import inspect_artifact

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from motivnet.checkpoints import save_model
+from motivnet.checkpoints.key_maps import LAYOUTS, name_in_file
 from motivnet.errors import CheckpointError, FileError
-from motivnet.key_maps import LAYOUTS, name_in_file
 from motivnet.labels import labels_for
 from motivnet.model import build_model
 from motivnet_bench.criteria.model_similarity import encoder_weights, model_similarity

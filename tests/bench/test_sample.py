@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from motivnet.artifact.manifest import InputEntry
 from motivnet.labels import EMOTIONS
-from motivnet.manifest import InputEntry
 from motivnet.preprocess import InputRecipe
 from motivnet_bench.sample import images_for, write_inputs
 

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.engine_entry import EngineDevice, EngineEntry, EngineProof, ShapeProfile
+from motivnet.artifact.manifest import Comparison, Evidence, FileEntry, Precision
 from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.config import ModelConfig
-from motivnet.engine_entry import EngineDevice, EngineEntry, EngineProof, ShapeProfile
 from motivnet.labels import EMOTIONS, labels_for
-from motivnet.manifest import Comparison, Evidence, FileEntry, Precision
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import iterate_faces

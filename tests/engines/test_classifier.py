@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from motivnet.artifact.manifest import EngineEntry, EngineProof, InputEntry, Manifest, ShapeProfile
 from motivnet.errors import ArtifactError, ConfigError, FileError, ImageError, InputError, RuntimeUnavailableError
 from motivnet.labels import EMOTIONS
-from motivnet.manifest import EngineEntry, EngineProof, InputEntry, Manifest, ShapeProfile
 from motivnet.model import MotivNet
 from motivnet.preprocess import RECIPE_NAMES, InputRecipe
 from motivnet_engines.classifier import EmotionClassifier

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from motivnet.artifact import Artifact, check_free, open_artifact
+from motivnet.artifact.manifest import Comparison
 from motivnet.errors import ArtifactError, ConfigError, EngineError, FileError, RuntimeUnavailableError
-from motivnet.manifest import Comparison
 from motivnet_engines import engine_artifact
 from motivnet_engines.cli import app
 from motivnet_engines.engine_artifact import build_engine, build_first_engine

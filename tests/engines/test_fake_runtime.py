@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from motivnet.artifact.manifest import Manifest
 from motivnet.config import ModelConfig
 from motivnet.errors import InputError, RuntimeUnavailableError
-from motivnet.manifest import Manifest
 from motivnet.runtime import Runtime
 from motivnet_engines.fake import FakeRuntime, fake_manifest
 

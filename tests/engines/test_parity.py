@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from motivnet.manifest import Precision
+from motivnet.artifact.manifest import Precision
 from motivnet_engines.parity import TOLERANCES, Outputs, compare
 
 REFERENCE = np.array([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0]], np.float32)

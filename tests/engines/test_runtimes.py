@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from motivnet.artifact.manifest import AttentionForm
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError, InputError, RuntimeUnavailableError
-from motivnet.manifest import AttentionForm
 from motivnet.model import MotivNet
 from motivnet.runtime import Runtime
 from motivnet_engines import openvino as openvino_adapter

@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.manifest import FileEntry
+from motivnet.artifact.reference import reference_of_artifact
 from motivnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
-from motivnet.manifest import FileEntry
-from motivnet.reference import reference_of_artifact
 from motivnet_engines import verification
 from motivnet_engines.cli import app
 from motivnet_engines.runtime import verdict

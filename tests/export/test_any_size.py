@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import AttentionForm, InputEntry, Precision, ShapeProfile
 from motivnet.checkpoints import save_model
 from motivnet.config import ModelConfig
 from motivnet.errors import ParityError
 from motivnet.images import read_image
 from motivnet.labels import labels_for
-from motivnet.manifest import AttentionForm, InputEntry, Precision, ShapeProfile
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import RECIPE_NAMES, InputRecipe
 from motivnet.synthetic import synthetic_faces

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from motivnet.artifact import open_artifact
+from motivnet.artifact.manifest import BlockActivation
 from motivnet.checkpoints import save_model
+from motivnet.checkpoints.key_maps import published_from_model
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError, FileError, MotivNetError, ParityError
-from motivnet.key_maps import published_from_model
 from motivnet.labels import labels_for
-from motivnet.manifest import BlockActivation
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe
 from motivnet_engines import judgement

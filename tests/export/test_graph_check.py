@@ -11,11 +11,11 @@ import onnx
 import pytest
 
 from motivnet.artifact import open_artifact
+from motivnet.artifact.manifest import AttentionForm, Manifest, Precision
+from motivnet.artifact.onnx_graph import check_model
+from motivnet.artifact.onnx_graph.operators import OPERATORS
 from motivnet.config import ModelConfig
-from motivnet.manifest import AttentionForm, Manifest, Precision
 from motivnet.model import build_model
-from motivnet.onnx_graph import check_model
-from motivnet.onnx_graph.operators import OPERATORS
 from motivnet.preprocess import InputRecipe, RecipeName
 from motivnet_export.onnx import onnx_from_model, save_onnx
 from motivnet_export.precision import apply_precision

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 import torch
 
+from motivnet.artifact.manifest import AttentionForm, InputDtype, Precision
 from motivnet.config import DecoderConfig, ModelConfig
-from motivnet.manifest import AttentionForm, InputDtype, Precision
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
 from motivnet_export.onnx import check_onnx, onnx_from_model, save_onnx, summary_of

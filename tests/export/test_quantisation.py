@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from packaging.requirements import Requirement
 
 from motivnet.artifact import open_artifact
+from motivnet.artifact.manifest import AttentionForm, InputDtype, Manifest
 from motivnet.errors import ConfigError, EngineError, ExportError
 from motivnet.labels import EMOTIONS
-from motivnet.manifest import AttentionForm, InputDtype, Manifest
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import synthetic_faces

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from motivnet.artifact import open_artifact
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ConfigError, EngineError, RuntimeUnavailableError
-from motivnet.manifest import Manifest
 from motivnet_engines import engine_artifact
 from motivnet_engines.trt import backend
 from motivnet_engines.trt.options import EngineOptions

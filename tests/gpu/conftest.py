@@ -17,11 +17,11 @@ import pytest
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import EngineBackend, EngineEntry, Precision
 from motivnet.checkpoints import save_model
 from motivnet.config import ModelConfig
 from motivnet.errors import MissingDependencyError
 from motivnet.labels import EMOTIONS, labels_for
-from motivnet.manifest import EngineBackend, EngineEntry, Precision
 from motivnet.model import MotivNet, build_model
 from motivnet.model.runtime import TorchRuntime
 from motivnet.preprocess import InputRecipe

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.manifest import COMPUTE_DTYPES, EngineBackend, EngineEntry, Precision
+from motivnet.artifact.manifest import COMPUTE_DTYPES, EngineBackend, EngineEntry, Precision
 from motivnet_engines.engine_artifact import build_engine
 from motivnet_engines.nvidia import Gpu
 from motivnet_engines.trt.known_bad import fused_supported

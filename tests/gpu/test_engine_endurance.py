@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from motivnet.manifest import EngineBackend
+from motivnet.artifact.manifest import EngineBackend
 from motivnet_engines.inputs import input_from_pixels
 from motivnet_engines.runtime import open_backend
 from motivnet_engines.trt.runtime import TensorRTRuntime

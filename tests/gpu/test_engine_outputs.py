@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import EngineBackend, Precision
 from motivnet.errors import MotivNetError
-from motivnet.manifest import EngineBackend, Precision
 from motivnet.runtime import Runtime
 from motivnet_engines.inputs import input_from_pixels
 from motivnet_engines.parity import Outputs, compare

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from motivnet.manifest import EngineBackend
+from motivnet.artifact.manifest import EngineBackend
 from motivnet_bench.latency import Options, measure_latency
 from motivnet_bench.result import read_result
 from motivnet_bench.subject import subject_from_artifact

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import COMPUTE_DTYPES, Precision
 from motivnet.errors import MotivNetError
-from motivnet.manifest import COMPUTE_DTYPES, Precision
 from motivnet_engines.inputs import input_from_pixels
 from motivnet_engines.parity import Outputs, compare
 from motivnet_engines.runtime import check_possible, open_backend

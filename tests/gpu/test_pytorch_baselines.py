@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from motivnet.manifest import Precision
+from motivnet.artifact.manifest import Precision
 from motivnet.model.runtime import Compute, TorchRuntime
 from motivnet.preprocess import InputRecipe
 from motivnet_engines.nvidia import Gpu

@@ -21,13 +21,12 @@ from typing import Any
 
 import torch
 
-from motivnet import key_maps
-from motivnet.checkpoints import load_checkpoint
+from motivnet.checkpoints import key_maps, load_checkpoint
+from motivnet.checkpoints.safetensors_files import Description, write_safetensors
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.errors import MotivNetError
 from motivnet.labels import labels_for
 from motivnet.model import build_model
-from motivnet.safetensors_files import Description, write_safetensors
 
 CONFIG = ModelConfig(
     encoder=EncoderConfig(embed_dim=8, depth=1, num_heads=2, patch_size=4, image_size=(8, 4)),

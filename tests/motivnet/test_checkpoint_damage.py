@@ -21,8 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from motivnet import key_maps
-from motivnet.checkpoints import Checkpoint, load_checkpoint, load_model, save_model
+from motivnet.checkpoints import Checkpoint, key_maps, load_checkpoint, load_model, save_model
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.errors import CheckpointError, FileError, MotivNetError
 from motivnet.labels import labels_for

@@ -19,15 +19,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from motivnet import key_maps
-from motivnet.checkpoints import load_checkpoint, load_model, name_of, save_model
+from motivnet.checkpoints import key_maps, load_checkpoint, load_model, name_of, save_model
+from motivnet.checkpoints.sizes import config_from_sizes, sizes_from_config
+from motivnet.checkpoints.torch_archive import TorchArchive
 from motivnet.config import NAMED_SIZES, DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.errors import CheckpointError
 from motivnet.labels import EMOTIONS, labels_for
 from motivnet.model import MotivNet
-from motivnet.model_sizes import config_from_sizes, sizes_from_config
 from motivnet.preprocess import InputRecipe
-from motivnet.torch_archive import TorchArchive
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from motivnet.inert_pickle import MAX_TEXT, Builder, PickleError, StandIn, values_from_pickle
+from motivnet.checkpoints.inert_pickle import MAX_TEXT, Builder, PickleError, StandIn, values_from_pickle
 
 KNOWN = {"collections.OrderedDict": Builder(lambda given: collections.OrderedDict())}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from motivnet import key_maps
+from motivnet.checkpoints import key_maps
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.model import build_model
 

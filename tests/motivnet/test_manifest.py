@@ -10,12 +10,9 @@ from typing import Any
 
 import pytest
 
-from motivnet import manifest as manifests
 from motivnet import strict_json
-from motivnet.config import ModelConfig
-from motivnet.errors import ArtifactError
-from motivnet.labels import labels_for
-from motivnet.manifest import (
+from motivnet.artifact import manifest as manifests
+from motivnet.artifact.manifest import (
     Attempt,
     BlockActivation,
     Comparison,
@@ -26,6 +23,9 @@ from motivnet.manifest import (
     ParityReport,
     Source,
 )
+from motivnet.config import ModelConfig
+from motivnet.errors import ArtifactError
+from motivnet.labels import labels_for
 from motivnet.preprocess import InputRecipe
 
 DIGEST = "0123456789abcdef" * 4

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from motivnet import key_maps
-from motivnet.checkpoints import load_model
+from motivnet.checkpoints import key_maps, load_model
 from motivnet.config import NAMED_SIZES, DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.model import MLDecoder, MotivNet, SapiensEncoder, build_model
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from motivnet.artifact.onnx_graph.limits import limits_of
+from motivnet.artifact.onnx_graph.operators import Value, result_of
+from motivnet.artifact.onnx_graph.reading import Node
+from motivnet.artifact.onnx_graph.wire import BYTES, VARINT, Message, integer, integers, read_message, text
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError
-from motivnet.onnx_graph.limits import limits_of
-from motivnet.onnx_graph.operators import Value, result_of
-from motivnet.onnx_graph.reading import Node
-from motivnet.onnx_graph.wire import BYTES, VARINT, Message, integer, integers, read_message, text
 
 MESSAGE = Message(
     name="a message",

@@ -11,11 +11,11 @@ import pytest
 from safetensors import SafetensorError
 
 from motivnet.checkpoints import save_model
+from motivnet.checkpoints.safetensors_files import atomic_safetensors
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.errors import FileError
 from motivnet.labels import EMOTIONS
 from motivnet.model import build_model
-from motivnet.safetensors_files import atomic_safetensors
 
 Tree = Callable[[Path], dict[str, str]]
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from motivnet.checkpoints.stored_tensors import StoredTensor
+from motivnet.checkpoints.torch_files import read_archive, read_torch_file
 from motivnet.errors import CheckpointError
-from motivnet.stored_tensors import StoredTensor
-from motivnet.torch_files import read_archive, read_torch_file
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 DTYPES = [

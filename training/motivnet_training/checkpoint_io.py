@@ -17,10 +17,10 @@ from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 from typing_extensions import override
 
+from motivnet.checkpoints.torch_files import read_archive, write_archive
+from motivnet.checkpoints.weights import is_finite, listed
 from motivnet.errors import CheckpointError, FileError, TrainingError
 from motivnet.files import atomic_path, open_regular
-from motivnet.torch_files import read_archive, write_archive
-from motivnet.weights import is_finite, listed
 
 FINITE = ("state_dict", "optimizer_states")
 """The parts of a checkpoint that must be finite; the best score of a callback, for one, starts at infinity."""

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motivnet.checkpoints import save_model
+from motivnet.checkpoints.weights import listed
 from motivnet.config import ModelConfig
 from motivnet.errors import TrainingError
 from motivnet.model import MotivNet, build_model
 from motivnet.prediction import softmax
 from motivnet.preprocess import InputRecipe
-from motivnet.weights import listed
 from motivnet_training.data import LabelledInputs
 from motivnet_training.finite import ADVICE
 from motivnet_training.history import EpochFigures

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from motivnet.checkpoints.key_maps import published_from_model
+from motivnet.checkpoints.torch_files import write_archive
 from motivnet.files import atomic_path
-from motivnet.key_maps import published_from_model
 from motivnet.model import MotivNet
-from motivnet.torch_files import write_archive
 
 
 def write_published(model: MotivNet, path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from motivnet import strict_json
+from motivnet.checkpoints.weights import listed
 from motivnet.errors import ConfigError
 from motivnet.files import read_bytes
-from motivnet.weights import listed
 from motivnet_training.recipe import TrainingRecipe, recipe_named
 
 _FLOAT = re.compile(r"[-+]?(?:\d[\d_]*)?\.?\d+[eE][-+]?\d+")

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from motivnet.checkpoints.weights import listed
 from motivnet.errors import CheckpointError
-from motivnet.weights import listed
 from motivnet_training.module import EmotionModule
 from motivnet_training.state import KEY
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from motivnet import key_maps
-from motivnet.checkpoints import open_stored
+from motivnet.checkpoints import key_maps, open_stored
+from motivnet.checkpoints.key_maps import Layout
+from motivnet.checkpoints.weights import weights_from_stored
 from motivnet.errors import CheckpointError
 from motivnet.files import sha256_of
-from motivnet.key_maps import Layout
-from motivnet.weights import weights_from_stored
 from motivnet_bench.criteria.result import Change, Difference, ModelSimilarity
 
 _PREFIX = "encoder."

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from motivnet.array_files import MAX_BYTES, npz_from, read_npz
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, ConfigError, FileError
 from motivnet.files import read_bytes, write_atomic
 from motivnet.labels import is_label
-from motivnet.manifest import Manifest
 from motivnet.prediction import UNKNOWN
 from motivnet_engines.adaptation.mixture import Mixture
 from motivnet_engines.adaptation.readout import MixtureReadout

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from motivnet.array_files import npz_from, read_npz
 from motivnet.artifact import Artifact, open_artifact, own_files_but_reports
+from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet.errors import ArtifactError, ConfigError, FileError
 from motivnet.files import atomic_folder
-from motivnet.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet_engines.artifact_files import link_files
 from motivnet_engines.calibration.class_statistics import ClassStatistics
 from motivnet_engines.calibration.whitening import Whitening

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.reference import reference_of_artifact
 from motivnet.prediction import Prediction
-from motivnet.reference import reference_of_artifact
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.inputs import input_from_pixels, profile_of
 

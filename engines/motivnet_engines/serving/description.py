@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from motivnet import __version__
+from motivnet.artifact.manifest import Manifest
 from motivnet.images import MAX_PIXELS
-from motivnet.manifest import Manifest
 from motivnet.printable import printable
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.runtime import verdict

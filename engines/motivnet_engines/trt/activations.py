@@ -8,8 +8,8 @@ not matter, because one block's buffers serve the next.
 
 from __future__ import annotations
 
+from motivnet.artifact.manifest import Precision
 from motivnet.config import ModelConfig
-from motivnet.manifest import Precision
 
 _BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 2, "fp8": 2}
 """What one number of an activation takes; between Q/DQ pairs activations are kept in half precision."""

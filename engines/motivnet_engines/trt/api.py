@@ -10,8 +10,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from motivnet.artifact.manifest import EngineBackend
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
-from motivnet.manifest import EngineBackend
 
 MODULES: dict[EngineBackend, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 EXTRAS: dict[EngineBackend, str] = {"tensorrt": "trt", "tensorrt-rtx": "rtx"}

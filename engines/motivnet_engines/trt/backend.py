@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 
+from motivnet.artifact.manifest import EngineBackend, Precision
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
-from motivnet.manifest import EngineBackend, Precision
 from motivnet_engines.nvidia import read_driver
 from motivnet_engines.trt.api import EXTRAS, MODULES, load_api
 from motivnet_engines.trt.build import check_machine

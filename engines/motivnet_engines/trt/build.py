@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from motivnet.artifact.manifest import EngineBackend, EngineDevice, EngineProof, Manifest, ShapeProfile
 from motivnet.errors import RuntimeUnavailableError
 from motivnet.files import atomic_path, open_regular
-from motivnet.manifest import EngineBackend, EngineDevice, EngineProof, Manifest, ShapeProfile
 from motivnet.progress import progress
 from motivnet_engines.nvidia import cuda_device_count
 from motivnet_engines.trt.child import run_worker

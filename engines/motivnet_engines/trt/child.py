@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from motivnet.artifact.manifest import EngineBackend
 from motivnet.errors import (
     ArtifactError,
     ConfigError,
@@ -22,7 +23,6 @@ from motivnet.errors import (
     RuntimeUnavailableError,
 )
 from motivnet.isolated import isolated_module
-from motivnet.manifest import EngineBackend
 from motivnet.strict_json import StrictJSONError
 from motivnet_engines.trt.api import EXTRAS, MODULES
 from motivnet_engines.trt.log import tail_of_output

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from motivnet.artifact.manifest import EngineDevice, Manifest
 from motivnet.errors import EngineError, FileError
-from motivnet.manifest import EngineDevice, Manifest
 from motivnet_engines.nvidia import read_driver
 from motivnet_engines.trt.addresses import in_fresh_thread
 from motivnet_engines.trt.api import Api, load_api

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from motivnet.artifact.manifest import HardwareCompatibility
 from motivnet.errors import EngineError
-from motivnet.manifest import HardwareCompatibility
 from motivnet_engines.trt.api import Api
 from motivnet_engines.trt.options import EngineOptions
 

@@ -6,8 +6,8 @@ import logging
 import threading
 from typing import Any
 
+from motivnet.artifact.manifest import EngineEntry
 from motivnet.errors import EngineError, RuntimeUnavailableError
-from motivnet.manifest import EngineEntry
 from motivnet_engines.trt.api import Api
 from motivnet_engines.trt.lean import lean_library, needs_lean_runtime
 from motivnet_engines.trt.log import logger_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from motivnet.artifact.manifest import EngineProof
 from motivnet.errors import EngineError
-from motivnet.manifest import EngineProof
 from motivnet_engines.trt.api import Api
 from motivnet_engines.trt.layers import layers_from_inspector, layers_from_log
 from motivnet_engines.trt.log import logger_of, tail_of

@@ -9,8 +9,8 @@ from __future__ import annotations
 import platform
 import sys
 
+from motivnet.artifact.manifest import EngineBackend, EngineEntry, Manifest
 from motivnet.errors import RuntimeUnavailableError
-from motivnet.manifest import EngineBackend, EngineEntry, Manifest
 from motivnet_engines.nvidia import Gpu, NvidiaDriver, read_driver
 from motivnet_engines.trt.api import MODULES, load_api
 from motivnet_engines.trt.lean import lean_library, needs_lean_runtime

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from motivnet.artifact.manifest import AttentionForm, EngineBackend, Precision
 from motivnet.errors import EngineError
-from motivnet.manifest import AttentionForm, EngineBackend, Precision
 from motivnet_engines.trt.versions import installed_version, numbers_of
 
 _ISSUES = "https://github.com/NVIDIA/TensorRT/issues/"

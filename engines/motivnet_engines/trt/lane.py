@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import EngineError
-from motivnet.manifest import Manifest
 from motivnet_engines.trt.engine import Engine
 from motivnet_engines.trt.execution import Execution, new_buffer
 from motivnet_engines.trt.graphs import CaptureSwitch, ShapeGraphs

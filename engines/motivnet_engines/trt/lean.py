@@ -7,8 +7,8 @@ import importlib.util
 import os
 from pathlib import Path
 
+from motivnet.artifact.manifest import EngineEntry
 from motivnet.errors import RuntimeUnavailableError
-from motivnet.manifest import EngineEntry
 
 VARIABLE = "MOTIVNET_TENSORRT_LEAN"
 """Environment variable with the library's path, for machines where it comes from no Python package."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, TypeVar
 
 from motivnet import strict_json
-from motivnet.manifest import EngineDevice, EngineProof, Manifest
+from motivnet.artifact.manifest import EngineDevice, EngineProof, Manifest
 from motivnet_engines.trt.options import EngineOptions
 
 _LENGTH = struct.Struct(">I")

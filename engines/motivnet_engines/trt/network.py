@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from motivnet.artifact.manifest import Manifest, ShapeProfile
 from motivnet.errors import ArtifactError, EngineError
-from motivnet.manifest import Manifest, ShapeProfile
 from motivnet.runtime import TensorSpec
 from motivnet_engines.specs import check_graph, input_specs
 from motivnet_engines.trt.api import Api

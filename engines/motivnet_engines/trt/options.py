@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from motivnet.artifact.manifest import (
+    EngineBackend,
+    HardwareCompatibility,
+    InputEntry,
+    Manifest,
+    Precision,
+    ShapeProfile,
+)
 from motivnet.errors import ConfigError
-from motivnet.manifest import EngineBackend, HardwareCompatibility, InputEntry, Manifest, Precision, ShapeProfile
 
 RTX_COMPUTE_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 """Those that TensorRT-RTX 1.7 compiles for: no Orin (87), no Hopper (90), no data-centre Blackwell (100)."""

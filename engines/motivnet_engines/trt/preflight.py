@@ -6,8 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import RuntimeUnavailableError
-from motivnet.manifest import Manifest
 from motivnet_engines.kernel_files import text_of
 from motivnet_engines.machine import Machine, memory_from_meminfo
 from motivnet_engines.trt.activations import activation_bytes

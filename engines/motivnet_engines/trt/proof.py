@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from motivnet.artifact.manifest import COMPUTE_DTYPES, AttentionForm, EngineProof, Precision, ProofEvidence
 from motivnet.errors import EngineError
-from motivnet.manifest import COMPUTE_DTYPES, AttentionForm, EngineProof, Precision, ProofEvidence
 from motivnet_engines.trt.layers import UNKNOWN, CompiledLayer
 
 _QUANTISED: tuple[Precision, ...] = ("int8", "fp8")

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import COMPUTE_DTYPES, EngineBackend
 from motivnet.errors import ConfigError
-from motivnet.manifest import COMPUTE_DTYPES, EngineBackend
 from motivnet.runtime import Arrays, check_inputs
 from motivnet_engines.specs import input_specs, output_specs
 from motivnet_engines.trt.api import load_api

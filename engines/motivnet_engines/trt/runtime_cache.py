@@ -15,9 +15,9 @@ import stat
 from pathlib import Path
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import EngineEntry
 from motivnet.errors import FileError
 from motivnet.files import open_regular, write_atomic
-from motivnet.manifest import EngineEntry
 from motivnet.workspace import sole_writer
 from motivnet_engines.user_folders import made_private, user_cache
 

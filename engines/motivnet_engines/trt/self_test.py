@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import EngineEntry, InputEntry
+from motivnet.artifact.reference import ReferenceSet, reference_of_artifact
 from motivnet.errors import EngineError
-from motivnet.manifest import EngineEntry, InputEntry
-from motivnet.reference import ReferenceSet, reference_of_artifact
 from motivnet.runtime import Arrays
 from motivnet_engines.inputs import input_from_pixels
 from motivnet_engines.parity import Outputs, compare

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from motivnet.artifact.manifest import InputEntry, Manifest, ShapeProfile
 from motivnet.errors import EngineError, InputError
-from motivnet.manifest import InputEntry, Manifest, ShapeProfile
 from motivnet.runtime import TensorSpec
 from motivnet_engines.specs import check_graph, input_specs, output_specs
 from motivnet_engines.trt.engine import Engine

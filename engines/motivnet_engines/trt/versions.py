@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import re
 
-from motivnet.manifest import EngineBackend
+from motivnet.artifact.manifest import EngineBackend
 
 DISTRIBUTIONS: dict[EngineBackend, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),

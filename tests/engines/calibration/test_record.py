@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from motivnet.artifact import Artifact, check_free, list_reports, open_artifact
+from motivnet.artifact.manifest import FileEntry
 from motivnet.errors import ArtifactError, FileError
-from motivnet.manifest import FileEntry
 from motivnet_engines.calibration import Calibration, CalibrationFacts, calibration_of_artifact
 from motivnet_engines.calibration.class_statistics import statistics_of_classes
 from motivnet_engines.calibration.record import with_calibration

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.applications import Starlette
 
-from motivnet.manifest import Manifest
+from motivnet.artifact.manifest import Manifest
 from motivnet.runtime import Arrays
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.fake import FakeRuntime, fake_manifest

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.reference import reference_of_artifact
+from motivnet.artifact.reference import reference_of_artifact
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.fake import FakeRuntime, fake_manifest
 from motivnet_engines.inputs import input_from_pixels

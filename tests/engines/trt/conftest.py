@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from motivnet.artifact.manifest import AttentionForm, FileEntry, InputEntry, Manifest, ParityReport, Precision, Source
 from motivnet.config import ModelConfig
 from motivnet.files import sha256_of
 from motivnet.labels import labels_for
-from motivnet.manifest import AttentionForm, FileEntry, InputEntry, Manifest, ParityReport, Precision, Source
 from motivnet.model import MotivNet
 from motivnet.preprocess import InputRecipe
 from motivnet_engines.trt.build import BuiltEngine, engine_from_onnx

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from motivnet.artifact.manifest import Precision
 from motivnet.config import ModelConfig
-from motivnet.manifest import Precision
 from motivnet_engines.trt.activations import activation_bytes, score_bytes, unfused_bytes
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from motivnet.artifact.manifest import ShapeProfile
 from motivnet.errors import EngineError
-from motivnet.manifest import ShapeProfile
 
 MAGIC = b"vtrt"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from motivnet.artifact.manifest import EngineDevice
 from motivnet.errors import EngineError
-from motivnet.manifest import EngineDevice
 from motivnet_engines.trt.api import Api, load_api
 from motivnet_engines.trt.compilation import build_with_timing_cache
 from motivnet_engines.trt.configuration import apply_options

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from motivnet.artifact.manifest import EngineProof
 from motivnet.errors import EngineError
-from motivnet.manifest import EngineProof
 from motivnet_engines.trt import evidence
 from motivnet_engines.trt.api import Api
 

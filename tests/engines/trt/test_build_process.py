@@ -28,7 +28,7 @@ WORKER = "motivnet_engines.trt.worker"
 CALLER = """
 import contextlib, sys
 from pathlib import Path
-from motivnet.manifest import Manifest
+from motivnet.artifact.manifest import Manifest
 from motivnet_engines.trt import build
 from motivnet_engines.trt.options import EngineOptions
 
@@ -134,7 +134,7 @@ def test_a_builder_that_ends_without_a_word_is_one_error_that_names_the_stage(
 
 def test_a_crash_after_the_last_word_is_a_crash(run_fake_worker: Callable[..., object]) -> None:
     success = (
-        "from motivnet.manifest import EngineProof\n"
+        "from motivnet.artifact.manifest import EngineProof\n"
         "from motivnet_engines.trt.messages import Success\n"
         "proof = EngineProof(evidence='network', layers=1, matrix_layers={}, attention_layers=0,"
         " attention_fused=None, activation_bytes=None)\n"

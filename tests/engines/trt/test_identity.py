@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from motivnet.artifact.manifest import EngineDevice, EngineEntry, EngineProof, FileEntry, Manifest, ShapeProfile
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
-from motivnet.manifest import EngineDevice, EngineEntry, EngineProof, FileEntry, Manifest, ShapeProfile
 from motivnet_engines.fake import fake_manifest
 from motivnet_engines.nvidia import Gpu, NvidiaDriver
 from motivnet_engines.runtime import check_possible

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from motivnet.artifact.manifest import AttentionForm, EngineBackend, Precision
 from motivnet.errors import EngineError
-from motivnet.manifest import AttentionForm, EngineBackend, Precision
 from motivnet_engines.trt import known_bad
 from motivnet_engines.trt.known_bad import KNOWN_FAULTS, check_supported, fused_supported, warnings_for
 

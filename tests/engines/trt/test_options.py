@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from motivnet.artifact.manifest import Manifest, ShapeProfile
 from motivnet.errors import ConfigError
-from motivnet.manifest import Manifest, ShapeProfile
 from motivnet_engines.trt.options import MAX_SIDE, RTX_COMPUTE_CAPABILITIES, EngineOptions, check_options
 
 

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from motivnet.artifact.manifest import EngineProof
 from motivnet.errors import EngineError
-from motivnet.manifest import EngineProof
 from motivnet_engines.trt.api import load_api
 from motivnet_engines.trt.layers import CompiledLayer, CompiledTensor
 from motivnet_engines.trt.log import logger_of

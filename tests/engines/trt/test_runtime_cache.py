@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from motivnet.artifact import Artifact
-from motivnet.manifest import FileEntry
+from motivnet.artifact.manifest import FileEntry
 from motivnet.workspace import sole_writer
 from motivnet_engines.fake import fake_manifest
 from motivnet_engines.trt.runtime_cache import RuntimeCache

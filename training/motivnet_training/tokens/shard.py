@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from motivnet import strict_json
+from motivnet.checkpoints.safetensors_files import atomic_safetensors, check_header
 from motivnet.errors import CheckpointError, ConfigError
-from motivnet.safetensors_files import atomic_safetensors, check_header
 from motivnet_training.tokens.key import TokenKey
 
 SUFFIX = ".safetensors"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from motivnet import strict_json
-from motivnet.manifest import Manifest
+from motivnet.artifact.manifest import Manifest
 from motivnet.runtime import TensorSpec
 from motivnet_engines.serving.triton.options import Choice, Device, TritonOptions
 from motivnet_engines.serving.triton.text import Field, Message, Name, text_of_message

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from motivnet import strict_json
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.manifest import FileEntry, Manifest, Precision
 from motivnet.errors import ArtifactError, ConfigError, FileError
 from motivnet.files import atomic_folder, open_regular, read_bytes
-from motivnet.manifest import FileEntry, Manifest, Precision
 from motivnet.progress import progress
 from motivnet_engines.serving.triton.configuration import (
     LABELS,

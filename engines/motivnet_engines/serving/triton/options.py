@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import EngineEntry, Manifest
 from motivnet.errors import ConfigError, EngineError, ParityError, RuntimeUnavailableError
-from motivnet.manifest import EngineEntry, Manifest
 from motivnet_engines.own_engines import strange_engine, way_to_trust
 from motivnet_engines.runtime import verdict
 

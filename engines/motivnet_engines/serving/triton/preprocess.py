@@ -14,9 +14,9 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from motivnet import strict_json
+from motivnet.artifact.manifest import InputEntry
 from motivnet.errors import MotivNetError
 from motivnet.images import decode_image
-from motivnet.manifest import InputEntry
 from motivnet_engines.inputs import batch_from_images
 from motivnet_engines.serving.triton.configuration import IMAGES, INPUT_PARAMETER
 

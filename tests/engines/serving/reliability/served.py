@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.manifest import Manifest
+from motivnet.artifact.manifest import Manifest
 from motivnet.runtime import Arrays
 from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.fake import FakeRuntime, fake_manifest

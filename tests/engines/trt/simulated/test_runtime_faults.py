@@ -16,8 +16,8 @@ from simulated_trt import EngineInvalidityDiagnostics, EngineValidity
 from simulated_trt.context import Context
 from simulated_trt.fixtures import assert_same, engine_artifact, expected_of, images_of, opened, rewritten, tensorrt
 
+from motivnet.artifact.reference import REFERENCE_FILE, reference_of_artifact
 from motivnet.errors import ArtifactError, EngineError, RuntimeUnavailableError
-from motivnet.reference import REFERENCE_FILE, reference_of_artifact
 from motivnet_engines.trt import graphs
 from motivnet_engines.trt.engine import Engine
 from motivnet_engines.trt.execution import Execution

@@ -15,8 +15,8 @@ import onnxruntime
 import pytest
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.manifest import EngineBackend, EngineDevice, EngineEntry, EngineProof, FileEntry, ShapeProfile
-from motivnet.reference import REFERENCE_FILE, ReferenceSet
+from motivnet.artifact.manifest import EngineBackend, EngineDevice, EngineEntry, EngineProof, FileEntry, ShapeProfile
+from motivnet.artifact.reference import REFERENCE_FILE, ReferenceSet
 from motivnet_engines.inputs import input_from_pixels
 from motivnet_engines.trt import log
 from motivnet_engines.trt.api import MODULES

@@ -2,7 +2,7 @@
 
 Even with ``weights_only`` PyTorch compares no checksum, so that a flipped bit becomes a wrong weight without a word,
 and lets a file of a few hundred bytes take any amount of memory. Here an archive's checksums are compared, its pickle
-is read as data (``motivnet.inert_pickle``), and a tensor is no larger than the bytes that are stored for it.
+is read as data (``motivnet.checkpoints.inert_pickle``), and a tensor is no larger than the bytes that are stored for it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import BinaryIO, Literal
 
 import torch
 
+from motivnet.checkpoints.inert_pickle import MAX_BYTES, PickleError, StandIn, values_from_pickle
+from motivnet.checkpoints.stored_tensors import StoredTensor, known_names, shared_tensors, storage_from_id
+from motivnet.checkpoints.torch_archive import TorchArchive
+from motivnet.checkpoints.weights import listed
 from motivnet.errors import CheckpointError
-from motivnet.inert_pickle import MAX_BYTES, PickleError, StandIn, values_from_pickle
-from motivnet.stored_tensors import StoredTensor, known_names, shared_tensors, storage_from_id
-from motivnet.torch_archive import TorchArchive
-from motivnet.weights import listed
 
 _MAX_DEPTH = 64
 _MAX_VALUES = 2_000_000

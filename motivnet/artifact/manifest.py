@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from motivnet import strict_json
-from motivnet.config import ModelConfig
-from motivnet.engine_entry import (
+from motivnet.artifact.engine_entry import (
     ENGINE_BACKENDS,
     EngineBackend,
     EngineDevice,
@@ -19,6 +18,7 @@ from motivnet.engine_entry import (
     ProofEvidence,
     ShapeProfile,
 )
+from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError
 from motivnet.labels import is_label
 from motivnet.preprocess import InputRecipe

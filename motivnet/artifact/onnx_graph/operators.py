@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
 
+from motivnet.artifact.onnx_graph.reading import MAX_RANK, Attribute, Dims, Node
 from motivnet.errors import ArtifactError
-from motivnet.onnx_graph.reading import MAX_RANK, Attribute, Dims, Node
 
 
 @dataclass(frozen=True, slots=True)

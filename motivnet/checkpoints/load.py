@@ -16,19 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from motivnet import key_maps
-from motivnet.config import NAMED_SIZES, ModelConfig
-from motivnet.errors import CheckpointError, FileError
-from motivnet.files import open_regular
-from motivnet.key_maps import Layout
-from motivnet.labels import labels_for
-from motivnet.model import MotivNet
-from motivnet.model.motivnet import initialise, outline_model
-from motivnet.model_sizes import config_from_sizes, differences, sizes_from_config, sizes_from_shapes
-from motivnet.preprocess import InputRecipe
-from motivnet.safetensors_files import Description, read_safetensors, write_safetensors
-from motivnet.torch_files import read_torch_file
-from motivnet.weights import (
+from motivnet.checkpoints import key_maps
+from motivnet.checkpoints.key_maps import Layout
+from motivnet.checkpoints.safetensors_files import Description, read_safetensors, write_safetensors
+from motivnet.checkpoints.sizes import config_from_sizes, differences, sizes_from_config, sizes_from_shapes
+from motivnet.checkpoints.torch_files import read_torch_file
+from motivnet.checkpoints.weights import (
     check_dense,
     check_names,
     is_finite,
@@ -37,6 +30,13 @@ from motivnet.weights import (
     positions_from_pretraining,
     weights_from_stored,
 )
+from motivnet.config import NAMED_SIZES, ModelConfig
+from motivnet.errors import CheckpointError, FileError
+from motivnet.files import open_regular
+from motivnet.labels import labels_for
+from motivnet.model import MotivNet
+from motivnet.model.motivnet import initialise, outline_model
+from motivnet.preprocess import InputRecipe
 
 logger = logging.getLogger(__name__)
 

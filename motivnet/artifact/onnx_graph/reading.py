@@ -13,8 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from motivnet.errors import ArtifactError
-from motivnet.onnx_graph.wire import (
+from motivnet.artifact.onnx_graph.wire import (
     BYTES,
     FIXED32,
     VARINT,
@@ -28,6 +27,7 @@ from motivnet.onnx_graph.wire import (
     view,
     views,
 )
+from motivnet.errors import ArtifactError
 
 OPSETS = (20, 22, 23)
 """Of the exports: decomposed attention, the same in BF16, and the ``Attention`` operator."""

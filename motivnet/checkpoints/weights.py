@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from motivnet import key_maps
+from motivnet.checkpoints import key_maps
+from motivnet.checkpoints.inert_pickle import StandIn
+from motivnet.checkpoints.key_maps import Layout
+from motivnet.checkpoints.stored_tensors import StoredTensor
 from motivnet.errors import CheckpointError
-from motivnet.inert_pickle import StandIn
-from motivnet.key_maps import Layout
-from motivnet.stored_tensors import StoredTensor
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _LISTED = 8

@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from motivnet.checkpoints.inert_pickle import Builder, PickleError, StandIn
+from motivnet.checkpoints.torch_archive import TorchArchive
 from motivnet.errors import CheckpointError
-from motivnet.inert_pickle import Builder, PickleError, StandIn
-from motivnet.torch_archive import TorchArchive
 
 _MAX_DIMENSIONS = 64
 _MAX_BYTES = 2**62

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from motivnet.array_files import read_arrays
 from motivnet.artifact import Artifact
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, FileError
-from motivnet.manifest import Manifest
 
 REFERENCE_FILE = "reference.npz"
 

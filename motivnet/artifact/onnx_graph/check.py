@@ -7,12 +7,12 @@ from math import prod
 
 import numpy as np
 
+from motivnet.artifact.manifest import Manifest
+from motivnet.artifact.onnx_graph.limits import Limits, limits_of, max_nodes
+from motivnet.artifact.onnx_graph.operators import Result, Value, result_of
+from motivnet.artifact.onnx_graph.reading import Declared, Graph, Node, Tensor, graph_of_model
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError
-from motivnet.manifest import Manifest
-from motivnet.onnx_graph.limits import Limits, limits_of, max_nodes
-from motivnet.onnx_graph.operators import Result, Value, result_of
-from motivnet.onnx_graph.reading import Declared, Graph, Node, Tensor, graph_of_model
 
 _INT64 = 7
 _LONGEST_SHAPE = 64

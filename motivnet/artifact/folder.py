@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from motivnet import strict_json
+from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
+from motivnet.artifact.onnx_graph import check_model
 from motivnet.errors import ArtifactError, FileError
 from motivnet.files import atomic_path, open_regular, read_bytes
-from motivnet.manifest import FILE_NAME, FileEntry, Manifest
-from motivnet.onnx_graph import check_model
 from motivnet.progress import progress
 
 ARTIFACTS = Path("artifacts")

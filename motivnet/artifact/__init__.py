@@ -1,0 +1,25 @@
+"""An artifact: a folder with a manifest, and the files that the manifest lists with size and SHA-256."""
+
+from motivnet.artifact.folder import (
+    ARTIFACTS,
+    Artifact,
+    check_free,
+    is_artifact,
+    list_reports,
+    newest_artifact,
+    open_artifact,
+    own_files,
+    own_files_but_reports,
+)
+
+__all__ = [
+    "ARTIFACTS",
+    "Artifact",
+    "check_free",
+    "is_artifact",
+    "list_reports",
+    "newest_artifact",
+    "open_artifact",
+    "own_files",
+    "own_files_but_reports",
+]
