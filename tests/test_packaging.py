@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from motivnet_engines.faces.detector import YUNET
+from motivnet_engines.faces import YUNET
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"motivnet", "motivnet_bench", "motivnet_engines", "motivnet_export", "motivnet_training"}

@@ -18,8 +18,8 @@ from motivnet.runtime import Runtime
 from motivnet_bench.accuracy_result import PYTORCH, AccuracyResult, Flip, RuntimeAccuracy
 from motivnet_bench.sample import pytorch_entry
 from motivnet_bench.subject import Subject
-from motivnet_engines.inputs import batch_from_images, profile_of
-from motivnet_engines.runtime import default_runtime, open_backend
+from motivnet_engines.runtimes.inputs import batch_from_images, profile_of
+from motivnet_engines.runtimes.registry import default_runtime, open_backend
 from motivnet_training.datasets.read import JUDGED, read_dataset
 from motivnet_training.datasets.sample import Sample
 from motivnet_training.published import published_results

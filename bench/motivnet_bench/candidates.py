@@ -11,7 +11,7 @@ from motivnet.errors import ConfigError, RuntimeUnavailableError
 from motivnet_bench.protocol import ArtifactModel, PyTorchModel, TorchCompute
 from motivnet_bench.result import Role
 from motivnet_bench.subject import Subject
-from motivnet_engines.runtime import RUNTIMES, Verdict, default_runtime, installed_runtimes, verdict
+from motivnet_engines.runtimes.registry import RUNTIMES, Verdict, default_runtime, installed_runtimes, verdict
 
 FP32_BASELINE = "pytorch-fp32"
 DEVICES = ("auto", "cpu", "cuda")

@@ -29,7 +29,7 @@ from motivnet_bench.cli_options import (
     TimeoutOption,
     WarmupOption,
 )
-from motivnet_engines.command_options import TrustEnginesOption
+from motivnet_engines.cli.options import TrustEnginesOption
 
 if TYPE_CHECKING:
     from motivnet_bench.accuracy_result import AccuracyResult
@@ -320,7 +320,7 @@ def _accuracy_beside_pytorch(
 ) -> AccuracyResult:
     from motivnet.artifact import open_artifact
     from motivnet_bench.accuracy_result import PYTORCH
-    from motivnet_engines.runtime import default_runtime
+    from motivnet_engines.runtimes.registry import default_runtime
 
     if artifact.is_file():
         raise ConfigError("--max-drop runs the artifact: give its folder, not a report")

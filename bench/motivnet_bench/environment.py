@@ -11,7 +11,7 @@ from pathlib import Path
 
 from motivnet import __version__
 from motivnet.errors import MissingDependencyError
-from motivnet_engines.nvidia import NvidiaDriver, read_driver
+from motivnet_engines.system.nvidia import NvidiaDriver, read_driver
 
 try:
     import psutil

@@ -12,7 +12,7 @@ from motivnet.errors import ConfigError
 from motivnet.files import read_bytes
 from motivnet_bench.environment import Environment
 from motivnet_bench.statistics import Ratio, Summary
-from motivnet_engines.runtime import Verdict
+from motivnet_engines.runtimes.registry import Verdict
 
 FORMAT_VERSION: Literal[1] = 1
 MAX_BYTES = 16_000_000

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from motivnet.artifact.manifest import InputEntry
 from motivnet.images import read_image
 from motivnet.synthetic import synthetic_faces
-from motivnet_engines.inputs import batch_from_images
+from motivnet_engines.runtimes.inputs import batch_from_images
 
 SEED = 0
 Image = NDArray[np.uint8]

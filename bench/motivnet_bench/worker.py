@@ -146,7 +146,7 @@ def _open_runtime(request: OpenRequest) -> Runtime:
     """The backends are imported here, so that a worker loads its own and no other."""
     if isinstance(request.model, ArtifactModel):
         from motivnet.artifact import open_artifact
-        from motivnet_engines.runtime import open_backend
+        from motivnet_engines.runtimes.registry import open_backend
 
         return open_backend(request.model.runtime, open_artifact(request.model.folder), threads=request.threads)
     return _pytorch_runtime(request.model, request.threads)

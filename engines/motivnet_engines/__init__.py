@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from motivnet.box import Box
     from motivnet.prediction import Prediction
-    from motivnet_engines.classifier import EmotionClassifier
-    from motivnet_engines.faces.detector import Face, FaceDetector, open_detector
-    from motivnet_engines.results import ImageResult, Timing
+    from motivnet_engines.faces import open_detector
+    from motivnet_engines.faces.detector import Face, FaceDetector
+    from motivnet_engines.inference.classifier import EmotionClassifier
+    from motivnet_engines.inference.results import ImageResult, Timing
 
 __all__ = [
     "Box",
@@ -25,13 +26,13 @@ __all__ = [
 
 _MODULES = {
     "Box": "motivnet.box",
-    "EmotionClassifier": "motivnet_engines.classifier",
+    "EmotionClassifier": "motivnet_engines.inference.classifier",
     "Face": "motivnet_engines.faces.detector",
     "FaceDetector": "motivnet_engines.faces.detector",
-    "ImageResult": "motivnet_engines.results",
+    "ImageResult": "motivnet_engines.inference.results",
     "Prediction": "motivnet.prediction",
-    "Timing": "motivnet_engines.results",
-    "open_detector": "motivnet_engines.faces.detector",
+    "Timing": "motivnet_engines.inference.results",
+    "open_detector": "motivnet_engines.faces",
 }
 
 

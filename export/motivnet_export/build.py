@@ -10,8 +10,8 @@ from motivnet.artifact import ARTIFACTS, Artifact, open_artifact, own_files
 from motivnet.artifact.manifest import FILE_NAME, Attempt, Manifest, Precision
 from motivnet.errors import EngineError, ExportError, MotivNetError, ParityError
 from motivnet.files import atomic_folder
-from motivnet_engines.trt.backend import check_backend, check_gpu
-from motivnet_engines.trt.options import check_target
+from motivnet_engines.build.backend import check_backend, check_gpu
+from motivnet_engines.build.options import check_target
 from motivnet_export.gate import reference_of
 from motivnet_export.gate_images import gate_images
 from motivnet_export.kept_reference import kept_reference

@@ -12,7 +12,7 @@ import typer
 from motivnet import command_line
 from motivnet.command_line import JSONOption
 from motivnet.errors import ConfigError, ParityError
-from motivnet_engines.command_options import TrustEnginesOption
+from motivnet_engines.cli.options import TrustEnginesOption
 
 if TYPE_CHECKING:
     from motivnet.artifact.manifest import Precision

@@ -21,10 +21,10 @@ from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import BlockActivation, Comparison, ParityReport, Precision
 from motivnet.errors import MissingDependencyError, MotivNetError, ParityError
 from motivnet.model import MotivNet
+from motivnet.parity import Outputs, compare
 from motivnet.preprocess import InputRecipe
-from motivnet_engines.judgement import Forward, comparison_of, outputs_of
-from motivnet_engines.parity import Outputs, compare
-from motivnet_engines.runtime import installed_runtimes
+from motivnet_engines.runtimes.registry import installed_runtimes
+from motivnet_engines.verification.parity_run import Forward, comparison_of, outputs_of
 from motivnet_export.activations import FAIL_ABOVE, WARN_ABOVE, recording
 from motivnet_export.gate_images import GateImages
 from motivnet_export.precision import COMPUTE_NAMES, HALF_RANGE

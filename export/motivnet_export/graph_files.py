@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from motivnet.artifact.manifest import AttentionForm, GraphSummary, InputEntry, Precision
 from motivnet.model import MotivNet
-from motivnet_engines.inputs import input_from_pixels
+from motivnet_engines.runtimes.inputs import input_from_pixels
 from motivnet_export.gate_images import calibration_images, is_large
 from motivnet_export.onnx import INPUT_NAME, check_onnx, onnx_from_model, save_onnx, summary_of
 from motivnet_export.request import BuildRequest

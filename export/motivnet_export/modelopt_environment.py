@@ -13,7 +13,7 @@ from pathlib import Path
 from motivnet.errors import ExportError, FileError
 from motivnet.progress import progress
 from motivnet.workspace import workspace
-from motivnet_engines.user_folders import check_private, made_private, user_cache
+from motivnet_engines.system.user_folders import check_private, made_private, user_cache
 from motivnet_export.child_process import run_to_end
 
 VERSION = "0.47.0"

@@ -24,7 +24,7 @@ from motivnet.artifact.reference import REFERENCE_FILE, ReferenceSet
 from motivnet.errors import EngineError, MotivNetError, ParityError
 from motivnet.files import sha256_of
 from motivnet.progress import progress
-from motivnet_engines.engine_artifact import with_engine
+from motivnet_engines.build.engine_artifact import with_engine
 from motivnet_export.gate import Reference, failure_line, overflow_of, rounding_of, runtimes_of, verdict
 from motivnet_export.graph_files import write_graph
 from motivnet_export.modelopt_environment import VERSION as MODELOPT

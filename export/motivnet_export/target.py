@@ -6,9 +6,9 @@ from typing import Literal
 
 from motivnet.artifact import Artifact
 from motivnet.errors import ConfigError
-from motivnet_engines.engine_text import engine_text
-from motivnet_engines.trt.backend import available_backend
-from motivnet_engines.trt.options import EngineOptions, compute_capabilities_from_text
+from motivnet_engines.build.backend import available_backend
+from motivnet_engines.build.options import EngineOptions, compute_capabilities_from_text
+from motivnet_engines.diagnostics.engine_text import engine_text
 
 Target = Literal["auto", "onnx", "tensorrt", "tensorrt-rtx"]
 

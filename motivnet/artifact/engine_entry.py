@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from motivnet.errors import ArtifactError
-from motivnet.verdict import AttentionForm, Comparison, Precision
+from motivnet.parity import AttentionForm, Comparison, Precision
 
 EngineBackend = Literal["tensorrt", "tensorrt-rtx"]
 ENGINE_BACKENDS: tuple[EngineBackend, ...] = ("tensorrt", "tensorrt-rtx")

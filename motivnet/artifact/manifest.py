@@ -21,8 +21,7 @@ from motivnet.artifact.engine_entry import (
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError
 from motivnet.labels import is_label
-from motivnet.preprocess import InputRecipe
-from motivnet.verdict import (
+from motivnet.parity import (
     COMPUTE_DTYPES,
     PRECISIONS,
     Attempt,
@@ -33,6 +32,7 @@ from motivnet.verdict import (
     ParityReport,
     Precision,
 )
+from motivnet.preprocess import InputRecipe
 
 __all__ = [
     "COMPUTE_DTYPES",

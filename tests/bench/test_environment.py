@@ -12,7 +12,7 @@ from motivnet import strict_json
 from motivnet_bench import environment
 from motivnet_bench.environment import _processor, _quota, available_cores, read_environment
 from motivnet_bench.facts import machine_facts
-from motivnet_engines.nvidia import Gpu, NvidiaDriver
+from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 
 def test_the_environment_names_no_host_no_user_and_no_path():

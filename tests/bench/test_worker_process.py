@@ -29,7 +29,7 @@ from motivnet_bench.protocol import (
     encode,
 )
 from motivnet_bench.worker import ON_GPU, serve
-from motivnet_engines.runtime import RUNTIMES
+from motivnet_engines.runtimes.registry import RUNTIMES
 
 
 @pytest.fixture(scope="module")

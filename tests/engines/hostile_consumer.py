@@ -11,17 +11,17 @@ from pathlib import Path
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import MotivNetError
-from motivnet_engines.machine import memory_from_meminfo, process_status
+from motivnet_engines.system.machine import memory_from_meminfo, process_status
 
 MODULES = {
-    "build-engine": ("motivnet_engines.engine_artifact", "tensorrt_rtx"),
+    "build-engine": ("motivnet_engines.build.engine_artifact", "tensorrt_rtx"),
     "inspect": ("motivnet_export.inspect",),
-    "onnxruntime": ("motivnet_engines.ort",),
-    "openvino": ("motivnet_engines.openvino",),
-    "openvino-bf16": ("motivnet_engines.openvino",),
-    "serve": ("motivnet_engines.serving.launch", "motivnet_engines.openvino"),
+    "onnxruntime": ("motivnet_engines.runtimes.onnxruntime_",),
+    "openvino": ("motivnet_engines.runtimes.openvino_",),
+    "openvino-bf16": ("motivnet_engines.runtimes.openvino_",),
+    "serve": ("motivnet_engines.serving.launch", "motivnet_engines.runtimes.openvino_"),
     "triton": ("motivnet_engines.serving.triton.export",),
-    "verify": ("motivnet_engines.verification", "motivnet_engines.ort"),
+    "verify": ("motivnet_engines.verification.verify", "motivnet_engines.runtimes.onnxruntime_"),
 }
 """What each one imports, before its memory is limited."""
 
@@ -29,7 +29,7 @@ MODULES = {
 def use(consumer: str, artifact: Artifact) -> object:
     module = importlib.import_module(MODULES[consumer][0])
     if consumer == "build-engine":
-        options = importlib.import_module("motivnet_engines.trt.options").EngineOptions(backend="tensorrt-rtx")
+        options = importlib.import_module("motivnet_engines.build.options").EngineOptions(backend="tensorrt-rtx")
         return module.build_engine(artifact, options, out=None, announce=lambda _: None)
     if consumer == "inspect":
         return module.inspect_artifact(artifact)
@@ -40,7 +40,7 @@ def use(consumer: str, artifact: Artifact) -> object:
     if consumer == "serve":
         settings = importlib.import_module("motivnet_engines.serving.settings").ServeSettings(port=0)
         return module.listening_service(artifact.folder, settings)
-    from motivnet_engines.runtime import open_backend
+    from motivnet_engines.runtimes.registry import open_backend
 
     with open_backend(consumer, artifact, threads=1) as runtime:
         import numpy as np

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from motivnet_engines import abilities
-from motivnet_engines.abilities import (
+from motivnet_engines.diagnostics import capabilities as abilities
+from motivnet_engines.diagnostics.capabilities import (
     Ability,
     Surroundings,
     advice_for,
@@ -15,10 +15,10 @@ from motivnet_engines.abilities import (
     driver_repair,
     run_abilities,
 )
-from motivnet_engines.jetson import Jetson
-from motivnet_engines.nvidia import Gpu, NvidiaDriver
-from motivnet_engines.packages import PackageStatus
-from motivnet_engines.runtime import RUNTIMES
+from motivnet_engines.diagnostics.packages import PackageStatus
+from motivnet_engines.runtimes.registry import RUNTIMES
+from motivnet_engines.system.jetson import Jetson
+from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 ORIN = Jetson(model="Jetson AGX Orin", l4t="36.4.3", jetpack="6")
 DETAILS = {

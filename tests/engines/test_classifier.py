@@ -17,9 +17,9 @@ from motivnet.errors import ArtifactError, ConfigError, FileError, ImageError, I
 from motivnet.labels import EMOTIONS
 from motivnet.model import MotivNet
 from motivnet.preprocess import RECIPE_NAMES, InputRecipe
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.fake import FakeRuntime, fake_manifest
-from motivnet_engines.inputs import batch_from_images, input_from_pixels, profile_of
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
+from motivnet_engines.runtimes.inputs import batch_from_images, input_from_pixels, profile_of
 
 
 def classifier_over_fake(manifest: Manifest | None = None, **options: Any) -> tuple[EmotionClassifier, FakeRuntime]:
@@ -166,7 +166,7 @@ def test_open_closes_the_runtime_when_the_batch_size_is_refused(
 ) -> None:
     artifact = copied_artifact()
     runtime = FakeRuntime(artifact.manifest)
-    monkeypatch.setattr("motivnet_engines.classifier.open_runtime", lambda *_, **__: runtime)
+    monkeypatch.setattr("motivnet_engines.inference.classifier.open_runtime", lambda *_, **__: runtime)
     with pytest.raises(ConfigError, match="batch size"):
         EmotionClassifier.open(artifact.folder, batch_size=99)
     assert runtime.closed

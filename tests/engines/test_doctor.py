@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from motivnet_engines import doctor
-from motivnet_engines.doctor import diagnose
-from motivnet_engines.machine import read_machine
-from motivnet_engines.nvidia import Gpu, NvidiaDriver
-from motivnet_engines.tables import print_diagnosis
+from motivnet_engines.diagnostics import doctor
+from motivnet_engines.diagnostics.doctor import diagnose
+from motivnet_engines.diagnostics.tables import print_diagnosis
+from motivnet_engines.system.machine import read_machine
+from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 NO_DRIVER = NvidiaDriver(version=None, cuda=None, gpus=(), obstacle="there is no libcuda.so.1", unused_gpu=False)
 ADA = NvidiaDriver(

@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from motivnet.artifact import Artifact, check_free, open_artifact
 from motivnet.artifact.manifest import Comparison
 from motivnet.errors import ArtifactError, ConfigError, EngineError, FileError, RuntimeUnavailableError
-from motivnet_engines import engine_artifact
+from motivnet.parity import Outputs
+from motivnet_engines.build import engine_artifact
+from motivnet_engines.build.engine_artifact import build_engine, build_first_engine
+from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.cli import app
-from motivnet_engines.engine_artifact import build_engine, build_first_engine
-from motivnet_engines.info import artifact_info
-from motivnet_engines.parity import Outputs
-from motivnet_engines.runtime import default_runtime, is_default_choice, open_backend
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.diagnostics.info import artifact_info
+from motivnet_engines.runtimes.registry import default_runtime, is_default_choice, open_backend
 
 pytest.importorskip("tensorrt_rtx")
 OPTIONS = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))

@@ -11,7 +11,7 @@ import pytest
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ArtifactError
-from motivnet_engines.runtime import open_backend
+from motivnet_engines.runtimes.registry import open_backend
 
 RUNTIMES = ["onnxruntime", "openvino"]
 IMAGE = np.random.default_rng(0).standard_normal((2, 3, 128, 96)).astype(np.float32)

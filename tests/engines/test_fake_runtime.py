@@ -9,7 +9,7 @@ from motivnet.artifact.manifest import Manifest
 from motivnet.config import ModelConfig
 from motivnet.errors import InputError, RuntimeUnavailableError
 from motivnet.runtime import Runtime
-from motivnet_engines.fake import FakeRuntime, fake_manifest
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 
 
 def images(batch: int) -> np.ndarray:

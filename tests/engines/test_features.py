@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from motivnet_engines.abilities import Ability
-from motivnet_engines.features import features
+from motivnet_engines.diagnostics.capabilities import Ability
+from motivnet_engines.diagnostics.features import features
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from motivnet.errors import ArtifactError
-from motivnet_engines.runtime import open_runtime
+from motivnet_engines.runtimes.registry import open_runtime
 
 RUNTIMES = ["onnxruntime", "openvino"]
 

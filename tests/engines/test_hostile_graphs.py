@@ -20,7 +20,7 @@ from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import FileEntry, Manifest
 from motivnet.artifact.onnx_graph import check_model
 from motivnet.errors import ArtifactError
-from motivnet_engines.openvino import has_bf16
+from motivnet_engines.runtimes.openvino_ import has_bf16
 
 from .hostile_graphs import ATTACKS, DATA, SECRET, Attack, listed_data
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from motivnet.box import Box
 from motivnet.errors import FileError
-from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import Face
-from motivnet_engines.fake import FakeRuntime, fake_manifest
-from motivnet_engines.image_files import image_paths, predict_files
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.image_files import image_paths, predict_files
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 
 
 @pytest.fixture

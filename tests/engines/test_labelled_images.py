@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from motivnet.errors import ArtifactError, DatasetError
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.fake import FakeRuntime, fake_manifest
-from motivnet_engines.inputs import batch_from_images
-from motivnet_engines.labelled_images import labelled_images, outputs_of_images
+from motivnet_engines.calibration.labelled_images import labelled_images, outputs_of_images
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
+from motivnet_engines.runtimes.inputs import batch_from_images
 
 LABELS = ("neutral", "happiness")
 

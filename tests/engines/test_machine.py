@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from motivnet_engines.machine import (
+from motivnet_engines.system.machine import (
     bf16_from_cpuinfo,
     core_limit_from_cgroup,
     memory_limit_from_cgroup,
     read_machine,
 )
-from motivnet_engines.nvidia import cuda_device_count
+from motivnet_engines.system.nvidia import cuda_device_count
 
 
 @pytest.mark.parametrize(

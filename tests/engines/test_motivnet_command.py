@@ -104,7 +104,7 @@ def test_doctor_shows_the_packages(motivnet) -> None:
 
 def test_a_mistake_of_ours_is_not_dressed_up_as_the_users(motivnet, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not issubclass(KeyError, MotivNetError)
-    monkeypatch.setattr("motivnet_engines.doctor.diagnose", lambda: {}["nothing"])
+    monkeypatch.setattr("motivnet_engines.diagnostics.doctor.diagnose", lambda: {}["nothing"])
     with pytest.raises(KeyError):
         motivnet("doctor")
 

@@ -15,8 +15,8 @@ import pytest
 
 from motivnet.artifact import open_artifact
 from motivnet.errors import ArtifactError, RuntimeUnavailableError
-from motivnet_engines.native_calls import native_errors
-from motivnet_engines.runtime import open_backend
+from motivnet_engines.runtimes.native_calls import native_errors
+from motivnet_engines.runtimes.registry import open_backend
 
 IMAGES = np.zeros((400, 3, 128, 96), np.float32)
 """A call of a second or more in one thread."""
@@ -26,8 +26,8 @@ import resource, sys
 import numpy as np
 from motivnet.artifact import open_artifact
 from motivnet.errors import MotivNetError
-from motivnet_engines.machine import memory_from_meminfo, process_status
-from motivnet_engines.runtime import open_backend
+from motivnet_engines.system.machine import memory_from_meminfo, process_status
+from motivnet_engines.runtimes.registry import open_backend
 
 with open_backend(sys.argv[1], open_artifact(sys.argv[2]), threads=1) as runtime:
     images = np.zeros((1000, 3, 128, 96), np.float32)

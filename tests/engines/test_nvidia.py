@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from motivnet_engines import nvidia
-from motivnet_engines.jetson import Jetson, jetson_from_texts
-from motivnet_engines.nvidia import NvidiaDriver, driver_version, read_driver
+from motivnet_engines.system import nvidia
+from motivnet_engines.system.jetson import Jetson, jetson_from_texts
+from motivnet_engines.system.nvidia import NvidiaDriver, driver_version, read_driver
 
 LIBRARY = r"""
 #include <stdlib.h>
@@ -39,7 +39,7 @@ int cuGetErrorName(int status, const char **name) {
 
 PROGRAM = """
 import dataclasses, json
-from motivnet_engines.nvidia import cuda_device_count, read_driver
+from motivnet_engines.system.nvidia import cuda_device_count, read_driver
 print(json.dumps({"count": cuda_device_count(), **dataclasses.asdict(read_driver())}))
 """
 

@@ -11,9 +11,9 @@ import pytest
 
 from motivnet.artifact import open_artifact
 from motivnet.errors import ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines import openvino as openvino_adapter
-from motivnet_engines import runtime as dispatch
-from motivnet_engines.runtime import RUNTIMES, default_runtime, installed_runtimes, open_backend, open_runtime
+from motivnet_engines.runtimes import openvino_ as openvino_adapter
+from motivnet_engines.runtimes import registry as dispatch
+from motivnet_engines.runtimes.registry import RUNTIMES, default_runtime, installed_runtimes, open_backend, open_runtime
 
 ON_THE_CPU = ("openvino-bf16", "openvino", "onnxruntime")
 

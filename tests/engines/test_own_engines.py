@@ -12,11 +12,11 @@ import pytest
 
 from motivnet.artifact import Artifact
 from motivnet.errors import FileError, RuntimeUnavailableError
-from motivnet_engines import runtime as dispatch
-from motivnet_engines.info import artifact_info
-from motivnet_engines.own_engines import is_own_engine, remember_engine
-from motivnet_engines.runtime import default_runtime, installed_runtimes, open_runtime
-from motivnet_engines.verification import verify_on_device
+from motivnet_engines.diagnostics.info import artifact_info
+from motivnet_engines.runtimes import registry as dispatch
+from motivnet_engines.runtimes.own_engines import is_own_engine, remember_engine
+from motivnet_engines.runtimes.registry import default_runtime, installed_runtimes, open_runtime
+from motivnet_engines.verification.verify import verify_on_device
 
 SHA = "ab" * 32
 

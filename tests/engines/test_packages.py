@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from motivnet.errors import RuntimeUnavailableError
-from motivnet_engines import packages
-from motivnet_engines.packages import PackageStatus, package_statuses
+from motivnet_engines.diagnostics import packages
+from motivnet_engines.diagnostics.packages import PackageStatus, package_statuses
 
 
 def package(name: str, *, devices: int = 0, jetson: bool = False) -> PackageStatus:

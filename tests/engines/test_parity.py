@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from motivnet.artifact.manifest import Precision
-from motivnet_engines.parity import TOLERANCES, Outputs, compare
+from motivnet.parity import TOLERANCES, Outputs, compare
 
 REFERENCE = np.array([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0]], np.float32)
 

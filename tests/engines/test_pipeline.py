@@ -22,9 +22,10 @@ from motivnet.box import Box
 from motivnet.errors import ImageError, RuntimeUnavailableError
 from motivnet.runtime import Arrays
 from motivnet.synthetic import draw_face
-from motivnet_engines import EmotionClassifier, ImageResult, pipeline
+from motivnet_engines import EmotionClassifier, ImageResult
 from motivnet_engines.faces.detector import Face
-from motivnet_engines.fake import FakeRuntime, fake_manifest
+from motivnet_engines.inference import pipeline
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 
 WAIT = 30.0
 

@@ -19,12 +19,12 @@ from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError, InputError, RuntimeUnavailableError
 from motivnet.model import MotivNet
 from motivnet.runtime import Runtime
-from motivnet_engines import openvino as openvino_adapter
-from motivnet_engines import ort as ort_adapter
-from motivnet_engines.fake import fake_manifest
-from motivnet_engines.openvino import OpenVINORuntime, has_bf16
-from motivnet_engines.ort import OnnxRuntime, provider_options
-from motivnet_engines.runtime import check_possible, open_backend
+from motivnet_engines.runtimes import onnxruntime_ as ort_adapter
+from motivnet_engines.runtimes import openvino_ as openvino_adapter
+from motivnet_engines.runtimes.fake import fake_manifest
+from motivnet_engines.runtimes.onnxruntime_ import OnnxRuntime, provider_options
+from motivnet_engines.runtimes.openvino_ import OpenVINORuntime, has_bf16
+from motivnet_engines.runtimes.registry import check_possible, open_backend
 
 needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this processor has no BF16 instructions")
 ON_EVERY_CPU = ["onnxruntime", "openvino"]
@@ -92,7 +92,7 @@ def test_bf16_is_really_computed_in_bf16(opened) -> None:
 SIGNALLED = """
 import os, signal, sys
 from motivnet.artifact import open_artifact
-from motivnet_engines.runtime import open_backend
+from motivnet_engines.runtimes.registry import open_backend
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 first, second = (open_backend("openvino", open_artifact(sys.argv[1])) for _ in range(2))
 first.close(), second.close()

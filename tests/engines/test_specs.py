@@ -8,8 +8,8 @@ import pytest
 
 from motivnet.errors import ArtifactError
 from motivnet.runtime import TensorSpec
-from motivnet_engines.fake import fake_manifest
-from motivnet_engines.specs import check_graph, input_specs, output_specs
+from motivnet_engines.runtimes.fake import fake_manifest
+from motivnet_engines.runtimes.signature import check_graph, input_specs, output_specs
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(None, 3, 128, 96))
 LOGITS = TensorSpec(name="logits", dtype="float32", shape=(None, 7))

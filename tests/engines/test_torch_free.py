@@ -30,8 +30,14 @@ sys.meta_path.insert(0, Forbidding())
 sys.addaudithook(no_network)
 
 import motivnet_engines
-from motivnet_engines import cli, doctor, fake, image_files, info, machine, tables
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines import cli
+from motivnet_engines.diagnostics import doctor
+from motivnet_engines.runtimes import fake
+from motivnet_engines.inference import image_files
+from motivnet_engines.diagnostics import info
+from motivnet_engines.system import machine
+from motivnet_engines.diagnostics import tables
+from motivnet_engines.inference.classifier import EmotionClassifier
 
 labels = {}
 for runtime in ("onnxruntime", "openvino"):

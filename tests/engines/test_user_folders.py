@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from motivnet.errors import FileError
-from motivnet_engines.user_folders import check_private, made_private, user_cache, user_state
+from motivnet_engines.system.user_folders import check_private, made_private, user_cache, user_state
 
 
 @pytest.fixture(autouse=True)

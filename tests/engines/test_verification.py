@@ -20,10 +20,10 @@ from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import FileEntry
 from motivnet.artifact.reference import reference_of_artifact
 from motivnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
-from motivnet_engines import verification
 from motivnet_engines.cli import app
-from motivnet_engines.runtime import verdict
-from motivnet_engines.verification import verify_on_device, with_verdicts
+from motivnet_engines.runtimes.registry import verdict
+from motivnet_engines.verification import verify as verification
+from motivnet_engines.verification.verify import verify_on_device, with_verdicts
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ from motivnet.labels import labels_for
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import RECIPE_NAMES, InputRecipe
 from motivnet.synthetic import synthetic_faces
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.inputs import input_from_pixels
-from motivnet_engines.trt.build import engine_from_onnx
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.build.builder import engine_from_onnx
+from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.inputs import input_from_pixels
 from motivnet_export.build import build_artifact
 from motivnet_export.deployed import DeployedModel
 from motivnet_export.onnx import check_onnx, onnx_from_model, save_onnx, summary_of

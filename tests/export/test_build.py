@@ -21,7 +21,7 @@ from motivnet.errors import ArtifactError, ConfigError, FileError, MotivNetError
 from motivnet.labels import labels_for
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe
-from motivnet_engines import judgement
+from motivnet_engines.verification import parity_run as judgement
 from motivnet_export import gate, graph_files, rung
 from motivnet_export.build import build_artifact
 from motivnet_export.gate_images import calibration_images, gate_images

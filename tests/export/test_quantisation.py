@@ -27,11 +27,11 @@ from motivnet.artifact.manifest import AttentionForm, InputDtype, Manifest
 from motivnet.errors import ConfigError, EngineError, ExportError
 from motivnet.labels import EMOTIONS
 from motivnet.model import MotivNet, build_model
+from motivnet.parity import Outputs, compare
 from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import synthetic_faces
-from motivnet_engines.parity import Outputs, compare
-from motivnet_engines.trt.build import BuiltEngine, engine_from_onnx
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.build.builder import BuiltEngine, engine_from_onnx
+from motivnet_engines.build.options import EngineOptions
 from motivnet_export import modelopt_environment, quantisation
 from motivnet_export import onnx as export_onnx
 from motivnet_export.build import build_artifact

@@ -11,9 +11,8 @@ from typer.testing import CliRunner
 from motivnet.artifact import open_artifact
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ConfigError, EngineError, RuntimeUnavailableError
-from motivnet_engines import engine_artifact
-from motivnet_engines.trt import backend
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.build import backend, engine_artifact
+from motivnet_engines.build.options import EngineOptions
 from motivnet_export import build
 from motivnet_export.build import build_artifact
 from motivnet_export.cli import app
@@ -193,7 +192,7 @@ def test_optional_engine_that_this_machine_cannot_build_costs_no_other_rung(
 def test_old_tensorrt_without_the_operator_is_given_the_decomposed_form(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("motivnet_engines.trt.known_bad.installed_version", lambda backend: "1.2.0")
+    monkeypatch.setattr("motivnet_engines.build.known_issues.installed_version", lambda backend: "1.2.0")
     request = BuildRequest(
         checkpoint=tiny_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1, engine=RTX
     )

@@ -24,12 +24,12 @@ from motivnet.errors import MissingDependencyError
 from motivnet.labels import EMOTIONS, labels_for
 from motivnet.model import MotivNet, build_model
 from motivnet.model.runtime import TorchRuntime
+from motivnet.parity import Outputs
 from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import synthetic_faces
-from motivnet_engines.nvidia import Gpu, read_driver
-from motivnet_engines.parity import Outputs
-from motivnet_engines.trt.api import load_api
-from motivnet_engines.trt.options import RTX_COMPUTE_CAPABILITIES, EngineOptions
+from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES, load_api
+from motivnet_engines.system.nvidia import Gpu, read_driver
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from motivnet.errors import EngineError, MotivNetError, RuntimeUnavailableError
-from motivnet_engines.nvidia import Gpu
-from motivnet_engines.trt.memory import CudaMemory, MemoryName, open_memory
+from motivnet_engines.runtimes.tensorrt.cuda import open_memory
+from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory, MemoryName
+from motivnet_engines.system.nvidia import Gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu")]
 

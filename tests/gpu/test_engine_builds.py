@@ -10,10 +10,10 @@ import pytest
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import COMPUTE_DTYPES, EngineBackend, EngineEntry, Precision
-from motivnet_engines.engine_artifact import build_engine
-from motivnet_engines.nvidia import Gpu
-from motivnet_engines.trt.known_bad import fused_supported
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.build.engine_artifact import build_engine
+from motivnet_engines.build.known_issues import fused_supported
+from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.system.nvidia import Gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(3600)]
 

@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from motivnet.artifact.manifest import EngineBackend
-from motivnet_engines.inputs import input_from_pixels
-from motivnet_engines.runtime import open_backend
-from motivnet_engines.trt.runtime import TensorRTRuntime
+from motivnet_engines.runtimes.inputs import input_from_pixels
+from motivnet_engines.runtimes.registry import open_backend
+from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(3600)]
 

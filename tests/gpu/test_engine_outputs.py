@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import EngineBackend, Precision
 from motivnet.errors import MotivNetError
+from motivnet.parity import Outputs, compare
 from motivnet.runtime import Runtime
-from motivnet_engines.inputs import input_from_pixels
-from motivnet_engines.parity import Outputs, compare
-from motivnet_engines.runtime import check_possible, open_backend
-from motivnet_engines.trt.memory import MemoryName
-from motivnet_engines.trt.runtime import TensorRTRuntime
+from motivnet_engines.runtimes.inputs import input_from_pixels
+from motivnet_engines.runtimes.registry import check_possible, open_backend
+from motivnet_engines.runtimes.tensorrt.cuda.base import MemoryName
+from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(3600)]
 

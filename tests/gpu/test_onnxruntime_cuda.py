@@ -12,9 +12,9 @@ import pytest
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import COMPUTE_DTYPES, Precision
 from motivnet.errors import MotivNetError
-from motivnet_engines.inputs import input_from_pixels
-from motivnet_engines.parity import Outputs, compare
-from motivnet_engines.runtime import check_possible, open_backend
+from motivnet.parity import Outputs, compare
+from motivnet_engines.runtimes.inputs import input_from_pixels
+from motivnet_engines.runtimes.registry import check_possible, open_backend
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 
@@ -77,7 +77,7 @@ def test_it_is_near_pytorch(precision: Precision, attention: str, graph_of: Any,
 
 @pytest.mark.slow
 def test_the_wide_heads_of_the_published_decoder_are_near_pytorch(graph_of: Any, subject_of: Any) -> None:
-    """8 heads of 144: see ``_PLAIN_KERNEL`` in ``motivnet_engines.ort``."""
+    """8 heads of 144: see ``_PLAIN_KERNEL`` in ``motivnet_engines.runtimes.onnxruntime_``."""
     _near(graph_of("fp16", size="sapiens-0.3b"), subject_of("sapiens-0.3b"), "fp16")
 
 

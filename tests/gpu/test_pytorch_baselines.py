@@ -11,9 +11,9 @@ import torch
 
 from motivnet.artifact.manifest import Precision
 from motivnet.model.runtime import Compute, TorchRuntime
+from motivnet.parity import Outputs, compare
 from motivnet.preprocess import InputRecipe
-from motivnet_engines.nvidia import Gpu
-from motivnet_engines.parity import Outputs, compare
+from motivnet_engines.system.nvidia import Gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(600)]
 

@@ -151,8 +151,8 @@ PRINTERS = {
 }
 PRINTS = {"print", "Console", "Progress", "echo", "secho"}
 MACHINE_READ = {
-    "engines/motivnet_engines/first_prediction.py",  # figures for the process that started it
-    "engines/motivnet_engines/output/sink.py",  # JSON Lines and CSV, escaped record by record
+    "engines/motivnet_engines/diagnostics/first_prediction.py",  # figures for the process that started it
+    "engines/motivnet_engines/writers/sink.py",  # JSON Lines and CSV, escaped record by record
 }
 
 

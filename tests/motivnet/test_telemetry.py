@@ -44,7 +44,10 @@ def test_what_the_user_has_set_stays() -> None:
 
 @pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
 def test_a_runtime_leaves_nothing_at_home(package: str, tmp_path: Path) -> None:
-    adapter = {"openvino": "motivnet_engines.openvino", "onnxruntime": "motivnet_engines.ort"}[package]
+    adapter = {
+        "openvino": "motivnet_engines.runtimes.openvino_",
+        "onnxruntime": "motivnet_engines.runtimes.onnxruntime_",
+    }[package]
     program = f"import {adapter}, time; time.sleep(1)"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ORT_")}
     subprocess.run([sys.executable, "-c", program], env=kept | {"HOME": str(tmp_path)}, check=True)

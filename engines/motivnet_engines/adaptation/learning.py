@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import DatasetError
-from motivnet_engines.adaptation.mixture import merged
 from motivnet_engines.adaptation.mixture_fitting import fitted_mixture
-from motivnet_engines.adaptation.readout import MixtureReadout, features_of
 from motivnet_engines.calibration.fitting import folds
+from motivnet_engines.calibration.labelled_images import LabelledOutputs
 from motivnet_engines.calibration.temperature import fitted_temperature
-from motivnet_engines.calibration.whitening import Whitening, whitening_within_classes
-from motivnet_engines.labelled_images import LabelledOutputs
+from motivnet_engines.inference.mixture import merged
+from motivnet_engines.inference.mixture_head import MixtureReadout, features_of
+from motivnet_engines.inference.whitening import Whitening, whitening_within_classes
 
 MIN_OF_A_CLASS = 3
 """So that two are left when a fifth is put aside."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import MissingDependencyError
-from motivnet_engines.adaptation.mixture import Mixture
+from motivnet_engines.inference.mixture import Mixture
 
 try:
     from sklearn.exceptions import ConvergenceWarning

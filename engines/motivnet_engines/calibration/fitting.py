@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from motivnet.errors import DatasetError
 from motivnet.prediction import softmax
-from motivnet_engines.calibration.class_statistics import ClassStatistics, statistics_of_classes
+from motivnet_engines.calibration.labelled_images import LabelledOutputs
 from motivnet_engines.calibration.temperature import calibration_error, fitted_temperature
-from motivnet_engines.labelled_images import LabelledOutputs
+from motivnet_engines.inference.class_statistics import ClassStatistics, statistics_of_classes
 
 KNOWN_SHARE = 0.95
 """Of the held-out images of the model's classes that are to be within the threshold."""

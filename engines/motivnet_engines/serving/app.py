@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from motivnet.errors import MotivNetError
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.serving.admission import Admission
 from motivnet_engines.serving.arrivals import Body
 from motivnet_engines.serving.batching import Batching

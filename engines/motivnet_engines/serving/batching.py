@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from motivnet.artifact import Artifact
 from motivnet.artifact.reference import reference_of_artifact
 from motivnet.prediction import Prediction
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.inputs import input_from_pixels, profile_of
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.inputs import input_from_pixels, profile_of
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from motivnet import __version__
 from motivnet.artifact.manifest import Manifest
 from motivnet.images import MAX_PIXELS
 from motivnet.printable import printable
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.runtime import verdict
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.registry import verdict
 from motivnet_engines.serving.batching import Batching
 from motivnet_engines.serving.settings import ServeSettings
 

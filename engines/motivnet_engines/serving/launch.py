@@ -11,8 +11,8 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from motivnet.artifact import open_artifact
-from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import FaceDetector
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.serving.app import create_app
 from motivnet_engines.serving.batching import batching_for
 from motivnet_engines.serving.logs import configure_logging

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from motivnet.errors import ImageError, InputError
 from motivnet.images import MAX_PIXELS, image_size
 from motivnet.prediction import Prediction
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.inputs import profile_of
-from motivnet_engines.preparation import PreparedImage, prepared_image
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.preparation import PreparedImage, prepared_image
+from motivnet_engines.runtimes.inputs import profile_of
 from motivnet_engines.serving.admission import Place
 from motivnet_engines.serving.batcher import Batcher, LateError
 from motivnet_engines.serving.batching import Batching

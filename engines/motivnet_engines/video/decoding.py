@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from motivnet.errors import VideoError
 from motivnet.files import open_regular
-from motivnet_engines.video.account import Account, Declared, shortfall
+from motivnet_engines.video.completeness import Account, Declared, shortfall
 from motivnet_engines.video.opening import FAILURES, check_size, is_live, open_container, reason, video_stream
+from motivnet_engines.video.rotation import pixels_of_frame
 from motivnet_engines.video.source import VideoSource
-from motivnet_engines.video.upright import pixels_of_frame
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

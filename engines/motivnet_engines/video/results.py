@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from motivnet.prediction import Prediction
-from motivnet_engines.results import Timing
+from motivnet_engines.inference.results import Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

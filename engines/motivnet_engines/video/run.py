@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from motivnet.errors import ConfigError, VideoError
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.results import ImageResult
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.results import ImageResult
 from motivnet_engines.video.decoding import Frame, VideoReader
 from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary, with_probabilities
 from motivnet_engines.video.smoothing import ProbabilitySmoother

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from motivnet.errors import VideoError
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.pipeline import classified_group
-from motivnet_engines.preparation import PreparedImage
-from motivnet_engines.results import ImageResult
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.pipeline import classified_group
+from motivnet_engines.inference.preparation import PreparedImage
+from motivnet_engines.inference.results import ImageResult
 from motivnet_engines.video.decoding import DecodedFrame, Frame, VideoReader
 from motivnet_engines.video.stages import Channel, Stages
 

@@ -17,11 +17,10 @@ from typer.testing import CliRunner, Result
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ArtifactError, ConfigError, DatasetError, FileError
-from motivnet_engines.adapt_command import adapt
-from motivnet_engines.adaptation import readout_from_file
-from motivnet_engines.adaptation.adapting import adapt_artifact
-from motivnet_engines.adaptation.classes_file import classes_from_file, write_classes
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.adaptation.adapt import adapt_artifact
+from motivnet_engines.cli.adapt import adapt
+from motivnet_engines.inference.classes_file import classes_from_file, readout_from_file, write_classes
+from motivnet_engines.inference.classifier import EmotionClassifier
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ def test_a_classifier_predicts_the_learnt_classes(artifact: Artifact, faces: tup
 
 def test_predicting_needs_no_scikit_learn(artifact: Artifact, faces: tuple[Path, Path], learnt: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from motivnet_engines.classifier import EmotionClassifier\n"
+        "import sys; from pathlib import Path; from motivnet_engines.inference.classifier import EmotionClassifier\n"
         "sys.modules['sklearn'] = sys.modules['scipy'] = None\n"
         "folder, classes, image = sys.argv[1:]\n"
         "with EmotionClassifier.open(folder, runtime='onnxruntime', threads=1, classes=Path(classes)) as classifier:\n"

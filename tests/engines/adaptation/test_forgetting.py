@@ -17,12 +17,12 @@ from PIL import Image
 from motivnet.artifact import open_artifact
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import iterate_faces
-from motivnet_engines.adaptation.judging import forgetting, judged
+from motivnet_engines.adaptation.evaluation import forgetting, judged
 from motivnet_engines.adaptation.learning import learnt
-from motivnet_engines.adaptation.readout import features_of
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.labelled_images import LabelledOutputs, labelled_images, outputs_of_sets
-from motivnet_engines.runtime import open_runtime
+from motivnet_engines.calibration.labelled_images import LabelledOutputs, labelled_images, outputs_of_sets
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.mixture_head import features_of
+from motivnet_engines.runtimes.registry import open_runtime
 
 ORDERS = (
     EMOTIONS,

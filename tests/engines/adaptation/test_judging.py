@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from motivnet_engines.adaptation.judging import Judgement, forgetting, judged
-from motivnet_engines.labelled_images import LabelledOutputs
+from motivnet_engines.adaptation.evaluation import Judgement, forgetting, judged
+from motivnet_engines.calibration.labelled_images import LabelledOutputs
 
 OUTPUTS = LabelledOutputs(
     labels=("calm", "cheer", "doubt"),

@@ -10,9 +10,9 @@ import pytest
 from motivnet.errors import DatasetError
 from motivnet_engines.adaptation.learning import classes_with_few
 from motivnet_engines.adaptation.learning import learnt as lesson_of
-from motivnet_engines.adaptation.readout import MixtureReadout
+from motivnet_engines.calibration.labelled_images import LabelledOutputs
 from motivnet_engines.calibration.temperature import calibration_error
-from motivnet_engines.labelled_images import LabelledOutputs
+from motivnet_engines.inference.mixture_head import MixtureReadout
 
 NAMES = ("calm", "cheer", "doubt", "grief", "shock", "scorn", "pride", "shame")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from motivnet_engines.adaptation.mixture import MAX_COMPONENTS, Mixture, merged
 from motivnet_engines.adaptation.mixture_fitting import fitted_mixture
+from motivnet_engines.inference.mixture import MAX_COMPONENTS, Mixture, merged
 
 
 def mixture_of(components: int, *, width: int = 7, seed: int = 0, images: int = 30) -> Mixture:

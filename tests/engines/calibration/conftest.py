@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from motivnet.labels import EMOTIONS
-from motivnet_engines.labelled_images import LabelledOutputs
+from motivnet_engines.calibration.labelled_images import LabelledOutputs
 
 SIZE = (128, 96)
 

@@ -14,10 +14,10 @@ from typer.testing import CliRunner, Result
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import DatasetError, MotivNetError
-from motivnet_engines.calibrate_command import calibrate
-from motivnet_engines.calibration import calibration_of_artifact
-from motivnet_engines.calibration.calibrating import calibrate_artifact
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.calibration.calibrate import calibrate_artifact
+from motivnet_engines.cli.calibrate import calibrate
+from motivnet_engines.inference.calibration import calibration_of_artifact
+from motivnet_engines.inference.classifier import EmotionClassifier
 
 
 @pytest.fixture

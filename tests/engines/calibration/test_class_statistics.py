@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.covariance import ledoit_wolf
 
-from motivnet_engines.calibration.class_statistics import statistics_of_classes
+from motivnet_engines.inference.class_statistics import statistics_of_classes
 
 
 def test_distance_is_mahalanobis_from_the_nearest_mean(made_outputs) -> None:

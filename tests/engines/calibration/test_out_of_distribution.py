@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from motivnet.prediction import Prediction
-from motivnet_engines.calibration.calibrating import calibrate_artifact
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.calibration.calibrate import calibrate_artifact
+from motivnet_engines.inference.classifier import EmotionClassifier
 
 SAMPLES = (
     "brick",

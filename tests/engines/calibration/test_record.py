@@ -12,12 +12,16 @@ import pytest
 
 from motivnet.artifact import Artifact, check_free, list_reports, open_artifact
 from motivnet.artifact.manifest import FileEntry
+from motivnet.artifact.model_identity import ModelIdentity, identity_of_model
 from motivnet.errors import ArtifactError, FileError
-from motivnet_engines.calibration import Calibration, CalibrationFacts, calibration_of_artifact
-from motivnet_engines.calibration.class_statistics import statistics_of_classes
-from motivnet_engines.calibration.record import with_calibration
-from motivnet_engines.model_identity import ModelIdentity, identity_of_model
-from motivnet_engines.verification import verify_on_device
+from motivnet_engines.inference.calibration import (
+    Calibration,
+    CalibrationFacts,
+    calibration_of_artifact,
+    with_calibration,
+)
+from motivnet_engines.inference.class_statistics import statistics_of_classes
+from motivnet_engines.verification.verify import verify_on_device
 
 
 @pytest.fixture
@@ -137,8 +141,8 @@ def test_an_engine_keeps_the_calibration_in_its_artifact_and_alone(fp16_artifact
     pytest.importorskip("tensorrt_rtx")
     import shutil
 
-    from motivnet_engines.engine_artifact import build_engine
-    from motivnet_engines.trt.options import EngineOptions
+    from motivnet_engines.build.engine_artifact import build_engine
+    from motivnet_engines.build.options import EngineOptions
 
     artifact = open_artifact(shutil.copytree(fp16_artifact, tmp_path / "artifact"))
     artifact = with_calibration(artifact, calibration_for(artifact))

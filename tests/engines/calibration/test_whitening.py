@@ -7,7 +7,7 @@ import pytest
 from sklearn.covariance import ledoit_wolf
 
 from motivnet.errors import DatasetError
-from motivnet_engines.calibration.whitening import shrunk_covariance, unit_rows, whitening_within_classes
+from motivnet_engines.inference.whitening import shrunk_covariance, unit_rows, whitening_within_classes
 
 
 @pytest.mark.parametrize(("count", "width"), [(500, 8), (40, 40), (6, 60), (3, 2)])

@@ -11,7 +11,8 @@ import pytest
 
 from motivnet.box import Box
 from motivnet.images import read_image
-from motivnet_engines.faces.detector import FaceDetector, open_detector
+from motivnet_engines.faces import open_detector
+from motivnet_engines.faces.detector import FaceDetector
 
 Photo = tuple[np.ndarray, Box]
 

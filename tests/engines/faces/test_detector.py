@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from motivnet.errors import FileError
-from motivnet_engines.faces.detector import YUNET, open_detector
+from motivnet_engines.faces import YUNET, open_detector
 
 
 def test_the_detector_opens_without_a_network_a_home_or_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from motivnet.box import Box
 from motivnet.errors import InputError
 from motivnet.synthetic import draw_face
-from motivnet_engines.faces.detector import YUNET
+from motivnet_engines.faces import YUNET
 from motivnet_engines.faces.yunet import YuNetDetector
 
 pytestmark = pytest.mark.shared

@@ -15,11 +15,11 @@ from PIL import Image
 from motivnet.errors import FileError
 from motivnet.images import read_image
 from motivnet.prediction import Prediction
-from motivnet_engines.output import montage as montage_module
-from motivnet_engines.output.annotated import annotated_copies, annotated_picture, write_annotated
-from motivnet_engines.output.montage import TILE, MontageWriter, face_tile, sheet_paths, sheets_text
-from motivnet_engines.output.short_names import short_names
-from motivnet_engines.output.sink import open_sink
+from motivnet_engines.writers import montage as montage_module
+from motivnet_engines.writers.annotated_images import annotated_copies, annotated_picture, write_annotated
+from motivnet_engines.writers.montage import TILE, MontageWriter, face_tile, sheet_paths, sheets_text
+from motivnet_engines.writers.short_names import short_names
+from motivnet_engines.writers.sink import open_sink
 
 
 def test_images_of_one_folder_keep_their_names(tmp_path: Path) -> None:

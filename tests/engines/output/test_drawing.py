@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from motivnet.prediction import UNKNOWN
-from motivnet_engines.output.drawing import caption, colour_of, draw_faces
+from motivnet_engines.writers.drawing import caption, colour_of, draw_faces
 
 
 def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -14,14 +14,14 @@ import pytest
 
 from motivnet.errors import ConfigError
 from motivnet.labels import labels_for
-from motivnet_engines.image_files import FileResult
-from motivnet_engines.output.csv_rows import csv_header, csv_rows
-from motivnet_engines.output.jsonl import jsonl_line
-from motivnet_engines.output.records import Record, record_of_end, record_of_file, record_of_frame
-from motivnet_engines.output.sink import chosen_format, open_sink
-from motivnet_engines.output.table import ResultTable
-from motivnet_engines.results import ImageResult, Timing
+from motivnet_engines.inference.image_files import FileResult
+from motivnet_engines.inference.results import ImageResult, Timing
 from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary
+from motivnet_engines.writers.csv_rows import csv_header, csv_rows
+from motivnet_engines.writers.jsonl import jsonl_line
+from motivnet_engines.writers.records import Record, record_of_end, record_of_file, record_of_frame
+from motivnet_engines.writers.sink import chosen_format, open_sink
+from motivnet_engines.writers.table import ResultTable
 
 LABELS = labels_for(7)
 TIMING = Timing(prepare_ms=1.0, classify_ms=2.0)

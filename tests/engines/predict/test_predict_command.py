@@ -15,8 +15,8 @@ from PIL import Image
 
 from motivnet.images import read_image
 from motivnet_engines import cli
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.output import montage as montage_module
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.writers import montage as montage_module
 
 
 def lines_of(text: str) -> list[dict]:

@@ -17,7 +17,7 @@ import pytest
 
 from motivnet.errors import ArtifactError
 from motivnet.images import read_image
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 
 
 def lines_of(text: str) -> list[dict]:
@@ -32,7 +32,8 @@ def test_a_missing_package_is_told_before_the_work(
     program = f"""
         import sys
         sys.modules["{package}"] = None
-        from motivnet_engines import classifier, cli
+        from motivnet_engines.inference import classifier
+        from motivnet_engines import cli
         classifier.EmotionClassifier.open = None  # is not called
         sys.argv = {words!r}
         cli.main()
@@ -71,7 +72,7 @@ def test_an_error_of_the_runtime_costs_no_result(
         raise ArtifactError("the model gives logits that are not finite")
 
     monkeypatch.setattr(EmotionClassifier, "classify", failing)
-    monkeypatch.setattr("motivnet_engines.predict_video_run._counts", lambda _: clip.unlink() or "seen")
+    monkeypatch.setattr("motivnet_engines.cli.predict_video_run._counts", lambda _: clip.unlink() or "seen")
     result = predict(clip, faces, "--out", tmp_path / "r.csv")
     assert (result.status, result.err) == (1, "seen\nerror: the model gives logits that are not finite\n")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
@@ -97,7 +98,7 @@ def test_a_video_without_a_frame_says_why_and_not_that_nothing_was_drawn(predict
 
 INTERRUPTED = """
     import os, signal, sys
-    import motivnet_engines.predict_run as run
+    import motivnet_engines.cli.predict_run as run
     finish = run.Report.finish
 
     def interrupt(self):
@@ -147,7 +148,7 @@ def test_ctrl_c_keeps_what_was_seen_of_a_video(folder: Path, faces: Path, clip: 
     out, drawn, timeline = tmp_path / "r.jsonl", tmp_path / "drawn", tmp_path / "timeline.png"
     program = """
         import os, signal
-        import motivnet_engines.predict_video_run as run
+        import motivnet_engines.cli.predict_video_run as run
         made = run.record_of_frame
 
         def interrupting(found):

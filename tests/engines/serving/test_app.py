@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from motivnet.box import Box
-from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import Face
 from motivnet_engines.faces.yunet import YuNetDetector
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.serving.batching import Batching
 
 Client = Any

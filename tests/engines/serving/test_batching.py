@@ -9,9 +9,9 @@ import pytest
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.reference import reference_of_artifact
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.fake import FakeRuntime, fake_manifest
-from motivnet_engines.inputs import input_from_pixels
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
+from motivnet_engines.runtimes.inputs import input_from_pixels
 from motivnet_engines.serving.batching import Batching, batching_for, exact_size
 
 

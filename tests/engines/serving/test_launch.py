@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from motivnet.errors import ArtifactError, ConfigError
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.serving.launch import listening_service
 from motivnet_engines.serving.server import bound_socket, start_listening, url_of
 from motivnet_engines.serving.settings import ServeSettings

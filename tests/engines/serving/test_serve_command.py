@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import Face
-from motivnet_engines.fake import fake_manifest
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import fake_manifest
 from motivnet_engines.serving.batching import Batching
 from motivnet_engines.serving.metrics import Metrics
 from motivnet_engines.serving.refusals import RefusedError

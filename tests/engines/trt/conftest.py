@@ -23,8 +23,8 @@ from motivnet.files import sha256_of
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet
 from motivnet.preprocess import InputRecipe
-from motivnet_engines.trt.build import BuiltEngine, engine_from_onnx
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.build.builder import BuiltEngine, engine_from_onnx
+from motivnet_engines.build.options import EngineOptions
 from motivnet_export.onnx import INPUT_NAME, OUTPUT_NAMES, onnx_from_model, save_onnx, summary_of
 from motivnet_export.precision import apply_precision
 
@@ -82,7 +82,7 @@ def rtx_installed() -> None:
 def fixed_addresses() -> None:
     """Skips where the builder's process cannot have the same addresses in every run."""
     program = (
-        "from motivnet_engines.trt.addresses import restart_with_fixed_addresses as restart\n"
+        "from motivnet_engines.build.addresses import restart_with_fixed_addresses as restart\n"
         "restart(); print(open('/proc/self/personality').read())"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)

@@ -8,7 +8,7 @@ import pytest
 
 from motivnet.artifact.manifest import Precision
 from motivnet.config import ModelConfig
-from motivnet_engines.trt.activations import activation_bytes, score_bytes, unfused_bytes
+from motivnet_engines.build.activations import activation_bytes, score_bytes, unfused_bytes
 
 
 @pytest.mark.parametrize("name", ["fp16", "fp32", "image"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.trt.api import MODULES, load_api
-from motivnet_engines.trt.identity import this_platform
+from motivnet_engines.runtimes.tensorrt.api import MODULES, load_api
+from motivnet_engines.runtimes.tensorrt.compatibility import this_platform
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ TEN_3, TEN_16, ELEVEN_4 = check.TENSORRT[0], check.TENSORRT[2], check.TENSORRT[3
 CUDA_12, CUDA_13 = check.DRIVER[0], check.DRIVER[-1]
 Verdicts = Callable[[list[Path], Any], Any]
 
-PREFACE = "from __future__ import annotations\nfrom typing import Any\nfrom motivnet_engines.trt.api import Api\n\n"
+PREFACE = "from __future__ import annotations\nfrom typing import Any\nfrom motivnet_engines.runtimes.tensorrt.api import Api\n\n"
 
 MISSING = {
     "a removed property": (

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from motivnet_engines.trt.addresses import in_fresh_thread
+from motivnet_engines.build.addresses import in_fresh_thread
 
 
 def test_the_result_comes_from_another_thread() -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from motivnet.artifact.manifest import EngineDevice
 from motivnet.errors import EngineError
-from motivnet_engines.trt.api import Api, load_api
-from motivnet_engines.trt.compilation import build_with_timing_cache
-from motivnet_engines.trt.configuration import apply_options
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.build.compilation import build_with_timing_cache
+from motivnet_engines.build.configuration import apply_options
+from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.runtimes.tensorrt.api import Api, load_api
 
 DEVICE = EngineDevice(name="NVIDIA A10", compute_capability="8.6", memory=24 << 30, driver="13.0")
 
@@ -141,7 +141,7 @@ def test_a_compute_capability_that_is_not_taken_is_an_error(rtx: Api, config: An
 
 
 def test_the_real_configuration_takes_every_option_of_tensorrt_rtx(rtx: Api) -> None:
-    from motivnet_engines.trt.log import logger_of
+    from motivnet_engines.runtimes.tensorrt.log import logger_of
 
     config = rtx.trt.Builder(logger_of(rtx)).create_builder_config()
     options = EngineOptions(

@@ -14,8 +14,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from motivnet.errors import ConfigError, EngineError, FileError, MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.trt import build, child
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.build import builder as build
+from motivnet_engines.build import child
+from motivnet_engines.build.options import EngineOptions
 
 Damage = Callable[[Path, Path], None]
 

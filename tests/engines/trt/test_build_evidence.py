@@ -10,8 +10,8 @@ import pytest
 
 from motivnet.artifact.manifest import EngineProof
 from motivnet.errors import EngineError
-from motivnet_engines.trt import evidence
-from motivnet_engines.trt.api import Api
+from motivnet_engines.build import evidence
+from motivnet_engines.runtimes.tensorrt.api import Api
 
 NETWORK = EngineProof(
     evidence="network",

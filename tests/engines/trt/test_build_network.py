@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from motivnet.errors import EngineError
-from motivnet_engines.trt.api import Api, load_api
-from motivnet_engines.trt.log import logger_of
-from motivnet_engines.trt.network import add_profile, check_network, parsed_network, profile_shapes
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.build.network import add_profile, check_network, parsed_network, profile_shapes
+from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.runtimes.tensorrt.api import Api, load_api
+from motivnet_engines.runtimes.tensorrt.log import logger_of
 
 
 @pytest.fixture

@@ -19,18 +19,19 @@ import pytest
 from onnx import TensorProto, helper
 
 from motivnet.errors import EngineError
-from motivnet_engines.trt import child
-from motivnet_engines.trt.messages import Report, Request, Stage
-from motivnet_engines.trt.options import RTX_COMPUTE_CAPABILITIES, EngineOptions
+from motivnet_engines.build import child
+from motivnet_engines.build.messages import Report, Request, Stage
+from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES
 
-WORKER = "motivnet_engines.trt.worker"
+WORKER = "motivnet_engines.build.worker"
 
 CALLER = """
 import contextlib, sys
 from pathlib import Path
 from motivnet.artifact.manifest import Manifest
-from motivnet_engines.trt import build
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.runtimes.tensorrt import build
+from motivnet_engines.build.options import EngineOptions
 
 @contextlib.contextmanager
 def progress(description, *, total):
@@ -91,7 +92,7 @@ def run_fake_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trt_graph: 
         module = tmp_path / "fake_worker.py"
         module.write_text(
             "import os, signal, sys\n"
-            "from motivnet_engines.trt.messages import Report, Request, Stage, read_message, write_message\n"
+            "from motivnet_engines.build.messages import Report, Request, Stage, read_message, write_message\n"
             "read_message(sys.stdin.buffer, Request)\n"
             "reports = os.fdopen(int(sys.argv[2]), 'wb')\n"
             "write_message(reports, Report(body=Stage(stage='parsing model.onnx')))\n" + program
@@ -135,7 +136,7 @@ def test_a_builder_that_ends_without_a_word_is_one_error_that_names_the_stage(
 def test_a_crash_after_the_last_word_is_a_crash(run_fake_worker: Callable[..., object]) -> None:
     success = (
         "from motivnet.artifact.manifest import EngineProof\n"
-        "from motivnet_engines.trt.messages import Success\n"
+        "from motivnet_engines.build.messages import Success\n"
         "proof = EngineProof(evidence='network', layers=1, matrix_layers={}, attention_layers=0,"
         " attention_fused=None, activation_bytes=None)\n"
         "body = Success(version='1', device=None, proof=proof, peak_bytes=1, warnings=())\n"
@@ -241,7 +242,7 @@ def test_a_builder_that_does_not_stop_by_itself_is_killed(
     with pytest.raises(KeyboardInterrupt):
         run_fake_worker(
             "import pathlib, time\n"
-            "from motivnet_engines.trt.messages import Advance\n"
+            "from motivnet_engines.build.messages import Advance\n"
             f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
             "write_message(reports, Report(body=Advance(fraction=0.5)))\n"
             "time.sleep(60)",

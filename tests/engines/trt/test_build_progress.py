@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from motivnet_engines.trt import build
-from motivnet_engines.trt.child import run_worker
-from motivnet_engines.trt.messages import Request
-from motivnet_engines.trt.options import EngineOptions
-from motivnet_engines.trt.phases import Phases
+from motivnet_engines.build import builder as build
+from motivnet_engines.build.child import run_worker
+from motivnet_engines.build.messages import Request
+from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.build.phases import Phases
 
 
 def test_a_phase_inside_a_phase_is_a_part_of_the_step_under_way() -> None:

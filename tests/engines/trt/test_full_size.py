@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from motivnet.config import ModelConfig
-from motivnet_engines.fake import fake_manifest
-from motivnet_engines.trt.build import engine_from_onnx
-from motivnet_engines.trt.options import EngineOptions
+from motivnet_engines.build.builder import engine_from_onnx
+from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.runtimes.fake import fake_manifest
 
 pytest.importorskip("tensorrt_rtx")
 

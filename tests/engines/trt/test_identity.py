@@ -11,12 +11,13 @@ import pytest
 
 from motivnet.artifact.manifest import EngineDevice, EngineEntry, EngineProof, FileEntry, Manifest, ShapeProfile
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.fake import fake_manifest
-from motivnet_engines.nvidia import Gpu, NvidiaDriver
-from motivnet_engines.runtime import check_possible
-from motivnet_engines.trt import identity, lean
-from motivnet_engines.trt.api import Api
-from motivnet_engines.trt.identity import check_engine, this_platform
+from motivnet_engines.runtimes.fake import fake_manifest
+from motivnet_engines.runtimes.registry import check_possible
+from motivnet_engines.runtimes.tensorrt import compatibility as identity
+from motivnet_engines.runtimes.tensorrt import lean
+from motivnet_engines.runtimes.tensorrt.api import Api
+from motivnet_engines.runtimes.tensorrt.compatibility import check_engine, this_platform
+from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 A4000 = Gpu(name="NVIDIA RTX A4000", compute_capability="8.6", memory=16 << 30)
 A2000 = Gpu(name="NVIDIA RTX A2000", compute_capability="8.6", memory=6 << 30)

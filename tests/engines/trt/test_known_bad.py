@@ -8,8 +8,8 @@ import pytest
 
 from motivnet.artifact.manifest import AttentionForm, EngineBackend, Precision
 from motivnet.errors import EngineError
-from motivnet_engines.trt import known_bad
-from motivnet_engines.trt.known_bad import KNOWN_FAULTS, check_supported, fused_supported, warnings_for
+from motivnet_engines.build import known_issues as known_bad
+from motivnet_engines.build.known_issues import KNOWN_FAULTS, check_supported, fused_supported, warnings_for
 
 
 def issues(

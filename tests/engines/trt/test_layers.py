@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from motivnet.errors import EngineError
-from motivnet_engines.trt.layers import CompiledLayer, CompiledTensor, dtype_of, layers_from_inspector, layers_from_log
+from motivnet_engines.build.layers import (
+    CompiledLayer,
+    CompiledTensor,
+    dtype_of,
+    layers_from_inspector,
+    layers_from_log,
+)
 
 GEMM = (
     "Name: __mye78+__mye80_myl0_4, LayerType: gemm, Inputs: [ { Name: x_myl0, Dimensions: [-1,96], Strides: [96,1], "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from motivnet.errors import RuntimeUnavailableError
-from motivnet_engines.trt import lean
+from motivnet_engines.runtimes.tensorrt import lean
 
 BUILT = "10.12.0.36"
 

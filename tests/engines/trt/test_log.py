@@ -6,9 +6,9 @@ import types
 
 import pytest
 
-from motivnet_engines.trt import log
-from motivnet_engines.trt.api import Api, load_api
-from motivnet_engines.trt.log import logger_of, tail_of, tail_of_output
+from motivnet_engines.runtimes.tensorrt import log
+from motivnet_engines.runtimes.tensorrt.api import Api, load_api
+from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of, tail_of_output
 
 WARNING, VERBOSE = types.SimpleNamespace(name="WARNING"), types.SimpleNamespace(name="VERBOSE")
 

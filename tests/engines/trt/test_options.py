@@ -10,7 +10,8 @@ import pytest
 
 from motivnet.artifact.manifest import Manifest, ShapeProfile
 from motivnet.errors import ConfigError
-from motivnet_engines.trt.options import MAX_SIDE, RTX_COMPUTE_CAPABILITIES, EngineOptions, check_options
+from motivnet_engines.build.options import MAX_SIDE, EngineOptions, check_options
+from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from motivnet.errors import RuntimeUnavailableError
-from motivnet_engines.machine import Machine, read_machine
-from motivnet_engines.trt import preflight
-from motivnet_engines.trt.options import EngineOptions
-from motivnet_engines.trt.preflight import BuildEstimate, check_fits, estimate_build, free_swap
+from motivnet_engines.build import preflight
+from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.build.preflight import BuildEstimate, check_fits, estimate_build, free_swap
+from motivnet_engines.system.machine import Machine, read_machine
 
 GB = 1_000_000_000
 ESTIMATE = BuildEstimate(engine_bytes=2 * GB, activation_bytes=GB, host_peak_bytes=7 * GB)

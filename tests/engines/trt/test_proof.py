@@ -13,10 +13,10 @@ from onnx import helper, numpy_helper
 
 from motivnet.artifact.manifest import EngineProof
 from motivnet.errors import EngineError
-from motivnet_engines.trt.api import load_api
-from motivnet_engines.trt.layers import CompiledLayer, CompiledTensor
-from motivnet_engines.trt.log import logger_of
-from motivnet_engines.trt.proof import activation_bytes_from_log, check_proof, network_proof, proof_from_layers
+from motivnet_engines.build.layers import CompiledLayer, CompiledTensor
+from motivnet_engines.build.proof import activation_bytes_from_log, check_proof, network_proof, proof_from_layers
+from motivnet_engines.runtimes.tensorrt.api import load_api
+from motivnet_engines.runtimes.tensorrt.log import logger_of
 
 
 def proof(**changes: Any) -> EngineProof:

@@ -16,8 +16,8 @@ import pytest
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import FileEntry
 from motivnet.workspace import sole_writer
-from motivnet_engines.fake import fake_manifest
-from motivnet_engines.trt.runtime_cache import RuntimeCache
+from motivnet_engines.runtimes.fake import fake_manifest
+from motivnet_engines.runtimes.tensorrt.kernel_cache import RuntimeCache
 
 KERNELS = b"kernels" * 100
 NAME = f"{'a' * 64}.sm86.rtx-cache"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from motivnet.errors import EngineError, FileError
-from motivnet_engines.trt.timing_cache import read_timing_cache, write_timing_cache
+from motivnet_engines.build.timing_cache import read_timing_cache, write_timing_cache
 
 KEY = {
     "TensorRT": "10.16.1.11",

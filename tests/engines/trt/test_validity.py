@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from motivnet.errors import EngineError
-from motivnet_engines.trt.validity import DIAGNOSES, check_validity
+from motivnet_engines.runtimes.tensorrt.validity import DIAGNOSES, check_validity
 
 
 class EngineValidity(enum.Enum):

@@ -18,9 +18,9 @@ from av.video.stream import VideoStream
 
 from motivnet.box import Box
 from motivnet.synthetic import draw_face
-from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import Face
-from motivnet_engines.fake import FakeRuntime, fake_manifest
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 
 TICKS = 90_000
 RED, GREEN = (230, 20, 20), (20, 200, 20)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from motivnet_engines.video.account import Account, Declared, shortfall
+from motivnet_engines.video.completeness import Account, Declared, shortfall
 
 WHOLE: dict[str, Any] = {"packets": 50, "frames": 50, "read_to": 2.0, "video_from": 1.96, "shown_from": 1.96}
 STEP = 0.04

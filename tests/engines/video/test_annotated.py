@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from motivnet.errors import ConfigError, FileError, VideoError
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.video import annotated, video_source
-from motivnet_engines.video.annotated import annotated_video
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.video import video_source
 from motivnet_engines.video.decoding import Frame, VideoReader
 from motivnet_engines.video.run import predict_video
+from motivnet_engines.writers import annotated_video as annotated
+from motivnet_engines.writers.annotated_video import annotated_video
 
 from .conftest import moving, write_video
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from motivnet.errors import FileError, MotivNetError, VideoError
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.video import FrameResult, video_source
 from motivnet_engines.video.run import predict_video
 

@@ -14,13 +14,13 @@ import pytest
 
 from motivnet.errors import VideoError
 from motivnet.prediction import Prediction
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.output.records import Record
-from motivnet_engines.predict_run import Report, RunOptions
-from motivnet_engines.predict_video_run import predict_videos
+from motivnet_engines.cli.predict_report import Report, RunOptions
+from motivnet_engines.cli.predict_video_run import predict_videos
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.video import FrameResult, VideoSource, camera, video_source
 from motivnet_engines.video.decoding import Frame, VideoReader
 from motivnet_engines.video.run import predict_video
+from motivnet_engines.writers.records import Record
 
 from .conftest import moving, write_video
 from .servers import Answer, http_server, sends

@@ -44,7 +44,7 @@ def test_sources_and_results_need_no_package() -> None:
 def test_watching_a_video_imports_no_torch_and_draws_nothing() -> None:
     loaded = run("""
         import sys
-        import motivnet_engines.video.annotated, motivnet_engines.video.run
+        import motivnet_engines.writers.annotated_video, motivnet_engines.video.run
         print(sorted({"matplotlib", "torch", "lightning", "onnx"} & set(sys.modules)))
     """)
     assert loaded == "[]"

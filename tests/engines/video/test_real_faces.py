@@ -11,9 +11,10 @@ import pytest
 
 from motivnet.images import read_image
 from motivnet.prediction import Prediction
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.faces.detector import FaceDetector, open_detector
-from motivnet_engines.fake import FakeRuntime, fake_manifest
+from motivnet_engines.faces import open_detector
+from motivnet_engines.faces.detector import FaceDetector
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 from motivnet_engines.video import FrameResult, video_source
 from motivnet_engines.video.run import predict_video
 

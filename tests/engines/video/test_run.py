@@ -11,8 +11,8 @@ import pytest
 
 from motivnet.errors import ConfigError
 from motivnet.prediction import UNKNOWN, Prediction
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.fake import FakeRuntime, fake_manifest
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 from motivnet_engines.video import FrameResult, video_source
 from motivnet_engines.video.decoding import Frame
 from motivnet_engines.video.results import with_probabilities

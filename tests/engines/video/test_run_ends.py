@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from motivnet.errors import ArtifactError, FileError, VideoError
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.video import FrameResult, video_source
 from motivnet_engines.video.decoding import Frame
 from motivnet_engines.video.run import predict_video
@@ -96,8 +96,8 @@ def test_a_source_that_gives_neither_frame_nor_error_is_an_error(
 def test_ctrl_c_ends_a_run_at_once(clip: Path) -> None:
     program = textwrap.dedent("""
         import sys
-        from motivnet_engines.classifier import EmotionClassifier
-        from motivnet_engines.fake import FakeRuntime, fake_manifest
+        from motivnet_engines.inference.classifier import EmotionClassifier
+        from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
         from motivnet_engines.video import video_source
         from motivnet_engines.video.run import predict_video
         manifest = fake_manifest()

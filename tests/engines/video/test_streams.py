@@ -17,7 +17,7 @@ import pytest
 from av.video.stream import VideoStream
 
 from motivnet.errors import VideoError
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.video import FrameResult, VideoSummary, video_source
 from motivnet_engines.video.run import predict_video
 

@@ -13,11 +13,11 @@ from motivnet.errors import ConfigError, FileError
 from motivnet.images import read_image
 from motivnet.labels import EMOTIONS
 from motivnet.prediction import Prediction
-from motivnet_engines.output.drawing import colour_of
-from motivnet_engines.results import Timing
+from motivnet_engines.inference.results import Timing
 from motivnet_engines.video import FrameResult, TrackedFace
-from motivnet_engines.video.band_names import name_places
-from motivnet_engines.video.timeline import PANELS, Timeline, clock
+from motivnet_engines.writers.band_names import name_places
+from motivnet_engines.writers.drawing import colour_of
+from motivnet_engines.writers.timeline import PANELS, Timeline, clock
 
 
 def result(time: float, *tracks: int, likely: str = "happiness") -> FrameResult:

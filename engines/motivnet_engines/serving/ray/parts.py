@@ -14,7 +14,7 @@ from typing import Any
 from motivnet.errors import MissingDependencyError
 from motivnet.files import atomic_path
 from motivnet.prediction import Prediction
-from motivnet_engines.image_files import FileResult
+from motivnet_engines.inference.image_files import FileResult
 
 try:
     import pyarrow

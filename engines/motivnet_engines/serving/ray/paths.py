@@ -10,7 +10,7 @@ from typing import TypeAlias
 from motivnet.errors import DatasetError, FileError, MissingDependencyError
 from motivnet.files import is_below, read_bytes
 from motivnet.printable import one_line, shortened
-from motivnet_engines.image_files import image_paths
+from motivnet_engines.inference.image_files import image_paths
 
 try:
     import pyarrow

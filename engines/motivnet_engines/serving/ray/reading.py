@@ -7,9 +7,10 @@ from pathlib import Path
 
 from motivnet.artifact import open_artifact
 from motivnet.errors import ConfigError
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.faces.detector import FaceDetector, open_detector
-from motivnet_engines.runtime import check_names, check_possible, default_runtime
+from motivnet_engines.faces import open_detector
+from motivnet_engines.faces.detector import FaceDetector
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.registry import check_names, check_possible, default_runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

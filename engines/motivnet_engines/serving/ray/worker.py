@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from motivnet.errors import DatasetError, MotivNetError
 from motivnet.files import write_atomic
 from motivnet.printable import one_line
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.image_files import predict_files
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.image_files import predict_files
 from motivnet_engines.serving.ray.parts import part_path, part_schema, write_part
 from motivnet_engines.serving.ray.reading import ReadingOptions, opened_classifier
 

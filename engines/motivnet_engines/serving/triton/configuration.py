@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from motivnet import strict_json
 from motivnet.artifact.manifest import Manifest
 from motivnet.runtime import TensorSpec
+from motivnet_engines.runtimes.signature import input_specs, output_specs
 from motivnet_engines.serving.triton.options import Choice, Device, TritonOptions
 from motivnet_engines.serving.triton.text import Field, Message, Name, text_of_message
-from motivnet_engines.specs import input_specs, output_specs
 
 IMAGES = "image_file"
 """The ensemble's input: the bytes of JPEG, PNG, WebP or BMP files, ``(batch, 1)``."""

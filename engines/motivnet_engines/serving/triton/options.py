@@ -10,8 +10,8 @@ from typing import Literal
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import EngineEntry, Manifest
 from motivnet.errors import ConfigError, EngineError, ParityError, RuntimeUnavailableError
-from motivnet_engines.own_engines import strange_engine, way_to_trust
-from motivnet_engines.runtime import verdict
+from motivnet_engines.runtimes.own_engines import strange_engine, way_to_trust
+from motivnet_engines.runtimes.registry import verdict
 
 logger = logging.getLogger(__name__)
 

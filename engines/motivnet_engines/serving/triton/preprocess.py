@@ -17,7 +17,7 @@ from motivnet import strict_json
 from motivnet.artifact.manifest import InputEntry
 from motivnet.errors import MotivNetError
 from motivnet.images import decode_image
-from motivnet_engines.inputs import batch_from_images
+from motivnet_engines.runtimes.inputs import batch_from_images
 from motivnet_engines.serving.triton.configuration import IMAGES, INPUT_PARAMETER
 
 

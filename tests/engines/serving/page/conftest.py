@@ -31,9 +31,9 @@ from playwright.sync_api import (
 )
 
 from motivnet.box import Box
-from motivnet_engines.classifier import EmotionClassifier
 from motivnet_engines.faces.detector import Face
-from motivnet_engines.fake import FakeRuntime, fake_manifest
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 from motivnet_engines.serving.app import create_app
 from motivnet_engines.serving.settings import ServeSettings
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from motivnet.errors import ArtifactError, ConfigError, MotivNetError
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 
 pytestmark = [
     pytest.mark.timeout(180),

@@ -14,8 +14,8 @@ import pytest
 from pyarrow import parquet
 
 from motivnet.errors import MotivNetError
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.image_files import predict_files
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.image_files import predict_files
 
 SHARD = 4
 

@@ -11,7 +11,7 @@ import motivnet_engines.serving.ray.application, motivnet_engines.serving.ray.da
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "lightning", "onnx", "tritonclient"}))
 """
 
-CLI = "import sys, motivnet_engines.predict_dataset_command; print('ray' in sys.modules)"
+CLI = "import sys, motivnet_engines.cli.predict_dataset; print('ray' in sys.modules)"
 
 
 def output(program: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from starlette.requests import Request
 
 from motivnet.errors import ArtifactError, MotivNetError
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.serving.ray.reading import ReadingOptions
 from motivnet_engines.serving.ray.replica import Replica
 from motivnet_engines.serving.settings import ServeSettings

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from clients import Reply, unique_photo
 
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.fake import FakeRuntime, fake_manifest
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 
 
 @dataclass

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from motivnet.artifact.manifest import Manifest
 from motivnet.runtime import Arrays
-from motivnet_engines.classifier import EmotionClassifier
-from motivnet_engines.fake import FakeRuntime, fake_manifest
-from motivnet_engines.serve_command import end_process
+from motivnet_engines.cli.serve import end_process
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 from motivnet_engines.serving.app import create_app
 from motivnet_engines.serving.batching import Batching
 from motivnet_engines.serving.launch import ListeningService, listening_service

@@ -14,7 +14,7 @@ from PIL import Image
 from tritonclient.grpc import model_config_pb2
 
 from motivnet.artifact import Artifact
-from motivnet_engines.own_engines import remember_engine
+from motivnet_engines.runtimes.own_engines import remember_engine
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest, InputForm
 

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 
 from motivnet.artifact import open_artifact
 from motivnet.images import decode_image
-from motivnet_engines.classifier import EmotionClassifier
+from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.serving.triton import export_triton
 
 STAND_IN = Path(__file__).parent / "stand_in" / "triton_python_backend_utils.py"

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from motivnet_engines.trt.memory import CudaMemory, open_memory
+from motivnet_engines.runtimes.tensorrt.cuda import open_memory
+from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))  # for the modules beside this folder, which are no package

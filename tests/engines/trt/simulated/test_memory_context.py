@@ -10,7 +10,7 @@ import pytest
 from fake_cuda.buffers import random_bytes, round_trip
 
 from motivnet.errors import EngineError, RuntimeUnavailableError
-from motivnet_engines.trt.memory import open_memory
+from motivnet_engines.runtimes.tensorrt.cuda import open_memory
 
 
 def test_the_context_is_popped_after_an_error_in_its_block(memory, fake) -> None:

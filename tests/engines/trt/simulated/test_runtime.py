@@ -15,8 +15,8 @@ from simulated_trt.fixtures import assert_same, engine_artifact, expected_of, im
 
 from motivnet.errors import ArtifactError, ConfigError, EngineError, InputError, RuntimeUnavailableError
 from motivnet.runtime import Runtime
-from motivnet_engines.runtime import open_runtime
-from motivnet_engines.trt.runtime import TensorRTRuntime
+from motivnet_engines.runtimes.registry import open_runtime
+from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
 __all__ = ["engine_artifact", "opened", "tensorrt"]
 

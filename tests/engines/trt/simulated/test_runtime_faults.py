@@ -18,12 +18,12 @@ from simulated_trt.fixtures import assert_same, engine_artifact, expected_of, im
 
 from motivnet.artifact.reference import REFERENCE_FILE, reference_of_artifact
 from motivnet.errors import ArtifactError, EngineError, RuntimeUnavailableError
-from motivnet_engines.trt import graphs
-from motivnet_engines.trt.engine import Engine
-from motivnet_engines.trt.execution import Execution
-from motivnet_engines.trt.graphs import ShapeGraphs
-from motivnet_engines.trt.lane import Lane
-from motivnet_engines.trt.runtime import TensorRTRuntime
+from motivnet_engines.runtimes.tensorrt import cuda_graphs as graphs
+from motivnet_engines.runtimes.tensorrt.cuda_graphs import ShapeGraphs
+from motivnet_engines.runtimes.tensorrt.engine import Engine
+from motivnet_engines.runtimes.tensorrt.execution import Execution
+from motivnet_engines.runtimes.tensorrt.lane import Lane
+from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
 __all__ = ["engine_artifact", "opened", "tensorrt"]
 
@@ -415,9 +415,9 @@ def _wait(barrier: threading.Barrier) -> None:
 
 def _memory_class(name: str) -> type:
     if name == "pycuda":
-        from motivnet_engines.trt.memory_pycuda import PyCudaMemory
+        from motivnet_engines.runtimes.tensorrt.cuda.pycuda import PyCudaMemory
 
         return PyCudaMemory
-    from motivnet_engines.trt.memory_cuda_bindings import CudaBindingsMemory
+    from motivnet_engines.runtimes.tensorrt.cuda.bindings import CudaBindingsMemory
 
     return CudaBindingsMemory

@@ -10,9 +10,9 @@ import pytest
 from simulated_trt.fixtures import assert_same, engine_artifact, expected_of, images_of, opened, tensorrt
 
 from motivnet.errors import EngineError
-from motivnet_engines.trt import graphs
-from motivnet_engines.trt.runtime import TensorRTRuntime
-from motivnet_engines.trt.runtime_cache import RuntimeCache
+from motivnet_engines.runtimes.tensorrt import cuda_graphs as graphs
+from motivnet_engines.runtimes.tensorrt.kernel_cache import RuntimeCache
+from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
 __all__ = ["engine_artifact", "opened", "tensorrt"]
 

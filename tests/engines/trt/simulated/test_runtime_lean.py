@@ -9,8 +9,8 @@ from simulated_trt import write_lean_library
 from simulated_trt.fixtures import assert_same, engine_artifact, expected_of, images_of, opened, tensorrt
 
 from motivnet.errors import EngineError, RuntimeUnavailableError
-from motivnet_engines.trt import engine as engine_module
-from motivnet_engines.trt import lean
+from motivnet_engines.runtimes.tensorrt import engine as engine_module
+from motivnet_engines.runtimes.tensorrt import lean
 
 __all__ = ["engine_artifact", "opened", "tensorrt"]
 

@@ -17,12 +17,12 @@ import pytest
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import EngineBackend, EngineDevice, EngineEntry, EngineProof, FileEntry, ShapeProfile
 from motivnet.artifact.reference import REFERENCE_FILE, ReferenceSet
-from motivnet_engines.inputs import input_from_pixels
-from motivnet_engines.trt import log
-from motivnet_engines.trt.api import MODULES
-from motivnet_engines.trt.identity import this_platform
-from motivnet_engines.trt.runtime import TensorRTRuntime
-from motivnet_engines.trt.tensors import input_shape
+from motivnet_engines.runtimes.inputs import input_from_pixels
+from motivnet_engines.runtimes.tensorrt import log
+from motivnet_engines.runtimes.tensorrt.api import MODULES
+from motivnet_engines.runtimes.tensorrt.compatibility import this_platform
+from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
+from motivnet_engines.runtimes.tensorrt.tensors import input_shape
 
 from .engine import engine_from_onnx, quiet
 from .simulation import Simulation

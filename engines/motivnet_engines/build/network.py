@@ -1,0 +1,142 @@
+"""From an ONNX file to a network definition with a profile; whatever the parser leaves silent is an error."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from motivnet.artifact.manifest import Manifest, ShapeProfile
+from motivnet.errors import ArtifactError, EngineError
+from motivnet.runtime import TensorSpec
+from motivnet_engines.runtimes.signature import check_graph, input_specs
+from motivnet_engines.runtimes.tensorrt.api import Api
+from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
+
+_DTYPES = {"FLOAT": "float32", "UINT8": "uint8", "HALF": "float16", "BF16": "bfloat16", "INT64": "int64"}
+"""TensorRT's names of types, as NumPy calls them; others keep TensorRT's name."""
+
+_MAX_WORDS = 1_000
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedNetwork:
+    """A network and the parser that made it, which owns the weights until the engine is built."""
+
+    network: Any
+    parser: Any
+
+
+def parsed_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
+    """The strongly typed network of an ONNX file: every precision is the file's own, none the builder's choice.
+
+    The weights of a graph above 2 GB lie beside it, so the file is parsed by its name and not from memory.
+
+    Raises:
+        EngineError: If the parser refuses it, with its words for every node; or if it holds no graph.
+    """
+    logger = logger_of(api)
+    flags = 1 << int(api.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = api.trt.OnnxParser(network, logger)
+    # TensorRT takes only paths of Unicode text; a folder may have another name, the file within does not.
+    with contextlib.chdir(onnx.parent):
+        parsed = parser.parse_from_file(onnx.name)
+    problems = tuple(_problem(parser.get_error(index)) for index in range(parser.num_errors))
+    if not parsed or problems:
+        raise EngineError(
+            f"{onnx.name} was refused by TensorRT's parser: {problems[0] if problems else 'it gives no reason'}",
+            problems=problems,
+            log=tail_of(logger.lines),
+        )
+    if network.num_layers == 0:
+        raise EngineError(
+            f"{onnx.name} is no ONNX graph, or an empty one: TensorRT found no layer in it", log=tail_of(logger.lines)
+        )
+    return ParsedNetwork(network=network, parser=parser)
+
+
+def check_network(network: Any, manifest: Manifest) -> None:
+    """Returns when a network has exactly the inputs and outputs that the manifest promises.
+
+    Raises:
+        EngineError: Naming the first difference.
+    """
+    outputs = tuple(_spec(network.get_output(index)) for index in range(network.num_outputs))
+    try:
+        check_graph(manifest, inputs=_input_specs(network), outputs=outputs)
+    except ArtifactError as error:
+        raise EngineError(f"as TensorRT parsed it, {error}") from error
+
+
+def profile_shapes(manifest: Manifest, profile: ShapeProfile) -> dict[str, tuple[Shape, Shape, Shape]]:
+    """The smallest, best and largest shape of each input: its free dimensions are the batch and then height, width."""
+    axes = (
+        (profile.min_batch, *profile.min_size),
+        (profile.opt_batch, *profile.opt_size),
+        (profile.max_batch, *profile.max_size),
+    )
+    specs = input_specs(manifest)
+    return {spec.name: (_filled(spec, axes[0]), _filled(spec, axes[1]), _filled(spec, axes[2])) for spec in specs}
+
+
+def add_profile(builder: Any, config: Any, network: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]) -> None:
+    """Adds one profile for all inputs of a network.
+
+    Raises:
+        EngineError: If it does not fit the inputs, which TensorRT accepts in silence, or TensorRT refuses it.
+    """
+    _check_profile(shapes, {spec.name: spec for spec in _input_specs(network)})
+    profile = builder.create_optimization_profile()
+    for name, (smallest, best, largest) in shapes.items():
+        profile.set_shape(name, smallest, best, largest)
+    if config.add_optimization_profile(profile) < 0:
+        raise EngineError(f"TensorRT refuses the profile {dict(shapes)}")
+
+
+def _check_profile(shapes: Mapping[str, tuple[Shape, Shape, Shape]], inputs: Mapping[str, TensorSpec]) -> None:
+    if strange := sorted(set(shapes) ^ set(inputs)):
+        raise EngineError(f"the profile and the network differ in the input {strange[0]!r}; build the artifact again")
+    for name, of_input in shapes.items():
+        for shape in of_input:
+            if not _fits(shape, inputs[name].shape):
+                raise EngineError(f"the profile gives {name!r} the shape {shape}, but the network has {inputs[name]}")
+
+
+def _fits(shape: Shape, free: tuple[int | None, ...]) -> bool:
+    pairs = zip(shape, free, strict=False)
+    return len(shape) == len(free) and all(wanted in (None, side) for side, wanted in pairs)
+
+
+def _filled(spec: TensorSpec, free: Shape) -> Shape:
+    values = iter(free)
+    return tuple(next(values) if side is None else side for side in spec.shape)
+
+
+def _input_specs(network: Any) -> tuple[TensorSpec, ...]:
+    return tuple(_spec(network.get_input(index)) for index in range(network.num_inputs))
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    shape = tuple(None if side < 0 else int(side) for side in tensor.shape)
+    return TensorSpec(name=tensor.name, dtype=_DTYPES.get(tensor.dtype.name, tensor.dtype.name), shape=shape)
+
+
+def _problem(error: Any) -> str:
+    """One line: the operator and the node, what is wrong in the parser's own words, and its code."""
+    operator, node = _words(error.node_operator), _words(error.node_name)
+    where = f"{operator or 'operator'} node {node!r}: " if operator or node else ""
+    return f"{where}{_words(error.desc)} ({error.code().name})"
+
+
+def _words(call: Callable[[], str]) -> str:
+    """One line of text; the names in a damaged file may be no Unicode."""
+    try:
+        text = call()
+    except UnicodeDecodeError as error:
+        text = error.object.decode(errors="replace")
+    return " ".join(text.split())[:_MAX_WORDS]

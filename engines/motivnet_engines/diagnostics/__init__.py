@@ -1,0 +1,1 @@
+"""What runs on this machine, what is in an artifact, and what it costs."""

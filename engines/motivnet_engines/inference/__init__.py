@@ -1,0 +1,1 @@
+"""From images to predictions: preprocessing, the classifier, its heads and its calibration."""

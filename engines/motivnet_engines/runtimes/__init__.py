@@ -1,0 +1,1 @@
+"""Everything that can run an artifact, and the registry that chooses one."""

@@ -1,0 +1,133 @@
+"""The engine's tensors: how large they can become, and whether they are those that the manifest promises."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from motivnet.artifact.manifest import InputEntry, Manifest, ShapeProfile
+from motivnet.errors import EngineError, InputError
+from motivnet.runtime import TensorSpec
+from motivnet_engines.runtimes.signature import check_graph, input_specs, output_specs
+from motivnet_engines.runtimes.tensorrt.engine import Engine
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorLayout:
+    """A tensor of the engine, and the largest shape that its profile allows."""
+
+    name: str
+    dtype: str
+    max_shape: Shape
+
+    @property
+    def max_bytes(self) -> int:
+        """What a buffer for every shape of the profile holds."""
+        return math.prod(self.max_shape) * np.dtype(self.dtype).itemsize
+
+
+def input_layout(manifest: Manifest, profile: ShapeProfile) -> TensorLayout:
+    """The one input at the profile's largest batch and size."""
+    (spec,) = input_specs(manifest)
+    largest = input_shape(manifest.input, profile.max_batch, profile.max_size)
+    return TensorLayout(name=spec.name, dtype=spec.dtype, max_shape=largest)
+
+
+def output_layouts(manifest: Manifest, profile: ShapeProfile) -> tuple[TensorLayout, ...]:
+    """The outputs at the profile's largest batch, in the manifest's order."""
+    return tuple(
+        TensorLayout(name=spec.name, dtype=spec.dtype, max_shape=fixed_shape(spec, profile.max_batch))
+        for spec in output_specs(manifest)
+    )
+
+
+def fixed_shape(spec: TensorSpec, batch: int) -> Shape:
+    """The shape of an output for a batch."""
+    return tuple(batch if side is None else side for side in spec.shape)
+
+
+def input_shape(entry: InputEntry, batch: int, size: tuple[int, int]) -> Shape:
+    """``(batch, H, W, 3)`` of pixels, ``(batch, 3, H, W)`` of the recipe's result."""
+    return (batch, *size, 3) if entry.dtype == "uint8" else (batch, 3, *size)
+
+
+def check_size(shape: Shape, manifest: Manifest, profile: ShapeProfile) -> None:
+    """Returns when images of this input shape have a size that the engine was built for; a batch may be any.
+
+    Raises:
+        InputError: Naming the smallest and the largest size.
+    """
+    if not manifest.input.any_size:
+        return
+    low, high = profile.min_size, profile.max_size
+    if not all(a <= side <= b for a, side, b in zip(low, shape[1:3], high, strict=True)):
+        raise InputError(
+            f"the engine takes images of {low[0]}x{low[1]} to {high[0]}x{high[1]} (height x width), "
+            f"not {shape[1]}x{shape[2]}; resize them, or build the engine with a larger --max-image"
+        )
+
+
+def check_tensors(engine: Engine, manifest: Manifest) -> None:
+    """Returns when the engine has exactly the inputs, outputs and profile of the manifest.
+
+    Raises:
+        ArtifactError: If an input or an output differs.
+        EngineError: If the profile differs, or an input or output is not in the GPU's memory.
+    """
+    names = [engine.native.get_tensor_name(index) for index in range(engine.native.num_io_tensors)]
+    input_mode = engine.api.trt.TensorIOMode.INPUT
+    inputs = [name for name in names if engine.native.get_tensor_mode(name) == input_mode]
+    check_graph(
+        manifest,
+        inputs=tuple(_spec_from_engine(engine, name) for name in inputs),
+        outputs=tuple(_spec_from_engine(engine, name) for name in names if name not in inputs),
+    )
+    for name in names:
+        if engine.native.get_tensor_location(name) != engine.api.trt.TensorLocation.DEVICE:
+            raise EngineError(f"the engine's tensor {name!r} is not in the GPU's memory; build the engine again")
+    _check_profile(engine, manifest)
+
+
+def _spec_from_engine(engine: Engine, name: str) -> TensorSpec:
+    shape = tuple(engine.native.get_tensor_shape(name))
+    return TensorSpec(
+        name=name, dtype=_dtype(engine, name), shape=tuple(_side(side, i, engine) for i, side in enumerate(shape))
+    )
+
+
+def _side(side: int, axis: int, engine: Engine) -> int | None:
+    """None of a free side; the batch is free too where the profile leaves it one value and TensorRT fixed it."""
+    profile = engine.entry.profile
+    only = profile.max_batch if axis == 0 and profile.min_batch == profile.max_batch else None
+    return None if side in (-1, only) else int(side)
+
+
+def _dtype(engine: Engine, name: str) -> str:
+    dtype = engine.native.get_tensor_dtype(name)
+    try:
+        return str(np.dtype(engine.api.trt.nptype(dtype)).name)
+    except TypeError:  # BF16 and FP8, which NumPy does not have
+        return str(dtype.name).lower()
+
+
+def _check_profile(engine: Engine, manifest: Manifest) -> None:
+    profile, name = engine.entry.profile, manifest.input.name
+    wanted = [
+        input_shape(manifest.input, profile.min_batch, profile.min_size),
+        input_shape(manifest.input, profile.opt_batch, profile.opt_size),
+        input_shape(manifest.input, profile.max_batch, profile.max_size),
+    ]
+    profiles = engine.native.num_optimization_profiles
+    have = [tuple(shape) for shape in engine.native.get_tensor_profile_shape(name, 0)] if profiles == 1 else []
+    if have != wanted:
+        shown = ", ".join(map(str, have)) if profiles == 1 else f"{profiles} profiles"
+        raise EngineError(
+            f"the engine's profile is not the manifest's: {name!r} should be {', '.join(map(str, wanted))}, "
+            f"not {shown}; build the engine again with: motivnet build-engine"
+        )
+    if profile.min_batch != 1:
+        raise EngineError(f"the engine's smallest batch is {profile.min_batch}, not 1; build the engine again")

@@ -1,0 +1,1 @@
+"""Compare any runtime with the artifact's PyTorch reference."""

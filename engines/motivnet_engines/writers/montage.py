@@ -1,0 +1,148 @@
+"""Sheets of the faces that were found, with their labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from motivnet.errors import FileError
+from motivnet.files import atomic_path
+from motivnet.prediction import Prediction
+from motivnet_engines.faces.crops import square_crop
+from motivnet_engines.writers.drawing import caption, colour_of
+from motivnet_engines.writers.face_labels import text_font
+
+TILE = 160
+COLUMNS = 8
+TILES_OF_A_SHEET = 96
+MAX_SHEETS = 50
+_BAND = 42
+_GAP = 8
+_TEXT = 15
+_BACKGROUND = (255, 255, 255)
+_GREY = (90, 90, 90)
+
+
+class MontageWriter:
+    """Collects faces and writes a sheet whenever one is full; the last one when it is closed.
+
+    The sheets have the names of ``sheet_paths``. The suffix says the format. A sheet that cannot be written is the end
+    of the montage and no error of the work that it shows: ``failure`` tells of it, and nothing more is taken.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.sheets: list[Path] = []
+        self.left_out = 0
+        self.failure: FileError | None = None
+        self._path = path
+        self._tiles: list[NDArray[np.uint8]] = []
+
+    def add(self, pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = "") -> None:
+        """Takes a face of a picture; beyond the last sheet it is only counted in ``left_out``."""
+        if not self._is_full():
+            self.add_tile(face_tile(pixels, face, name=name, detail=detail))
+        else:
+            self.left_out += 1
+
+    def add_tile(self, tile: NDArray[np.uint8]) -> None:
+        """Takes what ``face_tile`` made."""
+        if self._is_full():
+            self.left_out += 1
+            return
+        self._tiles.append(tile)
+        if len(self._tiles) == TILES_OF_A_SHEET:
+            self._write()
+
+    def close(self) -> None:
+        """Writes what is not on a sheet yet; without any face, one empty sheet."""
+        if self._tiles or not (self.sheets or self.failure):
+            self._write()
+
+    def _is_full(self) -> bool:
+        return self.failure is not None or len(self.sheets) == MAX_SHEETS
+
+    def _write(self) -> None:
+        path = sheet_paths(self._path)[len(self.sheets)]
+        try:
+            with atomic_path(path, private=True) as temporary:
+                Image.fromarray(sheet_of_tiles(self._tiles)).save(temporary)
+        except FileError as error:
+            self.failure = error
+        else:
+            self.sheets.append(path)
+        self._tiles = []
+
+
+def sheet_paths(path: Path) -> list[Path]:
+    """The names of all sheets that a montage may have: the given one, ``sheet-2.png`` and so on."""
+    return [path, *(path.with_stem(f"{path.stem}-{number}") for number in range(2, MAX_SHEETS + 1))]
+
+
+def sheet_of_tiles(tiles: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Tiles in rows of at most ``COLUMNS``, on white; without a tile, a sheet with the space of one."""
+    columns = min(COLUMNS, max(1, len(tiles)))
+    rows = max(1, math.ceil(len(tiles) / columns))
+    width, height = TILE + _GAP, TILE + _BAND + _GAP
+    sheet = np.full((rows * height + _GAP, columns * width + _GAP, 3), _BACKGROUND, np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = _GAP + index // columns * height, _GAP + index % columns * width
+        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    return sheet
+
+
+def sheets_text(sheets: Sequence[Path]) -> str:
+    """Which sheets there are, in one line: ``s.png and s-2.png to s-9.png``."""
+    first, *others = map(str, sheets)
+    if len(others) > 1:
+        return f"{first} and {others[0]} to {others[-1]}"
+    return " and ".join([first, *others])
+
+
+def face_tile(pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = "") -> NDArray[np.uint8]:
+    """The face of an RGB picture as the model sees it, above its label and the name of the picture.
+
+    Args:
+        detail: What stands behind the name, and is whole where that has to be shortened.
+    """
+    crop = _fitted(pixels) if face.box is None else cv2.resize(square_crop(pixels, face.box), (TILE, TILE))
+    tile = Image.new("RGB", (TILE, TILE + _BAND), _BACKGROUND)
+    tile.paste(Image.fromarray(np.asarray(crop, np.uint8)))
+    draw = ImageDraw.Draw(tile)
+    draw.rectangle((0, TILE, TILE - 1, TILE + _BAND // 2), fill=colour_of(face))
+    _write_line(draw, caption(face), top=TILE, fill=(0, 0, 0))
+    _write_line(draw, name, top=TILE + _BAND // 2, fill=_GREY, end=detail)
+    return np.asarray(tile)
+
+
+def _write_line(draw: ImageDraw.ImageDraw, text: str, *, top: int, fill: tuple[int, int, int], end: str = "") -> None:
+    font = text_font(_TEXT)
+    line = _shortened(text, lambda part: draw.textlength(part + end, font=font) <= TILE - 8)
+    draw.text((4, top + _BAND // 4), line + end, fill=fill, font=font, anchor="lm")
+
+
+def _shortened(text: str, fits: Callable[[str], bool]) -> str:
+    """The text, or its two ends with an ellipsis between them: names of files differ at their ends."""
+    shown = "".join(character if character.isprintable() else "?" for character in text)
+    kept = len(shown)
+    candidate = shown
+    while not fits(candidate) and kept > 2:
+        kept -= 1
+        candidate = f"{shown[: kept // 2]}…{shown[len(shown) - (kept - kept // 2) :]}"
+    return candidate
+
+
+def _fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The whole picture within a tile, on white."""
+    height, width = pixels.shape[:2]
+    scale = TILE / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    tile = np.full((TILE, TILE, 3), _BACKGROUND, np.uint8)
+    top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
+    tile[top : top + size[1], left : left + size[0]] = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return tile

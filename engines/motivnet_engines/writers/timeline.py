@@ -1,0 +1,213 @@
+"""A picture of the emotions over time: one panel a face, one band an emotion."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.errors import ConfigError, MissingDependencyError
+from motivnet.files import atomic_path
+from motivnet.prediction import Prediction
+from motivnet.printable import drawn_text
+from motivnet_engines.video.results import FrameResult
+from motivnet_engines.writers.band_names import name_places
+from motivnet_engines.writers.drawing import colour_of
+
+try:
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import to_rgb
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+    from matplotlib.textpath import TextPath
+    from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
+except ImportError as error:
+    raise MissingDependencyError("matplotlib", extra="video") from error
+
+_Colour: TypeAlias = tuple[float, float, float]
+_Bands: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Times and the upper edges of all bands, with the axis before them, for each part of a track without a gap."""
+
+PANELS = 4
+_WIDTH, _PANEL_HEIGHT, _MARGIN = 10.0, 1.9, 0.9
+_DPI = 120
+_INK, _EMPTY = "#1f2933", "#dfe3e8"
+_GAP_SECONDS = 1.0
+_GAP_STEPS = 2.5
+_NAME_POINTS = 9
+_NAME_MARGIN = 1.3
+"""Room for a name, as a multiple of its extent."""
+_MOST_NAMES = 3
+"""Names in one band; they are at least a third of the panel apart."""
+_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+_MOST_TICKS = 12
+_POINTS = 300
+
+
+@dataclass(slots=True)
+class _Track:
+    times: list[float] = field(default_factory=list)
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+
+
+class Timeline:
+    """Collects results with ``add`` and draws them with ``write``; it keeps numbers alone, no pictures."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[int, _Track] = {}
+        self._colours: dict[str, _Colour] = {}
+        self._span = (float("inf"), float("-inf"))
+        self._frames = 0
+        self._duration: float | None = None
+        self._title = ""
+
+    def add(self, result: FrameResult) -> None:
+        """Takes the faces of a frame."""
+        self._title = result.name
+        self._frames += 1
+        self._span = min(self._span[0], result.time), max(self._span[1], result.time)
+        for face in result.faces:
+            if not self._colours:
+                self._colours = _colours(face.prediction)
+            track = self._tracks.setdefault(face.track, _Track())
+            track.times.append(result.time)
+            track.rows.append(tuple(face.prediction.probabilities.values()))
+
+    def write(self, path: Path, *, duration: float | None = None) -> None:
+        """Draws the faces that were seen in most frames, at most ``PANELS`` of them, into a PNG file.
+
+        Args:
+            duration: Seconds at which the video ends; estimated from the frames if None.
+
+        Raises:
+            ConfigError: If the path does not end with ``.png``.
+            FileError: If it cannot be written.
+        """
+        if path.suffix.lower() != ".png":
+            raise ConfigError(f"a timeline ends with .png, not {path.suffix or path.name!r}")
+        self._duration = duration
+        with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.color": _INK}):
+            canvas = FigureCanvasAgg(Figure(dpi=_DPI, layout="constrained"))
+            self._draw(canvas.figure)
+            with atomic_path(path, private=True) as temporary:
+                canvas.print_png(temporary)  # type: ignore[no-untyped-call]
+
+    def _draw(self, figure: Figure) -> None:
+        longest = sorted(self._tracks, key=lambda number: (-len(self._tracks[number].times), number))
+        shown = sorted(longest[:PANELS])
+        panels = max(1, len(shown))
+        figure.set_size_inches(_WIDTH, _MARGIN + _PANEL_HEIGHT * panels)
+        axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0].tolist()
+        drawn = [(panel, self._draw_track(panel, number)) for panel, number in zip(axes, shown, strict=False)]
+        if not shown:
+            axes[0].text(0.5, 0.5, "no face was seen", transform=axes[0].transAxes, ha="center", va="center")
+            axes[0].set_yticks([])
+        self._finish(figure, axes, hidden=len(self._tracks) - len(shown))
+        figure.canvas.draw()  # Only now is a panel's size known, which names are fitted to.
+        for panel, bands in drawn:
+            self._name_bands(panel, bands)
+
+    def _draw_track(self, axes: Axes, number: int) -> _Bands:
+        track = self._tracks[number]
+        times, rows = _thinned(np.array(track.times), np.array(track.rows), self._span)
+        step = float(np.median(np.diff(times))) if len(times) > 1 else _GAP_SECONDS
+        edges = np.flatnonzero(np.diff(times) > max(_GAP_SECONDS, _GAP_STEPS * step)) + 1
+        bands: _Bands = []
+        for part, values in zip(np.split(times, edges), np.split(rows, edges), strict=True):
+            until = np.append(part, min(part[-1] + step, max(part[-1], self._limits()[1])))
+            tops = np.vstack([values, values[-1:]]).cumsum(axis=1)
+            bands.append((until, np.hstack([np.zeros((len(tops), 1)), tops])))
+            for index, colour in enumerate(self._colours.values()):
+                low, high = bands[-1][1][:, index], bands[-1][1][:, index + 1]
+                axes.fill_between(until, low, high, color=colour, edgecolor="white", linewidth=0.4)
+        axes.set_ylabel(f"face #{number}")
+        return bands
+
+    def _name_bands(self, axes: Axes, bands: _Bands) -> None:
+        begin, end = self._limits()
+        extent = axes.get_window_extent()
+        for index, label in enumerate(self._colours):
+            width, height = (size * _NAME_MARGIN * _DPI / 72 for size in _extent(label))
+            room = {"width": width / extent.width * (end - begin), "height": height / extent.height}
+            apart = max((end - begin) / _MOST_NAMES, room["width"])
+            name, places = drawn_text(label), list[float]()
+            for times, tops in bands:
+                for x, y in name_places(times, tops[:, index], tops[:, index + 1], apart=apart, **room):
+                    if len(places) < _MOST_NAMES and all(abs(x - other) >= apart for other in places):
+                        places.append(x)
+                        axes.text(x, y, name, ha="center", va="center", fontsize=_NAME_POINTS, color="black")
+
+    def _finish(self, figure: Figure, axes: Sequence[Axes], *, hidden: int) -> None:
+        step = _tick_step(self._limits())
+        decimals = int(step < 1)
+        for panel in axes:
+            panel.patch.set(facecolor="white", edgecolor=_EMPTY, hatch="////", linewidth=0)
+            panel.set_ylim(0, 1)
+            panel.set_xlim(self._limits())
+            panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+            panel.xaxis.set_major_locator(MultipleLocator(step))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds, decimals=decimals)))
+            for side in ("top", "right"):
+                panel.spines[side].set_visible(False)
+        axes[-1].set_xlabel("time (minutes:seconds)")
+        note = f" — {hidden} more face{'s' * (hidden > 1)} not shown" if hidden else ""
+        figure.suptitle(f"{drawn_text(self._title)}{note}", x=0.01, ha="left", fontsize=10)
+        bands = [
+            Patch(facecolor=colour, edgecolor=_INK, linewidth=0.4, label=drawn_text(label))
+            for label, colour in self._colours.items()
+        ]
+        if bands:
+            figure.legend(handles=bands[::-1], loc="outside right upper", frameon=False)
+
+    def _limits(self) -> tuple[float, float]:
+        """From the first frame to the end of the video, or of a last frame as long as the others are on average."""
+        begin, end = self._span if self._frames else (0.0, 0.0)
+        if self._duration is not None and self._duration > end:
+            return begin, self._duration
+        step = (end - begin) / (self._frames - 1) if self._frames > 1 else _GAP_SECONDS
+        return begin, max(end + step, begin + _GAP_SECONDS)
+
+
+def _colours(face: Prediction) -> dict[str, _Colour]:
+    """Those of the boxes in pictures, by label in output order."""
+    return {
+        label: to_rgb("#{:02x}{:02x}{:02x}".format(*colour_of(dataclasses.replace(face, label=label))))
+        for label in face.probabilities
+    }
+
+
+def _thinned(
+    times: NDArray[np.float64], rows: NDArray[np.float64], span: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean of what falls on one column of the picture, where there are more frames than columns."""
+    if len(times) <= _POINTS:
+        return times, rows
+    columns = ((times - span[0]) / max(span[1] - span[0], 1e-9) * _POINTS).astype(np.int64)
+    _, starts, counts = np.unique(columns, return_index=True, return_counts=True)
+    return np.add.reduceat(times, starts) / counts, np.add.reduceat(rows, starts) / counts[:, None]
+
+
+def _tick_step(limits: tuple[float, float]) -> float:
+    """Seconds between marks that a clock reader expects."""
+    span = limits[1] - limits[0]
+    return next((step for step in _TICKS if span / step <= _MOST_TICKS), span / _MOST_TICKS)
+
+
+def clock(seconds: float, *, decimals: int) -> str:
+    """Minutes and seconds, as ``0:04.5``."""
+    whole = round(seconds, decimals)
+    width = 2 if decimals == 0 else decimals + 3
+    return f"{int(whole // 60)}:{whole % 60:0{width}.{decimals}f}"
+
+
+def _extent(label: str) -> tuple[float, float]:
+    """Width and height of a name in points."""
+    box = TextPath((0, 0), label, size=_NAME_POINTS).get_extents()
+    return max(box.width, 1.0), float(_NAME_POINTS)
