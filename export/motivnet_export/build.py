@@ -12,12 +12,12 @@ from motivnet.errors import EngineError, ExportError, MotivNetError, ParityError
 from motivnet.files import atomic_folder
 from motivnet_engines.build.backend import check_backend, check_gpu
 from motivnet_engines.build.options import check_target
-from motivnet_export.gate import reference_of
-from motivnet_export.gate_images import gate_images
+from motivnet_export.fallback import Job, Rung, climb
 from motivnet_export.kept_reference import kept_reference
+from motivnet_export.parity_check import reference_of
+from motivnet_export.parity_images import gate_images
 from motivnet_export.precision import LADDER
 from motivnet_export.request import BuildRequest
-from motivnet_export.rung import Job, Rung, climb
 from motivnet_export.source import model_source
 
 logger = logging.getLogger(__name__)

@@ -182,8 +182,8 @@ def onnx(
     json: JSONOption = False,
 ) -> None:
     """Export an ONNX file alone: checked by ONNX's checker, not compared with PyTorch."""
-    from motivnet_export.file import export_file
     from motivnet_export.request import BuildRequest
+    from motivnet_export.single_file import export_file
     from motivnet_export.tables import print_exported
 
     request = BuildRequest(
@@ -217,7 +217,7 @@ def verify(
 ) -> None:
     """Compare an artifact with its checkpoint again; exit 1 if it is too far from PyTorch."""
     from motivnet.artifact import open_artifact
-    from motivnet_export.gate import failure_line
+    from motivnet_export.parity_check import failure_line
     from motivnet_export.tables import print_parity
     from motivnet_export.verify import verify_artifact
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from motivnet.artifact.manifest import AttentionForm, GraphSummary, InputEntry, Precision
 from motivnet.model import MotivNet
 from motivnet_engines.runtimes.inputs import input_from_pixels
-from motivnet_export.gate_images import calibration_images, is_large
-from motivnet_export.onnx import INPUT_NAME, check_onnx, onnx_from_model, save_onnx, summary_of
+from motivnet_export.parity_images import calibration_images, is_large
 from motivnet_export.request import BuildRequest
 from motivnet_export.source import ModelSource
+from motivnet_export.torch_to_onnx import INPUT_NAME, check_onnx, onnx_from_model, save_onnx, summary_of
 
 CALIBRATION_IMAGES, CALIBRATION_IMAGES_OF_LARGE = 64, 8
 """The most images that the ranges of INT8 and FP8 are measured on; a large model takes minutes for each."""
@@ -63,7 +63,7 @@ def _quantised(
     announce: Callable[[str], None],
 ) -> tuple[tuple[Path, ...], GraphSummary]:
     """The graph with quantisation written into it; what it was made from does not stay."""
-    from motivnet_export.quantisation import quantise_onnx
+    from motivnet_export.quantise.quantise import quantise_onnx
 
     base = path.with_name(f"base.{path.name}")
     unquantised = save_onnx(graph, base)

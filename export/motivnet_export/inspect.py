@@ -9,7 +9,7 @@ import onnx_ir as ir
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import GraphSummary, Manifest
 from motivnet.errors import ArtifactError
-from motivnet_export.onnx import check_onnx, summary_of
+from motivnet_export.torch_to_onnx import check_onnx, summary_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from motivnet.artifact.reference import ReferenceSet
-from motivnet_export.gate import Reference, reference_of
-from motivnet_export.gate_images import default_count, gate_images
+from motivnet_export.parity_check import Reference, reference_of
+from motivnet_export.parity_images import default_count, gate_images
 from motivnet_export.source import ModelSource
 
 KEPT_IMAGES = 4

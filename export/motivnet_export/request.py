@@ -9,7 +9,7 @@ from typing import Literal
 from motivnet.artifact.manifest import MAX_BATCH, AttentionForm, InputDtype, Precision
 from motivnet.errors import ConfigError
 from motivnet_engines.build.options import EngineOptions
-from motivnet_export.gate_images import check_count
+from motivnet_export.parity_images import check_count
 
 InputForm = Literal["float32", "uint8", "image"]
 

@@ -9,8 +9,8 @@ from motivnet.artifact.manifest import GraphSummary, Manifest, ParityReport
 from motivnet.terminal import facts, marked, show, stacked
 from motivnet_engines.diagnostics.engine_text import engine_text
 from motivnet_engines.diagnostics.tables import comparison_table, input_text, precision_text
-from motivnet_export.file import ExportedFile
 from motivnet_export.inspect import Inspection, compute_shares
+from motivnet_export.single_file import ExportedFile
 
 
 def print_built(artifact: Artifact, engine: str) -> None:

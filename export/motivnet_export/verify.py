@@ -7,9 +7,9 @@ from pathlib import Path
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import ParityReport
 from motivnet.errors import ArtifactError
-from motivnet_export.gate import reference_of, rounding_of, runtimes_of, verdict
-from motivnet_export.gate_images import gate_images
 from motivnet_export.inspect import inspect_artifact
+from motivnet_export.parity_check import reference_of, rounding_of, runtimes_of, verdict
+from motivnet_export.parity_images import gate_images
 from motivnet_export.precision import apply_precision
 from motivnet_export.source import source_of_artifact
 

@@ -33,9 +33,9 @@ from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.inputs import input_from_pixels
 from motivnet_export.build import build_artifact
 from motivnet_export.deployed import DeployedModel
-from motivnet_export.onnx import check_onnx, onnx_from_model, save_onnx, summary_of
 from motivnet_export.precision import apply_precision
 from motivnet_export.request import BuildRequest, InputForm
+from motivnet_export.torch_to_onnx import check_onnx, onnx_from_model, save_onnx, summary_of
 
 SIZE = (128, 96)
 WHOLE_QUOTIENTS = [(128, 96), (256, 192), (384, 288), (512, 384), (1024, 768), (128, 288), (640, 96)]
@@ -282,7 +282,7 @@ def test_a_resize_with_other_centres_does_not_pass_the_gate(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sensitive_checkpoint: Path
 ) -> None:
     monkeypatch.setattr("motivnet_export.deployed._resized", resized_with_corners_aligned)
-    monkeypatch.setattr("motivnet_export.onnx.RESIZE_TRANSLATION", {})
+    monkeypatch.setattr("motivnet_export.torch_to_onnx.RESIZE_TRANSLATION", {})
     request = BuildRequest(checkpoint=sensitive_checkpoint, out=tmp_path / "tiny", input="image", strict=True)
     with pytest.raises(ParityError, match="logit_cosine"):
         build_artifact(request)

@@ -22,10 +22,12 @@ from motivnet.labels import labels_for
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe
 from motivnet_engines.verification import parity_run as judgement
-from motivnet_export import gate, graph_files, rung
+from motivnet_export import fallback as rung
+from motivnet_export import graph_files
+from motivnet_export import parity_check as gate
 from motivnet_export.build import build_artifact
-from motivnet_export.gate_images import calibration_images, gate_images
 from motivnet_export.inspect import inspect_artifact
+from motivnet_export.parity_images import calibration_images, gate_images
 from motivnet_export.request import BuildRequest
 from motivnet_export.source import checkpoint_of_artifact
 from motivnet_export.tables import print_built

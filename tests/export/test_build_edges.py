@@ -21,8 +21,8 @@ from motivnet.preprocess import InputRecipe
 from motivnet_export import graph_files
 from motivnet_export.build import build_artifact
 from motivnet_export.inspect import inspect_artifact
-from motivnet_export.onnx import onnx_from_model
 from motivnet_export.request import BuildRequest
+from motivnet_export.torch_to_onnx import onnx_from_model
 from motivnet_export.verify import verify_artifact
 
 

@@ -17,9 +17,9 @@ from motivnet.artifact.onnx_graph.operators import OPERATORS
 from motivnet.config import ModelConfig
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe, RecipeName
-from motivnet_export.onnx import onnx_from_model, save_onnx
 from motivnet_export.precision import apply_precision
 from motivnet_export.request import InputForm
+from motivnet_export.torch_to_onnx import onnx_from_model, save_onnx
 
 Form = tuple[Precision, AttentionForm, InputForm, RecipeName, int]
 """Precision, attention, input, recipe and the head's groups."""

@@ -20,8 +20,8 @@ import pytest
 from numpy.typing import NDArray
 
 from motivnet.errors import ExportError
-from motivnet_export import modelopt_environment
-from motivnet_export.quantisation import encoder_products, quantise_onnx
+from motivnet_export.quantise import modelopt_environment
+from motivnet_export.quantise.quantise import encoder_products, quantise_onnx
 
 ENCODER = """
 <ir_version: 8, opset_import: ["": 20]>

@@ -15,8 +15,8 @@ from motivnet.artifact.manifest import AttentionForm, InputDtype, Precision
 from motivnet.config import DecoderConfig, ModelConfig
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
-from motivnet_export.onnx import check_onnx, onnx_from_model, save_onnx, summary_of
 from motivnet_export.precision import apply_precision
+from motivnet_export.torch_to_onnx import check_onnx, onnx_from_model, save_onnx, summary_of
 
 RECIPE = InputRecipe.named("stretch", size=(128, 96))
 ENCODER_LAYERS = 4
@@ -167,7 +167,7 @@ def test_any_number_of_classes_and_groups_exports(groups: int, classes: int, tmp
 def test_weights_above_the_threshold_go_into_a_file_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fused_fp16: ir.Model
 ) -> None:
-    monkeypatch.setattr("motivnet_export.onnx.EXTERNAL_DATA_THRESHOLD", 1000)
+    monkeypatch.setattr("motivnet_export.torch_to_onnx.EXTERNAL_DATA_THRESHOLD", 1000)
     files = save_onnx(fused_fp16, tmp_path / "model.onnx")
     assert [file.name for file in files] == ["model.onnx", "model.onnx.data"]
     check_onnx(files[0])

@@ -32,14 +32,15 @@ from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import synthetic_faces
 from motivnet_engines.build.builder import BuiltEngine, engine_from_onnx
 from motivnet_engines.build.options import EngineOptions
-from motivnet_export import modelopt_environment, quantisation
-from motivnet_export import onnx as export_onnx
+from motivnet_export import torch_to_onnx as export_onnx
 from motivnet_export.build import build_artifact
 from motivnet_export.graph_dtypes import product_dtypes
-from motivnet_export.onnx import check_onnx, onnx_from_model, save_onnx
 from motivnet_export.precision import apply_precision
-from motivnet_export.quantisation import QuantisedPrecision, quantise_onnx
+from motivnet_export.quantise import modelopt_environment
+from motivnet_export.quantise import quantise as quantisation
+from motivnet_export.quantise.quantise import QuantisedPrecision, quantise_onnx
 from motivnet_export.request import BuildRequest
+from motivnet_export.torch_to_onnx import check_onnx, onnx_from_model, save_onnx
 
 SIZE = (128, 96)
 RECIPE = InputRecipe.named("stretch", size=SIZE)

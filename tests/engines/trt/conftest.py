@@ -25,8 +25,8 @@ from motivnet.model import MotivNet
 from motivnet.preprocess import InputRecipe
 from motivnet_engines.build.builder import BuiltEngine, engine_from_onnx
 from motivnet_engines.build.options import EngineOptions
-from motivnet_export.onnx import INPUT_NAME, OUTPUT_NAMES, onnx_from_model, save_onnx, summary_of
 from motivnet_export.precision import apply_precision
+from motivnet_export.torch_to_onnx import INPUT_NAME, OUTPUT_NAMES, onnx_from_model, save_onnx, summary_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

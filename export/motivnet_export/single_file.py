@@ -11,7 +11,10 @@ from motivnet.artifact.manifest import GraphSummary
 from motivnet.errors import FileError
 from motivnet.files import atomic_path
 from motivnet.progress import progress
-from motivnet_export.onnx import (
+from motivnet_export.precision import apply_precision
+from motivnet_export.request import BuildRequest
+from motivnet_export.source import model_source
+from motivnet_export.torch_to_onnx import (
     EXTERNAL_DATA_THRESHOLD,
     check_onnx,
     onnx_from_model,
@@ -19,9 +22,6 @@ from motivnet_export.onnx import (
     summary_of,
     weight_bytes,
 )
-from motivnet_export.precision import apply_precision
-from motivnet_export.request import BuildRequest
-from motivnet_export.source import model_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from motivnet.child_process import run_to_end
 from motivnet.errors import ExportError, FileError
 from motivnet.progress import progress
 from motivnet.workspace import workspace
 from motivnet_engines.system.user_folders import check_private, made_private, user_cache
-from motivnet_export.child_process import run_to_end
 
 VERSION = "0.47.0"
 VARIABLE = "MOTIVNET_MODELOPT_PYTHON"

@@ -23,12 +23,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from motivnet.child_process import run_to_end
 from motivnet.errors import ExportError
 from motivnet.progress import progress
-from motivnet_export.child_process import run_to_end
 from motivnet_export.graph_dtypes import product_dtypes
-from motivnet_export.modelopt_environment import VARIABLE, ModelOptPython, modelopt_python
-from motivnet_export.onnx import EXTERNAL_DATA_THRESHOLD, OUTPUT_NAMES, check_onnx, save_onnx, weight_bytes
+from motivnet_export.quantise.modelopt_environment import VARIABLE, ModelOptPython, modelopt_python
+from motivnet_export.torch_to_onnx import EXTERNAL_DATA_THRESHOLD, OUTPUT_NAMES, check_onnx, save_onnx, weight_bytes
 
 QuantisedPrecision = Literal["int8", "fp8"]
 

@@ -26,7 +26,7 @@ from motivnet.preprocess import InputRecipe
 from motivnet_engines.runtimes.registry import installed_runtimes
 from motivnet_engines.verification.parity_run import Forward, comparison_of, outputs_of
 from motivnet_export.activations import FAIL_ABOVE, WARN_ABOVE, recording
-from motivnet_export.gate_images import GateImages
+from motivnet_export.parity_images import GateImages
 from motivnet_export.precision import COMPUTE_NAMES, HALF_RANGE
 
 

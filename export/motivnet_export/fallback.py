@@ -25,13 +25,13 @@ from motivnet.errors import EngineError, MotivNetError, ParityError
 from motivnet.files import sha256_of
 from motivnet.progress import progress
 from motivnet_engines.build.engine_artifact import with_engine
-from motivnet_export.gate import Reference, failure_line, overflow_of, rounding_of, runtimes_of, verdict
 from motivnet_export.graph_files import write_graph
-from motivnet_export.modelopt_environment import VERSION as MODELOPT
-from motivnet_export.onnx import INPUT_NAME, OUTPUT_NAMES
+from motivnet_export.parity_check import Reference, failure_line, overflow_of, rounding_of, runtimes_of, verdict
 from motivnet_export.precision import apply_precision
+from motivnet_export.quantise.modelopt_environment import VERSION as MODELOPT
 from motivnet_export.request import BuildRequest
 from motivnet_export.source import ModelSource
+from motivnet_export.torch_to_onnx import INPUT_NAME, OUTPUT_NAMES
 
 MODEL_FILE = "model.onnx"
 _TOOLS = ("torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
