@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact.manifest import InputEntry, ShapeProfile
+from motivnet.datasets.published import published_results
+from motivnet.datasets.read import JUDGED, read_dataset
+from motivnet.datasets.sample import Sample
+from motivnet.datasets.sample_metrics import figures_of
 from motivnet.errors import ConfigError
 from motivnet.prediction import softmax
 from motivnet.progress import Advance, progress
@@ -20,10 +24,6 @@ from motivnet_bench.sample import pytorch_entry
 from motivnet_bench.subject import Subject
 from motivnet_engines.runtimes.inputs import batch_from_images, profile_of
 from motivnet_engines.runtimes.registry import default_runtime, open_backend
-from motivnet_training.datasets.read import JUDGED, read_dataset
-from motivnet_training.datasets.sample import Sample
-from motivnet_training.published import published_results
-from motivnet_training.sample_figures import figures_of
 
 
 def measure_accuracy(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from motivnet_training.datasets.sample import Part
-from motivnet_training.metrics import ClassificationFigures
-from motivnet_training.published import PublishedResult
+from motivnet.datasets.published import PublishedResult
+from motivnet.datasets.sample import Part
+from motivnet.metrics import ClassificationFigures
 
 PYTORCH = "pytorch"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from motivnet.datasets.published import PublishedResult
+from motivnet.metrics import ClassificationFigures
 from motivnet_bench.columns import DASH
-from motivnet_training.metrics import ClassificationFigures
-from motivnet_training.published import PublishedResult
 
 TITLES = {
     "accuracy": "accuracy (WAR)",

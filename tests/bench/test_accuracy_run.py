@@ -8,12 +8,12 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from motivnet.checkpoints import load_model
+from motivnet.datasets.sample import Sample
 from motivnet.errors import ConfigError, DatasetError
 from motivnet.images import read_image
 from motivnet.model.runtime import TorchRuntime
 from motivnet.synthetic import draw_face
 from motivnet_bench.accuracy import flips_between, measure_accuracy
-from motivnet_training.datasets.sample import Sample
 
 CLASSES = ("neutral", "happiness", "anger")
 

@@ -13,6 +13,9 @@ from sklearn.metrics import accuracy_score
 from motivnet import strict_json
 from motivnet.checkpoints import load_model
 from motivnet.config import ModelConfig
+from motivnet.datasets.published import published_results
+from motivnet.datasets.read import read_dataset
+from motivnet.datasets.sample import Dataset, GreyPixels, Sample
 from motivnet.errors import CheckpointError
 from motivnet.images import read_image
 from motivnet.labels import EMOTIONS
@@ -30,9 +33,6 @@ from motivnet_bench.criteria.result import CriteriaResult
 from motivnet_bench.criteria.rows import verdicts
 from motivnet_bench.criteria.terminal import criteria_table
 from motivnet_export.source import model_source
-from motivnet_training.datasets.read import read_dataset
-from motivnet_training.datasets.sample import Dataset, GreyPixels, Sample
-from motivnet_training.published import published_results
 
 HOSTILE = '<script>alert("1")</script> & $title$ [red] [/x] \x1b[2J\x9b2J\u202e\nsecond line'
 CLASSES = ("neutral", "happiness", "anger")

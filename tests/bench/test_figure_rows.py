@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from motivnet.datasets.published import published_results
+from motivnet.metrics import ClassificationFigures, classification_figures
 from motivnet_bench.accuracy_result import AccuracyResult, RuntimeAccuracy
 from motivnet_bench.accuracy_terminal import accuracy_table
 from motivnet_bench.columns import DASH
 from motivnet_bench.figure_rows import TITLES, figure_rows, figure_text, published_note
-from motivnet_training.metrics import ClassificationFigures, classification_figures
-from motivnet_training.published import published_results
 
 LABELS = ("neutral", "happiness", "sadness")
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from motivnet.errors import ConfigError, GateError
+from motivnet.metrics import ClassificationFigures
 from motivnet_bench.accuracy_result import AccuracyResult, RuntimeAccuracy
 from motivnet_bench.gate import check_bounds, check_drop, check_speedup, gate_result, require
-from motivnet_training.metrics import ClassificationFigures
 
 
 def accuracies(**by_runtime: float) -> AccuracyResult:

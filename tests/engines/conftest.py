@@ -178,9 +178,9 @@ def demo_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def expressions_artifact(tmp_path_factory: pytest.TempPathFactory, demo_artifact: Path, shared_dir: Path) -> Path:
     """The artifact of a model of eight emotions, trained further on the rendered faces: for slow tests."""
+    from motivnet_training.devices import Hardware
     from motivnet_training.fit import fit
     from motivnet_training.fit_request import FitRequest
-    from motivnet_training.hardware import Hardware
     from motivnet_training.recipe import changed, recipe_named
 
     folder = tmp_path_factory.mktemp("expressions")

@@ -4,11 +4,11 @@ from pathlib import Path
 import cv2
 import pytest
 
+from motivnet.datasets import affectnet
+from motivnet.datasets.read import read_dataset
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets import affectnet
-from motivnet_training.datasets.read import read_dataset
 
 COLUMNS = (
     *("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height"),

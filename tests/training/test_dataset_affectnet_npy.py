@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from motivnet.datasets import affectnet_npy
+from motivnet.datasets.read import read_dataset
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets import affectnet_npy
-from motivnet_training.datasets.read import read_dataset
 
 
 def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:

@@ -3,12 +3,12 @@ from pathlib import Path
 import cv2
 import pytest
 
+from motivnet.datasets import ckplus
+from motivnet.datasets.read import read_dataset
+from motivnet.datasets.split import split_dataset
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets import ckplus
-from motivnet_training.datasets.read import read_dataset
-from motivnet_training.datasets.split import split_dataset
 
 EMOTION_OF_CODE = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from motivnet.datasets import fer2013
+from motivnet.datasets.read import read_dataset
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets import fer2013
-from motivnet_training.datasets.read import read_dataset
 
 FACES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 PIXELS = " ".join(["7"] * 2304)

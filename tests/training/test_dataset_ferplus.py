@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from motivnet.datasets import ferplus
+from motivnet.datasets.read import read_dataset
+from motivnet.datasets.sample import GreyPixels
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
-from motivnet_training.datasets import ferplus
-from motivnet_training.datasets.read import read_dataset
-from motivnet_training.datasets.sample import GreyPixels
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 ROWS = (

@@ -3,10 +3,10 @@ from pathlib import Path
 import cv2
 import pytest
 
+from motivnet.datasets import folder
+from motivnet.datasets.read import read_dataset
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets import folder
-from motivnet_training.datasets.read import read_dataset
 
 SEVEN = EMOTIONS[:7]
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from motivnet.datasets.read import read_dataset
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets.read import read_dataset
 
 NAMES = {
     "KA.NE1.26.tiff": "neutral",

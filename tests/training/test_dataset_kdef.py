@@ -3,9 +3,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from motivnet.datasets.read import read_dataset
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets.read import read_dataset
 
 EMOTION_OF_CODE = {
     "NE": "neutral",

@@ -4,11 +4,11 @@ from pathlib import Path
 import cv2
 import pytest
 
+from motivnet.datasets import motivnet_json
+from motivnet.datasets.read import read_dataset
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets import motivnet_json
-from motivnet_training.datasets.read import read_dataset
 
 
 def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:

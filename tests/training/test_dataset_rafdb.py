@@ -3,11 +3,11 @@ from pathlib import Path
 import cv2
 import pytest
 
+from motivnet.datasets import rafdb
+from motivnet.datasets.read import read_dataset
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets import rafdb
-from motivnet_training.datasets.read import read_dataset
 
 EMOTION_OF_CODE = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+from motivnet.datasets.layouts import LAYOUTS, layout_of
+from motivnet.datasets.read import JUDGED, read_dataset
+from motivnet.datasets.sample import GreyPixels, RGBPixels, Sample
 from motivnet.errors import ConfigError, DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face, iterate_faces
-from motivnet_training.datasets.layouts import LAYOUTS, layout_of
-from motivnet_training.datasets.read import JUDGED, read_dataset
-from motivnet_training.datasets.sample import GreyPixels, RGBPixels, Sample
-from motivnet_training.datasets.synthetic import drawn_samples
+from motivnet_training.drawn_faces import drawn_samples
 
 SEVEN = EMOTIONS[:7]
 
@@ -178,9 +178,7 @@ def test_drawn_faces_are_samples_that_go_through_the_labels() -> None:
 
 def test_reading_datasets_imports_no_torch() -> None:
     modules = ("split", "read", "sheet", "summary", "synthetic", "targets")
-    code = (
-        f"import sys, {', '.join(f'motivnet_training.datasets.{m}' for m in modules)}; sys.exit('torch' in sys.modules)"
-    )
+    code = f"import sys, {', '.join(f'motivnet.datasets.{m}' for m in modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

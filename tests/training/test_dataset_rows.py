@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from motivnet.datasets.rows import csv_rows, text_lines
 from motivnet.errors import DatasetError, FileError
-from motivnet_training.datasets.rows import csv_rows, text_lines
 
 
 def rows(path: Path, content: bytes) -> list[tuple[int, tuple[str, ...]]]:

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from motivnet.datasets.read import read_dataset
+from motivnet.datasets.sample import Dataset
 from motivnet.errors import ConfigError
 from motivnet.images import read_image
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets.read import read_dataset
-from motivnet_training.datasets.sample import Dataset
-from motivnet_training.datasets.sheet import picture_sheet, write_picture_sheet
+from motivnet_training.sheet import picture_sheet, write_picture_sheet
 
 SEVEN = EMOTIONS[:7]
 TILE = 112

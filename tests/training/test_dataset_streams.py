@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from motivnet_training.datasets.streams import Use, stream
+from motivnet.datasets.streams import Use, stream
 
 
 def test_no_two_uses_of_a_seed_share_their_numbers() -> None:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 
-from motivnet_training.datasets.sample import Sample
-from motivnet_training.datasets.targets import targets_of
+from motivnet.datasets.sample import Sample
+from motivnet.datasets.targets import targets_of
 
 
 def test_votes_stay_and_a_label_alone_is_certain() -> None:

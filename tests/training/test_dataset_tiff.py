@@ -6,9 +6,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from motivnet.datasets.tiff import decode_tiff
 from motivnet.errors import ImageError
 from motivnet.synthetic import draw_face
-from motivnet_training.datasets.tiff import decode_tiff
 
 FACE = draw_face("happiness", seed=0, size=(40, 30))
 

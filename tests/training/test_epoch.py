@@ -17,12 +17,12 @@ from motivnet.config import ModelConfig
 from motivnet.errors import TrainingError
 from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
+from motivnet_training.batch_sampler import Key
 from motivnet_training.data import LabelledInputs
+from motivnet_training.devices import Hardware
 from motivnet_training.epoch import EpochKeeper
-from motivnet_training.hardware import Hardware
 from motivnet_training.history import EpochFigures
 from motivnet_training.initialisation import fresh_model
-from motivnet_training.order import Key
 from motivnet_training.recipe import RECIPES, changed
 from motivnet_training.run_folder import RunFolder
 from motivnet_training.session import Session, train

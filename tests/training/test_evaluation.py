@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from motivnet.config import ModelConfig
+from motivnet.datasets.sample import Sample
 from motivnet.labels import EMOTIONS
+from motivnet.metrics import ClassificationFigures
 from motivnet.preprocess import InputRecipe
-from motivnet_training.datasets.sample import Sample
-from motivnet_training.datasets.synthetic import drawn_samples
+from motivnet_training.drawn_faces import drawn_samples
 from motivnet_training.evaluation import evaluate
 from motivnet_training.initialisation import fresh_model
-from motivnet_training.metrics import ClassificationFigures
 
 SMALL = ModelConfig.named("tiny", image_size=(32, 32))
 RECIPE = InputRecipe.named("stretch", size=(32, 32))

@@ -17,9 +17,9 @@ from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
 from motivnet.strict_json import loads
 from motivnet.synthetic import draw_face
+from motivnet_training.devices import Hardware
 from motivnet_training.fit import fit
 from motivnet_training.fit_request import FitRequest
-from motivnet_training.hardware import Hardware
 from motivnet_training.initialisation import fresh_model
 from motivnet_training.recipe import RECIPES, changed
 from motivnet_training.result import TrainingResult

@@ -17,16 +17,16 @@ from motivnet.errors import FileError
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe
 from motivnet_training.checkpoint_io import AtomicCheckpointIO
+from motivnet_training.devices import Hardware
+from motivnet_training.feature_cache import TokenKey, TokenStore
+from motivnet_training.feature_cache.shard import write_shard
 from motivnet_training.fit import fit
 from motivnet_training.fit_request import FitRequest
-from motivnet_training.hardware import Hardware
 from motivnet_training.history import History
 from motivnet_training.published_layout import write_published
 from motivnet_training.recipe import RECIPES, changed
 from motivnet_training.run_folder import RunFolder
 from motivnet_training.state import position_from_checkpoint
-from motivnet_training.tokens import TokenKey, TokenStore
-from motivnet_training.tokens.shard import write_shard
 
 SMALL = ModelConfig.named("tiny", image_size=(32, 32))
 STRETCH = InputRecipe.named("stretch", size=(32, 32))

@@ -20,9 +20,9 @@ from motivnet_bench.accuracy_result import AccuracyResult
 from motivnet_bench.subject import subject_from_artifact
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
+from motivnet_training.devices import Hardware
 from motivnet_training.fit import fit
 from motivnet_training.fit_request import FitRequest
-from motivnet_training.hardware import Hardware
 from motivnet_training.recipe import RECIPES, TrainingRecipe, changed
 
 RUNTIMES = ("pytorch", "onnxruntime", "openvino")

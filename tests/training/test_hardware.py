@@ -1,8 +1,8 @@
 import pytest
 
 from motivnet.errors import ConfigError, ProcessLostError, TrainingError, TrainingStoppedError
+from motivnet_training.devices import Hardware, is_first_process
 from motivnet_training.fit_command import _as_one_voice
-from motivnet_training.hardware import Hardware, is_first_process
 from motivnet_training.recipe import RECIPES, changed
 from motivnet_training.trainer import _torch_errors, _trainer
 

@@ -6,7 +6,7 @@ import torch
 from sklearn import metrics
 from torchmetrics.functional import classification as torch_metrics
 
-from motivnet_training.metrics import classification_figures, cross_entropy
+from motivnet.metrics import classification_figures, cross_entropy
 
 LABELS = ("neutral", "happiness", "sadness", "surprise")
 SEEDS = range(4)

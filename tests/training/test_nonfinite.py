@@ -18,9 +18,9 @@ from motivnet.errors import TrainingError
 from motivnet.preprocess import InputRecipe
 from motivnet_training.checkpoint_io import AtomicCheckpointIO
 from motivnet_training.data import Batch
+from motivnet_training.devices import Hardware
 from motivnet_training.fit import fit
 from motivnet_training.fit_request import FitRequest
-from motivnet_training.hardware import Hardware
 from motivnet_training.module import EmotionModule
 from motivnet_training.recipe import changed, recipe_named
 from motivnet_training.run_folder import RunFolder

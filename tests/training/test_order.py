@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from motivnet_training.order import AS_IT_IS, FixedOrder, Shard, TrainingOrder, steps_per_epoch
+from motivnet_training.batch_sampler import AS_IT_IS, FixedOrder, Shard, TrainingOrder, steps_per_epoch
 
 
 def order(**values: object) -> TrainingOrder:

@@ -14,9 +14,9 @@ from motivnet.config import ModelConfig
 from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import draw_face
+from motivnet_training.devices import Hardware
 from motivnet_training.fit import fit
 from motivnet_training.fit_request import FitRequest
-from motivnet_training.hardware import Hardware
 from motivnet_training.recipe import RECIPES, changed
 from motivnet_training.result import TrainingResult
 

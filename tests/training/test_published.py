@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
+from motivnet.datasets.layouts import LAYOUTS
+from motivnet.datasets.published import published_results
 from motivnet.labels import EMOTIONS
-from motivnet_training.datasets.layouts import LAYOUTS
-from motivnet_training.metrics import ClassificationFigures
-from motivnet_training.published import published_results
+from motivnet.metrics import ClassificationFigures
 
 
 def test_the_table_is_that_of_the_two_versions():

@@ -18,8 +18,8 @@ from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
 from motivnet_training.checkpoint_io import AtomicCheckpointIO
 from motivnet_training.data import LabelledInputs
+from motivnet_training.devices import Hardware
 from motivnet_training.epoch import EpochKeeper
-from motivnet_training.hardware import Hardware
 from motivnet_training.initialisation import fresh_model
 from motivnet_training.inputs import ImageInputs, MemoryPictures
 from motivnet_training.recipe import RECIPES, changed

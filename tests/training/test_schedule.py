@@ -5,8 +5,8 @@ import torch
 
 from motivnet.config import ModelConfig
 from motivnet_training.initialisation import fresh_model
+from motivnet_training.learning_rate import cosine_factor, optimizer_from_recipe, scheduler_from_recipe
 from motivnet_training.recipe import RECIPES, TrainingRecipe, changed
-from motivnet_training.schedule import cosine_factor, optimizer_from_recipe, scheduler_from_recipe
 
 SMALL = ModelConfig.named("tiny", image_size=(64, 48))
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from motivnet.datasets.draw import PerClass
+from motivnet.datasets.sample import Dataset, GreyPixels, Part, Sample
+from motivnet.datasets.split import Split, split_dataset
 from motivnet.errors import ConfigError, DatasetError
 from motivnet.labels import EMOTIONS
-from motivnet_training.datasets.draw import PerClass
-from motivnet_training.datasets.sample import Dataset, GreyPixels, Part, Sample
-from motivnet_training.datasets.split import Split, split_dataset
-from motivnet_training.order import TrainingOrder
+from motivnet_training.batch_sampler import TrainingOrder
 
 LABELS = ("calm", "glad", "sad")
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
+from motivnet.datasets.sample import GreyPixels, Sample
 from motivnet.errors import ConfigError, FileError, MotivNetError, RuntimeUnavailableError, TrainingError
 from motivnet.model import SapiensEncoder, build_model
 from motivnet.preprocess import InputRecipe
-from motivnet_training.datasets.sample import GreyPixels, Sample
-from motivnet_training.tokens import TokenKey, cache_tokens, token_key
-from motivnet_training.tokens.encode import check_space
-from motivnet_training.tokens.key import encoder_hash
-from motivnet_training.tokens.shard import MAX_IMAGES
+from motivnet_training.feature_cache import TokenKey, cache_tokens, token_key
+from motivnet_training.feature_cache.encode import check_space
+from motivnet_training.feature_cache.key import encoder_hash
+from motivnet_training.feature_cache.shard import MAX_IMAGES
 
 RECIPE = InputRecipe.named("stretch", size=(32, 32))
 IMAGE_BYTES = 4 * 32 * 2

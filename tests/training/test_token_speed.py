@@ -18,13 +18,13 @@ from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
+from motivnet.datasets.sample import GreyPixels, Sample
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import InputRecipe
-from motivnet_training.datasets.sample import GreyPixels, Sample
+from motivnet_training.feature_cache import TokenKey, TokenStore, token_key
+from motivnet_training.feature_cache.encode import encoded
+from motivnet_training.feature_cache.shard import SUFFIX, write_shard
 from motivnet_training.recipe import RECIPES
-from motivnet_training.tokens import TokenKey, TokenStore, token_key
-from motivnet_training.tokens.encode import encoded
-from motivnet_training.tokens.shard import SUFFIX, write_shard
 
 PAPER = RECIPES["paper"]
 

@@ -16,12 +16,12 @@ from safetensors.numpy import save_file
 from torch.utils.data import DataLoader, Dataset
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
+from motivnet.datasets.sample import GreyPixels, Sample
 from motivnet.errors import CheckpointError, FileError, MotivNetError, TrainingError
 from motivnet.model import SapiensEncoder, build_model
 from motivnet.preprocess import InputRecipe
-from motivnet_training.datasets.sample import GreyPixels, Sample
-from motivnet_training.tokens import TokenKey, TokenStore, cache_tokens, token_key
-from motivnet_training.tokens.shard import write_shard
+from motivnet_training.feature_cache import TokenKey, TokenStore, cache_tokens, token_key
+from motivnet_training.feature_cache.shard import write_shard
 
 RECIPE = InputRecipe.named("stretch", size=(32, 32))
 KEY = TokenKey(encoder="0" * 64, recipe=RECIPE, compute="float32", shape=(4, 32))

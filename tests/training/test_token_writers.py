@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
+from motivnet.datasets.sample import GreyPixels, Sample
 from motivnet.errors import FileError
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe
 from motivnet.workspace import sole_writer
-from motivnet_training.datasets.sample import GreyPixels, Sample
-from motivnet_training.tokens import TokenStore, cache_tokens, token_key
-from motivnet_training.tokens.shard import read_description
+from motivnet_training.feature_cache import TokenStore, cache_tokens, token_key
+from motivnet_training.feature_cache.shard import read_description
 
 WRITERS = Path(__file__).with_name("token_writers.py")
 CONFIG = ModelConfig(

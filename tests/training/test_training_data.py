@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from motivnet.config import ModelConfig
+from motivnet.datasets.sample import GreyPixels, Sample
 from motivnet.errors import DatasetError, FileError
 from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import draw_face
 from motivnet_training import inputs as inputs_module
+from motivnet_training.batch_sampler import AS_IT_IS
 from motivnet_training.data import Batch, FaceData, LabelledInputs, labelled_inputs
-from motivnet_training.datasets.sample import GreyPixels, Sample
+from motivnet_training.devices import Hardware
 from motivnet_training.epoch import EpochKeeper
-from motivnet_training.hardware import Hardware
 from motivnet_training.initialisation import fresh_model
 from motivnet_training.inputs import ImageInputs, MemoryPictures, SamplePictures, pictures_of
-from motivnet_training.order import AS_IT_IS
 from motivnet_training.recipe import RECIPES, changed
 from motivnet_training.session import Session, train
 

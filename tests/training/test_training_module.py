@@ -14,9 +14,9 @@ from motivnet.labels import EMOTIONS
 from motivnet.model import MotivNet
 from motivnet.preprocess import InputRecipe
 from motivnet_training.data import LabelledInputs
+from motivnet_training.devices import Hardware
 from motivnet_training.epoch import EpochKeeper
 from motivnet_training.finite import all_finite
-from motivnet_training.hardware import Hardware
 from motivnet_training.history import csv_from_history
 from motivnet_training.initialisation import fresh_model
 from motivnet_training.inputs import ImageInputs, MemoryPictures

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
+from motivnet.datasets.sample import GreyPixels, Sample
 from motivnet.model import build_model
 from motivnet.preprocess import InputRecipe
-from motivnet_training.datasets.sample import GreyPixels, Sample
-from motivnet_training.tokens import TokenStore, cache_tokens, token_key
+from motivnet_training.feature_cache import TokenStore, cache_tokens, token_key
 
 STEPS = ("os.", "open", "fcntl.", "shutil.")
 SHARD_BYTES = 2 * 4 * 32 * 2

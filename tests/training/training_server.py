@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 
 import torch
 
-from motivnet_training import cli, event_log, fit, inputs, outcome, saving  # noqa: F401 - imported once for all runs
+from motivnet_training import cli, event_log, fit, inputs, saving  # noqa: F401 - imported once for all runs
+from motivnet_training import summary as outcome
 from motivnet_training.module import EmotionModule
 
 PLACES: dict[str, tuple[type, str]] = {

@@ -11,14 +11,14 @@ import torch
 
 from motivnet.checkpoints import load_checkpoint
 from motivnet.config import ModelConfig
+from motivnet.datasets.sample import Sample
 from motivnet.labels import labels_for
 from motivnet.model import SapiensEncoder
 from motivnet.model.runtime import Compute
 from motivnet.preprocess import InputRecipe
-from motivnet_training.chosen import read_split
-from motivnet_training.datasets.sample import Sample
+from motivnet_training.dataset_selection import read_split
+from motivnet_training.feature_cache import TokenStore, cache_tokens
 from motivnet_training.recipe import Precision, TrainingRecipe
-from motivnet_training.tokens import TokenStore, cache_tokens
 
 _COMPUTE: dict[Precision, Compute] = {"32-true": "float32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from motivnet.datasets.sample import Sample
+from motivnet.datasets.targets import targets_of
 from motivnet.errors import DatasetError, MotivNetError
-from motivnet_training.datasets.sample import Sample
-from motivnet_training.datasets.targets import targets_of
+from motivnet_training.batch_sampler import FixedOrder, Key, Shard, TrainingOrder, batches_per_epoch
 from motivnet_training.inputs import Inputs
-from motivnet_training.order import FixedOrder, Key, Shard, TrainingOrder, batches_per_epoch
 
 
 class Batch(NamedTuple):

@@ -11,8 +11,8 @@ import typer
 from motivnet.command_line import JSONOption, print_json
 
 if TYPE_CHECKING:
+    from motivnet.datasets.summary import DatasetSummary
     from motivnet.terminal import TextTable
-    from motivnet_training.datasets.summary import DatasetSummary
 
 _SHOWN = 10
 
@@ -27,10 +27,10 @@ def datasets(
     json: JSONOption = False,
 ) -> None:
     """Show what a dataset is recognised as, its images by class and part, and what is left out or comes twice."""
+    from motivnet.datasets.read import read_dataset
+    from motivnet.datasets.summary import summary_of
     from motivnet.labels import labels_for
-    from motivnet_training.datasets.read import read_dataset
-    from motivnet_training.datasets.sheet import check_sheet_name, picture_sheet, write_picture_sheet
-    from motivnet_training.datasets.summary import summary_of
+    from motivnet_training.sheet import check_sheet_name, picture_sheet, write_picture_sheet
 
     if sheet is not None:
         check_sheet_name(sheet)

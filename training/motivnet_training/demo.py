@@ -11,9 +11,9 @@ from motivnet.errors import ConfigError, FileError, TrainingError
 from motivnet.labels import labels_for
 from motivnet.preprocess import InputRecipe
 from motivnet_training.data import LabelledInputs, labelled_inputs
-from motivnet_training.datasets.synthetic import drawn_samples
+from motivnet_training.devices import Hardware
+from motivnet_training.drawn_faces import drawn_samples
 from motivnet_training.epoch import EpochKeeper
-from motivnet_training.hardware import Hardware
 from motivnet_training.history import EpochFigures
 from motivnet_training.initialisation import fresh_model
 from motivnet_training.inputs import ImageInputs, pictures_of

@@ -15,13 +15,13 @@ from motivnet.checkpoints import save_model
 from motivnet.checkpoints.weights import listed
 from motivnet.config import ModelConfig
 from motivnet.errors import TrainingError
+from motivnet.metrics import ClassificationFigures, classification_figures, cross_entropy
 from motivnet.model import MotivNet, build_model
 from motivnet.prediction import softmax
 from motivnet.preprocess import InputRecipe
 from motivnet_training.data import LabelledInputs
 from motivnet_training.finite import ADVICE
 from motivnet_training.history import EpochFigures
-from motivnet_training.metrics import ClassificationFigures, classification_figures, cross_entropy
 from motivnet_training.recipe import TrainingRecipe
 from motivnet_training.run_folder import RunFolder
 from motivnet_training.state import Position

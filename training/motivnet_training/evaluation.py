@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from motivnet.datasets.sample import Sample
+from motivnet.datasets.sample_metrics import figures_of
+from motivnet.metrics import ClassificationFigures
 from motivnet.model import MotivNet
 from motivnet.prediction import softmax
 from motivnet.preprocess import InputRecipe
 from motivnet.progress import progress
-from motivnet_training.datasets.sample import Sample
+from motivnet_training.batch_sampler import AS_IT_IS
 from motivnet_training.inputs import ImageInputs, SamplePictures
-from motivnet_training.metrics import ClassificationFigures
-from motivnet_training.order import AS_IT_IS
-from motivnet_training.sample_figures import figures_of
 
 
 def evaluate(

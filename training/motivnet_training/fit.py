@@ -8,24 +8,24 @@ import time
 from collections.abc import Callable, Mapping
 
 from motivnet.checkpoints import load_checkpoint
+from motivnet.datasets.sample import Sample
+from motivnet.datasets.split import Split
 from motivnet.model import MotivNet
 from motivnet_training.cache import tokens_of
-from motivnet_training.chosen import read_split
 from motivnet_training.data import LabelledInputs, labelled_inputs
-from motivnet_training.datasets.sample import Sample
-from motivnet_training.datasets.split import Split
+from motivnet_training.dataset_selection import read_split
+from motivnet_training.devices import is_first_process
 from motivnet_training.epoch import EpochKeeper
+from motivnet_training.feature_cache import TokenStore
 from motivnet_training.fit_request import FitRequest, identity_of
-from motivnet_training.hardware import is_first_process
 from motivnet_training.initialisation import fresh_model
 from motivnet_training.inputs import ImageInputs, Inputs, TokenInputs, pictures_of
-from motivnet_training.outcome import data_counts, metadata_of, result_of, write_outcome
 from motivnet_training.recipe_file import yaml_from_recipe
 from motivnet_training.result import TrainingResult
 from motivnet_training.run_folder import check_identity, check_usable, sole_training, write_identity
 from motivnet_training.session import Session, train
 from motivnet_training.signals import stopping
-from motivnet_training.tokens import TokenStore
+from motivnet_training.summary import data_counts, metadata_of, result_of, write_outcome
 
 logger = logging.getLogger(__name__)
 

@@ -108,9 +108,9 @@ def fit(
     from, metrics, curves and a summary. SIGTERM and Ctrl-C save the state.
     """
     from motivnet.preprocess import InputRecipe
+    from motivnet_training.devices import Hardware
     from motivnet_training.fit import fit as train
     from motivnet_training.fit_request import FitRequest
-    from motivnet_training.hardware import Hardware
     from motivnet_training.recipe import changed
 
     model = _model_config(size, encoder, classes=classes)
@@ -223,7 +223,7 @@ def _as_one_voice(train: Callable[[], TrainingResult]) -> TrainingResult | None:
     A process that was stopped ends well: Lightning kills the first process when another ends with an error.
     """
     from motivnet.errors import ProcessLostError, TrainingStoppedError
-    from motivnet_training.hardware import is_first_process
+    from motivnet_training.devices import is_first_process
 
     if is_first_process():
         return train()

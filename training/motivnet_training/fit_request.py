@@ -10,13 +10,13 @@ from pathlib import Path
 
 from motivnet import strict_json
 from motivnet.config import ModelConfig
+from motivnet.datasets.sample import Sample
+from motivnet.datasets.split import Split
 from motivnet.errors import ConfigError
 from motivnet.files import sha256_of
 from motivnet.labels import labels_for
 from motivnet.preprocess import InputRecipe
-from motivnet_training.datasets.sample import Sample
-from motivnet_training.datasets.split import Split
-from motivnet_training.hardware import Hardware
+from motivnet_training.devices import Hardware
 from motivnet_training.recipe import TrainingRecipe
 from motivnet_training.run_folder import RunFolder, RunIdentity
 

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from motivnet.datasets.sample import Sample
 from motivnet.preprocess import InputRecipe
 from motivnet.progress import progress
 from motivnet_training.augmentation import augment
-from motivnet_training.datasets.sample import Sample
-from motivnet_training.order import AS_IT_IS, Key
+from motivnet_training.batch_sampler import AS_IT_IS, Key
+from motivnet_training.feature_cache import TokenStore
 from motivnet_training.recipe import Augmentations
-from motivnet_training.tokens import TokenStore
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of pixels that are kept in memory; a larger set is decoded anew in each epoch."""

@@ -14,8 +14,8 @@ from torch.nn import functional
 from motivnet.model import MotivNet
 from motivnet_training.data import Batch
 from motivnet_training.finite import check_loss
+from motivnet_training.learning_rate import optimizer_from_recipe, scheduler_from_recipe
 from motivnet_training.recipe import TrainingRecipe
-from motivnet_training.schedule import optimizer_from_recipe, scheduler_from_recipe
 
 
 class EmotionModule(lightning.LightningModule):

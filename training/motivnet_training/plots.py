@@ -10,9 +10,9 @@ import numpy as np
 
 from motivnet.errors import MissingDependencyError
 from motivnet.files import write_atomic
+from motivnet.metrics import ClassificationFigures
 from motivnet.printable import drawn_text
 from motivnet_training.history import History, best_of
-from motivnet_training.metrics import ClassificationFigures
 
 try:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from motivnet.datasets.published import PublishedResult
+from motivnet.metrics import ClassificationFigures
 from motivnet_training.history import History
-from motivnet_training.metrics import ClassificationFigures
-from motivnet_training.published import PublishedResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

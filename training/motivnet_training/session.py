@@ -13,14 +13,14 @@ from torch import Tensor
 
 from motivnet.errors import CheckpointError
 from motivnet.model import MotivNet
+from motivnet_training.batch_sampler import steps_per_epoch
 from motivnet_training.checkpoint_io import AtomicCheckpointIO
 from motivnet_training.data import FaceData, LabelledInputs
+from motivnet_training.devices import Hardware
 from motivnet_training.epoch import EpochKeeper, model_from_state
-from motivnet_training.hardware import Hardware
+from motivnet_training.gradient_checkpointing import checkpoint_activations
 from motivnet_training.history import is_over
-from motivnet_training.memory_saving import checkpoint_activations
 from motivnet_training.module import EmotionModule
-from motivnet_training.order import steps_per_epoch
 from motivnet_training.recipe import TrainingRecipe
 from motivnet_training.resumable import check_resumable
 from motivnet_training.saving import Saver

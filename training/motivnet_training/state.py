@@ -20,9 +20,9 @@ from typing_extensions import override
 
 from motivnet import strict_json
 from motivnet.errors import CheckpointError
+from motivnet.metrics import ClassificationFigures
 from motivnet_training.data import FaceData
 from motivnet_training.history import EpochFigures, History
-from motivnet_training.metrics import ClassificationFigures
 from motivnet_training.module import EmotionModule, emotion_module
 from motivnet_training.steps import is_between_steps
 

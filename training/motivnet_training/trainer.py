@@ -21,8 +21,8 @@ from motivnet.errors import ConfigError, ProcessLostError, TrainingError
 from motivnet.progress import Advance, progress
 from motivnet_training.checkpoint_io import AtomicCheckpointIO
 from motivnet_training.data import FaceData
+from motivnet_training.devices import Hardware
 from motivnet_training.guard import FiniteGuard
-from motivnet_training.hardware import Hardware
 from motivnet_training.module import EmotionModule
 from motivnet_training.recipe import TrainingRecipe
 from motivnet_training.saving import Saver

@@ -6,6 +6,8 @@ import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
+from motivnet.datasets.read import JUDGED, read_dataset
+from motivnet.datasets.sample import Dataset
 from motivnet.errors import CheckpointError, ConfigError
 from motivnet.model.runtime import TorchRuntime
 from motivnet.progress import progress
@@ -18,8 +20,6 @@ from motivnet_bench.criteria.performance import measure_performance
 from motivnet_bench.criteria.result import CriteriaResult, DataSimilarity, Performance
 from motivnet_bench.environment import read_environment
 from motivnet_export.source import ModelSource
-from motivnet_training.datasets.read import JUDGED, read_dataset
-from motivnet_training.datasets.sample import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

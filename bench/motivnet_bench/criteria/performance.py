@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from motivnet.datasets.published import PublishedResult, published_results
+from motivnet.datasets.sample import Dataset
+from motivnet.datasets.sample_metrics import figures_of
+from motivnet.metrics import ClassificationFigures
 from motivnet.prediction import softmax
 from motivnet_bench.criteria.images import FedModel, outputs_of
 from motivnet_bench.criteria.result import Performance, Standing
-from motivnet_training.datasets.sample import Dataset
-from motivnet_training.metrics import ClassificationFigures
-from motivnet_training.published import PublishedResult, published_results
-from motivnet_training.sample_figures import figures_of
 
 
 def measure_performance(model: FedModel, name: str, dataset: Dataset, *, whole: bool) -> Performance:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from motivnet.config import ModelConfig
+from motivnet.datasets.published import PublishedResult
+from motivnet.metrics import ClassificationFigures
 from motivnet.preprocess import InputRecipe
 from motivnet_bench.criteria.bootstrap import Estimate
 from motivnet_bench.environment import Environment
-from motivnet_training.metrics import ClassificationFigures
-from motivnet_training.published import PublishedResult
 
 Shape = tuple[int, ...]
 Place = Literal["below", "within", "above"]
