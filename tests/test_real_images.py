@@ -10,8 +10,8 @@ import pytest
 from motivnet.artifact import open_artifact
 from motivnet.labels import labels_for
 from motivnet_bench.accuracy import measure_accuracy
-from motivnet_bench.latency import Options, measure_latency
-from motivnet_bench.subject import subject_from_artifact
+from motivnet_bench.latency.measure import Options, measure_latency
+from motivnet_bench.latency.target import subject_from_artifact
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest

@@ -20,8 +20,8 @@ from motivnet.prediction import softmax
 from motivnet.progress import Advance, progress
 from motivnet.runtime import Runtime
 from motivnet_bench.accuracy_result import PYTORCH, AccuracyResult, Flip, RuntimeAccuracy
-from motivnet_bench.sample import pytorch_entry
-from motivnet_bench.subject import Subject
+from motivnet_bench.latency.inputs import pytorch_entry
+from motivnet_bench.latency.target import Subject
 from motivnet_engines.runtimes.inputs import batch_from_images, profile_of
 from motivnet_engines.runtimes.registry import default_runtime, open_backend
 

@@ -33,9 +33,9 @@ from motivnet_engines.cli.options import TrustEnginesOption
 
 if TYPE_CHECKING:
     from motivnet_bench.accuracy_result import AccuracyResult
-    from motivnet_bench.latency import Options
-    from motivnet_bench.result import LatencyResult
-    from motivnet_bench.subject import Subject
+    from motivnet_bench.latency.measure import Options
+    from motivnet_bench.latency.result import LatencyResult
+    from motivnet_bench.latency.target import Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +88,10 @@ def latency(
     """Measures every runtime beside PyTorch; leaves report.html, report.md and report.json."""
     from motivnet.artifact import ARTIFACTS
     from motivnet.terminal import show
-    from motivnet_bench.latency import Options, measure_latency
+    from motivnet_bench.latency.measure import Options, measure_latency
     from motivnet_bench.repeat import repeat_command
-    from motivnet_bench.report import check_folder, write_report
-    from motivnet_bench.terminal import latency_table
+    from motivnet_bench.report.terminal import latency_table
+    from motivnet_bench.report.write import check_folder, write_report
 
     options = Options(
         batch=batch,
@@ -145,7 +145,7 @@ def accuracy(
 ) -> None:
     """Measures the figures of the paper on labelled images, and lists what runtimes disagree about."""
     from motivnet.terminal import show
-    from motivnet_bench.accuracy_terminal import accuracy_table
+    from motivnet_bench.report.accuracy_terminal import accuracy_table
 
     reading = _Reading(limit=limit, threads=threads, allow_outside=allow_outside, trust_engines=trust_engines)
     result = _accuracy(artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, reading=reading)
@@ -165,8 +165,8 @@ def report(
     json: JSONOption = False,
 ) -> None:
     """Makes the Markdown and HTML report again from its JSON."""
-    from motivnet_bench.report import write_report
-    from motivnet_bench.result import read_result
+    from motivnet_bench.latency.result import read_result
+    from motivnet_bench.report.write import write_report
 
     file = result / "report.json" if result.is_dir() else result
     paths = write_report(read_result(file), out or file.parent)
@@ -208,7 +208,7 @@ def gate(
 ) -> None:
     """Exits with status 1 when a figure is not reached."""
     from motivnet_bench.gate import check_bounds, check_drop, check_speedup, gate_result, require
-    from motivnet_bench.latency import Options
+    from motivnet_bench.latency.measure import Options
 
     check_bounds(min_speedup=min_speedup, max_drop=max_drop)
     if (max_drop is None) != (dataset is None):
@@ -259,7 +259,7 @@ def _subject(
 ) -> Iterator[tuple[Subject, tuple[str | Path, ...]]]:
     """What is measured, and the words that name it; an artifact of ``--model`` lasts as long as the block."""
     from motivnet.artifact.manifest import PRECISIONS
-    from motivnet_bench.subject import subject_from_artifact, subject_from_model
+    from motivnet_bench.latency.target import subject_from_artifact, subject_from_model
 
     if model is None:
         folder = artifact or _newest()
@@ -277,9 +277,9 @@ def _subject(
 
 
 def _latency_of(target: Path, checkpoint: Path | None, options: Options) -> LatencyResult:
-    from motivnet_bench.latency import measure_latency
-    from motivnet_bench.result import read_result
-    from motivnet_bench.subject import subject_from_artifact
+    from motivnet_bench.latency.measure import measure_latency
+    from motivnet_bench.latency.result import read_result
+    from motivnet_bench.latency.target import subject_from_artifact
 
     if target.is_file():
         return read_result(target)
@@ -296,7 +296,7 @@ def _accuracy(
 ) -> AccuracyResult:
     from motivnet_bench.accuracy import measure_accuracy
     from motivnet_bench.accuracy_result import PYTORCH
-    from motivnet_bench.subject import subject_from_artifact
+    from motivnet_bench.latency.target import subject_from_artifact
 
     subject = subject_from_artifact(artifact, checkpoint=checkpoint, needs_pytorch=PYTORCH in runtimes)
     return measure_accuracy(

@@ -66,10 +66,10 @@ def criteria(
     from motivnet.artifact import ARTIFACTS
     from motivnet.checkpoints import name_of
     from motivnet.terminal import show
-    from motivnet_bench.criteria.measure import CriteriaOptions, measure_criteria
-    from motivnet_bench.criteria.report import check_folder, write_criteria
-    from motivnet_bench.criteria.terminal import criteria_table
     from motivnet_bench.repeat import repeat_command
+    from motivnet_bench.viability.measure import CriteriaOptions, measure_criteria
+    from motivnet_bench.viability.report import check_folder, write_criteria
+    from motivnet_bench.viability.terminal import criteria_table
     from motivnet_export.source import model_source
 
     options = CriteriaOptions(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from motivnet.errors import ConfigError, GateError
 from motivnet_bench.accuracy_result import PYTORCH, AccuracyResult
-from motivnet_bench.result import CandidateResult, LatencyResult
+from motivnet_bench.latency.result import CandidateResult, LatencyResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,13 @@ import pytest
 
 from motivnet.artifact import open_artifact
 from motivnet.config import ModelConfig
-from motivnet_bench.candidates import Candidate
-from motivnet_bench.contestant import Outcome
-from motivnet_bench.latency import Options
-from motivnet_bench.protocol import ArtifactModel, Opened, PyTorchModel
-from motivnet_bench.result import LatencyResult, Role
-from motivnet_bench.rows import rows_of
-from motivnet_bench.subject import Subject, subject_from_artifact
+from motivnet_bench.latency.candidate_process import Outcome
+from motivnet_bench.latency.candidates import Candidate
+from motivnet_bench.latency.measure import Options
+from motivnet_bench.latency.protocol import ArtifactModel, Opened, PyTorchModel
+from motivnet_bench.latency.result import LatencyResult, Role
+from motivnet_bench.latency.results import rows_of
+from motivnet_bench.latency.target import Subject, subject_from_artifact
 
 PlantOutcome = Callable[..., Outcome]
 PlantResult = Callable[..., LatencyResult]

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from motivnet_bench import cli
-from motivnet_bench.report import write_report
-from motivnet_bench.result import LatencyResult
+from motivnet_bench.latency.result import LatencyResult
+from motivnet_bench.report.write import write_report
 
 
 def command(*words: str | Path) -> list[str]:

@@ -6,9 +6,9 @@ from motivnet.checkpoints import load_model
 from motivnet.errors import ConfigError, DatasetError
 from motivnet.model.runtime import TorchRuntime
 from motivnet.preprocess import InputRecipe
-from motivnet_bench.criteria.images import FedModel, embeddings_of, image_files
-from motivnet_bench.criteria.measure import CriteriaOptions
-from motivnet_bench.criteria.names import folder_names
+from motivnet_bench.viability.images import FedModel, embeddings_of, image_files
+from motivnet_bench.viability.measure import CriteriaOptions
+from motivnet_bench.viability.names import folder_names
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from motivnet.checkpoints.key_maps import LAYOUTS, name_in_file
 from motivnet.errors import CheckpointError, FileError
 from motivnet.labels import labels_for
 from motivnet.model import build_model
-from motivnet_bench.criteria.model_similarity import encoder_weights, model_similarity
+from motivnet_bench.viability.model_similarity import encoder_weights, model_similarity
 
 SAPIENS = next(layout for layout in LAYOUTS if layout.name == "sapiens")
 

@@ -25,13 +25,13 @@ from motivnet.preprocess import InputRecipe
 from motivnet.printable import printable
 from motivnet.synthetic import draw_face
 from motivnet.terminal import show
-from motivnet_bench.criteria.html import html_from_criteria
-from motivnet_bench.criteria.images import FedModel, embeddings_of, image_files
-from motivnet_bench.criteria.measure import CriteriaOptions, measure_criteria
-from motivnet_bench.criteria.performance import measure_performance, standings
-from motivnet_bench.criteria.result import CriteriaResult
-from motivnet_bench.criteria.rows import verdicts
-from motivnet_bench.criteria.terminal import criteria_table
+from motivnet_bench.viability.html import html_from_criteria
+from motivnet_bench.viability.images import FedModel, embeddings_of, image_files
+from motivnet_bench.viability.measure import CriteriaOptions, measure_criteria
+from motivnet_bench.viability.performance import measure_performance, standings
+from motivnet_bench.viability.result import CriteriaResult
+from motivnet_bench.viability.rows import verdicts
+from motivnet_bench.viability.terminal import criteria_table
 from motivnet_export.source import model_source
 
 HOSTILE = '<script>alert("1")</script> & $title$ [red] [/x] \x1b[2J\x9b2J\u202e\nsecond line'

@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from motivnet_bench.criteria.bootstrap import estimates
-from motivnet_bench.criteria.similarity import (
-    Moments,
-    covariance_alignment,
-    frechet_distance,
-    mean_distance,
-    moments,
-)
+from motivnet_bench.viability.bootstrap import estimates
+from motivnet_bench.viability.similarity import Moments, covariance_alignment, frechet_distance, mean_distance, moments
 
 SHAPES = [(40, 6), (6, 40), (20, 20)]
 """More images than dimensions, fewer, and as many."""

@@ -11,7 +11,7 @@ import pytest
 from motivnet import strict_json
 from motivnet_bench import environment
 from motivnet_bench.environment import _processor, _quota, available_cores, read_environment
-from motivnet_bench.facts import machine_facts
+from motivnet_bench.report.facts import machine_facts
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 

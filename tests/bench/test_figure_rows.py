@@ -10,9 +10,9 @@ from rich.console import Console
 from motivnet.datasets.published import published_results
 from motivnet.metrics import ClassificationFigures, classification_figures
 from motivnet_bench.accuracy_result import AccuracyResult, RuntimeAccuracy
-from motivnet_bench.accuracy_terminal import accuracy_table
-from motivnet_bench.columns import DASH
-from motivnet_bench.figure_rows import TITLES, figure_rows, figure_text, published_note
+from motivnet_bench.report.accuracy_terminal import accuracy_table
+from motivnet_bench.report.columns import DASH
+from motivnet_bench.report.figure_rows import TITLES, figure_rows, figure_text, published_note
 
 LABELS = ("neutral", "happiness", "sadness")
 

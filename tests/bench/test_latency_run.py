@@ -9,11 +9,11 @@ import pytest
 
 from motivnet.errors import ArtifactError, ConfigError, ImageError
 from motivnet.synthetic import draw_face
-from motivnet_bench.candidates import default_name
-from motivnet_bench.latency import Options, measure_latency
+from motivnet_bench.latency.candidates import default_name
+from motivnet_bench.latency.measure import Options, measure_latency
+from motivnet_bench.latency.result import LatencyResult
+from motivnet_bench.latency.target import subject_from_artifact, subject_from_model
 from motivnet_bench.repeat import repeat_command
-from motivnet_bench.result import LatencyResult
-from motivnet_bench.subject import subject_from_artifact, subject_from_model
 
 MEASURED = ("pytorch-fp32", "pytorch-bf16", "onnxruntime", "openvino")
 

@@ -12,15 +12,15 @@ from motivnet.artifact import open_artifact, own_files
 from motivnet.errors import ConfigError, FileError
 from motivnet.printable import one_line, printable
 from motivnet.terminal import show
-from motivnet_bench.columns import duration, rate
-from motivnet_bench.criteria import report as criteria_report
-from motivnet_bench.html import html_from_result
-from motivnet_bench.markdown import escape, markdown_from_result
-from motivnet_bench.report import NAMES, check_folder, check_writable, write_report, write_reports
-from motivnet_bench.result import read_result
-from motivnet_bench.rows import rows_of
-from motivnet_bench.terminal import latency_table
-from motivnet_bench.verdict import verdict_of
+from motivnet_bench.latency.result import read_result
+from motivnet_bench.latency.results import rows_of
+from motivnet_bench.report.columns import duration, rate
+from motivnet_bench.report.html import html_from_result
+from motivnet_bench.report.markdown import escape, markdown_from_result
+from motivnet_bench.report.summary import verdict_of
+from motivnet_bench.report.terminal import latency_table
+from motivnet_bench.report.write import NAMES, check_folder, check_writable, write_report, write_reports
+from motivnet_bench.viability import report as criteria_report
 
 HOSTILE = '<script>alert("1")</script> & | `x` **y** $title$ \x1b]52;c;aGk=\x07\x9b2J\u202e\u200b\nsecond line'
 SHOWN = printable(HOSTILE)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from motivnet_bench.environment import read_environment
-from motivnet_bench.rows import rows_of, warnings_of
+from motivnet_bench.latency.results import rows_of, warnings_of
 
 IDLE = dataclasses.replace(read_environment(), load_average=0.0, physical_cores=2)
 

@@ -6,7 +6,7 @@ import pytest
 from motivnet.artifact.manifest import InputEntry
 from motivnet.labels import EMOTIONS
 from motivnet.preprocess import InputRecipe
-from motivnet_bench.sample import images_for, write_inputs
+from motivnet_bench.latency.inputs import images_for, write_inputs
 
 RECIPE = InputRecipe.named("stretch", size=(64, 48))
 

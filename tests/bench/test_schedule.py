@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from motivnet_bench.schedule import turns
+from motivnet_bench.latency.schedule import turns
 
 
 def test_every_second_round_runs_backwards() -> None:

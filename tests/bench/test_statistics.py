@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from motivnet_bench.statistics import MAX_VARIATION, coefficient_of_variation, ratio, summarise
+from motivnet_bench.latency.statistics import MAX_VARIATION, coefficient_of_variation, ratio, summarise
 
 
 def test_a_summary_has_the_percentiles_of_all_calls_of_all_rounds() -> None:

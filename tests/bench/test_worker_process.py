@@ -13,10 +13,9 @@ import psutil
 import pytest
 
 from motivnet.config import ModelConfig
-from motivnet_bench.contestant import Contestant
-from motivnet_bench.memory import lack_of_memory
-from motivnet_bench.process import WorkerFailedError, WorkerProcess
-from motivnet_bench.protocol import (
+from motivnet_bench.latency.candidate_process import Contestant
+from motivnet_bench.latency.memory import lack_of_memory
+from motivnet_bench.latency.protocol import (
     Failed,
     Memory,
     MemoryRequest,
@@ -28,7 +27,8 @@ from motivnet_bench.protocol import (
     decode_request,
     encode,
 )
-from motivnet_bench.worker import ON_GPU, serve
+from motivnet_bench.latency.worker import ON_GPU, serve
+from motivnet_bench.latency.worker_process import WorkerFailedError, WorkerProcess
 from motivnet_engines.runtimes.registry import RUNTIMES
 
 
@@ -134,7 +134,7 @@ def test_a_model_that_does_not_fit_in_memory_is_refused():
 
 
 def test_a_contestant_without_memory_falls_out_before_it_opens(plant_outcome, input_file, monkeypatch):
-    monkeypatch.setattr("motivnet_bench.contestant.free_memory", lambda: 1000)
+    monkeypatch.setattr("motivnet_bench.latency.candidate_process.free_memory", lambda: 1000)
     with Contestant(plant_outcome("onnxruntime").candidate, threads=1, timeout=120) as contestant:
         contestant.open(input_file, warmup=0)
         outcome = contestant.finish()

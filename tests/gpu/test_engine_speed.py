@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from motivnet.artifact.manifest import EngineBackend
-from motivnet_bench.latency import Options, measure_latency
-from motivnet_bench.result import read_result
-from motivnet_bench.subject import subject_from_artifact
+from motivnet_bench.latency.measure import Options, measure_latency
+from motivnet_bench.latency.result import read_result
+from motivnet_bench.latency.target import subject_from_artifact
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(3600)]
 

@@ -17,7 +17,7 @@ from motivnet.preprocess import InputRecipe
 from motivnet.synthetic import draw_face
 from motivnet_bench.accuracy import measure_accuracy
 from motivnet_bench.accuracy_result import AccuracyResult
-from motivnet_bench.subject import subject_from_artifact
+from motivnet_bench.latency.target import subject_from_artifact
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 from motivnet_training.devices import Hardware

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from motivnet_bench.columns import DASH
-from motivnet_bench.criteria.bootstrap import CONFIDENCE, Estimate
-from motivnet_bench.criteria.result import (
+from motivnet_bench.report.columns import DASH
+from motivnet_bench.report.facts import machine_facts
+from motivnet_bench.report.figure_rows import TITLES, absent_note, figure_text, published_note
+from motivnet_bench.report.page import Pairs
+from motivnet_bench.viability.bootstrap import CONFIDENCE, Estimate
+from motivnet_bench.viability.result import (
     Change,
     CriteriaResult,
     DataSimilarity,
@@ -13,9 +16,6 @@ from motivnet_bench.criteria.result import (
     Performance,
     Shape,
 )
-from motivnet_bench.facts import machine_facts
-from motivnet_bench.figure_rows import TITLES, absent_note, figure_text, published_note
-from motivnet_bench.page import Pairs
 
 PERFORMANCE_METHOD = (
     "The checkpoint runs in PyTorch, every image through its own input recipe. A figure is within the published ones "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from motivnet.terminal import Shown, TextTable, stacked, text
 from motivnet_bench.accuracy_result import AccuracyResult
-from motivnet_bench.figure_rows import absent_note, figure_rows, published_note
+from motivnet_bench.report.figure_rows import absent_note, figure_rows, published_note
 
 MAX_FLIPS = 10
 

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from motivnet_bench.criteria.bootstrap import Estimate, estimates
-from motivnet_bench.criteria.images import Embeddings
-from motivnet_bench.criteria.result import DataSimilarity, ImageSet, Point
-from motivnet_bench.criteria.similarity import (
-    Floats,
-    covariance_alignment,
-    frechet_distance,
-    mean_distance,
-    moments,
-)
+from motivnet_bench.viability.bootstrap import Estimate, estimates
+from motivnet_bench.viability.images import Embeddings
+from motivnet_bench.viability.result import DataSimilarity, ImageSet, Point
+from motivnet_bench.viability.similarity import Floats, covariance_alignment, frechet_distance, mean_distance, moments
 
 MAX_POINTS = 500
 _DIGITS = 6

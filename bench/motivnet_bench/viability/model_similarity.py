@@ -14,7 +14,7 @@ from motivnet.checkpoints.key_maps import Layout
 from motivnet.checkpoints.weights import weights_from_stored
 from motivnet.errors import CheckpointError
 from motivnet.files import sha256_of
-from motivnet_bench.criteria.result import Change, Difference, ModelSimilarity
+from motivnet_bench.viability.result import Change, Difference, ModelSimilarity
 
 _PREFIX = "encoder."
 

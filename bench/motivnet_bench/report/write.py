@@ -9,9 +9,9 @@ from pathlib import Path
 from motivnet.artifact import is_artifact, list_reports, open_artifact
 from motivnet.errors import FileError, MotivNetError
 from motivnet.files import write_atomic
-from motivnet_bench.html import html_from_result
-from motivnet_bench.markdown import markdown_from_result
-from motivnet_bench.result import LatencyResult, read_result
+from motivnet_bench.latency.result import LatencyResult, read_result
+from motivnet_bench.report.html import html_from_result
+from motivnet_bench.report.markdown import markdown_from_result
 
 NAMES = ("report.json", "report.md", "report.html")
 

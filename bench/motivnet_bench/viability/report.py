@@ -7,10 +7,10 @@ from pathlib import Path
 from motivnet import strict_json
 from motivnet.errors import ConfigError
 from motivnet.files import read_bytes
-from motivnet_bench.criteria.html import html_from_criteria
-from motivnet_bench.criteria.result import CriteriaResult
-from motivnet_bench.report import check_replaceable, check_writable, write_reports
-from motivnet_bench.result import MAX_BYTES
+from motivnet_bench.latency.result import MAX_BYTES
+from motivnet_bench.report.write import check_replaceable, check_writable, write_reports
+from motivnet_bench.viability.html import html_from_criteria
+from motivnet_bench.viability.result import CriteriaResult
 
 NAMES = ("criteria.json", "criteria.html")
 

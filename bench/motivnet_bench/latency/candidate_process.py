@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from motivnet_bench.candidates import Candidate
-from motivnet_bench.memory import free_memory, lack_of_memory
-from motivnet_bench.process import WorkerFailedError, WorkerProcess
-from motivnet_bench.protocol import Memory, MemoryRequest, Opened, OpenRequest, Turn, TurnRequest
+from motivnet_bench.latency.candidates import Candidate
+from motivnet_bench.latency.memory import free_memory, lack_of_memory
+from motivnet_bench.latency.protocol import Memory, MemoryRequest, Opened, OpenRequest, Turn, TurnRequest
+from motivnet_bench.latency.worker_process import WorkerFailedError, WorkerProcess
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from motivnet.terminal import Shown, TextTable, stacked, text
-from motivnet_bench.columns import DASH, cost_columns, footnotes, row_notes, speed_columns
-from motivnet_bench.result import CandidateResult, LatencyResult
-from motivnet_bench.verdict import verdict_of
+from motivnet_bench.latency.result import CandidateResult, LatencyResult
+from motivnet_bench.report.columns import DASH, cost_columns, footnotes, row_notes, speed_columns
+from motivnet_bench.report.summary import verdict_of
 
 
 def latency_table(result: LatencyResult) -> Shown:

@@ -9,8 +9,8 @@ from motivnet.config import ModelConfig
 from motivnet.datasets.published import PublishedResult
 from motivnet.metrics import ClassificationFigures
 from motivnet.preprocess import InputRecipe
-from motivnet_bench.criteria.bootstrap import Estimate
 from motivnet_bench.environment import Environment
+from motivnet_bench.viability.bootstrap import Estimate
 
 Shape = tuple[int, ...]
 Place = Literal["below", "within", "above"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from motivnet.progress import progress
-from motivnet_bench.criteria.similarity import Floats, Moments, moments
+from motivnet_bench.viability.similarity import Floats, Moments, moments
 
 CONFIDENCE = 0.95
 

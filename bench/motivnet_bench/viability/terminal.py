@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from motivnet.terminal import Shown, TextTable, stacked, text
-from motivnet_bench.criteria.result import CriteriaResult
-from motivnet_bench.criteria.rows import (
+from motivnet_bench.viability.result import CriteriaResult
+from motivnet_bench.viability.rows import (
     DATA_HEADINGS,
     STANDING_HEADINGS,
     data_notes,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from motivnet_bench.columns import duration, half_name
-from motivnet_bench.result import CandidateResult, Figures, LatencyResult
+from motivnet_bench.latency.result import CandidateResult, Figures, LatencyResult
+from motivnet_bench.report.columns import duration, half_name
 
 CLEARLY = 0.95
 """A runtime is called faster than the default one below this part of its median; less may be chance."""

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 
 from motivnet.isolated import isolated_module
 from motivnet.strict_json import StrictJSONError
-from motivnet_bench.protocol import MAX_LINE, Failed, Reply, Request, decode_reply, encode
+from motivnet_bench.latency.protocol import MAX_LINE, Failed, Reply, Request, decode_reply, encode
 
 _CHUNK = 1 << 16
 _STDERR_TAIL = 4000
@@ -42,7 +42,7 @@ class WorkerProcess:
         self._pending = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
         self._process = subprocess.Popen(  # noqa: S603  # this Python
-            isolated_module("motivnet_bench.worker"),
+            isolated_module("motivnet_bench.latency.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

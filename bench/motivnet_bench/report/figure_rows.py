@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from motivnet.datasets.published import PublishedResult
 from motivnet.metrics import ClassificationFigures
-from motivnet_bench.columns import DASH
+from motivnet_bench.report.columns import DASH
 
 TITLES = {
     "accuracy": "accuracy (WAR)",

@@ -11,14 +11,14 @@ from motivnet.datasets.sample import Dataset
 from motivnet.errors import CheckpointError, ConfigError
 from motivnet.model.runtime import TorchRuntime
 from motivnet.progress import progress
-from motivnet_bench.candidates import resolve_device
-from motivnet_bench.criteria.data_similarity import data_similarity
-from motivnet_bench.criteria.images import FedModel, embeddings_of, image_files
-from motivnet_bench.criteria.model_similarity import model_similarity
-from motivnet_bench.criteria.names import folder_names
-from motivnet_bench.criteria.performance import measure_performance
-from motivnet_bench.criteria.result import CriteriaResult, DataSimilarity, Performance
 from motivnet_bench.environment import read_environment
+from motivnet_bench.latency.candidates import resolve_device
+from motivnet_bench.viability.data_similarity import data_similarity
+from motivnet_bench.viability.images import FedModel, embeddings_of, image_files
+from motivnet_bench.viability.model_similarity import model_similarity
+from motivnet_bench.viability.names import folder_names
+from motivnet_bench.viability.performance import measure_performance
+from motivnet_bench.viability.result import CriteriaResult, DataSimilarity, Performance
 from motivnet_export.source import ModelSource
 
 

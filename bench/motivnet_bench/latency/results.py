@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.prediction import softmax
-from motivnet_bench.contestant import Outcome
 from motivnet_bench.environment import Environment
-from motivnet_bench.protocol import Opened
-from motivnet_bench.result import CandidateResult, Figures, Role
-from motivnet_bench.statistics import MAX_VARIATION, Ratio, Summary, ratio, summarise
+from motivnet_bench.latency.candidate_process import Outcome
+from motivnet_bench.latency.protocol import Opened
+from motivnet_bench.latency.result import CandidateResult, Figures, Role
+from motivnet_bench.latency.statistics import MAX_VARIATION, Ratio, Summary, ratio, summarise
 
 MAX_PROBABILITY_DIFFERENCE = 0.05
 BUSY_SHARE = 0.5

@@ -11,7 +11,7 @@ from motivnet.artifact.manifest import ParityReport
 from motivnet.errors import ConfigError
 from motivnet.files import read_bytes
 from motivnet_bench.environment import Environment
-from motivnet_bench.statistics import Ratio, Summary
+from motivnet_bench.latency.statistics import Ratio, Summary
 from motivnet_engines.runtimes.registry import Verdict
 
 FORMAT_VERSION: Literal[1] = 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from motivnet_bench.result import CandidateResult, Figures, LatencyResult
-from motivnet_bench.statistics import Ratio
+from motivnet_bench.latency.result import CandidateResult, Figures, LatencyResult
+from motivnet_bench.latency.statistics import Ratio
 
 DASH = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"

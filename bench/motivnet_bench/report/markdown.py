@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from motivnet.printable import one_line
-from motivnet_bench.columns import DASH, Column, cost_columns, footnotes, row_notes, speed_columns
-from motivnet_bench.facts import (
+from motivnet_bench.latency.result import CandidateResult, LatencyResult
+from motivnet_bench.report.columns import DASH, Column, cost_columns, footnotes, row_notes, speed_columns
+from motivnet_bench.report.facts import (
     METHOD,
     PARITY_HEADINGS,
     environment_facts,
@@ -15,9 +16,8 @@ from motivnet_bench.facts import (
     parity_sentence,
     subject_facts,
 )
-from motivnet_bench.page import Pairs
-from motivnet_bench.result import CandidateResult, LatencyResult
-from motivnet_bench.verdict import verdict_of
+from motivnet_bench.report.page import Pairs
+from motivnet_bench.report.summary import verdict_of
 
 
 def markdown_from_result(result: LatencyResult) -> str:

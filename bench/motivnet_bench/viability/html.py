@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from motivnet_bench.criteria.plots import change_plot, image_plot
-from motivnet_bench.criteria.result import CriteriaResult, DataSimilarity, ModelSimilarity, Performance
-from motivnet_bench.criteria.rows import (
+from motivnet_bench.report.figure_rows import figure_rows
+from motivnet_bench.report.page import data_uri, definitions, escape, notes, page, table, tile
+from motivnet_bench.viability.plots import change_plot, image_plot
+from motivnet_bench.viability.result import CriteriaResult, DataSimilarity, ModelSimilarity, Performance
+from motivnet_bench.viability.rows import (
     CHANGE_HEADINGS,
     DATA_HEADINGS,
     DATA_METHOD,
@@ -23,8 +25,6 @@ from motivnet_bench.criteria.rows import (
     subject_pairs,
     verdicts,
 )
-from motivnet_bench.figure_rows import figure_rows
-from motivnet_bench.page import data_uri, definitions, escape, notes, page, table, tile
 
 TEMPLATE = "criteria_template.html"
 

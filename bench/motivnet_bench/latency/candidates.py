@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from motivnet.artifact import Artifact
 from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, RuntimeUnavailableError
-from motivnet_bench.protocol import ArtifactModel, PyTorchModel, TorchCompute
-from motivnet_bench.result import Role
-from motivnet_bench.subject import Subject
+from motivnet_bench.latency.protocol import ArtifactModel, PyTorchModel, TorchCompute
+from motivnet_bench.latency.result import Role
+from motivnet_bench.latency.target import Subject
 from motivnet_engines.runtimes.registry import RUNTIMES, Verdict, default_runtime, installed_runtimes, verdict
 
 FP32_BASELINE = "pytorch-fp32"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from motivnet_bench.columns import DASH, Column, cost_columns, footnotes, row_notes, speed_columns
-from motivnet_bench.facts import (
+from motivnet_bench.latency.result import CandidateResult, LatencyResult
+from motivnet_bench.report.columns import DASH, Column, cost_columns, footnotes, row_notes, speed_columns
+from motivnet_bench.report.facts import (
     METHOD,
     PARITY_HEADINGS,
     environment_facts,
@@ -13,10 +14,9 @@ from motivnet_bench.facts import (
     parity_sentence,
     subject_facts,
 )
-from motivnet_bench.page import data_uri, definitions, escape, notes, page, table, tile
-from motivnet_bench.plots import latency_plot, speedup_plot
-from motivnet_bench.result import CandidateResult, LatencyResult
-from motivnet_bench.verdict import verdict_of
+from motivnet_bench.report.page import data_uri, definitions, escape, notes, page, table, tile
+from motivnet_bench.report.plots import latency_plot, speedup_plot
+from motivnet_bench.report.summary import verdict_of
 
 TEMPLATE = "latency_template.html"
 _NO_TILE = ("p95", "p99")

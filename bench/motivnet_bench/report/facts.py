@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from motivnet.artifact.manifest import Comparison
-from motivnet_bench.columns import byte_count, duration
 from motivnet_bench.environment import Environment
-from motivnet_bench.page import Pairs
-from motivnet_bench.result import LatencyResult
+from motivnet_bench.latency.result import LatencyResult
+from motivnet_bench.report.columns import byte_count, duration
+from motivnet_bench.report.page import Pairs
 
 METHOD = (
     "Every candidate runs in a process of its own, stopped except in its turn. The turns alternate, every second round "

@@ -9,8 +9,8 @@ from motivnet.datasets.sample import Dataset
 from motivnet.datasets.sample_metrics import figures_of
 from motivnet.metrics import ClassificationFigures
 from motivnet.prediction import softmax
-from motivnet_bench.criteria.images import FedModel, outputs_of
-from motivnet_bench.criteria.result import Performance, Standing
+from motivnet_bench.viability.images import FedModel, outputs_of
+from motivnet_bench.viability.result import Performance, Standing
 
 
 def measure_performance(model: FedModel, name: str, dataset: Dataset, *, whole: bool) -> Performance:

@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from motivnet.printable import drawn_text
-from motivnet_bench.columns import BASELINE_NAMES, TIMES
-from motivnet_bench.plot_style import ACCENT, BASELINE, GRID, INK, RUNTIME, drawing_style, new_axes, svg_from_figure
-from motivnet_bench.result import CandidateResult, Figures, LatencyResult
-from motivnet_bench.statistics import Ratio
+from motivnet_bench.latency.result import CandidateResult, Figures, LatencyResult
+from motivnet_bench.latency.statistics import Ratio
+from motivnet_bench.report.columns import BASELINE_NAMES, TIMES
+from motivnet_bench.report.plot_style import (
+    ACCENT,
+    BASELINE,
+    GRID,
+    INK,
+    RUNTIME,
+    drawing_style,
+    new_axes,
+    svg_from_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from motivnet.printable import drawn_text
-from motivnet_bench.criteria.result import DataSimilarity, ModelSimilarity
-from motivnet_bench.plot_style import ACCENT, BASELINE, GRID, drawing_style, new_axes, svg_from_figure
+from motivnet_bench.report.plot_style import ACCENT, BASELINE, GRID, drawing_style, new_axes, svg_from_figure
+from motivnet_bench.viability.result import DataSimilarity, ModelSimilarity
 
 HEIGHT = 3.4
 

@@ -16,15 +16,15 @@ from pathlib import Path
 from motivnet.errors import ConfigError
 from motivnet.labels import EMOTIONS
 from motivnet.progress import progress
-from motivnet_bench.candidates import Candidate, candidates_for, resolve_device
-from motivnet_bench.contestant import Contestant, Outcome
 from motivnet_bench.environment import available_cores, read_environment
-from motivnet_bench.protocol import PyTorchModel
-from motivnet_bench.result import LatencyResult, Settings, SubjectEntry
-from motivnet_bench.rows import rows_of, warnings_of
-from motivnet_bench.sample import InputFiles, images_for, write_inputs
-from motivnet_bench.schedule import turns
-from motivnet_bench.subject import Subject
+from motivnet_bench.latency.candidate_process import Contestant, Outcome
+from motivnet_bench.latency.candidates import Candidate, candidates_for, resolve_device
+from motivnet_bench.latency.inputs import InputFiles, images_for, write_inputs
+from motivnet_bench.latency.protocol import PyTorchModel
+from motivnet_bench.latency.result import LatencyResult, Settings, SubjectEntry
+from motivnet_bench.latency.results import rows_of, warnings_of
+from motivnet_bench.latency.schedule import turns
+from motivnet_bench.latency.target import Subject
 
 MAX_TIMEOUT = 1_000_000
 

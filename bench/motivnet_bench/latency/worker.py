@@ -1,4 +1,4 @@
-"""The process in which one candidate lives: ``python -m motivnet_bench.worker``, spoken to over its pipes.
+"""The process in which one candidate lives: ``python -m motivnet_bench.latency.worker``, spoken to over its pipes.
 
 A process of its own gives each candidate its own thread pool, its own memory to be counted, and a death of its own.
 """
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from motivnet.errors import MotivNetError
 from motivnet.printable import guard_output, one_line
 from motivnet.runtime import Runtime
-from motivnet_bench.protocol import (
+from motivnet_bench.latency.protocol import (
     ArtifactModel,
     Failed,
     Memory,

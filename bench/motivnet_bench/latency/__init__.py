@@ -1,0 +1,1 @@
+"""How fast an artifact is: candidates in alternating rounds, each in its own process."""

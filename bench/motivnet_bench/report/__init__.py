@@ -1,0 +1,1 @@
+"""One benchmark result as text, Markdown, HTML and plots."""
