@@ -2,7 +2,7 @@
 
 Even with ``weights_only`` PyTorch compares no checksum, so that a flipped bit becomes a wrong weight without a word,
 and lets a file of a few hundred bytes take any amount of memory. Here an archive's checksums are compared, its pickle
-is read as data (``motivnet.checkpoints.inert_pickle``), and a tensor is no larger than the bytes that are stored for it.
+is read as data (``inert_pickle``), and a tensor is no larger than the bytes that are stored for it.
 """
 
 from __future__ import annotations

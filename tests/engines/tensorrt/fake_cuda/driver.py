@@ -2,7 +2,7 @@
 
 How to write a test that runs on it
 -----------------------------------
-Put it into ``tests/engines/trt/simulated/test_<something>.py`` and write it like any other test; take the fixture
+Put it into ``tests/engines/tensorrt/simulated/test_<something>.py`` and write it like any other test; take the fixture
 ``fake`` (a `FakeDriver`) and, to run once with each implementation, ``memory_name`` ("cuda-bindings", "pycuda").
 ``simulated/conftest.py`` runs the selected tests of that folder in one child ``pytest`` in which ``libcuda.so.1``
 is the fake, and reports each of them under its own name, with its own traceback. ``pytest path::name -k ...`` works
@@ -97,7 +97,9 @@ class FakeDriver:
     """The fake in this process: its counts, its mistakes, and what it is told to do."""
 
     def __init__(self) -> None:
-        assert MARK in os.environ, "run through tests/engines/trt/simulated, whose child process has the fake driver"
+        assert MARK in os.environ, (
+            "run through tests/engines/tensorrt/simulated, whose child process has the fake driver"
+        )
         self.library = ctypes.CDLL(LIBRARY)
         self.library.fakeViolation.restype = ctypes.c_char_p
         self.library.fakeProblemWithAccess.restype = ctypes.c_char_p

@@ -87,7 +87,7 @@ class Sources:
 
 def read_sources(paths: list[Path]) -> Sources:
     """The files, parsed; two of one name would be taken for each other and are refused."""
-    modules = {path.stem: _module(path) for path in paths}
+    modules = {module.name: module for module in map(_module, paths)}
     if len(modules) != len(paths):
         raise ValueError("two analysed files have one name")
     functions: dict[str, Function] = {}
@@ -107,7 +107,8 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _module(path: Path) -> SourceModule:
-    return SourceModule(name=path.stem, path=path, tree=ast.parse(path.read_text(), str(path)))
+    name = path.parent.name if path.stem == "__init__" else path.stem
+    return SourceModule(name=name, path=path, tree=ast.parse(path.read_text(), str(path)))
 
 
 def _collect(

@@ -11,7 +11,7 @@ import pytest
 from motivnet_engines.diagnostics.capabilities import Ability
 from motivnet_engines.diagnostics.features import features
 
-PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+PROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 
 
 def feature(name: str) -> Ability:
