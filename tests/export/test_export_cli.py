@@ -97,6 +97,6 @@ def test_help_imports_nothing_heavy() -> None:
 def test_verify_of_an_artifact_that_fails_exits_1(
     fp16_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("motivnet_export.gate.installed_runtimes", lambda artifact: ())
+    monkeypatch.setattr("motivnet_export.gate.installed_runtimes", lambda artifact, **_: ())
     outcome = CliRunner().invoke(app, ["verify", str(fp16_artifact), "--parity-images", "1"])
     assert isinstance(outcome.exception, MotivNetError)
