@@ -97,7 +97,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_verify_of_an_artifact_that_fails_exits_1(
     fp16_artifact: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("motivnet_export.parity_check.installed_runtimes", lambda artifact: ())
+    monkeypatch.setattr("motivnet_export.parity_check.installed_runtimes", lambda artifact, **_: ())
     words = ["verify", str(fp16_artifact), "--checkpoint", str(tiny_checkpoint), "--parity-images", "1"]
     outcome = CliRunner().invoke(app, words)
     assert isinstance(outcome.exception, MotivNetError)
