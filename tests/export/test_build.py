@@ -29,7 +29,7 @@ from motivnet_export.build import build_artifact
 from motivnet_export.inspect import inspect_artifact
 from motivnet_export.parity_images import calibration_images, gate_images
 from motivnet_export.request import BuildRequest
-from motivnet_export.source import checkpoint_of_artifact
+from motivnet_export.source import check_random_weights, checkpoint_of_artifact
 from motivnet_export.tables import print_built
 from motivnet_export.verify import verify_artifact
 
@@ -186,8 +186,10 @@ def test_a_manifest_that_tells_of_a_giant_random_model_is_refused_before_it_is_b
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     manifest["source"]["config"]["decoder"]["mlp_dim"] = 65_536
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match=r"tells of a model of 17,\d+,\d+ weights, which its .* bytes cannot hold"):
+    with pytest.raises(ArtifactError, match=r"holds \d+,\d+ numbers; its configuration has 17,\d+,\d+ parameters"):
         verify_artifact(open_artifact(tmp_path / "out"), parity_images=2)
+    with pytest.raises(ArtifactError, match=r"tells of a model of 17,\d+,\d+ weights, which its .* bytes cannot hold"):
+        check_random_weights(open_artifact(tmp_path / "out"))
 
 
 @pytest.mark.shared
@@ -295,7 +297,7 @@ def test_ladder_goes_down_to_fp32_where_bf16_cannot_be_judged(
     monkeypatch.setattr(
         gate,
         "installed_runtimes",
-        lambda artifact: () if artifact.manifest.precision == "bf16" else ("onnxruntime",),
+        lambda artifact, **_: () if artifact.manifest.precision == "bf16" else ("onnxruntime",),
     )
     request = BuildRequest(checkpoint=overflowing_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1)
     manifest = build_artifact(request).manifest

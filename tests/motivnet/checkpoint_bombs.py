@@ -130,9 +130,10 @@ def giant_head(path: Path) -> None:
     write_safetensors(path, weights, Description(config=config, labels=labels_for(7), recipe=None))
 
 
-def giant_grid(path: Path) -> None:
+def giant_grid(path: Path, sides: tuple[int, int] = (65_536, 65_536)) -> None:
     """A pretraining encoder whose positions are to be resized to a grid of 268 million patches."""
-    encoder = EncoderConfig(embed_dim=8, depth=1, num_heads=2, patch_size=4, image_size=(65_536, 65_536))
+    encoder = EncoderConfig(embed_dim=8, depth=1, num_heads=2, patch_size=4, image_size=(16, 16))
+    object.__setattr__(encoder, "image_size", sides)  # which no configuration of ours may have
     config = ModelConfig(encoder=encoder, decoder=CONFIG.decoder)
     weights = {
         key.removeprefix("pose_encoder."): value
@@ -184,6 +185,7 @@ FILES: dict[str, Callable[[Path], object]] = {
     "members that overlap": lambda path: path.write_bytes(overlapping(2_000, 1 << 20)),
     "a giant head": giant_head,
     "a giant grid": giant_grid,
+    "a larger grid": lambda path: giant_grid(path, (512, 256)),
     "a long header": long_header,
 }
 

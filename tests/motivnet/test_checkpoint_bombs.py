@@ -35,7 +35,8 @@ REFUSED = {
     "an integer of 2 GB": "0x8b",
     "members that overlap": "its members overlap",
     "a giant head": "describes more than it holds; give its sizes with --model",
-    "a giant grid": "describes more than it holds; give its sizes with --model",
+    "a giant grid": "must be multiples of the patch size 4, at most 4096",
+    "a larger grid": "describes more than it holds; give its sizes with --model",
     "a long header": "describes its tensors in 16,638,890 bytes",
 }
 

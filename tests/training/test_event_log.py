@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def test_an_epoch_whose_validation_was_interrupted_is_in_the_log(trainings: Any,
 
 def test_a_log_that_cannot_be_written_is_no_reason_to_stop(trainings: Any, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{}")
+    trainings.fit(tmp_path / "before")
+    shutil.copy(tmp_path / "before" / "run.json", tmp_path / "run")
     (tmp_path / "run" / "tensorboard").write_text("in the way")
     ended = trainings.fit(tmp_path / "run")
     assert ended.status == 0, ended.said

@@ -37,7 +37,7 @@ GRAPH_DTYPES: dict[QuantisedPrecision, str] = {"int8": "int8", "fp8": "float8e4m
 METADATA_KEY = "quantised by"
 """In the graph's own metadata: the tool that placed the Q/DQ pairs, and on how many images."""
 
-_SCRIPT = Path(__file__).with_name("quantiser.py")
+_SCRIPT = Path(__file__).with_name("modelopt_child.py")
 _EMBEDDING = OUTPUT_NAMES[1]
 _MODELOPT_NOISE = "[modelopt][onnx]"
 

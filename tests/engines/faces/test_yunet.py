@@ -156,7 +156,7 @@ def test_a_higher_threshold_leaves_weak_faces_out(london) -> None:
 
 def test_opencv_says_nothing_on_standard_error() -> None:
     code = (
-        "import numpy as np; from motivnet_engines.faces.detector import open_detector;"
+        "import numpy as np; from motivnet_engines.faces import open_detector;"
         "open_detector().detect(np.zeros((64, 64, 3), np.uint8))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

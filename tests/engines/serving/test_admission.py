@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -150,16 +152,21 @@ def test_a_request_alone_is_let_in_whatever_is_expected() -> None:
 
 
 @pytest.mark.parametrize("end", [asyncio.CancelledError(), RefusedError("late", "late")])
-def test_requests_that_were_given_up_teach_how_slow_it_is(end: BaseException) -> None:
+def test_requests_that_were_given_up_teach_how_slow_it_is(end: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(step=0.001)  # a millisecond passes from one look at it to the next
+    late = [0.0]
+    now = SimpleNamespace(monotonic=lambda: next(clock) + late[0])
+    monkeypatch.setattr("motivnet_engines.serving.admission.time", now)
+
     async def give_up() -> None:
         gate = admission(capacity=1000, deadline=0.1)
-        await answer(gate, seconds=0.001)
+        await answer(gate, seconds=0)
         async with contextlib.AsyncExitStack() as inside:
             before = await filled(gate, inside)
         for _ in range(30):
             with contextlib.suppress(type(end)):
                 async with gate.place():
-                    await asyncio.sleep(0.03)
+                    late[0] += 0.03
                     raise end
         async with contextlib.AsyncExitStack() as inside:
             assert await filled(gate, inside) < before / 3

@@ -30,7 +30,7 @@ CALLER = """
 import contextlib, sys
 from pathlib import Path
 from motivnet.artifact.manifest import Manifest
-from motivnet_engines.runtimes.tensorrt import build
+from motivnet_engines.build import builder as build
 from motivnet_engines.build.options import EngineOptions
 
 @contextlib.contextmanager

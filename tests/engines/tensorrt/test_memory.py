@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.runtimes.tensorrt.cuda import base as memory
+from motivnet_engines.runtimes.tensorrt import cuda as memory
 from motivnet_engines.runtimes.tensorrt.cuda import open_memory
 
 
@@ -89,7 +89,7 @@ def test_an_implementation_that_is_not_installed_names_its_extra(name: str, modu
 import sys
 sys.modules[{module!r}] = None
 from motivnet.errors import MissingDependencyError
-from motivnet_engines.runtimes.tensorrt.cuda.base import open_memory
+from motivnet_engines.runtimes.tensorrt.cuda import open_memory
 try:
     open_memory({name!r})
 except MissingDependencyError as error:

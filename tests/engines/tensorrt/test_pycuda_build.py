@@ -55,7 +55,7 @@ def test_the_fake_defines_every_function_that_pycuda_links_to(pycuda: Path) -> N
 def test_pycuda_without_a_driver_is_refused_with_the_remedy(pycuda: Path) -> None:
     code = """
 from motivnet.errors import RuntimeUnavailableError
-from motivnet_engines.runtimes.tensorrt.cuda.base import open_memory
+from motivnet_engines.runtimes.tensorrt.cuda import open_memory
 try:
     open_memory("pycuda")
 except RuntimeUnavailableError as error:

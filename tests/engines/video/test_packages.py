@@ -17,7 +17,13 @@ def run(program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("module", "package"), [("run", "av"), ("decoding", "av"), ("annotated", "av"), ("timeline", "matplotlib")]
+    ("module", "package"),
+    [
+        ("video.run", "av"),
+        ("video.decoding", "av"),
+        ("writers.annotated_video", "av"),
+        ("writers.timeline", "matplotlib"),
+    ],
 )
 def test_a_missing_package_is_named_with_its_extra(module: str, package: str) -> None:
     said = run(f"""
@@ -25,7 +31,7 @@ def test_a_missing_package_is_named_with_its_extra(module: str, package: str) ->
         sys.modules["{package}"] = None
         from motivnet.errors import MissingDependencyError
         try:
-            import motivnet_engines.video.{module}
+            import motivnet_engines.{module}
         except MissingDependencyError as error:
             print(error)
     """)

@@ -131,6 +131,7 @@ def test_workers_import_nothing_of_the_working_directory(
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     (tmp_path / "images.txt").write_text(str(photos / "0000.png"))
     words = ["predict-dataset", "images.txt", "--artifact", str(fp32_artifact), "--no-detect", "--workers", "1"]
+    words.append("--allow-outside")
     line = [sys.executable, "-P", "-c", "from motivnet_engines.cli import main; main()", *words, "--out", "out"]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, check=False)
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()

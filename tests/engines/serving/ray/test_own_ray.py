@@ -59,6 +59,7 @@ def run(fp32_artifact: Path, photos: Path, tmp_path_factory: pytest.TempPathFact
     (folder / "list.txt").write_text("\n".join(str(path) for path in sorted(photos.iterdir())[:10]))
     before = set(Path("/tmp").glob("motivnet-ray-*"))
     command = [sys.executable, "-P", "-m", "motivnet_engines.cli", "predict-dataset", "list.txt", "--no-detect"]
+    command += ["--allow-outside"]
     command += ["--artifact", str(fp32_artifact), "--workers", "1", "--out", str(folder / "out"), "--shard-size", "5"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     driver = subprocess.Popen(command, cwd=folder, env={**environment, "HOME": str(home)}, umask=0o022)
