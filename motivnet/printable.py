@@ -9,6 +9,7 @@ through ``PrintableStream`` in every command, so that nothing is forgotten.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -21,6 +22,8 @@ _ELLIPSIS = "…"
 _LONGEST_DRAWN = 100
 _EXTRA = 4
 """Times the limit at which a text is cut before its characters are looked at: it may be hundreds of megabytes."""
+_LINE_ENDS = re.compile(r" *[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
+"""With the spaces around them; other runs of spaces stay, because they may be part of a file's name."""
 
 
 def shortened(text: str, limit: int = LIMIT) -> str:
@@ -43,7 +46,7 @@ def printable(text: str, *, limit: int = LIMIT) -> str:
 
 def one_line(said: object, *, limit: int = LIMIT) -> str:
     """What an error or a library says, as ``printable`` shows it, with its line ends and indents as single spaces."""
-    return printable(" ".join(shortened(str(said), _EXTRA * limit).split()), limit=limit)
+    return printable(_LINE_ENDS.sub(" ", shortened(str(said), _EXTRA * limit)).strip(), limit=limit)
 
 
 def printable_lines(text: str, *, limit: int) -> str:

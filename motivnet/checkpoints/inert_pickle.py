@@ -34,6 +34,10 @@ class PickleError(ValueError):
     """The bytes are no pickle of values that can be read; the message says why."""
 
 
+class PickleTooLargeError(PickleError):
+    """The pickle holds more values than any file of weights needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class StandIn:
     """Takes the place of an object that is not made; holds nothing but the name of what was asked for."""
@@ -97,7 +101,7 @@ class _Reader:
             if step is None:
                 raise PickleError(f"the pickle has the opcode 0x{code:02x}, which is not read")
             step(self)
-        raise PickleError(f"the pickle has more than {MAX_OPCODES:,} values")
+        raise PickleTooLargeError(f"its pickle has more than {MAX_OPCODES:,} values")
 
     def take(self, length: int) -> bytes:
         end = self.position + length

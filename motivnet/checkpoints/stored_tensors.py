@@ -202,7 +202,8 @@ def _sizes(values: tuple[object, ...]) -> tuple[int, ...]:
 
 
 def _check_inside(stored: StoredTensor) -> None:
-    if len(stored.shape) != len(stored.stride) or stored.offset < 0 or stored.claimed > _MAX_BYTES:
+    largest = math.prod(max(side, 1) for side in stored.shape)  # a side of 0 hides what PyTorch multiplies all the same
+    if len(stored.shape) != len(stored.stride) or stored.offset < 0 or max(stored.claimed, largest) > _MAX_BYTES:
         raise PickleError("a tensor has impossible sizes")
     end = stored.offset + _extent(stored.shape, stored.stride)
     if end * stored.dtype.itemsize > stored.storage.size:

@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal
 
 import torch
 
-from motivnet.checkpoints.inert_pickle import MAX_BYTES, PickleError, StandIn, values_from_pickle
+from motivnet.checkpoints.inert_pickle import MAX_BYTES, PickleError, PickleTooLargeError, StandIn, values_from_pickle
 from motivnet.checkpoints.stored_tensors import StoredTensor, known_names, shared_tensors, storage_from_id
 from motivnet.checkpoints.torch_archive import TorchArchive
 from motivnet.checkpoints.weights import listed
@@ -47,7 +47,9 @@ def read_torch_file(file: BinaryIO) -> StateDict:
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
-        raise CheckpointError(f"holds no state dict but {kind_of(content)}; save model.state_dict()")
+        raise CheckpointError(
+            f"holds no state dict but {kind_of(content)}; ask its maker for the state dict, best as .safetensors"
+        )
     return StateDict(values=dict(content), ignored=ignored)
 
 
@@ -109,6 +111,10 @@ def _content(file: BinaryIO, *, made: Callable[[StoredTensor], object]) -> tuple
             known=known_names(made),
             persistent=lambda identity: storage_from_id(identity, archive),
         )
+    except PickleTooLargeError as error:
+        raise CheckpointError(
+            f"holds too much beside its weights: {error}; give them alone, best as .safetensors"
+        ) from error
     except PickleError as error:
         raise CheckpointError(
             f"is damaged, or not as torch.save writes it ({error}); copy or download it again"

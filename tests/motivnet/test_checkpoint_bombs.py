@@ -28,7 +28,7 @@ LOADS = {
 }
 REFUSED = {
     "marks alone": "malformed",
-    "more dictionaries": "more than 1,000,000 values",
+    "more dictionaries": "holds too much beside its weights: its pickle has more than 1,000,000 values",
     "a text of 4 EB": "cut off",
     "bytes of 4 EB": "cut off",
     "a byte array of 4 EB with no bytes": "cut off",

@@ -81,6 +81,10 @@ def test_showing_a_text_of_megabytes_takes_little_memory() -> None:
     assert peak < 1_000_000
 
 
+def test_the_spaces_of_a_name_stay() -> None:
+    assert one_line("two  spaces/a.jpg\n   does not\texist") == "two  spaces/a.jpg does not exist"
+
+
 def test_one_line_joins_lines_and_indents() -> None:
     assert one_line("a.png\ndoes not\t exist;\r\n  choose") == "a.png does not exist; choose"
 

@@ -196,6 +196,7 @@ SIZES = b"K\x00K\x04\x85K\x01\x85"
         (b"K\x00(" + b"K\x01" * 100 + b"t(" + b"K\x01" * 100 + b"t", "impossible sizes"),
         (b"K\x00(" + (b"\x8a\x05\0\0\0\0\x40" * 2) + b"tK\x00K\x00\x86", "impossible sizes"),
         (b"K\x00\x88\x85K\x01\x85", "impossible sizes"),
+        (b"K\x00(" + (b"\x8a\x05\0\0\0\0\x10" * 2) + b"K\x00t(" + b"K\x01" * 3 + b"t", "impossible sizes"),
         (b"K\x00]K\x01\x85", "malformed"),
         (b"NK\x04\x85K\x01\x85", "malformed"),
     ],
