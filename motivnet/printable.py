@@ -9,6 +9,7 @@ through ``PrintableStream`` in every command, so that nothing is forgotten.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import unicodedata
@@ -98,7 +99,13 @@ class OneLineFormatter(logging.Formatter):
 
 
 def guard_output() -> None:
-    """Sends standard output and standard error of this process through ``PrintableStream``, once."""
+    """Sends standard output and standard error of this process through ``PrintableStream``, once.
+
+    A stream that was closed before the process began (``>&-``) takes what is printed and drops it.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process
     if not isinstance(sys.stdout, PrintableStream):
         sys.stdout = cast(TextIO, PrintableStream(sys.stdout))
     if not isinstance(sys.stderr, PrintableStream):

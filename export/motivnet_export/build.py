@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from motivnet.artifact import ARTIFACTS, Artifact, open_artifact, own_files
 from motivnet.artifact.manifest import FILE_NAME, Attempt, Manifest, Precision
@@ -61,7 +62,24 @@ def build_artifact(request: BuildRequest, *, announce: Announce = logger.warning
         )
         manifest = _descend(job)
         (temporary / FILE_NAME).write_bytes(manifest.to_json())
+        lost = _lost_parts(folder, manifest)
+    for part, command in lost:
+        announce(f"the {part} of the older artifact went with it; make it again with: {command} {folder}")
     return open_artifact(folder)
+
+
+def _lost_parts(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
+    """What the user had added to the artifact that is about to be replaced and is not in the new one; and by what."""
+    if not (folder / FILE_NAME).exists():
+        return []
+    older = open_artifact(folder).manifest
+    backends = {engine.backend for engine in manifest.engines}
+    lost = [
+        (f"{engine.backend} engine", "motivnet build-engine")
+        for engine in older.engines
+        if engine.backend not in backends
+    ]
+    return lost if older.calibration is None else [("calibration", "motivnet calibrate"), *lost]
 
 
 def _with_possible_engine(request: BuildRequest, announce: Announce) -> BuildRequest:

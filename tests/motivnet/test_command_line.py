@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -164,6 +165,15 @@ def test_a_reader_that_closes_the_pipe_early_hears_nothing(arguments: tuple[str,
     done = subprocess.run(program(*arguments), stdout=writing, stderr=subprocess.PIPE, check=False, env=buffered)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("arguments", [("first",), ("first", "--json"), ("mistake",)])
+@pytest.mark.parametrize("closed", ["1", "2", "12"])
+def test_a_stream_that_is_closed_takes_what_is_printed(closed: str, arguments: tuple[str, ...]) -> None:
+    shell = f"exec {shlex.join(program(*arguments))} {' '.join(f'{number}>&-' for number in closed)}"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.returncode == run(*arguments).returncode
+    assert done.stderr == ("" if "2" in closed else run(*arguments).stderr)
 
 
 def test_the_result_is_json_alone_on_standard_output() -> None:

@@ -18,6 +18,8 @@ from motivnet_engines.calibration.calibrate import calibrate_artifact
 from motivnet_engines.cli.calibrate import calibrate
 from motivnet_engines.inference.calibration import calibration_of_artifact
 from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_export.build import build_artifact
+from motivnet_export.request import BuildRequest
 
 
 @pytest.fixture
@@ -188,3 +190,12 @@ def test_folders_of_other_emotions_alone_are_one_line(artifact: Artifact, drawn_
     shutil.copytree(drawn_folder / "fear", tmp_path / "faces" / "contempt")
     with pytest.raises(DatasetError, match="there are no images of the model's classes"):
         calibrate_artifact(artifact.folder, tmp_path / "faces", runtime="onnxruntime")
+
+
+def test_a_rebuild_says_that_the_calibration_is_gone(calibrated: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder, said = shutil.copytree(calibrated, tmp_path / "demo"), list[str]()
+    build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=folder, parity_images=2), announce=said.append)
+    assert open_artifact(folder).manifest.calibration is None
+    assert said == [
+        f"the calibration of the older artifact went with it; make it again with: motivnet calibrate {folder}"
+    ]
