@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -29,9 +30,12 @@ _DAMAGE = (
     NotImplementedError,
     OSError,
     OverflowError,
+    RecursionError,
     RuntimeError,
+    SyntaxError,
     ValueError,
     struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

@@ -29,7 +29,6 @@ MAX_CHUNKS = 4_096
 MIN_CHUNK_BYTES = 1_024
 """PNG and WebP: as many chunks, and one more for every so many bytes. libpng writes 8,192 bytes of pixels a chunk."""
 
-MAX_RLE_BYTES = 2_000_000
 """Pillow decodes the runs of a BMP in Python, two bytes at a time."""
 
 _MAX_PROFILE_BYTES = 1 << 18
@@ -139,11 +138,11 @@ def bmp_parts(data: bytes, *, name: str) -> ImageParts:
     """A BMP file as it is.
 
     Raises:
-        ImageError: If it is compressed by run lengths and larger than such files are.
+        ImageError: If it is compressed by run lengths, as photos are not: Pillow unpacks those in Python, which takes
+            seconds for a megabyte and keeps every other thread waiting.
     """
-    is_compressed = data[30:34] in (b"\x01\0\0\0", b"\x02\0\0\0")
-    if is_compressed and len(data) > MAX_RLE_BYTES:
-        raise _excess(name, f"more than {MAX_RLE_BYTES:,} bytes of a compressed BMP")
+    if data[30:34] in (b"\x01\0\0\0", b"\x02\0\0\0"):
+        raise ImageError(f"{name} is a BMP that is compressed by run lengths, which is not read; save it as PNG")
     return ImageParts(data)
 
 

@@ -83,6 +83,15 @@ def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing() -> 
         read_npz(buffer.getvalue(), Facts, names=("first",))
 
 
+@pytest.mark.parametrize("header", [b"(" * 9_000, b"{'descr': '<f4'", b"[" * 9_000 + b"]" * 9_000, b"\0" * 64])
+def test_a_header_that_is_no_description_is_one_line(header: bytes) -> None:
+    buffer = io.BytesIO(npz_from(FACTS, {}))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("first.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(FileError, match="cannot be read"):
+        read_npz(buffer.getvalue(), Facts, names=("first",))
+
+
 def test_a_directory_of_many_entries_is_refused_before_it_is_read() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -87,7 +87,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "JPEG restart markers": (lambda: jpeg(before=b"\xff\xd0" * MANY), "more segments"),
     "JPEG tables": (lambda: jpeg(before=segment(0xDB, bytes(65 * 1000)) * 20), "more segments or tables"),
     "WebP chunks": (lambda: webp(b"abcd\0\0\0\0" * MANY), "more chunks"),
-    "a BMP of run lengths": (lambda: rle_bmp(b"\1\1" * 2 * MANY * 3), "bytes of a compressed BMP"),
+    "a BMP of run lengths": (lambda: rle_bmp(b"\1\1" * 24 * 16), "is a BMP that is compressed by run lengths"),
 }
 
 
@@ -99,7 +99,7 @@ def test_more_parts_than_an_image_needs_are_refused_before_a_decoder_sees_them(
     data = make()
     monkeypatch.setattr("motivnet.images.io.BytesIO", lambda _: pytest.fail("a decoder was called"))
     for look in (decode_image, image_size):
-        with pytest.raises(ImageError, match=f"^photo has {reason}|^photo has more .*{reason}") as caught:
+        with pytest.raises(ImageError, match=f"^photo (has )?(more .*)?{reason}") as caught:
             look(data, name="photo")
         assert "\n" not in str(caught.value)
 

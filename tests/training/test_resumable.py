@@ -134,6 +134,11 @@ RANDOM = ("motivnet", "random")
         (_set("motivnet", value=3), "was not written by this version"),
         (_without("motivnet", "position"), "is damaged: value must be an object"),
         (_set("motivnet", "position", "epoch", value=-1), "a number below 0"),
+        (
+            _set("motivnet", "position", "epoch", value=2**62),
+            "it stands at batch 0 of 2 in epoch 4611686018427387904 of 2",
+        ),
+        (_set("motivnet", "position", "batch", value=10**9), "it stands at batch 1000000000 of 2 in epoch 1 of 2"),
         (_set("motivnet", "position", "epoch", value=1.5), "is damaged: epoch must be an integer"),
         (_set("motivnet", "position", "history", value=[[]]), "is damaged: history"),
         (_without(*RANDOM), "random generators"),

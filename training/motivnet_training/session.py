@@ -69,14 +69,15 @@ def train(session: Session, *, resume: Path | None = None) -> Position:
         checkpoint = _state_of(resume)
         position = state.take(checkpoint)
         check_resumable(checkpoint, _module(session))
+        batches = data.batches_of_an_epoch(world=session.hardware.processes)
+        _check_position(position, batches=batches, epochs=session.recipe.epochs)
         if session.announce is not None:
             session.announce(f"goes on after epoch {position.epoch}, step {position.steps}")
         if is_over(position.history, session.recipe):
             ended = model_from_state(checkpoint["state_dict"], session.keeper.config)
             session.model.load_state_dict(ended.state_dict())
             return position
-        has_all_batches = position.batch >= data.batches_of_an_epoch(world=session.hardware.processes)
-        pending = checkpoint if has_all_batches else None
+        pending = checkpoint if position.batch == batches else None
         del checkpoint
     with listening() as request:
         folder = session.keeper.folder
@@ -118,6 +119,15 @@ def class_weights(training: LabelledInputs) -> Tensor:
     counts = training.targets.sum(dim=0)
     occurring = counts > 0
     return torch.where(occurring, counts.sum() / (occurring.sum() * counts.clamp(min=1e-12)), 0.0)
+
+
+def _check_position(position: Position, *, batches: int, epochs: int) -> None:
+    """Returns when a position is within the training; one behind its end would pass for a training that is over."""
+    if position.batch > batches or position.epoch > epochs:
+        raise CheckpointError(
+            f"the checkpoint to resume from is damaged: it stands at batch {position.batch} of {batches} "
+            f"in epoch {position.epoch} of {epochs}"
+        )
 
 
 def _prepare(model: MotivNet, recipe: TrainingRecipe) -> None:

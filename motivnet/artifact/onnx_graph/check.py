@@ -36,9 +36,8 @@ def check_model(data: bytes | memoryview, manifest: Manifest, *, data_bytes: int
         graph = graph_of_model(memoryview(data), max_nodes=max_nodes(config))
         _check_tensors(graph.tensors, location=f"{manifest.model}.data", data_bytes=data_bytes)
         _check_weights(graph.tensors, config)
-        # No dimension falls as the batch grows, and none of the limits rises faster than the batch: two sizes tell.
-        for batch in sorted({1, manifest.max_batch}):
-            _check_shapes(graph, _Walk(limits_of(config, batch=batch), batch=batch))
+        # No side falls as the batch grows (``operators._constants``): what the largest batch takes bounds all others.
+        _check_shapes(graph, _Walk(limits_of(config, batch=manifest.max_batch), batch=manifest.max_batch))
     except ArtifactError as error:
         raise ArtifactError(f"{manifest.model} is not opened: {error}; build the artifact again") from error
 
@@ -57,6 +56,8 @@ class _Walk:
         """Adds a value under a name that is free."""
         if not name or name in self.values:
             raise ArtifactError(f"two values of the graph have the name {name[:80]!r}")
+        if 0 in value.dims:
+            raise ArtifactError(f"{name[:80]!r} is empty, which nothing in an export is")
         if value.elements > self._limits.elements:
             raise ArtifactError(
                 f"{name[:80]!r} would have {value.elements:,} elements; "
@@ -130,7 +131,7 @@ def _constant(tensor: Tensor) -> Value:
     short = tensor.dtype == _INT64 and len(tensor.dims) == 1 and tensor.dims[0] <= _LONGEST_SHAPE
     if not short or tensor.external is not None:
         return Value(tensor.dims)
-    return Value(tensor.dims, tuple(int(number) for number in np.frombuffer(tensor.raw, "<i8")))
+    return Value(tensor.dims, tuple(int(number) for number in np.frombuffer(tensor.raw, "<i8")), is_constant=True)
 
 
 def _input(walk: _Walk, name: str) -> Value | None:

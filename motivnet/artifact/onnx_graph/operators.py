@@ -17,10 +17,14 @@ from motivnet.errors import ArtifactError
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A tensor's shape and, where it is a short vector of known integers, its elements."""
+    """A tensor's shape and, where it is a short vector of known integers, its elements.
+
+    ``is_constant``: they stand in the file, and are not computed of the shapes of others.
+    """
 
     dims: Dims
     numbers: tuple[int, ...] | None = None
+    is_constant: bool = False
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -47,6 +51,8 @@ class Result:
 Inputs: TypeAlias = "Sequence[Value | None]"
 Rule: TypeAlias = "Callable[[Node, Inputs], Result]"
 
+_END = 2**31 - 1
+"""What exports write for "to the end"."""
 _CASTS = (1, 10, 16)
 """Element types that exports cast to: float32, float16, bfloat16."""
 
@@ -95,6 +101,17 @@ def _given(inputs: Inputs, *counts: int) -> list[Value]:
 
 def _numbers(value: Value | None) -> tuple[int, ...]:
     if value is None or value.numbers is None:
+        raise ArtifactError("the graph computes a shape from its data, which no export does")
+    return value.numbers
+
+
+def _constants(value: Value | None) -> tuple[int, ...]:
+    """Numbers that are the same for every batch.
+
+    So no side of any value falls as the batch grows, and the largest batch tells for all: only ``Expand`` and
+    ``Resize`` take numbers that are computed, and give sides that rise with them.
+    """
+    if value is None or value.numbers is None or not value.is_constant:
         raise ArtifactError("the graph computes a shape from its data, which no export does")
     return value.numbers
 
@@ -178,7 +195,7 @@ def _expand(_: Node, inputs: Inputs) -> Result:
 
 def _reshape(node: Node, inputs: Inputs) -> Result:
     value, shape = _given(inputs, 2)
-    wanted = list(_numbers(shape))
+    wanted = list(_constants(shape))
     if not _integer(node, "allowzero", 0):
         wanted = [value.sides[axis] if side == 0 else side for axis, side in enumerate(wanted)]
     if -1 in wanted:
@@ -190,8 +207,10 @@ def _reshape(node: Node, inputs: Inputs) -> Result:
 
 def _unsqueeze(_: Node, inputs: Inputs) -> Result:
     value, axes = _given(inputs, 2)
-    rank = len(value.dims) + len(_numbers(axes))
-    added = {_axis(axis, rank) for axis in _numbers(axes)}
+    rank = len(value.dims) + len(_constants(axes))
+    added = {_axis(axis, rank) for axis in _constants(axes)}
+    if len(added) != len(_constants(axes)):
+        raise ValueError(added)
     sides = iter(value.sides)
     return _one(tuple(1 if axis in added else next(sides) for axis in range(rank)))
 
@@ -199,9 +218,12 @@ def _unsqueeze(_: Node, inputs: Inputs) -> Result:
 def _slice(_: Node, inputs: Inputs) -> Result:
     value, starts, ends, axes, steps = _given(inputs, 5)
     sides = list(value.sides)
-    for start, end, axis, step in zip(*(_numbers(given) for given in (starts, ends, axes, steps)), strict=True):
-        if step != 1:
-            raise ValueError(step)
+    parts = list(zip(*(_constants(given) for given in (starts, ends, axes, steps)), strict=True))
+    if len({_axis(axis, len(sides)) for _, _, axis, _ in parts}) != len(parts):
+        raise ValueError(parts)
+    for start, end, axis, step in parts:
+        if step != 1 or (start < 0 <= end < _END):  # from the end to a fixed place: shorter the longer the side is
+            raise ValueError(parts)
         sides[_axis(axis, len(sides))] = len(range(sides[axis])[start:end])
     return _one(tuple(sides))
 
@@ -217,25 +239,29 @@ def _split(node: Node, inputs: Inputs) -> Result:
 
 def _reduce(node: Node, inputs: Inputs) -> Result:
     value, axes = _given(inputs, 2)
-    gone = {_axis(axis, len(value.dims)) for axis in _numbers(axes)}
+    gone = {_axis(axis, len(value.dims)) for axis in _constants(axes)}
+    if not gone:  # which some take for all axes and some for none
+        raise ValueError(gone)
     kept = _integer(node, "keepdims", 1)
     return _one(tuple(1 if i in gone else side for i, side in enumerate(value.sides) if kept or i not in gone))
 
 
 def _pad(_: Node, inputs: Inputs) -> Result:
     value, pads, _fill = _given(inputs, 3)
-    numbers, rank = _numbers(pads), len(value.dims)
+    numbers, rank = _constants(pads), len(value.dims)
     if min(numbers) < 0:
         raise ValueError(numbers)
     sides = zip(value.sides, numbers[:rank], numbers[rank:], strict=True)
     return _one(tuple(before + side + after for side, before, after in sides))
 
 
-def _resize(_: Node, inputs: Inputs) -> Result:
+def _resize(node: Node, inputs: Inputs) -> Result:
     value, sizes = _given([inputs[0], inputs[3]], 2)
     wanted = _numbers(sizes)
     if len(inputs) != 4 or inputs[1] or inputs[2] or len(wanted) != len(value.dims) or min(wanted) < 1:
         raise ValueError(wanted)
+    if node.attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":  # another gives other sizes
+        raise ValueError(node.attributes)
     return _one(wanted)
 
 
