@@ -17,7 +17,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_FIELDS = 100_000
 """Of all the messages of a file; each becomes a Python object of up to 200 bytes.
 
-The largest published model has about 66,000, in INT8.
+The largest published model has about half as many, in INT8.
 """
 
 _MAX_TEXT = 256
