@@ -61,12 +61,20 @@ def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool = 
 
 def sha256_of(path: Path, *, follow_links: bool = True, on_bytes: Callable[[int], None] | None = None) -> str:
     """Hexadecimal SHA-256 of a regular file; ``on_bytes`` hears of every chunk's length."""
+    with open_regular(path, follow_links=follow_links) as file, _read_errors(path):
+        return sha256_of_stream(file, on_chunk=lambda chunk: on_bytes(len(chunk)) if on_bytes else None)
+
+
+def sha256_of_stream(file: BinaryIO, *, on_chunk: Callable[[bytes], object] | None = None) -> str:
+    """Hexadecimal SHA-256 of what is left of an open file; ``on_chunk`` gets what was read, piece by piece.
+
+    Ctrl-C is heard between two pieces.
+    """
     digest = hashlib.sha256()
-    with open_regular(path, follow_links=follow_links) as file:
-        while chunk := _chunk(file, path):
-            digest.update(chunk)
-            if on_bytes is not None:
-                on_bytes(len(chunk))
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        if on_chunk is not None:
+            on_chunk(chunk)
     return digest.hexdigest()
 
 
@@ -292,11 +300,6 @@ def _check_regular(path: Path, status: os.stat_result, max_bytes: int) -> None:
         raise FileError(f"{path} is not a regular file")
     if status.st_size > max_bytes:
         raise FileError(f"{path} has {status.st_size:,} bytes, more than the {max_bytes:,} allowed")
-
-
-def _chunk(file: BinaryIO, path: Path) -> bytes:
-    with _read_errors(path):
-        return file.read(_CHUNK)
 
 
 def _reason(path: Path, error: OSError | ValueError) -> str:

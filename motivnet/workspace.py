@@ -46,10 +46,14 @@ def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def sole_writer(target: Path) -> Iterator[bool]:
-    """Whether this process now is the only writer of ``target``; it is so until the end of the block."""
+def sole_writer(target: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process now is the only writer of ``target``; it is so until the end of the block.
+
+    Args:
+        wait: Whether to wait for other writers.
+    """
     path = target.parent / f".{target.name}{LOCK_NAME}"
-    lock = _lock(path)
+    lock = _lock(path, wait=wait)
     try:
         yield lock is not None
     finally:
@@ -102,13 +106,13 @@ def _holds_the_old_folder(folder: Path) -> bool:
     return match is not None and (folder / REPLACED_NAME).exists() and (folder / match["target"]).exists()
 
 
-def _lock(path: Path, *, create: bool = True) -> int | None:
+def _lock(path: Path, *, create: bool = True, wait: bool = False) -> int | None:
     """The descriptor of a locked file, or None where another process has it."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT if create else 0)
     while True:
         descriptor = os.open(path, flags, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_in_place(descriptor, path):
                 return descriptor
             os.close(descriptor)  # its owner removed it between our opening and our locking

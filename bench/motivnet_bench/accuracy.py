@@ -132,10 +132,7 @@ def _open(subject: Subject, name: str, threads: int | None) -> contextlib.Abstra
     from motivnet.checkpoints import load_model
     from motivnet.model import build_model
     from motivnet.model.runtime import TorchRuntime
-    from motivnet_export.source import check_random_weights
 
     config = subject.artifact.manifest.source.config
-    if subject.checkpoint is None:
-        check_random_weights(subject.artifact)
     model = build_model(config, seed=0) if subject.checkpoint is None else load_model(subject.checkpoint, config)
     return TorchRuntime(model, config=config, threads=threads)

@@ -4,22 +4,24 @@ from motivnet.artifact.folder import (
     ARTIFACTS,
     Artifact,
     check_free,
-    is_artifact,
+    has_manifest,
     list_reports,
     newest_artifact,
     open_artifact,
     own_files,
     own_files_but_reports,
+    rewrite_manifest,
 )
 
 __all__ = [
     "ARTIFACTS",
     "Artifact",
     "check_free",
-    "is_artifact",
+    "has_manifest",
     "list_reports",
     "newest_artifact",
     "open_artifact",
     "own_files",
     "own_files_but_reports",
+    "rewrite_manifest",
 ]

@@ -17,14 +17,22 @@ def link_files(artifact: Artifact, paths: Iterable[str], folder: Path) -> None:
     """
     for path in paths:
         if not (folder / path).exists():
-            _link(artifact.regular_path(path), folder / path)
+            _link(artifact.regular_path(path), _place(folder, path))
 
 
 def copy_files(artifact: Artifact, paths: Iterable[str], folder: Path) -> None:
     """Files of their own, because the two folders are two artifacts; one that was linked there is replaced."""
     for path in paths:
-        (folder / path).unlink(missing_ok=True)
-        shutil.copyfile(artifact.regular_path(path), folder / path, follow_symlinks=False)
+        target = _place(folder, path)
+        target.unlink(missing_ok=True)
+        shutil.copyfile(artifact.regular_path(path), target, follow_symlinks=False)
+
+
+def _place(folder: Path, path: str) -> Path:
+    """Where a file goes, in a folder that is there."""
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 def _link(source: Path, target: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -14,13 +16,14 @@ from motivnet import strict_json
 from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet.artifact.onnx_graph import check_model
 from motivnet.errors import ArtifactError, FileError
-from motivnet.files import atomic_path, open_regular, read_bytes
+from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of_stream
 from motivnet.progress import progress
+from motivnet.workspace import sole_writer
+
+logger = logging.getLogger(__name__)
 
 ARTIFACTS = Path("artifacts")
 """Where every command looks for artifacts and leaves them, below the working directory."""
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,21 +130,15 @@ class Artifact:
         with self._open(entry) as file:
             identity = _identity_of(file)
             data = file.read(entry.size + 1)  # one byte more tells that it has grown
-        digest = hashlib.sha256()
-        for start in range(0, len(data), _CHUNK):  # Ctrl-C is heard between two chunks
-            digest.update(memoryview(data)[start : start + _CHUNK])
-        if len(data) != entry.size or digest.hexdigest() != entry.sha256:
+        if len(data) != entry.size or sha256_of_stream(io.BytesIO(data)) != entry.sha256:
             raise _changed(entry)
         return data, identity
 
     def _verified_identity(self, entry: FileEntry) -> tuple[int, ...]:
-        digest = hashlib.sha256()
         with self._open(entry) as file, progress(f"verifying {entry.path}", total=entry.size) as advance:
             identity = _identity_of(file)
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                advance(len(chunk))
-        if digest.hexdigest() != entry.sha256:
+            digest = sha256_of_stream(file, on_chunk=lambda chunk: advance(len(chunk)))
+        if digest != entry.sha256:
             raise _changed(entry)
         return identity
 
@@ -171,8 +168,8 @@ def open_artifact(folder: Path | str) -> Artifact:
     return Artifact(folder=folder, manifest=manifest)
 
 
-def is_artifact(folder: Path) -> bool:
-    """Whether a folder has a file with the name of a manifest; that it is one of ours ``own_files`` tells."""
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder has a ``manifest.json``, whoever wrote it: web apps have one too."""
     return os.path.lexists(folder / FILE_NAME)
 
 
@@ -196,7 +193,7 @@ def own_files_but_reports(folder: Path) -> frozenset[str]:
 
 
 def _own_manifest(folder: Path) -> Manifest:
-    if not is_artifact(folder):
+    if not has_manifest(folder):
         raise FileError(f"{folder} holds files that are not an artifact; choose another output folder")
     try:
         return open_artifact(folder).manifest
@@ -227,16 +224,47 @@ def list_reports(folder: Path, reports: Mapping[str, bytes]) -> None:
         ArtifactError: If the folder is not an artifact or its manifest is not valid.
         FileError: If the manifest cannot be written.
     """
-    manifest = open_artifact(folder).manifest
     entries = [
         FileEntry(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in reports.items()
     ]
-    kept = [entry for entry in manifest.reports if entry.path not in reports]
+
+    def with_reports(manifest: Manifest) -> Manifest:
+        kept = [entry for entry in manifest.reports if entry.path not in reports]
+        return replace(manifest, reports=(*kept, *entries))
+
+    rewrite_manifest(folder, with_reports, keep_time=True)
+
+
+def rewrite_manifest(folder: Path, change: Callable[[Manifest], Manifest], *, keep_time: bool = False) -> None:
+    """Puts the changed manifest in the place of the one that an artifact has by then.
+
+    Whoever builds or compiles in the folder is waited for: they write a manifest of their own at their end.
+
+    Args:
+        keep_time: Whether the artifact is no newer than before.
+
+    Raises:
+        ArtifactError: If the folder is not an artifact or its manifest is not valid.
+        FileError: If the manifest cannot be written.
+    """
     path = folder / FILE_NAME
-    times = path.stat()
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(replace(manifest, reports=(*kept, *entries)).to_json())
-        os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with _as_sole_writer(folder):
+        manifest, times = change(open_artifact(folder).manifest), path.stat()
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(manifest.to_json())
+            if keep_time:
+                os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@contextlib.contextmanager
+def _as_sole_writer(folder: Path) -> Iterator[None]:
+    """Where no lock can be made beside the folder nobody of this user can replace the folder either."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            if not stack.enter_context(sole_writer(folder.resolve())):
+                logger.warning("%s is being written by another process; its manifest is written after that", folder)
+                stack.enter_context(sole_writer(folder.resolve(), wait=True))
+        yield
 
 
 def newest_artifact(root: Path) -> Path:

@@ -17,12 +17,16 @@ DATA = "model.onnx.data"
 
 @dataclass(frozen=True)
 class Attack:
-    """Changes a model and its folder; ``listed`` are files that the manifest names then, hashes and all."""
+    """Changes a model and its folder; ``listed`` are files that the manifest names then, hashes and all.
+
+    ``model`` is where the changed model goes, and what the manifest names.
+    """
 
     name: str
     change: Callable[[onnx.ModelProto, Path], None]
     words: str
     listed: tuple[str, ...] = ()
+    model: str = "model.onnx"
 
 
 def external(model: onnx.ModelProto, index: int = 0, /, **entries: object) -> None:
@@ -41,9 +45,13 @@ def largest(model: onnx.ModelProto) -> int:
 
 def secret(folder: Path) -> Path:
     """A file outside the artifact."""
-    path = folder.parent / f"{folder.name}.secret"
+    path = secret_path(folder)
     path.write_bytes(SECRET)
     return path
+
+
+def secret_path(folder: Path) -> Path:
+    return folder.parent / f"{folder.name}.secret"
 
 
 def add(model: onnx.ModelProto, *nodes: onnx.NodeProto, **constants: object) -> None:
@@ -138,6 +146,21 @@ def twice(model: onnx.ModelProto, folder: Path) -> None:
 
 def largest_external(model: onnx.ModelProto) -> int:
     return next(i for i, tensor in enumerate(model.graph.initializer) if tensor.external_data)
+
+
+def in_a_subfolder(place: Callable[[Path, Path], None]) -> Callable[[onnx.ModelProto, Path], None]:
+    """The model goes to ``a/``; data of that path lies below the manifest, and something else below the model."""
+
+    def change(model: onnx.ModelProto, folder: Path) -> None:
+        index = largest(model)
+        data = model.graph.initializer[index].raw_data
+        (folder / "a" / "a").mkdir(parents=True)
+        (folder / "a" / DATA).write_bytes(data)
+        external(model, index, location=f"a/{DATA}")
+        secret(folder).write_bytes(SECRET.ljust(len(data)))
+        place(secret_path(folder), folder / "a" / "a" / DATA)
+
+    return change
 
 
 def with_range(**entries: object) -> Callable[[onnx.ModelProto, Path], None]:
@@ -254,6 +277,34 @@ def a_thousand_nodes(model: onnx.ModelProto, _: Path) -> None:
     add(model, *(node("Relu", ["one"], f"r{i}") for i in range(1_000)), one=np.float32(1))
 
 
+def long_attribute(model: onnx.ModelProto, _: Path) -> None:
+    add(model, node("Transpose", ["one"], perm=[20_000] * 200_000), one=np.float32(1))
+
+
+def a_node_of_many_inputs(model: onnx.ModelProto, _: Path) -> None:
+    add(model, node("Concat", ["one"] * 100_000, axis=0), one=np.float32(1))
+
+
+def many_shapes(model: onnx.ModelProto, _: Path) -> None:
+    shape = helper.make_tensor_value_info(model.graph.input[0].name, TensorProto.FLOAT, [1] * 8)
+    model.graph.value_info.extend([shape] * 20_000)
+
+
+def long_names(model: onnx.ModelProto, _: Path) -> None:
+    add(model, node("Relu", ["x" * 4_000]))
+
+
+def packed_numbers(model: onnx.ModelProto, _: Path) -> None:
+    model.graph.initializer.append(helper.make_tensor("zeros", TensorProto.INT8, [2 << 20], np.zeros(2 << 20, np.int8)))
+
+
+def shapes_that_double() -> list[onnx.NodeProto]:
+    """What a shape is made of, times eight with each node, and the result many times over."""
+    grown = [node("Concat", [f"n{i}"] * 8, f"n{i + 1}", axis=0) for i in range(3)]
+    kept = [node("Concat", ["n3"], f"k{i}", axis=0) for i in range(200)]
+    return [*grown, *kept, node("Expand", ["x", "n3"])]
+
+
 def a_hollow_model(model: onnx.ModelProto, _: Path) -> None:
     del model.graph.initializer[:]
 
@@ -271,6 +322,21 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("data-that-is-not-listed", listed_data, "is not a model.onnx.data that the manifest lists"),
     Attack("a-parent-folder", with_range(location=f"../{DATA}"), "is not a model.onnx.data", (DATA,)),
     Attack("a-dot-in-the-path", with_range(location=f"./{DATA}"), "is not a model.onnx.data", (DATA,)),
+    *(
+        Attack(
+            f"subfolder-{name}",
+            in_a_subfolder(place),
+            f"'a/{DATA}', which is not a {DATA}",
+            (f"a/{DATA}",),
+            model="a/model.onnx",
+        )
+        for name, place in {
+            "file": lambda source, path: path.write_bytes(source.read_bytes()),
+            "symlink": lambda source, path: path.symlink_to(source),
+            "hard-link": os.link,
+            "fifo": lambda _, path: os.mkfifo(path),
+        }.items()
+    ),
     Attack("beyond-the-end", with_range(offset=4), "lies outside", (DATA,)),
     Attack("a-negative-offset", with_range(offset=-4), "is not a number", (DATA,)),
     Attack("a-huge-offset", with_range(offset=1 << 62), "is not a number", (DATA,)),
@@ -335,6 +401,16 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("old-operators", old_operators, "uses the operators"),
     Attack("nested-types", nested_types, "a type has the field 4"),
     Attack("many-nodes", a_thousand_nodes, "nodes and"),
+    Attack("long-attribute", long_attribute, "an attribute has the field 8 too often"),
+    Attack("many-inputs", a_node_of_many_inputs, "a node has the field 1 too often"),
+    Attack("many-shapes", many_shapes, "more than 100,000 fields in all"),
+    Attack("long-names", long_names, "a name of 4,000 bytes; at most 256"),
+    Attack("packed-numbers", packed_numbers, "more packed numbers than any export"),
+    Attack(
+        "shapes-that-double",
+        bomb(*shapes_that_double(), n0=np.ones(64, np.int64), x=np.float32(1)),
+        "computes a shape from its data",
+    ),
     Attack("no-weights", a_hollow_model, "its configuration has"),
 )
 """By name; every one of these is refused by its words before a parser sees it."""

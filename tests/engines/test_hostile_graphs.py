@@ -17,10 +17,13 @@ import onnx
 import pytest
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.copying import copy_files, link_files
 from motivnet.artifact.manifest import FileEntry, Manifest
 from motivnet.artifact.onnx_graph import check_model
 from motivnet.errors import ArtifactError
 from motivnet_engines.runtimes.openvino_ import has_bf16
+from motivnet_engines.serving.triton.export import export_triton
+from motivnet_engines.verification.verify import verify_on_device
 
 from .hostile_graphs import ATTACKS, DATA, SECRET, Attack, listed_data
 
@@ -39,8 +42,8 @@ MEMORY = 1 << 30
 """What a user of artifacts may take beyond its imports."""
 
 
-def written(folder: Path, manifest: Manifest, files: list[FileEntry]) -> Artifact:
-    text = dataclasses.replace(manifest, files=tuple(files)).to_json()
+def written(folder: Path, manifest: Manifest, files: list[FileEntry], *, model: str) -> Artifact:
+    text = dataclasses.replace(manifest, model=model, files=tuple(files)).to_json()
     (folder / "manifest.json").write_bytes(text)
     return open_artifact(folder)
 
@@ -50,9 +53,11 @@ def attacked(source: Path, folder: Path, attack: Attack, file_entry: Callable[[P
     shutil.copytree(source, folder)
     model = onnx.load(folder / "model.onnx")
     attack.change(model, folder)
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    names = ("model.onnx", "reference.npz", *attack.listed)
-    return written(folder, open_artifact(source).manifest, [file_entry(folder / name) for name in names])
+    (folder / "model.onnx").unlink()
+    (folder / attack.model).write_bytes(model.SerializeToString())
+    names = (attack.model, "reference.npz", *attack.listed)
+    files = [dataclasses.replace(file_entry(folder / name), path=name) for name in names]
+    return written(folder, open_artifact(source).manifest, files, model=attack.model)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +114,34 @@ def test_data_that_is_a_second_name_of_a_file_is_taken_where_its_hash_is_right(
     os.link(artifact.folder / DATA, tmp_path / "another name")
     with artifact.verified_model_path() as path:
         assert path.name == "model.onnx"
+
+
+def in_a_folder(model: onnx.ModelProto, folder: Path) -> None:
+    listed_data(model, folder)
+    (folder / "a").mkdir()
+    (folder / DATA).rename(folder / "a" / DATA)
+
+
+def test_a_model_in_a_folder_has_its_data_beside_it(
+    fp32_artifact: Path, tmp_path: Path, file_entry: Callable[[Path], FileEntry]
+) -> None:
+    attack = Attack("folder", in_a_folder, "", (f"a/{DATA}",), model="a/model.onnx")
+    artifact = attacked(fp32_artifact, tmp_path / "folder", attack, file_entry)
+    assert verify_on_device(artifact, runtimes=["onnxruntime"]).passed
+    export_triton(artifact, tmp_path / "triton")
+    (served,) = (tmp_path / "triton").rglob(DATA)
+    assert onnx.load(served.with_name("model.onnx")).graph == onnx.load(artifact.folder / "a" / "model.onnx").graph
+
+
+def test_a_model_in_a_folder_keeps_it(
+    fp32_artifact: Path, tmp_path: Path, file_entry: Callable[[Path], FileEntry]
+) -> None:
+    attack = Attack("folder", in_a_folder, "", (f"a/{DATA}",), model="a/model.onnx")
+    artifact = attacked(fp32_artifact, tmp_path / "folder", attack, file_entry)
+    (tmp_path / "copy").mkdir()
+    link_files(artifact, [f"a/{DATA}"], tmp_path / "copy")
+    copy_files(artifact, ["a/model.onnx"], tmp_path / "copy")
+    assert sorted(path.name for path in (tmp_path / "copy" / "a").iterdir()) == ["model.onnx", DATA]
 
 
 def test_a_sparse_file_of_a_terabyte_is_not_read(copied_artifact) -> None:

@@ -9,7 +9,7 @@ import pytest
 from motivnet.artifact.onnx_graph.limits import limits_of
 from motivnet.artifact.onnx_graph.operators import Value, result_of
 from motivnet.artifact.onnx_graph.reading import Node
-from motivnet.artifact.onnx_graph.wire import BYTES, VARINT, Message, integer, integers, read_message, text
+from motivnet.artifact.onnx_graph.wire import BYTES, MAX_FIELDS, VARINT, Message, Reader, integer, integers, text
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError
 
@@ -22,7 +22,7 @@ MESSAGE = Message(
 
 
 def test_a_message_is_read() -> None:
-    fields = read_message(memoryview(b"\x08\x96\x01\x12\x02hi\x18\x01\x18" + b"\xff" * 9 + b"\x01"), MESSAGE)
+    fields = Reader().message(memoryview(b"\x08\x96\x01\x12\x02hi\x18\x01\x18" + b"\xff" * 9 + b"\x01"), MESSAGE)
     assert integer(fields, 1) == 150
     assert text(fields, 2) == "hi"
     assert integers(fields, 3) == (1, -1)
@@ -48,12 +48,21 @@ def test_a_message_is_read() -> None:
 )
 def test_what_protobuf_might_forgive_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(ArtifactError, match=words):
-        read_message(memoryview(data), MESSAGE)
+        Reader().message(memoryview(data), MESSAGE)
 
 
-def test_a_message_of_millions_of_fields_is_refused() -> None:
+def test_a_message_of_more_fields_than_its_type_has_is_refused() -> None:
+    Reader().message(memoryview(b"\x18\x00" * 16), MESSAGE)
     with pytest.raises(ArtifactError, match="the field 3 too often"):
-        read_message(memoryview(b"\x18\x00" * 1_000_000), MESSAGE)
+        Reader().message(memoryview(b"\x18\x00" * 17), MESSAGE)
+
+
+def test_many_messages_of_a_file_have_one_limit_together() -> None:
+    reader, data = Reader(), memoryview(b"\x18\x00" * 10)
+    for _ in range(MAX_FIELDS // 10):
+        reader.message(data, MESSAGE)
+    with pytest.raises(ArtifactError, match="more than 100,000 fields in all"):
+        reader.message(data, MESSAGE)
 
 
 def shape_of(kind: str, inputs: list[Any], **attributes: Any) -> tuple[int | None, ...]:
@@ -62,6 +71,12 @@ def shape_of(kind: str, inputs: list[Any], **attributes: Any) -> tuple[int | Non
     outputs = tuple(f"o{index}" for index in range(attributes.get("num_outputs", 1)))
     node = Node(operator=kind, inputs=("x",) * len(inputs), outputs=outputs, attributes=attributes)
     return result_of(node, values).outputs[0].dims
+
+
+def test_a_vector_that_is_too_long_for_a_shape_is_not_kept() -> None:
+    node = Node(operator="Concat", inputs=("x",) * 8, outputs=("y",), attributes={"axis": 0})
+    assert result_of(node, [numbers(*range(8))] * 8).outputs == (numbers(*list(range(8)) * 8),)
+    assert result_of(node, [numbers(*range(9))] * 8).outputs == (Value((72,)),)
 
 
 def numbers(*values: int) -> Value:

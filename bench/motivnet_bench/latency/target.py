@@ -29,16 +29,19 @@ def subject_from_artifact(folder: Path, *, checkpoint: Path | None = None, needs
         needs_pytorch: Whether PyTorch will run too; without it the checkpoint is not looked for.
 
     Raises:
-        ArtifactError: If the folder is no artifact, its files are damaged, or its checkpoint is gone or another file.
+        ArtifactError: If the folder is no artifact, its files are damaged, its checkpoint is gone or another file, or
+            it tells of more random weights than its files can hold.
         ConfigError: If a checkpoint is given for an artifact of random weights.
     """
     artifact = open_artifact(folder)
     artifact.verify_files()
     found = None
     if needs_pytorch:
-        from motivnet_export.source import checkpoint_of_artifact
+        from motivnet_export.source import check_random_weights, checkpoint_of_artifact
 
         found = checkpoint_of_artifact(artifact, checkpoint)
+        if found is None:
+            check_random_weights(artifact)
     return Subject(name=folder.resolve().name, artifact=artifact, checkpoint=found)
 
 

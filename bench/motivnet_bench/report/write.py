@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from motivnet.artifact import is_artifact, list_reports, open_artifact
+from motivnet.artifact import has_manifest, list_reports, open_artifact
 from motivnet.errors import FileError, MotivNetError
 from motivnet.files import write_atomic
 from motivnet_bench.latency.result import LatencyResult, read_result
@@ -34,7 +34,7 @@ def write_reports(folder: Path, contents: Mapping[str, bytes]) -> tuple[Path, ..
         ArtifactError: If the artifact's manifest is not valid.
         FileError: If the folder cannot be written.
     """
-    if is_artifact(folder):
+    if has_manifest(folder):
         list_reports(folder, contents)
     for name, data in contents.items():
         write_atomic(folder / name, data)
@@ -71,7 +71,7 @@ def check_replaceable(folder: Path, names: Sequence[str], read: Callable[[Path],
         FileError: If one has.
     """
     found = [name for name in names if os.path.lexists(folder / name)]
-    if not found or (is_artifact(folder) and set(found) <= _listed(folder)):
+    if not found or (has_manifest(folder) and set(found) <= _listed(folder)):
         return
     try:
         read(folder / names[0])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact import Artifact, check_free, is_artifact, open_artifact, own_files, own_files_but_reports
+from motivnet.artifact import Artifact, check_free, has_manifest, open_artifact, own_files, own_files_but_reports
 from motivnet.artifact.copying import copy_files, link_files
 from motivnet.artifact.manifest import FILE_NAME, EngineBackend, EngineEntry, FileEntry, Manifest
 from motivnet.errors import ConfigError, EngineError, FileError, MissingDependencyError, RuntimeUnavailableError
@@ -60,6 +60,7 @@ def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None
     else:
         place = atomic_folder(folder, own=own_files)
     with place as temporary:
+        artifact = open_artifact(artifact.folder)  # reports and verdicts may have been added until the lock was had
         manifest = with_engine(artifact, temporary, options, announce=announce)
         if out is None:
             link_files(artifact, [entry.path for entry in manifest.files], temporary)
@@ -215,7 +216,7 @@ def _announce_unfused(built: BuiltEngine, announce: Announce) -> None:
 
 
 def _holds_a_graph(folder: Path) -> bool:
-    if not is_artifact(folder):
+    if not has_manifest(folder):
         return False
     own_files(folder)
     return open_artifact(folder).manifest.kind == "onnx"

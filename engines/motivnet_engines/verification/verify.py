@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact import Artifact, open_artifact
-from motivnet.artifact.manifest import FILE_NAME, Comparison, Manifest
+from motivnet.artifact import Artifact, rewrite_manifest
+from motivnet.artifact.manifest import Comparison, Manifest
 from motivnet.artifact.model_identity import identity_of_model
 from motivnet.artifact.reference import reference_of_artifact
 from motivnet.errors import ArtifactError, FileError, MotivNetError, RuntimeUnavailableError
-from motivnet.files import write_atomic
 from motivnet.parity import Outputs
 from motivnet_engines.runtimes.registry import check_engines, check_names, installed_runtimes
 from motivnet_engines.verification.parity_run import comparison_of
@@ -98,11 +97,14 @@ def _possible(artifact: Artifact, *, trust_engines: bool) -> tuple[str, ...]:
 
 def _record(artifact: Artifact, rows: Sequence[Comparison]) -> bool:
     """Into the manifest as it is by now: the comparison takes long, and others may have written theirs meanwhile."""
-    try:
-        current = open_artifact(artifact.folder).manifest
+
+    def change(current: Manifest) -> Manifest:
         if identity_of_model(current) != identity_of_model(artifact.manifest):
-            return False
-        write_atomic(artifact.folder / FILE_NAME, with_verdicts(current, rows).to_json())
+            raise ArtifactError(f"{artifact.folder} holds another model by now")
+        return with_verdicts(current, rows)
+
+    try:
+        rewrite_manifest(artifact.folder, change)
     except (ArtifactError, FileError):
         return False
     return True

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from motivnet.artifact.manifest import Manifest
 from motivnet.artifact.onnx_graph.limits import Limits, limits_of, max_nodes
-from motivnet.artifact.onnx_graph.operators import Result, Value, result_of
+from motivnet.artifact.onnx_graph.operators import LONGEST_SHAPE, Result, Value, result_of
 from motivnet.artifact.onnx_graph.reading import Declared, Graph, Node, Tensor, graph_of_model
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError
 
 _INT64 = 7
-_LONGEST_SHAPE = 64
-"""Elements up to which an integer tensor may be the shape, the axes or the pads of a node."""
 
 
 def check_model(data: bytes | memoryview, manifest: Manifest, *, data_bytes: int | None) -> None:
     """Returns when a model's bytes are a graph that this toolkit could have exported for the manifest's configuration.
 
-    It refers to no file but ``<model>.data``, has the operators of our exports and nothing nested, holds the weights,
-    and for a call of up to ``max_batch`` images its tensors and its work are within ``limits_of``.
+    It refers to no file but ``<model>.data`` beside it, has the operators of our exports and nothing nested, holds the
+    weights, and for a call of up to ``max_batch`` images its tensors and its work are within ``limits_of``.
 
     Args:
         data_bytes: Size of the file beside the model, whose hash the manifest gives; None if it names none.
@@ -34,7 +33,9 @@ def check_model(data: bytes | memoryview, manifest: Manifest, *, data_bytes: int
     config = manifest.source.config
     try:
         graph = graph_of_model(memoryview(data), max_nodes=max_nodes(config))
-        _check_tensors(graph.tensors, location=f"{manifest.model}.data", data_bytes=data_bytes)
+        # Parsers look for it in the folder of the model, which need not be that of the manifest.
+        location = f"{PurePosixPath(manifest.model).name}.data"
+        _check_tensors(graph.tensors, location=location, data_bytes=data_bytes)
         _check_weights(graph.tensors, config)
         # No side falls as the batch grows (``operators._constants``): what the largest batch takes bounds all others.
         _check_shapes(graph, _Walk(limits_of(config, batch=manifest.max_batch), batch=manifest.max_batch))
@@ -128,7 +129,7 @@ def _seed(declared: Declared, batch: int) -> tuple[int | None, ...]:
 
 
 def _constant(tensor: Tensor) -> Value:
-    short = tensor.dtype == _INT64 and len(tensor.dims) == 1 and tensor.dims[0] <= _LONGEST_SHAPE
+    short = tensor.dtype == _INT64 and len(tensor.dims) == 1 and tensor.dims[0] <= LONGEST_SHAPE
     if not short or tensor.external is not None:
         return Value(tensor.dims)
     return Value(tensor.dims, tuple(int(number) for number in np.frombuffer(tensor.raw, "<i8")), is_constant=True)

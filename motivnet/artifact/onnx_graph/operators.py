@@ -53,6 +53,9 @@ Rule: TypeAlias = "Callable[[Node, Inputs], Result]"
 
 _END = 2**31 - 1
 """What exports write for "to the end"."""
+LONGEST_SHAPE = 64
+"""Elements up to which an integer tensor may be the shape, the axes or the pads of a node."""
+
 _CASTS = (1, 10, 16)
 """Element types that exports cast to: float32, float16, bfloat16."""
 
@@ -181,7 +184,7 @@ def _concat(node: Node, inputs: Inputs) -> Result:
     if {(*value.sides[:axis], *value.sides[axis + 1 :]) for value in values} != {(*first[:axis], *first[axis + 1 :])}:
         raise ValueError(values)
     joined = (*first[:axis], sum(value.sides[axis] for value in values), *first[axis + 1 :])
-    known = all(value.numbers is not None for value in values)
+    known = all(value.numbers is not None for value in values) and prod(joined) <= LONGEST_SHAPE
     return _one(joined, tuple(number for value in values for number in value.numbers or ()) if known else None)
 
 

@@ -16,12 +16,13 @@ import numpy as np
 from motivnet.artifact.onnx_graph.wire import (
     BYTES,
     FIXED32,
+    MAX_FIELDS,
     VARINT,
     Fields,
     Message,
+    Reader,
     integer,
     integers,
-    read_message,
     text,
     text_of,
     view,
@@ -40,6 +41,9 @@ ITEM_BYTES = {1: 4, 3: 1, 7: 8, 10: 2, 16: 2, 17: 1}
 _PACKED = (3, 10, 16)
 """Element types whose values may be given as packed numbers of 32 bits: int8, float16, bfloat16."""
 
+_MAX_PACKED = 1 << 20
+"""Bytes of such values: one or three for each channel of a layer."""
+
 MAX_RANK = 8
 
 Attribute: TypeAlias = "int | float | bytes | tuple[int, ...]"
@@ -49,6 +53,7 @@ _MODEL = Message(
     name="a model",
     fields={1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES},
     repeated=frozenset({8, 14}),
+    most=64,
     refused={20: "training", 25: "functions of its own"},
 )
 _OPSET = Message(name="a set of operators", fields={1: BYTES, 2: VARINT})
@@ -56,12 +61,14 @@ _GRAPH = Message(
     name="a graph",
     fields={1: BYTES, 2: BYTES, 5: BYTES, 10: BYTES, 11: BYTES, 12: BYTES, 13: BYTES, 16: BYTES},
     repeated=frozenset({1, 5, 11, 12, 13, 16}),
+    most=MAX_FIELDS,
     refused={15: "sparse tensors"},
 )
 _NODE = Message(
     name="a node",
     fields={1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES, 7: BYTES, 9: BYTES},
     repeated=frozenset({1, 2, 5, 9}),
+    most=64,
 )
 _ATTRIBUTE = Message(
     name="an attribute",
@@ -80,6 +87,7 @@ _TENSOR = Message(
     name="a tensor",
     fields={1: VARINT, 2: VARINT, 5: BYTES, 8: BYTES, 9: BYTES, 12: BYTES, 13: BYTES, 14: VARINT},
     repeated=frozenset({1, 13}),
+    most=32,
 )
 _PAIR = Message(name="a pair of strings", fields={1: BYTES, 2: BYTES})
 _VALUE = Message(name="a value", fields={1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES}, repeated=frozenset({4}))
@@ -146,27 +154,28 @@ def graph_of_model(data: memoryview, *, max_nodes: int) -> Graph:
     Raises:
         ArtifactError: If they are not one, or hold what no export of this toolkit holds.
     """
-    model = read_message(data, _MODEL)
+    reader = Reader()
+    model = reader.message(data, _MODEL)
     if 7 not in model:
         raise ArtifactError("it is no ONNX graph of ours: it holds no graph")
-    _check_versions(model)
-    graph = read_message(view(model, 7), _GRAPH)
+    _check_versions(reader, model)
+    graph = reader.message(view(model, 7), _GRAPH)
     nodes, tensors = views(graph, 1), views(graph, 5)
     if max(len(nodes), len(tensors)) > max_nodes:
         raise ArtifactError(
             f"the graph has {len(nodes):,} nodes and {len(tensors):,} tensors; its configuration allows {max_nodes:,}"
         )
     return Graph(
-        nodes=tuple(_node(node) for node in nodes),
-        tensors=tuple(_tensor(tensor) for tensor in tensors),
-        inputs=tuple(_declared(value) for value in views(graph, 11)),
-        outputs=tuple(_declared(value) for value in views(graph, 12)),
-        hints=tuple(_declared(value) for value in views(graph, 13)),
+        nodes=tuple(_node(reader, node) for node in nodes),
+        tensors=tuple(_tensor(reader, tensor) for tensor in tensors),
+        inputs=tuple(_declared(reader, value) for value in views(graph, 11)),
+        outputs=tuple(_declared(reader, value) for value in views(graph, 12)),
+        hints=tuple(_declared(reader, value) for value in views(graph, 13)),
     )
 
 
-def _check_versions(model: Fields) -> None:
-    opsets = [read_message(opset, _OPSET) for opset in views(model, 8)]
+def _check_versions(reader: Reader, model: Fields) -> None:
+    opsets = [reader.message(opset, _OPSET) for opset in views(model, 8)]
     found = [(text(opset, 1), integer(opset, 2)) for opset in opsets]
     if len(found) != 1 or found[0][0] != "" or found[0][1] not in OPSETS:
         raise ArtifactError(f"the graph uses the operators {str(found)[:80]}; exports use one of ONNX's sets {OPSETS}")
@@ -174,12 +183,12 @@ def _check_versions(model: Fields) -> None:
         raise ArtifactError(f"the graph has the IR version {integer(model, 1)}; at most {MAX_IR_VERSION} is known")
 
 
-def _node(data: memoryview) -> Node:
-    fields = read_message(data, _NODE)
+def _node(reader: Reader, data: memoryview) -> Node:
+    fields = reader.message(data, _NODE)
     operator, domain = text(fields, 4), text(fields, 7)
     if domain:
         raise ArtifactError(f"the graph uses {operator[:80]!r} of the domain {domain[:80]!r}; exports use ONNX's own")
-    attributes = [_attribute(attribute, operator) for attribute in views(fields, 5)]
+    attributes = [_attribute(reader, attribute, operator) for attribute in views(fields, 5)]
     if len(dict(attributes)) != len(attributes):
         raise ArtifactError(f"a node {operator[:80]!r} of the graph has an attribute twice")
     return Node(
@@ -190,8 +199,8 @@ def _node(data: memoryview) -> Node:
     )
 
 
-def _attribute(data: memoryview, operator: str) -> tuple[str, Attribute]:
-    fields = read_message(data, _ATTRIBUTE)
+def _attribute(reader: Reader, data: memoryview, operator: str) -> tuple[str, Attribute]:
+    fields = reader.message(data, _ATTRIBUTE)
     name, kind = text(fields, 1), integer(fields, 20)
     holder = _ATTRIBUTE_FIELDS.get(kind)
     if holder is None or set(fields) - {1, 13, 20, holder}:
@@ -206,14 +215,14 @@ def _attribute(data: memoryview, operator: str) -> tuple[str, Attribute]:
     return name, integer(fields, 3)
 
 
-def _tensor(data: memoryview) -> Tensor:
-    fields = read_message(data, _TENSOR)
+def _tensor(reader: Reader, data: memoryview) -> Tensor:
+    fields = reader.message(data, _TENSOR)
     tensor = Tensor(
         name=text(fields, 8),
         dims=_dims(integers(fields, 1)),
         dtype=integer(fields, 2),
         raw=view(fields, 9),
-        external=_external(fields),
+        external=_external(reader, fields),
     )
     if tensor.dtype not in ITEM_BYTES:
         raise ArtifactError(f"the tensor {tensor.name[:80]!r} has the data type {tensor.dtype}, which no export has")
@@ -235,6 +244,8 @@ def _held_bytes(fields: Fields, tensor: Tensor) -> int:
     if tensor.external is not None:
         return tensor.external[2]
     if 5 in fields and tensor.dtype in _PACKED:
+        if len(view(fields, 5)) > _MAX_PACKED:
+            raise ArtifactError(f"the tensor {tensor.name[:80]!r} has more packed numbers than any export")
         packed = np.frombuffer(view(fields, 5), np.uint8)
         return int(np.count_nonzero(packed < 0x80)) * ITEM_BYTES[tensor.dtype]
     return len(tensor.raw)
@@ -246,9 +257,9 @@ def _dims(dims: tuple[int, ...]) -> tuple[int, ...]:
     return dims
 
 
-def _external(fields: Fields) -> tuple[str, int, int] | None:
+def _external(reader: Reader, fields: Fields) -> tuple[str, int, int] | None:
     """The file, offset and length of external data; None where the tensor has none."""
-    pairs = [read_message(pair, _PAIR) for pair in views(fields, 13)]
+    pairs = [reader.message(pair, _PAIR) for pair in views(fields, 13)]
     entries = {text(pair, 1): text(pair, 2) for pair in pairs}
     kind = integer(fields, 14)
     if kind == 0 and not pairs:
@@ -264,13 +275,13 @@ def _decimal(digits: str) -> int:
     return int(digits)
 
 
-def _declared(data: memoryview) -> Declared:
-    fields = read_message(data, _VALUE)
-    kind = read_message(view(fields, 2), _TYPE)
-    tensor = read_message(view(kind, 1), _TENSOR_TYPE)
+def _declared(reader: Reader, data: memoryview) -> Declared:
+    fields = reader.message(data, _VALUE)
+    kind = reader.message(view(fields, 2), _TYPE)
+    tensor = reader.message(view(kind, 1), _TENSOR_TYPE)
     if 2 not in tensor:
         return Declared(name=text(fields, 1), dims=None)
-    dims = [read_message(dim, _DIM) for dim in views(read_message(view(tensor, 2), _SHAPE), 1)]
+    dims = [reader.message(dim, _DIM) for dim in views(reader.message(view(tensor, 2), _SHAPE), 1)]
     sides = tuple(integer(dim, 1) if 1 in dim else None for dim in dims)
     _dims(tuple(side or 0 for side in sides))
     return Declared(name=text(fields, 1), dims=sides)

@@ -14,10 +14,14 @@ from motivnet.errors import ArtifactError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
-MAX_FIELDS = 200_000
-"""Of one message; each becomes a Python object of up to 200 bytes."""
+MAX_FIELDS = 100_000
+"""Of all the messages of a file; each becomes a Python object of up to 200 bytes.
 
-_MAX_TEXT = 4_096
+The largest published model has about half as many, in INT8.
+"""
+
+_MAX_TEXT = 256
+"""Bytes of a name; those of the exports have up to 50."""
 
 Value: TypeAlias = "int | memoryview"
 Fields: TypeAlias = "dict[int, list[Value]]"
@@ -27,35 +31,46 @@ Fields: TypeAlias = "dict[int, list[Value]]"
 class Message:
     """A type of message: the wire type of each field that it may have, and which of them may repeat.
 
-    ``name`` has its article; ``refused`` says what a field that it may not have holds, where that is known.
+    ``name`` has its article; ``most`` is how many fields one message may have; ``refused`` says what a field that it
+    may not have holds, where that is known.
     """
 
     name: str
     fields: Mapping[int, int]
     repeated: frozenset[int] = frozenset()
+    most: int = 16
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
-def read_message(data: memoryview, message: Message) -> Fields:
-    """The values of each field of a message in their order; of ``BYTES`` as views, of others as unsigned numbers.
+class Reader:
+    """Reads the messages of one file, which together have at most ``MAX_FIELDS`` fields."""
 
-    Raises:
-        ArtifactError: If the message is cut off or holds anything that its type does not name.
-    """
-    known, repeated, found = message.fields, message.repeated, dict[int, list[Value]]()
-    position, end, left = 0, len(data), MAX_FIELDS
-    while position < end:
-        key, position = _varint(data, position, message)
-        number = key >> 3
-        if known.get(number) != key & 7:
-            what = message.refused.get(number, f"the field {number} of wire type {key & 7}")
-            raise _damaged(message, f"has {what}, which no export has")
-        value, position = _value(data, position, key & 7, message)
-        left -= 1
-        if left < 0 or (number in found and number not in repeated):
-            raise _damaged(message, f"has the field {number} too often")
-        found.setdefault(number, []).append(value)
-    return found
+    def __init__(self) -> None:
+        self._left = MAX_FIELDS
+
+    def message(self, data: memoryview, message: Message) -> Fields:
+        """The values of each field of a message in their order; of ``BYTES`` as views, of others as unsigned numbers.
+
+        Raises:
+            ArtifactError: If the message is cut off, holds anything that its type does not name, or holds too much.
+        """
+        known, repeated, found = message.fields, message.repeated, dict[int, list[Value]]()
+        position, end, left = 0, len(data), message.most
+        while position < end:
+            key, position = _varint(data, position, message)
+            number = key >> 3
+            if known.get(number) != key & 7:
+                what = message.refused.get(number, f"the field {number} of wire type {key & 7}")
+                raise _damaged(message, f"has {what}, which no export has")
+            value, position = _value(data, position, key & 7, message)
+            left -= 1
+            if left < 0 or (number in found and number not in repeated):
+                raise _damaged(message, f"has the field {number} too often")
+            found.setdefault(number, []).append(value)
+        self._left -= message.most - left
+        if self._left < 0:
+            raise ArtifactError(f"the graph has more than {MAX_FIELDS:,} fields in all; exports have fewer")
+        return found
 
 
 def integer(fields: Fields, number: int, default: int = 0) -> int:

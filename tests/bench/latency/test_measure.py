@@ -170,6 +170,17 @@ def test_random_weights_have_no_checkpoint_to_be_given(subject, tmp_path):
         subject_from_artifact(tmp_path, checkpoint=tmp_path / "any.safetensors")
 
 
+def test_an_artifact_that_tells_of_a_giant_random_model_is_refused_before_pytorch_makes_room(subject, tmp_path):
+    shutil.copytree(subject.artifact.folder, tmp_path / "giant")
+    manifest = json.loads((tmp_path / "giant" / "manifest.json").read_bytes())
+    manifest["source"] |= {"random_weights": True, "checkpoint": None, "sha256": None}
+    manifest["source"]["config"]["decoder"]["mlp_dim"] = 65_536
+    (tmp_path / "giant" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"tells of a model of 17,\d+,\d+ weights, which its .* bytes cannot hold"):
+        subject_from_artifact(tmp_path / "giant")
+    assert subject_from_artifact(tmp_path / "giant", needs_pytorch=False).checkpoint is None
+
+
 def test_the_command_repeats_what_is_not_the_default_and_hides_where_files_lie(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = Options(rounds=3, runtimes=("openvino", "onnxruntime"), image=tmp_path.parent / "my face.jpg")

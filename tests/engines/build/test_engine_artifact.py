@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from motivnet.artifact import Artifact, check_free, open_artifact
+from motivnet.artifact import Artifact, check_free, list_reports, open_artifact
 from motivnet.artifact.manifest import Comparison
 from motivnet.errors import ArtifactError, ConfigError, EngineError, FileError, RuntimeUnavailableError
 from motivnet.parity import Outputs
@@ -20,6 +20,7 @@ from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.cli import app
 from motivnet_engines.diagnostics.info import artifact_info
 from motivnet_engines.runtimes.registry import default_runtime, is_default_choice, open_backend
+from motivnet_engines.verification.verify import verify_on_device
 
 pytest.importorskip("tensorrt_rtx")
 OPTIONS = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
@@ -79,6 +80,14 @@ def test_what_a_user_keeps_beside_the_graph_stays(artifact: Artifact) -> None:
     (artifact.folder / "model.tensorrt.engine").write_text("mine")
     with pytest.raises(FileError, match=r"model\.tensorrt\.engine is not of the artifact and in the way"):
         check_free(artifact, "model.tensorrt.engine")
+
+
+def test_what_the_manifest_lists_since_the_artifact_was_opened_stays(artifact: Artifact) -> None:
+    list_reports(artifact.folder, {"report.html": b"report"})
+    verify_on_device(artifact, runtimes=["openvino"])
+    after = build_engine(artifact, OPTIONS, out=None, announce=silent).manifest
+    assert [entry.path for entry in after.reports] == ["report.html"]
+    assert "openvino" in {row.backend for row in after.parity.comparisons}
 
 
 @pytest.mark.parametrize("manifest", ['{"name": "app"}', "not JSON"])
@@ -169,9 +178,9 @@ def test_artifact_without_a_reference_is_told_so_before_it_is_compiled(
         raise AssertionError("it was compiled first")
 
     monkeypatch.setattr(engine_artifact, "engine_from_onnx", builder)
-    forgetful = Artifact(folder=artifact.folder, manifest=replace(artifact.manifest, reference=None))
+    (artifact.folder / "manifest.json").write_bytes(replace(artifact.manifest, reference=None).to_json())
     with pytest.raises(ArtifactError, match="no reference outputs to compare with; build it again"):
-        build_engine(forgetful, OPTIONS, out=None, announce=silent)
+        build_engine(open_artifact(artifact.folder), OPTIONS, out=None, announce=silent)
 
 
 def test_ladder_takes_the_first_artifact_whose_engine_holds(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,7 +11,7 @@ from motivnet import strict_json
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import FileEntry, Manifest, Precision
 from motivnet.errors import ArtifactError, ConfigError, FileError
-from motivnet.files import atomic_folder, open_regular, read_bytes
+from motivnet.files import atomic_folder, open_regular, read_bytes, sha256_of_stream
 from motivnet.progress import progress
 from motivnet_engines.serving.triton.configuration import (
     LABELS,
@@ -28,7 +27,6 @@ MARK = "motivnet-triton.json"
 """Lies beside the models, lists those that are ours and says what they were made of; Triton looks at folders alone."""
 
 _VERSION = "1"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,19 +147,20 @@ def _copy(artifact: Artifact, path: str, target: Path) -> None:
         ArtifactError: If they are not.
     """
     entry = artifact.manifest.entry(path)
-    digest, size = hashlib.sha256(), 0
     target.parent.mkdir(exist_ok=True)
     with (
         open_regular(artifact.regular_path(path), max_bytes=entry.size, follow_links=False) as source,
         target.open("xb") as copy,
         progress(f"copying {path}", total=entry.size) as advance,
     ):
-        while chunk := source.read(_CHUNK):
+
+        def keep(chunk: bytes) -> None:
             copy.write(chunk)
-            digest.update(chunk)
-            size += len(chunk)
             advance(len(chunk))
-    if size != entry.size or digest.hexdigest() != entry.sha256:
+
+        digest = sha256_of_stream(source, on_chunk=keep)
+        size = copy.tell()
+    if size != entry.size or digest != entry.sha256:
         raise ArtifactError(
             f"{path} is not the file that the manifest describes (SHA-256 or size differ); build the artifact again"
         )
