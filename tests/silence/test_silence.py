@@ -1,8 +1,9 @@
 """Every command in a hostile folder: it talks to nobody, leaves nothing at home, and runs nothing that lies there.
 
 Each package's commands run in a process of an environment of their own, whose every Python refuses connections that
-leave the machine; child processes are of the same environment. What native code does beside Python shows by what it
-leaves at home.
+leave the machine; child processes are of the same environment, those of Ray too. What native code does beside Python
+shows by what it leaves at home. ModelOpt is not run here: its environment is another one, which has to be downloaded
+and has no guard. It inherits the variables that switch reports off, as every child does.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("info", "{artifact}"),
         ("info", "{artifact}", "--footprint"),
         ("doctor",),
+        ("predict-dataset", "{faces}", "--artifact", "{artifact}", "--no-detect", "--workers", "1", "--out", "rows"),
     ],
     "motivnet_export.cli": [
         ("build", "--model", "tiny", "--precision", "int8", *SMALL, "--calibration", "{faces}", "--out", "built"),
@@ -74,9 +76,6 @@ QUICK = ("motivnet_engines.cli",)
 
 FAILING = {"demo"}
 """Nobody learns from 14 faces. A build in INT8, for which ModelOpt is not to be had here, goes on with FP16."""
-
-ELSEWHERE = {"predict-dataset"}
-"""Ray talks to itself over this machine's own address; tests/engines/serving/ray holds what it does."""
 
 
 @pytest.fixture(scope="module")
@@ -173,4 +172,4 @@ def test_every_command_is_run_here() -> None:
     for module, lines in COMMANDS.items():
         app = importlib.import_module(module).app
         group = typer.main.get_command(app)
-        assert {words[0] for words in lines} == set(group.commands) - ELSEWHERE
+        assert {words[0] for words in lines} == set(group.commands)

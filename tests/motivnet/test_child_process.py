@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from motivnet.isolated import isolated_module, search_path
+from motivnet.child_process import isolated_module, search_path
 
 PLANTED = ("encodings", "json", "numpy", "runpy", "sitecustomize", "usercustomize")
 
