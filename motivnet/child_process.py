@@ -18,7 +18,8 @@ def isolated_module(module: str, *arguments: str) -> list[str]:
 
     Isolated is without the working directory, the variables ``PYTHON*`` and the user's site-packages. An installation
     may need the latter two, so the search path of this process takes the place of the child's before it imports the
-    module.
+    module. Import hooks are not handed over: of editable installations in the user's site-packages only those start
+    their children that are a folder in a ``.pth`` file, as ours is.
     """
     program = (
         "import runpy, sys\n"
