@@ -9,7 +9,11 @@ from pathlib import Path
 
 from motivnet.datasets.sample import GreyPixels, Part, Sample
 from motivnet.errors import DatasetError
+from motivnet.files import is_below
 from motivnet.labels import EMOTIONS
+from motivnet.printable import shortened
+
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,25 @@ def codes_from(emotions: Iterable[str], *, start: int = 0) -> dict[int, str]:
 def visible(folder: Path) -> list[Path]:
     """What a folder holds in a fixed order, without hidden files such as ``.DS_Store``."""
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def refuse_outside(source: Path | str, files: Iterable[Path | str], *, folder: Path) -> None:
+    """Returns when a list names no image outside its folder; a stranger's could name any file of this machine.
+
+    Links in the folder are followed, as the user's own.
+
+    Args:
+        source: The list, for the error.
+
+    Raises:
+        DatasetError: Naming the first one that lies outside.
+    """
+    outside = next((file for file in files if not is_below(file, folder)), None)
+    if outside is not None:
+        raise DatasetError(
+            f"{source} names an image outside its folder, {shortened(str(outside), _SHOWN)}; if you trust where it "
+            "comes from, allow it with --allow-outside"
+        )
 
 
 def summary_of_skipped(skipped: Mapping[str, int]) -> str:

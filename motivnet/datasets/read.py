@@ -9,16 +9,11 @@ from pathlib import Path
 
 from motivnet.datasets.check import MAX_UNREADABLE, UNREADABLE, Checked, readable, refuse_many_unreadable
 from motivnet.datasets.layouts import Layout, layout_of
-from motivnet.datasets.listing import Listing, summary_of_skipped
+from motivnet.datasets.listing import Listing, refuse_outside, summary_of_skipped
 from motivnet.datasets.sample import Dataset, Part, Sample
 from motivnet.errors import ConfigError, DatasetError
-from motivnet.files import is_below
-from motivnet.printable import shortened
 
 logger = logging.getLogger(__name__)
-
-_SHOWN = 200
-
 
 JUDGED: tuple[Part, ...] = ("test", "val")
 """The parts that say how right a model is, those first that it was not chosen by."""
@@ -56,7 +51,8 @@ def read_dataset(
         raise ConfigError(f"the limit of images a class must be at least 1, not {limit}")
     layout, listing = _listed(path, labels)
     if not allow_outside:
-        _refuse_outside(path, listing.samples)
+        files = (sample.image for sample in listing.samples if isinstance(sample.image, Path))
+        refuse_outside(path, files, folder=path if path.is_dir() else path.parent)
     part = next((part for part in parts if any(sample.part == part for sample in listing.samples)), None)
     samples = _limited([sample for sample in listing.samples if part in (None, sample.part)], limit)
     checked = readable(samples) if check else Checked(samples=tuple(samples))
@@ -88,17 +84,6 @@ def _listed(path: Path, labels: tuple[str, ...]) -> tuple[Layout, Listing]:
         return layout, layout.reader.listing(path, labels=labels)
     except OSError as error:
         raise DatasetError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
-
-
-def _refuse_outside(path: Path, samples: Sequence[Sample]) -> None:
-    folder = path if path.is_dir() else path.parent
-    files = ((sample.name, sample.image) for sample in samples if isinstance(sample.image, Path))
-    outside = next((name for name, file in files if not is_below(file, folder)), None)
-    if outside is not None:
-        raise DatasetError(
-            f"{path} names an image outside its folder, {shortened(outside, _SHOWN)}; if you trust where it comes "
-            "from, allow it with --allow-outside"
-        )
 
 
 def _limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:

@@ -166,6 +166,22 @@ def test_what_differs_from_the_training_to_resume_is_named(
         fit(request(face_folder, trained[0], resume=True, **change))
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_training_whose_state_is_gone_is_not_written_over(
+    trained: tuple[Path, TrainingResult], face_folder: Path, tmp_path: Path, resume: bool
+) -> None:
+    out = Path(shutil.copytree(trained[0], tmp_path / "run"))
+    (out / "last.ckpt").unlink()
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    with pytest.raises(TrainingError, match=r"holds the weights of a training, and no last.ckpt .*; give"):
+        fit(request(face_folder, out, resume=resume))
+    (out / "summary.json").unlink()  # it was interrupted, so that the same training may go on and no other
+    with pytest.raises(TrainingError, match="holds the weights of a training" if not resume else "other values of"):
+        fit(request(face_folder, out, resume=resume, recipe=changed(QUICK, epochs=1)))
+    assert (out / "best.safetensors").read_bytes() == before["best.safetensors"]
+    assert (out / "recipe.yaml").read_bytes() == before["recipe.yaml"]
+
+
 def test_a_folder_with_a_training_or_other_files_is_not_written_to(
     trained: tuple[Path, TrainingResult], face_folder: Path, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motivnet.command_line import JSONOption, print_json
+from motivnet_training.fit_command import Outside
 
 if TYPE_CHECKING:
     from motivnet.datasets.summary import DatasetSummary
@@ -21,9 +22,7 @@ def datasets(
     data: Annotated[Path, typer.Argument(help="A dataset's folder or list, or a folder with a folder per class.")],
     classes: Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")] = 7,
     sheet: Annotated[Path | None, typer.Option(help="A PNG file to write, with some faces of each class.")] = None,
-    allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Also read images that a list names outside its folder.")
-    ] = False,
+    allow_outside: Outside = False,
     json: JSONOption = False,
 ) -> None:
     """Show what a dataset is recognised as, its images by class and part, and what is left out or comes twice."""

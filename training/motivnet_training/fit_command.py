@@ -42,7 +42,7 @@ Tokens = Annotated[
 ]
 Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.", show_default=False)]
 Outside = Annotated[
-    bool, typer.Option("--allow-outside", help="Also read images that a list of --data names outside its folder.")
+    bool, typer.Option("--allow-outside", help="Also read images that a dataset's list names outside its folder.")
 ]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**63 - 1, help="Of the weights, the split, the order and the augmentations.")

@@ -62,6 +62,11 @@ class RunFolder:
         return self.path / "MotivNet.pth"
 
     @property
+    def has_weights(self) -> bool:
+        """Whether there is a model in it, with a state to resume from or without."""
+        return any(path.exists() for path in (self.best, self.last, self.published))
+
+    @property
     def identity(self) -> Path:
         """What the training is."""
         return self.path / "run.json"
@@ -104,8 +109,8 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         resume: A training in it is meant to go on; without one it begins.
 
     Raises:
-        TrainingError: If it holds a state to go on from, and ``resume`` is off, or its ``run.json`` is not one of a
-            training.
+        TrainingError: If it holds a state to go on from or weights, and ``resume`` is off, a finished training whose
+            state is gone, or a ``run.json`` that is not one of a training.
         FileError: If it is a file, or holds other files.
     """
     path = folder.path
@@ -116,8 +121,15 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
     if not folder.identity.exists():
         raise FileError(f"{path} holds files that are not a training; give another --out")
     _identity(folder)  # a run.json of somebody else is no leave to write over what has the names of ours
-    if not resume and folder.resume.exists():
-        raise TrainingError(f"{path} holds a training already; go on with --resume, or give another --out")
+    if folder.resume.exists():
+        if not resume:
+            raise TrainingError(f"{path} holds a training already; go on with --resume, or give another --out")
+    # Without the state a training begins anew, in the place of these weights. That is right only where it was
+    # interrupted between the first weights and the first state.
+    elif folder.summary.exists() or (folder.has_weights and not resume):
+        raise TrainingError(
+            f"{path} holds the weights of a training, and no {folder.resume.name} to go on from; give another --out"
+        )
 
 
 @contextlib.contextmanager
@@ -145,8 +157,8 @@ def check_identity(folder: RunFolder, identity: RunIdentity) -> None:
         TrainingError: Naming what differs.
         FileError: If ``run.json`` cannot be read.
     """
-    if not folder.identity.exists() or not folder.resume.exists():
-        return  # nothing of it was trained yet
+    if not folder.identity.exists():
+        return
     found = _identity(folder)
     names = [name for name in RunIdentity.__slots__ if getattr(found, name) != getattr(identity, name)]
     if names:

@@ -12,7 +12,7 @@ import time
 from types import TracebackType
 from typing import Self, TypeVar
 
-from motivnet.isolated import isolated_module
+from motivnet.child_process import isolated_module
 from motivnet.strict_json import StrictJSONError
 from motivnet_bench.latency.protocol import MAX_LINE, Failed, Reply, Request, decode_reply, encode
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from motivnet.artifact.manifest import EngineBackend
+from motivnet.child_process import isolated_module
 from motivnet.errors import (
     ArtifactError,
     ConfigError,
@@ -22,7 +23,6 @@ from motivnet.errors import (
     MotivNetError,
     RuntimeUnavailableError,
 )
-from motivnet.isolated import isolated_module
 from motivnet.strict_json import StrictJSONError
 from motivnet_engines.build.messages import (
     Advance,

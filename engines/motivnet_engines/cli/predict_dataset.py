@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,17 +23,12 @@ from motivnet_engines.cli.options import (
     UnknownOption,
     chosen_artifact,
 )
+from motivnet_engines.serving.ray.environment import prepare_environment
 
 if TYPE_CHECKING:
     from motivnet_engines.serving.ray.dataset import DatasetSummary
 
 _ERRORS_SHOWN = 5
-_QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""Read when Ray is imported: the deaths of its workers are errors of ours."""
-
-_LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
-"""Without a cluster: every port of Ray is on loopback, which the name of the variable does not tell, and asks for a
-token. That is of this run and in no file."""
 
 
 def predict_dataset(
@@ -52,7 +45,8 @@ def predict_dataset(
     address: Annotated[
         str | None,
         typer.Option(
-            help="The Ray cluster to join, as host:port.", show_default="RAY_ADDRESS, else Ray on this machine alone"
+            help="The Ray cluster to join, as host:port, or local.",
+            show_default="RAY_ADDRESS, else Ray on this machine alone",
         ),
     ] = None,
     workers: Annotated[
@@ -77,7 +71,7 @@ def predict_dataset(
 
     It exits with 1 if an image could not be read.
     """
-    _prepare_environment(address)
+    prepare_environment(address)
     from motivnet.progress import progress
     from motivnet_engines.serving.ray import dataset
     from motivnet_engines.serving.ray.cluster import Workers
@@ -114,17 +108,6 @@ def predict_dataset(
     if summary.errors:
         _tell_errors(out, summary.errors)
         raise typer.Exit(1)
-
-
-def _prepare_environment(address: str | None) -> None:
-    """Before Ray is imported; what the user set stays."""
-    chosen = dict(_QUIET)
-    if not (address or os.environ.get("RAY_ADDRESS")):
-        chosen |= _LOCAL
-        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            chosen["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    for name, value in chosen.items():
-        os.environ.setdefault(name, value)
 
 
 def _sentence(out: Path, summary: DatasetSummary) -> str:

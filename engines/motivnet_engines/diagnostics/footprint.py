@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from motivnet.artifact import open_artifact
+from motivnet.child_process import isolated_module
 from motivnet.errors import RuntimeUnavailableError
-from motivnet.isolated import isolated_module
 from motivnet_engines.diagnostics.installed import InstalledPackage, installed_packages
 from motivnet_engines.runtimes.registry import check_possible, default_runtime
 

@@ -14,8 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from motivnet.errors import FileError
+from motivnet.files import make_folder
 
 _ROOT = 0
+
+
+def user_home() -> Path | None:
+    """The user's home folder; None where neither HOME nor the system's list of users tells it."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where it is not known
+    return home if home.is_absolute() else None
 
 
 def user_cache() -> Path:
@@ -43,9 +50,7 @@ def made_private(folder: Path) -> Path:
         FileError: If it cannot be made, or others can write into it or into a folder that leads to it.
     """
     try:
-        for path in reversed((folder, *folder.parents)):
-            if not path.exists():
-                path.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder, private=True)
     except OSError as error:
         raise FileError(f"{folder} cannot be written: {error.strerror or error}") from error
     check_private(folder)
@@ -74,11 +79,12 @@ def check_private(folder: Path) -> None:
 
 def _folder(variable: str, below_home: str) -> Path:
     """A relative name in the variable is ignored, as the XDG base directory specification asks."""
-    named = Path(os.environ.get(variable, ""))
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where it is not known
-    if not named.is_absolute() and not home.is_absolute():
-        raise FileError(f"this user has no home folder; set {variable} to a folder of yours")
-    folder = (named if named.is_absolute() else home / below_home) / "motivnet"
+    named, home = Path(os.environ.get(variable, "")), user_home()
+    if not named.is_absolute():
+        if home is None:
+            raise FileError(f"this user has no home folder; set {variable} to a folder of yours")
+        named = home / below_home
+    folder = named / "motivnet"
     check_private(folder)
     return folder
 

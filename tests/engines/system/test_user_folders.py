@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from motivnet.errors import FileError
-from motivnet_engines.system.user_folders import check_private, made_private, user_cache, user_state
+from motivnet_engines.system.user_folders import check_private, made_private, user_cache, user_home, user_state
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,15 @@ def test_without_a_home_there_is_no_folder_and_least_of_all_one_of_the_working_d
     monkeypatch.setenv("HOME", unknown)
     with pytest.raises(FileError, match="this user has no home folder; set XDG_CACHE_HOME to a folder of yours"):
         user_cache()
+
+
+def test_a_user_whom_nothing_knows_has_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert user_home() is None
 
 
 def test_a_folder_is_made_for_the_user_alone_with_all_that_leads_to_it(home: Path) -> None:

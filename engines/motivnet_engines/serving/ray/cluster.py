@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.errors import ConfigError, MissingDependencyError
+from motivnet_engines.serving.ray.environment import cluster_address
 from motivnet_engines.serving.settings import is_loopback
+from motivnet_engines.system.user_folders import user_home
 
 try:
     import ray
+    from ray._private import services
 except ModuleNotFoundError as error:
     raise MissingDependencyError("ray", extra="ray") from error
 
 logger = logging.getLogger(__name__)
-
-ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 _OTHERS = 0o077
 # The system's folder for temporary files may have too long a path for Ray's sockets.
@@ -60,11 +61,6 @@ class Workers:
             raise ConfigError(f"a worker has whole GPUs or a part of one, not {self.gpus:g}")
 
 
-def cluster_address(address: str | None = None) -> str | None:
-    """The address of the cluster that is to be joined, given or in RAY_ADDRESS; None where there is none."""
-    return address or os.environ.get(ADDRESS_VARIABLE) or None
-
-
 @contextlib.contextmanager
 def running_ray(address: str | None = None) -> Iterator[None]:
     """Joins the cluster at this address or of RAY_ADDRESS, or starts Ray on this machine, and leaves it at the end.
@@ -73,16 +69,24 @@ def running_ray(address: str | None = None) -> Iterator[None]:
     it listens beyond loopback: Ray decides that by RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 when it is imported, on every
     system. Where the caller did start or join already, all stays as it is.
 
+    While Ray starts or is joined, which takes seconds, the working directory and the umask of the whole process are
+    others: Ray's processes take both from it. Other threads should open no relative path and make no file meanwhile.
+    Both are as before when the block begins.
+
+    Args:
+        address: ``host:port`` of a cluster, or ``local`` for this machine.
+
     Raises:
-        ConfigError: If there is no cluster at the address.
+        ConfigError: If there is no cluster at the address, or it is ``auto``.
     """
     if ray.is_initialized():
         yield
         return
+    cluster = cluster_address(address)
     with tempfile.TemporaryDirectory(prefix="motivnet-ray-", dir=_folder(), ignore_cleanup_errors=True) as own:
         # Ray puts the working directory, where anybody's files may lie, before all others on its workers' sys.path.
         with contextlib.chdir(own), _closed_to_others():
-            _start(cluster_address(address), Path(own))
+            _start(cluster, Path(own))
         try:
             yield
         finally:
@@ -93,22 +97,38 @@ def _start(address: str | None, own: Path) -> None:
     if address is not None:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
+        except (ConnectionError, ValueError) as error:  # a ValueError is a text that is no address
             raise ConfigError(f"there is no Ray cluster at {address}; start one with ray start --head") from error
         return
-    ray.init(
-        address="local",  # Ray otherwise looks for a running one in a folder into which every user can write
-        log_to_driver=False,
-        include_dashboard=False,
-        logging_level=logging.ERROR,
-        _temp_dir=str(own / "ray"),  # which Ray opens to everybody, but not the folder around it
-    )
+    with _without_usage_process():
+        ray.init(
+            address="local",  # Ray otherwise looks for a running one in a folder into which every user can write
+            log_to_driver=False,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(own / "ray"),  # which Ray opens to everybody, but not the folder around it
+        )
     [node] = ray.nodes()  # type: ignore[no-untyped-call]
     if not is_loopback(node["NodeManagerAddress"]):
         logger.warning(
             "Ray listens on every address of this machine; set %s=0 before Ray is imported",
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
         )
+
+
+@contextlib.contextmanager
+def _without_usage_process() -> Iterator[None]:
+    """In the block Ray starts no process for its dashboard.
+
+    Without a dashboard that process does nothing but report usage, and where reports are off it still asks the
+    metadata services of three clouds, one of them by name, on what machine it runs. No setting of Ray prevents that.
+    """
+    start = services.start_api_server
+    services.start_api_server = lambda *_, **__: (None, None)  # what it answers where the process does not start
+    try:
+        yield
+    finally:
+        services.start_api_server = start
 
 
 def _folder() -> Path | None:
@@ -118,9 +138,10 @@ def _folder() -> Path | None:
 @contextlib.contextmanager
 def _closed_to_others() -> Iterator[None]:
     """Files that are made in the block, and by the processes that are started in it, are for this user alone."""
-    token = Path.home() / _TOKEN_FILE
-    with contextlib.suppress(OSError):  # there is none, or it is another user's
-        token.chmod(token.stat().st_mode & ~_OTHERS)
+    if (home := user_home()) is not None:
+        token = home / _TOKEN_FILE
+        with contextlib.suppress(OSError):  # there is none, or it is another user's
+            token.chmod(token.stat().st_mode & ~_OTHERS)
     before = os.umask(_OTHERS)
     try:
         yield

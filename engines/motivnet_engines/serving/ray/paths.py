@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from motivnet.datasets.listing import refuse_outside
 from motivnet.errors import DatasetError, FileError, MissingDependencyError
-from motivnet.files import is_below, read_bytes
-from motivnet.printable import one_line, shortened
+from motivnet.files import open_regular, read_bytes
+from motivnet.printable import one_line
 from motivnet_engines.inference.image_files import image_paths
 
 try:
     import pyarrow
+    import pyarrow.compute
     from pyarrow import parquet
 except ModuleNotFoundError as error:
     raise MissingDependencyError("pyarrow", extra="ray") from error
@@ -22,7 +24,14 @@ Source: TypeAlias = Path | str | Iterable[Path | str]
 """A folder of images, a ``.txt`` file with a path a line, ``.parquet`` with a column ``path``, or the paths."""
 
 PATH_COLUMN = "path"
-_SHOWN = 200
+
+MAX_PATHS = 2_000_000
+"""Of a list, which is held in memory: 100 MB a million."""
+
+MAX_BYTES = 1 << 29
+"""Of all paths of a list together."""
+
+_BATCH = 1 << 16
 
 
 def paths_of_source(source: Source, *, allow_outside: bool = False) -> list[str]:
@@ -51,17 +60,8 @@ def paths_of_source(source: Source, *, allow_outside: bool = False) -> list[str]
         raise DatasetError(f"{source} names no image")
     paths = [str(root / name) for name in found]
     if isinstance(source, (str, Path)) and not allow_outside:
-        _refuse_outside(source, paths, root)
+        refuse_outside(source, paths, folder=root)
     return paths
-
-
-def _refuse_outside(source: Path | str, paths: list[str], root: Path) -> None:
-    outside = next((path for path in paths if not is_below(path, root)), None)
-    if outside is not None:
-        raise DatasetError(
-            f"{source} names an image outside its folder, {shortened(outside, _SHOWN)}; if you trust where it comes "
-            "from, allow it with --allow-outside"
-        )
 
 
 def digest_of_paths(paths: Iterable[str]) -> str:
@@ -74,8 +74,11 @@ def digest_of_paths(paths: Iterable[str]) -> str:
 
 
 def _lines(path: Path) -> list[str]:
+    data = read_bytes(path, max_bytes=MAX_BYTES)
+    if data.count(b"\n") > MAX_PATHS:
+        raise _too_long(path)
     try:
-        text = read_bytes(path).decode()
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not a list of paths: not UTF-8 at byte {error.start}") from error
     # Not splitlines, which ends a line at ten characters that may be part of a file's name.
@@ -86,12 +89,55 @@ def _column(path: Path) -> list[str]:
     """The column of a file, or of all files of a folder in order of their names."""
     if not path.exists():
         raise FileError(f"{path} does not exist")
+    found: list[str] = []
+    size = 0
+    for file in _parquet_files(path):
+        for texts, lengths in _texts(file):
+            # A dictionary and run lengths make a few bytes any number of long texts, so that the texts are counted
+            # before they are made.
+            size += pyarrow.compute.sum(lengths, min_count=0).as_py()
+            if len(found) + len(texts) > MAX_PATHS or size > MAX_BYTES:
+                raise _too_long(file)
+            if texts.null_count:
+                raise DatasetError(f"{file} has rows without a path")
+            found += texts.to_pylist()
+    return found
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    """The file, or those of a folder that Parquet's writers do not mean as notes of their own (``_SUCCESS``)."""
+    if not path.is_dir():
+        return [path]
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    return [file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts)]
+
+
+def _texts(path: Path) -> Iterator[tuple[pyarrow.Array, pyarrow.Array]]:
+    """The column of a file in pieces, each with the lengths of its texts; dictionaries stay as they are stored."""
     try:
-        column = parquet.read_table(path, columns=[PATH_COLUMN]).column(PATH_COLUMN)
-        found = column.cast(pyarrow.string()).to_pylist()
+        with open_regular(path) as opened, parquet.ParquetFile(opened, read_dictionary=[PATH_COLUMN]) as file:
+            _check_size(path, file.metadata)
+            for batch in file.iter_batches(_BATCH, columns=[PATH_COLUMN]):
+                column = batch.column(PATH_COLUMN)
+                if not isinstance(column, pyarrow.DictionaryArray):
+                    raise DatasetError(f"{path} has a column {PATH_COLUMN!r} of {column.type}, not of paths")
+                texts = column.dictionary.cast(pyarrow.string())
+                yield column, pyarrow.compute.binary_length(texts).take(column.indices)
     except (pyarrow.ArrowException, KeyError, OSError) as error:
-        reason = one_line(error)
-        raise DatasetError(f"{path} has no column {PATH_COLUMN!r} of paths: {reason}") from error
-    if None in found:
-        raise DatasetError(f"{path} has rows without a path")
-    return [str(name) for name in found]
+        raise DatasetError(f"{path} has no column {PATH_COLUMN!r} of paths: {one_line(error)}") from error
+
+
+def _check_size(path: Path, metadata: parquet.FileMetaData) -> None:
+    """What the file says of itself; pieces that hold more are found when they are read."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    columns = [group.column(index) for group in groups for index in range(group.num_columns)]
+    size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == PATH_COLUMN)
+    if metadata.num_rows > MAX_PATHS or size > MAX_BYTES:
+        raise _too_long(path)
+
+
+def _too_long(path: Path) -> DatasetError:
+    return DatasetError(
+        f"{path} names more than {MAX_PATHS:,} images, or holds more than {MAX_BYTES:,} bytes of paths; "
+        "cut it into several lists"
+    )

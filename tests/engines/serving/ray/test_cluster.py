@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
+import pwd
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from motivnet.errors import ConfigError
+from motivnet_engines.serving.ray import cluster
 from motivnet_engines.serving.ray.cluster import Machine, Workers, worker_count
 
 SMALL: Machine = {"CPU": 4.0}
@@ -68,3 +73,30 @@ def test_more_workers_than_there_is_room_for_are_refused() -> None:
 def test_workers_that_make_no_sense_are_refused(workers: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Workers(**workers)
+
+
+def test_a_token_of_the_user_is_closed_and_what_is_made_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_umask: None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ray").mkdir()
+    token = tmp_path / ".ray" / "auth_token"
+    token.touch(0o644)
+    with cluster._closed_to_others():
+        (tmp_path / "made").touch()
+    (tmp_path / "afterwards").touch()
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (token, tmp_path / "made")]
+    assert modes == [0o600, 0o600]
+    assert stat.S_IMODE((tmp_path / "afterwards").stat().st_mode) & 0o044
+
+
+def test_a_user_without_a_home_has_no_token_to_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    before = os.umask(0o022)
+    with cluster._closed_to_others():
+        pass
+    assert os.umask(before) == 0o022

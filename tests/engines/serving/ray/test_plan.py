@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
 from pyarrow import parquet
@@ -128,6 +130,60 @@ def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(name: str,
         assert len(paths_of_source(tmp_path / source, allow_outside=True)) == 2
 
 
+def test_a_folder_of_parquet_is_one_list_without_the_notes_of_its_writer(tmp_path: Path) -> None:
+    folder = tmp_path / "list.parquet"
+    (folder / "year=2026").mkdir(parents=True)
+    for name, path in (("b.parquet", "b.jpg"), ("a.parquet", "a.jpg"), ("year=2026/c.parquet", "c.jpg")):
+        parquet.write_table(pyarrow.table({"path": [path]}), folder / name)
+    for name in ("_SUCCESS", ".a.parquet.crc"):
+        (folder / name).write_bytes(b"note")
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    assert paths_of_source(folder) == [str(tmp_path / name) for name in names]
+
+
+MANY, LONG = 8_000_000, "a" * 1_000_000
+
+
+def repeated(text: str, rows: int) -> pyarrow.Table:
+    """A column that Parquet writes in some kilobytes: the text once, and how often it comes."""
+    return pyarrow.table({"path": pyarrow.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [text])})
+
+
+@pytest.mark.parametrize(("text", "rows"), [("a.jpg", MANY), (LONG, 100_000), ("a.jpg", 2_000_001)])
+def test_a_small_file_does_not_become_a_list_without_end(text: str, rows: int, tmp_path: Path) -> None:
+    parquet.write_table(repeated(text, rows), tmp_path / "list.parquet")
+    assert (tmp_path / "list.parquet").stat().st_size < 200_000
+    before = pyarrow.default_memory_pool().max_memory()
+    with pytest.raises(DatasetError, match=r"names more than 2,000,000 images, or holds more .*; cut it into several"):
+        paths_of_source(tmp_path / "list.parquet")
+    assert pyarrow.default_memory_pool().max_memory() - before < 50_000_000
+
+
+def test_the_files_of_a_folder_count_together(tmp_path: Path) -> None:
+    folder = tmp_path / "list.parquet"
+    folder.mkdir()
+    for name in ("a.parquet", "b.parquet"):
+        parquet.write_table(repeated("a" * 300, 1_000_000), folder / name)
+    with pytest.raises(DatasetError, match=r"b\.parquet names more than"):
+        paths_of_source(folder)
+
+
+def test_lines_without_end_are_refused_before_they_are_cut(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\n" * 2_000_001)
+    with pytest.raises(DatasetError, match="names more than 2,000,000 images"):
+        paths_of_source(tmp_path / "list.txt")
+    with (tmp_path / "list.txt").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(FileError, match="more than the 536,870,912 allowed"):
+        paths_of_source(tmp_path / "list.txt")
+
+
+def test_a_pipe_with_the_name_of_a_list_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.parquet")
+    with pytest.raises(FileError, match="is not a regular file"):
+        paths_of_source(tmp_path / "list.parquet")
+
+
 def test_the_same_path_twice_is_two_images() -> None:
     assert paths_of_source(["/a.jpg", "/a.jpg"]) == ["/a.jpg", "/a.jpg"]
 
@@ -139,12 +195,16 @@ def test_what_is_no_list_of_images_is_refused_in_one_line(tmp_path: Path) -> Non
     (tmp_path / "list.csv").touch()
     parquet.write_table(pyarrow.table({"file": ["/b.jpg"]}), tmp_path / "other.parquet")
     parquet.write_table(pyarrow.table({"path": ["/b.jpg", None]}), tmp_path / "null.parquet")
+    parquet.write_table(pyarrow.table({"path": [1, 2]}), tmp_path / "numbers.parquet")
+    parquet.write_table(pyarrow.table({"path": [b"\xff"]}), tmp_path / "bytes.parquet")
     for name, message in (
         ("empty.txt", "names no image"),
         ("latin.txt", "not UTF-8 at byte 0"),
         ("text.parquet", "has no column 'path' of paths"),
         ("other.parquet", "has no column 'path' of paths"),
         ("null.parquet", "has rows without a path"),
+        ("numbers.parquet", "has a column 'path' of int64, not of paths"),
+        ("bytes.parquet", "has no column 'path' of paths: Invalid UTF8"),
         ("list.csv", "is not a folder, a .txt file"),
     ):
         with pytest.raises(DatasetError, match=message) as caught:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from motivnet.isolated import isolated_module, search_path
+from motivnet.child_process import isolated_module, search_path
 
 PLANTED = ("encodings", "json", "numpy", "runpy", "sitecustomize", "usercustomize")
 
@@ -79,6 +79,31 @@ def test_a_checkout_of_this_toolkit_may_be_the_working_directory(monkeypatch: py
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "path", [str(root), *sys.path])
     assert str(root) in search_path()
+
+
+PARENT = """
+import subprocess
+from motivnet.child_process import isolated_module
+print(subprocess.run(isolated_module("planted_tool"), capture_output=True, text=True, check=True).stdout)
+"""
+
+
+def test_an_editable_installation_of_the_user_starts_its_children(tmp_path: Path) -> None:
+    """What ``pip install --user --editable`` leaves: the folders in a ``.pth`` file that an isolated Python ignores."""
+    import motivnet
+
+    python = getattr(sys, "_base_executable", sys.executable)  # a virtual environment has no site of the user's
+    variables = {"PYTHONUSERBASE": str(tmp_path / "user")}
+    asked = [python, "-c", "import site; print(site.getusersitepackages())"]
+    packages = Path(subprocess.run(asked, env=variables, capture_output=True, text=True, check=True).stdout.strip())
+    packages.mkdir(parents=True)
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "planted_tool.py").write_text("import motivnet\nprint('started', motivnet.__file__)\n")
+    root = Path(motivnet.__file__).parents[1]
+    (packages / "_editable_impl_motivnet.pth").write_text(f"{root}\n{tmp_path / 'tools'}\n")
+    line = [python, "-c", PARENT]
+    done = subprocess.run(line, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["started", motivnet.__file__], done.stderr
 
 
 def test_a_working_directory_that_is_gone_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
