@@ -7,6 +7,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,11 @@ logger = logging.getLogger(__name__)
 
 ARTIFACTS = Path("artifacts")
 """Where every command looks for artifacts and leaves them, below the working directory."""
+
+_OUR_NAMES = re.compile(
+    r"model\.onnx(\.data)?|model\.[a-z-]+\.engine|(reference|calibration)\.npz|(report|criteria)\.(html|md|json)"
+)
+"""Of the files that exports, engines, calibrations and reports are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,11 +182,25 @@ def has_manifest(folder: Path) -> bool:
 def own_files(folder: Path) -> frozenset[str]:
     """The files that go when another artifact takes a folder: those that its manifest lists, reports too, and itself.
 
+    A manifest may come from somebody else and list the user's own files. So a listed file counts if its name is one
+    that this toolkit gives, or if it still is what the manifest describes.
+
     Raises:
         FileError: If the folder is no artifact, or its manifest is not one that this version reads.
     """
     manifest = _own_manifest(folder)
-    return frozenset((FILE_NAME, *(entry.path for entry in (*manifest.files, *manifest.reports))))
+    listed = (*manifest.files, *manifest.reports)
+    return frozenset((FILE_NAME, *(entry.path for entry in listed if _is_ours(folder, entry))))
+
+
+def _is_ours(folder: Path, entry: FileEntry) -> bool:
+    if _OUR_NAMES.fullmatch(entry.path):
+        return True
+    try:
+        with open_regular(folder / entry.path, max_bytes=entry.size, follow_links=False) as file:
+            return sha256_of_stream(file) == entry.sha256
+    except FileError:
+        return False
 
 
 def own_files_but_reports(folder: Path) -> frozenset[str]:

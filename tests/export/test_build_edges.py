@@ -85,6 +85,22 @@ def test_a_rebuild_takes_the_reports_of_the_old_artifact_and_nothing_of_the_user
     assert not (out / "report.html").exists()
 
 
+def test_a_listed_file_that_is_not_what_the_manifest_describes_is_the_users(
+    fp32_artifact: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(fp32_artifact, tmp_path / "artifact")
+    list_reports(out, {"src/app.py": b"as somebody wrote it"})
+    (out / "src").mkdir()
+    (out / "src" / "app.py").write_text("work")
+    request = BuildRequest(checkpoint=tiny_checkpoint, out=out, parity_images=1)
+    with pytest.raises(FileError, match="artifact holds other files too: src; move them away, or choose"):
+        build_artifact(request)
+    (out / "src" / "app.py").write_text("as somebody wrote it")
+    (out / "model.onnx").write_bytes(b"damaged, and so built again")
+    assert build_artifact(request).manifest.reports == ()
+    assert not (out / "src").exists()
+
+
 def test_model_of_other_classes_is_judged_on_the_same_faces(tmp_path: Path) -> None:
     config = ModelConfig.named("tiny", num_classes=5)
     (tmp_path / "five.json").write_text(json.dumps(config.to_dict()))
