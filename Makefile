@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
-WORKERS ?= 2
+WORKERS ?= 0
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -22,7 +22,7 @@ check: install
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 slow: install
 	$(BIN)/python -m pytest -m slow
