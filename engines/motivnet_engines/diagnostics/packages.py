@@ -14,7 +14,6 @@ from motivnet_engines.runtimes.tensorrt.versions import DISTRIBUTIONS, is_instal
 
 _ADD_CPU = "pip install 'motivnet[cpu]'"
 _ADD_GPU = "pip install 'motivnet[gpu]'"
-_ADD_PYCUDA = "pip install 'motivnet[pycuda]'"
 _DRIVER_API = "the API of the CUDA driver"
 _JETPACK = "sudo apt-get install -y python3-libnvinfer && python3 -m venv --system-site-packages .venv"
 """On a Jetson TensorRT belongs to JetPack; a wheel of it does not run there."""
