@@ -53,7 +53,9 @@ def npz_from(facts: object, arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     return buffer.getvalue()
 
 
-def read_npz(data: bytes, facts: type[T], *, names: Sequence[str]) -> tuple[T, dict[str, NDArray[np.float32]]]:
+def read_npz(
+    data: bytes, facts: type[T], *, names: Sequence[str]
+) -> tuple[T, dict[str, NDArray[np.float32]]]:
     """The facts and the named arrays of what ``npz_from`` made, all float32 and finite.
 
     Raises:
@@ -104,4 +106,6 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     shape, by_column, dtype = np.lib.format.read_array_header_1_0(content)
     if dtype.hasobject or by_column:
         raise ValueError(f"{name} holds objects, or columns in the place of rows")
-    return np.frombuffer(content.read(), dtype).reshape(shape)  # refuses a shape that the values do not have
+    return np.frombuffer(content.read(), dtype).reshape(
+        shape
+    )  # refuses a shape that the values do not have

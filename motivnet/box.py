@@ -27,7 +27,9 @@ class Box:
         if not all(math.isfinite(value) for value in (self.x, self.y, self.width, self.height)):
             raise InputError(f"a box has finite coordinates, not {self.to_dict()}")
         if self.width <= 0 or self.height <= 0:
-            raise InputError(f"a box has a positive width and height, not {self.width} x {self.height}")
+            raise InputError(
+                f"a box has a positive width and height, not {self.width} x {self.height}"
+            )
 
     @property
     def area(self) -> float:

@@ -1,8 +1,8 @@
 """What stays of a folder that is replaced: everything in it that is not of those who replace it.
 
-The files of others get a second name in the new folder (a hard link) before the two folders change places. They are
-whole under one name or the other at any moment, keep their owners, times and open handles, and take no space. Links
-are kept as links and never followed.
+The files of others get a second name in the new folder (a hard link) before the two folders change
+places. They are whole under one name or the other at any moment, keep their owners, times and open
+handles, and take no space. Links are kept as links and never followed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ Seen = tuple[int, int, int, int]
 """A file as it was when it was carried over; one that was written since is another."""
 
 _SHOWN = 3
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+_NO_HARD_LINKS = frozenset(
+    {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+)
 
 
 def entries_of_others(folder: Path, own: Collection[str]) -> list[str]:
-    """Relative paths of all that is in a folder besides the files ``own``, each folder before what is in it.
+    """Relative paths of all that is in a folder besides the files ``own``, each folder before what
+    is in it.
 
     Folders that only hold such files, and workspaces of our writers, are not listed.
     """
@@ -46,7 +49,9 @@ def check_no_others(folder: Path, own: Collection[str]) -> None:
     Raises:
         FileError: Naming the first of the others.
     """
-    others = [path for path in entries_of_others(folder, own) if "/" not in path] or entries_of_others(folder, own)
+    others = [
+        path for path in entries_of_others(folder, own) if "/" not in path
+    ] or entries_of_others(folder, own)
     if not others:
         return
     more = f" and {len(others) - _SHOWN:,} more" if len(others) > _SHOWN else ""
@@ -57,7 +62,8 @@ def check_no_others(folder: Path, own: Collection[str]) -> None:
 
 
 def carry_over(old: Path, new: Path, own: Collection[str]) -> dict[str, Seen]:
-    """Gives everything of others in ``old`` a second name in ``new``; by its relative path, what was seen of it.
+    """Gives everything of others in ``old`` a second name in ``new``; by its relative path, what
+    was seen of it.
 
     Raises:
         FileError: If a name is taken in ``new``, or something lies on another file system.
@@ -68,11 +74,17 @@ def carry_over(old: Path, new: Path, own: Collection[str]) -> dict[str, Seen]:
     for path in entries_of_others(old, own):
         status = (old / path).lstat()
         is_folder = stat.S_ISDIR(status.st_mode)
-        if is_folder and status.st_dev != device:  # a file's own may differ within one file system (overlayfs)
-            raise FileError(f"{old / path} is on another file system than {old}; move or unmount it")
+        if (
+            is_folder and status.st_dev != device
+        ):  # a file's own may differ within one file system (overlayfs)
+            raise FileError(
+                f"{old / path} is on another file system than {old}; move or unmount it"
+            )
         carried[path] = _seen(status)
         _carry(old / path, new / path, is_folder=is_folder)
-    for path in reversed(carried):  # a folder's times after its content, and its mode when nothing more comes into it
+    for path in reversed(
+        carried
+    ):  # a folder's times after its content, and its mode when nothing more comes into it
         if (old / path).is_dir() and not (old / path).is_symlink():
             shutil.copystat(old / path, new / path)
     return carried
@@ -107,7 +119,9 @@ def _seen(status: os.stat_result) -> Seen:
 
 def _carry(source: Path, target: Path, *, is_folder: bool) -> None:
     if os.path.lexists(target) and not (is_folder and target.is_dir() and not target.is_symlink()):
-        raise FileError(f"{source} is in the way of a file of that name; move it away and try again")
+        raise FileError(
+            f"{source} is in the way of a file of that name; move it away and try again"
+        )
     if is_folder:
         target.mkdir(parents=True, exist_ok=True)
         return
@@ -116,7 +130,9 @@ def _carry(source: Path, target: Path, *, is_folder: bool) -> None:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
         if error.errno == errno.EXDEV:
-            raise FileError(f"{source} is on another file system than its folder; move or unmount it") from error
+            raise FileError(
+                f"{source} is on another file system than its folder; move or unmount it"
+            ) from error
         if error.errno not in _NO_HARD_LINKS:
             raise
         _copy(source, target)

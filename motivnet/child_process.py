@@ -32,7 +32,11 @@ def isolated_module(module: str, *arguments: str) -> list[str]:
 def search_path() -> list[str]:
     """Where this process looks for modules, without the working directory unless it runs this toolkit from there."""
     unsafe = _working_directory() - _folders_of_ours()
-    return [entry for entry in sys.path if Path(entry).is_absolute() and Path(entry).resolve() not in unsafe]
+    return [
+        entry
+        for entry in sys.path
+        if Path(entry).is_absolute() and Path(entry).resolve() not in unsafe
+    ]
 
 
 def run_to_end(
@@ -72,5 +76,9 @@ def _working_directory() -> set[Path]:
 
 
 def _folders_of_ours() -> set[Path]:
-    modules = [module for name, module in sys.modules.items() if name.startswith("motivnet") and "." not in name]
+    modules = [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("motivnet") and "." not in name
+    ]
     return {Path(module.__file__).resolve().parents[1] for module in modules if module.__file__}

@@ -17,7 +17,9 @@ from motivnet import __version__, strict_json
 from motivnet.errors import FileError, MissingDependencyError, MotivNetError
 from motivnet.printable import OneLineFormatter, guard_output, one_line
 
-JSONOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+JSONOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on standard output.")
+]
 
 INTERRUPTED = 128 + 2
 """What a shell reports for a process ended by SIGINT."""
@@ -43,9 +45,9 @@ def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
     """A typer application with ``-h``, ``--version``, shell completion and plain tracebacks.
 
     Args:
-        default: The command that runs where none is named, so that ``motivnet-bench --rounds 3`` means
-            ``motivnet-bench latency --rounds 3`` and ``motivnet-bench artifacts/demo`` is understood; without it,
-            no arguments print the help.
+        default: The command that runs where none is named, so that ``motivnet-bench --rounds 3``
+            means ``motivnet-bench latency --rounds 3`` and ``motivnet-bench artifacts/demo`` is
+            understood; without it, no arguments print the help.
     """
     app = typer.Typer(
         cls=_group(default),
@@ -62,10 +64,11 @@ def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
 def run(app: typer.Typer) -> None:
     """Runs an application and exits.
 
-    A user's mistake becomes one line on standard error and exit status 1 (that of the error, where it has one of its
-    own), a usage error exits with 2, an interruption with 130; where the reader closes the pipe early (``| head``) it
-    ends with 1 and without a word, and on a full disk or without memory with one. Any other exception keeps its
-    traceback. Whatever is printed, logged or warned of by anyone passes through ``motivnet.printable``.
+    A user's mistake becomes one line on standard error and exit status 1 (that of the error, where
+    it has one of its own), a usage error exits with 2, an interruption with 130; where the reader
+    closes the pipe early (``| head``) it ends with 1 and without a word, and on a full disk or
+    without memory with one. Any other exception keeps its traceback. Whatever is printed, logged or
+    warned of by anyone passes through ``motivnet.printable``.
     """
     guard_output()
     handler = logging.StreamHandler(sys.stderr)
@@ -83,9 +86,17 @@ def run(app: typer.Typer) -> None:
                 raise
             _fail(MissingDependencyError(package, extra=_EXTRAS[package]))
         except MemoryError:
-            _fail(MotivNetError("there is not enough memory; give a smaller input, or run on a machine with more"))
+            _fail(
+                MotivNetError(
+                    "there is not enough memory; give a smaller input, or run on a machine with more"
+                )
+            )
         except RecursionError:
-            _fail(MotivNetError("the input is nested too deeply to be read; check where it comes from"))
+            _fail(
+                MotivNetError(
+                    "the input is nested too deeply to be read; check where it comes from"
+                )
+            )
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 
@@ -114,14 +125,19 @@ def _fail(error: MotivNetError) -> NoReturn:
 def _group(default: str | None) -> type[TyperGroup]:
     """A group of commands, one of which may be the default.
 
-    Overriding its parsing is the one way that click offers to put a command's name before its options, and to reach
-    the words of a usage error, which quote the user's before they are printed.
+    Overriding its parsing is the one way that click offers to put a command's name before its
+    options, and to reach the words of a usage error, which quote the user's before they are
+    printed.
     """
 
     class Group(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             # Completion must still offer the commands.
-            if default is not None and not ctx.resilient_parsing and _names_no_command(self, ctx, args):
+            if (
+                default is not None
+                and not ctx.resilient_parsing
+                and _names_no_command(self, ctx, args)
+            ):
                 args = [default, *args]
             with _one_line_usage_errors():
                 return super().parse_args(ctx, args)
@@ -135,7 +151,11 @@ def _group(default: str | None) -> type[TyperGroup]:
 
 def _names_no_command(group: TyperGroup, ctx: Any, args: list[str]) -> bool:
     own = {name for parameter in group.get_params(ctx) for name in parameter.opts}
-    return not args or _is_path(args[0]) or (args[0].startswith("-") and args[0].split("=")[0] not in own)
+    return (
+        not args
+        or _is_path(args[0])
+        or (args[0].startswith("-") and args[0].split("=")[0] not in own)
+    )
 
 
 @contextlib.contextmanager
@@ -193,7 +213,10 @@ def _print_version(wanted: bool) -> None:
 
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     del version

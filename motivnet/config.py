@@ -30,8 +30,9 @@ MAX_PARAMETERS = 20_000_000_000
 class EncoderConfig:
     """A Sapiens v1 encoder (Khirodkar et al. 2024, arXiv 2408.12569).
 
-    ``image_size`` is (height, width) in pixels; ``patch_padding`` pixels of zeros surround the image before
-    it is cut into patches, which keeps the number of patches at ``image_size // patch_size``.
+    ``image_size`` is (height, width) in pixels; ``patch_padding`` pixels of zeros surround the
+    image before it is cut into patches, which keeps the number of patches at ``image_size //
+    patch_size``.
     """
 
     embed_dim: int
@@ -49,7 +50,9 @@ class EncoderConfig:
             0 <= self.patch_padding < self.patch_size,
             f"patch_padding {self.patch_padding} must be at least 0 and below patch_size {self.patch_size}",
         )
-        _require(self.mlp_dim >= 1, f"mlp_ratio {self.mlp_ratio} leaves the MLP without a hidden unit")
+        _require(
+            self.mlp_dim >= 1, f"mlp_ratio {self.mlp_ratio} leaves the MLP without a hidden unit"
+        )
         _require(
             self.embed_dim % self.num_heads == 0,
             f"encoder embed_dim {self.embed_dim} is not divisible by {self.num_heads} heads",
@@ -100,7 +103,9 @@ class DecoderConfig:
     num_classes: int = 7
 
     def __post_init__(self) -> None:
-        _require_positive(self, "embed_dim", "num_heads", "depth", "mlp_dim", "num_groups", "num_classes")
+        _require_positive(
+            self, "embed_dim", "num_heads", "depth", "mlp_dim", "num_groups", "num_classes"
+        )
         _require_depth(self.depth)
         _require(
             self.embed_dim % self.num_heads == 0,
@@ -118,7 +123,12 @@ class DecoderConfig:
         mlp = 2 * width * self.mlp_dim + self.mlp_dim + width
         norms = 3 * 2 * width
         group_output = self.num_groups * width * per_group + self.num_classes
-        return width * (in_dim + 1) + self.num_groups * width + self.depth * (attention + mlp + norms) + group_output
+        return (
+            width * (in_dim + 1)
+            + self.num_groups * width
+            + self.depth * (attention + mlp + norms)
+            + group_output
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +150,11 @@ class ModelConfig:
         return self.encoder.parameters + self.decoder.parameters(self.encoder.embed_dim)
 
     @classmethod
-    def named(cls, name: str, num_classes: int = 7, *, image_size: tuple[int, int] | None = None) -> ModelConfig:
-        """The configuration of a named size: ``tiny`` or a published Sapiens (``sapiens-0.3b`` … ``sapiens-2b``).
+    def named(
+        cls, name: str, num_classes: int = 7, *, image_size: tuple[int, int] | None = None
+    ) -> ModelConfig:
+        """The configuration of a named size: ``tiny`` or a published Sapiens (``sapiens-0.3b`` …
+        ``sapiens-2b``).
 
         Args:
             num_classes: Outputs; one query group per class.
@@ -151,9 +164,13 @@ class ModelConfig:
             ConfigError: If there is no size of that name.
         """
         if name not in NAMED_SIZES:
-            raise ConfigError(f"no model is called {name!r}; choose one of {', '.join(NAMED_SIZES)}, or a .json file")
+            raise ConfigError(
+                f"no model is called {name!r}; choose one of {', '.join(NAMED_SIZES)}, or a .json file"
+            )
         base = NAMED_SIZES[name]
-        encoder = dataclasses.replace(base.encoder, image_size=image_size or base.encoder.image_size)
+        encoder = dataclasses.replace(
+            base.encoder, image_size=image_size or base.encoder.image_size
+        )
         decoder = dataclasses.replace(base.decoder, num_groups=num_classes, num_classes=num_classes)
         return cls(encoder=encoder, decoder=decoder)
 
@@ -179,7 +196,9 @@ class ModelConfig:
         """
         path = Path(path)
         try:
-            return cls.from_dict(strict_json.loads(read_bytes(path, max_bytes=strict_json.MAX_BYTES)))
+            return cls.from_dict(
+                strict_json.loads(read_bytes(path, max_bytes=strict_json.MAX_BYTES))
+            )
         except (strict_json.StrictJSONError, ConfigError) as error:
             raise ConfigError(f"{path}: {error}") from error
 
@@ -207,12 +226,15 @@ def _require_depth(depth: int) -> None:
 def _require_positive(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        _require(0 < value <= MAX_DIMENSION, f"{name} must be between 1 and {MAX_DIMENSION}, not {value}")
+        _require(
+            0 < value <= MAX_DIMENSION, f"{name} must be between 1 and {MAX_DIMENSION}, not {value}"
+        )
 
 
 def _sapiens(embed_dim: int, depth: int, num_heads: int) -> ModelConfig:
     return ModelConfig(
-        encoder=EncoderConfig(embed_dim=embed_dim, depth=depth, num_heads=num_heads), decoder=DecoderConfig()
+        encoder=EncoderConfig(embed_dim=embed_dim, depth=depth, num_heads=num_heads),
+        decoder=DecoderConfig(),
     )
 
 

@@ -1,28 +1,27 @@
 """Every error a user can cause, as one tree.
 
 ``MotivNetError`` is a user's mistake or a fault of the surroundings: its text is one line that says
-what is wrong with the value and what to do. A bug of ours is a plain Python exception with a traceback.
+what is wrong with the value and what to do. A bug of ours is a plain Python exception with a
+traceback.
 
 .. code-block:: text
 
-    MotivNetError
-    ├── ConfigError              a model configuration or the options of a command
-    ├── FileError                a file that is missing, not regular, too large or not writable
-    ├── CheckpointError          a weights file that is damaged, unknown or does not fit the model
-    ├── ImageError               a file that is not an image, or one beyond the limits
-    ├── VideoError               a video, camera or stream that cannot be read, or ends before it should
-    ├── DatasetError             a folder of labelled images that cannot be read as one
-    ├── TrainingError            a training that diverged, or that has not learnt enough to be kept
-    ├── ProcessLostError         a training whose other processes are gone
-    ├── TrainingStoppedError     a training that was asked to stop by a signal, and has saved where it stands
-    ├── ArtifactError            an artifact folder whose manifest or files cannot be trusted
-    ├── InputError               arrays that do not fit a runtime's inputs
-    ├── RuntimeUnavailableError  a runtime, provider or device asked for and not to be had
-    ├── ExportError              a model that could not be exported as asked
-    ├── EngineError              an engine that could not be built, proven, verified or opened
-    ├── ParityError              an artifact further from PyTorch than the tolerances allow
-    ├── GateError                a benchmark that does not reach the figures asked for
-    └── MissingDependencyError   an optional package that is not installed
+    MotivNetError ├── ConfigError              a model configuration or the options of a command ├──
+    FileError                a file that is missing, not regular, too large or not writable ├──
+    CheckpointError          a weights file that is damaged, unknown or does not fit the model ├──
+    ImageError               a file that is not an image, or one beyond the limits ├── VideoError
+    a video, camera or stream that cannot be read, or ends before it should ├── DatasetError
+    a folder of labelled images that cannot be read as one ├── TrainingError            a training
+    that diverged, or that has not learnt enough to be kept ├── ProcessLostError         a training
+    whose other processes are gone ├── TrainingStoppedError     a training that was asked to stop by
+    a signal, and has saved where it stands ├── ArtifactError            an artifact folder whose
+    manifest or files cannot be trusted ├── InputError               arrays that do not fit a
+    runtime's inputs ├── RuntimeUnavailableError  a runtime, provider or device asked for and not to
+    be had ├── ExportError              a model that could not be exported as asked ├── EngineError
+    an engine that could not be built, proven, verified or opened ├── ParityError              an
+    artifact further from PyTorch than the tolerances allow ├── GateError                a benchmark
+    that does not reach the figures asked for └── MissingDependencyError   an optional package that
+    is not installed
 """
 
 from __future__ import annotations
@@ -33,10 +32,11 @@ from motivnet.printable import one_line
 
 
 class MotivNetError(Exception):
-    """Base of every error whose text is meant for the user; a command that it ends exits with ``exit_status``.
+    """Base of every error whose text is meant for the user; a command that it ends exits with
+    ``exit_status``.
 
-    The text is one printable line of bounded length from the start: it may quote a file that a stranger made, and goes
-    to terminals, logs, results and answers of the service.
+    The text is one printable line of bounded length from the start: it may quote a file that a
+    stranger made, and goes to terminals, logs, results and answers of the service.
     """
 
     exit_status = 1
@@ -119,7 +119,9 @@ class EngineError(MotivNetError):
         log: The end of the builder's log, without its noise.
     """
 
-    def __init__(self, message: str, *, problems: tuple[str, ...] = (), log: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, problems: tuple[str, ...] = (), log: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.problems = problems
         self.log = log
@@ -142,7 +144,9 @@ class MissingDependencyError(MotivNetError):
     """
 
     def __init__(self, package: str, *, extra: str) -> None:
-        super().__init__(f"{package} is not installed; install it with: pip install 'motivnet[{extra}]'")
+        super().__init__(
+            f"{package} is not installed; install it with: pip install 'motivnet[{extra}]'"
+        )
         self.package = package
         self.extra = extra
 

@@ -22,20 +22,36 @@ _CHUNK = 1 << 20
 _MAX_BYTES = 1 << 40
 _PRIVATE = 0o600
 _REFUSALS = frozenset(
-    {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG, errno.ENOSPC, errno.EPERM, errno.EROFS}
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.ENAMETOOLONG,
+        errno.ENOSPC,
+        errno.EPERM,
+        errno.EROFS,
+    }
 )
 
 
 def open_regular(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool = True) -> BinaryIO:
     """An open binary file that is certainly a regular file of at most ``max_bytes`` bytes.
 
-    The checks are made on the opened descriptor, so that what was checked is what is read; a FIFO or a
-    device does not block.
+    The checks are made on the opened descriptor, so that what was checked is what is read; a FIFO
+    or a device does not block.
 
     Raises:
-        FileError: If it is missing, a directory, a link where ``follow_links`` is off, or too large.
+        FileError: If it is missing, a directory, a link where ``follow_links`` is off, or too
+        large.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow_links else os.O_NOFOLLOW)
+    flags = (
+        os.O_RDONLY
+        | os.O_NONBLOCK
+        | os.O_CLOEXEC
+        | os.O_NOCTTY
+        | (0 if follow_links else os.O_NOFOLLOW)
+    )
     try:
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:  # a ValueError is a null byte in the path
@@ -50,8 +66,12 @@ def open_regular(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool 
 
 def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool = True) -> bytes:
     """The whole of a regular file, under the rules of ``open_regular``."""
-    with open_regular(path, max_bytes=max_bytes, follow_links=follow_links) as file, _read_errors(path):
-        # One byte more than the file had when it was opened tells that it has grown, and allocates no more.
+    with (
+        open_regular(path, max_bytes=max_bytes, follow_links=follow_links) as file,
+        _read_errors(path),
+    ):
+        # One byte more than the file had when it was opened tells that it has grown, and allocates
+        # no more.
         expected = os.fstat(file.fileno()).st_size
         data = file.read(expected + 1)
     if len(data) != expected:
@@ -59,14 +79,19 @@ def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool = 
     return data
 
 
-def sha256_of(path: Path, *, follow_links: bool = True, on_bytes: Callable[[int], None] | None = None) -> str:
+def sha256_of(
+    path: Path, *, follow_links: bool = True, on_bytes: Callable[[int], None] | None = None
+) -> str:
     """Hexadecimal SHA-256 of a regular file; ``on_bytes`` hears of every chunk's length."""
     with open_regular(path, follow_links=follow_links) as file, _read_errors(path):
-        return sha256_of_stream(file, on_chunk=lambda chunk: on_bytes(len(chunk)) if on_bytes else None)
+        return sha256_of_stream(
+            file, on_chunk=lambda chunk: on_bytes(len(chunk)) if on_bytes else None
+        )
 
 
 def sha256_of_stream(file: BinaryIO, *, on_chunk: Callable[[bytes], object] | None = None) -> str:
-    """Hexadecimal SHA-256 of what is left of an open file; ``on_chunk`` gets what was read, piece by piece.
+    """Hexadecimal SHA-256 of what is left of an open file; ``on_chunk`` gets what was read, piece
+    by piece.
 
     Ctrl-C is heard between two pieces.
     """
@@ -80,19 +105,21 @@ def sha256_of_stream(file: BinaryIO, *, on_chunk: Callable[[bytes], object] | No
 
 @contextlib.contextmanager
 def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
-    """A temporary path of the same name, to write to; the file takes the place of ``path`` when the block ends well.
+    """A temporary path of the same name, to write to; the file takes the place of ``path`` when the
+    block ends well.
 
-    The file is synced before it is renamed. After an error nothing is left and an older file is untouched; what a
-    killed writer left goes with the next call. A symbolic link is replaced, not followed. Two writers at the same
-    time do not mix: the later one's file stays.
+    The file is synced before it is renamed. After an error nothing is left and an older file is
+    untouched; what a killed writer left goes with the next call. A symbolic link is replaced, not
+    followed. Two writers at the same time do not mix: the later one's file stays.
 
     Args:
-        private: For what tells of people or is a secret: nobody but this user may read the file, from its first byte
-            on and whatever the umask or the older file's mode is (0600); folders that are made for it are 0700.
+        private: For what tells of people or is a secret: nobody but this user may read the file,
+            from its first byte on and whatever the umask or the older file's mode is (0600);
+            folders that are made for it are 0700.
 
     Raises:
-        FileError: If ``path`` is a directory, its folder cannot be written or the disk is full. Errors of the block
-            that are not about writing this file pass unchanged.
+        FileError: If ``path`` is a directory, its folder cannot be written or the disk is full.
+            Errors of the block that are not about writing this file pass unchanged.
     """
     path = _target(path)
     with contextlib.ExitStack() as stack:
@@ -104,8 +131,11 @@ def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
         with _block_errors(path, folder):
             yield temporary
         with _write_errors(path):
-            # A library may have chosen a mode of its own; the lock file has the one that the umask gives.
-            temporary.chmod(_PRIVATE if private else stat.S_IMODE((folder / LOCK_NAME).stat().st_mode))
+            # A library may have chosen a mode of its own; the lock file has the one that the umask
+            # gives.
+            temporary.chmod(
+                _PRIVATE if private else stat.S_IMODE((folder / LOCK_NAME).stat().st_mode)
+            )
             _sync(temporary)
             temporary.replace(path)
         _sync_committed(path)
@@ -118,7 +148,8 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def make_folder(path: Path, *, private: bool = False) -> None:
-    """Makes a folder and those above it that are missing, for this user alone if ``private``; one that exists stays.
+    """Makes a folder and those above it that are missing, for this user alone if ``private``; one
+    that exists stays.
 
     Raises:
         OSError: If the system refuses.
@@ -131,34 +162,43 @@ def make_folder(path: Path, *, private: bool = False) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(
-    path: Path, *, own: Callable[[Path], Collection[str]], others: Literal["refuse", "keep"] = "refuse"
+    path: Path,
+    *,
+    own: Callable[[Path], Collection[str]],
+    others: Literal["refuse", "keep"] = "refuse",
 ) -> Iterator[Path]:
-    """A temporary folder of the same name, to fill; it takes the place of ``path`` when the block ends well.
+    """A temporary folder of the same name, to fill; it takes the place of ``path`` when the block
+    ends well.
 
-    Two folders change places in one system call (``renameat2`` with ``RENAME_EXCHANGE``), so that a process
-    killed at any moment leaves the old folder or the new one under the name. On a file system without that call
-    the old folder is moved aside first, and put back by the next call if the process died in between.
-    One writer at a time holds a lock, which the kernel frees when the process dies.
+    Two folders change places in one system call (``renameat2`` with ``RENAME_EXCHANGE``), so that a
+    process killed at any moment leaves the old folder or the new one under the name. On a file
+    system without that call the old folder is moved aside first, and put back by the next call if
+    the process died in between. One writer at a time holds a lock, which the kernel frees when the
+    process dies.
 
     Of an existing folder only the files that ``own`` names are ever removed.
 
     Args:
-        own: Names the files of an existing, non-empty folder that may go, as paths below it with ``/`` in them;
-            raises ``FileError`` if it is not a folder to replace. Asked before anything is written, and again before
-            the folder is replaced, because another may have appeared meanwhile.
-        others: What becomes of everything else in it: ``refuse`` raises, ``keep`` gives it the same place in the new
-            folder.
+        own: Names the files of an existing, non-empty folder that may go, as paths below it with
+            ``/`` in them; raises ``FileError`` if it is not a folder to replace. Asked before
+            anything is written, and again before the folder is replaced, because another may have
+            appeared meanwhile.
+        others: What becomes of everything else in it: ``refuse`` raises, ``keep`` gives it the same
+            place in the new folder.
 
     Raises:
-        FileError: If ``path`` is in the way or holds files of others, is being written by another process, or cannot
-            be written. Errors of the block that are not about writing this folder pass unchanged.
+        FileError: If ``path`` is in the way or holds files of others, is being written by another
+            process, or cannot be written. Errors of the block that are not about writing this
+            folder pass unchanged.
     """
     path = _target(path)
     with contextlib.ExitStack() as stack:
         with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if not stack.enter_context(sole_writer(path)):
-                raise FileError(f"{path} is being written by another process; wait for it or choose another folder")
+                raise FileError(
+                    f"{path} is being written by another process; wait for it or choose another folder"
+                )
             _recover(path)
         _replaceable(path, own, others)
         with _write_errors(path):
@@ -214,7 +254,10 @@ def _exchange(first: Path, second: Path) -> bool:
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
-    if renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
+    if (
+        renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
+        == 0
+    ):
         return True
     number = ctypes.get_errno()
     if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
@@ -273,7 +316,9 @@ def _sync_committed(path: Path) -> None:
     try:
         _sync(path.parent)
     except OSError as error:
-        raise FileError(f"{path} was written, but the disk did not confirm it: {error.strerror or error}") from error
+        raise FileError(
+            f"{path} was written, but the disk did not confirm it: {error.strerror or error}"
+        ) from error
 
 
 def _sync(path: Path) -> None:
@@ -287,7 +332,8 @@ def _sync(path: Path) -> None:
 def is_below(path: Path | str, folder: Path | str) -> bool:
     """Whether a path lies below a folder by its name, however many ``..`` it takes.
 
-    Links are not resolved: those in a folder were made by whoever keeps it, as with data sets that are shared.
+    Links are not resolved: those in a folder were made by whoever keeps it, as with data sets that
+    are shared.
     """
     whole, root = os.path.abspath(path), os.path.abspath(folder)
     return whole == root or whole.startswith(os.path.join(root, ""))
@@ -305,7 +351,11 @@ def _check_regular(path: Path, status: os.stat_result, max_bytes: int) -> None:
 def _reason(path: Path, error: OSError | ValueError) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOENT:
-        return f"{path} does not exist" if not path.is_symlink() else f"{path} is a link to a file that does not exist"
+        return (
+            f"{path} does not exist"
+            if not path.is_symlink()
+            else f"{path} is a link to a file that does not exist"
+        )
     if number == errno.ELOOP:
         return f"{path} is a symbolic link that is not followed"
     if number == errno.ENXIO:  # a socket, or a device without a driver
@@ -332,15 +382,19 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _block_errors(path: Path, folder: Path) -> Iterator[None]:
-    """Turns the system's refusal to write below ``folder`` into one line about ``path``; other errors pass.
+    """Turns the system's refusal to write below ``folder`` into one line about ``path``; other
+    errors pass.
 
-    A failed write carries no file name, a failed open does; a refusal that names another file is not about ours.
+    A failed write carries no file name, a failed open does; a refusal that names another file is
+    not about ours.
     """
     try:
         yield
     except OSError as error:
         name = error.filename
-        ours = name is None or (isinstance(name, (str, bytes)) and Path(os.fsdecode(name)).is_relative_to(folder))
+        ours = name is None or (
+            isinstance(name, (str, bytes)) and Path(os.fsdecode(name)).is_relative_to(folder)
+        )
         if error.errno not in _REFUSALS or not ours:
             raise
         raise FileError(f"{path} was not written: {error.strerror}") from error

@@ -1,9 +1,9 @@
 """The parts of an image file that its pixels need, chosen before a decoder sees any of them.
 
-A file of 20 MB can hold millions of empty chunks or markers, and a text or profile of a few bytes that decompresses to
-gigabytes. Pillow walks and unpacks them in Python, which holds the interpreter for seconds. Here they are counted over
-the bytes, with an early end, and only headers, tables and compressed pixels go on to the decoder. Orientation is read
-from the metadata that is left out.
+A file of 20 MB can hold millions of empty chunks or markers, and a text or profile of a few bytes
+that decompresses to gigabytes. Pillow walks and unpacks them in Python, which holds the interpreter
+for seconds. Here they are counted over the bytes, with an early end, and only headers, tables and
+compressed pixels go on to the decoder. Orientation is read from the metadata that is left out.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def jpeg_parts(data: bytes, *, name: str) -> ImageParts:
     """The first image of a JPEG file: what follows its end, as a gain map or a video, is left out.
 
     Raises:
-        ImageError: If there are more segments, scans or tables than any photo has, or a length is impossible.
+        ImageError: If there are more segments, scans or tables than any photo has, or a length is
+        impossible.
     """
     parts, kept = ImageParts(b""), [data[:2]]
     scans = tables = 0
@@ -112,7 +113,9 @@ def png_parts(data: bytes, *, name: str) -> ImageParts:
         elif kind == b"eXIf":
             parts.exif = parts.exif or data[start + 8 : end - 4]
         elif kind in (b"zTXt", b"tEXt") and data.startswith(_RAW_EXIF, start + 8):
-            parts.exif = parts.exif or _raw_exif(data[start + 8 : end - 4], compressed=kind == b"zTXt")
+            parts.exif = parts.exif or _raw_exif(
+                data[start + 8 : end - 4], compressed=kind == b"zTXt"
+            )
         elif kind == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\x00", start + 8):
             parts.xmp = parts.xmp or data[start + 8 : end - 4]
     parts.pixels = b"".join(kept)
@@ -138,11 +141,13 @@ def bmp_parts(data: bytes, *, name: str) -> ImageParts:
     """A BMP file as it is.
 
     Raises:
-        ImageError: If it is compressed by run lengths, as photos are not: Pillow unpacks those in Python, which takes
-            seconds for a megabyte and keeps every other thread waiting.
+        ImageError: If it is compressed by run lengths, as photos are not: Pillow unpacks those in
+            Python, which takes seconds for a megabyte and keeps every other thread waiting.
     """
     if data[30:34] in (b"\x01\0\0\0", b"\x02\0\0\0"):
-        raise ImageError(f"{name} is a BMP that is compressed by run lengths, which is not read; save it as PNG")
+        raise ImageError(
+            f"{name} is a BMP that is compressed by run lengths, which is not read; save it as PNG"
+        )
     return ImageParts(data)
 
 
@@ -165,7 +170,9 @@ def _segment_end(data: bytes, start: int, name: str) -> int:
         return start + 2
     length = int.from_bytes(data[start + 2 : start + 4], "big")
     if length < 2 or start + 2 + length > len(data):
-        raise ImageError(f"{name} is damaged or not a valid image: a JPEG segment has an impossible length")
+        raise ImageError(
+            f"{name} is damaged or not a valid image: a JPEG segment has an impossible length"
+        )
     return start + 2 + length
 
 
@@ -192,7 +199,9 @@ def _keep_metadata(parts: ImageParts, content: bytes) -> None:
         parts.xmp = parts.xmp or content
 
 
-def _chunks(data: bytes, start: int, *, name: str, riff: bool = False) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(
+    data: bytes, start: int, *, name: str, riff: bool = False
+) -> Iterator[tuple[bytes, int, int]]:
     """The kind, the start and the end of each chunk of a PNG or RIFF file; the last may be cut off."""
     layout, trailer = ("<4sI", 0) if riff else (">I4s", 4)
     left = MAX_CHUNKS + len(data) // MIN_CHUNK_BYTES

@@ -1,15 +1,16 @@
 """One bounded, safe image decoder for every path: training, calibration, benchmarks and prediction.
 
-A photo of a phone, a scan and a hostile file all meet the same rules. The first bytes choose among four formats,
-never the file's name; the size is checked in the header, before anything is decoded; EXIF orientation is applied;
-and every mode has one defined result in 8-bit RGB:
+A photo of a phone, a scan and a hostile file all meet the same rules. The first bytes choose among
+four formats, never the file's name; the size is checked in the header, before anything is decoded;
+EXIF orientation is applied; and every mode has one defined result in 8-bit RGB:
 
 * 1-bit, grey and palette images take their colours, 16-bit samples keep their high byte;
 * transparent pixels are composited on white, the colour with which ``square-white-pad`` fills;
 * CMYK (and YCCK) is converted without a colour profile; embedded profiles are ignored;
 * of an animation the first frame is taken.
 
-Some damage cannot be seen: a flipped bit in a JPEG or BMP often decodes to other pixels without any error.
+Some damage cannot be seen: a flipped bit in a JPEG or BMP often decodes to other pixels without any
+error.
 """
 
 from __future__ import annotations
@@ -44,13 +45,16 @@ MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_384
 
-_TOO_LARGE = f"exceeds {MAX_PIXELS // 10**6} million pixels or {MAX_SIDE:,} pixels a side; make it smaller"
+_TOO_LARGE = (
+    f"exceeds {MAX_PIXELS // 10**6} million pixels or {MAX_SIDE:,} pixels a side; make it smaller"
+)
 _STRIP_PIXELS = 1 << 20
 _WHITE = 255
 
 _Parts: TypeAlias = Callable[..., ImageParts]
 
-# The classes are called directly because Image.open warns and refuses by a process-wide limit of its own.
+# The classes are called directly because Image.open warns and refuses by a process-wide limit of
+# its own.
 _FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile], _Parts], ...] = (
     (re.compile(rb"\xff\xd8\xff"), JpegImageFile, jpeg_parts),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile, png_parts),
@@ -58,7 +62,8 @@ _FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile], _Parts], ...] = (
     (re.compile(rb"BM"), BmpImageFile, bmp_parts),
 )
 
-# What Pillow's plug-ins let through; a warning comes as an exception where the process asked for that.
+# What Pillow's plug-ins let through; a warning comes as an exception where the process asked for
+# that.
 _DECODER_FAILURES = (
     ArithmeticError,
     EOFError,
@@ -113,7 +118,8 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
 
 
 def image_size(data: bytes, *, name: str) -> tuple[int, int]:
-    """The width and height in the header of an encoded image, as they are stored; its pixels are not decoded.
+    """The width and height in the header of an encoded image, as they are stored; its pixels are
+    not decoded.
 
     Raises:
         ImageError: As ``decode_image``, for what can be seen in the header.
@@ -133,7 +139,9 @@ def _opened(data: bytes, name: str) -> Iterator[tuple[ImageFile, ImageParts]]:
         with decoder(io.BytesIO(parts.pixels)) as image:
             _check_size(image.size, name)
             yield image, parts
-    except Image.DecompressionBombError as error:  # raised while a WebP header is read, before its size is known here
+    except (
+        Image.DecompressionBombError
+    ) as error:  # raised while a WebP header is read, before its size is known here
         raise ImageError(f"{name} {_TOO_LARGE}") from error
     except _DECODER_FAILURES as error:
         reason = one_line(error) or type(error).__name__

@@ -29,9 +29,10 @@ Evidence = Literal["graph", "rounding", "runtime"]
 class Comparison:
     """One backend against PyTorch FP32 over the same images.
 
-    ``evidence`` says what the comparison shows: ``graph`` (the exported graph computes the model), ``rounding``
-    (PyTorch's own arithmetic in the artifact's precision), ``runtime`` (this runtime computes the model on the
-    machine of the build). The embedding is compared by cosine; the smallest over the images is given.
+    ``evidence`` says what the comparison shows: ``graph`` (the exported graph computes the model),
+    ``rounding`` (PyTorch's own arithmetic in the artifact's precision), ``runtime`` (this runtime
+    computes the model on the machine of the build). The embedding is compared by cosine; the
+    smallest over the images is given.
     """
 
     backend: str
@@ -95,8 +96,9 @@ class Outputs:
 class Tolerance:
     """The furthest that outputs may be from PyTorch FP32.
 
-    Logits may differ by ``logit`` times the largest reference logit, or by ``logit`` where that is below one.
-    Two classes whose FP32 probabilities differ by less than ``probability`` are a tie: either may come first.
+    Logits may differ by ``logit`` times the largest reference logit, or by ``logit`` where that is
+    below one. Two classes whose FP32 probabilities differ by less than ``probability`` are a tie:
+    either may come first.
     """
 
     cosine: float
@@ -128,8 +130,12 @@ def compare(
     figures = {
         "logit_cosine": _smallest_cosine(actual.logits, reference.logits),
         "logit_max_abs": _largest_difference(actual.logits, reference.logits),
-        "probability_max_abs": _largest_difference(_probabilities(actual.logits), softmax(reference.logits)),
-        "top1_agreement": _top1_agreement(actual.logits, reference.logits, tie=TOLERANCES[precision].probability),
+        "probability_max_abs": _largest_difference(
+            _probabilities(actual.logits), softmax(reference.logits)
+        ),
+        "top1_agreement": _top1_agreement(
+            actual.logits, reference.logits, tie=TOLERANCES[precision].probability
+        ),
         "embedding_cosine": _smallest_cosine(actual.embedding, reference.embedding),
     }
     scale = max(1.0, float(np.abs(reference.logits).max()))
@@ -151,9 +157,20 @@ def _broken(figures: dict[str, float], tolerance: Tolerance, scale: float) -> tu
         "embedding_cosine": tolerance.cosine,
         "top1_agreement": tolerance.top1,
     }
-    ceilings = {"logit_max_abs": tolerance.logit * scale, "probability_max_abs": tolerance.probability}
-    low = [f"{name} {figures[name]:.6g} < {floor:.6g}" for name, floor in floors.items() if not figures[name] >= floor]
-    high = [f"{name} {figures[name]:.3g} > {top:.3g}" for name, top in ceilings.items() if not figures[name] <= top]
+    ceilings = {
+        "logit_max_abs": tolerance.logit * scale,
+        "probability_max_abs": tolerance.probability,
+    }
+    low = [
+        f"{name} {figures[name]:.6g} < {floor:.6g}"
+        for name, floor in floors.items()
+        if not figures[name] >= floor
+    ]
+    high = [
+        f"{name} {figures[name]:.3g} > {top:.3g}"
+        for name, top in ceilings.items()
+        if not figures[name] <= top
+    ]
     return (*low, *high)
 
 
@@ -178,7 +195,9 @@ def _largest_difference(first: NDArray[np.floating], second: NDArray[np.floating
     return float(largest) if np.isfinite(largest) else float(np.finfo(np.float64).max)
 
 
-def _top1_agreement(actual: NDArray[np.float32], reference: NDArray[np.float32], *, tie: float) -> float:
+def _top1_agreement(
+    actual: NDArray[np.float32], reference: NDArray[np.float32], *, tie: float
+) -> float:
     """Share of images whose likeliest class is the reference's, or tied with it in the reference."""
     probabilities = softmax(reference)
     rows = np.arange(len(reference))

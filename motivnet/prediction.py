@@ -22,14 +22,15 @@ class Prediction:
         label: The likeliest one, or ``unknown``.
         confidence: The probability of the likeliest one, whatever ``label`` says.
         probabilities: All of them, in output order.
-        energy: ``-log(sum(exp(logits)))``, lower for what is like the training images (Liu et al. 2020,
-            arXiv 2010.03759).
-        distance: The Mahalanobis distance of the embedding from the nearest class (Lee et al. 2018, arXiv 1807.03888);
-            None without a calibration.
+        energy: ``-log(sum(exp(logits)))``, lower for what is like the training images (Liu et al.
+            2020, arXiv 2010.03759).
+        distance: The Mahalanobis distance of the embedding from the nearest class (Lee et al. 2018,
+            arXiv 1807.03888); None without a calibration.
         known: Whether the distance is within the threshold of the calibration; None without one.
         box: Where the face is; None where the image was given as the face itself.
         score: The face detector's, between 0 and 1.
-        embedding: The pooled features ``(width,)`` before the last layer; not part of ``to_dict`` and of ``==``.
+        embedding: The pooled features ``(width,)`` before the last layer; not part of ``to_dict``
+        and of ``==``.
     """
 
     label: str
@@ -67,9 +68,13 @@ def energies(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Energies ``(…,)`` of logits ``(…, classes)``: ``-log(sum(exp(logits)))`` (arXiv 2010.03759, eq. 4)."""
     double = logits.astype(np.float64)
     largest = double.max(axis=-1)
-    return np.asarray(-largest - np.log(np.exp(double - largest[..., None]).sum(axis=-1)), np.float64)
+    return np.asarray(
+        -largest - np.log(np.exp(double - largest[..., None]).sum(axis=-1)), np.float64
+    )
 
 
-def named_probabilities(probabilities: NDArray[np.float64], labels: tuple[str, ...]) -> dict[str, float]:
+def named_probabilities(
+    probabilities: NDArray[np.float64], labels: tuple[str, ...]
+) -> dict[str, float]:
     """Probabilities ``(classes,)`` by label, in output order."""
     return {label: float(value) for label, value in zip(labels, probabilities, strict=True)}

@@ -1,8 +1,8 @@
 """From a decoded image to a model's input, by one of the two published recipes.
 
-The authors train on images stretched to the model's size and infer on images that are made square and padded with
-white; an artifact says which of the two it was made for. Resizing is OpenCV's bilinear (half-pixel centres, no
-antialiasing), as in both published scripts.
+The authors train on images stretched to the model's size and infer on images that are made square
+and padded with white; an artifact says which of the two it was made for. Resizing is OpenCV's
+bilinear (half-pixel centres, no antialiasing), as in both published scripts.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ class InputRecipe:
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or min(self.std) <= 0:
-            raise ConfigError(f"recipe sizes and deviations must be positive, not {self.size} and {self.std}")
+            raise ConfigError(
+                f"recipe sizes and deviations must be positive, not {self.size} and {self.std}"
+            )
         if max(self.size) > MAX_SIDE:
             raise ConfigError(f"recipe sizes must be at most {MAX_SIDE}, not {self.size}")
 
     @classmethod
     def named(cls, name: str, *, size: tuple[int, int] = (1024, 768)) -> InputRecipe:
-        """A published recipe: ``stretch`` (training) or ``square-white-pad`` (the authors' inference script).
+        """A published recipe: ``stretch`` (training) or ``square-white-pad`` (the authors'
+        inference script).
 
         Raises:
             ConfigError: If there is no recipe of that name.
@@ -54,7 +57,8 @@ class InputRecipe:
         return self.normalise(self.pixels(image))
 
     def pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The RGB image ``(H, W, 3)`` at the model's size ``(height, width, 3)``, still in grey levels.
+        """The RGB image ``(H, W, 3)`` at the model's size ``(height, width, 3)``, still in grey
+        levels.
 
         Raises:
             InputError: If the array is not an RGB image of bytes.
@@ -67,14 +71,17 @@ class InputRecipe:
         return canvas
 
     def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The RGB image ``(H, W, 3)`` as large as the recipe makes it, before anything is put around it.
+        """The RGB image ``(H, W, 3)`` as large as the recipe makes it, before anything is put
+        around it.
 
         Raises:
             InputError: If the array is not an RGB image of bytes.
         """
         check_image(image)
         height, width = self.content_size
-        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        return np.asarray(
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
+        )
 
     def content(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The part of ``(…, height, width, 3)`` that the image fills, as a view: all but the white around it."""
@@ -101,4 +108,6 @@ def check_image(image: NDArray[np.uint8]) -> None:
         InputError: If it is not, or it is empty.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise InputError(f"an image must be (H, W, 3) of uint8 in RGB, not {image.shape} of {image.dtype}")
+        raise InputError(
+            f"an image must be (H, W, 3) of uint8 in RGB, not {image.shape} of {image.dtype}"
+        )

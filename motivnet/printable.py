@@ -1,9 +1,10 @@
 """Foreign text on its way to a terminal, a log or a report: printable, on one line, and short.
 
-A file's name, a label, a string of a manifest or the words of a library may hold what a terminal obeys (escape
-sequences, carriage returns), what reorders or hides the text around it (bidirectional marks, zero-width characters), or
-megabytes. Every such text is shown by ``printable`` or ``one_line``; standard output and standard error themselves pass
-through ``PrintableStream`` in every command, so that nothing is forgotten.
+A file's name, a label, a string of a manifest or the words of a library may hold what a terminal
+obeys (escape sequences, carriage returns), what reorders or hides the text around it (bidirectional
+marks, zero-width characters), or megabytes. Every such text is shown by ``printable`` or
+``one_line``; standard output and standard error themselves pass through ``PrintableStream`` in
+every command, so that nothing is forgotten.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ def shortened(text: str, limit: int = LIMIT) -> str:
 
 
 def printable(text: str, *, limit: int = LIMIT) -> str:
-    r"""The text with visible escapes for what is not printable, and its middle left out beyond ``limit`` characters.
+    r"""The text with visible escapes for what is not printable, and its middle left out beyond
+    ``limit`` characters.
 
-    Spaces of every width stay as they are; ``\n``, ESC, C1 controls, bidirectional and zero-width marks and lone
-    surrogates are written as Python writes them in a literal.
+    Spaces of every width stay as they are; ``\n``, ESC, C1 controls, bidirectional and zero-width
+    marks and lone surrogates are written as Python writes them in a literal.
     """
     shown = shortened(text, _EXTRA * limit)
     return shortened(shown if shown.isprintable() else "".join(map(_visible, shown)), limit)
@@ -68,8 +70,8 @@ def drawn_text(text: str) -> str:
 class PrintableStream:
     """A text stream that makes visible what a terminal would obey; line ends and tabs pass.
 
-    Everything else is the stream's own, ``unguarded`` is the stream itself: for what styles its output at a terminal
-    and has made every text printable before.
+    Everything else is the stream's own, ``unguarded`` is the stream itself: for what styles its
+    output at a terminal and has made every text printable before.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -132,4 +134,7 @@ def _visible(character: str) -> str:
 def _json_escape(character: str) -> str:
     if character.isprintable():
         return character
-    return "".join(f"\\u{unit:04x}" for unit in memoryview(character.encode("utf-16-le", "surrogatepass")).cast("H"))
+    return "".join(
+        f"\\u{unit:04x}"
+        for unit in memoryview(character.encode("utf-16-le", "surrogatepass")).cast("H")
+    )

@@ -30,7 +30,9 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
 
     columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn())
     with (
-        Progress(*columns, console=Console(file=unguarded(sys.stderr), emoji=False), transient=True) as bar,
+        Progress(
+            *columns, console=Console(file=unguarded(sys.stderr), emoji=False), transient=True
+        ) as bar,
         _guarded_output(),
     ):
         task = bar.add_task(escape(printable(description, limit=_LONGEST)), total=total)

@@ -1,7 +1,8 @@
 """What every backend is: something that maps named arrays to named arrays.
 
-A Protocol and not a base class, so that the PyTorch model, ONNX Runtime, OpenVINO and a user's own backend fit
-without importing one another, and parity, accuracy and latency are one piece of code for all of them.
+A Protocol and not a base class, so that the PyTorch model, ONNX Runtime, OpenVINO and a user's own
+backend fit without importing one another, and parity, accuracy and latency are one piece of code
+for all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ class TensorSpec:
         return (
             array.dtype == np.dtype(self.dtype)
             and array.ndim == len(self.shape)
-            and all(have > 0 and want in (None, have) for have, want in zip(array.shape, self.shape, strict=True))
+            and all(
+                have > 0 and want in (None, have)
+                for have, want in zip(array.shape, self.shape, strict=True)
+            )
         )
 
     def __str__(self) -> str:
@@ -74,7 +78,10 @@ class Runtime(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
 
 
@@ -90,6 +97,8 @@ def check_inputs(inputs: Arrays, specs: tuple[TensorSpec, ...]) -> None:
     for spec in specs:
         array = inputs[spec.name]
         if not isinstance(array, np.ndarray):
-            raise InputError(f"input {spec.name!r} must be a NumPy array, not {type(array).__name__}")
+            raise InputError(
+                f"input {spec.name!r} must be a NumPy array, not {type(array).__name__}"
+            )
         if not spec.accepts(array):
             raise InputError(f"input {spec.name!r} must be {spec}, not {array.dtype} {array.shape}")

@@ -1,8 +1,9 @@
-"""JSON that means one thing only: no duplicate or unknown keys, no floats for integers, bounded in size and depth.
+"""JSON that means one thing only: no duplicate or unknown keys, no floats for integers, bounded in
+size and depth.
 
-The standard parser keeps the last of two equal keys, reads ``1e999`` as infinity and ``NaN`` as a number, and lets
-half a surrogate pair into a string that then cannot be written; a manifest or a configuration must not depend on
-which of two readers opened it (RFC 8259, sections 4, 6 and 8.2).
+The standard parser keeps the last of two equal keys, reads ``1e999`` as infinity and ``NaN`` as a
+number, and lets half a surrogate pair into a string that then cannot be written; a manifest or a
+configuration must not depend on which of two readers opened it (RFC 8259, sections 4, 6 and 8.2).
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ _SHOWN = 60
 
 T = TypeVar("T")
 
-_SCALARS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", type(None): "null"}
+_SCALARS = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 class StrictJSONError(ValueError):
@@ -36,8 +43,9 @@ def loads(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     """The value of a UTF-8 JSON document.
 
     Raises:
-        StrictJSONError: On a duplicate key, a number that is not finite, an integer beyond 64 bits, text that is not
-            Unicode, more than ``max_bytes`` bytes or a nesting deeper than ``MAX_DEPTH``.
+        StrictJSONError: On a duplicate key, a number that is not finite, an integer beyond 64 bits,
+            text that is not Unicode, more than ``max_bytes`` bytes or a nesting deeper than
+            ``MAX_DEPTH``.
     """
     if len(data) > max_bytes:
         raise StrictJSONError(f"{len(data)} bytes are more than the {max_bytes} allowed")
@@ -61,11 +69,12 @@ def loads(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
 
 
 def dumps(value: object, *, errors: Literal["strict", "replace"] = "strict") -> bytes:
-    """UTF-8 JSON of plain values and dataclasses, indented, with a final newline; what is not printable is escaped.
+    """UTF-8 JSON of plain values and dataclasses, indented, with a final newline; what is not
+    printable is escaped.
 
     Args:
-        errors: ``replace`` writes a question mark for what is not Unicode, such as a byte of a file's name;
-            for output to be shown, not for what ``loads`` is to read.
+        errors: ``replace`` writes a question mark for what is not Unicode, such as a byte of a
+            file's name; for output to be shown, not for what ``loads`` is to read.
 
     Raises:
         StrictJSONError: On NaN, infinity or half a surrogate pair.
@@ -74,7 +83,9 @@ def dumps(value: object, *, errors: Literal["strict", "replace"] = "strict") -> 
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
         return escaped_json(f"{text}\n".encode(errors=errors).decode()).encode()
     except UnicodeEncodeError as error:
-        raise StrictJSONError("a string holds half a surrogate pair, which is not Unicode text") from error
+        raise StrictJSONError(
+            "a string holds half a surrogate pair, which is not Unicode text"
+        ) from error
     except ValueError as error:  # a circular value is a ValueError too, and a bug
         if "JSON compliant" not in str(error):
             raise
@@ -84,8 +95,9 @@ def dumps(value: object, *, errors: Literal["strict", "replace"] = "strict") -> 
 def build(cls: type[T], value: Any, where: str = "") -> T:
     """A ``cls`` made from plain JSON values, every field checked against its annotation.
 
-    Understands dataclasses, ``str``, ``int``, ``float``, ``bool``, ``None``, ``Literal``, unions of these,
-    ``tuple[X, ...]``, fixed tuples and ``dict[str, X]``. An integer is taken for a float, never a float for an integer.
+    Understands dataclasses, ``str``, ``int``, ``float``, ``bool``, ``None``, ``Literal``, unions of
+    these, ``tuple[X, ...]``, fixed tuples and ``dict[str, X]``. An integer is taken for a float,
+    never a float for an integer.
 
     Raises:
         StrictJSONError: Naming the path of the first value that does not fit.
@@ -193,9 +205,12 @@ def _convert_tuple(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
     if len(members) == 2 and members[1] is Ellipsis:
         members = (members[0],) * len(value)
     if len(members) != len(value):
-        raise StrictJSONError(f"{where or 'value'} must have {len(members)} entries, not {len(value)}")
+        raise StrictJSONError(
+            f"{where or 'value'} must have {len(members)} entries, not {len(value)}"
+        )
     return tuple(
-        _convert(member, item, f"{where}[{i}]") for i, (member, item) in enumerate(zip(members, value, strict=True))
+        _convert(member, item, f"{where}[{i}]")
+        for i, (member, item) in enumerate(zip(members, value, strict=True))
     )
 
 
@@ -203,7 +218,9 @@ def _convert_dict(kind: Any, value: Any, where: str) -> dict[str, Any]:
     _expect(isinstance(value, Mapping), "an object", value, where)
     item = typing.get_args(kind)[1]
     return {
-        _convert_scalar(str, key, f"a key of {where or 'value'}"): _convert(item, entry, _below(where, key))
+        _convert_scalar(str, key, f"a key of {where or 'value'}"): _convert(
+            item, entry, _below(where, key)
+        )
         for key, entry in value.items()
     }
 
@@ -212,10 +229,14 @@ def _convert_dataclass(cls: type, value: Any, where: str) -> Any:
     _expect(isinstance(value, Mapping), "an object", value, where)
     hints, required = _schema(cls)
     if unknown := [_shown(key) for key in value if key not in hints]:
-        raise StrictJSONError(f"{where or cls.__name__} has unknown keys: {_shorten(', '.join(unknown))}")
+        raise StrictJSONError(
+            f"{where or cls.__name__} has unknown keys: {_shorten(', '.join(unknown))}"
+        )
     if missing := [name for name in required if name not in value]:
         raise StrictJSONError(f"{where or cls.__name__} lacks the keys: {', '.join(missing)}")
-    return cls(**{name: _convert(hints[name], item, _below(where, name)) for name, item in value.items()})
+    return cls(
+        **{name: _convert(hints[name], item, _below(where, name)) for name, item in value.items()}
+    )
 
 
 @functools.cache

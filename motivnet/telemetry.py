@@ -1,8 +1,9 @@
-"""Nothing of a user is reported to anyone: what dependencies send of their use is switched off before their import.
+"""Nothing of a user is reported to anyone: what dependencies send of their use is switched off
+before their import.
 
-OpenVINO posts an event with a client's number to an analytics host at its import and keeps the number in ``~/intel``.
-ONNX Runtime keeps a number of the device and a queue of events in ``~/.cache/Microsoft`` and sends them. Ray reports
-what it runs on.
+OpenVINO posts an event with a client's number to an analytics host at its import and keeps the
+number in ``~/intel``. ONNX Runtime keeps a number of the device and a queue of events in
+``~/.cache/Microsoft`` and sends them. Ray reports what it runs on.
 """
 
 from __future__ import annotations

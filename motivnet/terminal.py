@@ -1,6 +1,8 @@
-"""Tables, facts and sentences as every command shows them at a terminal: the only place that prints with rich.
+"""Tables, facts and sentences as every command shows them at a terminal: the only place that prints
+with rich.
 
-All texts are foreign here: markup in them is text, and ``motivnet.printable`` makes them printable and short.
+All texts are foreign here: markup in them is text, and ``motivnet.printable`` makes them printable
+and short.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ class TextTable:
     """A table of texts, which rich draws.
 
     Args:
-        titles: Of the columns; one that begins with ``>`` is of numbers. Without them, every row begins in bold.
+        titles: Of the columns; one that begins with ``>`` is of numbers. Without them, every row
+        begins in bold.
         title: Stands above it.
         ruled: Whether lines are drawn around the cells.
         wrapped: Whether a cell may go over several lines.
@@ -101,8 +104,11 @@ def show(*parts: Shown) -> None:
     """Prints parts to standard output with an empty line between them."""
     # A pipe has no width: a path must not be folded for a terminal that is not there.
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    # The stream behind the guard, because the codes of the styles are to be obeyed; every text was made printable.
-    console = Console(file=unguarded(sys.stdout), width=width, markup=False, emoji=False, highlight=False)
+    # The stream behind the guard, because the codes of the styles are to be obeyed; every text was
+    # made printable.
+    console = Console(
+        file=unguarded(sys.stdout), width=width, markup=False, emoji=False, highlight=False
+    )
     for number, part in enumerate(parts):
         if number:
             console.print()

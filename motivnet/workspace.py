@@ -1,14 +1,17 @@
-"""Where a file or a folder is made before it takes its place: a hidden folder beside the target, with a lock.
+"""Where a file or a folder is made before it takes its place: a hidden folder beside the target,
+with a lock.
 
-The workspace is a folder, and what is made in it bears the target's own name, so that a library which looks at a
-suffix, or leaves a temporary file of its own beside the one it writes, does its work here. The lock tells the
-workspace of a living writer from that of a killed one, which the next writer removes: the kernel frees a ``flock``
-with its process, however that ends. The lock of a target is beside it and not in it (the target is exchanged), one
-to a target (two artifacts of one folder may be built at the same time), and removed at the end, so that nothing
-stays behind. Removing a lock file is safe because whoever gets a lock then checks that the file is still in place.
+The workspace is a folder, and what is made in it bears the target's own name, so that a library
+which looks at a suffix, or leaves a temporary file of its own beside the one it writes, does its
+work here. The lock tells the workspace of a living writer from that of a killed one, which the next
+writer removes: the kernel frees a ``flock`` with its process, however that ends. The lock of a
+target is beside it and not in it (the target is exchanged), one to a target (two artifacts of one
+folder may be built at the same time), and removed at the end, so that nothing stays behind.
+Removing a lock file is safe because whoever gets a lock then checks that the file is still in
+place.
 
-A folder of somebody else may have any name, those of our workspaces too: only a folder with our lock file in it is
-removed with its content, and a link never is.
+A folder of somebody else may have any name, those of our workspaces too: only a folder with our
+lock file in it is removed with its content, and a link never is.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ _ANY_WORKSPACE = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.partial", re.DOTALL
 
 @contextlib.contextmanager
 def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
-    """A new, empty folder beside ``target``, removed at the end together with those of killed writers.
+    """A new, empty folder beside ``target``, removed at the end together with those of killed
+    writers.
 
     Args:
         private: Nobody but this user may enter it, whatever the umask is.
@@ -47,7 +51,8 @@ def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def sole_writer(target: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Whether this process now is the only writer of ``target``; it is so until the end of the block.
+    """Whether this process now is the only writer of ``target``; it is so until the end of the
+    block.
 
     Args:
         wait: Whether to wait for other writers.
@@ -103,7 +108,11 @@ def _sweep(folder: Path) -> None:
 def _holds_the_old_folder(folder: Path) -> bool:
     """Whether a writer died between its two moves: the old folder is here, and the new one not in its place."""
     match = _ANY_WORKSPACE.fullmatch(folder.name)
-    return match is not None and (folder / REPLACED_NAME).exists() and (folder / match["target"]).exists()
+    return (
+        match is not None
+        and (folder / REPLACED_NAME).exists()
+        and (folder / match["target"]).exists()
+    )
 
 
 def _lock(path: Path, *, create: bool = True, wait: bool = False) -> int | None:

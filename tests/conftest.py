@@ -24,7 +24,8 @@ from motivnet_export.request import BuildRequest
 
 torch.set_num_threads(1)
 
-# A shell's background job ignores Ctrl-C, and its children would too: the tests of interruptions send the signal.
+# A shell's background job ignores Ctrl-C, and its children would too: the tests of interruptions
+# send the signal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -53,7 +54,9 @@ def tiny_model(tiny_config: ModelConfig) -> MotivNet:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_model: MotivNet, tiny_config: ModelConfig) -> Path:
+def tiny_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: MotivNet, tiny_config: ModelConfig
+) -> Path:
     path = tmp_path_factory.mktemp("checkpoints") / "tiny.safetensors"
     recipe = InputRecipe.named("stretch", size=tiny_config.encoder.image_size)
     save_model(tiny_model, path, config=tiny_config, labels=labels_for(7), recipe=recipe)
@@ -72,7 +75,9 @@ def fp16_artifact(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Pat
 
 def _built(factory: pytest.TempPathFactory, checkpoint: Path, precision: Precision) -> Path:
     out = factory.mktemp("artifacts") / precision
-    build_artifact(BuildRequest(checkpoint=checkpoint, out=out, precision=precision, parity_images=4))
+    build_artifact(
+        BuildRequest(checkpoint=checkpoint, out=out, precision=precision, parity_images=4)
+    )
     return out
 
 

@@ -19,7 +19,9 @@ ENGINE = b"stand-in uint8 64 logits 3"
 LABELS = b"neutral\nhappiness\nsadness\n"
 RED, GREEN = b"\xff\x00\x00", b"\x00\xff\x00"
 PICTURE = b"P6\n# two columns, three rows\n2 3\n255\n" + 2 * GREEN + 4 * RED
-TENSORRT_PLACES = [Path(place) for place in ("/usr/include", "/usr/local/tensorrt/include", "/usr/local/include")]
+TENSORRT_PLACES = [
+    Path(place) for place in ("/usr/include", "/usr/local/tensorrt/include", "/usr/local/include")
+]
 CUDA_PLACES = [
     Path("/usr/local/cuda/include"),
     *sorted(Path("/usr/local").glob("cuda-*/include")),
@@ -30,7 +32,9 @@ CUDA_PLACES = [
 def folder_with(header: str, variable: str, places: list[Path]) -> Path | None:
     named = [Path(os.environ[variable])] if variable in os.environ else []
     architectures = [folder for place in places for folder in (place, *place.glob("*-linux-gnu"))]
-    return next((folder for folder in [*named, *architectures] if (folder / header).is_file()), None)
+    return next(
+        (folder for folder in [*named, *architectures] if (folder / header).is_file()), None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,9 @@ class Classify:
     program: Path
     folder: Path
 
-    def __call__(self, failing_call: str = "", **changed: bytes | None) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, failing_call: str = "", **changed: bytes | None
+    ) -> subprocess.CompletedProcess[str]:
         files = {"engine": ENGINE, "labels": LABELS, "picture": PICTURE} | changed
         for name, content in files.items():
             if content is not None:
@@ -103,8 +109,14 @@ def test_another_picture_has_another_label(classify: Classify) -> None:
         (None, "engine cannot be read, or is empty"),
         (b"", "engine cannot be read, or is empty"),
         (b"\x00garbage\xff" * 100, "TensorRT: deserializeCudaEngine: no engine of the stand-in"),
-        (b"stand-in float32 64 logits 3", "does not take images of any size; build its artifact with --input image"),
-        (b"stand-in uint8 2 logits 3", "sizes that the engine was built for (--max-image): setInputShape: outside of"),
+        (
+            b"stand-in float32 64 logits 3",
+            "does not take images of any size; build its artifact with --input image",
+        ),
+        (
+            b"stand-in uint8 2 logits 3",
+            "sizes that the engine was built for (--max-image): setInputShape: outside of",
+        ),
         (b"stand-in uint8 64 scores 3", "the engine has no output called logits"),
     ],
 )
@@ -143,7 +155,9 @@ def test_a_picture_that_is_no_ppm_is_named_in_one_line(
         (LABELS + b"surprise\n", "the engine has 3 classes and labels other labels"),
     ],
 )
-def test_labels_that_are_not_the_engines_are_refused(labels: bytes | None, expected: str, classify: Classify) -> None:
+def test_labels_that_are_not_the_engines_are_refused(
+    labels: bytes | None, expected: str, classify: Classify
+) -> None:
     assert_one_line_says(classify(labels=labels), expected)
 
 
@@ -161,14 +175,22 @@ def test_labels_that_are_not_the_engines_are_refused(labels: bytes | None, expec
         ("cudaStreamSynchronize", "the engine did not finish: "),
     ],
 )
-def test_a_call_that_fails_is_named_and_all_is_freed(call: str, expected: str, classify: Classify) -> None:
+def test_a_call_that_fails_is_named_and_all_is_freed(
+    call: str, expected: str, classify: Classify
+) -> None:
     """The stand-in ends the process with another status where something stays alive, or is freed too early."""
     assert_one_line_says(classify(failing_call=call), expected)
 
 
-@pytest.mark.parametrize("arguments", [[], ["engine", "labels"], ["engine", "labels", "picture", "more"]])
-def test_wrong_arguments_are_answered_by_the_usage(arguments: list[str], classify: Classify) -> None:
-    assert_one_line_says(classify.run(*arguments), "usage: classify model.engine labels.txt face.ppm")
+@pytest.mark.parametrize(
+    "arguments", [[], ["engine", "labels"], ["engine", "labels", "picture", "more"]]
+)
+def test_wrong_arguments_are_answered_by_the_usage(
+    arguments: list[str], classify: Classify
+) -> None:
+    assert_one_line_says(
+        classify.run(*arguments), "usage: classify model.engine labels.txt face.ppm"
+    )
 
 
 def test_the_program_compiles_against_tensorrts_headers(tmp_path: Path) -> None:
@@ -186,7 +208,9 @@ def test_the_program_compiles_against_tensorrts_headers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("option", "library"), [("OFF", "nvinfer"), ("ON", "tensorrt_rtx")])
-def test_cmake_says_what_to_install_where_tensorrt_is_not(option: str, library: str, tmp_path: Path) -> None:
+def test_cmake_says_what_to_install_where_tensorrt_is_not(
+    option: str, library: str, tmp_path: Path
+) -> None:
     cmake = shutil.which("cmake")
     if cmake is None:
         pytest.skip("needs cmake")
@@ -203,7 +227,10 @@ def test_cmake_says_what_to_install_where_tensorrt_is_not(option: str, library: 
     )
     assert configured.returncode != 0
     said = " ".join(configured.stderr.split())
-    assert f"NvInferRuntime.h or lib{library} was not found; install libnvinfer-dev, or set TENSORRT_ROOT" in said
+    assert (
+        f"NvInferRuntime.h or lib{library} was not found; install libnvinfer-dev, or set TENSORRT_ROOT"
+        in said
+    )
 
 
 def test_every_tensorrt_call_of_the_program_is_one_that_all_versions_have() -> None:

@@ -55,7 +55,11 @@ class Device:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("PYTHONPATH", "VIRTUAL_ENV")
+        }
         return kept | {"MODULES": str(self.modules), "HOME": str(self.root)}
 
     def run(self, *words: str | Path) -> str:
@@ -77,7 +81,9 @@ def device(tmp_path_factory: pytest.TempPathFactory, fp16_artifact: Path) -> Dev
     made = Device(tmp_path_factory.mktemp("device"))
     subprocess.run([sys.executable, "-m", "venv", made.root / "venv"], check=True)
     install = made.command("python", "-m", "pip", "install", "--quiet", "--no-warn-script-location")
-    done = subprocess.run([*install, f"{ROOT}[{EXTRAS}]"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*install, f"{ROOT}[{EXTRAS}]"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     [packages] = (made.root / "venv" / "lib").glob("python*/site-packages")
     (packages / "sitecustomize.py").write_text(RECORD)
@@ -94,7 +100,9 @@ def photo(device: Device) -> Path:
     """A photo of the London set, else the portrait of an astronaut by NASA that scikit-image ships (public domain)."""
     path = device.root / "photo.jpg"
     astronaut = Path(skimage.__file__).parent / "data" / "astronaut.png"
-    with Image.open(SHARED / "data" / "london" / "001_neutral.jpg" if has_shared_material() else astronaut) as image:
+    with Image.open(
+        SHARED / "data" / "london" / "001_neutral.jpg" if has_shared_material() else astronaut
+    ) as image:
         image.convert("RGB").save(path, quality=95)
     return path
 
@@ -107,7 +115,9 @@ def clip(device: Device, photo: Path) -> Path:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height = pixels.shape[1], pixels.shape[0]
         for shift in range(12):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(pixels, 4 * shift, axis=1)), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(np.roll(pixels, 4 * shift, axis=1)), format="rgb24"
+            )
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
@@ -123,7 +133,9 @@ def labelled(device: Device) -> Path:
         folder = device.root / "labelled" / label
         folder.mkdir(parents=True)
         for seed in range(20):
-            Image.fromarray(draw_face(label, seed=seed, size=(128, 96))).save(folder / f"{seed}.png")
+            Image.fromarray(draw_face(label, seed=seed, size=(128, 96))).save(
+                folder / f"{seed}.png"
+            )
     return device.root / "labelled"
 
 
@@ -147,7 +159,12 @@ def test_predict_draws_a_copy_a_montage_and_a_table(device: Device, photo: Path)
 
 
 def test_predict_watches_a_video(device: Device, clip: Path) -> None:
-    options = ["--timeline", device.root / "timeline.png", "--annotate", device.root / "watched.mp4"]
+    options = [
+        "--timeline",
+        device.root / "timeline.png",
+        "--annotate",
+        device.root / "watched.mp4",
+    ]
     lines = device.run("motivnet", "predict", clip, *options, "--format", "jsonl").splitlines()
     assert len([line for line in lines if '"faces"' in line]) == 12
     assert (device.root / "timeline.png").is_file()
@@ -175,7 +192,9 @@ def test_triton_export(device: Device) -> None:
 @pytest.fixture
 def service(device: Device) -> Iterator[str]:
     words = device.command("motivnet", "serve", "--artifact", "artifacts/demo", "--port", "0")
-    process = subprocess.Popen(words, cwd=device.root, env=device.environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, cwd=device.root, env=device.environment, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout
     with process.stdout:
         first = process.stdout.readline()
@@ -209,11 +228,13 @@ def test_the_library_opens_from_the_packages_own_name(device: Device, photo: Pat
 def test_no_process_imported_torch(device: Device) -> None:
     """The last of this file: what the commands above left, of each command one process at least.
 
-    ``serve`` counts as the service that listened, not as the export for Triton. ``predict-dataset`` is not among them:
-    its extra, Ray, is larger than all the others together.
+    ``serve`` counts as the service that listened, not as the export for Triton. ``predict-dataset``
+    is not among them: its extra, Ray, is larger than all the others together.
     """
     records = [json.loads(line) for line in device.modules.read_text().splitlines()]
-    left = {record["command"] for record in records if record["command"] != "serve" or record["port"]}
+    left = {
+        record["command"] for record in records if record["command"] != "serve" or record["port"]
+    }
     assert left >= COMMANDS, COMMANDS - left
     imported = {name for record in records for name in record["imported"]}
     assert "motivnet_engines" in imported

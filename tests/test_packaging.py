@@ -15,7 +15,13 @@ import pytest
 from motivnet_engines.faces import YUNET
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = {"motivnet", "motivnet_bench", "motivnet_engines", "motivnet_export", "motivnet_training"}
+PACKAGES = {
+    "motivnet",
+    "motivnet_bench",
+    "motivnet_engines",
+    "motivnet_export",
+    "motivnet_training",
+}
 SOURCES = [ROOT, *(ROOT / folder for folder in ("bench", "engines", "export", "training"))]
 ENTRY_POINTS = {
     "motivnet": "motivnet_engines.cli:main",
@@ -23,7 +29,16 @@ ENTRY_POINTS = {
     "motivnet-export": "motivnet_export.cli:main",
     "motivnet-train": "motivnet_training.cli:main",
 }
-NOT_ON_A_DEVICE = ("torch", "lightning", "onnx", "onnx_ir", "onnxscript", "safetensors", "sklearn", "matplotlib")
+NOT_ON_A_DEVICE = (
+    "torch",
+    "lightning",
+    "onnx",
+    "onnx_ir",
+    "onnxscript",
+    "safetensors",
+    "sklearn",
+    "matplotlib",
+)
 
 # Imports every module given as an argument in a Python that has none of the packages above.
 IMPORT_WITHOUT_TORCH = f"""
@@ -54,7 +69,16 @@ for name in sys.argv[1:]:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built as a release would build it but for the environment that is already here."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        str(ROOT),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = folder.glob("*.whl")
@@ -79,19 +103,26 @@ def run_python(code: str, *arguments: str, packages: Path) -> str:
     """What a program prints that finds our packages in ``packages`` and nowhere else."""
     environment = {**os.environ, "PYTHONPATH": str(packages), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=packages)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=packages
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def modules_of(package: str, unpacked: Path) -> list[str]:
     found = sorted(path for path in (unpacked / package).rglob("*.py") if path.stem != "__main__")
-    return [".".join(path.relative_to(unpacked).with_suffix("").parts).removesuffix(".__init__") for path in found]
+    return [
+        ".".join(path.relative_to(unpacked).with_suffix("").parts).removesuffix(".__init__")
+        for path in found
+    ]
 
 
 def declared_torch_free() -> list[str]:
     """The modules of ``motivnet`` of which import-linter's contract says that they never import torch."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
     (contract,) = (contract for contract in contracts if contract["type"] == "forbidden")
     return [name for name in contract["source_modules"] if name.startswith("motivnet.")]
 
@@ -106,7 +137,11 @@ def test_the_wheel_has_our_packages_and_nothing_else_at_its_top(names: set[str])
 def test_the_wheel_has_every_file_of_the_packages(names: set[str]) -> None:
     for source in SOURCES:
         for package in PACKAGES & set(os.listdir(source)):
-            files = (path for path in (source / package).rglob("*") if path.is_file() and path.suffix != ".pyc")
+            files = (
+                path
+                for path in (source / package).rglob("*")
+                if path.is_file() and path.suffix != ".pyc"
+            )
             assert {str(path.relative_to(source)) for path in files} <= names
 
 
@@ -115,10 +150,16 @@ def test_each_package_tells_type_checkers_that_it_is_typed(package: str, names: 
     assert f"{package}/py.typed" in names
 
 
-def test_no_test_no_artifact_and_no_weights_but_the_detectors_are_in_the_wheel(names: set[str]) -> None:
+def test_no_test_no_artifact_and_no_weights_but_the_detectors_are_in_the_wheel(
+    names: set[str],
+) -> None:
     folders = {part for name in names for part in name.split("/")[:-1]}
     assert not folders & {"tests", "artifacts", "runs", "__pycache__", ".venv"}
-    weights = [name for name in names if name.endswith((".safetensors", ".onnx", ".data", ".pth", ".ckpt", ".pyc"))]
+    weights = [
+        name
+        for name in names
+        if name.endswith((".safetensors", ".onnx", ".data", ".pth", ".ckpt", ".pyc"))
+    ]
     assert weights == [f"motivnet_engines/faces/{YUNET.name}"]
     assert "motivnet_engines/faces/LICENSE.yunet" in names
 

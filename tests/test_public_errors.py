@@ -11,7 +11,9 @@ import pytest
 from motivnet import errors
 from motivnet.errors import MissingDependencyError, MotivNetError, TrainingStoppedError
 
-CLASSES = [cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, Exception)]
+CLASSES = [
+    cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, Exception)
+]
 
 
 ARGUMENTS: dict[type[Exception], dict[str, object]] = {
@@ -48,5 +50,7 @@ def test_every_error_survives_the_way_out_of_a_worker_process(cls: type[Exceptio
 
 def test_a_missing_package_comes_with_the_command_that_installs_it() -> None:
     error = MissingDependencyError("onnxruntime", extra="cpu")
-    assert str(error) == "onnxruntime is not installed; install it with: pip install 'motivnet[cpu]'"
+    assert (
+        str(error) == "onnxruntime is not installed; install it with: pip install 'motivnet[cpu]'"
+    )
     assert (error.package, error.extra) == ("onnxruntime", "cpu")

@@ -66,7 +66,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> P
             parity_images=1,
         )
     )
-    torch.save(published_from_model(load_model(tiny_checkpoint).state_dict()), root / "MotivNet.pth")
+    torch.save(
+        published_from_model(load_model(tiny_checkpoint).state_dict()), root / "MotivNet.pth"
+    )
     (root / "faces").mkdir()
     for label in labels_for(7):
         save_face(root / "faces" / f"{label}.png", label)
@@ -95,8 +97,12 @@ def save_clip(path: Path) -> None:
 
 
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    }
+    return subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=250, check=False
+    )
 
 
 def test_every_reason_for_not_running_a_command_is_still_needed() -> None:
@@ -112,7 +118,10 @@ def test_command_runs(command: str, folder: Path) -> None:
     if words[:2] == ["motivnet-export", "build"]:
         words += ["--parity-images", "2"]
     if "gate" in words:  # random weights of a tiny size promise neither a speed-up nor an accuracy
-        words[words.index("--min-speedup") + 1], words[words.index("--max-drop") + 1] = "0.001", "100"
+        words[words.index("--min-speedup") + 1], words[words.index("--max-drop") + 1] = (
+            "0.001",
+            "100",
+        )
     done = run(words, folder)
     assert done.returncode in ({0, 1} if command == "motivnet doctor" else {0}), done.stderr
     assert "Traceback" not in done.stderr

@@ -20,12 +20,20 @@ pytestmark = pytest.mark.shared
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, shared_dir: Path) -> Path:
+def artifact(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, shared_dir: Path
+) -> Path:
     """Built and judged on photos."""
     out = tmp_path_factory.mktemp("real") / "tiny"
     photos = shared_dir / "data" / "london"
     build_artifact(
-        BuildRequest(checkpoint=tiny_checkpoint, out=out, precision="fp16", calibration=photos, parity_images=6)
+        BuildRequest(
+            checkpoint=tiny_checkpoint,
+            out=out,
+            precision="fp16",
+            calibration=photos,
+            parity_images=6,
+        )
     )
     return out
 
@@ -47,10 +55,15 @@ def test_classifier_takes_every_photo(artifact: Path, shared_dir: Path) -> None:
     assert {prediction.label for prediction in predictions} <= set(labels_for(7))
 
 
-def test_runtimes_agree_on_a_labelled_folder(artifact: Path, shared_dir: Path, tiny_checkpoint: Path) -> None:
+def test_runtimes_agree_on_a_labelled_folder(
+    artifact: Path, shared_dir: Path, tiny_checkpoint: Path
+) -> None:
     subject = subject_from_artifact(artifact, checkpoint=tiny_checkpoint)
     result = measure_accuracy(
-        subject, shared_dir / "data" / "expressions" / "val", runtimes=("pytorch", "onnxruntime", "openvino"), limit=10
+        subject,
+        shared_dir / "data" / "expressions" / "val",
+        runtimes=("pytorch", "onnxruntime", "openvino"),
+        limit=10,
     )
     assert result.skipped["the model has no class contempt"] == 50
     assert [len(row.figures.confusion) for row in result.runtimes] == [7, 7, 7]

@@ -38,11 +38,12 @@ def measure_accuracy(
 ) -> AccuracyResult:
     """The figures of the runtimes over a dataset, each image through the artifact's recipe.
 
-    Of a dataset with parts only the test part, else the validation part, is taken. Where people voted, the loss is that
-    of their votes.
+    Of a dataset with parts only the test part, else the validation part, is taken. Where people
+    voted, the loss is that of their votes.
 
     Args:
-        runtimes: Names of runtimes, ``pytorch`` for the FP32 model; none for the artifact's default runtime.
+        runtimes: Names of runtimes, ``pytorch`` for the FP32 model; none for the artifact's default
+        runtime.
         trust_engines: Whether the default may be an engine that this user did not build here.
         limit: Images a class at most, the first in order of path.
         allow_outside: Whether a list may name images outside its folder.
@@ -55,9 +56,13 @@ def measure_accuracy(
     manifest = subject.artifact.manifest
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit must be at least 1, not {limit}")
-    found = read_dataset(dataset, labels=manifest.labels, parts=JUDGED, limit=limit, allow_outside=allow_outside)
+    found = read_dataset(
+        dataset, labels=manifest.labels, parts=JUDGED, limit=limit, allow_outside=allow_outside
+    )
     samples = found.samples
-    names = tuple(dict.fromkeys(runtimes)) or (default_runtime(subject.artifact, trust_engines=trust_engines),)
+    names = tuple(dict.fromkeys(runtimes)) or (
+        default_runtime(subject.artifact, trust_engines=trust_engines),
+    )
     opened = {name: _probabilities(subject, name, samples, threads) for name in names}
     return AccuracyResult(
         artifact=subject.name,
@@ -88,7 +93,9 @@ def _entry(
     samples: Sequence[Sample],
     labels: tuple[str, ...],
 ) -> RuntimeAccuracy:
-    return RuntimeAccuracy(runtime=name, compute=compute, figures=figures_of(samples, probabilities, labels))
+    return RuntimeAccuracy(
+        runtime=name, compute=compute, figures=figures_of(samples, probabilities, labels)
+    )
 
 
 def flips_between(
@@ -113,12 +120,21 @@ def _probabilities(
     manifest = subject.artifact.manifest
     entry = pytorch_entry(manifest.input) if name == PYTORCH else manifest.input
     profile = profile_of(manifest, name)
-    with _open(subject, name, threads) as runtime, progress(f"running {name}", total=len(samples)) as advance:
-        return runtime.compute, softmax(np.concatenate(list(_logits(runtime, entry, profile, samples, advance))))
+    with (
+        _open(subject, name, threads) as runtime,
+        progress(f"running {name}", total=len(samples)) as advance,
+    ):
+        return runtime.compute, softmax(
+            np.concatenate(list(_logits(runtime, entry, profile, samples, advance)))
+        )
 
 
 def _logits(
-    runtime: Runtime, entry: InputEntry, profile: ShapeProfile | None, samples: Sequence[Sample], advance: Advance
+    runtime: Runtime,
+    entry: InputEntry,
+    profile: ShapeProfile | None,
+    samples: Sequence[Sample],
+    advance: Advance,
 ) -> Iterator[NDArray[np.float32]]:
     for sample in samples:
         batch: NDArray[Any] = batch_from_images(entry, [sample.pixels()], profile=profile)
@@ -126,7 +142,9 @@ def _logits(
         advance(1)
 
 
-def _open(subject: Subject, name: str, threads: int | None) -> contextlib.AbstractContextManager[Runtime]:
+def _open(
+    subject: Subject, name: str, threads: int | None
+) -> contextlib.AbstractContextManager[Runtime]:
     if name != PYTORCH:
         return open_backend(name, subject.artifact, threads=threads)
     from motivnet.checkpoints import load_model
@@ -134,5 +152,9 @@ def _open(subject: Subject, name: str, threads: int | None) -> contextlib.Abstra
     from motivnet.model.runtime import TorchRuntime
 
     config = subject.artifact.manifest.source.config
-    model = build_model(config, seed=0) if subject.checkpoint is None else load_model(subject.checkpoint, config)
+    model = (
+        build_model(config, seed=0)
+        if subject.checkpoint is None
+        else load_model(subject.checkpoint, config)
+    )
     return TorchRuntime(model, config=config, threads=threads)

@@ -34,9 +34,9 @@ class Flip:
 class AccuracyResult:
     """The figures of every runtime over the same images, beside the published ones.
 
-    ``layout`` names what the dataset was recognised as, on which it depends whether the published are of the same data.
-    ``skipped`` counts by reason the files that were left out; ``unreadable`` names those of them that lie in a class
-    folder. None of them takes part in the figures.
+    ``layout`` names what the dataset was recognised as, on which it depends whether the published
+    are of the same data. ``skipped`` counts by reason the files that were left out; ``unreadable``
+    names those of them that lie in a class folder. None of them takes part in the figures.
     """
 
     format_version: Literal[2] = 2

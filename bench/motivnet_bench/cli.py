@@ -62,10 +62,13 @@ def latency(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Random weights of a named size or CONFIG.json, in place of an artifact.", show_default=False
+            help="Random weights of a named size or CONFIG.json, in place of an artifact.",
+            show_default=False,
         ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="Of the artifact built for --model: fp32, fp16 or bf16.")] = "fp16",
+    precision: Annotated[
+        str, typer.Option(help="Of the artifact built for --model: fp32, fp16 or bf16.")
+    ] = "fp16",
     checkpoint: CheckpointOption = None,
     runtime: RuntimeOption = None,
     trust_engines: TrustEnginesOption = False,
@@ -80,7 +83,8 @@ def latency(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the report; the artifact's, or artifacts/bench-NAME, if left out.", show_default=False
+            help="Folder of the report; the artifact's, or artifacts/bench-NAME, if left out.",
+            show_default=False,
         ),
     ] = None,
     json: JSONOption = False,
@@ -108,7 +112,9 @@ def latency(
     with _subject(artifact, model, precision, checkpoint, options) as (subject, target):
         folder = out or (ARTIFACTS / f"bench-{subject.name}" if model else subject.artifact.folder)
         check_folder(folder)
-        result = measure_latency(subject, options, command=repeat_command("latency", target, options))
+        result = measure_latency(
+            subject, options, command=repeat_command("latency", target, options)
+        )
     if json:
         print_json(result)
     else:
@@ -124,7 +130,8 @@ def accuracy(
     dataset: Annotated[
         Path,
         typer.Argument(
-            help="A dataset; of one with parts the test part, else the validation part.", show_default=False
+            help="A dataset; of one with parts the test part, else the validation part.",
+            show_default=False,
         ),
     ],
     *,
@@ -147,8 +154,12 @@ def accuracy(
     from motivnet.terminal import show
     from motivnet_bench.report.accuracy_terminal import accuracy_table
 
-    reading = _Reading(limit=limit, threads=threads, allow_outside=allow_outside, trust_engines=trust_engines)
-    result = _accuracy(artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, reading=reading)
+    reading = _Reading(
+        limit=limit, threads=threads, allow_outside=allow_outside, trust_engines=trust_engines
+    )
+    result = _accuracy(
+        artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, reading=reading
+    )
     if json:
         print_json(result)
     else:
@@ -160,8 +171,12 @@ app.command()(criteria)
 
 @app.command()
 def report(
-    result: Annotated[Path, typer.Argument(help="A report.json, or the folder that it is in.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; the file's own if left out.")] = None,
+    result: Annotated[
+        Path, typer.Argument(help="A report.json, or the folder that it is in.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; the file's own if left out.")
+    ] = None,
     json: JSONOption = False,
 ) -> None:
     """Makes the Markdown and HTML report again from its JSON."""
@@ -181,20 +196,30 @@ def gate(
     target: Annotated[
         Path | None,
         typer.Argument(
-            help="An artifact, or a report.json of one; the newest artifact if left out.", show_default=False
+            help="An artifact, or a report.json of one; the newest artifact if left out.",
+            show_default=False,
         ),
     ] = None,
     *,
     min_speedup: Annotated[
-        float | None, typer.Option(help="Times as fast as PyTorch FP32 at least.", show_default=False)
+        float | None,
+        typer.Option(help="Times as fast as PyTorch FP32 at least.", show_default=False),
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Points of accuracy lost against PyTorch FP32 on --dataset at most.", show_default=False),
+        typer.Option(
+            help="Points of accuracy lost against PyTorch FP32 on --dataset at most.",
+            show_default=False,
+        ),
     ] = None,
-    dataset: Annotated[Path | None, typer.Option(help="A folder of class folders.", show_default=False)] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="A folder of class folders.", show_default=False)
+    ] = None,
     runtime: Annotated[
-        str | None, typer.Option(help="The runtime to judge; the default runtime if left out.", show_default=False)
+        str | None,
+        typer.Option(
+            help="The runtime to judge; the default runtime if left out.", show_default=False
+        ),
     ] = None,
     trust_engines: TrustEnginesOption = False,
     checkpoint: CheckpointOption = None,
@@ -214,7 +239,9 @@ def gate(
     if (max_drop is None) != (dataset is None):
         raise ConfigError("--max-drop and --dataset go together")
     found = target or _newest()
-    reading = _Reading(limit=limit, threads=threads, allow_outside=allow_outside, trust_engines=trust_engines)
+    reading = _Reading(
+        limit=limit, threads=threads, allow_outside=allow_outside, trust_engines=trust_engines
+    )
     checks = []
     if min_speedup is not None:
         options = Options(
@@ -225,11 +252,15 @@ def gate(
             runtimes=(runtime,) if runtime else (),
             trust_engines=trust_engines,
         )
-        checks.append(check_speedup(_latency_of(found, checkpoint, options), min_speedup, runtime=runtime))
+        checks.append(
+            check_speedup(_latency_of(found, checkpoint, options), min_speedup, runtime=runtime)
+        )
     if max_drop is not None and dataset is not None:
         checks.append(
             check_drop(
-                _accuracy_beside_pytorch(found, dataset, runtime=runtime, checkpoint=checkpoint, reading=reading),
+                _accuracy_beside_pytorch(
+                    found, dataset, runtime=runtime, checkpoint=checkpoint, reading=reading
+                ),
                 max_drop,
             )
         )
@@ -255,7 +286,11 @@ def _newest() -> Path:
 
 @contextlib.contextmanager
 def _subject(
-    artifact: Path | None, model: str | None, precision: str, checkpoint: Path | None, options: Options
+    artifact: Path | None,
+    model: str | None,
+    precision: str,
+    checkpoint: Path | None,
+    options: Options,
 ) -> Iterator[tuple[Subject, tuple[str | Path, ...]]]:
     """What is measured, and the words that name it; an artifact of ``--model`` lasts as long as the block."""
     from motivnet.artifact.manifest import PRECISIONS
@@ -267,10 +302,14 @@ def _subject(
         yield subject_from_artifact(folder, checkpoint=checkpoint), named
         return
     if artifact is not None or checkpoint is not None:
-        raise ConfigError("--model measures random weights: leave out the artifact and --checkpoint")
+        raise ConfigError(
+            "--model measures random weights: leave out the artifact and --checkpoint"
+        )
     known = next((each for each in PRECISIONS if each == precision), None)
     if known is None:
-        raise ConfigError(f"no precision is called {precision!r}; choose from {', '.join(PRECISIONS)}")
+        raise ConfigError(
+            f"no precision is called {precision!r}; choose from {', '.join(PRECISIONS)}"
+        )
     with tempfile.TemporaryDirectory(prefix="motivnet-bench-") as temporary:
         subject = subject_from_model(model, Path(temporary), precision=known, batch=options.batch)
         yield subject, ("--model", model, "--precision", known)
@@ -298,7 +337,9 @@ def _accuracy(
     from motivnet_bench.accuracy_result import PYTORCH
     from motivnet_bench.latency.target import subject_from_artifact
 
-    subject = subject_from_artifact(artifact, checkpoint=checkpoint, needs_pytorch=PYTORCH in runtimes)
+    subject = subject_from_artifact(
+        artifact, checkpoint=checkpoint, needs_pytorch=PYTORCH in runtimes
+    )
     return measure_accuracy(
         subject,
         dataset,
@@ -324,5 +365,9 @@ def _accuracy_beside_pytorch(
 
     if artifact.is_file():
         raise ConfigError("--max-drop runs the artifact: give its folder, not a report")
-    judged = runtime or default_runtime(open_artifact(artifact), trust_engines=reading.trust_engines)
-    return _accuracy(artifact, dataset, runtimes=(PYTORCH, judged), checkpoint=checkpoint, reading=reading)
+    judged = runtime or default_runtime(
+        open_artifact(artifact), trust_engines=reading.trust_engines
+    )
+    return _accuracy(
+        artifact, dataset, runtimes=(PYTORCH, judged), checkpoint=checkpoint, reading=reading
+    )

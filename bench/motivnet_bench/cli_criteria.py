@@ -12,7 +12,9 @@ from motivnet_bench.cli_options import DeviceOption, OutsideOption, ThreadsOptio
 
 
 def criteria(
-    checkpoint: Annotated[Path, typer.Argument(help="The MotivNet's weights file.", show_default=False)],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="The MotivNet's weights file.", show_default=False)
+    ],
     *,
     test: Annotated[
         list[Path] | None,
@@ -23,29 +25,39 @@ def criteria(
         ),
     ] = None,
     encoder: Annotated[
-        Path | None, typer.Option(help="Weights file that the training started from.", show_default=False)
+        Path | None,
+        typer.Option(help="Weights file that the training started from.", show_default=False),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="A folder of any images, to compare with --reference.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="A folder of any images, to compare with --reference.", show_default=False
+        ),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="The folder of images that --data is compared with.", show_default=False)
+        Path | None,
+        typer.Option(help="The folder of images that --data is compared with.", show_default=False),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Named size or CONFIG.json, where the checkpoint does not tell its sizes.", show_default=False
+            help="Named size or CONFIG.json, where the checkpoint does not tell its sizes.",
+            show_default=False,
         ),
     ] = None,
     preprocess: Annotated[
         str | None,
         typer.Option(
-            help="stretch or square-white-pad; the checkpoint's, else stretch, if left out.", show_default=False
+            help="stretch or square-white-pad; the checkpoint's, else stretch, if left out.",
+            show_default=False,
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(help="Images at most: a class of --test, in all of --data, --reference.", show_default=False),
+        typer.Option(
+            help="Images at most: a class of --test, in all of --data, --reference.",
+            show_default=False,
+        ),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap samples for the intervals.")] = 500,
     seed: Annotated[int, typer.Option(max=2**63 - 1, help="Of the bootstrap.")] = 0,
@@ -55,13 +67,16 @@ def criteria(
     allow_outside: OutsideOption = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the report; artifacts/criteria-NAME if left out.", show_default=False),
+        typer.Option(
+            help="Folder of the report; artifacts/criteria-NAME if left out.", show_default=False
+        ),
     ] = None,
     json: JSONOption = False,
 ) -> None:
     """Judges a MotivNet by the paper's three criteria; leaves criteria.html and criteria.json.
 
-    Benchmark performance with --test, model similarity with --encoder, data similarity with --data and --reference.
+    Benchmark performance with --test, model similarity with --encoder, data similarity with --data
+    and --reference.
     """
     from motivnet.artifact import ARTIFACTS
     from motivnet.checkpoints import name_of

@@ -34,15 +34,25 @@ INSTRUCTIONS = (
 )
 """The processor's flags that decide how fast FP32, FP16 and BF16 arithmetic is, on x86 and on Arm."""
 
-PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "numpy")
+PACKAGES = (
+    "torch",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx",
+    "numpy",
+)
 _CPU = Path("/sys/devices/system/cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where figures were taken; ``memory`` is in bytes, ``load_average`` that of the last minute at the start.
+    """Where figures were taken; ``memory`` is in bytes, ``load_average`` that of the last minute at
+    the start.
 
-    ``gpus`` names the GPUs with their memory, ``driver`` NVIDIA's with its CUDA; without a GPU both are empty.
+    ``gpus`` names the GPUs with their memory, ``driver`` NVIDIA's with its CUDA; without a GPU both
+    are empty.
     """
 
     processor: str
@@ -80,7 +90,9 @@ def read_environment() -> Environment:
 def available_cores() -> int:
     """Physical cores that this process may use: its affinity without hyper-threads, within its cgroup's quota."""
     allowed = os.sched_getaffinity(0)
-    cores = {_text(_CPU / f"cpu{index}/topology/thread_siblings_list") or str(index) for index in allowed}
+    cores = {
+        _text(_CPU / f"cpu{index}/topology/thread_siblings_list") or str(index) for index in allowed
+    }
     return max(1, min(len(cores), _quota(_text(Path("/sys/fs/cgroup/cpu.max")))))
 
 
@@ -88,7 +100,10 @@ def _driver(nvidia: NvidiaDriver) -> str | None:
     """Such as ``580.159.04, CUDA 13.0``; None where no GPU can be used."""
     if not nvidia.gpus:
         return None
-    return ", ".join(text for text in (nvidia.version, nvidia.cuda and f"CUDA {nvidia.cuda}") if text) or None
+    return (
+        ", ".join(text for text in (nvidia.version, nvidia.cuda and f"CUDA {nvidia.cuda}") if text)
+        or None
+    )
 
 
 def _quota(text: str | None) -> int:

@@ -35,13 +35,16 @@ class GateResult:
 
 
 def check_bounds(*, min_speedup: float | None, max_drop: float | None) -> None:
-    """Returns when there is something to check and the bounds are sensible: better known before a long run.
+    """Returns when there is something to check and the bounds are sensible: better known before a
+    long run.
 
     Raises:
         ConfigError: If not.
     """
     if min_speedup is None and max_drop is None:
-        raise ConfigError("the gate has nothing to check; give --min-speedup, or --max-drop with --dataset")
+        raise ConfigError(
+            "the gate has nothing to check; give --min-speedup, or --max-drop with --dataset"
+        )
     if min_speedup is not None and not 0 < min_speedup < math.inf:
         raise ConfigError(f"--min-speedup must be a positive number, not {min_speedup}")
     if max_drop is not None and not 0 <= max_drop <= 100:
@@ -63,10 +66,13 @@ def require(result: GateResult) -> None:
         raise GateError("; ".join(check.text for check in result.checks if not check.reached))
 
 
-def check_speedup(result: LatencyResult, minimum: float, *, runtime: str | None = None) -> GateCheck:
+def check_speedup(
+    result: LatencyResult, minimum: float, *, runtime: str | None = None
+) -> GateCheck:
     """Whether a runtime is at least ``minimum`` times as fast as PyTorch FP32, in every round.
 
-    The slowest round counts and not the median: a lucky round on a busy machine must not pass a gate.
+    The slowest round counts and not the median: a lucky round on a busy machine must not pass a
+    gate.
 
     Args:
         runtime: Its name; None for the artifact's default runtime.
@@ -86,11 +92,14 @@ def check_speedup(result: LatencyResult, minimum: float, *, runtime: str | None 
             f"{'' if value >= minimum else 'not '}at least {minimum:g}x"
         )
     reached = value is not None and value >= minimum
-    return GateCheck(figure="speedup", runtime=row.name, value=value, bound=minimum, reached=reached, text=text)
+    return GateCheck(
+        figure="speedup", runtime=row.name, value=value, bound=minimum, reached=reached, text=text
+    )
 
 
 def check_drop(result: AccuracyResult, maximum: float) -> GateCheck:
-    """Whether the accuracy of the first runtime that is not PyTorch is at most ``maximum`` points below PyTorch's.
+    """Whether the accuracy of the first runtime that is not PyTorch is at most ``maximum`` points
+    below PyTorch's.
 
     Args:
         result: Of a run over PyTorch and one other runtime.
@@ -104,7 +113,9 @@ def check_drop(result: AccuracyResult, maximum: float) -> GateCheck:
         f"{name} loses {drop:.2f} points of accuracy against PyTorch FP32 "
         f"({by_name[PYTORCH]:.2%} to {by_name[name]:.2%}), {'' if reached else 'not '}at most {maximum:g}"
     )
-    return GateCheck(figure="drop", runtime=name, value=drop, bound=maximum, reached=reached, text=text)
+    return GateCheck(
+        figure="drop", runtime=name, value=drop, bound=maximum, reached=reached, text=text
+    )
 
 
 def _row(result: LatencyResult, runtime: str | None) -> CandidateResult:
@@ -112,5 +123,7 @@ def _row(result: LatencyResult, runtime: str | None) -> CandidateResult:
     if row is None:
         wanted = "a default runtime" if runtime is None else f"a runtime {runtime!r}"
         names = ", ".join(each.name for each in result.candidates)
-        raise GateError(f"the result does not have {wanted}; it has {names}; choose one with --runtime")
+        raise GateError(
+            f"the result does not have {wanted}; it has {names}; choose one with --runtime"
+        )
     return row

@@ -39,4 +39,8 @@ def _shown(value: Any) -> str:
     if not isinstance(value, Path):
         return str(value)
     absolute, here = value.absolute(), Path.cwd()
-    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) and absolute != here else absolute.name
+    return (
+        str(absolute.relative_to(here))
+        if absolute.is_relative_to(here) and absolute != here
+        else absolute.name
+    )

@@ -26,7 +26,9 @@ class ActivationRecord:
 
     def note(self, block: str, value: Tensor, *, on_stream: bool) -> None:
         """Keeps the largest magnitude of a tensor; NaN counts as infinite, and infinite as the largest float."""
-        largest = torch.nan_to_num(value.detach().abs().max().float(), nan=torch.inf).item()  # inf becomes the largest
+        largest = torch.nan_to_num(
+            value.detach().abs().max().float(), nan=torch.inf
+        ).item()  # inf becomes the largest
         table = self._stream if on_stream else self._compute
         table[block] = max(table.get(block, 0.0), largest)
 
@@ -34,7 +36,9 @@ class ActivationRecord:
         """One entry per block, in the order of the network."""
         names = dict.fromkeys([*self._stream, *self._compute])
         return tuple(
-            BlockActivation(block=name, stream=self._stream.get(name, 0.0), compute=self._compute.get(name, 0.0))
+            BlockActivation(
+                block=name, stream=self._stream.get(name, 0.0), compute=self._compute.get(name, 0.0)
+            )
             for name in names
         )
 
@@ -43,8 +47,8 @@ class ActivationRecord:
 def recording(model: MotivNet) -> Iterator[ActivationRecord]:
     """A record of everything that the model computes inside the block.
 
-    The outputs of blocks are on the residual stream; the inputs and outputs of linear layers and convolutions are
-    what a lower precision applies to.
+    The outputs of blocks are on the residual stream; the inputs and outputs of linear layers and
+    convolutions are what a lower precision applies to.
     """
     record = ActivationRecord()
     handles = []
@@ -66,7 +70,9 @@ def _blocks(model: MotivNet) -> dict[str, nn.Module]:
     blocks: dict[str, nn.Module] = {"encoder.patch_embed": model.encoder.patch_embed}
     blocks |= {f"encoder.blocks.{index}": block for index, block in enumerate(model.encoder.blocks)}
     blocks["decoder.embed"] = model.decoder.embed
-    return blocks | {f"decoder.blocks.{index}": block for index, block in enumerate(model.decoder.blocks)}
+    return blocks | {
+        f"decoder.blocks.{index}": block for index, block in enumerate(model.decoder.blocks)
+    }
 
 
 def _stream_hook(record: ActivationRecord, name: str) -> Any:

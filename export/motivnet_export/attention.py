@@ -13,11 +13,13 @@ from motivnet.artifact.manifest import AttentionForm
 _op: Any = opset20  # its operators are typed for ONNX Script functions, not for tracing
 
 
-def decomposed_attention(query: Any, key: Any, value: Any, *, scale: float, **_unused: object) -> Any:
+def decomposed_attention(
+    query: Any, key: Any, value: Any, *, scale: float, **_unused: object
+) -> Any:
     """Two matrix products with a softmax between them, of ``(B, heads, N, dim)``.
 
-    TensorRT fuses this pattern only where the query (or key) is scaled before the first product, and the exporter's
-    own translation computes shapes at run time that are known here.
+    TensorRT fuses this pattern only where the query (or key) is scaled before the first product,
+    and the exporter's own translation computes shapes at run time that are known here.
     """
     scaled = _op.Mul(query, _op.CastLike(_op.Constant(value_float=scale), query))
     scores = _op.MatMul(scaled, _op.Transpose(key, perm=[0, 1, 3, 2]))

@@ -29,18 +29,21 @@ Announce = Callable[[str], None]
 def build_artifact(request: BuildRequest, *, announce: Announce = logger.warning) -> Artifact:
     """A verified artifact in its folder.
 
-    The precision asked for is tried first, then the next on the ladder; each fall is announced and recorded. Where an
-    engine is asked for, its own verdict counts too, and a precision is tried with decomposed attention before it is
-    given up.
+    The precision asked for is tried first, then the next on the ladder; each fall is announced and
+    recorded. Where an engine is asked for, its own verdict counts too, and a precision is tried
+    with decomposed attention before it is given up.
 
-    An older artifact in the folder is replaced with its reports; nothing else is: a folder whose manifest is not ours,
-    or that holds files which its manifest does not list, is refused before anything is built.
+    An older artifact in the folder is replaced with its reports; nothing else is: a folder whose
+    manifest is not ours, or that holds files which its manifest does not list, is refused before
+    anything is built.
 
     Args:
-        announce: Hears one line about each rung that is given up, and about each known fault of an engine.
+        announce: Hears one line about each rung that is given up, and about each known fault of an
+        engine.
 
     Raises:
-        ParityError: If no precision passes, or with ``strict`` the one asked for does not. Nothing is written.
+        ParityError: If no precision passes, or with ``strict`` the one asked for does not. Nothing
+        is written.
         EngineError: The same, where it was the engine that did not hold.
         FileError: If the folder holds anything besides an older artifact.
         MotivNetError: For anything else that is the user's to mend.
@@ -48,7 +51,9 @@ def build_artifact(request: BuildRequest, *, announce: Announce = logger.warning
     request = _with_possible_engine(request, announce)
     source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
     folder = request.out or ARTIFACTS / source.name
-    images = gate_images(source.config, source.recipe, folder=request.calibration, count=request.parity_images)
+    images = gate_images(
+        source.config, source.recipe, folder=request.calibration, count=request.parity_images
+    )
     with atomic_folder(folder, own=own_files) as temporary:
         reference = reference_of(source.load(), images, source.recipe)
         job = Job(
@@ -64,7 +69,9 @@ def build_artifact(request: BuildRequest, *, announce: Announce = logger.warning
         (temporary / FILE_NAME).write_bytes(manifest.to_json())
         lost = _lost_parts(folder, manifest)
     for part, command in lost:
-        announce(f"the {part} of the older artifact went with it; make it again with: {command} {folder}")
+        announce(
+            f"the {part} of the older artifact went with it; make it again with: {command} {folder}"
+        )
     return open_artifact(folder)
 
 
@@ -83,7 +90,8 @@ def _lost_parts(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _with_possible_engine(request: BuildRequest, announce: Announce) -> BuildRequest:
-    """The request, once it is known that its engine can be built: a model is not exported for minutes to be told.
+    """The request, once it is known that its engine can be built: a model is not exported for
+    minutes to be told.
 
     Raises:
         MotivNetError: If it cannot, and is not optional.
@@ -112,11 +120,14 @@ def _descend(job: Job) -> Manifest:
     if job.request.engine is not None and job.request.engine_optional:
         job.announce(f"the artifact stays without an engine: {attempts[-1].reason}")
         return _descend(replace(job, request=replace(job.request, engine=None)))
-    raise ParityError(f"no precision is close enough to PyTorch; the last reason: {attempts[-1].reason}")
+    raise ParityError(
+        f"no precision is close enough to PyTorch; the last reason: {attempts[-1].reason}"
+    )
 
 
 def _try_forms(job: Job, precision: Precision, attempts: list[Attempt]) -> Manifest | None:
-    """The first form of attention that holds in a precision; each that does not is added to the attempts.
+    """The first form of attention that holds in a precision; each that does not is added to the
+    attempts.
 
     What PyTorch's own rounding or the exporter refuses in one form, they refuse in the other.
     """
@@ -128,7 +139,9 @@ def _try_forms(job: Job, precision: Precision, attempts: list[Attempt]) -> Manif
                 raise
             attempts.append(Attempt(precision=precision, attention=attention, reason=str(error)))
             of_engine = isinstance(error, EngineError)
-            job.announce(f"{precision}{f' with {attention} attention' if of_engine else ''} is given up: {error}")
+            job.announce(
+                f"{precision}{f' with {attention} attention' if of_engine else ''} is given up: {error}"
+            )
             if not of_engine:
                 return None
     return None

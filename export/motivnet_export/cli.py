@@ -17,7 +17,9 @@ from motivnet_engines.cli.options import TrustEnginesOption
 if TYPE_CHECKING:
     from motivnet.artifact.manifest import Precision
 
-app = command_line.make_app("Turn a trained MotivNet into a verified artifact, and prove what is in it.")
+app = command_line.make_app(
+    "Turn a trained MotivNet into a verified artifact, and prove what is in it."
+)
 
 
 class PrecisionName(StrEnum):
@@ -81,8 +83,12 @@ PrecisionOption = Annotated[
     PrecisionName | None, typer.Option(help="What the artifact computes in.", show_default="fp32")
 ]
 FP16Option = Annotated[bool, typer.Option("--fp16", help="Short for --precision fp16.")]
-INT8Option = Annotated[bool, typer.Option("--int8", help="Short for --precision int8; calibrated on --calibration.")]
-FP8Option = Annotated[bool, typer.Option("--fp8", help="Short for --precision fp8; calibrated on --calibration.")]
+INT8Option = Annotated[
+    bool, typer.Option("--int8", help="Short for --precision int8; calibrated on --calibration.")
+]
+FP8Option = Annotated[
+    bool, typer.Option("--fp8", help="Short for --precision fp8; calibrated on --calibration.")
+]
 TargetOption = Annotated[
     TargetName,
     typer.Option(
@@ -92,11 +98,17 @@ TargetOption = Annotated[
 ]
 SMOption = Annotated[
     str | None,
-    typer.Option("--sm", help="Compute capabilities for tensorrt-rtx, such as 86,89.", show_default="Ampere and later"),
+    typer.Option(
+        "--sm",
+        help="Compute capabilities for tensorrt-rtx, such as 86,89.",
+        show_default="Ampere and later",
+    ),
 ]
 AttentionOption = Annotated[
     AttentionName,
-    typer.Option(help="The Attention operator, or matrix products; auto takes fused except in FP32."),
+    typer.Option(
+        help="The Attention operator, or matrix products; auto takes fused except in FP32."
+    ),
 ]
 InputOption = Annotated[
     InputName,
@@ -108,13 +120,17 @@ InputOption = Annotated[
 ]
 PreprocessOption = Annotated[
     RecipeChoice | None,
-    typer.Option(help="The input recipe that is written down.", show_default="the checkpoint's, else stretch"),
+    typer.Option(
+        help="The input recipe that is written down.", show_default="the checkpoint's, else stretch"
+    ),
 ]
 CalibrationOption = Annotated[
-    Path | None, typer.Option(help="A folder of images to judge the artifact on.", show_default="drawn faces")
+    Path | None,
+    typer.Option(help="A folder of images to judge the artifact on.", show_default="drawn faces"),
 ]
 ImagesOption = Annotated[
-    int | None, typer.Option("--parity-images", help="How many images.", show_default="16; 2 for large models")
+    int | None,
+    typer.Option("--parity-images", help="How many images.", show_default="16; 2 for large models"),
 ]
 
 
@@ -122,7 +138,8 @@ ImagesOption = Annotated[
 def build(
     checkpoint: CheckpointOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="The artifact's folder.", show_default="artifacts/<checkpoint's name>")
+        Path | None,
+        typer.Option(help="The artifact's folder.", show_default="artifacts/<checkpoint's name>"),
     ] = None,
     model: ModelOption = None,
     precision: PrecisionOption = None,
@@ -134,10 +151,14 @@ def build(
     attention: AttentionOption = AttentionName.AUTO,
     input_form: InputOption = InputName.FLOAT32,
     preprocess: PreprocessOption = None,
-    max_batch: Annotated[int, typer.Option(help="The largest batch that a runtime is given at once.")] = 8,
+    max_batch: Annotated[
+        int, typer.Option(help="The largest batch that a runtime is given at once.")
+    ] = 8,
     calibration: CalibrationOption = None,
     parity_images: ImagesOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail instead of falling to another precision.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail instead of falling to another precision.")
+    ] = False,
     json: JSONOption = False,
 ) -> None:
     """Export, compare with PyTorch, compile, and write the artifact with its verdict."""
@@ -164,7 +185,9 @@ def build(
     )
     artifact = build_artifact(request, announce=command_line.warn)
     if json:
-        command_line.print_json({"folder": str(artifact.folder), "manifest": asdict(artifact.manifest)})
+        command_line.print_json(
+            {"folder": str(artifact.folder), "manifest": asdict(artifact.manifest)}
+        )
     else:
         print_built(artifact, headline_of_target(target.value, artifact))
 
@@ -172,7 +195,9 @@ def build(
 @app.command()
 def onnx(
     checkpoint: CheckpointOption = None,
-    out: Annotated[Path | None, typer.Option(help="The file.", show_default="<checkpoint's name>.onnx")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file.", show_default="<checkpoint's name>.onnx")
+    ] = None,
     model: ModelOption = None,
     precision: PrecisionOption = None,
     fp16: FP16Option = False,
@@ -196,7 +221,9 @@ def onnx(
     )
     exported = export_file(request, out)
     if json:
-        command_line.print_json({"files": [str(path) for path in exported.files], "graph": asdict(exported.graph)})
+        command_line.print_json(
+            {"files": [str(path) for path in exported.files], "graph": asdict(exported.graph)}
+        )
     else:
         print_exported(exported)
 
@@ -207,7 +234,8 @@ def verify(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="The checkpoint that it was made from.", show_default="that of its name in checkpoints/ or here"
+            help="The checkpoint that it was made from.",
+            show_default="that of its name in checkpoints/ or here",
         ),
     ] = None,
     calibration: CalibrationOption = None,
@@ -253,10 +281,14 @@ def inspect(
         print_inspection(inspection, artifact)
 
 
-def _precision(name: PrecisionName | None, *, fp16: bool, int8: bool = False, fp8: bool = False) -> Precision:
+def _precision(
+    name: PrecisionName | None, *, fp16: bool, int8: bool = False, fp8: bool = False
+) -> Precision:
     flags = {"--fp16": fp16, "--int8": int8, "--fp8": fp8}
     asked = [flag for flag, given in flags.items() if given]
-    chosen = {PrecisionName(flag.removeprefix("--")) for flag in asked} | ({name} if name else set())
+    chosen = {PrecisionName(flag.removeprefix("--")) for flag in asked} | (
+        {name} if name else set()
+    )
     if len(chosen) > 1:
         given = " and ".join([*asked, *([f"--precision {name}"] if name else [])])
         raise ConfigError(f"{given} contradict each other; give one")

@@ -20,16 +20,20 @@ _op: Any = opset20  # its operators are typed for ONNX Script functions, not for
 class DeployedModel(nn.Module):
     """A MotivNet that takes what the artifact takes.
 
-    ``float32``: what the recipe gives, ``(B, 3, height, width)``. ``uint8``: pixels ``(B, height, width, 3)`` at the
-    model's size. With ``any_size``: pixels ``(B, H, W, 3)`` of any height and width, which the graph resizes as the
-    recipe does, bilinear with half-pixel centres and without antialiasing, to whole grey levels.
+    ``float32``: what the recipe gives, ``(B, 3, height, width)``. ``uint8``: pixels ``(B, height,
+    width, 3)`` at the model's size. With ``any_size``: pixels ``(B, H, W, 3)`` of any height and
+    width, which the graph resizes as the recipe does, bilinear with half-pixel centres and without
+    antialiasing, to whole grey levels.
 
-    OpenCV resizes bytes in fixed point and cuts off below a quarter of a grey level on the way, the graph rounds once,
-    in float32. Over noise, gradients and drawn faces of 323 sizes, 1x1 to 4096x4096, no pixel differed by more than
-    one grey level of 255; one in eight did by one (15 % at worst), and none where a side is divided by a whole number.
+    OpenCV resizes bytes in fixed point and cuts off below a quarter of a grey level on the way, the
+    graph rounds once, in float32. Over noise, gradients and drawn faces of 323 sizes, 1x1 to
+    4096x4096, no pixel differed by more than one grey level of 255; one in eight did by one (15 %
+    at worst), and none where a side is divided by a whole number.
     """
 
-    def __init__(self, model: MotivNet, *, input_dtype: InputDtype, any_size: bool, recipe: InputRecipe) -> None:
+    def __init__(
+        self, model: MotivNet, *, input_dtype: InputDtype, any_size: bool, recipe: InputRecipe
+    ) -> None:
         super().__init__()
         self.model = model
         self.takes_pixels = input_dtype == "uint8"
@@ -61,14 +65,17 @@ class DeployedModel(nn.Module):
 
 
 def resize(image: Any, output_size: Any, *_unused: object) -> Any:
-    """Bilinear ``Resize`` of ``(B, C, H, W)`` to a size known at export, its batch read at run time.
+    """Bilinear ``Resize`` of ``(B, C, H, W)`` to a size known at export, its batch read at run
+    time.
 
-    All four sizes are written: with ``axes`` and two sizes, the parser of TensorRT-RTX 1.7.1 refuses a free batch
-    ("axis 0 with inherently negative length").
+    All four sizes are written: with ``axes`` and two sizes, the parser of TensorRT-RTX 1.7.1
+    refuses a free batch ("axis 0 with inherently negative length").
     """
     batch_and_channels = _op.Shape(image, start=0, end=2)
     sizes = _op.Concat(batch_and_channels, _op.Constant(value_ints=list(output_size)), axis=0)
-    return _op.Resize(image, None, None, sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+    return _op.Resize(
+        image, None, None, sizes, mode="linear", coordinate_transformation_mode="half_pixel"
+    )
 
 
 RESIZE_TRANSLATION: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -80,7 +87,9 @@ RESIZE_TRANSLATION: dict[Callable[..., Any], Callable[..., Any]] = {
 def _resized(image: Tensor, recipe: InputRecipe) -> Tensor:
     """``InputRecipe.pixels`` of ``(B, 3, H, W)`` in float32; halves go up, as OpenCV's do and ONNX's ``Round`` not."""
     height, width = recipe.content_size
-    resized = functional.interpolate(image, size=(height, width), mode="bilinear", align_corners=False)
+    resized = functional.interpolate(
+        image, size=(height, width), mode="bilinear", align_corners=False
+    )
     levels = torch.floor(resized + 0.5)
     if recipe.content_size == recipe.size:
         return levels

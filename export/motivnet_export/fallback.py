@@ -26,7 +26,14 @@ from motivnet.files import sha256_of
 from motivnet.progress import progress
 from motivnet_engines.build.engine_artifact import with_engine
 from motivnet_export.graph_files import write_graph
-from motivnet_export.parity_check import Reference, failure_line, overflow_of, rounding_of, runtimes_of, verdict
+from motivnet_export.parity_check import (
+    Reference,
+    failure_line,
+    overflow_of,
+    rounding_of,
+    runtimes_of,
+    verdict,
+)
 from motivnet_export.precision import apply_precision
 from motivnet_export.quantise.modelopt_environment import VERSION as MODELOPT
 from motivnet_export.request import BuildRequest
@@ -34,9 +41,22 @@ from motivnet_export.source import ModelSource
 from motivnet_export.torch_to_onnx import INPUT_NAME, OUTPUT_NAMES
 
 MODEL_FILE = "model.onnx"
-_TOOLS = ("torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
-_DRAWN_RANGES = "the ranges were measured on drawn faces; give images of yours with --calibration FOLDER"
-_NO_VERDICT = ParityReport(passed=False, images=0, image_source="", comparisons=(), activations=(), warnings=())
+_TOOLS = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "onnx-ir",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "numpy",
+)
+_DRAWN_RANGES = (
+    "the ranges were measured on drawn faces; give images of yours with --calibration FOLDER"
+)
+_NO_VERDICT = ParityReport(
+    passed=False, images=0, image_source="", comparisons=(), activations=(), warnings=()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +69,11 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A build under way: what was asked for, of which model, judged by what, made where and for which folder.
+    """A build under way: what was asked for, of which model, judged by what, made where and for
+    which folder.
 
-    ``kept`` goes into the artifact, for the verdict on a device; ``announce`` hears what a person should know.
+    ``kept`` goes into the artifact, for the verdict on a device; ``announce`` hears what a person
+    should know.
     """
 
     request: BuildRequest
@@ -64,11 +86,13 @@ class Job:
 
 
 def climb(job: Job, rung: Rung) -> Manifest:
-    """The manifest of an export that passed the gate; its files are in the workspace, and nothing else is.
+    """The manifest of an export that passed the gate; its files are in the workspace, and nothing
+    else is.
 
     Raises:
         ParityError: If the export in this precision does not pass; the message is the reason.
-        EngineError: If the export passes and the engine asked for cannot be built of it, or does not.
+        EngineError: If the export passes and the engine asked for cannot be built of it, or does
+        not.
     """
     if overflow := overflow_of(job.reference, rung.precision):
         raise ParityError(overflow)
@@ -105,7 +129,9 @@ def _export(job: Job, rung: Rung) -> tuple[tuple[Comparison, ...], Manifest]:
     apply_precision(model, rung.precision)
     rounding = rounding_of(model, job.reference, recipe, precision=rung.precision)
     if any(row.failures for row in rounding):
-        raise ParityError(failure_line(verdict(job.reference, rounding, refusals=(), precision=rung.precision)))
+        raise ParityError(
+            failure_line(verdict(job.reference, rounding, refusals=(), precision=rung.precision))
+        )
     with progress(f"exporting {rung.precision}"):
         files, summary = write_graph(
             model,
@@ -117,7 +143,9 @@ def _export(job: Job, rung: Rung) -> tuple[tuple[Comparison, ...], Manifest]:
             announce=job.announce,
         )
     (job.workspace / REFERENCE_FILE).write_bytes(job.kept.to_bytes())
-    return rounding, _manifest(job, (*files, job.workspace / REFERENCE_FILE), summary=summary, rung=rung)
+    return rounding, _manifest(
+        job, (*files, job.workspace / REFERENCE_FILE), summary=summary, rung=rung
+    )
 
 
 def _manifest(job: Job, files: tuple[Path, ...], *, summary: GraphSummary, rung: Rung) -> Manifest:
@@ -126,8 +154,15 @@ def _manifest(job: Job, files: tuple[Path, ...], *, summary: GraphSummary, rung:
     return Manifest(
         kind="onnx",
         model=MODEL_FILE,
-        files=tuple(FileEntry(path=f.name, size=f.stat().st_size, sha256=sha256_of(f)) for f in files),
-        input=InputEntry(name=INPUT_NAME, dtype=request.input_dtype, recipe=source.recipe, any_size=request.any_size),
+        files=tuple(
+            FileEntry(path=f.name, size=f.stat().st_size, sha256=sha256_of(f)) for f in files
+        ),
+        input=InputEntry(
+            name=INPUT_NAME,
+            dtype=request.input_dtype,
+            recipe=source.recipe,
+            any_size=request.any_size,
+        ),
         outputs=OUTPUT_NAMES,
         labels=source.labels,
         max_batch=request.max_batch,
@@ -137,7 +172,8 @@ def _manifest(job: Job, files: tuple[Path, ...], *, summary: GraphSummary, rung:
         source=source.entry(),
         graph=summary,
         parity=_NO_VERDICT,
-        tools=tool_versions() | ({"nvidia-modelopt": MODELOPT} if rung.precision in ("int8", "fp8") else {}),
+        tools=tool_versions()
+        | ({"nvidia-modelopt": MODELOPT} if rung.precision in ("int8", "fp8") else {}),
         reference=REFERENCE_FILE,
     )
 

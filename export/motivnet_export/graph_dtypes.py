@@ -11,12 +11,15 @@ _ZERO_POINT = 2
 
 
 def product_dtypes(model: ir.Model) -> Counter[str]:
-    """Counts of the nodes that multiply matrices, by the dtype of what they multiply: ``float16``, ``int8``...
+    """Counts of the nodes that multiply matrices, by the dtype of what they multiply: ``float16``,
+    ``int8``...
 
-    A node whose operands were both just dequantised counts as what they were: a compiler multiplies those, and
-    scales the result.
+    A node whose operands were both just dequantised counts as what they were: a compiler multiplies
+    those, and scales the result.
     """
-    return Counter(_product_dtype(node) for node in model.graph.all_nodes() if node.op_type in _PRODUCTS)
+    return Counter(
+        _product_dtype(node) for node in model.graph.all_nodes() if node.op_type in _PRODUCTS
+    )
 
 
 def dtype_name(value: ir.Value | None) -> str:
@@ -37,5 +40,8 @@ def _dtype_before_dequantisation(value: ir.Value | None) -> str | None:
     node = value.producer() if value is not None else None
     if node is None or node.op_type != "DequantizeLinear":
         return None
-    # The zero point is an initialiser of the same dtype; what lies between a Q/DQ pair often has none in the graph.
-    return dtype_name(node.inputs[_ZERO_POINT] if len(node.inputs) > _ZERO_POINT else node.inputs[0])
+    # The zero point is an initialiser of the same dtype; what lies between a Q/DQ pair often has
+    # none in the graph.
+    return dtype_name(
+        node.inputs[_ZERO_POINT] if len(node.inputs) > _ZERO_POINT else node.inputs[0]
+    )

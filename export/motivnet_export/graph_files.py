@@ -15,7 +15,13 @@ from motivnet_engines.runtimes.inputs import input_from_pixels
 from motivnet_export.parity_images import calibration_images, is_large
 from motivnet_export.request import BuildRequest
 from motivnet_export.source import ModelSource
-from motivnet_export.torch_to_onnx import INPUT_NAME, check_onnx, onnx_from_model, save_onnx, summary_of
+from motivnet_export.torch_to_onnx import (
+    INPUT_NAME,
+    check_onnx,
+    onnx_from_model,
+    save_onnx,
+    summary_of,
+)
 
 CALIBRATION_IMAGES, CALIBRATION_IMAGES_OF_LARGE = 64, 8
 """The most images that the ranges of INT8 and FP8 are measured on; a large model takes minutes for each."""
@@ -31,7 +37,8 @@ def write_graph(
     attention: AttentionForm,
     announce: Callable[[str], None],
 ) -> tuple[tuple[Path, ...], GraphSummary]:
-    """The files of the graph (its weights beside it above 2 GB), which ONNX's checker accepts, and their counts.
+    """The files of the graph (its weights beside it above 2 GB), which ONNX's checker accepts, and
+    their counts.
 
     Args:
         model: In the precision already; in INT8 and FP8 in that which quantisation starts from.
@@ -47,7 +54,9 @@ def write_graph(
         recipe=source.recipe,
     )
     if precision == "int8" or precision == "fp8":  # noqa: PLR1714 - a type checker narrows only comparisons
-        return _quantised(graph, path, source=source, request=request, precision=precision, announce=announce)
+        return _quantised(
+            graph, path, source=source, request=request, precision=precision, announce=announce
+        )
     files = save_onnx(graph, path)
     check_onnx(path)
     return files, summary_of(graph)
@@ -68,7 +77,11 @@ def _quantised(
     base = path.with_name(f"base.{path.name}")
     unquantised = save_onnx(graph, base)
     files = quantise_onnx(
-        base, path, precision=precision, images=_calibration_inputs(source, request), announce=announce
+        base,
+        path,
+        precision=precision,
+        images=_calibration_inputs(source, request),
+        announce=announce,
     )
     for file in unquantised:
         file.unlink()
@@ -85,5 +98,7 @@ def _calibration_inputs(source: ModelSource, request: BuildRequest) -> NDArray[A
         count=CALIBRATION_IMAGES_OF_LARGE if is_large(source.config) else CALIBRATION_IMAGES,
         judges=request.parity_images,
     )
-    entry = InputEntry(name=INPUT_NAME, dtype=request.input_dtype, recipe=source.recipe, any_size=request.any_size)
+    entry = InputEntry(
+        name=INPUT_NAME, dtype=request.input_dtype, recipe=source.recipe, any_size=request.any_size
+    )
     return input_from_pixels(entry, images.pixels)

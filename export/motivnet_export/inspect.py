@@ -33,11 +33,15 @@ def inspect_artifact(artifact: Artifact) -> Inspection:
         ArtifactError: If a file does not match the manifest, or the counts do not.
     """
     if artifact.manifest.kind != "onnx":
-        raise ArtifactError(f"{artifact.folder} is an engine alone, without a graph to count; see: motivnet info")
+        raise ArtifactError(
+            f"{artifact.folder} is an engine alone, without a graph to count; see: motivnet info"
+        )
     artifact.verify_files()
     with artifact.verified_model_path() as path:
         check_onnx(path)
         graph = summary_of(ir.load(path))
     if graph != artifact.manifest.graph:
-        raise ArtifactError(f"the graph of {artifact.folder} is not the one that its manifest describes")
+        raise ArtifactError(
+            f"the graph of {artifact.folder} is not the one that its manifest describes"
+        )
     return Inspection(manifest=artifact.manifest, graph=graph)

@@ -13,7 +13,8 @@ KEPT_IMAGES = 4
 def kept_reference(source: ModelSource, reference: Reference) -> ReferenceSet:
     """Drawn faces and what PyTorch in FP32 says of them.
 
-    Drawn always: an artifact travels, and the photos that a user judged it on must not travel with it.
+    Drawn always: an artifact travels, and the photos that a user judged it on must not travel with
+    it.
     """
     if not reference.images.drawn:
         count = min(KEPT_IMAGES, default_count(source.config))

@@ -1,10 +1,12 @@
-"""The verdict of a build: PyTorch in FP32 on one side, everything that the artifact will be on the other.
+"""The verdict of a build: PyTorch in FP32 on one side, everything that the artifact will be on the
+other.
 
-Three kinds of evidence, and the report says which is which. ``graph``: a runtime that computes in FP32 shows that
-the exported graph is the model. ``rounding``: PyTorch's own half arithmetic shows what the precision costs; ONNX
-Runtime on a CPU computes FP16 nodes in FP32 and cannot show it. ``runtime``: a runtime that computes in a lower
-precision of its own, such as OpenVINO in BF16, shows what it gives on this machine; if it fails, that runtime is not
-used by default, and the artifact stands.
+Three kinds of evidence, and the report says which is which. ``graph``: a runtime that computes in
+FP32 shows that the exported graph is the model. ``rounding``: PyTorch's own half arithmetic shows
+what the precision costs; ONNX Runtime on a CPU computes FP16 nodes in FP32 and cannot show it.
+``runtime``: a runtime that computes in a lower precision of its own, such as OpenVINO in BF16,
+shows what it gives on this machine; if it fails, that runtime is not used by default, and the
+artifact stands.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ def rounding_of(
     if precision == "fp32":
         return ()
     outputs = outputs_of(
-        _torch_forward(model, recipe), reference.images.pixels, what=f"PyTorch in {COMPUTE_NAMES[precision]}"
+        _torch_forward(model, recipe),
+        reference.images.pixels,
+        what=f"PyTorch in {COMPUTE_NAMES[precision]}",
     )
     row = compare(
         "pytorch",
@@ -75,18 +79,23 @@ def rounding_of(
 def runtimes_of(
     artifact: Artifact, reference: Reference, *, trust_engines: bool = False
 ) -> tuple[list[Comparison], list[str]]:
-    """Every installed runtime beside PyTorch in FP32, and a sentence for each that cannot run the artifact.
+    """Every installed runtime beside PyTorch in FP32, and a sentence for each that cannot run the
+    artifact.
 
     Raises:
         MissingDependencyError: If no runtime is installed.
         ParityError: If none of those that are can run this precision here.
     """
     names = installed_runtimes(artifact, trust_engines=trust_engines)
-    if not names and not any(importlib.util.find_spec(package) for package in ("onnxruntime", "openvino")):
+    if not names and not any(
+        importlib.util.find_spec(package) for package in ("onnxruntime", "openvino")
+    ):
         raise MissingDependencyError("onnxruntime or openvino", extra="cpu")
     if not names:
         precision = artifact.manifest.precision
-        raise ParityError(f"no installed runtime runs {precision} here, so it cannot be judged; pip install openvino")
+        raise ParityError(
+            f"no installed runtime runs {precision} here, so it cannot be judged; pip install openvino"
+        )
     rows, refusals = [], []
     for name in names:
         try:
@@ -97,7 +106,11 @@ def runtimes_of(
 
 
 def verdict(
-    reference: Reference, comparisons: Sequence[Comparison], *, refusals: Sequence[str], precision: Precision
+    reference: Reference,
+    comparisons: Sequence[Comparison],
+    *,
+    refusals: Sequence[str],
+    precision: Precision,
 ) -> ParityReport:
     """All comparisons in one report; a runtime that fails in a precision of its own is a warning."""
     graph_shown = any(row.evidence == "graph" for row in comparisons)
@@ -127,7 +140,9 @@ def overflow_of(reference: Reference, precision: Precision) -> str | None:
     return f"activations of {worst.block} reach {worst.compute:.3g}, above the {FAIL_ABOVE:.0e} that FP16 holds safely"
 
 
-def activation_warnings(activations: tuple[BlockActivation, ...], precision: Precision) -> list[str]:
+def activation_warnings(
+    activations: tuple[BlockActivation, ...], precision: Precision
+) -> list[str]:
     """Sentences on blocks whose numbers come near the end of FP16."""
     if precision not in HALF_RANGE:
         return []
@@ -135,7 +150,9 @@ def activation_warnings(activations: tuple[BlockActivation, ...], precision: Pre
     worst_stream = max(activations, key=lambda block: block.stream)
     warnings = []
     if worst_compute.compute > WARN_ABOVE:
-        warnings.append(f"activations of {worst_compute.block} reach {worst_compute.compute:.3g}; FP16 ends at 65504")
+        warnings.append(
+            f"activations of {worst_compute.block} reach {worst_compute.compute:.3g}; FP16 ends at 65504"
+        )
     if worst_stream.stream > WARN_ABOVE:
         overflows = worst_stream.stream > FAIL_ABOVE
         warnings.append(
@@ -148,7 +165,9 @@ def activation_warnings(activations: tuple[BlockActivation, ...], precision: Pre
 def failure_line(report: ParityReport) -> str:
     """Why a report did not pass, in one line."""
     failed = [
-        f"{row.backend} ({row.evidence}): {', '.join(row.failures)}" for row in report.comparisons if row.failures
+        f"{row.backend} ({row.evidence}): {', '.join(row.failures)}"
+        for row in report.comparisons
+        if row.failures
     ]
     return "; ".join(failed) or "no installed runtime could show that the graph is the model"
 
@@ -156,7 +175,9 @@ def failure_line(report: ParityReport) -> str:
 def _torch_forward(model: MotivNet, recipe: InputRecipe) -> Forward:
     def forward(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode():
-            logits, embedding = model.logits_and_embedding(torch.from_numpy(recipe.normalise(pixels)))
+            logits, embedding = model.logits_and_embedding(
+                torch.from_numpy(recipe.normalise(pixels))
+            )
         return logits.float().numpy(), embedding.float().numpy()
 
     return forward

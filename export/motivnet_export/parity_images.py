@@ -31,7 +31,9 @@ class GateImages:
     drawn: bool
 
 
-def gate_images(config: ModelConfig, recipe: InputRecipe, *, folder: Path | None, count: int | None) -> GateImages:
+def gate_images(
+    config: ModelConfig, recipe: InputRecipe, *, folder: Path | None, count: int | None
+) -> GateImages:
     """Images of the user's folder, evenly picked, or seeded drawn faces where there is none.
 
     Args:
@@ -61,7 +63,8 @@ def check_count(count: int | None) -> None:
 def calibration_images(
     config: ModelConfig, recipe: InputRecipe, *, folder: Path | None, count: int, judges: int | None
 ) -> GateImages:
-    """Images to measure ranges on: none of those that judge the result, unless the folder has no others.
+    """Images to measure ranges on: none of those that judge the result, unless the folder has no
+    others.
 
     Args:
         count: The most of them.
@@ -74,7 +77,9 @@ def calibration_images(
         return _drawn(recipe, count, seed=SEED + 1)
     paths = _paths(folder)
     judging = set(_picked(paths, judges or default_count(config)))
-    return _read_all(_picked([path for path in paths if path not in judging] or paths, count), folder, recipe)
+    return _read_all(
+        _picked([path for path in paths if path not in judging] or paths, count), folder, recipe
+    )
 
 
 def default_count(config: ModelConfig) -> int:
@@ -101,7 +106,11 @@ def _read_all(paths: list[Path], folder: Path, recipe: InputRecipe) -> GateImage
 def _paths(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; --calibration takes a folder of images")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
     if not paths:
         raise ConfigError(
             f"{folder} has no image ({', '.join(sorted(IMAGE_SUFFIXES))}); --calibration takes a folder of images"

@@ -1,8 +1,9 @@
 """The precision of an artifact, written into the PyTorch modules before the export.
 
-TensorRT 11 has no precision flags: a network is as precise as its ONNX graph says. FP16 and BF16 here mean linear
-layers, convolutions and attention in that type, with the residual stream and every LayerNorm in FP32. An outlier in
-the stream then cannot overflow, at no extra node compared with an FP32 LayerNorm alone.
+TensorRT 11 has no precision flags: a network is as precise as its ONNX graph says. FP16 and BF16
+here mean linear layers, convolutions and attention in that type, with the residual stream and every
+LayerNorm in FP32. An outlier in the stream then cannot overflow, at no extra node compared with an
+FP32 LayerNorm alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ TORCH_DTYPES: dict[Precision, torch.dtype] = {
 }
 """What the modules compute in; in INT8 and FP8 that is what the quantisation of the exported graph starts from."""
 
-COMPUTE_NAMES: dict[Precision, str] = {name: str(dtype).split(".")[-1] for name, dtype in TORCH_DTYPES.items()}
+COMPUTE_NAMES: dict[Precision, str] = {
+    name: str(dtype).split(".")[-1] for name, dtype in TORCH_DTYPES.items()
+}
 
 HALF_RANGE: tuple[Precision, ...] = ("fp16", "int8", "fp8")
 """Precisions whose activations are limited to the range of FP16."""

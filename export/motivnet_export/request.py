@@ -18,8 +18,9 @@ InputForm = Literal["float32", "uint8", "image"]
 class BuildRequest:
     """What ``motivnet-export build`` was asked for.
 
-    ``engine`` is what is compiled once the ONNX graph stands; with ``engine_optional`` the artifact stays without it
-    where the compiler refuses. ``input`` is ``image`` for pixels of any height and width.
+    ``engine`` is what is compiled once the ONNX graph stands; with ``engine_optional`` the artifact
+    stays without it where the compiler refuses. ``input`` is ``image`` for pixels of any height and
+    width.
     """
 
     checkpoint: Path | None = None
@@ -38,7 +39,9 @@ class BuildRequest:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch <= MAX_BATCH:
-            raise ConfigError(f"--max-batch must be between 1 and {MAX_BATCH}, not {self.max_batch}")
+            raise ConfigError(
+                f"--max-batch must be between 1 and {MAX_BATCH}, not {self.max_batch}"
+            )
         check_count(self.parity_images)
 
     @property
@@ -52,9 +55,11 @@ class BuildRequest:
         return self.input == "image"
 
     def forms_for(self, precision: Precision) -> tuple[AttentionForm, ...]:
-        """The forms of attention to try in a precision: the one asked for, else fused where the precision has it.
+        """The forms of attention to try in a precision: the one asked for, else fused where the
+        precision has it.
 
-        Only an engine can need the decomposed form of such a precision too: the ONNX graph computes the same.
+        Only an engine can need the decomposed form of such a precision too: the ONNX graph computes
+        the same.
         """
         if self.attention != "auto":
             return (self.attention,)

@@ -35,8 +35,8 @@ class ExportedFile:
 def export_file(request: BuildRequest, out: Path | None) -> ExportedFile:
     """A checked ONNX file at ``out``; nothing of it is compared with PyTorch.
 
-    The weights of a graph above 2 GB take their place before the graph does, and an existing pair is not replaced:
-    two files cannot appear in one step.
+    The weights of a graph above 2 GB take their place before the graph does, and an existing pair
+    is not replaced: two files cannot appear in one step.
 
     Raises:
         FileError: If ``out`` is in the way of a pair, or cannot be written.
@@ -65,7 +65,9 @@ def _write(graph: ir.Model, out: Path) -> tuple[Path, ...]:
     data = out.with_name(f"{out.name}.data")
     external = weight_bytes(graph) > EXTERNAL_DATA_THRESHOLD
     if external and (out.exists() or data.exists()):
-        raise FileError(f"{out} or {data.name} exists and two files cannot be replaced in one step; remove them first")
+        raise FileError(
+            f"{out} or {data.name} exists and two files cannot be replaced in one step; remove them first"
+        )
     with atomic_path(out) as temporary:
         files = save_onnx(graph, temporary)
         check_onnx(temporary)

@@ -47,11 +47,14 @@ class ModelSource:
         )
 
 
-def model_source(checkpoint: Path | None, *, model: str | None, preprocess: str | None) -> ModelSource:
+def model_source(
+    checkpoint: Path | None, *, model: str | None, preprocess: str | None
+) -> ModelSource:
     """The source that ``--checkpoint`` and ``--model`` name; without either, the newest checkpoint.
 
     Args:
-        model: A named size or a configuration file; with a checkpoint it says what the checkpoint's sizes are.
+        model: A named size or a configuration file; with a checkpoint it says what the checkpoint's
+        sizes are.
         preprocess: A recipe's name, where it is not the checkpoint's own.
 
     Raises:
@@ -64,7 +67,11 @@ def model_source(checkpoint: Path | None, *, model: str | None, preprocess: str 
     if checkpoint is not None:
         return _from_checkpoint(checkpoint, config, preprocess)
     assert config is not None
-    return random_source(Path(model or "").stem if (model or "").endswith(".json") else model or "", config, preprocess)
+    return random_source(
+        Path(model or "").stem if (model or "").endswith(".json") else model or "",
+        config,
+        preprocess,
+    )
 
 
 def random_source(name: str, config: ModelConfig, preprocess: str | None = None) -> ModelSource:
@@ -98,7 +105,8 @@ def source_of_artifact(artifact: Artifact, checkpoint: Path | None) -> ModelSour
 def check_random_weights(artifact: Artifact) -> None:
     """Returns when an artifact of random weights is as large as the model of which it tells.
 
-    A manifest of a kilobyte could ask for any number of them otherwise. No precision has less than a byte for each.
+    A manifest of a kilobyte could ask for any number of them otherwise. No precision has less than
+    a byte for each.
 
     Raises:
         ArtifactError: If its files are smaller.
@@ -116,7 +124,8 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
     """The very checkpoint that an artifact was made from; None for one of random weights.
 
     Args:
-        checkpoint: Where it lies; if None, it is looked for by its name in ``checkpoints/`` and the working directory.
+        checkpoint: Where it lies; if None, it is looked for by its name in ``checkpoints/`` and the
+        working directory.
 
     Raises:
         ArtifactError: If the checkpoint is not found or is another file.
@@ -131,8 +140,14 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
     places = [checkpoint] if checkpoint else [CHECKPOINTS / name, name]
     found = [path for path in places if path.is_file()]
     if not found:
-        lacks = f"{checkpoint} is not there" if checkpoint else f"{name} is neither in {CHECKPOINTS}/ nor here"
-        raise ArtifactError(f"{lacks}; give the checkpoint that {folder} was made from with --checkpoint")
+        lacks = (
+            f"{checkpoint} is not there"
+            if checkpoint
+            else f"{name} is neither in {CHECKPOINTS}/ nor here"
+        )
+        raise ArtifactError(
+            f"{lacks}; give the checkpoint that {folder} was made from with --checkpoint"
+        )
     for path in found:
         if _digest(path) == source.sha256:
             return path
@@ -143,7 +158,9 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
 
 
 def _digest(path: Path) -> str:
-    with progress(f"checking {path.name}", total=path.stat().st_size if path.is_file() else None) as advance:
+    with progress(
+        f"checking {path.name}", total=path.stat().st_size if path.is_file() else None
+    ) as advance:
         return sha256_of(path, on_bytes=advance)
 
 
@@ -166,7 +183,9 @@ def _from_checkpoint(path: Path, config: ModelConfig | None, preprocess: str | N
     with progress(f"loading {path.name}"):
         loaded = load_checkpoint(path, config)
     if preprocess is not None or loaded.recipe is None:
-        recipe = InputRecipe.named(preprocess or DEFAULT_RECIPE, size=loaded.config.encoder.image_size)
+        recipe = InputRecipe.named(
+            preprocess or DEFAULT_RECIPE, size=loaded.config.encoder.image_size
+        )
     else:
         recipe = loaded.recipe
     first: list[MotivNet] = [loaded.model]

@@ -23,7 +23,12 @@ def print_built(artifact: Artifact, engine: str) -> None:
 
 def print_exported(exported: ExportedFile) -> None:
     """The files and what is in the graph."""
-    show(facts({"files": ", ".join(str(path) for path in exported.files)} | _graph_facts(exported.graph)))
+    show(
+        facts(
+            {"files": ", ".join(str(path) for path in exported.files)}
+            | _graph_facts(exported.graph)
+        )
+    )
 
 
 def print_parity(report: ParityReport) -> None:
@@ -41,7 +46,9 @@ def print_inspection(inspection: Inspection, folder: Path) -> None:
     size = sum(entry.size for entry in manifest.files)
     named = {
         "artifact": _headline(manifest),
-        "files": ", ".join(f"{entry.path} ({entry.size / 1e6:,.1f} MB)" for entry in manifest.files),
+        "files": ", ".join(
+            f"{entry.path} ({entry.size / 1e6:,.1f} MB)" for entry in manifest.files
+        ),
         "size": f"{size / 1e6:,.1f} MB",
         **_graph_facts(inspection.graph),
         "input": input_text(manifest.input),
@@ -67,7 +74,9 @@ def _headline(manifest: Manifest) -> str:
 
 def _graph_facts(graph: GraphSummary) -> dict[str, str]:
     shares = ", ".join(f"{share:.0%} {dtype}" for dtype, share in compute_shares(graph).items())
-    weights = ", ".join(f"{size / 1e6:,.1f} MB {dtype}" for dtype, size in graph.weight_bytes.items())
+    weights = ", ".join(
+        f"{size / 1e6:,.1f} MB {dtype}" for dtype, size in graph.weight_bytes.items()
+    )
     return {
         "graph": f"opset {graph.opset}, {graph.nodes} nodes, {graph.attention_nodes} Attention",
         "computes in": f"{shares} of {sum(graph.compute_nodes.values())} matrix-multiplying nodes",

@@ -25,7 +25,9 @@ def engine_for_target(target: Target, *, sm: str | None) -> EngineOptions | None
     backend = available_backend() if target == "auto" else target
     if backend is None or backend == "onnx":
         if sm is not None:
-            raise ConfigError("--sm is for --target tensorrt-rtx, which compiles for GPUs that are not here")
+            raise ConfigError(
+                "--sm is for --target tensorrt-rtx, which compiles for GPUs that are not here"
+            )
         return None
     return EngineOptions(backend=backend, compute_capabilities=compute_capabilities_from_text(sm))
 
@@ -37,7 +39,9 @@ def headline_of_target(target: Target, artifact: Artifact) -> str:
     if target == "onnx":
         return f"none was asked for; to compile one: motivnet build-engine {artifact.folder}"
     if available_backend() is not None:
-        return "none: the warning above says why; --target tensorrt or tensorrt-rtx makes it an error"
+        return (
+            "none: the warning above says why; --target tensorrt or tensorrt-rtx makes it an error"
+        )
     return (
         "none: no TensorRT with a GPU and no TensorRT-RTX here; pip install 'motivnet[rtx]' to compile ahead of time, "
         f"or on the device: motivnet build-engine {artifact.folder}"

@@ -47,19 +47,24 @@ def onnx_from_model(
     recipe: InputRecipe,
     any_size: bool = False,
 ) -> ir.Model:
-    """The ONNX graph of a model, with a free batch and whatever does not depend on the input computed.
+    """The ONNX graph of a model, with a free batch and whatever does not depend on the input
+    computed.
 
     Args:
         model: In evaluation mode; the types of its weights are the precision of the graph.
-        attention: ``fused`` (the ``Attention`` operator) or ``decomposed`` (matrix products and a softmax).
-        input_dtype: ``float32`` takes ``(B, 3, H, W)`` as the recipe gives it, ``uint8`` takes pixels ``(B, H, W, 3)``.
+        attention: ``fused`` (the ``Attention`` operator) or ``decomposed`` (matrix products and a
+        softmax).
+        input_dtype: ``float32`` takes ``(B, 3, H, W)`` as the recipe gives it, ``uint8`` takes
+        pixels ``(B, H, W, 3)``.
         recipe: Its size is the image size, its mean and std normalise pixels.
         any_size: Pixels have any height and width, and the graph resizes them by the recipe.
 
     Raises:
         ExportError: If PyTorch cannot export the model.
     """
-    deployed = DeployedModel(model, input_dtype=input_dtype, any_size=any_size, recipe=recipe).eval()
+    deployed = DeployedModel(
+        model, input_dtype=input_dtype, any_size=any_size, recipe=recipe
+    ).eval()
     try:
         with _quiet_exporter():
             program = torch.onnx.export(
@@ -69,14 +74,18 @@ def onnx_from_model(
                 opset_version=_opset(model, attention),
                 input_names=[INPUT_NAME],
                 output_names=list(OUTPUT_NAMES),
-                dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in deployed.free_axes().items()},),
+                dynamic_shapes=(
+                    {axis: torch.export.Dim(name) for axis, name in deployed.free_axes().items()},
+                ),
                 custom_translation_table={**(TRANSLATIONS[attention] or {}), **RESIZE_TRANSLATION},
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
         if _was_interrupted(error):
             raise KeyboardInterrupt from error
-        raise ExportError(f"PyTorch could not export the model: {str(error).splitlines()[0]}") from error
+        raise ExportError(
+            f"PyTorch could not export the model: {str(error).splitlines()[0]}"
+        ) from error
     if program is None:
         raise ExportError("PyTorch's exporter gave no graph")
     return _cleaned(program.model)
@@ -101,7 +110,9 @@ def check_onnx(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the exported graph is not valid ONNX: {str(error).splitlines()[0]}") from error
+        raise ExportError(
+            f"the exported graph is not valid ONNX: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def weight_bytes(model: ir.Model) -> int:

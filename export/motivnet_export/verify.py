@@ -25,13 +25,15 @@ def verify_artifact(
     """Compares an artifact with its checkpoint in PyTorch FP32, as the build did.
 
     Args:
-        checkpoint: Where the checkpoint is, if not of its name in ``checkpoints/`` or the working directory.
+        checkpoint: Where the checkpoint is, if not of its name in ``checkpoints/`` or the working
+        directory.
         calibration: A folder of images; drawn faces without one.
         parity_images: How many images.
         trust_engines: Whether engines that this user did not build here are run too.
 
     Raises:
-        ArtifactError: If the artifact's files or graph do not match its manifest, or the checkpoint is another.
+        ArtifactError: If the artifact's files or graph do not match its manifest, or the checkpoint
+        is another.
     """
     inspect_artifact(artifact)
     manifest = artifact.manifest

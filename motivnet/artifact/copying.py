@@ -11,7 +11,8 @@ from motivnet.artifact import Artifact
 
 
 def link_files(artifact: Artifact, paths: Iterable[str], folder: Path) -> None:
-    """The same files under a second name: gigabytes are not copied; where links are not to be had they are.
+    """The same files under a second name: gigabytes are not copied; where links are not to be had
+    they are.
 
     A file that ``folder`` has already is left alone.
     """

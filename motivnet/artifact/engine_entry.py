@@ -29,7 +29,12 @@ class ShapeProfile:
     max_size: tuple[int, int]
 
     def __post_init__(self) -> None:
-        axes = zip((self.min_batch, *self.min_size), self._opt, (self.max_batch, *self.max_size), strict=True)
+        axes = zip(
+            (self.min_batch, *self.min_size),
+            self._opt,
+            (self.max_batch, *self.max_size),
+            strict=True,
+        )
         if not all(1 <= low <= best <= high for low, best, high in axes):
             raise ArtifactError("the engine's profile is not ordered: 1 <= min <= opt <= max")
 
@@ -52,10 +57,11 @@ class EngineDevice:
 class EngineProof:
     """What an engine is made of, and where that was read.
 
-    ``inspector``: in the built engine, on its GPU. ``compiler``: in the compiler's own list of the layers that it
-    made. ``network``: in the parsed network alone, before compilation. ``matrix_layers`` counts the layers that
-    multiply matrices by dtype; ``attention_fused`` those of the ``attention_layers`` that became one kernel each, or
-    None where the evidence does not show it. ``activation_bytes`` is what the builder reserves for activations.
+    ``inspector``: in the built engine, on its GPU. ``compiler``: in the compiler's own list of the
+    layers that it made. ``network``: in the parsed network alone, before compilation.
+    ``matrix_layers`` counts the layers that multiply matrices by dtype; ``attention_fused`` those
+    of the ``attention_layers`` that became one kernel each, or None where the evidence does not
+    show it. ``activation_bytes`` is what the builder reserves for activations.
     """
 
     evidence: ProofEvidence
@@ -68,11 +74,13 @@ class EngineProof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineEntry:
-    """A compiled engine of the artifact: what built it, for what, out of which graph, and what it is made of.
+    """A compiled engine of the artifact: what built it, for what, out of which graph, and what it
+    is made of.
 
-    ``version`` is the builder's. ``compute_capabilities`` are those asked of TensorRT-RTX, such as ``86``; empty
-    means its portable default (Ampere and later). ``device`` is the GPU of the build, None without one.
-    ``comparison`` is the verdict on the device, None until the engine has run once.
+    ``version`` is the builder's. ``compute_capabilities`` are those asked of TensorRT-RTX, such as
+    ``86``; empty means its portable default (Ampere and later). ``device`` is the GPU of the build,
+    None without one. ``comparison`` is the verdict on the device, None until the engine has run
+    once.
     """
 
     backend: EngineBackend

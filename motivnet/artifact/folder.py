@@ -45,17 +45,20 @@ class Artifact:
         return any(entry.path == f"{self.manifest.model}.data" for entry in self.manifest.files)
 
     def model_bytes(self) -> bytes:
-        """The bytes of the ONNX model, whose graph is one that this toolkit exports; see ``file_bytes``.
+        """The bytes of the ONNX model, whose graph is one that this toolkit exports; see
+        ``file_bytes``.
 
         Raises:
-            ArtifactError: If they are not what the manifest describes, or another graph; see ``check_model``.
+            ArtifactError: If they are not what the manifest describes, or another graph; see
+            ``check_model``.
         """
         data, _ = self._read(self.manifest.entry(self.manifest.model))
         self._check_graph(data)
         return data
 
     def file_bytes(self, path: str) -> bytes:
-        """The bytes of one of the artifact's files, which have the size and the hash that the manifest gives.
+        """The bytes of one of the artifact's files, which have the size and the hash that the
+        manifest gives.
 
         Raises:
             ArtifactError: If they have not, or the manifest names no such file.
@@ -65,14 +68,15 @@ class Artifact:
 
     @contextlib.contextmanager
     def verified_model_path(self) -> Iterator[Path]:
-        """The ONNX model's path for a parser that needs one, the model and its external data verified.
+        """The ONNX model's path for a parser that needs one, the model and its external data
+        verified.
 
-        The files are hashed and the graph is checked before the block, and they must still be the same, unmodified
-        files after it; what the parser read in between is then what was hashed.
+        The files are hashed and the graph is checked before the block, and they must still be the
+        same, unmodified files after it; what the parser read in between is then what was hashed.
 
         Raises:
-            ArtifactError: If a file does not match, was changed while the block ran, or is another graph than this
-                toolkit exports; see ``check_model``.
+            ArtifactError: If a file does not match, was changed while the block ran, or is another
+                graph than this toolkit exports; see ``check_model``.
         """
         model = self.manifest.entry(self.manifest.model)
         others = [entry for entry in self.manifest.files if entry.path == f"{model.path}.data"]
@@ -82,10 +86,13 @@ class Artifact:
         before = [identity, *(self._verified_identity(entry) for entry in others)]
         yield self._path(model)
         if before != [self._identity(entry) for entry in (model, *others)]:
-            raise ArtifactError(f"the files of {self.folder} changed while they were opened; try again")
+            raise ArtifactError(
+                f"the files of {self.folder} changed while they were opened; try again"
+            )
 
     def regular_path(self, path: str) -> Path:
-        """The path of one of the artifact's files, a regular file of the size that the manifest gives, for a copy.
+        """The path of one of the artifact's files, a regular file of the size that the manifest
+        gives, for a copy.
 
         Raises:
             ArtifactError: If it is anything else, such as a link or a FIFO.
@@ -116,7 +123,9 @@ class Artifact:
         folder = self.folder.resolve()
         path = folder / entry.path
         if path.resolve() != path:
-            raise ArtifactError(f"{entry.path} is or lies behind a symbolic link, which is not followed in an artifact")
+            raise ArtifactError(
+                f"{entry.path} is or lies behind a symbolic link, which is not followed in an artifact"
+            )
         return path
 
     @contextlib.contextmanager
@@ -130,7 +139,9 @@ class Artifact:
         except FileError as error:
             raise ArtifactError(f"{error}; the artifact is damaged, build it again") from error
         except OSError as error:
-            raise ArtifactError(f"{entry.path} cannot be read: {error.strerror or error}") from error
+            raise ArtifactError(
+                f"{entry.path} cannot be read: {error.strerror or error}"
+            ) from error
 
     def _read(self, entry: FileEntry) -> tuple[bytes, tuple[int, ...]]:
         with self._open(entry) as file:
@@ -141,7 +152,10 @@ class Artifact:
         return data, identity
 
     def _verified_identity(self, entry: FileEntry) -> tuple[int, ...]:
-        with self._open(entry) as file, progress(f"verifying {entry.path}", total=entry.size) as advance:
+        with (
+            self._open(entry) as file,
+            progress(f"verifying {entry.path}", total=entry.size) as advance,
+        ):
             identity = _identity_of(file)
             digest = sha256_of_stream(file, on_chunk=lambda chunk: advance(len(chunk)))
         if digest != entry.sha256:
@@ -154,21 +168,28 @@ class Artifact:
 
 
 def open_artifact(folder: Path | str) -> Artifact:
-    """The artifact in a folder; its manifest is read and checked, its other files are not touched yet.
+    """The artifact in a folder; its manifest is read and checked, its other files are not touched
+    yet.
 
     Raises:
         ArtifactError: If the folder is not an artifact or its manifest is not valid.
     """
     folder = Path(folder)
     if folder.is_file():
-        raise ArtifactError(f"{folder} is a file; give the artifact's folder, the one with {FILE_NAME} in it")
+        raise ArtifactError(
+            f"{folder} is a file; give the artifact's folder, the one with {FILE_NAME} in it"
+        )
     if not folder.is_dir():
-        raise ArtifactError(f"{folder} does not exist; build an artifact with: motivnet-export build")
+        raise ArtifactError(
+            f"{folder} does not exist; build an artifact with: motivnet-export build"
+        )
     path = folder / FILE_NAME
     if not path.exists():
         raise ArtifactError(f"{folder} is not an artifact: it has no {FILE_NAME}")
     try:
-        manifest = Manifest.from_json(read_bytes(path, max_bytes=strict_json.MAX_BYTES, follow_links=False))
+        manifest = Manifest.from_json(
+            read_bytes(path, max_bytes=strict_json.MAX_BYTES, follow_links=False)
+        )
     except (ArtifactError, FileError) as error:
         raise ArtifactError(f"{path}: {error}") from error
     return Artifact(folder=folder, manifest=manifest)
@@ -180,10 +201,11 @@ def has_manifest(folder: Path) -> bool:
 
 
 def own_files(folder: Path) -> frozenset[str]:
-    """The files that go when another artifact takes a folder: those that its manifest lists, reports too, and itself.
+    """The files that go when another artifact takes a folder: those that its manifest lists,
+    reports too, and itself.
 
-    A manifest may come from somebody else and list the user's own files. So a listed file counts if its name is one
-    that this toolkit gives, or if it still is what the manifest describes.
+    A manifest may come from somebody else and list the user's own files. So a listed file counts if
+    its name is one that this toolkit gives, or if it still is what the manifest describes.
 
     Raises:
         FileError: If the folder is no artifact, or its manifest is not one that this version reads.
@@ -204,7 +226,8 @@ def _is_ours(folder: Path, entry: FileEntry) -> bool:
 
 
 def own_files_but_reports(folder: Path) -> frozenset[str]:
-    """The files that go when an artifact gets a part more: its reports stay, being of the same model.
+    """The files that go when an artifact gets a part more: its reports stay, being of the same
+    model.
 
     Raises:
         FileError: As ``own_files``.
@@ -214,7 +237,9 @@ def own_files_but_reports(folder: Path) -> frozenset[str]:
 
 def _own_manifest(folder: Path) -> Manifest:
     if not has_manifest(folder):
-        raise FileError(f"{folder} holds files that are not an artifact; choose another output folder")
+        raise FileError(
+            f"{folder} holds files that are not an artifact; choose another output folder"
+        )
     try:
         return open_artifact(folder).manifest
     except ArtifactError as error:
@@ -226,17 +251,21 @@ def _own_manifest(folder: Path) -> Manifest:
 
 
 def check_free(artifact: Artifact, path: str) -> None:
-    """Returns when a file may be added to an artifact: none of that name is there, or it is the artifact's own.
+    """Returns when a file may be added to an artifact: none of that name is there, or it is the
+    artifact's own.
 
     Raises:
         FileError: If there is one that the manifest does not list.
     """
     if path not in own_files(artifact.folder) and os.path.lexists(artifact.folder / path):
-        raise FileError(f"{artifact.folder / path} is not of the artifact and in the way; move it away and try again")
+        raise FileError(
+            f"{artifact.folder / path} is not of the artifact and in the way; move it away and try again"
+        )
 
 
 def list_reports(folder: Path, reports: Mapping[str, bytes]) -> None:
-    """Writes into an artifact's manifest that these reports, which are about to be written, are the artifact's.
+    """Writes into an artifact's manifest that these reports, which are about to be written, are the
+    artifact's.
 
     The manifest keeps its time: a report does not make an artifact the newest one.
 
@@ -245,7 +274,8 @@ def list_reports(folder: Path, reports: Mapping[str, bytes]) -> None:
         FileError: If the manifest cannot be written.
     """
     entries = [
-        FileEntry(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in reports.items()
+        FileEntry(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in reports.items()
     ]
 
     def with_reports(manifest: Manifest) -> Manifest:
@@ -255,10 +285,13 @@ def list_reports(folder: Path, reports: Mapping[str, bytes]) -> None:
     rewrite_manifest(folder, with_reports, keep_time=True)
 
 
-def rewrite_manifest(folder: Path, change: Callable[[Manifest], Manifest], *, keep_time: bool = False) -> None:
+def rewrite_manifest(
+    folder: Path, change: Callable[[Manifest], Manifest], *, keep_time: bool = False
+) -> None:
     """Puts the changed manifest in the place of the one that an artifact has by then.
 
-    Whoever builds or compiles in the folder is waited for: they write a manifest of their own at their end.
+    Whoever builds or compiles in the folder is waited for: they write a manifest of their own at
+    their end.
 
     Args:
         keep_time: Whether the artifact is no newer than before.
@@ -282,7 +315,10 @@ def _as_sole_writer(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             if not stack.enter_context(sole_writer(folder.resolve())):
-                logger.warning("%s is being written by another process; its manifest is written after that", folder)
+                logger.warning(
+                    "%s is being written by another process; its manifest is written after that",
+                    folder,
+                )
                 stack.enter_context(sole_writer(folder.resolve(), wait=True))
         yield
 
@@ -295,7 +331,9 @@ def newest_artifact(root: Path) -> Path:
     """
     manifests = sorted(root.glob(f"*/{FILE_NAME}"), key=lambda path: path.stat().st_mtime)
     if not manifests:
-        raise ArtifactError(f"there is no artifact in {root}/; build one with: motivnet-export build")
+        raise ArtifactError(
+            f"there is no artifact in {root}/; build one with: motivnet-export build"
+        )
     return manifests[-1].parent
 
 

@@ -95,7 +95,9 @@ class FileEntry:
 
     def __post_init__(self) -> None:
         if not _is_plain_path(self.path):
-            raise ArtifactError(f"file path {self.path[:80]!r} in the manifest is not a plain relative path")
+            raise ArtifactError(
+                f"file path {self.path[:80]!r} in the manifest is not a plain relative path"
+            )
         if not _SHA256.fullmatch(self.sha256) or self.size < 0:
             raise ArtifactError(f"size or SHA-256 of {self.path!r} in the manifest is not valid")
 
@@ -104,7 +106,8 @@ class FileEntry:
 class InputEntry:
     """The one input: pixels (``uint8``, NHWC) or the recipe's result (``float32``, NCHW).
 
-    Pixels have the model's size, or with ``any_size`` any height and width: the graph itself resizes them then.
+    Pixels have the model's size, or with ``any_size`` any height and width: the graph itself
+    resizes them then.
     """
 
     name: str
@@ -114,7 +117,9 @@ class InputEntry:
 
     def __post_init__(self) -> None:
         if self.any_size and self.dtype != "uint8":
-            raise ArtifactError("the manifest's input has any size and is not uint8: only pixels are resized")
+            raise ArtifactError(
+                "the manifest's input has any size and is not uint8: only pixels are resized"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,17 +139,21 @@ class Source:
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise ArtifactError("the SHA-256 of the checkpoint in the manifest is not valid")
         if any((value is None) != self.random_weights for value in (self.checkpoint, self.sha256)):
-            raise ArtifactError("the manifest must name its checkpoint, unless the weights are random")
+            raise ArtifactError(
+                "the manifest must name its checkpoint, unless the weights are random"
+            )
         if self.checkpoint is not None and any(mark in self.checkpoint for mark in "/\\\0"):
-            raise ArtifactError(f"the checkpoint {self.checkpoint[:80]!r} in the manifest is not the name of a file")
+            raise ArtifactError(
+                f"the checkpoint {self.checkpoint[:80]!r} in the manifest is not the name of a file"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSummary:
     """What is in the ONNX graph; the counts prove the precision and the attention form.
 
-    ``compute_nodes`` counts the nodes that multiply matrices by the dtype in which they do; ``weight_bytes`` the
-    bytes of the initialisers by dtype.
+    ``compute_nodes`` counts the nodes that multiply matrices by the dtype in which they do;
+    ``weight_bytes`` the bytes of the initialisers by dtype.
     """
 
     opset: int
@@ -158,10 +167,11 @@ class GraphSummary:
 class Manifest:
     """All that an artifact says of itself.
 
-    ``onnx``: the model is an ONNX graph, and there may be engines that were built from it. ``engine``: an engine
-    alone. ``reference`` names the file of a few inputs with PyTorch's FP32 outputs, ``calibration`` that of what
-    ``motivnet calibrate`` measured. ``reports`` lists what ``motivnet-bench`` left in the folder: no part of the model
-    and never verified, but the artifact's, and replaced with it.
+    ``onnx``: the model is an ONNX graph, and there may be engines that were built from it.
+    ``engine``: an engine alone. ``reference`` names the file of a few inputs with PyTorch's FP32
+    outputs, ``calibration`` that of what ``motivnet calibrate`` measured. ``reports`` lists what
+    ``motivnet-bench`` left in the folder: no part of the model and never verified, but the
+    artifact's, and replaced with it.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -190,11 +200,17 @@ class Manifest:
         self._check_sizes()
         self._check_engines()
         if not 1 <= self.max_batch <= MAX_BATCH:
-            raise ArtifactError(f"the manifest's max_batch must be between 1 and {MAX_BATCH:,}, not {self.max_batch}")
-        if len(self.labels) != self.source.config.decoder.num_classes or len(set(self.labels)) != len(self.labels):
+            raise ArtifactError(
+                f"the manifest's max_batch must be between 1 and {MAX_BATCH:,}, not {self.max_batch}"
+            )
+        if len(self.labels) != self.source.config.decoder.num_classes or len(
+            set(self.labels)
+        ) != len(self.labels):
             raise ArtifactError("the manifest's labels do not fit its number of classes")
         if unfit := [label for label in self.labels if not is_label(label)]:
-            raise ArtifactError(f"the manifest's label {unfit[0][:80]!r} is not a short printable text")
+            raise ArtifactError(
+                f"the manifest's label {unfit[0][:80]!r} is not a short printable text"
+            )
         if self.input.recipe.size != self.source.config.encoder.image_size:
             raise ArtifactError("the manifest's input recipe does not have the model's size")
 
@@ -212,7 +228,9 @@ class Manifest:
         """What is read or hashed is no larger than a model of this configuration can make it."""
         weights = _BYTES_OF_A_WEIGHT * self.source.config.parameters + _OTHER_BYTES
         of_engine = _WEIGHTS_IN_AN_ENGINE * weights
-        limits = {engine.path: of_engine for engine in self.engines} | {f"{self.model}.data": weights}
+        limits = {engine.path: of_engine for engine in self.engines} | {
+            f"{self.model}.data": weights
+        }
         if self.kind == "onnx":
             limits[self.model] = min(weights, MAX_MODEL_BYTES)
         for entry in self.files:
@@ -226,10 +244,16 @@ class Manifest:
         backends = [engine.backend for engine in self.engines]
         if len(set(backends)) != len(backends):
             raise ArtifactError("the manifest names two engines of one backend")
-        if missing := {engine.path for engine in self.engines} - {entry.path for entry in self.files}:
-            raise ArtifactError(f"the manifest's engine {min(missing)[:80]!r} is not among its files")
+        if missing := {engine.path for engine in self.engines} - {
+            entry.path for entry in self.files
+        }:
+            raise ArtifactError(
+                f"the manifest's engine {min(missing)[:80]!r} is not among its files"
+            )
         if self.kind == "engine" and [engine.path for engine in self.engines] != [self.model]:
-            raise ArtifactError("the manifest is of an engine alone and does not name exactly that engine")
+            raise ArtifactError(
+                "the manifest is of an engine alone and does not name exactly that engine"
+            )
 
     def engine(self, backend: str) -> EngineEntry | None:
         """The engine of a backend, None where the artifact has none."""
@@ -274,9 +298,16 @@ def _without_path(document: Any) -> Any:
 def _is_plain_path(path: str) -> bool:
     """Whether a path names the same file below a folder on every system and for every reader.
 
-    No absolute path, drive, ``..``, backslash or trailing dot or space (Windows drops those), nothing invisible, and
-    one Unicode form (NFC), because two names that look the same must be the same.
+    No absolute path, drive, ``..``, backslash or trailing dot or space (Windows drops those),
+    nothing invisible, and one Unicode form (NFC), because two names that look the same must be the
+    same.
     """
-    plain = len(path) <= _MAX_PATH and path.isprintable() and unicodedata.normalize("NFC", path) == path
+    plain = (
+        len(path) <= _MAX_PATH and path.isprintable() and unicodedata.normalize("NFC", path) == path
+    )
     parts = path.split("/")
-    return plain and not any(mark in path for mark in "\\:") and all(part and part[-1] not in ". " for part in parts)
+    return (
+        plain
+        and not any(mark in path for mark in "\\:")
+        and all(part and part[-1] not in ". " for part in parts)
+    )

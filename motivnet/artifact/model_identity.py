@@ -20,5 +20,9 @@ class ModelIdentity:
 
 def identity_of_model(manifest: Manifest) -> ModelIdentity:
     """The identity of an artifact's model; that of an engine alone is that of the graph it was built from."""
-    graph = manifest.engines[0].onnx_sha256 if manifest.kind == "engine" else manifest.entry(manifest.model).sha256
+    graph = (
+        manifest.engines[0].onnx_sha256
+        if manifest.kind == "engine"
+        else manifest.entry(manifest.model).sha256
+    )
     return ModelIdentity(graph=graph, checkpoint=manifest.source.sha256)

@@ -30,7 +30,9 @@ class ReferenceSet:
     def to_bytes(self) -> bytes:
         """The content of ``reference.npz``."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, pixels=self.pixels, logits=self.logits, embedding=self.embedding)
+        np.savez_compressed(
+            buffer, pixels=self.pixels, logits=self.logits, embedding=self.embedding
+        )
         return buffer.getvalue()
 
 
@@ -49,7 +51,9 @@ def reference_of_artifact(artifact: Artifact) -> ReferenceSet:
     try:
         arrays = read_arrays(data, names=("pixels", "logits", "embedding"), max_bytes=max_bytes)
     except FileError as error:
-        raise ArtifactError(f"{manifest.reference} is not a reference: it {error}; build the artifact again") from error
+        raise ArtifactError(
+            f"{manifest.reference} is not a reference: it {error}; build the artifact again"
+        ) from error
     reference = ReferenceSet(**arrays)
     _check(reference, manifest)
     return reference
@@ -72,4 +76,6 @@ def _check(reference: ReferenceSet, manifest: Manifest) -> None:
     for name, (dtype, shape) in wanted.items():
         array = getattr(reference, name)
         if images < 1 or array.dtype != dtype or array.shape != shape:
-            raise ArtifactError(f"{name} of the reference should be {dtype} {shape}, not {array.dtype} {array.shape}")
+            raise ArtifactError(
+                f"{name} of the reference should be {dtype} {shape}, not {array.dtype} {array.shape}"
+            )

@@ -1,13 +1,14 @@
 """A pickle read as data: nothing that it names is imported or called.
 
-The standard unpickler calls what a file names with arguments of the file's choice, and a short list of permitted names
-does not make that safe: ``bytearray`` of a number takes all memory, and the hash of a deeply nested key ends the
-process. Here the opcodes are interpreted by a loop of our own. A name that the caller does not know gives a
-``StandIn``, which swallows whatever is done to it, so that objects of any trainer may lie beside the weights. No name
-is refused for being dangerous: such a list is never complete, and none is needed where no name is resolved.
+The standard unpickler calls what a file names with arguments of the file's choice, and a short list
+of permitted names does not make that safe: ``bytearray`` of a number takes all memory, and the hash
+of a deeply nested key ends the process. Here the opcodes are interpreted by a loop of our own. A
+name that the caller does not know gives a ``StandIn``, which swallows whatever is done to it, so
+that objects of any trainer may lie beside the weights. No name is refused for being dangerous: such
+a list is never complete, and none is needed where no name is resolved.
 
-What a pickle can cost is bounded by its own length: a length in it is compared with the bytes that are there, the
-opcodes are counted, and only plain values are hashed.
+What a pickle can cost is bounded by its own length: a length in it is compared with the bytes that
+are there, the opcodes are counted, and only plain values are hashed.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class StandIn:
 class Builder:
     """A name that a pickle may call.
 
-    ``build`` gets the arguments as the file has them, has to check them, and may give a ``StandIn``.
+    ``build`` gets the arguments as the file has them, has to check them, and may give a
+    ``StandIn``.
     """
 
     build: Callable[[tuple[object, ...]], object]
@@ -63,14 +65,17 @@ def values_from_pickle(
     Containers may hold themselves and be nested however deep; dictionaries hold plain keys only.
 
     Args:
-        known: What a full name such as ``collections.OrderedDict`` stands for: a ``Builder``, or a value.
+        known: What a full name such as ``collections.OrderedDict`` stands for: a ``Builder``, or a
+        value.
         persistent: Gives the object with a persistent id.
 
     Raises:
         PickleError: If it is cut off, malformed or beyond the limits; and what builders raise.
     """
     if len(data) > MAX_BYTES:
-        raise PickleError(f"a pickle of {len(data):,} bytes is longer than the {MAX_BYTES:,} allowed")
+        raise PickleError(
+            f"a pickle of {len(data):,} bytes is longer than the {MAX_BYTES:,} allowed"
+        )
     reader = _Reader(data, known, persistent)
     try:
         return reader.run(), tuple(reader.ignored)
@@ -81,7 +86,9 @@ def values_from_pickle(
 class _Reader:
     """The machine that a pickle is a program for: a stack, the stacks below its marks, and a memo."""
 
-    def __init__(self, data: bytes, known: Mapping[str, object], persistent: Callable[[object], object]) -> None:
+    def __init__(
+        self, data: bytes, known: Mapping[str, object], persistent: Callable[[object], object]
+    ) -> None:
         self.data = data
         self.known = known
         self.persistent = persistent
@@ -163,7 +170,11 @@ class _Reader:
         self.stack.append(items)
 
     def global_(self, module: object, name: object) -> None:
-        if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > _MAX_NAME:
+        if (
+            not isinstance(module, str)
+            or not isinstance(name, str)
+            or len(module) + len(name) > _MAX_NAME
+        ):
             raise PickleError("the pickle has a name that is no short text")
         full = f"{module}.{name}"
         self.push(self.known.get(full, StandIn(full)))
@@ -183,7 +194,11 @@ class _Reader:
 
     def call_with_keywords(self) -> None:
         keywords, arguments, function = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        if type(function) is not StandIn or type(arguments) is not tuple or type(keywords) is not dict:
+        if (
+            type(function) is not StandIn
+            or type(arguments) is not tuple
+            or type(keywords) is not dict
+        ):
             raise PickleError("the pickle calls what cannot be called")
         self.push(function)
 
@@ -262,7 +277,9 @@ _OPCODES: dict[bytes, Callable[[_Reader], None]] = {
     b"J": lambda reader: reader.push(struct.unpack("<i", reader.take(4))[0]),
     b"K": lambda reader: reader.push(reader.number(1)),
     b"M": lambda reader: reader.push(reader.number(2)),
-    b"\x8a": lambda reader: reader.push(int.from_bytes(reader.take(reader.number(1)), "little", signed=True)),
+    b"\x8a": lambda reader: reader.push(
+        int.from_bytes(reader.take(reader.number(1)), "little", signed=True)
+    ),
     b"G": lambda reader: reader.push(struct.unpack(">d", reader.take(8))[0]),
     b"X": lambda reader: reader.text(reader.number(4)),
     b"\x8c": lambda reader: reader.text(reader.number(1)),

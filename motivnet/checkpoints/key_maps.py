@@ -1,7 +1,8 @@
 """The names that weights have in every known layout, and ours, as tables.
 
-A table's row is a name in the file, then ours; ``{i}`` stands for a block's number and ``{p}`` for ``weight`` or
-``bias``. Two names of ours mean that the file packs them into one tensor: query first, then key and value.
+A table's row is a name in the file, then ours; ``{i}`` stands for a block's number and ``{p}`` for
+``weight`` or ``bias``. Two names of ours mean that the file packs them into one tensor: query
+first, then key and value.
 """
 
 from __future__ import annotations
@@ -44,10 +45,12 @@ _ML_DECODER: _Rows = (
     ("duplicate_pooling", "group_weight"),
     ("duplicate_pooling_bias", "group_bias"),
 )
-# The paper's own code calls the attention multihead_attn; MotivNet's calls the same tensors self_attn.
+# The paper's own code calls the attention multihead_attn; MotivNet's calls the same tensors
+# self_attn.
 _RENAMED = (("patch_embed.projection.", "projection."), ("self_attn.", "multihead_attn."))
 
-# What trainers and compilers put before every name: DistributedDataParallel, LightningModule.model, torch.compile.
+# What trainers and compilers put before every name: DistributedDataParallel, LightningModule.model,
+# torch.compile.
 _WRAPPERS = re.compile(r"(?:module\.|model\.|_orig_mod\.)+")
 _FIELDS = {r"\{i\}": r"(?P<i>\d{1,4})", r"\{p\}": r"(?P<p>weight|bias)"}
 
@@ -82,12 +85,19 @@ def _own_names(rows: _Rows, prefix: str) -> tuple[KeyRule, ...]:
 
 
 def _sapiens(name: str, prefix: str) -> Layout:
-    heads = ("head.", "neck.", "mask_token", "decoder_")  # the keypoint head, and the decoder of the pretraining
+    heads = (
+        "head.",
+        "neck.",
+        "mask_token",
+        "decoder_",
+    )  # the keypoint head, and the decoder of the pretraining
     rules = _rules((*_SAPIENS, ("cls_token", "class_token")), prefix, "encoder.")
     return Layout(name=name, rules=rules, ignored=heads)
 
 
-MOTIVNET = Layout(name="motivnet", rules=_own_names(_SAPIENS, "encoder.") + _own_names(_ML_DECODER, "decoder."))
+MOTIVNET = Layout(
+    name="motivnet", rules=_own_names(_SAPIENS, "encoder.") + _own_names(_ML_DECODER, "decoder.")
+)
 """The names of our own modules."""
 
 PUBLISHED = Layout(
@@ -153,7 +163,8 @@ def split_packed(tensor: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
 
 
 def published_from_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A MotivNet's state dict under the names, and with the packed tensors, of the published ``MotivNet.pth``.
+    """A MotivNet's state dict under the names, and with the packed tensors, of the published
+    ``MotivNet.pth``.
 
     Raises:
         KeyError: If a name is not one of a MotivNet's.

@@ -1,8 +1,9 @@
 """From a weights file of any known kind to a MotivNet, and from a MotivNet to a file of ours.
 
-A file is recognised by its first bytes and by its keys, never by its name. Nothing in it but tensors and, in our own
-format, strict JSON is ever used: what a trainer wrote beside the weights is left out, with a warning. The model that a
-file tells of is compared with the shapes of its tensors before memory is taken for either.
+A file is recognised by its first bytes and by its keys, never by its name. Nothing in it but
+tensors and, in our own format, strict JSON is ever used: what a trainer wrote beside the weights is
+left out, with a warning. The model that a file tells of is compared with the shapes of its tensors
+before memory is taken for either.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from torch import Tensor
 from motivnet.checkpoints import key_maps
 from motivnet.checkpoints.key_maps import Layout
 from motivnet.checkpoints.safetensors_files import Description, read_safetensors, write_safetensors
-from motivnet.checkpoints.sizes import config_from_sizes, differences, sizes_from_config, sizes_from_shapes
+from motivnet.checkpoints.sizes import (
+    config_from_sizes,
+    differences,
+    sizes_from_config,
+    sizes_from_shapes,
+)
 from motivnet.checkpoints.torch_files import read_torch_file
 from motivnet.checkpoints.weights import (
     check_dense,
@@ -54,9 +60,9 @@ _PICKLE = b"\x80"
 class Checkpoint:
     """A model and what its file says of it.
 
-    ``labels`` are in output order; ``recipe`` is None where the file names none; ``fresh_head`` says that the file
-    held an encoder alone, so that the head is random; ``layout`` is the name in ``key_maps`` of the keys found;
-    ``has_checksum`` that damage to the file would have been seen.
+    ``labels`` are in output order; ``recipe`` is None where the file names none; ``fresh_head``
+    says that the file held an encoder alone, so that the head is random; ``layout`` is the name in
+    ``key_maps`` of the keys found; ``has_checksum`` that damage to the file would have been seen.
     """
 
     model: MotivNet
@@ -74,20 +80,24 @@ def load_model(path: Path | str, config: ModelConfig | None = None) -> MotivNet:
     return load_checkpoint(path, config).model
 
 
-def load_checkpoint(path: Path | str, config: ModelConfig | None = None, *, quiet: bool = False) -> Checkpoint:
+def load_checkpoint(
+    path: Path | str, config: ModelConfig | None = None, *, quiet: bool = False
+) -> Checkpoint:
     """The model in a weights file, with all that the file says of it.
 
-    Understands the published ``MotivNet.pth``, its Lightning checkpoints, Sapiens encoders (flat pretraining ones and
-    mmengine ones with their head), and our safetensors.
+    Understands the published ``MotivNet.pth``, its Lightning checkpoints, Sapiens encoders (flat
+    pretraining ones and mmengine ones with their head), and our safetensors.
 
     Args:
-        config: The sizes, where neither the file nor its shapes tell them; otherwise it must agree with both.
-        quiet: Log no warning of a fresh head, a missing checksum or objects that were left out: it was said when the
-            file was loaded before.
+        config: The sizes, where neither the file nor its shapes tell them; otherwise it must agree
+        with both.
+        quiet: Log no warning of a fresh head, a missing checksum or objects that were left out: it
+            was said when the file was loaded before.
 
     Raises:
-        CheckpointError: If the file is damaged, of an unknown kind, has an object in the place of a weight, describes
-            a head that it does not hold and that is of no named size, or does not fit the sizes.
+        CheckpointError: If the file is damaged, of an unknown kind, has an object in the place of a
+            weight, describes a head that it does not hold and that is of no named size, or does not
+            fit the sizes.
         FileError: If it is missing, not a regular file or not readable.
     """
     path = Path(path)
@@ -109,7 +119,8 @@ def name_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def open_stored(path: Path | str) -> Iterator[dict[str, object]]:
-    """What a weights file holds by its own keys, whatever they are, after every check of the file itself.
+    """What a weights file holds by its own keys, whatever they are, after every check of the file
+    itself.
 
     The tensors are for ``weights.weights_from_stored``, inside the block.
 
@@ -134,18 +145,25 @@ def save_model(
     """Writes a model as safetensors with all that is needed to use it, whole or not at all.
 
     Raises:
-        CheckpointError: If a weight is NaN or infinite, or configuration, labels, recipe and weights do not agree.
+        CheckpointError: If a weight is NaN or infinite, or configuration, labels, recipe and
+        weights do not agree.
         FileError: If the file cannot be written.
     """
     path = Path(path)
     with _naming(path):
-        description = Description(config=config, labels=labels, recipe=recipe, metadata=dict(metadata or {}))
+        description = Description(
+            config=config, labels=labels, recipe=recipe, metadata=dict(metadata or {})
+        )
         state = model.state_dict()
         check_dense({name: tensor.cpu() for name, tensor in state.items()})
         if different := differences(sizes_from_shapes(_shapes(state)), sizes_from_config(config)):
-            raise CheckpointError(f"is not written: the model does not fit its configuration, {different}")
+            raise CheckpointError(
+                f"is not written: the model does not fit its configuration, {different}"
+            )
         if infinite := [name for name, tensor in state.items() if not is_finite(tensor)]:
-            raise CheckpointError(f"is not written: the model has weights that are NaN or infinite, {listed(infinite)}")
+            raise CheckpointError(
+                f"is not written: the model has weights that are NaN or infinite, {listed(infinite)}"
+            )
         write_safetensors(path, state, description)
 
 
@@ -170,11 +188,15 @@ def _stored(path: Path) -> Iterator[_Stored]:
             stored = _Stored(values=found.values, ignored=found.ignored)
         elif start[8:] == b"{":
             tensors, description = read_safetensors(path)
-            stored = _Stored(values=dict(tensors), description=description, has_checksum=description is not None)
+            stored = _Stored(
+                values=dict(tensors), description=description, has_checksum=description is not None
+            )
         else:
             raise _unknown_kind(start)
         if len(stored.values) > MAX_ENTRIES:
-            raise CheckpointError(f"holds {len(stored.values):,} entries, more than the {MAX_ENTRIES:,} allowed")
+            raise CheckpointError(
+                f"holds {len(stored.values):,} entries, more than the {MAX_ENTRIES:,} allowed"
+            )
         yield stored
 
 
@@ -182,7 +204,9 @@ def _unknown_kind(start: bytes) -> CheckpointError:
     if not start:
         return CheckpointError("is empty; copy or download it again")
     if start.startswith(_PICKLE):
-        return CheckpointError("is in PyTorch's format of before 1.6, which is not read; get it as .safetensors")
+        return CheckpointError(
+            "is in PyTorch's format of before 1.6, which is not read; get it as .safetensors"
+        )
     return CheckpointError("is not a weights file; give a .pth, .ckpt or .safetensors file")
 
 
@@ -190,10 +214,15 @@ def _warn(path: Path, checkpoint: Checkpoint, ignored: tuple[str, ...]) -> None:
     if checkpoint.fresh_head:
         logger.warning("%s holds an encoder alone: the head is random and has to be trained", path)
     if not checkpoint.has_checksum:
-        logger.warning("%s was not written by this toolkit and has no checksum: damage would go unnoticed", path)
+        logger.warning(
+            "%s was not written by this toolkit and has no checksum: damage would go unnoticed",
+            path,
+        )
     if ignored:
         logger.warning(
-            "%s holds objects beside its tensors, which were left out and not run: %s", path, listed(ignored)
+            "%s holds objects beside its tensors, which were left out and not run: %s",
+            path,
+            listed(ignored),
         )
 
 
@@ -213,7 +242,9 @@ def _checkpoint(stored: _Stored, layout: Layout, config: ModelConfig | None) -> 
     return Checkpoint(
         model=model,
         config=config,
-        labels=stored.description.labels if stored.description else labels_for(config.decoder.num_classes),
+        labels=stored.description.labels
+        if stored.description
+        else labels_for(config.decoder.num_classes),
         recipe=stored.description.recipe if stored.description else None,
         fresh_head=fresh_head,
         layout=layout.name,
@@ -227,8 +258,8 @@ def _settled_config(
 ) -> ModelConfig:
     """The configuration that is given, else described, else of a named size; it fits the shapes.
 
-    What the shapes leave open, a head that is not there or the grid that positions are resized to, is made anew and
-    may be of any size: there only the user's word counts, or a named size.
+    What the shapes leave open, a head that is not there or the grid that positions are resized to,
+    is made anew and may be of any size: there only the user's word counts, or a named size.
     """
     sizes = sizes_from_shapes(_shapes(outline))
     for part in ("encoder", "decoder"):
@@ -236,10 +267,19 @@ def _settled_config(
             raise CheckpointError(f"has none of the blocks of a MotivNet's {part}")
     described = description.config if description else None
     if described is not None and given not in (None, described):
-        raise CheckpointError(f"does not have the sizes asked for: {_config_differences(described, given)}")
+        raise CheckpointError(
+            f"does not have the sizes asked for: {_config_differences(described, given)}"
+        )
     leaves_open = not _has_head(outline) or _CLASS_TOKEN in outline
-    if given is None and described is not None and leaves_open and described not in NAMED_SIZES.values():
-        raise CheckpointError("describes more than it holds; give its sizes with --model CONFIG.json")
+    if (
+        given is None
+        and described is not None
+        and leaves_open
+        and described not in NAMED_SIZES.values()
+    ):
+        raise CheckpointError(
+            "describes more than it holds; give its sizes with --model CONFIG.json"
+        )
     config = given or described
     if config is None:
         return config_from_sizes(sizes)
@@ -272,11 +312,17 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def _config_differences(found: ModelConfig, wanted: ModelConfig) -> str:
     pairs = zip(_flat(found).items(), _flat(wanted).values(), strict=True)
-    return ", ".join(f"{name} is {value} and not {other}" for (name, value), other in pairs if value != other)
+    return ", ".join(
+        f"{name} is {value} and not {other}" for (name, value), other in pairs if value != other
+    )
 
 
 def _flat(config: ModelConfig) -> dict[str, object]:
-    return {f"{part}.{name}": value for part, sizes in config.to_dict().items() for name, value in sizes.items()}
+    return {
+        f"{part}.{name}": value
+        for part, sizes in config.to_dict().items()
+        for name, value in sizes.items()
+    }
 
 
 @contextlib.contextmanager

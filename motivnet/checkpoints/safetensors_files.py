@@ -1,8 +1,9 @@
-"""Our own format: safetensors with the configuration, labels and input recipe in its metadata, and a checksum.
+"""Our own format: safetensors with the configuration, labels and input recipe in its metadata, and
+a checksum.
 
-Safetensors has no checksum of its own: a flipped bit in a weight loads silently. Ours is in the metadata, whose one
-entry holds all that we add, because the library orders several entries anew in each process and equal models should
-make equal files.
+Safetensors has no checksum of its own: a flipped bit in a weight loads silently. Ours is in the
+metadata, whose one entry holds all that we add, because the library orders several entries anew in
+each process and equal models should make equal files.
 """
 
 from __future__ import annotations
@@ -49,9 +50,13 @@ class Description:
     def __post_init__(self) -> None:
         classes = self.config.decoder.num_classes
         if len(self.labels) != classes or len(set(self.labels)) != classes:
-            raise CheckpointError(f"needs {classes} different labels, one a class, not {len(set(self.labels))}")
+            raise CheckpointError(
+                f"needs {classes} different labels, one a class, not {len(set(self.labels))}"
+            )
         if unfit := [label for label in self.labels if not is_label(label)]:
-            raise CheckpointError(f"has the label {unfit[0][:80]!r}, which is not a short printable text")
+            raise CheckpointError(
+                f"has the label {unfit[0][:80]!r}, which is not a short printable text"
+            )
         if self.recipe is not None and self.recipe.size != self.config.encoder.image_size:
             raise CheckpointError(
                 f"has an input recipe of {self.recipe.size} for a model of {self.config.encoder.image_size}"
@@ -83,7 +88,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], Description | None]
 
 
 def check_header(path: Path) -> None:
-    """Returns when a safetensors file's header is no longer than one of ours can be, before it is parsed.
+    """Returns when a safetensors file's header is no longer than one of ours can be, before it is
+    parsed.
 
     The library takes 100 MB, of which it makes many times as much.
 
@@ -96,11 +102,14 @@ def check_header(path: Path) -> None:
         if length > file.seek(0, os.SEEK_END) - 8:
             raise CheckpointError(f"is truncated or damaged; {_AGAIN}")
     if length > MAX_HEADER:
-        raise CheckpointError(f"describes its tensors in {length:,} bytes, more than the {MAX_HEADER:,} allowed")
+        raise CheckpointError(
+            f"describes its tensors in {length:,} bytes, more than the {MAX_HEADER:,} allowed"
+        )
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], description: Description) -> None:
-    """Writes tensors and description to ``path``, whole or not at all; equal content makes equal bytes.
+    """Writes tensors and description to ``path``, whole or not at all; equal content makes equal
+    bytes.
 
     Raises:
         FileError: If it cannot be written.
@@ -114,7 +123,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], description: De
 
 @contextlib.contextmanager
 def atomic_safetensors(path: Path, *, private: bool = False) -> Iterator[Path]:
-    """``atomic_path`` for what safetensors writes, whose one error hides the system's refusals in its text.
+    """``atomic_path`` for what safetensors writes, whose one error hides the system's refusals in
+    its text.
 
     Raises:
         FileError: If the file cannot be written; an older one is untouched.

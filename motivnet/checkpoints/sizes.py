@@ -1,7 +1,7 @@
 """The sizes of a model as its weights' shapes show them, and the configuration that they belong to.
 
-Heads, patch padding and the sides of the image leave no trace in the shapes; they come with a named size or with
-a configuration.
+Heads, patch padding and the sides of the image leave no trace in the shapes; they come with a named
+size or with a configuration.
 """
 
 from __future__ import annotations
@@ -33,13 +33,23 @@ _IDENTITY = ("encoder.embed_dim", "encoder.depth")
 
 
 def sizes_from_shapes(shapes: Shapes) -> dict[str, int]:
-    """Every size that the shapes, by our names, show; a size whose weight is missing or misshaped is left out.
+    """Every size that the shapes, by our names, show; a size whose weight is missing or misshaped
+    is left out.
 
-    The positions of a pretraining encoder, the one with a class token, are resized later and show nothing.
+    The positions of a pretraining encoder, the one with a class token, are resized later and show
+    nothing.
     """
-    sizes = {size: shapes[key][axis] for size, (key, axis) in _AXES.items() if len(shapes.get(key, ())) > axis}
+    sizes = {
+        size: shapes[key][axis]
+        for size, (key, axis) in _AXES.items()
+        if len(shapes.get(key, ())) > axis
+    }
     for part in ("encoder", "decoder"):
-        numbers = [int(match[1]) for key in shapes if (match := re.match(rf"{part}\.blocks\.(\d{{1,4}})\.", key))]
+        numbers = [
+            int(match[1])
+            for key in shapes
+            if (match := re.match(rf"{part}\.blocks\.(\d{{1,4}})\.", key))
+        ]
         if numbers:
             sizes[f"{part}.depth"] = max(numbers) + 1
     if "encoder.class_token" in shapes:
@@ -69,7 +79,8 @@ def config_from_sizes(sizes: Sizes) -> ModelConfig:
     """The named size whose sizes these are, with the number of groups and classes that they show.
 
     Raises:
-        CheckpointError: If there is none; it names the sizes, or how the nearest named size differs.
+        CheckpointError: If there is none; it names the sizes, or how the nearest named size
+        differs.
     """
     candidates = {name: _with_outputs(config, sizes) for name, config in NAMED_SIZES.items()}
     for name, config in candidates.items():
@@ -85,11 +96,19 @@ def config_from_sizes(sizes: Sizes) -> ModelConfig:
 
 def differences(sizes: Sizes, wanted: Sizes) -> str:
     """Every size that differs, as text; empty if none does."""
-    return ", ".join(f"{name} is {size} and not {wanted[name]}" for name, size in sizes.items() if size != wanted[name])
+    return ", ".join(
+        f"{name} is {size} and not {wanted[name]}"
+        for name, size in sizes.items()
+        if size != wanted[name]
+    )
 
 
 def _with_outputs(config: ModelConfig, sizes: Sizes) -> ModelConfig:
-    outputs = {name: sizes[f"decoder.{name}"] for name in ("num_groups", "num_classes") if f"decoder.{name}" in sizes}
+    outputs = {
+        name: sizes[f"decoder.{name}"]
+        for name in ("num_groups", "num_classes")
+        if f"decoder.{name}" in sizes
+    }
     try:
         return dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, **outputs))
     except ConfigError as error:

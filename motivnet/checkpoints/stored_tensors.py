@@ -1,6 +1,8 @@
-"""Tensors as an archive of ``torch.save`` describes them, each checked against the bytes that are stored for it.
+"""Tensors as an archive of ``torch.save`` describes them, each checked against the bytes that are
+stored for it.
 
-Describing one reads nothing: what is beside the weights, such as the state of an optimiser, never is in memory.
+Describing one reads nothing: what is beside the weights, such as the state of an optimiser, never
+is in memory.
 """
 
 from __future__ import annotations
@@ -59,8 +61,12 @@ class StoredTensor:
             CheckpointError: If the file was cut meanwhile or the memory does not suffice.
         """
         size = self.dtype.itemsize
-        read = _bytes_of(self.storage, start=self.offset * size, length=_extent(self.shape, self.stride) * size)
-        return torch.empty(0, dtype=self.dtype).set_(read.untyped_storage(), 0, self.shape, self.stride)
+        read = _bytes_of(
+            self.storage, start=self.offset * size, length=_extent(self.shape, self.stride) * size
+        )
+        return torch.empty(0, dtype=self.dtype).set_(
+            read.untyped_storage(), 0, self.shape, self.stride
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,8 @@ def shared_tensors(device: Literal["cpu", "meta"]) -> Callable[[StoredTensor], T
 
 
 def storage_from_id(identity: object, archive: TorchArchive) -> Storage | StandIn:
-    """The storage that a pickle of ``torch.save`` refers to; a stand-in for one of a type that weights never have.
+    """The storage that a pickle of ``torch.save`` refers to; a stand-in for one of a type that
+    weights never have.
 
     Raises:
         PickleError: If the archive does not have it in the size that is said.
@@ -114,7 +121,9 @@ def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
         "collections.OrderedDict": Builder(_ordered_dict),
         "_codecs.encode": Builder(encoded),
         "torch._utils._rebuild_tensor": Builder(lambda given: _tensor(given, made, counts=(4,))),
-        "torch._utils._rebuild_tensor_v2": Builder(lambda given: _tensor(given, made, counts=(6, 7))),
+        "torch._utils._rebuild_tensor_v2": Builder(
+            lambda given: _tensor(given, made, counts=(6, 7))
+        ),
         "torch._utils._rebuild_tensor_v3": Builder(lambda given: _tensor_v3(given, made)),
         "torch._utils._rebuild_parameter": Builder(_first),
         "torch._utils._rebuild_parameter_with_state": Builder(_first),
@@ -125,7 +134,8 @@ def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
 
 
 class _Encoder:
-    """``_codecs.encode(text, "latin1")``, which is how bytes are written by the protocol that torch.save uses.
+    """``_codecs.encode(text, "latin1")``, which is how bytes are written by the protocol that
+    torch.save uses.
 
     One text may be encoded again and again by a few bytes each, so that the sum is bounded.
     """
@@ -158,7 +168,9 @@ def _first(given: tuple[object, ...]) -> object:
 def _of_type(given: tuple[object, ...]) -> object:
     """A tensor with attributes, which are left out; one of a class that is not known stays unknown."""
     match given:
-        case (Builder() as builder, kind, tuple() as inner, _) if kind is Tensor and builder.build is not _of_type:
+        case (Builder() as builder, kind, tuple() as inner, _) if (
+            kind is Tensor and builder.build is not _of_type
+        ):
             return builder.build(inner)
         case (_, StandIn() as unknown, _, _):
             return unknown
@@ -179,7 +191,9 @@ def _tensor(
     counts: tuple[int, ...],
     dtype: torch.dtype | None = None,
 ) -> object:
-    if len(given) not in counts or (len(given) == 7 and given[6]):  # the seventh are bits of views: conjugate, negative
+    if len(given) not in counts or (
+        len(given) == 7 and given[6]
+    ):  # the seventh are bits of views: conjugate, negative
         return _unknown_tensor()
     match given[:4]:
         case (StandIn() as unknown, _, _, _):
@@ -202,8 +216,14 @@ def _sizes(values: tuple[object, ...]) -> tuple[int, ...]:
 
 
 def _check_inside(stored: StoredTensor) -> None:
-    largest = math.prod(max(side, 1) for side in stored.shape)  # a side of 0 hides what PyTorch multiplies all the same
-    if len(stored.shape) != len(stored.stride) or stored.offset < 0 or max(stored.claimed, largest) > _MAX_BYTES:
+    largest = math.prod(
+        max(side, 1) for side in stored.shape
+    )  # a side of 0 hides what PyTorch multiplies all the same
+    if (
+        len(stored.shape) != len(stored.stride)
+        or stored.offset < 0
+        or max(stored.claimed, largest) > _MAX_BYTES
+    ):
         raise PickleError("a tensor has impossible sizes")
     end = stored.offset + _extent(stored.shape, stored.stride)
     if end * stored.dtype.itemsize > stored.storage.size:

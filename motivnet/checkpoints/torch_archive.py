@@ -1,7 +1,8 @@
 """The zip archive of ``torch.save``, read by rules that leave each byte of it one meaning.
 
-Its members are stored uncompressed, so that what the file holds is all that can come out of it; members that overlap
-would give a small file any size, and are refused. Each member's checksum is compared before anything of it is used.
+Its members are stored uncompressed, so that what the file holds is all that can come out of it;
+members that overlap would give a small file any size, and are refused. Each member's checksum is
+compared before anything of it is used.
 """
 
 from __future__ import annotations
@@ -21,8 +22,17 @@ _CHUNK = 1 << 20
 _MAX_DIRECTORY = 16 << 20
 _DOS_DIRECTORY = 0x10
 _ENCRYPTED = 0x1
-# What zipfile raises on damaged archives: its own error, and those of the fields that it uses unchecked.
-_ZIP_ERRORS = (zipfile.BadZipFile, OSError, RuntimeError, EOFError, ValueError, OverflowError, struct.error)
+# What zipfile raises on damaged archives: its own error, and those of the fields that it uses
+# unchecked.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
 _DAMAGED = "is truncated or damaged; copy or download it again"
 _UNUSUAL = "is damaged, or not as torch.save writes it"
 
@@ -67,7 +77,9 @@ class TorchArchive:
         """
         size = self._members[f"{self._folder}/{name}"].size
         if size > max_bytes:
-            raise CheckpointError(f"describes its content in {size:,} bytes, more than the {max_bytes:,} allowed")
+            raise CheckpointError(
+                f"describes its content in {size:,} bytes, more than the {max_bytes:,} allowed"
+            )
         data = bytearray(size)
         self.read_into(memoryview(data), name)
         return bytes(data)
@@ -91,7 +103,8 @@ class TorchArchive:
 def _check_end(file: BinaryIO) -> None:
     """Refuses a directory so large that listing it takes much memory, before ``zipfile`` lists it.
 
-    torch.save ends its archives without a comment, so that the record which tells the size has one place.
+    torch.save ends its archives without a comment, so that the record which tells the size has one
+    place.
     """
     length = file.seek(0, os.SEEK_END)
     file.seek(max(0, length - 98))
@@ -107,9 +120,13 @@ def _check_end(file: BinaryIO) -> None:
 
 def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
     names = [entry.filename for entry in entries]
-    # PyTorch takes a member with the directory bit for empty, so that others would read another model than we do.
+    # PyTorch takes a member with the directory bit for empty, so that others would read another
+    # model than we do.
     folders = any(entry.is_dir() or entry.external_attr & _DOS_DIRECTORY for entry in entries)
-    packed = any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCRYPTED for entry in entries)
+    packed = any(
+        entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCRYPTED
+        for entry in entries
+    )
     if folders or packed or len(set(names)) != len(names):
         raise CheckpointError(f"{_UNUSUAL} (folders, compressed or repeated members)")
     if any(entry.compress_size != entry.file_size for entry in entries):
@@ -117,7 +134,9 @@ def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
     if any(name.endswith("/constants.pkl") for name in names):
         raise CheckpointError("is a TorchScript program; give the weights that it was made from")
     if not any(name.endswith("/data.pkl") for name in names):
-        raise CheckpointError("is a zip archive, but not one of torch.save; give a .pth, .ckpt or .safetensors file")
+        raise CheckpointError(
+            "is a zip archive, but not one of torch.save; give a .pth, .ckpt or .safetensors file"
+        )
 
 
 def _span(file: BinaryIO, entry: zipfile.ZipInfo) -> _Member:
@@ -127,9 +146,13 @@ def _span(file: BinaryIO, entry: zipfile.ZipInfo) -> _Member:
     if header[:4] != b"PK\x03\x04":
         raise CheckpointError(_DAMAGED)
     name_length, extra_length = struct.unpack("<HH", header[26:30])
-    if file.read(name_length) != entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437"):
+    if file.read(name_length) != entry.orig_filename.encode(
+        "utf-8" if entry.flag_bits & 0x800 else "cp437"
+    ):
         raise CheckpointError(_DAMAGED)
-    return _Member(start=entry.header_offset + 30 + name_length + extra_length, size=entry.file_size)
+    return _Member(
+        start=entry.header_offset + 30 + name_length + extra_length, size=entry.file_size
+    )
 
 
 def _check_apart(entries: list[zipfile.ZipInfo], spans: dict[str, _Member], *, end: int) -> None:
@@ -154,7 +177,9 @@ def _check_crc(file: BinaryIO, span: _Member, entry: zipfile.ZipInfo) -> None:
         checksum = zlib.crc32(chunk, checksum)
     if checksum != entry.CRC:
         shown = ascii(entry.filename)[:120]
-        raise CheckpointError(f"is damaged (the checksum of {shown} differs); copy or download it again")
+        raise CheckpointError(
+            f"is damaged (the checksum of {shown} differs); copy or download it again"
+        )
 
 
 def _folder(names: list[str]) -> str:

@@ -1,8 +1,9 @@
 """Files of ``torch.save``: tensors and plain values, read without ``torch.load``.
 
-Even with ``weights_only`` PyTorch compares no checksum, so that a flipped bit becomes a wrong weight without a word,
-and lets a file of a few hundred bytes take any amount of memory. Here an archive's checksums are compared, its pickle
-is read as data (``inert_pickle``), and a tensor is no larger than the bytes that are stored for it.
+Even with ``weights_only`` PyTorch compares no checksum, so that a flipped bit becomes a wrong
+weight without a word, and lets a file of a few hundred bytes take any amount of memory. Here an
+archive's checksums are compared, its pickle is read as data (``inert_pickle``), and a tensor is no
+larger than the bytes that are stored for it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,19 @@ from typing import BinaryIO, Literal
 
 import torch
 
-from motivnet.checkpoints.inert_pickle import MAX_BYTES, PickleError, PickleTooLargeError, StandIn, values_from_pickle
-from motivnet.checkpoints.stored_tensors import StoredTensor, known_names, shared_tensors, storage_from_id
+from motivnet.checkpoints.inert_pickle import (
+    MAX_BYTES,
+    PickleError,
+    PickleTooLargeError,
+    StandIn,
+    values_from_pickle,
+)
+from motivnet.checkpoints.stored_tensors import (
+    StoredTensor,
+    known_names,
+    shared_tensors,
+    storage_from_id,
+)
 from motivnet.checkpoints.torch_archive import TorchArchive
 from motivnet.checkpoints.weights import listed
 from motivnet.errors import CheckpointError
@@ -37,8 +49,8 @@ class StateDict:
 def read_torch_file(file: BinaryIO) -> StateDict:
     """The state dict in an archive of ``torch.save``, alone or under the key ``state_dict``.
 
-    Its tensors are ``StoredTensor``, to be loaded while the file is open. Of all other objects, there or elsewhere in
-    the file, nothing but the name is read.
+    Its tensors are ``StoredTensor``, to be loaded while the file is open. Of all other objects,
+    there or elsewhere in the file, nothing but the name is read.
 
     Raises:
         CheckpointError: If the archive is damaged or holds no state dict.
@@ -46,7 +58,11 @@ def read_torch_file(file: BinaryIO) -> StateDict:
     content, ignored = _content(file, made=lambda stored: stored)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(key, str) for key in content)
+    ):
         raise CheckpointError(
             f"holds no state dict but {kind_of(content)}; ask its maker for the state dict, best as .safetensors"
         )
@@ -57,12 +73,13 @@ def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> o
     """What an archive of ``torch.save`` holds, if that is tensors and plain values.
 
     Args:
-        device: ``meta`` gives tensors of the right shape without values: every byte's checksum is compared and the
-            structure is read, but no memory is needed for the weights.
+        device: ``meta`` gives tensors of the right shape without values: every byte's checksum is
+            compared and the structure is read, but no memory is needed for the weights.
 
     Raises:
-        CheckpointError: If the archive is damaged or holds anything else, values that hold themselves, or values
-            nested so deeply or shared so often that walking them would have no end.
+        CheckpointError: If the archive is damaged or holds anything else, values that hold
+            themselves, or values nested so deeply or shared so often that walking them would have
+            no end.
     """
     content, ignored = _content(file, made=shared_tensors(device))
     if ignored:
@@ -75,7 +92,8 @@ def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> o
 
 
 def write_archive(content: object, path: Path) -> None:
-    """Writes ``content`` as an archive, through a file of Python's, which knows why a write failed; torch's does not.
+    """Writes ``content`` as an archive, through a file of Python's, which knows why a write failed;
+    torch's does not.
 
     Raises:
         OSError: If the system refuses; call it inside ``motivnet.files.atomic_path``.
@@ -85,7 +103,8 @@ def write_archive(content: object, path: Path) -> None:
         try:
             torch.save(content, file)
         except RuntimeError as error:
-            # What stopped the writing, an OSError or an interruption, is hidden by the failure to end the archive.
+            # What stopped the writing, an OSError or an interruption, is hidden by the failure to
+            # end the archive.
             hidden = error.__context__
             if hidden is None or hidden is handled:
                 raise
@@ -99,13 +118,17 @@ def kind_of(value: object) -> str:
     return "a Tensor" if isinstance(value, StoredTensor) else f"a {type(value).__name__}"
 
 
-def _content(file: BinaryIO, *, made: Callable[[StoredTensor], object]) -> tuple[object, tuple[str, ...]]:
+def _content(
+    file: BinaryIO, *, made: Callable[[StoredTensor], object]
+) -> tuple[object, tuple[str, ...]]:
     try:
         archive = TorchArchive(file)
         if archive.size("byteorder") is not None:
             order = archive.read("byteorder", max_bytes=_MAX_BYTEORDER)
             if order != sys.byteorder.encode():
-                raise CheckpointError("was written on a machine of another byte order; save it on one like this")
+                raise CheckpointError(
+                    "was written on a machine of another byte order; save it on one like this"
+                )
         return values_from_pickle(
             archive.read("data.pkl", max_bytes=MAX_BYTES),
             known=known_names(made),
@@ -126,7 +149,8 @@ def _content(file: BinaryIO, *, made: Callable[[StoredTensor], object]) -> tuple
 def _check_tree(content: object) -> None:
     """Returns when walking the content, by recursion too, soon ends.
 
-    The longest way down to each container and the values below it are counted once, after those of its parts.
+    The longest way down to each container and the values below it are counted once, after those of
+    its parts.
     """
     measured: dict[int, tuple[int, int]] = {}
     open_above: set[int] = set()
@@ -140,7 +164,9 @@ def _check_tree(content: object) -> None:
             open_above.discard(id(value))
             measured[id(value)] = _measure([measured.get(id(part), (0, 1)) for part in parts])
         elif id(value) in open_above:
-            raise CheckpointError("holds a value that holds itself; save only tensors and plain values")
+            raise CheckpointError(
+                "holds a value that holds itself; save only tensors and plain values"
+            )
         else:
             open_above.add(id(value))
             waiting.append((value, True))

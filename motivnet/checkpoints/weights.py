@@ -21,15 +21,19 @@ _LISTED = 8
 _NAME_LENGTH = 120
 
 
-def weights_from_stored(stored: MutableMapping[str, object], plan: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:
-    """FP32 weights by our names, taken out of ``stored`` as they are converted to hold one copy in memory.
+def weights_from_stored(
+    stored: MutableMapping[str, object], plan: Mapping[str, tuple[str, ...]]
+) -> dict[str, Tensor]:
+    """FP32 weights by our names, taken out of ``stored`` as they are converted to hold one copy in
+    memory.
 
     Args:
         stored: What the file holds, by its keys; the file is open.
         plan: Our names by key, from ``key_maps.plan``.
 
     Raises:
-        CheckpointError: Naming every value that is not a dense, finite tensor of floating-point numbers.
+        CheckpointError: Naming every value that is not a dense, finite tensor of floating-point
+        numbers.
     """
     check_dense({key: stored[key] for key in plan})
     weights: dict[str, Tensor] = {}
@@ -38,7 +42,9 @@ def weights_from_stored(stored: MutableMapping[str, object], plan: Mapping[str, 
         value = stored.pop(key)
         tensor = value.load() if isinstance(value, StoredTensor) else value
         assert isinstance(tensor, Tensor)
-        parts = {name: _own_float32(part) for name, part in key_maps.split_packed(tensor, names).items()}
+        parts = {
+            name: _own_float32(part) for name, part in key_maps.split_packed(tensor, names).items()
+        }
         weights.update(parts)
         if not all(is_finite(part) for part in parts.values()):
             infinite.append(key)
@@ -49,8 +55,11 @@ def weights_from_stored(stored: MutableMapping[str, object], plan: Mapping[str, 
     return weights
 
 
-def outline_of_stored(stored: Mapping[str, object], plan: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:
-    """The weights of ``weights_from_stored`` without their values, before anything is read or allocated for them.
+def outline_of_stored(
+    stored: Mapping[str, object], plan: Mapping[str, tuple[str, ...]]
+) -> dict[str, Tensor]:
+    """The weights of ``weights_from_stored`` without their values, before anything is read or
+    allocated for them.
 
     Raises:
         CheckpointError: Naming every value that is not a dense tensor of floating-point numbers.
@@ -60,13 +69,18 @@ def outline_of_stored(stored: Mapping[str, object], plan: Mapping[str, tuple[str
     for key, names in plan.items():
         value = stored[key]
         assert isinstance(value, (StoredTensor, Tensor))
-        whole = value.outline() if isinstance(value, StoredTensor) else torch.empty_like(value, device="meta")
+        whole = (
+            value.outline()
+            if isinstance(value, StoredTensor)
+            else torch.empty_like(value, device="meta")
+        )
         outline.update(key_maps.split_packed(whole, names))
     return outline
 
 
 def check_dense(values: Mapping[str, object]) -> None:
-    """Returns when every value is a dense tensor of floats that fills the memory which the file gave it.
+    """Returns when every value is a dense tensor of floats that fills the memory which the file
+    gave it.
 
     An expanded view or tensors over the same memory would make a small file claim any amount of it.
 
@@ -74,7 +88,9 @@ def check_dense(values: Mapping[str, object]) -> None:
         CheckpointError: Naming all that are not.
     """
     claimed: Counter[object] = Counter()
-    problems = [f"{key} {problem}" for key, value in values.items() if (problem := _problem(value, claimed))]
+    problems = [
+        f"{key} {problem}" for key, value in values.items() if (problem := _problem(value, claimed))
+    ]
     if problems:
         raise CheckpointError(f"has values that are not plain weights: {listed(problems)}")
 
@@ -85,7 +101,8 @@ def check_names(
     """Returns when the weights are those of the model, no more and no less, each in its shape.
 
     Raises:
-        CheckpointError: Naming the keys that are missing, unknown or misshaped, as the file calls them.
+        CheckpointError: Naming the keys that are missing, unknown or misshaped, as the file calls
+        them.
     """
     missing = [key_maps.name_in_file(name, layout) for name in wanted if name not in weights]
     misshaped = [
@@ -93,7 +110,9 @@ def check_names(
         for name, weight in weights.items()
         if name in wanted and weight.shape != wanted[name].shape
     ]
-    unknown = unknown + [key_maps.name_in_file(name, layout) for name in weights if name not in wanted]
+    unknown = unknown + [
+        key_maps.name_in_file(name, layout) for name in weights if name not in wanted
+    ]
     groups = {"missing": missing, "unknown": unknown, "misshaped": misshaped}
     found = [f"{kind}: {listed(names)}" for kind, names in groups.items() if names]
     if found:
@@ -101,17 +120,20 @@ def check_names(
 
 
 def positions_from_pretraining(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Positions ``(1, rows * columns, D)`` of a grid from ``(1, 1 + side * side, D)`` of a square one.
+    """Positions ``(1, rows * columns, D)`` of a grid from ``(1, 1 + side * side, D)`` of a square
+    one.
 
-    The class token's position is dropped and the rest resized with the bicubic kernel, as the published
-    fine-tunings do. A tensor that is no such square is given back as it is.
+    The class token's position is dropped and the rest resized with the bicubic kernel, as the
+    published fine-tunings do. A tensor that is no such square is given back as it is.
     """
     side = math.isqrt(max(positions.shape[1] - 1, 0)) if positions.ndim == 3 else 0
     if side == 0 or positions.shape[:2] != (1, 1 + side * side):
         return positions
     square = positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # (1, D, side, side)
     if grid != (side, side):
-        square = functional.interpolate(square, size=grid, mode="bicubic", align_corners=False)  # (1, D, h, w)
+        square = functional.interpolate(
+            square, size=grid, mode="bicubic", align_corners=False
+        )  # (1, D, h, w)
     return square.flatten(2).transpose(1, 2).contiguous()
 
 

@@ -1,6 +1,8 @@
-"""AffectNet's first release: CSV lists beside a folder of images (Mollahosseini, Hasani & Mahoor 2017).
+"""AffectNet's first release: CSV lists beside a folder of images (Mollahosseini, Hasani & Mahoor
+2017).
 
-Its validation list is the test set here, as in the paper: AffectNet's own test set was never given out.
+Its validation list is the test set here, as in the paper: AffectNet's own test set was never given
+out.
 """
 
 from __future__ import annotations
@@ -33,11 +35,14 @@ def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
     """The images of the lists that are there, except those without an emotion.
 
     Raises:
-        DatasetError: If there is no folder of images, a column is missing or an expression is no number from 0 to 10.
+        DatasetError: If there is no folder of images, a column is missing or an expression is no
+        number from 0 to 10.
     """
     images = path / _IMAGES_FOLDER
     if not images.is_dir():
-        raise DatasetError(f"{images} is not a folder; put AffectNet's images there, in their folders")
+        raise DatasetError(
+            f"{images} is not a folder; put AffectNet's images there, in their folders"
+        )
     return listing_of(_faces(path, images), labels=labels)
 
 

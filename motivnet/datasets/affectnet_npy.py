@@ -1,4 +1,5 @@
-"""AffectNet's later release: ``images/7.jpg`` with its label in ``annotations/7_exp.npy``, in two folders of parts.
+"""AffectNet's later release: ``images/7.jpg`` with its label in ``annotations/7_exp.npy``, in two
+folders of parts.
 
 Its validation set is the test set here, as in the paper.
 """
@@ -29,7 +30,17 @@ _KINDS = "iufUS"
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 # What NumPy raises on damaged headers: they are literals of Python, and of Python 2 in old files.
 _NPY_ERRORS = (
-    *(AttributeError, EOFError, KeyError, MemoryError, OSError, OverflowError, RecursionError, SyntaxError, TypeError),
+    *(
+        AttributeError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        OSError,
+        OverflowError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+    ),
     *(ValueError, struct.error, tokenize.TokenError),
 )
 
@@ -74,13 +85,19 @@ def _face(file: Path, annotation: Path, part: Part) -> Face | str:
     emotion = emotion_from_code(_code(annotation), CODES, place=str(annotation))
     if emotion in NO_EMOTION.values():
         return f"labelled {emotion}"
-    return Face(name=f"{file.parts[-3]}/{file.parts[-2]}/{file.name}", image=file, emotion=emotion, part=part)
+    return Face(
+        name=f"{file.parts[-3]}/{file.parts[-2]}/{file.name}",
+        image=file,
+        emotion=emotion,
+        part=part,
+    )
 
 
 def _code(annotation: Path) -> str:
     """The one value of an array file, which is a number in some copies and text in others.
 
-    Its header is read first: ``np.load`` allocates whatever shape it promises before it looks for the values.
+    Its header is read first: ``np.load`` allocates whatever shape it promises before it looks for
+    the values.
     """
     stream = io.BytesIO(read_bytes(annotation, max_bytes=_MAX_BYTES))
     try:

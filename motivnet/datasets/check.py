@@ -51,7 +51,10 @@ def readable(samples: Sequence[Sample]) -> Checked:
     digests: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with progress("checking images", total=len(samples)) as advance, ThreadPoolExecutor(workers) as pool:
+    with (
+        progress("checking images", total=len(samples)) as advance,
+        ThreadPoolExecutor(workers) as pool,
+    ):
         # In blocks, so that an interruption does not wait for all of the rest.
         for start in range(0, len(samples), _BLOCK):
             block = samples[start : start + _BLOCK]
@@ -69,7 +72,8 @@ def refuse_many_unreadable(checked: Checked, *, max_share: float) -> None:
     """Stops at a dataset that is damaged as a whole, or whose images lie elsewhere.
 
     Raises:
-        DatasetError: If a larger share than ``max_share``, and at least ``MANY_UNREADABLE``, cannot be decoded.
+        DatasetError: If a larger share than ``max_share``, and at least ``MANY_UNREADABLE``, cannot
+        be decoded.
     """
     count = len(checked.unreadable)
     if count < MANY_UNREADABLE or count <= max_share * checked.count:

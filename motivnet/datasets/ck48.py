@@ -29,9 +29,14 @@ def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
     A file of another name is left out: whoever is on it could be in two parts of a split.
     """
     found = folder.listing(path, labels=labels)
-    samples = tuple(sample for sample in map(_with_person, found.samples) if sample.person is not None)
+    samples = tuple(
+        sample for sample in map(_with_person, found.samples) if sample.person is not None
+    )
     others = len(found.samples) - len(samples)
-    return Listing(samples=samples, skipped=found.skipped | ({"not named as in CK+48": others} if others else {}))
+    return Listing(
+        samples=samples,
+        skipped=found.skipped | ({"not named as in CK+48": others} if others else {}),
+    )
 
 
 def _with_person(sample: Sample) -> Sample:

@@ -1,6 +1,8 @@
-"""CK+: sequences from a neutral face to the peak of an emotion, some of them labelled (Lucey et al. 2010).
+"""CK+: sequences from a neutral face to the peak of an emotion, some of them labelled (Lucey et al.
+2010).
 
-No label says neutral: the first frames of the labelled sequences are the neutral images, as in the literature.
+No label says neutral: the first frames of the labelled sequences are the neutral images, as in the
+literature.
 """
 
 from __future__ import annotations
@@ -8,12 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from motivnet.datasets.listing import Face, Listing, codes_from, emotion_from_code, listing_of, visible
+from motivnet.datasets.listing import (
+    Face,
+    Listing,
+    codes_from,
+    emotion_from_code,
+    listing_of,
+    visible,
+)
 from motivnet.errors import DatasetError
 from motivnet.files import read_bytes
 from motivnet.images import IMAGE_SUFFIXES
 
-CODES = codes_from(("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"))
+CODES = codes_from(
+    ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+)
 
 _IMAGES = "cohn-kanade-images"
 _LABELS = "Emotion"
@@ -26,7 +37,8 @@ def recognises(path: Path) -> bool:
 
 
 def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The first frame of each labelled sequence as neutral and the last as its label, with the person seen in them.
+    """The first frame of each labelled sequence as neutral and the last as its label, with the
+    person seen in them.
 
     Raises:
         DatasetError: If the labels are not there, or one of them is no number from 0 to 7.
@@ -38,8 +50,19 @@ def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
 
 def _faces(path: Path) -> Iterator[Face | str]:
     for sequence in _sequences(path):
-        label = next((file for file in _files(path / _LABELS / sequence) if file.name.endswith("_emotion.txt")), None)
-        frames = [file for file in _files(path / _IMAGES / sequence) if file.suffix.casefold() in IMAGE_SUFFIXES]
+        label = next(
+            (
+                file
+                for file in _files(path / _LABELS / sequence)
+                if file.name.endswith("_emotion.txt")
+            ),
+            None,
+        )
+        frames = [
+            file
+            for file in _files(path / _IMAGES / sequence)
+            if file.suffix.casefold() in IMAGE_SUFFIXES
+        ]
         if label is None:
             yield "sequence without a label"
         elif not frames:
@@ -47,7 +70,11 @@ def _faces(path: Path) -> Iterator[Face | str]:
         else:
             text = read_bytes(label, max_bytes=_MAX_BYTES).decode("ascii", "replace").strip()
             emotion = emotion_from_code(text, CODES, place=str(label))
-            ends = [(frames[-1], emotion)] if len(frames) == 1 else [(frames[0], "neutral"), (frames[-1], emotion)]
+            ends = (
+                [(frames[-1], emotion)]
+                if len(frames) == 1
+                else [(frames[0], "neutral"), (frames[-1], emotion)]
+            )
             for frame, shown in ends:
                 name = frame.relative_to(path).as_posix()
                 yield Face(name=name, image=frame, emotion=shown, person=sequence.parts[0])

@@ -25,7 +25,10 @@ def queues_from(samples: Sequence[Sample], *, seed: int) -> Queues:
     by_label: Queues = defaultdict(list)
     for sample in samples:
         by_label[sample.label].append(sample)
-    return {label: _shuffled(by_label[label], stream(seed, Use.DRAWING, label)) for label in sorted(by_label)}
+    return {
+        label: _shuffled(by_label[label], stream(seed, Use.DRAWING, label))
+        for label in sorted(by_label)
+    }
 
 
 def number_to_draw(queues: Queues, per_class: PerClass, *, labels: tuple[str, ...]) -> int | None:
@@ -56,14 +59,21 @@ def topped_up(queues: Queues, checked: Checked, *, wanted: int) -> Checked:
 
 
 def drawn_from(
-    queues: Queues, checked: Checked, *, wanted: int | None, per_class: PerClass, labels: tuple[str, ...]
+    queues: Queues,
+    checked: Checked,
+    *,
+    wanted: int | None,
+    per_class: PerClass,
+    labels: tuple[str, ...],
 ) -> list[Sample]:
     """The first readable samples of each queue, as many of each class where a number was asked for.
 
     Raises:
         DatasetError: If a class has fewer than ``per_class`` readable images.
     """
-    ready = {label: [s for s in queue if s.name in checked.digests] for label, queue in queues.items()}
+    ready = {
+        label: [s for s in queue if s.name in checked.digests] for label, queue in queues.items()
+    }
     if wanted is not None:
         counts = {label: len(queue) for label, queue in ready.items()}
         if per_class != "smallest" and min(counts.values()) < wanted:

@@ -27,6 +27,8 @@ def duplicates_between(parts: Sequence[Sequence[Sample]], *, digests: Mapping[st
 
 def duplicates_in(dataset: Dataset) -> Pairs:
     """Pairs from different parts that the dataset itself tells, where its images were checked."""
-    test, validation = ([sample for sample in dataset.samples if sample.part == part] for part in ("test", "val"))
+    test, validation = (
+        [sample for sample in dataset.samples if sample.part == part] for part in ("test", "val")
+    )
     training = [sample for sample in dataset.samples if sample.part not in ("test", "val")]
     return duplicates_between((test, validation, training), digests=dataset.digests)

@@ -48,7 +48,9 @@ def part_from_usage(usage: str, *, place: str) -> Part:
         DatasetError: If it says something else than FER2013's does.
     """
     if usage not in USAGES:
-        raise DatasetError(f"{place} has the usage {usage[:20]!r}; it must be one of {', '.join(USAGES)}")
+        raise DatasetError(
+            f"{place} has the usage {usage[:20]!r}; it must be one of {', '.join(USAGES)}"
+        )
     return USAGES[usage]
 
 
@@ -63,7 +65,10 @@ def pixels_from_text(text: str) -> GreyPixels | None:
 def _faces(file: Path) -> Iterator[Face | str]:
     for line, (code, text, usage) in csv_rows(file, columns=("emotion", "pixels", "Usage")):
         place = f"line {line} of {file}"
-        emotion, part = emotion_from_code(code, CODES, place=place), part_from_usage(usage, place=place)
+        emotion, part = (
+            emotion_from_code(code, CODES, place=place),
+            part_from_usage(usage, place=place),
+        )
         pixels = pixels_from_text(text)
         if pixels is None:
             yield DAMAGED

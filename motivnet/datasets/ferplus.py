@@ -1,7 +1,7 @@
 """FER+: the votes of ten people on each picture of the user's own FER2013 (Barsoum et al. 2016).
 
-The rows of both files belong together by their order. Votes for ``unknown`` and ``NF`` (no face) count only to leave a
-picture out.
+The rows of both files belong together by their order. Votes for ``unknown`` and ``NF`` (no face)
+count only to leave a picture out.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
     """Every picture on whose emotion most people had an opinion, with the shares of the votes.
 
     Raises:
-        DatasetError: If FER2013's own file is not there, the two do not belong together, a column is missing or a
-            number of votes is none.
+        DatasetError: If FER2013's own file is not there, the two do not belong together, a column
+            is missing or a number of votes is none.
     """
     votes = _votes_file(path)
     pictures = file_in(votes.parent)
@@ -52,11 +52,17 @@ def _faces(votes: Path, pictures: Path) -> Iterator[Face | str]:
     drawn = csv_rows(pictures, columns=("Usage", "pixels"))
     for row, picture in itertools.zip_longest(voted, drawn):
         if row is None or picture is None:
-            raise DatasetError(f"{votes} and {pictures} have different numbers of rows; use whole copies of both")
+            raise DatasetError(
+                f"{votes} and {pictures} have different numbers of rows; use whole copies of both"
+            )
         place = f"line {row[0]} of {votes}"
         if row[1][0] != picture[1][0]:
-            raise DatasetError(f"{place} is not of the same part as line {picture[0]} of {pictures}; restore the order")
-        yield _face(row[1], picture[1][1], part=part_from_usage(row[1][0], place=place), place=place)
+            raise DatasetError(
+                f"{place} is not of the same part as line {picture[0]} of {pictures}; restore the order"
+            )
+        yield _face(
+            row[1], picture[1][1], part=part_from_usage(row[1][0], place=place), place=place
+        )
 
 
 def _face(cells: tuple[str, ...], text: str, *, part: Part, place: str) -> Face | str:
@@ -75,6 +81,10 @@ def _face(cells: tuple[str, ...], text: str, *, part: Part, place: str) -> Face 
 
 
 def _counts(numbers: list[str], place: str) -> list[int]:
-    if wrong := [number for number in numbers if not (number.isascii() and number.isdecimal() and len(number) <= 4)]:
+    if wrong := [
+        number
+        for number in numbers
+        if not (number.isascii() and number.isdecimal() and len(number) <= 4)
+    ]:
         raise DatasetError(f"{place} has {wrong[0][:20]!r} votes; it must be a whole number")
     return [int(number) for number in numbers]

@@ -1,8 +1,9 @@
-"""Any folder with one folder of images per class, with folders such as train and test around them or without.
+"""Any folder with one folder of images per class, with folders such as train and test around them
+or without.
 
-A class folder is called as a label or as it is in a common dataset (``happy``, ``angry`` …), in any case. Numbers are
-taken as AffectNet's only where all of 0 to 7 are there: 0 to 6 mean other emotions in FER2013 than in AffectNet, and
-1 to 7 are RAF-DB's.
+A class folder is called as a label or as it is in a common dataset (``happy``, ``angry`` …), in any
+case. Numbers are taken as AffectNet's only where all of 0 to 7 are there: 0 to 6 mean other
+emotions in FER2013 than in AffectNet, and 1 to 7 are RAF-DB's.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ _ALIASES = {
     "anger": ("angry",),
     "contempt": ("contemptuous",),
 }
-_EMOTION_OF = {alias: emotion for emotion, aliases in _ALIASES.items() for alias in aliases} | {e: e for e in EMOTIONS}
+_EMOTION_OF = {alias: emotion for emotion, aliases in _ALIASES.items() for alias in aliases} | {
+    e: e for e in EMOTIONS
+}
 _NUMBERS = {str(number): emotion for number, emotion in enumerate(EMOTIONS)}
 
 
@@ -64,7 +67,9 @@ def _faces(path: Path, labels: tuple[str, ...]) -> Iterator[Face | str]:
     if set(_NUMBERS) <= {folder.name for folder, _ in found}:
         named = _NUMBERS | named
     for folder, part in found:
-        yield from _faces_of_class(folder, part, emotion=named.get(folder.name.casefold()), root=path)
+        yield from _faces_of_class(
+            folder, part, emotion=named.get(folder.name.casefold()), root=path
+        )
 
 
 def _entries(path: Path) -> Iterator[tuple[Path, Part | None]]:
@@ -78,12 +83,20 @@ def _entries(path: Path) -> Iterator[tuple[Path, Part | None]]:
             yield entry, None
 
 
-def _faces_of_class(folder: Path, part: Part | None, *, emotion: str | None, root: Path) -> Iterator[Face | str]:
+def _faces_of_class(
+    folder: Path, part: Part | None, *, emotion: str | None, root: Path
+) -> Iterator[Face | str]:
     for file in visible(folder):
         if emotion is None:
-            meaning = ", a number that means different emotions in different sets" if folder.name.isdecimal() else ""
+            meaning = (
+                ", a number that means different emotions in different sets"
+                if folder.name.isdecimal()
+                else ""
+            )
             yield f"unknown class folder {folder.name}{meaning}"
         elif file.suffix.casefold() not in IMAGE_SUFFIXES:
             yield "not an image file"
         else:
-            yield Face(name=file.relative_to(root).as_posix(), image=file, emotion=emotion, part=part)
+            yield Face(
+                name=file.relative_to(root).as_posix(), image=file, emotion=emotion, part=part
+            )

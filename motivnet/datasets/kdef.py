@@ -18,14 +18,17 @@ EMOTION_OF = {
     "AN": "anger",
 }
 
-# Session, then gender and number of the person, emotion, and angle: straight, half or full profile, left or right.
+# Session, then gender and number of the person, emotion, and angle: straight, half or full profile,
+# left or right.
 _NAME = re.compile(rf"[AB]([FM]\d\d)({'|'.join(EMOTION_OF)})(?:S|[HF][LR])\.jpe?g", re.IGNORECASE)
 _FOLDER = re.compile(r"[AB][FM]\d\d", re.IGNORECASE)
 
 
 def recognises(path: Path) -> bool:
     """Whether any file is named as KDEF's, or any folder as those in which they lie."""
-    return path.is_dir() and any(_NAME.fullmatch(e.name) or _FOLDER.fullmatch(e.name) for e in path.iterdir())
+    return path.is_dir() and any(
+        _NAME.fullmatch(e.name) or _FOLDER.fullmatch(e.name) for e in path.iterdir()
+    )
 
 
 def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
@@ -40,7 +43,12 @@ def _faces(path: Path) -> Iterator[Face | str]:
             yield "not named as in KDEF"
         else:
             person, code = match[1].upper(), match[2].upper()
-            yield Face(name=file.relative_to(path).as_posix(), image=file, emotion=EMOTION_OF[code], person=person)
+            yield Face(
+                name=file.relative_to(path).as_posix(),
+                image=file,
+                emotion=EMOTION_OF[code],
+                person=person,
+            )
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -70,9 +70,13 @@ def layout_of(path: Path) -> Layout:
         DatasetError: If there is no such path, or no layout does.
     """
     if not path.exists():
-        raise DatasetError(f"{path} is not a folder; give a folder with one folder of images per class, or a dataset's")
+        raise DatasetError(
+            f"{path} is not a folder; give a folder with one folder of images per class, or a dataset's"
+        )
     found = next((layout for layout in LAYOUTS if layout.reader.recognises(path)), None)
     if found is None:
         known = ", ".join(layout.name for layout in LAYOUTS)
-        raise DatasetError(f"{path} is laid out as none of the datasets known: {known} such as neutral/ and happiness/")
+        raise DatasetError(
+            f"{path} is laid out as none of the datasets known: {known} such as neutral/ and happiness/"
+        )
     return found

@@ -28,8 +28,8 @@ class Listing:
 class Face:
     """One labelled image as its dataset has it, before a model's labels are known.
 
-    ``votes`` counts by emotion the people who saw it, where several were asked, or tells their shares; ``emotion`` has
-    the most of them.
+    ``votes`` counts by emotion the people who saw it, where several were asked, or tells their
+    shares; ``emotion`` has the most of them.
     """
 
     name: str
@@ -41,7 +41,8 @@ class Face:
 
 
 def listing_of(entries: Iterable[Face | str], *, labels: tuple[str, ...]) -> Listing:
-    """The entries whose label the model has, in their order; an entry that is a text is the reason to leave one out.
+    """The entries whose label the model has, in their order; an entry that is a text is the reason
+    to leave one out.
 
     Of entries with the same name the first counts.
     """
@@ -101,7 +102,8 @@ def visible(folder: Path) -> list[Path]:
 
 
 def refuse_outside(source: Path | str, files: Iterable[Path | str], *, folder: Path) -> None:
-    """Returns when a list names no image outside its folder; a stranger's could name any file of this machine.
+    """Returns when a list names no image outside its folder; a stranger's could name any file of
+    this machine.
 
     Links in the folder are followed, as the user's own.
 

@@ -1,11 +1,13 @@
-"""MotivNet's own lists: images by the number of their label, or with a distribution over the labels each.
+"""MotivNet's own lists: images by the number of their label, or with a distribution over the labels
+each.
 
 ``{"0": ["a.jpg", …], …}`` names the images of each label.
 
-``{"images": {"a.jpg": {"happiness": 0.7, "surprise": 0.3}, …}}`` gives each image shares of labels, which sum to 1, so
-that soft labels of any origin can be trained on. A label that is not named has no share; the largest share tells the
-right answer. Where the model has no contempt, images of which contempt has the largest share are left out, and the
-shares of the others are scaled to sum to 1 without it, as with FER+.
+``{"images": {"a.jpg": {"happiness": 0.7, "surprise": 0.3}, …}}`` gives each image shares of labels,
+which sum to 1, so that soft labels of any origin can be trained on. A label that is not named has
+no share; the largest share tells the right answer. Where the model has no contempt, images of which
+contempt has the largest share are left out, and the shares of the others are scaled to sum to 1
+without it, as with FER+.
 
 Paths are relative to the list.
 """
@@ -40,15 +42,18 @@ class _SoftList:
 
 def recognises(path: Path) -> bool:
     """Whether it is a ``.json`` file, or a folder with one that begins as a list does."""
-    return _is_json(path) or (path.is_dir() and any(_begins_as_list(file) for file in visible(path)))
+    return _is_json(path) or (
+        path.is_dir() and any(_begins_as_list(file) for file in visible(path))
+    )
 
 
 def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The images of the list, at paths relative to it; of a folder, those of ``train.json`` and the like by part.
+    """The images of the list, at paths relative to it; of a folder, those of ``train.json`` and the
+    like by part.
 
     Raises:
-        DatasetError: If it is no such list, a label is out of range or unknown, shares are no distribution, or it is
-            not clear which of several lists is meant.
+        DatasetError: If it is no such list, a label is out of range or unknown, shares are no
+            distribution, or it is not clear which of several lists is meant.
     """
     return listing_of(_faces(path, labels), labels=labels)
 
@@ -74,7 +79,11 @@ def _hard_faces(
 
 
 def _soft_faces(
-    file: Path, images: Mapping[str, Mapping[str, float]], *, part: Part | None, names: tuple[str, ...]
+    file: Path,
+    images: Mapping[str, Mapping[str, float]],
+    *,
+    part: Part | None,
+    names: tuple[str, ...],
 ) -> Iterator[Face]:
     for image, shares in images.items():
         _check_shares(shares, names, place=f"{image[:80]!r} in {file}")
@@ -84,9 +93,13 @@ def _soft_faces(
 
 def _check_shares(shares: Mapping[str, float], names: tuple[str, ...], *, place: str) -> None:
     if unknown := [name for name in shares if name not in names]:
-        raise DatasetError(f"{place} has a share of {unknown[0][:20]!r}; the labels are {', '.join(names)}")
+        raise DatasetError(
+            f"{place} has a share of {unknown[0][:20]!r}; the labels are {', '.join(names)}"
+        )
     if negative := [name for name, share in shares.items() if share < 0]:
-        raise DatasetError(f"{place} has a share of {negative[0]} below 0; shares must be from 0 to 1")
+        raise DatasetError(
+            f"{place} has a share of {negative[0]} below 0; shares must be from 0 to 1"
+        )
     total = sum(shares.values())
     if abs(total - 1.0) > _TOLERANCE:
         raise DatasetError(f"{place} has shares that sum to {total:.6g}; they must sum to 1")
@@ -95,7 +108,9 @@ def _check_shares(shares: Mapping[str, float], names: tuple[str, ...], *, place:
 def _lists(path: Path) -> list[tuple[Path, Part | None]]:
     if not path.is_dir():
         return [(path, None)]
-    found = [(file, PARTS.get(file.stem.casefold())) for file in visible(path) if _begins_as_list(file)]
+    found = [
+        (file, PARTS.get(file.stem.casefold())) for file in visible(path) if _begins_as_list(file)
+    ]
     if len(found) > 1 and any(part is None for _, part in found):
         names = ", ".join(file.name for file, _ in found)
         raise DatasetError(

@@ -20,16 +20,27 @@ class _Data(NamedTuple):
     classes: tuple[str, ...]
 
 
-_AFFECTNET = _Data("AffectNet", ("AffectNet (CSV lists)", "AffectNet (npy labels)"), ("test",), EMOTIONS)
-_FER2013 = _Data("FER2013", ("FER2013",), ("val", "test"), EMOTIONS[:7])  # PublicTest and PrivateTest: 7,178 images
+_AFFECTNET = _Data(
+    "AffectNet", ("AffectNet (CSV lists)", "AffectNet (npy labels)"), ("test",), EMOTIONS
+)
+_FER2013 = _Data(
+    "FER2013", ("FER2013",), ("val", "test"), EMOTIONS[:7]
+)  # PublicTest and PrivateTest: 7,178 images
 _CK = _Data("CK+", (), (), EMOTIONS)  # which frames of its sequences the paper takes is not known
 
-# The paper's recall is the macro recall (uar), its WAR the accuracy; the names are those of ClassificationFigures.
+# The paper's recall is the macro recall (uar), its WAR the accuracy; the names are those of
+# ClassificationFigures.
 _TABLE: tuple[tuple[_Data, Version, dict[str, float]], ...] = (
     (
         _AFFECTNET,
         "first",
-        {"accuracy": 0.5749, "uar": 0.5749, "macro_precision": 0.5799, "macro_f1": 0.5741, "auroc": 0.9039},
+        {
+            "accuracy": 0.5749,
+            "uar": 0.5749,
+            "macro_precision": 0.5799,
+            "macro_f1": 0.5741,
+            "auroc": 0.9039,
+        },
     ),
     (_AFFECTNET, "second", {"accuracy": 0.6252}),
     (_FER2013, "second", {"accuracy": 0.5387}),
@@ -64,8 +75,10 @@ def published_results(
     """Every published result, first version first.
 
     Args:
-        layout: What the dataset of our own figures was recognised as; None where they are not of all of a part of it.
-        parts: Those of its parts that our figures are of, none for a dataset without parts; None for the paper's.
+        layout: What the dataset of our own figures was recognised as; None where they are not of
+        all of a part of it.
+        parts: Those of its parts that our figures are of, none for a dataset without parts; None
+        for the paper's.
         labels: The model's, without which a class is dropped from the dataset; None for all.
     """
     return tuple(

@@ -10,7 +10,9 @@ from motivnet.datasets.rows import text_lines
 from motivnet.datasets.sample import Part
 from motivnet.errors import DatasetError
 
-CODES = codes_from(("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), start=1)
+CODES = codes_from(
+    ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), start=1
+)
 
 _LIST = Path("EmoLabel", "list_patition_label.txt")  # spelt so in the release
 _PARTS: dict[str, Part] = {"train": "train", "test": "test"}
@@ -43,7 +45,9 @@ def _faces(file: Path, images: Path) -> Iterator[Face]:
         place = f"line {line} of {file}"
         part = _PARTS.get(words[0].partition("_")[0])
         if len(words) < 2 or part is None:
-            raise DatasetError(f"{place} is not like 'train_00001.jpg 5'; use the list as RAF-DB brings it")
+            raise DatasetError(
+                f"{place} is not like 'train_00001.jpg 5'; use the list as RAF-DB brings it"
+            )
         name = PurePath(words[0])
         yield Face(
             name=words[0],

@@ -7,7 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from motivnet.datasets.check import MAX_UNREADABLE, UNREADABLE, Checked, readable, refuse_many_unreadable
+from motivnet.datasets.check import (
+    MAX_UNREADABLE,
+    UNREADABLE,
+    Checked,
+    readable,
+    refuse_many_unreadable,
+)
 from motivnet.datasets.layouts import Layout, layout_of
 from motivnet.datasets.listing import Listing, refuse_outside, summary_of_skipped
 from motivnet.datasets.sample import Dataset, Part, Sample
@@ -35,15 +41,18 @@ def read_dataset(
         labels: The model's, in output order.
         parts: Only the first of these that the dataset has; all images where it has none of them.
         limit: Images a class at most, the first in order; the others are not even opened.
-        check: Whether each image is decoded once to know that it can be read; ``split_dataset`` checks what it uses.
+        check: Whether each image is decoded once to know that it can be read; ``split_dataset``
+        checks what it uses.
         max_unreadable: The share of unreadable images that is still put up with.
-        allow_outside: Whether a list may name images that do not lie in its folder. A stranger's list could name any
-            file of this machine; links in the folder are followed, as the user's own.
+        allow_outside: Whether a list may name images that do not lie in its folder. A stranger's
+            list could name any file of this machine; links in the folder are followed, as the
+            user's own.
 
     Raises:
         ConfigError: If ``limit`` is below 1.
-        DatasetError: If nothing lies there, no layout is recognised, the layout's own files are damaged, a list names
-            images outside its folder, too many images are unreadable, or there is no readable image of any label.
+        DatasetError: If nothing lies there, no layout is recognised, the layout's own files are
+            damaged, a list names images outside its folder, too many images are unreadable, or
+            there is no readable image of any label.
         FileError: If a list of the layout cannot be opened.
     """
     path = Path(path)
@@ -53,11 +62,15 @@ def read_dataset(
     if not allow_outside:
         files = (sample.image for sample in listing.samples if isinstance(sample.image, Path))
         refuse_outside(path, files, folder=path if path.is_dir() else path.parent)
-    part = next((part for part in parts if any(sample.part == part for sample in listing.samples)), None)
+    part = next(
+        (part for part in parts if any(sample.part == part for sample in listing.samples)), None
+    )
     samples = _limited([sample for sample in listing.samples if part in (None, sample.part)], limit)
     checked = readable(samples) if check else Checked(samples=tuple(samples))
     refuse_many_unreadable(checked, max_share=max_unreadable)
-    skipped = listing.skipped | ({UNREADABLE: len(checked.unreadable)} if checked.unreadable else {})
+    skipped = listing.skipped | (
+        {UNREADABLE: len(checked.unreadable)} if checked.unreadable else {}
+    )
     if not checked.samples:
         found = f" ({summary_of_skipped(skipped)})" if skipped else ""
         raise DatasetError(
@@ -83,7 +96,9 @@ def _listed(path: Path, labels: tuple[str, ...]) -> tuple[Layout, Listing]:
         layout = layout_of(path)
         return layout, layout.reader.listing(path, labels=labels)
     except OSError as error:
-        raise DatasetError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+        raise DatasetError(
+            f"{error.filename or path} cannot be read: {error.strerror or error}"
+        ) from error
 
 
 def _limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:

@@ -18,8 +18,8 @@ _SHOWN_COLUMNS = 12
 def csv_rows(path: Path, *, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
     """The line number and the cells of these columns of each row, read as they are asked for.
 
-    The file may begin with a byte order mark, end its lines in any way, quote its cells and have more columns, in any
-    order; of two columns of one name the first counts.
+    The file may begin with a byte order mark, end its lines in any way, quote its cells and have
+    more columns, in any order; of two columns of one name the first counts.
 
     Raises:
         DatasetError: If it is no CSV file in UTF-8, lacks a column or has a row that is too short.
@@ -31,9 +31,14 @@ def csv_rows(path: Path, *, columns: tuple[str, ...]) -> Iterator[tuple[int, tup
             indices = _indices(next(reader, []), columns, path)
             for row in reader:
                 if row:
-                    yield reader.line_num, _cells(row, indices, place=f"line {reader.line_num} of {path}")
+                    yield (
+                        reader.line_num,
+                        _cells(row, indices, place=f"line {reader.line_num} of {path}"),
+                    )
         except (csv.Error, UnicodeDecodeError) as error:
-            raise DatasetError(f"{path} is not a CSV file in UTF-8 (near line {reader.line_num}: {error})") from error
+            raise DatasetError(
+                f"{path} is not a CSV file in UTF-8 (near line {reader.line_num}: {error})"
+            ) from error
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -58,12 +63,16 @@ def _lines(file: io.TextIOWrapper, path: Path) -> Iterator[str]:
     while line := file.readline(_MAX_LINE + 1):
         number += 1
         if len(line) > _MAX_LINE:
-            raise DatasetError(f"line {number} of {path} is longer than the {_MAX_LINE:,} characters allowed")
+            raise DatasetError(
+                f"line {number} of {path} is longer than the {_MAX_LINE:,} characters allowed"
+            )
         yield line
 
 
 def _text(path: Path) -> io.TextIOWrapper:
-    return io.TextIOWrapper(open_regular(path, max_bytes=_MAX_BYTES), encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(
+        open_regular(path, max_bytes=_MAX_BYTES), encoding="utf-8-sig", newline=""
+    )
 
 
 def _indices(header: list[str], columns: tuple[str, ...], path: Path) -> list[int]:
@@ -78,5 +87,7 @@ def _indices(header: list[str], columns: tuple[str, ...], path: Path) -> list[in
 
 def _cells(row: list[str], indices: list[int], *, place: str) -> tuple[str, ...]:
     if len(row) <= max(indices):
-        raise DatasetError(f"{place} has {len(row)} cells where at least {max(indices) + 1} are expected")
+        raise DatasetError(
+            f"{place} has {len(row)} cells where at least {max(indices) + 1} are expected"
+        )
     return tuple(row[index].strip() for index in indices)

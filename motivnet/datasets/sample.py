@@ -28,7 +28,9 @@ class GreyPixels:
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or len(self.data) != math.prod(self.size):
-            raise ValueError(f"{len(self.data)} grey levels are not an image of {self.size[0]} x {self.size[1]}")
+            raise ValueError(
+                f"{len(self.data)} grey levels are not an image of {self.size[0]} x {self.size[1]}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +42,19 @@ class RGBPixels:
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or len(self.data) != 3 * math.prod(self.size):
-            raise ValueError(f"{len(self.data)} bytes are not an RGB image of {self.size[0]} x {self.size[1]}")
+            raise ValueError(
+                f"{len(self.data)} bytes are not an RGB image of {self.size[0]} x {self.size[1]}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One face.
 
-    ``name`` is its place in the dataset, unique there (``train/happy/1.jpg``, ``fer2013.csv:17``); ``label`` is an
-    index into the model's labels; ``distribution`` over these labels sums to 1 and stands where several people voted;
-    ``person`` is who is seen, so that nobody is in two parts of a split.
+    ``name`` is its place in the dataset, unique there (``train/happy/1.jpg``, ``fer2013.csv:17``);
+    ``label`` is an index into the model's labels; ``distribution`` over these labels sums to 1 and
+    stands where several people voted; ``person`` is who is seen, so that nobody is in two parts of
+    a split.
     """
 
     name: str
@@ -65,7 +70,11 @@ class Sample:
         Raises:
             FileError: If the file is missing, not a regular file or too large.
         """
-        return read_bytes(self.image, max_bytes=MAX_BYTES) if isinstance(self.image, Path) else self.image.data
+        return (
+            read_bytes(self.image, max_bytes=MAX_BYTES)
+            if isinstance(self.image, Path)
+            else self.image.data
+        )
 
     def digest(self) -> str:
         """Hexadecimal SHA-256 of ``encoded``, and of the size of bare pixels."""
@@ -81,15 +90,18 @@ class Sample:
 
         Raises:
             FileError: If the file is missing, not a regular file or too large.
-            ImageError: If it is not an image of an accepted format, is damaged, or exceeds the limits.
+            ImageError: If it is not an image of an accepted format, is damaged, or exceeds the
+            limits.
         """
         return self.decode(self.encoded())
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """RGB ``(H, W, 3)`` of what ``encoded`` has returned, so that a caller who also hashes it reads it once.
+        """RGB ``(H, W, 3)`` of what ``encoded`` has returned, so that a caller who also hashes it
+        reads it once.
 
         Raises:
-            ImageError: If it is not an image of an accepted format, is damaged, or exceeds the limits.
+            ImageError: If it is not an image of an accepted format, is damaged, or exceeds the
+            limits.
         """
         if isinstance(self.image, GreyPixels):
             grey = np.frombuffer(data, np.uint8).reshape(self.image.size)
@@ -104,9 +116,10 @@ class Sample:
 class Dataset:
     """Labelled faces in a fixed order, and what was left out.
 
-    ``layout`` names what the folder was recognised as; ``part`` is the one that alone was read, None for all of them;
-    ``skipped`` counts by reason what is no sample; ``unreadable`` has the reason by name of each sample that was taken
-    out because it cannot be decoded; ``digests`` has that of each sample by name where all of them were checked.
+    ``layout`` names what the folder was recognised as; ``part`` is the one that alone was read,
+    None for all of them; ``skipped`` counts by reason what is no sample; ``unreadable`` has the
+    reason by name of each sample that was taken out because it cannot be decoded; ``digests`` has
+    that of each sample by name where all of them were checked.
     """
 
     layout: str

@@ -7,7 +7,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from motivnet.datasets.check import MAX_UNREADABLE, UNREADABLE, Checked, readable, refuse_many_unreadable
+from motivnet.datasets.check import (
+    MAX_UNREADABLE,
+    UNREADABLE,
+    Checked,
+    readable,
+    refuse_many_unreadable,
+)
 from motivnet.datasets.draw import PerClass, drawn_from, number_to_draw, queues_from, topped_up
 from motivnet.datasets.duplicates import Pairs, duplicates_between
 from motivnet.datasets.holdout import hold_out
@@ -29,9 +35,9 @@ _SAME_IMAGE = "same image as in another part"
 class Split:
     """The parts of a dataset, each in order of name, and what was left out.
 
-    ``duplicates`` are the names of byte-identical images in different parts; of such a pair the first was taken out
-    where it was to be trained on. ``digests`` has that of each image in the parts by name, as ``Sample.digest`` gives
-    it.
+    ``duplicates`` are the names of byte-identical images in different parts; of such a pair the
+    first was taken out where it was to be trained on. ``digests`` has that of each image in the
+    parts by name, as ``Sample.digest`` gives it.
     """
 
     training: Samples
@@ -54,26 +60,32 @@ def split_dataset(
 ) -> Split:
     """A split that follows from the dataset and the seed alone.
 
-    What the dataset calls its test and validation parts stays that; without a validation part a random share of the
-    rest is held out. Only images that are used are opened.
+    What the dataset calls its test and validation parts stays that; without a validation part a
+    random share of the rest is held out. Only images that are used are opened.
 
     Args:
         validation_share: Of the images left to train on.
         stratified: Whether the share is held out of each class, or of all images as in the paper.
-        per_class: Images to draw of each class before any are held out; an unreadable one is replaced by another.
+        per_class: Images to draw of each class before any are held out; an unreadable one is
+        replaced by another.
         max_unreadable: The share of unreadable images that is still put up with.
 
     Raises:
         ConfigError: If an argument is out of its range.
-        DatasetError: If a class has no image to train on, too many images are unreadable, or nothing can be held out.
+        DatasetError: If a class has no image to train on, too many images are unreadable, or
+        nothing can be held out.
     """
     declared, same_person = _declared_parts(dataset.samples)
     _check_classes(declared.training, dataset)
-    checked, drawn = _drawn(dataset, declared, seed=seed, per_class=per_class, max_unreadable=max_unreadable)
+    checked, drawn = _drawn(
+        dataset, declared, seed=seed, per_class=per_class, max_unreadable=max_unreadable
+    )
     if declared.validation:
         training, validation = drawn, _readable_of(declared.validation, checked)
     else:
-        training, validation = hold_out(drawn, share=validation_share, seed=seed, stratified=stratified)
+        training, validation = hold_out(
+            drawn, share=validation_share, seed=seed, stratified=stratified
+        )
     test = _readable_of(declared.test, checked)
     duplicates = duplicates_between((test, validation, training), digests=checked.digests)
     unique = _without({first for first, _ in duplicates}, training)
@@ -90,7 +102,9 @@ def split_dataset(
         skipped=_skipped(dataset, own),
         unreadable=dict(sorted(checked.unreadable.items())),
         duplicates=duplicates,
-        digests={sample.name: checked.digests[sample.name] for sample in (*unique, *validation, *test)},
+        digests={
+            sample.name: checked.digests[sample.name] for sample in (*unique, *validation, *test)
+        },
     )
 
 
@@ -119,7 +133,9 @@ def _drawn(
     queues = queues_from(declared.training, seed=seed)
     wanted = number_to_draw(queues, per_class, labels=dataset.labels)
     first = [sample for queue in queues.values() for sample in queue[:wanted]]
-    checked = Checked(unreadable=dataset.unreadable) + readable([*first, *declared.validation, *declared.test])
+    checked = Checked(unreadable=dataset.unreadable) + readable(
+        [*first, *declared.validation, *declared.test]
+    )
     refuse_many_unreadable(checked, max_share=max_unreadable)
     if wanted is not None:
         checked = topped_up(queues, checked, wanted=wanted)
@@ -131,12 +147,16 @@ def _drawn(
 def _check_classes(training: Samples, dataset: Dataset) -> None:
     counts = Counter(sample.label for sample in training)
     if empty := [label for index, label in enumerate(dataset.labels) if not counts[index]]:
-        raise DatasetError(f"there is no image of class {', '.join(empty)} to train on; {_remedy(empty, dataset)}")
+        raise DatasetError(
+            f"there is no image of class {', '.join(empty)} to train on; {_remedy(empty, dataset)}"
+        )
 
 
 def _remedy(empty: list[str], dataset: Dataset) -> str:
     known = next((text for label in empty if (text := REMEDIES.get((dataset.layout, label)))), None)
-    return known or ("add images, or train with 7 classes" if empty == [EMOTIONS[7]] else "add images of it")
+    return known or (
+        "add images, or train with 7 classes" if empty == [EMOTIONS[7]] else "add images of it"
+    )
 
 
 def _skipped(dataset: Dataset, own: dict[str, int]) -> dict[str, int]:

@@ -10,7 +10,8 @@ import numpy as np
 class Use(IntEnum):
     """What random numbers are for.
 
-    The number goes where the order of training images and their augmentation, which stand on the same seed, have the
+    The number goes where the order of training images and their augmentation, which stand on the
+    same seed, have the
     epoch: no training is so long that its epochs reach these.
     """
 

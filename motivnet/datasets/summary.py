@@ -16,10 +16,11 @@ _PARTS = ("train", "val", "test", NO_PART)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSummary:
-    """``counts`` has the images by label and part, ``parts`` those that occur in it; ``people`` those that are known.
+    """``counts`` has the images by label and part, ``parts`` those that occur in it; ``people``
+    those that are known.
 
-    ``voted`` counts the images that have a distribution over the labels. ``duplicates`` are the names of byte-identical
-    images in different parts.
+    ``voted`` counts the images that have a distribution over the labels. ``duplicates`` are the
+    names of byte-identical images in different parts.
     """
 
     dataset: str
@@ -43,7 +44,10 @@ def summary_of(dataset: Dataset) -> DatasetSummary:
         layout=dataset.layout,
         images=len(dataset.samples),
         parts=parts,
-        counts={label: {part: found[i, part] for part in parts} for i, label in enumerate(dataset.labels)},
+        counts={
+            label: {part: found[i, part] for part in parts}
+            for i, label in enumerate(dataset.labels)
+        },
         people=len({sample.person for sample in dataset.samples} - {None}),
         voted=sum(sample.distribution is not None for sample in dataset.samples),
         skipped=dataset.skipped,

@@ -19,7 +19,8 @@ _MAGIC = re.compile(rb"II\*\0|MM\0\*")
 _COMPRESSIONS = frozenset(("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"))
 _BITS = {"L": (8,), "RGB": (8, 8, 8)}
 
-# What Pillow's plug-in lets through; a warning comes as an exception where the process asked for that.
+# What Pillow's plug-in lets through; a warning comes as an exception where the process asked for
+# that.
 _DECODER_FAILURES = (
     ArithmeticError,
     AttributeError,
@@ -37,7 +38,8 @@ _DECODER_FAILURES = (
 
 
 def decode_tiff(data: bytes, *, name: str) -> NDArray[np.uint8]:
-    """The RGB pixels ``(H, W, 3)`` of the first image of a TIFF file of 8-bit grey or RGB samples, compressed or not.
+    """The RGB pixels ``(H, W, 3)`` of the first image of a TIFF file of 8-bit grey or RGB samples,
+    compressed or not.
 
     Args:
         name: What errors call the image.
@@ -64,5 +66,11 @@ def _check(image: TiffImageFile, name: str) -> None:
     if width * height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise ImageError(f"{name} ({width:,} x {height:,} pixels) is too large; make it smaller")
     bits = image.tag_v2.get(BITSPERSAMPLE)
-    if bits is None or bits != _BITS.get(image.mode) or image.info.get("compression") not in _COMPRESSIONS:
-        raise ImageError(f"{name} is not a TIFF image of 8-bit grey or RGB samples; save it as a PNG")
+    if (
+        bits is None
+        or bits != _BITS.get(image.mode)
+        or image.info.get("compression") not in _COMPRESSIONS
+    ):
+        raise ImageError(
+            f"{name} is not a TIFF image of 8-bit grey or RGB samples; save it as a PNG"
+        )

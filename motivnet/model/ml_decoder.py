@@ -1,7 +1,7 @@
 """The ML-Decoder head: fixed queries read the image's tokens by cross-attention.
 
-Written from the paper (Ridnik et al. 2021, arXiv 2111.12933): no self-attention among the queries, and a group
-fully-connected layer in which each query answers for a group of classes.
+Written from the paper (Ridnik et al. 2021, arXiv 2111.12933): no self-attention among the queries,
+and a group fully-connected layer in which each query answers for a group of classes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class CrossAttention(nn.Module):
         if queries.shape[0] == 1:
             query = query.expand(memory.shape[0], -1, -1)  # (B, Q, D)
         query = split_heads(query, self.num_heads)  # (B, heads, Q, dim)
-        key, value = (split_heads(part, self.num_heads) for part in self.key_value(memory).chunk(2, dim=-1))
+        key, value = (
+            split_heads(part, self.num_heads) for part in self.key_value(memory).chunk(2, dim=-1)
+        )
         out: Tensor = self.proj(attend(query, key, value))  # (B, Q, D)
         return out
 
@@ -39,9 +41,9 @@ class CrossAttention(nn.Module):
 class DecoderBlock(nn.Module):
     """A post-norm transformer decoder block without self-attention.
 
-    The paper keeps the residual sum of the removed self-attention, which then adds the queries to themselves
-    before the first norm. Doubling the input of a LayerNorm is the same as a quarter of its epsilon, so the sum is
-    left out and ``norm1`` has that epsilon.
+    The paper keeps the residual sum of the removed self-attention, which then adds the queries to
+    themselves before the first norm. Doubling the input of a LayerNorm is the same as a quarter of
+    its epsilon, so the sum is left out and ``norm1`` has that epsilon.
     """
 
     def __init__(self, *, embed_dim: int, num_heads: int, mlp_dim: int) -> None:
@@ -68,8 +70,8 @@ class MLDecoder(nn.Module):
 
     Args:
         in_dim: Width of the encoder's tokens.
-        num_groups: Queries; each gives ``ceil(num_classes / num_groups)`` logits, of which the first
-            ``num_classes`` are kept.
+        num_groups: Queries; each gives ``ceil(num_classes / num_groups)`` logits, of which the
+            first ``num_classes`` are kept.
     """
 
     def __init__(
@@ -89,7 +91,8 @@ class MLDecoder(nn.Module):
         self.embed = nn.Linear(in_dim, embed_dim)
         self.queries = nn.Parameter(torch.empty(num_groups, embed_dim))
         self.blocks = nn.ModuleList(
-            DecoderBlock(embed_dim=embed_dim, num_heads=num_heads, mlp_dim=mlp_dim) for _ in range(depth)
+            DecoderBlock(embed_dim=embed_dim, num_heads=num_heads, mlp_dim=mlp_dim)
+            for _ in range(depth)
         )
         self.group_weight = nn.Parameter(torch.empty(num_groups, embed_dim, per_group))
         self.group_bias = nn.Parameter(torch.zeros(num_classes))

@@ -48,14 +48,18 @@ def outline_model(config: ModelConfig) -> MotivNet:
     encoder = dataclasses.asdict(config.encoder)
     decoder = dataclasses.asdict(config.decoder)
     with torch.device("meta"):
-        model = MotivNet(SapiensEncoder(**encoder), MLDecoder(in_dim=config.encoder.embed_dim, **decoder))
+        model = MotivNet(
+            SapiensEncoder(**encoder), MLDecoder(in_dim=config.encoder.embed_dim, **decoder)
+        )
     return model.eval()
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Fresh weights: truncated normal of deviation 0.02, unit norms, zero biases, unit normal queries.
+    """Fresh weights: truncated normal of deviation 0.02, unit norms, zero biases, unit normal
+    queries.
 
-    The values of Dosovitskiy et al. 2020 for the transformer and of Ridnik et al. 2021 for the queries.
+    The values of Dosovitskiy et al. 2020 for the transformer and of Ridnik et al. 2021 for the
+    queries.
     """
     for name, parameter in module.named_parameters():
         with torch.no_grad():

@@ -27,13 +27,14 @@ DTYPES: dict[Compute, torch.dtype] = {
 class TorchRuntime:
     """A MotivNet run by PyTorch, the whole network in one dtype.
 
-    The model that is given stays as it is. Where it already has this dtype and device its weights are shared and not
+    The model that is given stays as it is. Where it already has this dtype and device its weights
+    are shared and not
     copied: it must not be trained further while the runtime is in use.
 
     Args:
         compute: The dtype that every weight is cast to.
-        threads: Threads of PyTorch while ``run`` runs. The number is a setting of the whole process, so it is put
-            back afterwards; None leaves it alone.
+        threads: Threads of PyTorch while ``run`` runs. The number is a setting of the whole
+            process, so it is put back afterwards; None leaves it alone.
 
     Raises:
         RuntimeUnavailableError: If PyTorch has no such device here.
@@ -52,7 +53,9 @@ class TorchRuntime:
         self._device = _available(device)
         self._threads = threads
         self._model: MotivNet | None = _cast_copy(model, config, self._device, DTYPES[compute])
-        self._inputs = (TensorSpec(name="image", dtype="float32", shape=(None, 3, *config.encoder.image_size)),)
+        self._inputs = (
+            TensorSpec(name="image", dtype="float32", shape=(None, 3, *config.encoder.image_size)),
+        )
         self._outputs = (
             TensorSpec(name="logits", dtype="float32", shape=(None, config.decoder.num_classes)),
             TensorSpec(name="embedding", dtype="float32", shape=(None, config.encoder.embed_dim)),
@@ -87,11 +90,15 @@ class TorchRuntime:
         if self._model is None:
             raise ValueError("run() was called on a closed runtime")
         check_inputs(inputs, self._inputs)
-        image = torch.from_numpy(np.require(inputs["image"], requirements=("C", "W"))).to(self._device)
+        image = torch.from_numpy(np.require(inputs["image"], requirements=("C", "W"))).to(
+            self._device
+        )
         with torch.inference_mode(), _thread_count(self._threads):
             results = self._model.logits_and_embedding(image)
         names = (spec.name for spec in self._outputs)
-        return {name: result.float().cpu().numpy() for name, result in zip(names, results, strict=True)}
+        return {
+            name: result.float().cpu().numpy() for name, result in zip(names, results, strict=True)
+        }
 
     def close(self) -> None:
         """Lets go of the model; a second call does nothing."""
@@ -101,15 +108,22 @@ class TorchRuntime:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
 
-def _cast_copy(model: MotivNet, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> MotivNet:
+def _cast_copy(
+    model: MotivNet, config: ModelConfig, device: torch.device, dtype: torch.dtype
+) -> MotivNet:
     """A second model with the weights cast; ``Module.to`` would change the caller's."""
     copy = build_model(config, seed=None)
-    weights = {name: weight.detach().to(device, dtype) for name, weight in model.state_dict().items()}
+    weights = {
+        name: weight.detach().to(device, dtype) for name, weight in model.state_dict().items()
+    }
     copy.load_state_dict(weights, assign=True)
     return copy.requires_grad_(False)
 
@@ -118,7 +132,9 @@ def _available(device: str) -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise RuntimeUnavailableError(f"PyTorch has no device {device!r} here; use 'cpu'") from error
+        raise RuntimeUnavailableError(
+            f"PyTorch has no device {device!r} here; use 'cpu'"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
 """The Sapiens v1 encoder: a plain vision transformer with learned absolute positions.
 
-Written from the papers (Khirodkar et al. 2024, arXiv 2408.12569; Dosovitskiy et al. 2020, arXiv 2010.11929).
+Written from the papers (Khirodkar et al. 2024, arXiv 2408.12569; Dosovitskiy et al. 2020, arXiv
+2010.11929).
 
-The precision of the network is the dtype of its weights. Linear layers, convolutions and attention run in the dtype
-of their weights; the residual stream and every LayerNorm stay in the dtype of the position embedding. With all of
-them in FP32 the casts below are no operations at all.
+The precision of the network is the dtype of its weights. Linear layers, convolutions and attention
+run in the dtype of their weights; the residual stream and every LayerNorm stay in the dtype of the
+position embedding. With all of them in FP32 the casts below are no operations at all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, *, embed_dim: int, patch_size: int, patch_padding: int) -> None:
         super().__init__()
-        self.projection = nn.Conv2d(3, embed_dim, patch_size, stride=patch_size, padding=patch_padding)
+        self.projection = nn.Conv2d(
+            3, embed_dim, patch_size, stride=patch_size, padding=patch_padding
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Maps ``(B, 3, H, W)`` to tokens ``(B, N, D)``, row by row."""
@@ -37,9 +40,12 @@ def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention of ``(B, heads, N, dim)``, the heads joined to ``(B, N, D)``.
 
-    The scale is given as a number: left out, the decomposed export would compute it from shapes at run time.
+    The scale is given as a number: left out, the decomposed export would compute it from shapes at
+    run time.
     """
-    mixed = functional.scaled_dot_product_attention(query, key, value, scale=query.shape[-1] ** -0.5)
+    mixed = functional.scaled_dot_product_attention(
+        query, key, value, scale=query.shape[-1] ** -0.5
+    )
     return mixed.transpose(1, 2).flatten(2)
 
 
@@ -54,7 +60,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Maps ``(B, N, D)`` to ``(B, N, D)``."""
-        query, key, value = (split_heads(part, self.num_heads) for part in self.qkv(tokens).chunk(3, dim=-1))
+        query, key, value = (
+            split_heads(part, self.num_heads) for part in self.qkv(tokens).chunk(3, dim=-1)
+        )
         out: Tensor = self.proj(attend(query, key, value))  # (B, N, D)
         return out
 
@@ -96,8 +104,8 @@ class SapiensEncoder(nn.Module):
 
     Args:
         image_size: (height, width) in pixels, multiples of ``patch_size``.
-        class_token: Prepend a class token that takes part in attention and is left out of the feature map; the
-            published pretraining checkpoints have one, MotivNet has none.
+        class_token: Prepend a class token that takes part in attention and is left out of the
+            feature map; the published pretraining checkpoints have one, MotivNet has none.
     """
 
     def __init__(
@@ -115,12 +123,15 @@ class SapiensEncoder(nn.Module):
         super().__init__()
         self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
         tokens = self.grid_size[0] * self.grid_size[1] + int(class_token)
-        self.patch_embed = PatchEmbedding(embed_dim=embed_dim, patch_size=patch_size, patch_padding=patch_padding)
+        self.patch_embed = PatchEmbedding(
+            embed_dim=embed_dim, patch_size=patch_size, patch_padding=patch_padding
+        )
         self.class_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if class_token else None
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, embed_dim))
         hidden_dim = int(embed_dim * mlp_ratio)
         self.blocks = nn.ModuleList(
-            EncoderBlock(embed_dim=embed_dim, num_heads=num_heads, hidden_dim=hidden_dim) for _ in range(depth)
+            EncoderBlock(embed_dim=embed_dim, num_heads=num_heads, hidden_dim=hidden_dim)
+            for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
 

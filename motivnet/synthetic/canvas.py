@@ -35,13 +35,17 @@ class Canvas:
 
     def fill(self, points: Points, colour: Colour) -> None:
         """Fills a polygon."""
-        cv2.fillPoly(self.pixels, [_fixed(self.locate(points))], _level(colour), cv2.LINE_AA, _FRACTION_BITS)
+        cv2.fillPoly(
+            self.pixels, [_fixed(self.locate(points))], _level(colour), cv2.LINE_AA, _FRACTION_BITS
+        )
 
     def stroke(self, points: Points, colour: Colour, width: float) -> None:
         """Draws an open line of a width in half heads."""
         thickness = max(1, round(width * self.unit))
         corners = [_fixed(self.locate(points))]
-        cv2.polylines(self.pixels, corners, False, _level(colour), thickness, cv2.LINE_AA, _FRACTION_BITS)
+        cv2.polylines(
+            self.pixels, corners, False, _level(colour), thickness, cv2.LINE_AA, _FRACTION_BITS
+        )
 
     def inside(self, outline: Points) -> tuple[Canvas, NDArray[np.uint8]]:
         """A copy of this canvas to draw on, and the mask of a polygon: the part of the copy to keep."""
@@ -66,21 +70,28 @@ def canvas_for(size: tuple[int, int], scene: Scene) -> Canvas:
     cosine, sine = unit * math.cos(scene.roll), unit * math.sin(scene.roll)
     centre = width / 2 + scene.shift[0] * unit, height * 0.52 + scene.shift[1] * unit
     matrix = np.array([[cosine, -sine, centre[0]], [sine, cosine, centre[1]]])
-    return Canvas(pixels=np.empty((height, width, 3), np.uint8), matrix=matrix, unit=unit, yaw=scene.yaw)
+    return Canvas(
+        pixels=np.empty((height, width, 3), np.uint8), matrix=matrix, unit=unit, yaw=scene.yaw
+    )
 
 
 def curve(*knots: tuple[float, float], samples: int = 12) -> Points:
     """A smooth line: the Bézier curve of its control points."""
     t = np.linspace(0.0, 1.0, samples)[:, None]
     degree = len(knots) - 1
-    terms = (math.comb(degree, i) * t**i * (1 - t) ** (degree - i) * np.array(knot) for i, knot in enumerate(knots))
+    terms = (
+        math.comb(degree, i) * t**i * (1 - t) ** (degree - i) * np.array(knot)
+        for i, knot in enumerate(knots)
+    )
     return np.asarray(sum(terms), np.float64)
 
 
 def ellipse(centre: tuple[float, float], radii: tuple[float, float], samples: int = 24) -> Points:
     """The outline of an upright ellipse."""
     angles = np.linspace(0.0, 2 * math.pi, samples, endpoint=False)
-    return np.column_stack([centre[0] + radii[0] * np.cos(angles), centre[1] + radii[1] * np.sin(angles)])
+    return np.column_stack(
+        [centre[0] + radii[0] * np.cos(angles), centre[1] + radii[1] * np.sin(angles)]
+    )
 
 
 def _fixed(pixels: NDArray[np.float64]) -> NDArray[np.int32]:

@@ -17,7 +17,8 @@ _FAINTEST, _FULL = 0.85, 1.15
 class Expression:
     """The movement of each part of a face; 0 is at rest, 1 as far as a strong expression goes.
 
-    ``one_sided`` takes the corner lift and the brow raise away from one half of the face; ``mirrored`` from the other.
+    ``one_sided`` takes the corner lift and the brow raise away from one half of the face;
+    ``mirrored`` from the other.
     """
 
     inner_brow: float = 0.0
@@ -39,7 +40,13 @@ class Expression:
 
 _REST = Expression()
 _PRESSED_ANGER = Expression(
-    inner_brow=-1.0, outer_brow=0.1, brow_pinch=1.0, upper_lid=0.1, lower_lid=0.4, corner_lift=-0.3, lip_press=1.0
+    inner_brow=-1.0,
+    outer_brow=0.1,
+    brow_pinch=1.0,
+    upper_lid=0.1,
+    lower_lid=0.4,
+    corner_lift=-0.3,
+    lip_press=1.0,
 )
 _BARED_ANGER = Expression(
     inner_brow=-1.0,
@@ -56,13 +63,31 @@ _BARED_ANGER = Expression(
 _EXPRESSIONS: dict[str, tuple[Expression, ...]] = {
     "neutral": (_REST,),
     "happiness": (
-        Expression(lower_lid=0.6, upper_lid=-0.2, cheek_raise=1.0, corner_lift=0.9, mouth_stretch=0.6, jaw_drop=0.3),
-        Expression(lower_lid=0.5, upper_lid=-0.2, cheek_raise=1.0, corner_lift=1.0, mouth_stretch=0.7),
+        Expression(
+            lower_lid=0.6,
+            upper_lid=-0.2,
+            cheek_raise=1.0,
+            corner_lift=0.9,
+            mouth_stretch=0.6,
+            jaw_drop=0.3,
+        ),
+        Expression(
+            lower_lid=0.5, upper_lid=-0.2, cheek_raise=1.0, corner_lift=1.0, mouth_stretch=0.7
+        ),
     ),
     "sadness": (
-        Expression(inner_brow=0.9, outer_brow=-0.6, brow_pinch=0.15, upper_lid=-0.5, corner_lift=-1.0, lip_press=0.2),
+        Expression(
+            inner_brow=0.9,
+            outer_brow=-0.6,
+            brow_pinch=0.15,
+            upper_lid=-0.5,
+            corner_lift=-1.0,
+            lip_press=0.2,
+        ),
     ),
-    "surprise": (Expression(inner_brow=1.0, outer_brow=1.0, upper_lid=0.9, mouth_stretch=-0.6, jaw_drop=1.0),),
+    "surprise": (
+        Expression(inner_brow=1.0, outer_brow=1.0, upper_lid=0.9, mouth_stretch=-0.6, jaw_drop=1.0),
+    ),
     "fear": (
         Expression(
             inner_brow=1.0,
@@ -91,14 +116,22 @@ _EXPRESSIONS: dict[str, tuple[Expression, ...]] = {
     ),
     "anger": (_PRESSED_ANGER, _BARED_ANGER),
     "contempt": (
-        Expression(outer_brow=0.4, upper_lid=-0.25, cheek_raise=0.5, corner_lift=1.0, lip_press=0.3, one_sided=1.0),
+        Expression(
+            outer_brow=0.4,
+            upper_lid=-0.25,
+            cheek_raise=0.5,
+            corner_lift=1.0,
+            lip_press=0.3,
+            one_sided=1.0,
+        ),
     ),
 }
 """Variants of each emotion, after the prototypes in the FACS Investigator's Guide (Ekman, Friesen & Hager 2002)."""
 
 
 def sample_expression(emotion: str, rng: np.random.Generator) -> Expression:
-    """One person's version of an emotion: a variant of it, stronger or fainter, each part a little off.
+    """One person's version of an emotion: a variant of it, stronger or fainter, each part a little
+    off.
 
     Every emotion takes the same number of draws from ``rng``.
 
@@ -106,7 +139,9 @@ def sample_expression(emotion: str, rng: np.random.Generator) -> Expression:
         ConfigError: If the emotion has no expression.
     """
     if emotion not in _EXPRESSIONS:
-        raise ConfigError(f"no face is drawn for {emotion!r}; the emotions are {', '.join(_EXPRESSIONS)}")
+        raise ConfigError(
+            f"no face is drawn for {emotion!r}; the emotions are {', '.join(_EXPRESSIONS)}"
+        )
     choice, mirrored = rng.random(), rng.random() < 0.5
     intensity = rng.uniform(_FAINTEST, _FULL)
     variants = _EXPRESSIONS[emotion]

@@ -21,7 +21,8 @@ _SUPERSAMPLING = 2
 def draw_face(emotion: str, *, seed: int, size: tuple[int, int] = (256, 192)) -> NDArray[np.uint8]:
     """An RGB picture ``(H, W, 3)`` of a drawn face that shows an emotion.
 
-    Two faces of one seed show the same person in the same pose, light and place, whatever their emotions.
+    Two faces of one seed show the same person in the same pose, light and place, whatever their
+    emotions.
 
     Args:
         emotion: One of ``motivnet.labels.EMOTIONS``.
@@ -48,7 +49,11 @@ def draw_face(emotion: str, *, seed: int, size: tuple[int, int] = (256, 192)) ->
 
 
 def synthetic_faces(
-    count: int, *, seed: int, size: tuple[int, int] = (256, 192), labels: Sequence[str] = EMOTIONS[:7]
+    count: int,
+    *,
+    seed: int,
+    size: tuple[int, int] = (256, 192),
+    labels: Sequence[str] = EMOTIONS[:7],
 ) -> list[NDArray[np.uint8]]:
     """Drawn faces ``(H, W, 3)`` of different people that go through the labels in turn.
 
@@ -61,7 +66,11 @@ def synthetic_faces(
 
 
 def iterate_faces(
-    count: int, *, seed: int, size: tuple[int, int] = (256, 192), labels: Sequence[str] = EMOTIONS[:7]
+    count: int,
+    *,
+    seed: int,
+    size: tuple[int, int] = (256, 192),
+    labels: Sequence[str] = EMOTIONS[:7],
 ) -> Iterator[NDArray[np.uint8]]:
     """The faces of ``synthetic_faces``, each drawn when it is asked for."""
     for index in range(count):

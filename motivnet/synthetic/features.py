@@ -25,7 +25,11 @@ def draw_brows(canvas: Canvas, person: Person, expression: Expression) -> None:
         outer_x = person.eye_distance + person.eye_width + 0.05
         inner_y = base - 0.14 * expression.inner_brow + 0.03 * max(0.0, expression.brow_pinch)
         outer_y = base + 0.03 - 0.14 * expression.outer_brow * share
-        arch_y = (inner_y + outer_y) / 2 - person.brow_arch - 0.05 * max(0.0, expression.outer_brow) * share
+        arch_y = (
+            (inner_y + outer_y) / 2
+            - person.brow_arch
+            - 0.05 * max(0.0, expression.outer_brow) * share
+        )
         thick = person.brow_thickness
         upper = curve(
             (side * inner_x, inner_y - thick),
@@ -53,24 +57,34 @@ def draw_nose(canvas: Canvas, person: Person, expression: Expression) -> None:
     wrinkle = max(0.0, expression.nose_wrinkle)
     tip, half = person.nose_tip - 0.05 * wrinkle, person.nose_width * (1 + 0.15 * wrinkle)
     canvas.stroke(
-        curve((0.055, person.eye_line + 0.06), (0.06, tip - 0.15), (half, tip - 0.04)), person.skin * 0.86, 0.025
+        curve((0.055, person.eye_line + 0.06), (0.06, tip - 0.15), (half, tip - 0.04)),
+        person.skin * 0.86,
+        0.025,
     )
-    canvas.stroke(curve((-half, tip - 0.02), (-half * 0.6, tip + 0.06), (0.0, tip + 0.05)), shadow, 0.02)
-    canvas.stroke(curve((half, tip - 0.02), (half * 0.6, tip + 0.06), (0.0, tip + 0.05)), shadow, 0.02)
+    canvas.stroke(
+        curve((-half, tip - 0.02), (-half * 0.6, tip + 0.06), (0.0, tip + 0.05)), shadow, 0.02
+    )
+    canvas.stroke(
+        curve((half, tip - 0.02), (half * 0.6, tip + 0.06), (0.0, tip + 0.05)), shadow, 0.02
+    )
     for side in _SIDES:
         canvas.fill(ellipse((side * half * 0.5, tip + 0.02), (0.03, 0.018), 12), person.skin * 0.4)
         if wrinkle > 0.2:
             for row in (0.0, 0.055, 0.11):
                 y = person.eye_line + row
                 canvas.stroke(
-                    curve((side * 0.1, y + 0.045), (side * 0.05, y - 0.01), (0.0, y)), person.skin * 0.62, 0.02
+                    curve((side * 0.1, y + 0.045), (side * 0.05, y - 0.01), (0.0, y)),
+                    person.skin * 0.62,
+                    0.02,
                 )
 
 
 def draw_cheeks(canvas: Canvas, person: Person, expression: Expression) -> None:
     """The folds from the nose to the corners of the mouth, deeper the higher the cheeks."""
     for side in _SIDES:
-        depth = max(0.0, expression.cheek_raise * _share(expression, side), 0.8 * expression.nose_wrinkle)
+        depth = max(
+            0.0, expression.cheek_raise * _share(expression, side), 0.8 * expression.nose_wrinkle
+        )
         if depth < 0.2:
             continue
         corner_x = person.mouth_width * (1.35 + 0.3 * max(0.0, expression.mouth_stretch))
@@ -88,7 +102,11 @@ def draw_mouth(canvas: Canvas, person: Person, expression: Expression) -> None:
     thick = person.lip_thickness * (1 - 0.65 * np.clip(expression.lip_press, 0, 1))
     drop = 0.3 * max(0.0, expression.jaw_drop)
     lift = 0.11 * max(0.0, expression.upper_lip_raise)
-    middle = person.mouth_line - lift + 0.02 * (expression.corner_lift if not expression.one_sided else 0)
+    middle = (
+        person.mouth_line
+        - lift
+        + 0.02 * (expression.corner_lift if not expression.one_sided else 0)
+    )
     top_in, bottom_in = middle - 0.25 * drop, middle + lift * 0.55 + drop
     upper_out = _lip(left, right, top_in - thick, expression.squareness)
     upper_in = _lip(left, right, top_in, expression.squareness)
@@ -97,7 +115,9 @@ def draw_mouth(canvas: Canvas, person: Person, expression: Expression) -> None:
     canvas.fill(np.vstack([upper_out, lower_out[::-1]]), person.lips)
     opening = bottom_in - top_in
     if opening > 0.03:
-        _draw_opening(canvas, np.vstack([upper_in, lower_in[::-1]]), squareness=expression.squareness)
+        _draw_opening(
+            canvas, np.vstack([upper_in, lower_in[::-1]]), squareness=expression.squareness
+        )
     else:
         canvas.stroke(upper_in, person.lips * 0.45, 0.025)
     canvas.stroke(lower_out[3:-3] + np.array((0, 0.05)), person.skin * 0.85, 0.02)
@@ -106,15 +126,31 @@ def draw_mouth(canvas: Canvas, person: Person, expression: Expression) -> None:
 def _draw_furrow(canvas: Canvas, person: Person, side: float, pinch: float) -> None:
     if pinch > 0.3:
         x, y = side * 0.055, person.eye_line - person.brow_height
-        canvas.stroke(curve((x, y - 0.05), (x * 0.8, y + 0.08)), person.skin * (1 - 0.35 * min(pinch, 1.0)), 0.022)
+        canvas.stroke(
+            curve((x, y - 0.05), (x * 0.8, y + 0.08)),
+            person.skin * (1 - 0.35 * min(pinch, 1.0)),
+            0.022,
+        )
 
 
 def _draw_eye(canvas: Canvas, person: Person, expression: Expression, side: float) -> None:
     x, y, half = side * person.eye_distance, person.eye_line, person.eye_width
     above = person.eye_height * max(0.15, 1 + 0.75 * expression.upper_lid)
-    below = person.eye_height * max(0.1, 0.75 - 0.65 * expression.lower_lid + 0.3 * max(0.0, expression.upper_lid))
-    upper = curve((x - half, y), (x - half * 0.5, y - 1.5 * above), (x + half * 0.5, y - 1.5 * above), (x + half, y))
-    lower = curve((x + half, y), (x + half * 0.5, y + 1.4 * below), (x - half * 0.5, y + 1.4 * below), (x - half, y))
+    below = person.eye_height * max(
+        0.1, 0.75 - 0.65 * expression.lower_lid + 0.3 * max(0.0, expression.upper_lid)
+    )
+    upper = curve(
+        (x - half, y),
+        (x - half * 0.5, y - 1.5 * above),
+        (x + half * 0.5, y - 1.5 * above),
+        (x + half, y),
+    )
+    lower = curve(
+        (x + half, y),
+        (x + half * 0.5, y + 1.4 * below),
+        (x - half * 0.5, y + 1.4 * below),
+        (x - half, y),
+    )
     eyeball, mask = canvas.inside(np.vstack([upper, lower]))
     iris, centre = 0.078, (x + person.gaze * half * 0.6, y - 0.005)
     eyeball.fill(ellipse((x, y), (half * 1.3, 0.3)), _SCLERA * (0.8 + 0.2 * person.skin[0] / 255))
@@ -129,7 +165,9 @@ def _draw_eye(canvas: Canvas, person: Person, expression: Expression, side: floa
         canvas.stroke(lower[2:-2] + np.array((0, 0.045)), person.skin * 0.78, 0.018)
 
 
-def _corners(person: Person, expression: Expression) -> tuple[tuple[float, float], tuple[float, float]]:
+def _corners(
+    person: Person, expression: Expression
+) -> tuple[tuple[float, float], tuple[float, float]]:
     half = person.mouth_width * (1 + 0.32 * expression.mouth_stretch)
     ends = []
     for side in _SIDES:
@@ -140,13 +178,21 @@ def _corners(person: Person, expression: Expression) -> tuple[tuple[float, float
     return ends[0], ends[1]
 
 
-def _lip(left: tuple[float, float], right: tuple[float, float], middle: float, squareness: float) -> Points:
+def _lip(
+    left: tuple[float, float], right: tuple[float, float], middle: float, squareness: float
+) -> Points:
     """A line from corner to corner through a height in the middle; square ones leave the corners steeply."""
     pull = 0.5 - 0.32 * float(np.clip(squareness, 0, 1))
     mean = (left[1] + right[1]) / 2
     knot = mean + (middle - mean) * 4 / 3
     span = right[0] - left[0]
-    return curve(left, (left[0] + pull * 0.6 * span, knot), (right[0] - pull * 0.6 * span, knot), right, samples=16)
+    return curve(
+        left,
+        (left[0] + pull * 0.6 * span, knot),
+        (right[0] - pull * 0.6 * span, knot),
+        right,
+        samples=16,
+    )
 
 
 def _draw_opening(canvas: Canvas, outline: Points, *, squareness: float) -> None:
@@ -155,10 +201,14 @@ def _draw_opening(canvas: Canvas, outline: Points, *, squareness: float) -> None
     (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
     height = min(0.1, 0.5 * (bottom - top))
     inside.fill(outline, _THROAT)
-    inside.fill(np.array([(left, top), (right, top), (right, top + height), (left, top + height)]), _TEETH)
+    inside.fill(
+        np.array([(left, top), (right, top), (right, top + height), (left, top + height)]), _TEETH
+    )
     if squareness > 0.3:
         rim = bottom - 0.75 * height
-        inside.fill(np.array([(left, rim), (right, rim), (right, bottom), (left, bottom)]), _TEETH * 0.94)
+        inside.fill(
+            np.array([(left, rim), (right, rim), (right, bottom), (left, bottom)]), _TEETH * 0.94
+        )
     canvas.keep(inside, mask)
 
 

@@ -21,11 +21,22 @@ def draw_shoulders(canvas: Canvas, person: Person, scene: Scene) -> None:
     """Long hair behind the head, the neck and the clothes."""
     if person.hair_length > 0.6:
         low = person.hair_length
-        canvas.fill(ellipse((0.0, low / 2 - 0.45), (person.half_width * 1.22, 0.55 + low / 2)), person.hair * 0.85)
+        canvas.fill(
+            ellipse((0.0, low / 2 - 0.45), (person.half_width * 1.22, 0.55 + low / 2)),
+            person.hair * 0.85,
+        )
     neck = person.half_width * 0.55
-    canvas.fill(np.array([(-neck, 0.6), (neck, 0.6), (neck * 1.05, 1.5), (-neck * 1.05, 1.5)]), person.skin * 0.8)
     canvas.fill(
-        np.vstack([curve((-1.6, 2.2), (-1.4, 1.15), (-neck, 1.22)), curve((neck, 1.22), (1.4, 1.15), (1.6, 2.2))]),
+        np.array([(-neck, 0.6), (neck, 0.6), (neck * 1.05, 1.5), (-neck * 1.05, 1.5)]),
+        person.skin * 0.8,
+    )
+    canvas.fill(
+        np.vstack(
+            [
+                curve((-1.6, 2.2), (-1.4, 1.15), (-neck, 1.22)),
+                curve((neck, 1.22), (1.4, 1.15), (1.6, 2.2)),
+            ]
+        ),
         scene.clothes,
     )
 
@@ -33,7 +44,10 @@ def draw_shoulders(canvas: Canvas, person: Person, scene: Scene) -> None:
 def draw_head(canvas: Canvas, person: Person) -> None:
     """Ears and the bare head."""
     for side in (-1.0, 1.0):
-        canvas.fill(ellipse((side * person.half_width * 1.0, person.eye_line + 0.12), (0.09, 0.18)), person.skin * 0.9)
+        canvas.fill(
+            ellipse((side * person.half_width * 1.0, person.eye_line + 0.12), (0.09, 0.18)),
+            person.skin * 0.9,
+        )
     canvas.fill(_outline(person), person.skin)
 
 
@@ -45,7 +59,11 @@ def draw_hair(canvas: Canvas, person: Person) -> None:
     side = min(person.eye_line + 0.1, line + 0.35 * person.hair_length + 0.25)
     part = person.parting * half
     crown = curve(
-        (-half * 1.06, side), (-half * 1.25, top * 1.15), (half * 1.25, top * 1.15), (half * 1.06, side), samples=24
+        (-half * 1.06, side),
+        (-half * 1.25, top * 1.15),
+        (half * 1.25, top * 1.15),
+        (half * 1.06, side),
+        samples=24,
     )
     fringe = np.vstack(
         [
@@ -66,7 +84,11 @@ def lit(canvas: Canvas, scene: Scene) -> NDArray[np.uint8]:
     slope = np.clip(x, -1.2, 1.2) * scene.light[0] + np.clip(y, -1.2, 1.2) * scene.light[1]
     gain = scene.brightness * (1 + scene.contrast * slope - 0.1 * np.clip(x**2 + y**2 / 2, 0, 1.5))
     tint = np.array([1 + scene.warmth, 1.0, 1 - scene.warmth])
-    smooth = cv2.resize((gain[:, :, None] * tint).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    smooth = cv2.resize(
+        (gain[:, :, None] * tint).astype(np.float32),
+        (width, height),
+        interpolation=cv2.INTER_LINEAR,
+    )
     return np.asarray(cv2.multiply(canvas.pixels, smooth, dtype=cv2.CV_8U), np.uint8)
 
 

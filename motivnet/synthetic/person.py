@@ -11,14 +11,32 @@ Colour = NDArray[np.float64]
 """Red, green and blue in grey levels."""
 
 _SKIN_TONES = np.array(
-    [(250, 220, 196), (238, 200, 170), (224, 178, 143), (198, 146, 108), (158, 106, 74), (118, 77, 54), (84, 56, 42)],
+    [
+        (250, 220, 196),
+        (238, 200, 170),
+        (224, 178, 143),
+        (198, 146, 108),
+        (158, 106, 74),
+        (118, 77, 54),
+        (84, 56, 42),
+    ],
     np.float64,
 )
 _HAIR_COLOURS = np.array(
-    [(24, 20, 20), (48, 34, 26), (84, 56, 36), (130, 88, 50), (186, 146, 88), (150, 70, 36), (170, 168, 166)],
+    [
+        (24, 20, 20),
+        (48, 34, 26),
+        (84, 56, 36),
+        (130, 88, 50),
+        (186, 146, 88),
+        (150, 70, 36),
+        (170, 168, 166),
+    ],
     np.float64,
 )
-_EYE_COLOURS = np.array([(70, 44, 26), (96, 64, 36), (92, 104, 60), (80, 110, 140), (110, 124, 130)], np.float64)
+_EYE_COLOURS = np.array(
+    [(70, 44, 26), (96, 64, 36), (92, 104, 60), (80, 110, 140), (110, 124, 130)], np.float64
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,4 +140,6 @@ def _between(palette: NDArray[np.float64], rng: np.random.Generator) -> Colour:
     """A colour on the line through neighbours of a palette."""
     position = rng.uniform(0, len(palette) - 1)
     index = int(position)
-    return np.asarray(palette[index] + (palette[index + 1] - palette[index]) * (position - index), np.float64)
+    return np.asarray(
+        palette[index] + (palette[index + 1] - palette[index]) * (position - index), np.float64
+    )

@@ -49,15 +49,34 @@ class BenchRun:
 
 
 @pytest.fixture(scope="session")
-def bench_run(fp16_artifact: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> BenchRun:
+def bench_run(
+    fp16_artifact: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> BenchRun:
     """The command without an argument, over every runtime that a CPU may have and one that it cannot."""
     folder = tmp_path_factory.mktemp("work")
     shutil.copytree(fp16_artifact, folder / "artifacts" / "demo")
-    words = ["--json", "--checkpoint", str(tiny_checkpoint), "--rounds", "2", "--duration", "0.02", "--device", "cpu"]
+    words = [
+        "--json",
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--rounds",
+        "2",
+        "--duration",
+        "0.02",
+        "--device",
+        "cpu",
+    ]
     for name in ("onnxruntime", "openvino", "onnxruntime-cuda"):
         words += ["--runtime", name]
     done = subprocess.run(
-        [sys.executable, "-c", "from motivnet_bench.cli import main; main()", *words, "--threads", "1"],
+        [
+            sys.executable,
+            "-c",
+            "from motivnet_bench.cli import main; main()",
+            *words,
+            "--threads",
+            "1",
+        ],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -89,9 +108,13 @@ def plant_outcome() -> PlantOutcome:
         model: PyTorchModel | ArtifactModel = ArtifactModel(folder="artifacts/demo", runtime=name)
         if role != "runtime":
             model = PyTorchModel(checkpoint=None, config=config, compute="float32", device="cpu")
-        opened = Opened(compute="float32", device="cpu", load=0.5, first_call=0.25, logits=(tuple(logits),))
+        opened = Opened(
+            compute="float32", device="cpu", load=0.5, first_call=0.25, logits=(tuple(logits),)
+        )
         return Outcome(
-            candidate=Candidate(name=name, role=role, default=default, gate=None, model=model, config=config),
+            candidate=Candidate(
+                name=name, role=role, default=default, gate=None, model=model, config=config
+            ),
             opened=None if error else opened,
             rounds=() if error else tuple(tuple(seconds) for seconds in rounds),
             peak_memory=100_000_000,

@@ -26,7 +26,9 @@ def dataset(tmp_path_factory):
         (folder / label).mkdir()
         for index in range(3):
             face = draw_face(label, seed=index, size=(64, 48))
-            cv2.imwrite(str(folder / label / f"{index}.png"), np.ascontiguousarray(face[:, :, ::-1]))
+            cv2.imwrite(
+                str(folder / label / f"{index}.png"), np.ascontiguousarray(face[:, :, ::-1])
+            )
     broken = folder / "anger" / "2.png"
     broken.write_bytes(broken.read_bytes()[:100])
     return folder
@@ -37,7 +39,9 @@ def result(subject, dataset):
     return measure_accuracy(subject, dataset, runtimes=("pytorch", "onnxruntime"), threads=1)
 
 
-def test_accuracy_equals_what_scikit_learn_says_of_the_model_itself(result, subject, dataset, tiny_config):
+def test_accuracy_equals_what_scikit_learn_says_of_the_model_itself(
+    result, subject, dataset, tiny_config
+):
     runtime = TorchRuntime(load_model(subject.checkpoint), config=tiny_config)
     recipe, truth, predicted = subject.artifact.manifest.input.recipe, [], []
     for label in CLASSES:
@@ -59,8 +63,12 @@ def test_pytorch_is_a_runtime_like_the_others(result):
 def test_pytorch_gets_the_whole_recipe_where_the_artifact_takes_pixels(result, subject, dataset):
     manifest = subject.artifact.manifest
     entry = dataclasses.replace(manifest.input, dtype="uint8")
-    artifact = dataclasses.replace(subject.artifact, manifest=dataclasses.replace(manifest, input=entry))
-    of_pixels = measure_accuracy(dataclasses.replace(subject, artifact=artifact), dataset, runtimes=("pytorch",))
+    artifact = dataclasses.replace(
+        subject.artifact, manifest=dataclasses.replace(manifest, input=entry)
+    )
+    of_pixels = measure_accuracy(
+        dataclasses.replace(subject, artifact=artifact), dataset, runtimes=("pytorch",)
+    )
     assert of_pixels.runtimes[0].figures == result.runtimes[0].figures
 
 
@@ -68,7 +76,10 @@ def test_where_people_voted_the_loss_is_that_of_their_votes(subject, tiny_config
     emotions = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
     votes = [(6, 0, 1, 0, 0, 0, 3), (0, 5, 4, 1, 0, 0, 0)]
     header = ",".join(("Usage", "Image name", *emotions, "contempt", "unknown", "NF"))
-    rows = [f"PrivateTest,fer{i}.png,{','.join(map(str, counts))},0,0,0" for i, counts in enumerate(votes)]
+    rows = [
+        f"PrivateTest,fer{i}.png,{','.join(map(str, counts))},0,0,0"
+        for i, counts in enumerate(votes)
+    ]
     (tmp_path / "fer2013new.csv").write_text("\n".join([header, *rows]))
     pictures = [f"0,{' '.join([str(40 * i)] * 2304)},PrivateTest" for i in range(2)]
     (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *pictures]))
@@ -78,9 +89,13 @@ def test_where_people_voted_the_loss_is_that_of_their_votes(subject, tiny_config
     losses = []
     for number, counts in enumerate(votes):
         pixels = np.full((48, 48, 3), 40 * number, np.uint8)
-        logits = runtime.run({"image": subject.artifact.manifest.input.recipe(pixels)[None]})["logits"][0].astype(float)
+        logits = runtime.run({"image": subject.artifact.manifest.input.recipe(pixels)[None]})[
+            "logits"
+        ][0].astype(float)
         logarithms = dict(zip(found.labels, logits - np.log(np.exp(logits).sum()), strict=True))
-        losses.append(-sum(n / 10 * logarithms[name] for name, n in zip(emotions, counts, strict=True)))
+        losses.append(
+            -sum(n / 10 * logarithms[name] for name, n in zip(emotions, counts, strict=True))
+        )
     assert found.layout == "FER+"
     assert found.runtimes[0].figures.loss == pytest.approx(np.mean(losses), rel=1e-5)
 
@@ -96,7 +111,11 @@ def test_classes_without_images_are_named(result):
 
 
 def test_a_limit_is_one_of_each_class(subject, dataset):
-    figures = measure_accuracy(subject, dataset, runtimes=("onnxruntime",), limit=1, threads=1).runtimes[0].figures
+    figures = (
+        measure_accuracy(subject, dataset, runtimes=("onnxruntime",), limit=1, threads=1)
+        .runtimes[0]
+        .figures
+    )
     rows = np.asarray(figures.confusion).sum(axis=1)
     assert rows.max() == 1
     assert rows.sum() == len(CLASSES)
@@ -108,8 +127,14 @@ def test_a_limit_below_one_is_refused(subject, dataset):
 
 
 def test_flips_are_the_images_that_runtimes_label_differently(dataset):
-    samples = [Sample(name=f"anger/{index}.png", image=dataset / f"anger/{index}.png", label=1) for index in (0, 1)]
-    by_runtime = {"pytorch": np.array([[0.1, 0.9], [0.2, 0.8]]), "openvino": np.array([[0.2, 0.8], [0.6, 0.4]])}
+    samples = [
+        Sample(name=f"anger/{index}.png", image=dataset / f"anger/{index}.png", label=1)
+        for index in (0, 1)
+    ]
+    by_runtime = {
+        "pytorch": np.array([[0.1, 0.9], [0.2, 0.8]]),
+        "openvino": np.array([[0.2, 0.8], [0.6, 0.4]]),
+    }
     [flip] = flips_between(by_runtime, samples, labels=("neutral", "anger"))
     assert dataclasses.asdict(flip) == {
         "image": "anger/1.png",

@@ -34,7 +34,9 @@ def run(capsys, monkeypatch):
     return call
 
 
-@pytest.mark.parametrize("words", [(), ("--rounds", "1"), ("artifacts/none",), ("latency", "artifacts/none")])
+@pytest.mark.parametrize(
+    "words", [(), ("--rounds", "1"), ("artifacts/none",), ("latency", "artifacts/none")]
+)
 def test_latency_is_the_default_command(run, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = run(*words)
@@ -48,7 +50,9 @@ def test_a_mistyped_command_is_not_taken_for_an_artifact(run):
     assert "No such command" in err
 
 
-@pytest.mark.parametrize("words", [("--help",), ("latency", "--help"), ("criteria", "--help"), ("gate", "--help")])
+@pytest.mark.parametrize(
+    "words", [("--help",), ("latency", "--help"), ("criteria", "--help"), ("gate", "--help")]
+)
 def test_help_imports_nothing_heavy(words):
     script = (
         "import sys\nfrom motivnet_bench.cli import main\nsys.argv = ['motivnet-bench', *sys.argv[1:]]\n"
@@ -57,7 +61,11 @@ def test_help_imports_nothing_heavy(words):
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -91,12 +99,18 @@ def test_a_run_without_argument_benches_the_newest_artifact(bench_run, latency_r
     assert bench_run.status == 0
     assert bench_run.errors == ""
     assert latency_result.subject.name == "demo"
-    assert latency_result.command.startswith("motivnet-bench latency artifacts/demo --checkpoint tiny.safetensors")
+    assert latency_result.command.startswith(
+        "motivnet-bench latency artifacts/demo --checkpoint tiny.safetensors"
+    )
 
 
 def test_a_run_leaves_its_report_beside_the_artifact(bench_run, latency_result):
     demo = bench_run.folder / "artifacts" / "demo"
-    assert {path.name for path in demo.glob("report.*")} == {"report.html", "report.json", "report.md"}
+    assert {path.name for path in demo.glob("report.*")} == {
+        "report.html",
+        "report.json",
+        "report.md",
+    }
     assert LatencyResult.from_json((demo / "report.json").read_bytes()) == latency_result
 
 
@@ -114,7 +128,10 @@ def test_a_gate_that_is_reached_exits_with_0(plant_result, run, tmp_path):
     path, *_ = write_report(plant_result(2.0), tmp_path)
     status, out, err = run("gate", path, "--min-speedup", "3.5")
     assert (status, err) == (0, "")
-    assert out == "reached: openvino is 4.00x PyTorch FP32 in its slowest round (median 4.00x), at least 3.5x\n"
+    assert (
+        out
+        == "reached: openvino is 4.00x PyTorch FP32 in its slowest round (median 4.00x), at least 3.5x\n"
+    )
 
 
 def test_a_gate_that_is_not_reached_exits_with_1(plant_result, run, tmp_path):
@@ -122,7 +139,10 @@ def test_a_gate_that_is_not_reached_exits_with_1(plant_result, run, tmp_path):
     status, out, err = run("gate", path, "--min-speedup", "4.5", "--json")
     assert status == 1
     assert json.loads(out)["passed"] is False
-    assert err == "error: openvino is 4.00x PyTorch FP32 in its slowest round (median 4.00x), not at least 4.5x\n"
+    assert (
+        err
+        == "error: openvino is 4.00x PyTorch FP32 in its slowest round (median 4.00x), not at least 4.5x\n"
+    )
 
 
 def test_a_gate_on_accuracy_needs_the_artifact(plant_result, run, tmp_path):
@@ -134,12 +154,23 @@ def test_a_gate_on_accuracy_needs_the_artifact(plant_result, run, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_the_benchmark(fp16_artifact, tiny_checkpoint, tmp_path, number):
-    words = ("latency", fp16_artifact, "--checkpoint", tiny_checkpoint, "--duration", "300", "--device", "cpu")
+    words = (
+        "latency",
+        fp16_artifact,
+        "--checkpoint",
+        tiny_checkpoint,
+        "--duration",
+        "300",
+        "--device",
+        "cpu",
+    )
     command_line = command(*words, "--out", tmp_path)
     parent = subprocess.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     workers: list[psutil.Process] = []
     try:
-        workers += wait_for(lambda: [child for child in psutil.Process(parent.pid).children() if is_stopped(child)])
+        workers += wait_for(
+            lambda: [child for child in psutil.Process(parent.pid).children() if is_stopped(child)]
+        )
         parent.send_signal(number)
         _, err = parent.communicate(timeout=60)
         wait_for(lambda: not psutil.wait_procs(workers, timeout=0.1)[1])

@@ -36,7 +36,8 @@ def test_cores_are_those_that_the_process_may_use():
 
 
 @pytest.mark.parametrize(
-    ("text", "cores"), [("150000 100000", 1), ("400000 100000", 4), ("50000 100000", 1), ("max 100000", 1 << 16)]
+    ("text", "cores"),
+    [("150000 100000", 1), ("400000 100000", 4), ("50000 100000", 1), ("max 100000", 1 << 16)],
 )
 def test_a_quota_grants_whole_processors(text, cores):
     assert _quota(text) == cores
@@ -56,16 +57,23 @@ def test_a_machine_without_cpuinfo_still_has_a_name(tmp_path):
 
 def test_the_gpus_and_their_driver_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu(name="NVIDIA H100 80GB HBM3", compute_capability="9.0", memory=85_017_493_504)
-    driver = NvidiaDriver(version="580.159.04", cuda="13.0", gpus=(gpu,), obstacle=None, unused_gpu=False)
+    driver = NvidiaDriver(
+        version="580.159.04", cuda="13.0", gpus=(gpu,), obstacle=None, unused_gpu=False
+    )
     monkeypatch.setattr(environment, "read_driver", lambda: driver)
     found = read_environment()
-    assert (found.gpus, found.driver) == (("NVIDIA H100 80GB HBM3, SM 90, 79.2 GiB",), "580.159.04, CUDA 13.0")
+    assert (found.gpus, found.driver) == (
+        ("NVIDIA H100 80GB HBM3, SM 90, 79.2 GiB",),
+        "580.159.04, CUDA 13.0",
+    )
     shown = dict(machine_facts(found, pytorch_device="a GPU", created="now"))
     assert (shown["GPU 0"], shown["NVIDIA driver"]) == (found.gpus[0], found.driver)
 
 
 def test_a_machine_without_a_gpu_shows_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = NvidiaDriver(version="580.159.04", cuda="13.0", gpus=(), obstacle="no GPU", unused_gpu=False)
+    driver = NvidiaDriver(
+        version="580.159.04", cuda="13.0", gpus=(), obstacle="no GPU", unused_gpu=False
+    )
     monkeypatch.setattr(environment, "read_driver", lambda: driver)
     shown = dict(machine_facts(read_environment(), pytorch_device="the processor", created="now"))
     assert not {"GPU 0", "NVIDIA driver"} & shown.keys()

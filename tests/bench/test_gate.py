@@ -58,7 +58,8 @@ def test_a_runtime_that_is_not_in_the_result_is_an_error(plant_result):
 
 
 @pytest.mark.parametrize(
-    ("artifact", "maximum", "reached"), [(0.90, 1.0, True), (0.89, 1.0, True), (0.88, 1.0, False), (0.95, 0.0, True)]
+    ("artifact", "maximum", "reached"),
+    [(0.90, 1.0, True), (0.89, 1.0, True), (0.88, 1.0, False), (0.95, 0.0, True)],
 )
 def test_the_loss_of_accuracy_is_counted_in_points(artifact, maximum, reached):
     check = check_drop(accuracies(pytorch=0.90, openvino=artifact), maximum)
@@ -67,8 +68,13 @@ def test_the_loss_of_accuracy_is_counted_in_points(artifact, maximum, reached):
 
 
 def test_every_figure_that_is_not_reached_is_named(plant_result):
-    checks = [check_speedup(plant_result(), 9.0), check_drop(accuracies(pytorch=0.9, openvino=0.8), 1.0)]
-    with pytest.raises(GateError, match=r"not at least 9x; openvino loses 10\.00 points .* not at most 1"):
+    checks = [
+        check_speedup(plant_result(), 9.0),
+        check_drop(accuracies(pytorch=0.9, openvino=0.8), 1.0),
+    ]
+    with pytest.raises(
+        GateError, match=r"not at least 9x; openvino loses 10\.00 points .* not at most 1"
+    ):
         require(gate_result(checks))
 
 

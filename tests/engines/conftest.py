@@ -33,7 +33,9 @@ def entry_of(path: Path) -> FileEntry:
     return FileEntry(path=path.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def comparison(backend: str, *, failures: tuple[str, ...] = (), evidence: Evidence = "runtime") -> Comparison:
+def comparison(
+    backend: str, *, failures: tuple[str, ...] = (), evidence: Evidence = "runtime"
+) -> Comparison:
     return Comparison(
         backend=backend,
         compute="float32",
@@ -52,7 +54,9 @@ def comparison(backend: str, *, failures: tuple[str, ...] = (), evidence: Eviden
 @pytest.fixture(scope="session")
 def bf16_artifact(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
     out = tmp_path_factory.mktemp("artifacts") / "bf16"
-    build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=out, precision="bf16", parity_images=2))
+    build_artifact(
+        BuildRequest(checkpoint=tiny_checkpoint, out=out, precision="bf16", parity_images=2)
+    )
     return out
 
 
@@ -66,8 +70,8 @@ def file_entry() -> Callable[[Path], FileEntry]:
 def copied_artifact(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactEditor:
     """A function that gives a copy of an artifact, to be changed or damaged.
 
-    The manifest says that the runtimes in ``verified`` passed the gate, that those in ``failed`` did not, and
-    nothing of others. With ``model`` the file holds these bytes.
+    The manifest says that the runtimes in ``verified`` passed the gate, that those in ``failed``
+    did not, and nothing of others. With ``model`` the file holds these bytes.
     """
 
     def copied(
@@ -88,7 +92,9 @@ def copied_artifact(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactE
             *(comparison(name, evidence=evidence) for name in verified),
             *(comparison(name, failures=("logits differ by 0.5",)) for name in failed),
         )
-        changes["parity"] = dataclasses.replace(manifest.parity, passed=not failed, comparisons=comparisons)
+        changes["parity"] = dataclasses.replace(
+            manifest.parity, passed=not failed, comparisons=comparisons
+        )
         manifest = dataclasses.replace(
             manifest, files=tuple(entry_of(folder / e.path) for e in manifest.files), **changes
         )
@@ -170,13 +176,19 @@ def demo_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("demo")
     recipe = changed(recipe_named("scratch"), epochs=10, batch_size=32, augmentations="mirror")
-    train_on_drawn_faces(ModelConfig.named("tiny"), folder / "demo.safetensors", count=3500, recipe=recipe)
-    build_artifact(BuildRequest(checkpoint=folder / "demo.safetensors", out=folder / "demo", parity_images=4))
+    train_on_drawn_faces(
+        ModelConfig.named("tiny"), folder / "demo.safetensors", count=3500, recipe=recipe
+    )
+    build_artifact(
+        BuildRequest(checkpoint=folder / "demo.safetensors", out=folder / "demo", parity_images=4)
+    )
     return folder / "demo"
 
 
 @pytest.fixture(scope="session")
-def expressions_artifact(tmp_path_factory: pytest.TempPathFactory, demo_artifact: Path, shared_dir: Path) -> Path:
+def expressions_artifact(
+    tmp_path_factory: pytest.TempPathFactory, demo_artifact: Path, shared_dir: Path
+) -> Path:
     """The artifact of a model of eight emotions, trained further on the rendered faces: for slow tests."""
     from motivnet_training.devices import Hardware
     from motivnet_training.fit import fit
@@ -185,12 +197,16 @@ def expressions_artifact(tmp_path_factory: pytest.TempPathFactory, demo_artifact
 
     folder = tmp_path_factory.mktemp("expressions")
     tiny = ModelConfig.named("tiny")
-    config = dataclasses.replace(tiny, decoder=dataclasses.replace(tiny.decoder, num_classes=8, num_groups=8))
+    config = dataclasses.replace(
+        tiny, decoder=dataclasses.replace(tiny.decoder, num_classes=8, num_groups=8)
+    )
     preprocess = InputRecipe.named("stretch", size=config.encoder.image_size)
     model = build_model(config, seed=1)
     trained = load_checkpoint(demo_artifact.with_suffix(".safetensors"), tiny)
     model.encoder.load_state_dict(trained.model.encoder.state_dict())
-    save_model(model, folder / "start.safetensors", config=config, labels=labels_for(8), recipe=preprocess)
+    save_model(
+        model, folder / "start.safetensors", config=config, labels=labels_for(8), recipe=preprocess
+    )
     request = FitRequest(
         config=config,
         data=shared_dir / "data" / "expressions",
@@ -201,6 +217,8 @@ def expressions_artifact(tmp_path_factory: pytest.TempPathFactory, demo_artifact
         hardware=Hardware(accelerator="cpu"),
     )
     fit(request)
-    build = BuildRequest(checkpoint=folder / "run" / "best.safetensors", out=folder / "artifact", parity_images=4)
+    build = BuildRequest(
+        checkpoint=folder / "run" / "best.safetensors", out=folder / "artifact", parity_images=4
+    )
     build_artifact(build)
     return folder / "artifact"

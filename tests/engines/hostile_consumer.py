@@ -29,23 +29,31 @@ MODULES = {
 def use(consumer: str, artifact: Artifact) -> object:
     module = importlib.import_module(MODULES[consumer][0])
     if consumer == "build-engine":
-        options = importlib.import_module("motivnet_engines.build.options").EngineOptions(backend="tensorrt-rtx")
+        options = importlib.import_module("motivnet_engines.build.options").EngineOptions(
+            backend="tensorrt-rtx"
+        )
         return module.build_engine(artifact, options, out=None, announce=lambda _: None)
     if consumer == "inspect":
         return module.inspect_artifact(artifact)
     if consumer == "verify":
         return module.verify_on_device(artifact, runtimes=["onnxruntime"])
     if consumer == "triton":
-        return module.export_triton(artifact, artifact.folder.with_name(f"{artifact.folder.name}.triton"))
+        return module.export_triton(
+            artifact, artifact.folder.with_name(f"{artifact.folder.name}.triton")
+        )
     if consumer == "serve":
-        settings = importlib.import_module("motivnet_engines.serving.settings").ServeSettings(port=0)
+        settings = importlib.import_module("motivnet_engines.serving.settings").ServeSettings(
+            port=0
+        )
         return module.listening_service(artifact.folder, settings)
     from motivnet_engines.runtimes.registry import open_backend
 
     with open_backend(consumer, artifact, threads=1) as runtime:
         import numpy as np
 
-        return runtime.run({"image": np.zeros((1, 3, 128, 96), np.float32)})["logits"].tobytes().hex()
+        return (
+            runtime.run({"image": np.zeros((1, 3, 128, 96), np.float32)})["logits"].tobytes().hex()
+        )
 
 
 def main() -> None:
@@ -60,7 +68,10 @@ def main() -> None:
             said = f"accepted: {use(consumer, open_artifact(Path(folder)))}"
         except MotivNetError as error:
             said = f"{type(error).__name__}: {error}"
-        took = {"seconds": time.monotonic() - started, "peak": memory_from_meminfo(process_status(), "VmHWM")}
+        took = {
+            "seconds": time.monotonic() - started,
+            "peak": memory_from_meminfo(process_status(), "VmHWM"),
+        }
         sys.stdout.write(json.dumps({"folder": Path(folder).name, "said": said, **took}) + "\n")
         sys.stdout.flush()
 

@@ -17,7 +17,8 @@ DATA = "model.onnx.data"
 
 @dataclass(frozen=True)
 class Attack:
-    """Changes a model and its folder; ``listed`` are files that the manifest names then, hashes and all.
+    """Changes a model and its folder; ``listed`` are files that the manifest names then, hashes and
+    all.
 
     ``model`` is where the changed model goes, and what the manifest names.
     """
@@ -83,12 +84,20 @@ def bomb(*nodes: onnx.NodeProto, **constants: object) -> Callable[[onnx.ModelPro
     return change
 
 
-def node(kind: str, inputs: Sequence[str], output: str = "bomb", **attributes: object) -> onnx.NodeProto:
+def node(
+    kind: str, inputs: Sequence[str], output: str = "bomb", **attributes: object
+) -> onnx.NodeProto:
     return helper.make_node(kind, list(inputs), [output], **attributes)
 
 
-def empty_graph(kind: str, nodes: Sequence[onnx.NodeProto], inputs: Sequence[str], outputs: Sequence[str]):
-    types = {"i": (TensorProto.INT64, []), "go": (TensorProto.BOOL, []), "go_on": (TensorProto.BOOL, [])}
+def empty_graph(
+    kind: str, nodes: Sequence[onnx.NodeProto], inputs: Sequence[str], outputs: Sequence[str]
+):
+    types = {
+        "i": (TensorProto.INT64, []),
+        "go": (TensorProto.BOOL, []),
+        "go_on": (TensorProto.BOOL, []),
+    }
     values = [
         [helper.make_tensor_value_info(n, *types.get(n, (TensorProto.FLOAT, []))) for n in names]
         for names in (inputs, outputs)
@@ -97,7 +106,9 @@ def empty_graph(kind: str, nodes: Sequence[onnx.NodeProto], inputs: Sequence[str
 
 
 def absolute(model: onnx.ModelProto, folder: Path) -> None:
-    model.graph.initializer[0].CopyFrom(helper.make_tensor("x", TensorProto.INT8, [len(SECRET)], SECRET, raw=True))
+    model.graph.initializer[0].CopyFrom(
+        helper.make_tensor("x", TensorProto.INT8, [len(SECRET)], SECRET, raw=True)
+    )
     external(model, 0, location=secret(folder))
 
 
@@ -189,7 +200,12 @@ def loop(model: onnx.ModelProto, _: Path) -> None:
         ["i", "go", "x"],
         ["go_on", "y"],
     )
-    add(model, node("Loop", ["times", "", "one"], body=body), times=np.int64(1 << 60), one=np.float32(1))
+    add(
+        model,
+        node("Loop", ["times", "", "one"], body=body),
+        times=np.int64(1 << 60),
+        one=np.float32(1),
+    )
     used(model, "bomb")
 
 
@@ -211,12 +227,20 @@ def functions(model: onnx.ModelProto, _: Path) -> None:
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("d", 1)]
     for depth in range(40):
         one = helper.make_node(
-            f"f{depth + 1}" if depth < 39 else "Identity", ["x"], ["m"], domain="d" if depth < 39 else ""
+            f"f{depth + 1}" if depth < 39 else "Identity",
+            ["x"],
+            ["m"],
+            domain="d" if depth < 39 else "",
         )
         two = helper.make_node(
-            f"f{depth + 1}" if depth < 39 else "Identity", ["m"], ["y"], domain="d" if depth < 39 else ""
+            f"f{depth + 1}" if depth < 39 else "Identity",
+            ["m"],
+            ["y"],
+            domain="d" if depth < 39 else "",
         )
-        model.functions.append(helper.make_function("d", f"f{depth}", ["x"], ["y"], [one, two], opsets))
+        model.functions.append(
+            helper.make_function("d", f"f{depth}", ["x"], ["y"], [one, two], opsets)
+        )
     model.opset_import.append(helper.make_opsetid("d", 1))
     add(model, helper.make_node("f0", ["one"], ["bomb"], domain="d"), one=np.float32(1))
     used(model, "bomb")
@@ -241,7 +265,9 @@ def lying_hint(model: onnx.ModelProto, _: Path) -> None:
     name = model.graph.node[0].output[0]
     kept = [value for value in model.graph.value_info if value.name != name]
     del model.graph.value_info[:]
-    model.graph.value_info.extend([*kept, helper.make_tensor_value_info(name, TensorProto.FLOAT, [1 << 40])])
+    model.graph.value_info.extend(
+        [*kept, helper.make_tensor_value_info(name, TensorProto.FLOAT, [1 << 40])]
+    )
 
 
 def lying_input(model: onnx.ModelProto, _: Path) -> None:
@@ -250,7 +276,12 @@ def lying_input(model: onnx.ModelProto, _: Path) -> None:
 
 def other_domain(model: onnx.ModelProto, _: Path) -> None:
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    add(model, helper.make_node("EPContext", [], ["bomb"], domain="com.microsoft", ep_cache_context="/etc/passwd"))
+    add(
+        model,
+        helper.make_node(
+            "EPContext", [], ["bomb"], domain="com.microsoft", ep_cache_context="/etc/passwd"
+        ),
+    )
 
 
 def domain_without_import(model: onnx.ModelProto, _: Path) -> None:
@@ -295,7 +326,9 @@ def long_names(model: onnx.ModelProto, _: Path) -> None:
 
 
 def packed_numbers(model: onnx.ModelProto, _: Path) -> None:
-    model.graph.initializer.append(helper.make_tensor("zeros", TensorProto.INT8, [2 << 20], np.zeros(2 << 20, np.int8)))
+    model.graph.initializer.append(
+        helper.make_tensor("zeros", TensorProto.INT8, [2 << 20], np.zeros(2 << 20, np.int8))
+    )
 
 
 def shapes_that_double() -> list[onnx.NodeProto]:
@@ -318,10 +351,18 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("an-unlisted-file", unlisted, "'other.data', which is not a model.onnx.data", (DATA,)),
     Attack("a-hard-link", hard_link, "'other.data', which is not a model.onnx.data", (DATA,)),
     Attack("a-symbolic-link", symbolic_link, "symbolic link", (DATA,)),
-    Attack("an-unlisted-fifo", unlisted_fifo, "'pipe.data', which is not a model.onnx.data", (DATA,)),
-    Attack("data-that-is-not-listed", listed_data, "is not a model.onnx.data that the manifest lists"),
-    Attack("a-parent-folder", with_range(location=f"../{DATA}"), "is not a model.onnx.data", (DATA,)),
-    Attack("a-dot-in-the-path", with_range(location=f"./{DATA}"), "is not a model.onnx.data", (DATA,)),
+    Attack(
+        "an-unlisted-fifo", unlisted_fifo, "'pipe.data', which is not a model.onnx.data", (DATA,)
+    ),
+    Attack(
+        "data-that-is-not-listed", listed_data, "is not a model.onnx.data that the manifest lists"
+    ),
+    Attack(
+        "a-parent-folder", with_range(location=f"../{DATA}"), "is not a model.onnx.data", (DATA,)
+    ),
+    Attack(
+        "a-dot-in-the-path", with_range(location=f"./{DATA}"), "is not a model.onnx.data", (DATA,)
+    ),
     *(
         Attack(
             f"subfolder-{name}",
@@ -341,7 +382,9 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("a-negative-offset", with_range(offset=-4), "is not a number", (DATA,)),
     Attack("a-huge-offset", with_range(offset=1 << 62), "is not a number", (DATA,)),
     Attack("too-long", with_range(length=1 << 40), "its shape asks for", (DATA,)),
-    Attack("an-unknown-key", with_range(basepath="/"), "exactly location, offset and length", (DATA,)),
+    Attack(
+        "an-unknown-key", with_range(basepath="/"), "exactly location, offset and length", (DATA,)
+    ),
     Attack("a-range-twice", twice, "lies outside", (DATA,)),
     Attack("data-of-an-attribute", attribute_data, "an attribute has a tensor, which"),
     Attack("sparse", sparse, "a graph has sparse tensors"),
@@ -350,24 +393,42 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("functions", functions, "a model has functions of its own"),
     Attack("training", training, "a model has training"),
     Attack(
-        "constant-of-shape", bomb(node("ConstantOfShape", ["s"]), s=np.int64([1 << 40])), "operator 'ConstantOfShape'"
+        "constant-of-shape",
+        bomb(node("ConstantOfShape", ["s"]), s=np.int64([1 << 40])),
+        "operator 'ConstantOfShape'",
     ),
     Attack(
-        "range", bomb(node("Range", ["a", "b", "c"]), a=np.float32(0), b=np.float32(1e12), c=np.float32(1)), "'Range'"
+        "range",
+        bomb(node("Range", ["a", "b", "c"]), a=np.float32(0), b=np.float32(1e12), c=np.float32(1)),
+        "'Range'",
     ),
-    Attack("tile", bomb(node("Tile", ["x", "n"]), x=np.zeros(4, np.float32), n=np.int64([1 << 38])), "operator 'Tile'"),
-    Attack("expand", bomb(node("Expand", ["x", "s"]), x=np.float32(1), s=np.int64([1 << 20, 1 << 20])), "elements"),
+    Attack(
+        "tile",
+        bomb(node("Tile", ["x", "n"]), x=np.zeros(4, np.float32), n=np.int64([1 << 38])),
+        "operator 'Tile'",
+    ),
+    Attack(
+        "expand",
+        bomb(node("Expand", ["x", "s"]), x=np.float32(1), s=np.int64([1 << 20, 1 << 20])),
+        "elements",
+    ),
     Attack("outer-sum", bomb(node("Add", ["x", "y"]), x=N, y=ROW), "elements"),
     Attack("outer-product", bomb(node("MatMul", ["x", "y"]), x=N, y=ROW), "elements"),
     Attack("doubling", bomb(*doubling(), c0=np.zeros(64, np.float32)), "elements"),
     Attack(
         "work-without-end",
-        bomb(*chain_of_products(), p0=np.zeros((1000, 1000), np.float32), square=np.zeros((1000, 1000), np.float32)),
+        bomb(
+            *chain_of_products(),
+            p0=np.zeros((1000, 1000), np.float32),
+            square=np.zeros((1000, 1000), np.float32),
+        ),
         "computes more than",
     ),
     Attack(
         "pad",
-        bomb(node("Pad", ["x", "s", "zero"]), x=N, s=np.int64([0, 0, 0, 1 << 30]), zero=np.float32(0)),
+        bomb(
+            node("Pad", ["x", "s", "zero"]), x=N, s=np.int64([0, 0, 0, 1 << 30]), zero=np.float32(0)
+        ),
         "elements",
     ),
     Attack(
@@ -382,7 +443,14 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(
         "padded-convolution",
         bomb(
-            node("Conv", ["x", "w"], strides=[1 << 20] * 2, pads=[1 << 20] * 4, dilations=[1, 1], group=1),
+            node(
+                "Conv",
+                ["x", "w"],
+                strides=[1 << 20] * 2,
+                pads=[1 << 20] * 4,
+                dilations=[1, 1],
+                group=1,
+            ),
             x=np.zeros((1, 1, 4, 4), np.float32),
             w=np.zeros((1, 1, 1, 1), np.float32),
         ),
@@ -390,7 +458,12 @@ ATTACKS: tuple[Attack, ...] = (
     ),
     Attack(
         "shape-from-data",
-        bomb(node("Add", ["a", "a"], "s"), node("Expand", ["x", "s"]), x=np.float32(1), a=np.int64([1 << 39])),
+        bomb(
+            node("Add", ["a", "a"], "s"),
+            node("Expand", ["x", "s"]),
+            x=np.float32(1),
+            a=np.int64([1 << 39]),
+        ),
         "computes a shape from its data",
     ),
     Attack("a-lying-shape", lying_shape, "its shape asks for"),

@@ -78,7 +78,10 @@ def edited(path: tuple[str | int, ...], value: Any) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda text: text.replace('"max_batch": 8', '"max_batch": 8, "max_batch": 9'), "'max_batch' appears twice"),
+        (
+            lambda text: text.replace('"max_batch": 8', '"max_batch": 8, "max_batch": 9'),
+            "'max_batch' appears twice",
+        ),
         (edited(("files", 0, "path"), "../model.onnx"), "not a plain relative path"),
         (edited(("files", 0, "path"), "/etc/passwd"), "not a plain relative path"),
         (edited(("files", 0, "path"), "folder//model.onnx"), "not a plain relative path"),
@@ -99,7 +102,9 @@ def edited(path: tuple[str | int, ...], value: Any) -> Callable[[str], str]:
         (lambda _: "", "not JSON"),
     ],
 )
-def test_a_manifest_that_breaks_a_rule_is_refused(edit: Callable[[str], str], message: str, copied_artifact) -> None:
+def test_a_manifest_that_breaks_a_rule_is_refused(
+    edit: Callable[[str], str], message: str, copied_artifact
+) -> None:
     path = copied_artifact(verified=("onnxruntime",)).folder / "manifest.json"
     path.write_text(edit(path.read_text()))
     with pytest.raises(ArtifactError) as raised:

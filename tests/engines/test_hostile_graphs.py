@@ -31,8 +31,13 @@ CONSUMER = Path(__file__).with_name("hostile_consumer.py")
 CONSUMERS = (
     "onnxruntime",
     "openvino",
-    pytest.param("openvino-bf16", marks=pytest.mark.skipif(not has_bf16(), reason="needs BF16 instructions")),
-    pytest.param("build-engine", marks=pytest.mark.skipif(not find_spec("tensorrt_rtx"), reason="needs tensorrt-rtx")),
+    pytest.param(
+        "openvino-bf16", marks=pytest.mark.skipif(not has_bf16(), reason="needs BF16 instructions")
+    ),
+    pytest.param(
+        "build-engine",
+        marks=pytest.mark.skipif(not find_spec("tensorrt_rtx"), reason="needs tensorrt-rtx"),
+    ),
     "inspect",
     "verify",
     "triton",
@@ -48,7 +53,9 @@ def written(folder: Path, manifest: Manifest, files: list[FileEntry], *, model: 
     return open_artifact(folder)
 
 
-def attacked(source: Path, folder: Path, attack: Attack, file_entry: Callable[[Path], FileEntry]) -> Artifact:
+def attacked(
+    source: Path, folder: Path, attack: Attack, file_entry: Callable[[Path], FileEntry]
+) -> Artifact:
     """A copy of an artifact after an attack, whose manifest has the right hashes."""
     shutil.copytree(source, folder)
     model = onnx.load(folder / "model.onnx")
@@ -94,7 +101,9 @@ def test_every_attack_is_one_line_and_takes_no_memory(consumer: str, corpus: Pat
 def test_a_fifo_in_the_place_of_the_data_is_refused(
     consumer: str, fp32_artifact: Path, tmp_path: Path, file_entry: Callable[[Path], FileEntry]
 ) -> None:
-    artifact = attacked(fp32_artifact, tmp_path / "fifo", Attack("fifo", listed_data, "", (DATA,)), file_entry)
+    artifact = attacked(
+        fp32_artifact, tmp_path / "fifo", Attack("fifo", listed_data, "", (DATA,)), file_entry
+    )
     (artifact.folder / DATA).unlink()
     os.mkfifo(artifact.folder / DATA)
     done = subprocess.run(
@@ -110,7 +119,9 @@ def test_a_fifo_in_the_place_of_the_data_is_refused(
 def test_data_that_is_a_second_name_of_a_file_is_taken_where_its_hash_is_right(
     fp32_artifact: Path, tmp_path: Path, file_entry: Callable[[Path], FileEntry]
 ) -> None:
-    artifact = attacked(fp32_artifact, tmp_path / "linked", Attack("linked", listed_data, "", (DATA,)), file_entry)
+    artifact = attacked(
+        fp32_artifact, tmp_path / "linked", Attack("linked", listed_data, "", (DATA,)), file_entry
+    )
     os.link(artifact.folder / DATA, tmp_path / "another name")
     with artifact.verified_model_path() as path:
         assert path.name == "model.onnx"
@@ -130,7 +141,10 @@ def test_a_model_in_a_folder_has_its_data_beside_it(
     assert verify_on_device(artifact, runtimes=["onnxruntime"]).passed
     export_triton(artifact, tmp_path / "triton")
     (served,) = (tmp_path / "triton").rglob(DATA)
-    assert onnx.load(served.with_name("model.onnx")).graph == onnx.load(artifact.folder / "a" / "model.onnx").graph
+    assert (
+        onnx.load(served.with_name("model.onnx")).graph
+        == onnx.load(artifact.folder / "a" / "model.onnx").graph
+    )
 
 
 def test_a_model_in_a_folder_keeps_it(
@@ -163,11 +177,15 @@ def test_a_sparse_file_of_a_terabyte_is_not_read(copied_artifact) -> None:
         ("notes", 1 << 40, "268,435,456"),
     ],
 )
-def test_a_manifest_cannot_name_a_file_of_a_terabyte(path: str, size: int, limit: str, copied_artifact) -> None:
+def test_a_manifest_cannot_name_a_file_of_a_terabyte(
+    path: str, size: int, limit: str, copied_artifact
+) -> None:
     manifest = copied_artifact().manifest
     entry = FileEntry(path=path, size=size, sha256="0" * 64)
     files = (*(other for other in manifest.files if other.path != path), entry)
-    with pytest.raises(ArtifactError, match=f"{path}' has 1,099,511,627,776 bytes; .* at most {limit}"):
+    with pytest.raises(
+        ArtifactError, match=f"{path}' has 1,099,511,627,776 bytes; .* at most {limit}"
+    ):
         dataclasses.replace(manifest, files=files)
 
 

@@ -53,7 +53,9 @@ def hostile_artifact(fp32_artifact: Path, copied_artifact, tmp_path: Path) -> Pa
     manifest = json.loads((folder / "manifest.json").read_bytes())
     row = manifest["parity"]["comparisons"][0]
     manifest["parity"] |= {"image_source": HOSTILE, "warnings": [HOSTILE]}
-    manifest["parity"]["comparisons"].append({**row, "backend": HOSTILE, "compute": HOSTILE, "failures": [HOSTILE]})
+    manifest["parity"]["comparisons"].append(
+        {**row, "backend": HOSTILE, "compute": HOSTILE, "failures": [HOSTILE]}
+    )
     manifest |= {"tools": {HOSTILE: HOSTILE}, "requested_precision": "fp8"}
     manifest["attempts"] = [{"precision": "fp8", "reason": HOSTILE, "attention": None}]
     for block in manifest["parity"]["activations"]:
@@ -64,8 +66,12 @@ def hostile_artifact(fp32_artifact: Path, copied_artifact, tmp_path: Path) -> Pa
     return Path(folder).rename(tmp_path / f"a{HOSTILE}")
 
 
-@pytest.mark.parametrize("words", [["info"], ["info", "--json"], ["verify"], ["verify", "--json"]], ids=" ".join)
-def test_the_strings_of_a_manifest_are_shown(run: Run, hostile_artifact: Path, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "words", [["info"], ["info", "--json"], ["verify"], ["verify", "--json"]], ids=" ".join
+)
+def test_the_strings_of_a_manifest_are_shown(
+    run: Run, hostile_artifact: Path, words: list[str]
+) -> None:
     done = run(engines, *words, hostile_artifact)
     assert done.status == 0
     assert words[0] == "verify" or "[31m" in done.out
@@ -74,7 +80,9 @@ def test_the_strings_of_a_manifest_are_shown(run: Run, hostile_artifact: Path, w
 
 
 @pytest.mark.parametrize("words", [["inspect"], ["inspect", "--json"], ["verify"]], ids=" ".join)
-def test_the_strings_of_a_manifest_are_inspected(run: Run, hostile_artifact: Path, words: list[str]) -> None:
+def test_the_strings_of_a_manifest_are_inspected(
+    run: Run, hostile_artifact: Path, words: list[str]
+) -> None:
     done = run(export, *words, hostile_artifact)
     assert "[31m" in done.out + done.err
 
@@ -128,7 +136,9 @@ def test_what_a_dataset_calls_its_files_and_classes_is_shown(run: Run) -> None:
     Path("faces/anger", f"bad{NAME}").write_text("no picture")
     done = run(training, "datasets", "faces", "--sheet", "sheet.png")
     assert (done.status, "[31m" in done.out) == (0, True)
-    Path("list.json").write_text(json.dumps({"0": [f"faces/anger/{NAME}", "nul\0.png"], HOSTILE: []}))
+    Path("list.json").write_text(
+        json.dumps({"0": [f"faces/anger/{NAME}", "nul\0.png"], HOSTILE: []})
+    )
     assert run(training, "datasets", "list.json").status == 1
     Path("list.json").write_text(json.dumps({"0": [f"faces/anger/{NAME}", "nul\0.png", HOSTILE]}))
     done = run(training, "datasets", "list.json")

@@ -50,10 +50,15 @@ print(json.dumps({"labels": labels, "loaded": loaded}))
 """
 
 
-def run_program(folder: Path, image: Path, *, forbidden: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+def run_program(
+    folder: Path, image: Path, *, forbidden: tuple[str, ...]
+) -> subprocess.CompletedProcess[str]:
     arguments = [json.dumps(forbidden), str(folder), str(image)]
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -64,7 +69,9 @@ def image(tmp_path: Path, pixels) -> Path:
     return path
 
 
-def test_both_cpu_runtimes_predict_without_torch_and_without_the_network(copied_artifact, image: Path) -> None:
+def test_both_cpu_runtimes_predict_without_torch_and_without_the_network(
+    copied_artifact, image: Path
+) -> None:
     folder = copied_artifact(verified=("onnxruntime", "openvino")).folder
     done = run_program(folder, image, forbidden=FORBIDDEN)
     assert done.returncode == 0, done.stderr

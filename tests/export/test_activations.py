@@ -38,7 +38,9 @@ def test_outlier_is_seen_where_it_is(model: MotivNet) -> None:
     assert seen["encoder.blocks.1"][0] < 100
     assert seen["encoder.blocks.2"][1] == pytest.approx(70_000, rel=1e-3)
     assert seen["encoder.blocks.2"][0] == pytest.approx(70_000, rel=1e-3)
-    assert seen["encoder.blocks.3"][0] == pytest.approx(70_000, rel=1e-3), "the stream carries it on"
+    assert seen["encoder.blocks.3"][0] == pytest.approx(70_000, rel=1e-3), (
+        "the stream carries it on"
+    )
     assert seen["encoder.blocks.3"][1] < 1_000, "but a norm stands before every layer"
 
 

@@ -38,11 +38,31 @@ from motivnet_export.request import BuildRequest, InputForm
 from motivnet_export.torch_to_onnx import check_onnx, onnx_from_model, save_onnx, summary_of
 
 SIZE = (128, 96)
-WHOLE_QUOTIENTS = [(128, 96), (256, 192), (384, 288), (512, 384), (1024, 768), (128, 288), (640, 96)]
-OTHER_SIZES = [(1, 1), (2, 3), (16, 16), (17, 31), (127, 95), (129, 97), (64, 48), (53, 1), (16, 2160), (1080, 1920)]
+WHOLE_QUOTIENTS = [
+    (128, 96),
+    (256, 192),
+    (384, 288),
+    (512, 384),
+    (1024, 768),
+    (128, 288),
+    (640, 96),
+]
+OTHER_SIZES = [
+    (1, 1),
+    (2, 3),
+    (16, 16),
+    (17, 31),
+    (127, 95),
+    (129, 97),
+    (64, 48),
+    (53, 1),
+    (16, 2160),
+    (1080, 1920),
+]
 
 SAME_PIXELS, ONE_LEVEL = 1e-3, 0.02
-"""Of the sensitive model's logits: for float32 alone, and where one pixel in eight differs by one grey level.
+"""Of the sensitive model's logits: for float32 alone, and where one pixel in eight differs by one
+grey level.
 
 Sampling between other centres gives 0.04, a face two pixels lower 0.2, another face 1.9.
 """
@@ -56,19 +76,24 @@ def noise(size: tuple[int, int], seed: int = 0) -> Pixels:
 
 
 def gradient(size: tuple[int, int]) -> Pixels:
-    return np.asarray(cv2.resize(noise((9, 7)), size[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(
+        cv2.resize(noise((9, 7)), size[::-1], interpolation=cv2.INTER_CUBIC), np.uint8
+    )
 
 
 def entry_of(recipe: str) -> InputEntry:
-    return InputEntry(name="image", dtype="uint8", recipe=InputRecipe.named(recipe, size=SIZE), any_size=True)
+    return InputEntry(
+        name="image", dtype="uint8", recipe=InputRecipe.named(recipe, size=SIZE), any_size=True
+    )
 
 
 @pytest.fixture(scope="module")
 def sensitive_model() -> Callable[[], MotivNet]:
     """A function that gives a tiny model whose logits depend on its image.
 
-    Those of a random model hardly do: by 0.0006 over drawn faces. Here what they have in common is taken away and the
-    rest is 3,000 times as large, which gives logits of -1 to 1 and another label when a face moves by a few pixels.
+    Those of a random model hardly do: by 0.0006 over drawn faces. Here what they have in common is
+    taken away and the rest is 3,000 times as large, which gives logits of -1 to 1 and another label
+    when a face moves by a few pixels.
     """
 
     def made() -> MotivNet:
@@ -86,10 +111,18 @@ def sensitive_model() -> Callable[[], MotivNet]:
 
 
 @pytest.fixture(scope="module")
-def sensitive_checkpoint(tmp_path_factory: pytest.TempPathFactory, sensitive_model: Callable[[], MotivNet]) -> Path:
+def sensitive_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, sensitive_model: Callable[[], MotivNet]
+) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "sensitive.safetensors"
     recipe = InputRecipe.named("stretch", size=SIZE)
-    save_model(sensitive_model(), path, config=ModelConfig.named("tiny"), labels=labels_for(7), recipe=recipe)
+    save_model(
+        sensitive_model(),
+        path,
+        config=ModelConfig.named("tiny"),
+        labels=labels_for(7),
+        recipe=recipe,
+    )
     return path
 
 
@@ -123,8 +156,12 @@ def resizer(graph: Callable[[str, bool], Path]) -> Callable[[str], Resizer]:
     def of_recipe(recipe: str) -> Resizer:
         model = onnx.load(graph(recipe, True))
         last = [node.output[0] for node in model.graph.node if node.op_type in ("Floor", "Pad")][-1]
-        model.graph.output.append(onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, ["n", 3, *SIZE]))
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        model.graph.output.append(
+            onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, ["n", 3, *SIZE])
+        )
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
 
         def resized(image: Pixels) -> NDArray[np.float32]:
             return np.moveaxis(session.run([last], {"image": image[None]})[0][0], 0, -1)
@@ -151,17 +188,23 @@ def test_the_graph_resizes_to_the_recipes_grey_levels(
             assert difference.max() == 0, size
 
 
-def test_padding_in_the_graph_is_white_and_where_the_recipe_puts_it(resizer: Callable[[str], Resizer]) -> None:
+def test_padding_in_the_graph_is_white_and_where_the_recipe_puts_it(
+    resizer: Callable[[str], Resizer],
+) -> None:
     made = resizer("square-white-pad")(np.zeros((50, 70, 3), np.uint8))
     np.testing.assert_array_equal(
-        made, InputRecipe.named("square-white-pad", size=SIZE).pixels(np.zeros((50, 70, 3), np.uint8))
+        made,
+        InputRecipe.named("square-white-pad", size=SIZE).pixels(np.zeros((50, 70, 3), np.uint8)),
     )
 
 
 @pytest.mark.parametrize("recipe", RECIPE_NAMES)
-def test_behind_the_resize_the_graph_is_the_one_for_pixels(recipe: str, graph: Callable[[str, bool], Path]) -> None:
+def test_behind_the_resize_the_graph_is_the_one_for_pixels(
+    recipe: str, graph: Callable[[str, bool], Path]
+) -> None:
     any_size, fixed = (
-        Counter(node.op_type for node in onnx.load(graph(recipe, form)).graph.node) for form in (True, False)
+        Counter(node.op_type for node in onnx.load(graph(recipe, form)).graph.node)
+        for form in (True, False)
     )
     added = {"Resize": 1, "Shape": 1, "Concat": 1, "Add": 1, "Floor": 1}
     assert any_size - fixed == Counter(added if recipe == "stretch" else {**added, "Pad": 1})
@@ -179,9 +222,13 @@ def test_the_first_node_on_the_pixels_is_a_cast_and_the_resize_does_not_antialia
     graph: Callable[[str, bool], Path],
 ) -> None:
     nodes = onnx.load(graph("stretch", True)).graph.node
-    assert [node.op_type for node in nodes if "image" in node.input and node.op_type != "Shape"] == ["Cast"]
+    assert [
+        node.op_type for node in nodes if "image" in node.input and node.op_type != "Shape"
+    ] == ["Cast"]
     [resize] = [node for node in nodes if node.op_type == "Resize"]
-    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in resize.attribute}
+    attributes = {
+        attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in resize.attribute
+    }
     assert attributes["mode"] == b"linear"
     assert attributes["coordinate_transformation_mode"] == b"half_pixel"
     assert not attributes.get("antialias", 0)
@@ -190,15 +237,23 @@ def test_the_first_node_on_the_pixels_is_a_cast_and_the_resize_does_not_antialia
 
 @pytest.mark.parametrize("recipe", RECIPE_NAMES)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_logits_are_those_of_the_graph_for_pixels(recipe: str, batch: int, graph: Callable[[str, bool], Path]) -> None:
+def test_logits_are_those_of_the_graph_for_pixels(
+    recipe: str, batch: int, graph: Callable[[str, bool], Path]
+) -> None:
     sessions = [
-        onnxruntime.InferenceSession(graph(recipe, form), providers=["CPUExecutionProvider"]) for form in (True, False)
+        onnxruntime.InferenceSession(graph(recipe, form), providers=["CPUExecutionProvider"])
+        for form in (True, False)
     ]
-    for size, tolerance in [((384, 288), SAME_PIXELS), ((300, 200), ONE_LEVEL), ((33, 400), ONE_LEVEL)]:
+    for size, tolerance in [
+        ((384, 288), SAME_PIXELS),
+        ((300, 200), ONE_LEVEL),
+        ((33, 400), ONE_LEVEL),
+    ]:
         images = np.stack([noise(size, seed) for seed in range(batch)])
         pixels = np.stack([InputRecipe.named(recipe, size=SIZE).pixels(image) for image in images])
         found, wanted = (
-            session.run(["logits"], {"image": fed})[0] for session, fed in zip(sessions, (images, pixels), strict=True)
+            session.run(["logits"], {"image": fed})[0]
+            for session, fed in zip(sessions, (images, pixels), strict=True)
         )
         np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance)
 
@@ -213,14 +268,18 @@ def test_the_gates_enlarged_pixels_give_the_pixels_back_and_other_centres_would_
     assert enlarged.shape[:2] == tuple(2 * side for side in made.content_size)
     np.testing.assert_array_equal(made.pixels(enlarged), pixels)
     np.testing.assert_array_equal(resizer(recipe)(enlarged), pixels)
-    aligned = resized_with_corners_aligned(torch.from_numpy(enlarged).float().permute(2, 0, 1)[None], made)
+    aligned = resized_with_corners_aligned(
+        torch.from_numpy(enlarged).float().permute(2, 0, 1)[None], made
+    )
     difference = np.abs(np.moveaxis(aligned.numpy()[0], 0, -1) - made.content(pixels))
     assert difference.max() > 20
     assert difference.mean() > 2
 
 
 def resized_with_corners_aligned(image: Tensor, recipe: InputRecipe) -> Tensor:
-    return functional.interpolate(image, size=recipe.content_size, mode="bilinear", align_corners=True)
+    return functional.interpolate(
+        image, size=recipe.content_size, mode="bilinear", align_corners=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,12 +287,17 @@ def resized_with_corners_aligned(image: Tensor, recipe: InputRecipe) -> Tensor:
     [("fp16", "fused"), ("bf16", "decomposed"), ("fp32", "fused")],
 )
 def test_every_precision_and_form_of_attention_exports_to_valid_onnx(
-    precision: Precision, attention: AttentionForm, tmp_path: Path, sensitive_model: Callable[[], MotivNet]
+    precision: Precision,
+    attention: AttentionForm,
+    tmp_path: Path,
+    sensitive_model: Callable[[], MotivNet],
 ) -> None:
     model = sensitive_model()
     apply_precision(model, precision)
     recipe = InputRecipe.named("square-white-pad", size=SIZE)
-    graph = onnx_from_model(model, attention=attention, input_dtype="uint8", recipe=recipe, any_size=True)
+    graph = onnx_from_model(
+        model, attention=attention, input_dtype="uint8", recipe=recipe, any_size=True
+    )
     save_onnx(graph, tmp_path / "model.onnx")
     check_onnx(tmp_path / "model.onnx")
     assert bool(summary_of(graph).attention_nodes) == (attention == "fused")
@@ -250,7 +314,11 @@ def artifact(
     made: dict[tuple[object, ...], Artifact] = {}
 
     def built(
-        form: InputForm = "image", precision: Precision = "fp32", *, recipe: str = "stretch", attention: str = "auto"
+        form: InputForm = "image",
+        precision: Precision = "fp32",
+        *,
+        recipe: str = "stretch",
+        attention: str = "auto",
     ) -> Artifact:
         key = (form, precision, recipe, attention)
         if key not in made:
@@ -272,8 +340,14 @@ def artifact(
 
 
 @pytest.mark.parametrize("recipe", RECIPE_NAMES)
-def test_a_build_judges_the_resize_in_every_runtime(recipe: str, artifact: Callable[..., Artifact]) -> None:
-    rows = [row for row in artifact(recipe=recipe).manifest.parity.comparisons if row.evidence == "graph"]
+def test_a_build_judges_the_resize_in_every_runtime(
+    recipe: str, artifact: Callable[..., Artifact]
+) -> None:
+    rows = [
+        row
+        for row in artifact(recipe=recipe).manifest.parity.comparisons
+        if row.evidence == "graph"
+    ]
     assert {row.backend for row in rows} == {"onnxruntime", "openvino"}
     assert max(row.logit_max_abs for row in rows) < SAME_PIXELS
 
@@ -283,14 +357,18 @@ def test_a_resize_with_other_centres_does_not_pass_the_gate(
 ) -> None:
     monkeypatch.setattr("motivnet_export.deployed._resized", resized_with_corners_aligned)
     monkeypatch.setattr("motivnet_export.torch_to_onnx.RESIZE_TRANSLATION", {})
-    request = BuildRequest(checkpoint=sensitive_checkpoint, out=tmp_path / "tiny", input="image", strict=True)
+    request = BuildRequest(
+        checkpoint=sensitive_checkpoint, out=tmp_path / "tiny", input="image", strict=True
+    )
     with pytest.raises(ParityError, match="logit_cosine"):
         build_artifact(request)
 
 
 def _predicted(folder: Path, runtime: str, images: list[Pixels]) -> NDArray[np.float64]:
     with EmotionClassifier.open(folder, runtime=runtime, threads=1) as classifier:
-        return np.array([list(prediction.probabilities.values()) for prediction in classifier.predict(images)])
+        return np.array(
+            [list(prediction.probabilities.values()) for prediction in classifier.predict(images)]
+        )
 
 
 @pytest.mark.parametrize("recipe", RECIPE_NAMES)
@@ -311,8 +389,13 @@ def test_drawn_faces_of_several_sizes_get_the_predictions_of_the_artifact_for_pi
 def test_photos_get_the_predictions_of_the_artifact_for_pixels(
     recipe: str, artifact: Callable[..., Artifact], shared_dir: Path
 ) -> None:
-    images = [read_image(path) for path in sorted((shared_dir / "data" / "london").glob("*.jpg"))[:6]]
-    images += [read_image(path) for path in sorted((shared_dir / "data" / "expressions").glob("val/*/*.jpg"))[::40]]
+    images = [
+        read_image(path) for path in sorted((shared_dir / "data" / "london").glob("*.jpg"))[:6]
+    ]
+    images += [
+        read_image(path)
+        for path in sorted((shared_dir / "data" / "expressions").glob("val/*/*.jpg"))[::40]
+    ]
     assert len({image.shape for image in images}) > 1
     found = _predicted(artifact("image", recipe=recipe).folder, "onnxruntime", images)
     wanted = _predicted(artifact("uint8", recipe=recipe).folder, "onnxruntime", images)
@@ -347,7 +430,12 @@ def test_the_real_compiler_takes_any_size_and_keeps_attention_fused(
         announce=lambda _: None,
     )
     assert built.profile == ShapeProfile(
-        min_batch=1, opt_batch=1, max_batch=8, min_size=(16, 16), opt_size=SIZE, max_size=(2160, 3840)
+        min_batch=1,
+        opt_batch=1,
+        max_batch=8,
+        min_size=(16, 16),
+        opt_size=SIZE,
+        max_size=(2160, 3840),
     )
     assert (tmp_path / "model.engine").stat().st_size > 100_000
     if opened.manifest.attention == "fused":
@@ -359,7 +447,10 @@ def test_the_real_compiler_takes_any_size_and_keeps_attention_fused(
 
 def test_the_model_for_any_size_says_what_is_free(tiny_model: MotivNet) -> None:
     deployed = DeployedModel(
-        tiny_model, input_dtype="uint8", any_size=True, recipe=InputRecipe.named("stretch", size=SIZE)
+        tiny_model,
+        input_dtype="uint8",
+        any_size=True,
+        recipe=InputRecipe.named("stretch", size=SIZE),
     )
     assert deployed.free_axes() == {0: "batch", 1: "height", 2: "width"}
     assert deployed.example(SIZE).shape[1:3] != SIZE

@@ -50,12 +50,18 @@ def overflowing_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(artifact: Path) -> dict[str, str]:
-    return {row.backend: row.evidence for row in open_artifact(artifact).manifest.parity.comparisons}
+    return {
+        row.backend: row.evidence for row in open_artifact(artifact).manifest.parity.comparisons
+    }
 
 
 def test_artifact_says_what_it_is(fp16_artifact: Path, tiny_checkpoint: Path) -> None:
     manifest = open_artifact(fp16_artifact).manifest
-    assert (manifest.precision, manifest.requested_precision, manifest.attention) == ("fp16", "fp16", "fused")
+    assert (manifest.precision, manifest.requested_precision, manifest.attention) == (
+        "fp16",
+        "fp16",
+        "fused",
+    )
     assert manifest.graph.attention_nodes == 6
     assert manifest.labels == labels_for(7)
     assert manifest.source.checkpoint == tiny_checkpoint.name
@@ -66,19 +72,33 @@ def test_artifact_says_what_it_is(fp16_artifact: Path, tiny_checkpoint: Path) ->
 def test_no_file_of_an_artifact_names_a_folder_of_the_machine_of_its_build(
     fp16_artifact: Path, tiny_checkpoint: Path
 ) -> None:
-    told = {tiny_checkpoint.parent.name, fp16_artifact.parent.name, Path.cwd().name, platform.node(), Path.home().name}
+    told = {
+        tiny_checkpoint.parent.name,
+        fp16_artifact.parent.name,
+        Path.cwd().name,
+        platform.node(),
+        Path.home().name,
+    }
     for file in fp16_artifact.iterdir():
         content = file.read_bytes()
-        assert [name for name in told if len(name) > 4 and name.encode() in content] == [], file.name
+        assert [name for name in told if len(name) > 4 and name.encode() in content] == [], (
+            file.name
+        )
 
 
 @pytest.mark.parametrize("place", ["checkpoints", "."])
 def test_the_checkpoint_of_an_artifact_is_found_by_its_name_and_hash(
-    fp16_artifact: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    fp16_artifact: Path,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     artifact = open_artifact(fp16_artifact)
-    with pytest.raises(ArtifactError, match=r"tiny\.safetensors is neither in checkpoints/ nor here; give"):
+    with pytest.raises(
+        ArtifactError, match=r"tiny\.safetensors is neither in checkpoints/ nor here; give"
+    ):
         checkpoint_of_artifact(artifact, None)
     Path("checkpoints").mkdir()
     Path("checkpoints/tiny.safetensors").write_bytes(b"another of that name")
@@ -88,7 +108,9 @@ def test_the_checkpoint_of_an_artifact_is_found_by_its_name_and_hash(
     assert checkpoint_of_artifact(artifact, None) == Path(place) / "tiny.safetensors"
 
 
-def test_verdict_tells_graph_from_rounding_from_runtime(fp16_artifact: Path, fp32_artifact: Path) -> None:
+def test_verdict_tells_graph_from_rounding_from_runtime(
+    fp16_artifact: Path, fp32_artifact: Path
+) -> None:
     fp16, fp32 = rows(fp16_artifact), rows(fp32_artifact)
     assert fp16["pytorch"] == "rounding"
     assert fp16["onnxruntime"] == fp32["onnxruntime"] == "graph"
@@ -103,9 +125,13 @@ def test_parity_report_has_every_block(fp16_artifact: Path) -> None:
     assert all(block.stream > 0 and block.compute > 0 for block in blocks)
 
 
-def test_fp16_that_overflows_falls_to_bf16_and_says_so(overflowing_checkpoint: Path, tmp_path: Path) -> None:
+def test_fp16_that_overflows_falls_to_bf16_and_says_so(
+    overflowing_checkpoint: Path, tmp_path: Path
+) -> None:
     heard: list[str] = []
-    request = BuildRequest(checkpoint=overflowing_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=2)
+    request = BuildRequest(
+        checkpoint=overflowing_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=2
+    )
     manifest = build_artifact(request, announce=heard.append).manifest
     assert (manifest.requested_precision, manifest.precision) == ("fp16", "bf16")
     assert [attempt.precision for attempt in manifest.attempts] == ["fp16"]
@@ -114,9 +140,15 @@ def test_fp16_that_overflows_falls_to_bf16_and_says_so(overflowing_checkpoint: P
     assert "fp16 is given up" in heard[0]
 
 
-def test_strict_build_fails_instead_and_writes_nothing(overflowing_checkpoint: Path, tmp_path: Path) -> None:
+def test_strict_build_fails_instead_and_writes_nothing(
+    overflowing_checkpoint: Path, tmp_path: Path
+) -> None:
     request = BuildRequest(
-        checkpoint=overflowing_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=2, strict=True
+        checkpoint=overflowing_checkpoint,
+        out=tmp_path / "out",
+        precision="fp16",
+        parity_images=2,
+        strict=True,
     )
     with pytest.raises(ParityError, match=r"encoder\.blocks\.1"):
         build_artifact(request)
@@ -129,9 +161,14 @@ def test_large_stream_that_fp32_holds_is_only_a_warning(tmp_path: Path) -> None:
     with torch.no_grad():
         model.encoder.pos_embed[..., 3] = OVERFLOWING
     recipe = InputRecipe.named("stretch", size=config.encoder.image_size)
-    save_model(model, tmp_path / "m.safetensors", config=config, labels=labels_for(7), recipe=recipe)
+    save_model(
+        model, tmp_path / "m.safetensors", config=config, labels=labels_for(7), recipe=recipe
+    )
     request = BuildRequest(
-        checkpoint=tmp_path / "m.safetensors", out=tmp_path / "out", precision="fp16", parity_images=2
+        checkpoint=tmp_path / "m.safetensors",
+        out=tmp_path / "out",
+        precision="fp16",
+        parity_images=2,
     )
     manifest = build_artifact(request).manifest
     assert manifest.precision == "fp16"
@@ -175,25 +212,36 @@ def test_folder_of_other_files_is_not_replaced(tiny_checkpoint: Path, tmp_path: 
 
 
 def test_named_size_without_a_checkpoint_is_of_random_weights_and_says_so(tmp_path: Path) -> None:
-    manifest = build_artifact(BuildRequest(model="tiny", out=tmp_path / "out", parity_images=2)).manifest
+    manifest = build_artifact(
+        BuildRequest(model="tiny", out=tmp_path / "out", parity_images=2)
+    ).manifest
     assert manifest.source.random_weights
     assert manifest.source.checkpoint is None
     assert verify_artifact(open_artifact(tmp_path / "out"), parity_images=2).passed
 
 
-def test_a_manifest_that_tells_of_a_giant_random_model_is_refused_before_it_is_built(tmp_path: Path) -> None:
+def test_a_manifest_that_tells_of_a_giant_random_model_is_refused_before_it_is_built(
+    tmp_path: Path,
+) -> None:
     build_artifact(BuildRequest(model="tiny", out=tmp_path / "out", parity_images=2))
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     manifest["source"]["config"]["decoder"]["mlp_dim"] = 65_536
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match=r"holds \d+,\d+ numbers; its configuration has 17,\d+,\d+ parameters"):
+    with pytest.raises(
+        ArtifactError, match=r"holds \d+,\d+ numbers; its configuration has 17,\d+,\d+ parameters"
+    ):
         verify_artifact(open_artifact(tmp_path / "out"), parity_images=2)
-    with pytest.raises(ArtifactError, match=r"tells of a model of 17,\d+,\d+ weights, which its .* bytes cannot hold"):
+    with pytest.raises(
+        ArtifactError,
+        match=r"tells of a model of 17,\d+,\d+ weights, which its .* bytes cannot hold",
+    ):
         check_random_weights(open_artifact(tmp_path / "out"))
 
 
 @pytest.mark.shared
-def test_calibration_folder_is_used_and_named(tiny_checkpoint: Path, tmp_path: Path, shared_dir: Path) -> None:
+def test_calibration_folder_is_used_and_named(
+    tiny_checkpoint: Path, tmp_path: Path, shared_dir: Path
+) -> None:
     request = BuildRequest(
         checkpoint=tiny_checkpoint,
         out=tmp_path / "out",
@@ -207,12 +255,16 @@ def test_calibration_folder_is_used_and_named(tiny_checkpoint: Path, tmp_path: P
 
 
 def test_verify_gives_the_same_verdict_again(fp16_artifact: Path, tiny_checkpoint: Path) -> None:
-    report = verify_artifact(open_artifact(fp16_artifact), checkpoint=tiny_checkpoint, parity_images=2)
+    report = verify_artifact(
+        open_artifact(fp16_artifact), checkpoint=tiny_checkpoint, parity_images=2
+    )
     assert report.passed
     assert {row.backend for row in report.comparisons} == set(rows(fp16_artifact))
 
 
-def test_verify_refuses_another_checkpoint(fp16_artifact: Path, overflowing_checkpoint: Path) -> None:
+def test_verify_refuses_another_checkpoint(
+    fp16_artifact: Path, overflowing_checkpoint: Path
+) -> None:
     with pytest.raises(ArtifactError, match="not the checkpoint"):
         verify_artifact(open_artifact(fp16_artifact), checkpoint=overflowing_checkpoint)
 
@@ -232,7 +284,9 @@ def test_verify_fails_where_a_runtime_computes_something_else(
         return run
 
     monkeypatch.setattr(judgement, "_forward", shifted)
-    report = verify_artifact(open_artifact(fp16_artifact), checkpoint=tiny_checkpoint, parity_images=2)
+    report = verify_artifact(
+        open_artifact(fp16_artifact), checkpoint=tiny_checkpoint, parity_images=2
+    )
     assert not report.passed
     assert "onnxruntime (graph)" in gate.failure_line(report)
 
@@ -279,7 +333,11 @@ def test_images_that_calibrate_are_not_those_that_judge(tmp_path: Path) -> None:
     for grey in range(12):
         assert cv2.imwrite(str(tmp_path / f"{grey:02}.png"), np.full((128, 96, 3), grey, np.uint8))
     judging = gate_images(config, recipe, folder=tmp_path, count=4).pixels[:, 0, 0, 0].tolist()
-    calibrating = calibration_images(config, recipe, folder=tmp_path, count=64, judges=4).pixels[:, 0, 0, 0].tolist()
+    calibrating = (
+        calibration_images(config, recipe, folder=tmp_path, count=64, judges=4)
+        .pixels[:, 0, 0, 0]
+        .tolist()
+    )
     assert sorted(judging + calibrating) == list(range(12))
     drawn = calibration_images(config, recipe, folder=None, count=4, judges=4).pixels
     assert not np.array_equal(drawn, gate_images(config, recipe, folder=None, count=4).pixels)
@@ -299,7 +357,9 @@ def test_ladder_goes_down_to_fp32_where_bf16_cannot_be_judged(
         "installed_runtimes",
         lambda artifact, **_: () if artifact.manifest.precision == "bf16" else ("onnxruntime",),
     )
-    request = BuildRequest(checkpoint=overflowing_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1)
+    request = BuildRequest(
+        checkpoint=overflowing_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1
+    )
     manifest = build_artifact(request).manifest
     assert manifest.precision == "fp32"
     assert [attempt.precision for attempt in manifest.attempts] == ["fp16", "bf16"]
@@ -321,9 +381,16 @@ def test_bf16_with_decomposed_attention_is_built(tiny_checkpoint: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("stream", "compute", "words"),
-    [(9e3, 9e3, []), (2e4, 9e3, ["near its end"]), (7e4, 9e3, ["would overflow"]), (9e3, 2e4, ["FP16 ends at 65504"])],
+    [
+        (9e3, 9e3, []),
+        (2e4, 9e3, ["near its end"]),
+        (7e4, 9e3, ["would overflow"]),
+        (9e3, 2e4, ["FP16 ends at 65504"]),
+    ],
 )
-def test_activations_warn_above_ten_thousand(stream: float, compute: float, words: list[str]) -> None:
+def test_activations_warn_above_ten_thousand(
+    stream: float, compute: float, words: list[str]
+) -> None:
     blocks = (
         BlockActivation(block="a", stream=1.0, compute=1.0),
         BlockActivation(block="b", stream=stream, compute=compute),
@@ -342,7 +409,11 @@ def test_fresh_head_is_said_once_and_in_the_headline(
     encoder = {name: weight for name, weight in state.items() if name.startswith("pose_encoder")}
     torch.save(encoder, tmp_path / "encoder.pth")
     request = BuildRequest(
-        checkpoint=tmp_path / "encoder.pth", model="tiny", out=tmp_path / "out", precision="fp16", parity_images=1
+        checkpoint=tmp_path / "encoder.pth",
+        model="tiny",
+        out=tmp_path / "out",
+        precision="fp16",
+        parity_images=1,
     )
     print_built(build_artifact(request), "none")
     assert sum("head is random" in record.message for record in caplog.records) == 1

@@ -32,9 +32,22 @@ def test_killed_build_leaves_the_old_artifact_or_the_new_one(
 ) -> None:
     out = tmp_path / "artifact"
     build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=out, parity_images=1))
-    program = "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
-    arguments = ["build", "--checkpoint", str(tiny_checkpoint), "--out", str(out), "--fp16", "--parity-images", "1"]
-    process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.DEVNULL)
+    program = (
+        "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
+    )
+    arguments = [
+        "build",
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--out",
+        str(out),
+        "--fp16",
+        "--parity-images",
+        "1",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stdout=subprocess.DEVNULL
+    )
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(delay)
     process.kill()
@@ -56,13 +69,18 @@ def test_a_folder_whose_manifest_is_not_ours_is_not_replaced(
     manifest: str, fp32_artifact: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     if manifest == NEWER:
-        manifest = (fp32_artifact / "manifest.json").read_text().replace('"format_version": 1', '"format_version": 2')
+        manifest = (
+            (fp32_artifact / "manifest.json")
+            .read_text()
+            .replace('"format_version": 1', '"format_version": 2')
+        )
         assert '"format_version": 2' in manifest
     (tmp_path / "web" / "src").mkdir(parents=True)
     (tmp_path / "web" / "manifest.json").write_text(manifest)
     (tmp_path / "web" / "src" / "app.js").write_text("work")
     with pytest.raises(
-        FileError, match=r"web is not replaced, because its manifest\.json is no .*; choose another output folder"
+        FileError,
+        match=r"web is not replaced, because its manifest\.json is no .*; choose another output folder",
     ):
         build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "web"))
     assert (tmp_path / "web" / "src" / "app.js").read_text() == "work"
@@ -77,7 +95,9 @@ def test_a_rebuild_takes_the_reports_of_the_old_artifact_and_nothing_of_the_user
     (out / "report.html").write_text("report")
     (out / "photos").mkdir()
     request = BuildRequest(checkpoint=tiny_checkpoint, out=out, parity_images=1)
-    with pytest.raises(FileError, match="artifact holds other files too: photos; move them away, or choose"):
+    with pytest.raises(
+        FileError, match="artifact holds other files too: photos; move them away, or choose"
+    ):
         build_artifact(request)
     assert (out / "report.html").exists()
     (out / "photos").rmdir()
@@ -93,7 +113,9 @@ def test_a_listed_file_that_is_not_what_the_manifest_describes_is_the_users(
     (out / "src").mkdir()
     (out / "src" / "app.py").write_text("work")
     request = BuildRequest(checkpoint=tiny_checkpoint, out=out, parity_images=1)
-    with pytest.raises(FileError, match="artifact holds other files too: src; move them away, or choose"):
+    with pytest.raises(
+        FileError, match="artifact holds other files too: src; move them away, or choose"
+    ):
         build_artifact(request)
     (out / "src" / "app.py").write_text("as somebody wrote it")
     (out / "model.onnx").write_bytes(b"damaged, and so built again")
@@ -105,7 +127,13 @@ def test_model_of_other_classes_is_judged_on_the_same_faces(tmp_path: Path) -> N
     config = ModelConfig.named("tiny", num_classes=5)
     (tmp_path / "five.json").write_text(json.dumps(config.to_dict()))
     request = BuildRequest(model=str(tmp_path / "five.json"), out=tmp_path / "out", parity_images=2)
-    assert build_artifact(request).manifest.labels == ("class_0", "class_1", "class_2", "class_3", "class_4")
+    assert build_artifact(request).manifest.labels == (
+        "class_0",
+        "class_1",
+        "class_2",
+        "class_3",
+        "class_4",
+    )
 
 
 def test_verify_refuses_labels_that_are_not_the_checkpoints(
@@ -113,7 +141,11 @@ def test_verify_refuses_labels_that_are_not_the_checkpoints(
 ) -> None:
     changed = shutil.copytree(fp16_artifact, tmp_path / "changed")
     text = (changed / "manifest.json").read_text()
-    swapped = text.replace('"happiness"', '"x"').replace('"disgust"', '"happiness"').replace('"x"', '"disgust"')
+    swapped = (
+        text.replace('"happiness"', '"x"')
+        .replace('"disgust"', '"happiness"')
+        .replace('"x"', '"disgust"')
+    )
     assert swapped != text
     (changed / "manifest.json").write_text(swapped)
     with pytest.raises(ArtifactError, match="labels in the manifest"):
@@ -149,7 +181,9 @@ def test_precision_that_cannot_be_exported_is_a_rung_too(
         return export_of(model, **options)
 
     monkeypatch.setattr(graph_files, "onnx_from_model", refusing_half)
-    request = BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1)
+    request = BuildRequest(
+        checkpoint=tiny_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1
+    )
     manifest = build_artifact(request).manifest
     assert manifest.precision == "fp32"
     assert [attempt.reason for attempt in manifest.attempts] == ["no half here", "no half here"]

@@ -15,9 +15,15 @@ from motivnet_export.cli import app
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
+    program = (
+        "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
+    )
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
 
 
@@ -33,7 +39,16 @@ def test_build_without_out_goes_to_a_folder_of_the_checkpoints_name(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "mine.safetensors").write_bytes(tiny_checkpoint.read_bytes())
-    built = result("build", "--fp16", "--parity-images", "1", "--input", "uint8", "--preprocess", "square-white-pad")
+    built = result(
+        "build",
+        "--fp16",
+        "--parity-images",
+        "1",
+        "--input",
+        "uint8",
+        "--preprocess",
+        "square-white-pad",
+    )
     assert built["folder"] == "artifacts/mine"
     manifest = built["manifest"]
     assert manifest["precision"] == "fp16"
@@ -44,17 +59,30 @@ def test_build_without_out_goes_to_a_folder_of_the_checkpoints_name(
 
 def test_inspect_prints_precision_attention_sizes_recipe_and_parity(fp16_artifact: Path) -> None:
     text = CliRunner().invoke(app, ["inspect", str(fp16_artifact)], catch_exceptions=False).stdout
-    for part in ("100% float16", "6 Attention", "MB", "stretch to 128 x 96", "passed on 4 images", "anger"):
+    for part in (
+        "100% float16",
+        "6 Attention",
+        "MB",
+        "stretch to 128 x 96",
+        "passed on 4 images",
+        "anger",
+    ):
         assert part in text
 
 
 def test_verify_prints_a_row_per_runtime(fp16_artifact: Path, tiny_checkpoint: Path) -> None:
-    report = result("verify", str(fp16_artifact), "--checkpoint", str(tiny_checkpoint), "--parity-images", "1")
-    assert {"pytorch", "onnxruntime", "openvino"} <= {row["backend"] for row in report["comparisons"]}
+    report = result(
+        "verify", str(fp16_artifact), "--checkpoint", str(tiny_checkpoint), "--parity-images", "1"
+    )
+    assert {"pytorch", "onnxruntime", "openvino"} <= {
+        row["backend"] for row in report["comparisons"]
+    }
 
 
 def test_onnx_writes_one_file(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    exported = result("onnx", "--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path / "a.onnx"))
+    exported = result(
+        "onnx", "--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path / "a.onnx")
+    )
     assert exported["files"] == [str(tmp_path / "a.onnx")]
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
 
@@ -90,7 +118,9 @@ def test_help_imports_nothing_heavy() -> None:
         "assert CliRunner().invoke(app, ['build', '--help']).exit_code == 0;"
         "print([name for name in ('torch', 'onnx', 'onnxruntime', 'openvino', 'cv2', 'numpy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -98,6 +128,13 @@ def test_verify_of_an_artifact_that_fails_exits_1(
     fp16_artifact: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("motivnet_export.parity_check.installed_runtimes", lambda artifact, **_: ())
-    words = ["verify", str(fp16_artifact), "--checkpoint", str(tiny_checkpoint), "--parity-images", "1"]
+    words = [
+        "verify",
+        str(fp16_artifact),
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--parity-images",
+        "1",
+    ]
     outcome = CliRunner().invoke(app, words)
     assert isinstance(outcome.exception, MotivNetError)

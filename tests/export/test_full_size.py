@@ -23,13 +23,17 @@ GIB = 2**30
 def test_sapiens_1b_exports_to_fp16_with_external_data_and_runs(tmp_path: Path) -> None:
     path = tmp_path / "sapiens-1b.onnx"
     start = time.perf_counter()
-    program = "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
+    program = (
+        "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
+    )
     arguments = ["onnx", "--model", "sapiens-1b", "--fp16", "--out", str(path)]
     subprocess.run([sys.executable, "-c", program, *arguments], check=True)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     data = path.with_name(f"{path.name}.data")
-    print(f"\nexport {seconds:.0f} s, peak {peak / GIB:.1f} GiB, weights {data.stat().st_size / 1e9:.2f} GB")
+    print(
+        f"\nexport {seconds:.0f} s, peak {peak / GIB:.1f} GiB, weights {data.stat().st_size / 1e9:.2f} GB"
+    )
     assert peak < 14 * GIB
     assert 2.25e9 < data.stat().st_size < 2.40e9
     onnx.checker.check_model(str(path))

@@ -78,23 +78,31 @@ def of_config(manifest: Manifest, config: ModelConfig) -> Manifest:
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form)))
-def test_an_export_passes(form: Form, manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_export_passes(
+    form: Form, manifest: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     data, config = exported(form, tmp_path_factory.getbasetemp())
     check_model(data, of_config(manifest, config), data_bytes=None)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", EVERY_FORM, ids=lambda form: "-".join(map(str, form)))
-def test_every_export_passes(form: Form, manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_every_export_passes(
+    form: Form, manifest: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     data, config = exported(form, tmp_path_factory.getbasetemp())
     check_model(data, of_config(manifest, config), data_bytes=None)
 
 
-def test_no_operator_and_no_attribute_is_allowed_that_no_export_has(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_operator_and_no_attribute_is_allowed_that_no_export_has(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     """And none that an export has is missing: a new one fails here, and the build that makes it."""
     found: dict[str, set[str]] = {name: set(attributes) for name, attributes in QUANTISED.items()}
     for form in FORMS:
         data, _ = exported(form, tmp_path_factory.getbasetemp())
         for node in onnx.load_from_string(data).graph.node:
-            found.setdefault(node.op_type, set()).update(attribute.name for attribute in node.attribute)
+            found.setdefault(node.op_type, set()).update(
+                attribute.name for attribute in node.attribute
+            )
     assert found == {name: set(attributes) for name, (_, attributes) in OPERATORS.items()}

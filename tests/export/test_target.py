@@ -24,13 +24,24 @@ RTX = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
 
 
 def built(checkpoint: Path, out: Path, *arguments: str) -> str:
-    command = ["build", "--checkpoint", str(checkpoint), "--out", str(out), "--fp16", "--parity-images", "1"]
+    command = [
+        "build",
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(out),
+        "--fp16",
+        "--parity-images",
+        "1",
+    ]
     outcome = CliRunner().invoke(app, [*command, *arguments], catch_exceptions=False)
     assert outcome.exit_code == 0
     return outcome.stdout
 
 
-def test_auto_compiles_ahead_of_time_where_only_tensorrt_rtx_is(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_auto_compiles_ahead_of_time_where_only_tensorrt_rtx_is(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     text = built(tiny_checkpoint, tmp_path / "out")
     [engine] = open_artifact(tmp_path / "out").manifest.engines
     assert engine.backend == "tensorrt-rtx"
@@ -58,7 +69,9 @@ def test_onnx_is_all_that_was_asked_for(tiny_checkpoint: Path, tmp_path: Path) -
 def test_tensorrt_without_a_gpu_names_the_two_ways_out_before_anything_is_done(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(RuntimeUnavailableError, match=r"motivnet build-engine.*--target tensorrt-rtx"):
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"motivnet build-engine.*--target tensorrt-rtx"
+    ):
         built(tiny_checkpoint, tmp_path / "out", "--target", "tensorrt")
     assert list(tmp_path.iterdir()) == []
 
@@ -70,15 +83,32 @@ def test_what_no_gpu_can_be_is_said_before_the_model_is_exported(
         raise AssertionError("the model was loaded first")
 
     monkeypatch.setattr(build, "model_source", exported)
-    for precision, names in (("fp8", ("86",)), ("fp8", ()), ("bf16", ("75",)), ("fp16", ("87",)), ("fp32", ("75",))):
+    for precision, names in (
+        ("fp8", ("86",)),
+        ("fp8", ()),
+        ("bf16", ("75",)),
+        ("fp16", ("87",)),
+        ("fp32", ("75",)),
+    ):
         options = EngineOptions(backend="tensorrt-rtx", compute_capabilities=names)
-        request = BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "out", precision=precision, engine=options)
+        request = BuildRequest(
+            checkpoint=tiny_checkpoint, out=tmp_path / "out", precision=precision, engine=options
+        )
         with pytest.raises(ConfigError, match=r"SM 75|SM 86|SM 87|--sm 89"):
             build.build_artifact(request)
 
 
-def test_optional_engine_that_no_gpu_can_be_is_left_out_with_its_reason(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    arguments = ["--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path / "out"), "--parity-images", "1"]
+def test_optional_engine_that_no_gpu_can_be_is_left_out_with_its_reason(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--out",
+        str(tmp_path / "out"),
+        "--parity-images",
+        "1",
+    ]
     outcome = CliRunner().invoke(
         app, ["build", *arguments, "--precision", "bf16", "--sm", "75"], catch_exceptions=False
     )
@@ -110,7 +140,11 @@ def test_engine_that_fails_with_fused_attention_is_tried_with_decomposed(
     refuse(monkeypatch, lambda manifest: manifest.attention == "fused")
     lines: list[str] = []
     request = BuildRequest(
-        checkpoint=tiny_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1, engine=RTX
+        checkpoint=tiny_checkpoint,
+        out=tmp_path / "out",
+        precision="fp16",
+        parity_images=1,
+        engine=RTX,
     )
     manifest = build_artifact(request, announce=lines.append).manifest
     assert (manifest.precision, manifest.attention) == ("fp16", "decomposed")
@@ -124,7 +158,11 @@ def test_engine_that_fails_in_every_half_precision_ends_in_fp32(
 ) -> None:
     refuse(monkeypatch, lambda manifest: manifest.precision != "fp32")
     request = BuildRequest(
-        checkpoint=tiny_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1, engine=RTX
+        checkpoint=tiny_checkpoint,
+        out=tmp_path / "out",
+        precision="fp16",
+        parity_images=1,
+        engine=RTX,
     )
     manifest = build_artifact(request, announce=str).manifest
     assert manifest.engines[0].precision == manifest.precision == "fp32"
@@ -141,7 +179,12 @@ def test_strict_ends_at_the_first_engine_that_fails(
 ) -> None:
     refuse(monkeypatch, lambda manifest: True)
     request = BuildRequest(
-        checkpoint=tiny_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1, engine=RTX, strict=True
+        checkpoint=tiny_checkpoint,
+        out=tmp_path / "out",
+        precision="fp16",
+        parity_images=1,
+        engine=RTX,
+        strict=True,
     )
     with pytest.raises(EngineError, match="wrong on this GPU"):
         build_artifact(request)
@@ -192,9 +235,15 @@ def test_optional_engine_that_this_machine_cannot_build_costs_no_other_rung(
 def test_old_tensorrt_without_the_operator_is_given_the_decomposed_form(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("motivnet_engines.build.known_issues.installed_version", lambda backend: "1.2.0")
+    monkeypatch.setattr(
+        "motivnet_engines.build.known_issues.installed_version", lambda backend: "1.2.0"
+    )
     request = BuildRequest(
-        checkpoint=tiny_checkpoint, out=tmp_path / "out", precision="fp16", parity_images=1, engine=RTX
+        checkpoint=tiny_checkpoint,
+        out=tmp_path / "out",
+        precision="fp16",
+        parity_images=1,
+        engine=RTX,
     )
     manifest = build_artifact(request, announce=str).manifest
     assert (manifest.precision, manifest.engines[0].attention) == ("fp16", "decomposed")

@@ -24,7 +24,9 @@ DECODER_LAYERS = 2
 
 
 def export(
-    precision: Precision = "fp32", attention: AttentionForm = "fused", input_dtype: InputDtype = "float32"
+    precision: Precision = "fp32",
+    attention: AttentionForm = "fused",
+    input_dtype: InputDtype = "float32",
 ) -> ir.Model:
     model = build_model(ModelConfig.named("tiny"), seed=1)
     apply_precision(model, precision)
@@ -53,7 +55,9 @@ def test_fp32_export_is_the_model_at_any_batch(
 ) -> None:
     save_onnx(export("fp32", attention, input_dtype), tmp_path / "model.onnx")
     check_onnx(tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
     for batch in (1, 3, 8):
         images = pixels(batch)
         fed = images if input_dtype == "uint8" else RECIPE.normalise(images)
@@ -95,7 +99,9 @@ def test_no_node_depends_on_initialisers_alone(fused_fp16: ir.Model) -> None:
         assert not all(value is None or value.is_initializer() for value in node.inputs), node
 
 
-def test_fp16_graph_multiplies_in_fp16_and_keeps_stream_and_norms_in_fp32(fused_fp16: ir.Model) -> None:
+def test_fp16_graph_multiplies_in_fp16_and_keeps_stream_and_norms_in_fp32(
+    fused_fp16: ir.Model,
+) -> None:
     assert set(summary_of(fused_fp16).compute_nodes) == {"float16"}
     norms = [node for node in fused_fp16.graph.all_nodes() if node.op_type == "LayerNormalization"]
     assert norms
@@ -104,7 +110,9 @@ def test_fp16_graph_multiplies_in_fp16_and_keeps_stream_and_norms_in_fp32(fused_
     assert by_name == {"logits": ir.DataType.FLOAT, "embedding": ir.DataType.FLOAT}
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("fp16", "float16"), ("bf16", "bfloat16")])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", "float32"), ("fp16", "float16"), ("bf16", "bfloat16")]
+)
 def test_summary_shows_the_precision(precision: Precision, dtype: str) -> None:
     summary = summary_of(export(precision))
     assert set(summary.compute_nodes) == {dtype}
@@ -133,13 +141,20 @@ def test_graph_carries_nothing_of_the_machine_it_was_made_on(fused_fp16: ir.Mode
 
 def test_two_exports_are_the_same_bytes(fused_fp16: ir.Model) -> None:
     again = export("fp16")
-    first, second = (ir.serde.serialize_model(model).SerializeToString() for model in (fused_fp16, again))
+    first, second = (
+        ir.serde.serialize_model(model).SerializeToString() for model in (fused_fp16, again)
+    )
     assert first == second
 
 
 @pytest.mark.parametrize(
     ("precision", "attention", "opset"),
-    [("fp16", "fused", 23), ("fp16", "decomposed", 20), ("fp32", "decomposed", 20), ("bf16", "decomposed", 22)],
+    [
+        ("fp16", "fused", 23),
+        ("fp16", "decomposed", 20),
+        ("fp32", "decomposed", 20),
+        ("bf16", "decomposed", 22),
+    ],
 )
 def test_opset_is_the_lowest_that_has_the_operators(
     precision: Precision, attention: AttentionForm, opset: int, tmp_path: Path
@@ -151,9 +166,13 @@ def test_opset_is_the_lowest_that_has_the_operators(
 
 
 @pytest.mark.parametrize(("groups", "classes"), [(8, 8), (3, 7), (1, 5)])
-def test_any_number_of_classes_and_groups_exports(groups: int, classes: int, tmp_path: Path) -> None:
+def test_any_number_of_classes_and_groups_exports(
+    groups: int, classes: int, tmp_path: Path
+) -> None:
     tiny = ModelConfig.named("tiny")
-    decoder = DecoderConfig(embed_dim=64, num_heads=2, mlp_dim=128, num_groups=groups, num_classes=classes)
+    decoder = DecoderConfig(
+        embed_dim=64, num_heads=2, mlp_dim=128, num_groups=groups, num_classes=classes
+    )
     model = build_model(ModelConfig(encoder=tiny.encoder, decoder=decoder))
     path = tmp_path / "model.onnx"
     save_onnx(onnx_from_model(model, attention="fused", input_dtype="float32", recipe=RECIPE), path)

@@ -102,14 +102,19 @@ def subject_of(gpu: Gpu, tmp_path_factory: pytest.TempPathFactory) -> SubjectOf:
 
 
 @pytest.fixture(scope="session")
-def artifact_of(gpu: Gpu, subject_of: SubjectOf, tmp_path_factory: pytest.TempPathFactory) -> ArtifactOf:
-    """A function that gives the artifact of a size in a precision with an engine; each is built once.
+def artifact_of(
+    gpu: Gpu, subject_of: SubjectOf, tmp_path_factory: pytest.TempPathFactory
+) -> ArtifactOf:
+    """A function that gives the artifact of a size in a precision with an engine; each is built
+    once.
 
     The test is skipped, with the reason, where the backend is not installed or not for this GPU.
     """
 
     @functools.cache
-    def artifact(size: str, precision: Precision, backend: EngineBackend, **changes: Any) -> Artifact:
+    def artifact(
+        size: str, precision: Precision, backend: EngineBackend, **changes: Any
+    ) -> Artifact:
         options = options_for(backend, gpu)
         request = BuildRequest(
             checkpoint=subject_of(size).checkpoint,
@@ -134,7 +139,9 @@ def run() -> Run:
             "motivnet_export": "motivnet-export",
             "motivnet_bench": "motivnet-bench",
         }
-        program = f"import sys; from {module}.cli import main; sys.argv[0] = {name[module]!r}; main()"
+        program = (
+            f"import sys; from {module}.cli import main; sys.argv[0] = {name[module]!r}; main()"
+        )
         command = [sys.executable, "-c", program, *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
         return Done(status=done.returncode, output=done.stdout, errors=done.stderr)
@@ -192,7 +199,9 @@ def checked(status: int) -> None:
     assert status == 0, f"the CUDA driver returned {status}"
 
 
-def _reference(model: MotivNet, config: ModelConfig, recipe: InputRecipe, pixels: NDArray[np.uint8]) -> Outputs:
+def _reference(
+    model: MotivNet, config: ModelConfig, recipe: InputRecipe, pixels: NDArray[np.uint8]
+) -> Outputs:
     with TorchRuntime(model, config=config) as runtime:
         rows = [runtime.run({"image": recipe.normalise(pixel[None])}) for pixel in pixels]
     return Outputs(

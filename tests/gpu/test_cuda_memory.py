@@ -59,7 +59,11 @@ def _round_trip(memory: CudaMemory, seed: int) -> bool:
 def test_the_device_is_the_one_that_the_driver_shows(memory: CudaMemory, gpu: Gpu) -> None:
     with memory.current():
         device = memory.device()
-    assert (device.name, device.compute_capability, device.memory) == (gpu.name, gpu.compute_capability, gpu.memory)
+    assert (device.name, device.compute_capability, device.memory) == (
+        gpu.name,
+        gpu.compute_capability,
+        gpu.memory,
+    )
 
 
 def test_the_driver_shows_what_pytorch_sees(gpu: Gpu) -> None:
@@ -118,7 +122,10 @@ def test_a_capture_that_is_broken_off_leaves_the_stream_usable(memory: CudaMemor
 
 
 def test_more_than_the_gpu_has_is_refused_with_the_numbers(memory: CudaMemory, gpu: Gpu) -> None:
-    with memory.current(), pytest.raises(EngineError, match=rf"the GPU has no {2 * gpu.memory} bytes left \(\d+ of"):
+    with (
+        memory.current(),
+        pytest.raises(EngineError, match=rf"the GPU has no {2 * gpu.memory} bytes left \(\d+ of"),
+    ):
         memory.allocate(2 * gpu.memory)
     assert _round_trip(memory, seed=2)
 
@@ -150,7 +157,9 @@ def test_a_closed_memory_says_so(memory: CudaMemory) -> None:
         pass
 
 
-def test_buffers_that_are_freed_take_no_memory(memory: CudaMemory, free_memory: Callable[[], int]) -> None:
+def test_buffers_that_are_freed_take_no_memory(
+    memory: CudaMemory, free_memory: Callable[[], int]
+) -> None:
     for seed in range(10):
         _round_trip(memory, seed)
     gc.collect()

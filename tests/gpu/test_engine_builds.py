@@ -28,15 +28,26 @@ EntryOf = Callable[[Artifact, EngineBackend], EngineEntry]
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("size", SIZES)
 def test_an_engine_is_what_was_asked_for(
-    size: str, backend: EngineBackend, precision: Precision, artifact_of: Any, entry_of: EntryOf, gpu: Gpu
+    size: str,
+    backend: EngineBackend,
+    precision: Precision,
+    artifact_of: Any,
+    entry_of: EntryOf,
+    gpu: Gpu,
 ) -> None:
     artifact = artifact_of(size, precision, backend)
     entry = entry_of(artifact, backend)
-    print(f"\n{size} {precision} {backend} {entry.version} on {gpu.name}: {entry.build_seconds:.0f} s, {entry.proof}")
-    assert all(attempt.precision == precision for attempt in artifact.manifest.attempts)  # not a rung lower
+    print(
+        f"\n{size} {precision} {backend} {entry.version} on {gpu.name}: {entry.build_seconds:.0f} s, {entry.proof}"
+    )
+    assert all(
+        attempt.precision == precision for attempt in artifact.manifest.attempts
+    )  # not a rung lower
     assert entry.precision == precision
     assert entry.proof.evidence == ("inspector" if backend == "tensorrt" else "compiler")
-    told = {dtype: count for dtype, count in entry.proof.matrix_layers.items() if dtype != "unknown"}
+    told = {
+        dtype: count for dtype, count in entry.proof.matrix_layers.items() if dtype != "unknown"
+    }
     assert told.keys() == {COMPUTE_DTYPES[precision]}
     assert entry.comparison is not None
     assert entry.comparison.passed
@@ -51,7 +62,9 @@ def test_every_attention_is_one_kernel(
     artifact = artifact_of(size, precision, backend)
     entry = entry_of(artifact, backend)
     if not fused_supported(backend, entry.version):
-        pytest.skip(f"{backend} {entry.version} has no Attention operator: whether it fuses is its own choice")
+        pytest.skip(
+            f"{backend} {entry.version} has no Attention operator: whether it fuses is its own choice"
+        )
     assert artifact.manifest.attention == "fused"
     assert entry.proof.attention_layers == ATTENTIONS[size]
     assert entry.proof.attention_fused == entry.proof.attention_layers
@@ -70,24 +83,44 @@ def test_preprocessing_in_the_engine_passes_the_verdict(
 def test_tensorrt_says_on_which_gpu_it_built(artifact_of: Any, entry_of: EntryOf, gpu: Gpu) -> None:
     device = entry_of(artifact_of("tiny", "fp16", "tensorrt"), "tensorrt").device
     assert device is not None
-    assert (device.name, device.compute_capability, device.memory) == (gpu.name, gpu.compute_capability, gpu.memory)
+    assert (device.name, device.compute_capability, device.memory) == (
+        gpu.name,
+        gpu.compute_capability,
+        gpu.memory,
+    )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("size", SIZES)
 def test_the_commands_export_build_and_verify(
-    size: str, backend: EngineBackend, artifact_of: Any, subject_of: Any, run: Any, tmp_path: Path, gpu: Gpu
+    size: str,
+    backend: EngineBackend,
+    artifact_of: Any,
+    subject_of: Any,
+    run: Any,
+    tmp_path: Path,
+    gpu: Gpu,
 ) -> None:
     artifact_of("tiny", "fp16", backend)  # or the skip that says why not
     sm = ("--sm", gpu.sm) if backend == "tensorrt-rtx" else ()
-    words = ("--checkpoint", subject_of(size).checkpoint, "--out", tmp_path / "a", "--fp16", "--parity-images", "4")
+    words = (
+        "--checkpoint",
+        subject_of(size).checkpoint,
+        "--out",
+        tmp_path / "a",
+        "--fp16",
+        "--parity-images",
+        "4",
+    )
     built = run("motivnet_export", "build", *words, "--target", backend, *sm, "--json").document
     assert [engine["backend"] for engine in built["manifest"]["engines"]] == [backend]
     words = (tmp_path / "a", "--backend", backend, *sm, "--out", tmp_path / "b", "--json")
     alone = run("motivnet_engines", "build-engine", *words).document
     assert alone["engine"]["comparison"]["failures"] == []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        verified = run("motivnet_engines", "verify", folder, "--runtime", backend, "--json").document
+        verified = run(
+            "motivnet_engines", "verify", folder, "--runtime", backend, "--json"
+        ).document
         assert [row["backend"] for row in verified["comparisons"]] == [backend]
         assert verified["refusals"] == []
     assert open_artifact(tmp_path / "b").manifest.kind == "engine"
@@ -97,7 +130,14 @@ def test_the_target_is_tensorrt_where_nothing_else_is_said(
     artifact_of: Any, subject_of: Any, run: Any, tmp_path: Path
 ) -> None:
     artifact_of("tiny", "fp16", "tensorrt")
-    words = ("--checkpoint", subject_of("tiny").checkpoint, "--out", tmp_path / "a", "--fp16", "--json")
+    words = (
+        "--checkpoint",
+        subject_of("tiny").checkpoint,
+        "--out",
+        tmp_path / "a",
+        "--fp16",
+        "--json",
+    )
     built = run("motivnet_export", "build", *words).document
     assert [engine["backend"] for engine in built["manifest"]["engines"]] == ["tensorrt"]
 
@@ -120,12 +160,16 @@ def test_the_options_of_tensorrt_give_engines_that_pass(
 ) -> None:
     artifact = artifact_of("tiny", "fp16", "tensorrt")
     options = EngineOptions(backend="tensorrt", **changes)
-    entry = entry_of(build_engine(artifact, options, out=tmp_path / "b", announce=print), "tensorrt")
+    entry = entry_of(
+        build_engine(artifact, options, out=tmp_path / "b", announce=print), "tensorrt"
+    )
     assert entry.comparison is not None
     assert entry.comparison.passed
 
 
-def test_a_timing_cache_is_written_and_taken_again(artifact_of: Any, entry_of: EntryOf, tmp_path: Path) -> None:
+def test_a_timing_cache_is_written_and_taken_again(
+    artifact_of: Any, entry_of: EntryOf, tmp_path: Path
+) -> None:
     artifact = artifact_of("tiny", "fp16", "tensorrt")
     options = EngineOptions(backend="tensorrt", timing_cache=tmp_path / "timing.cache")
     seconds = []

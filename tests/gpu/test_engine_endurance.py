@@ -25,7 +25,11 @@ SLACK = 4 << 20
 @pytest.mark.parametrize("cuda_graphs", [True, False], ids=["graphs", "no-graphs"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_ten_thousand_runs_take_no_memory(
-    backend: EngineBackend, cuda_graphs: bool, artifact_of: Any, subject_of: Any, free_memory: Callable[[], int]
+    backend: EngineBackend,
+    cuda_graphs: bool,
+    artifact_of: Any,
+    subject_of: Any,
+    free_memory: Callable[[], int],
 ) -> None:
     artifact, pixels = artifact_of("tiny", "fp16", backend), subject_of("tiny").pixels
     entry = artifact.manifest.input

@@ -29,7 +29,9 @@ CLOSE = 2e-2
 """TensorRT-RTX compiles a kernel for a shape in the background and changes to it: half precision rounds elsewhere."""
 
 
-def outputs_of(runtime: Runtime, artifact: Artifact, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+def outputs_of(
+    runtime: Runtime, artifact: Artifact, pixels: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
     entry = artifact.manifest.input
     return runtime.run({entry.name: input_from_pixels(entry, pixels)})
 
@@ -38,11 +40,16 @@ def same(backend: EngineBackend, first: NDArray[np.float32], second: NDArray[np.
     """Equal to the bit, where a backend promises that."""
     if backend == "tensorrt":
         return bool(np.array_equal(first, second))
-    return bool(np.allclose(first, second, atol=CLOSE * max(1.0, float(np.abs(second).max())), rtol=0))
+    return bool(
+        np.allclose(first, second, atol=CLOSE * max(1.0, float(np.abs(second).max())), rtol=0)
+    )
 
 
 def assert_near(
-    artifact: Artifact, runtime: Runtime, outputs: dict[str, NDArray[np.float32]], reference: Outputs
+    artifact: Artifact,
+    runtime: Runtime,
+    outputs: dict[str, NDArray[np.float32]],
+    reference: Outputs,
 ) -> None:
     found = compare(
         runtime.name,
@@ -70,7 +77,9 @@ def test_an_engine_is_near_pytorch_at_every_batch(
                 embedding=subject.reference.embedding[:batch],
                 seconds_per_image=0.0,
             )
-            assert_near(artifact, runtime, outputs_of(runtime, artifact, subject.pixels[:batch]), reference)
+            assert_near(
+                artifact, runtime, outputs_of(runtime, artifact, subject.pixels[:batch]), reference
+            )
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
@@ -85,7 +94,9 @@ def test_cuda_graphs_change_nothing(
         TensorRTRuntime(artifact, backend=backend, contexts=1, cuda_graphs=True) as graphs,
     ):
         for batch in (1, 3, 8, 1, 3, 8, 19, 1, 3, 8, 19):
-            wanted, found = (outputs_of(runtime, artifact, pixels[:batch]) for runtime in (plain, graphs))
+            wanted, found = (
+                outputs_of(runtime, artifact, pixels[:batch]) for runtime in (plain, graphs)
+            )
             for name in wanted:
                 assert same(backend, found[name], wanted[name]), (batch, name)
 
@@ -99,7 +110,9 @@ def test_one_input_gives_one_output_however_often_it_is_run(
         wanted = outputs_of(runtime, artifact, pixels[:3])
         for _ in range(50):
             outputs_of(runtime, artifact, pixels[8:16])
-            assert same(backend, outputs_of(runtime, artifact, pixels[:3])["logits"], wanted["logits"])
+            assert same(
+                backend, outputs_of(runtime, artifact, pixels[:3])["logits"], wanted["logits"]
+            )
 
 
 @pytest.mark.parametrize("contexts", [1, 2, 8])
@@ -109,10 +122,14 @@ def test_eight_threads_get_their_own_outputs(
 ) -> None:
     artifact, pixels = artifact_of("tiny", "fp16", backend), subject_of("tiny").pixels
     with TensorRTRuntime(artifact, backend=backend, contexts=contexts) as runtime:
-        wanted = [outputs_of(runtime, artifact, pixels[first : first + 1 + first]) for first in range(8)]
+        wanted = [
+            outputs_of(runtime, artifact, pixels[first : first + 1 + first]) for first in range(8)
+        ]
 
         def calls(first: int) -> bool:
-            found = (outputs_of(runtime, artifact, pixels[first : first + 1 + first]) for _ in range(200))
+            found = (
+                outputs_of(runtime, artifact, pixels[first : first + 1 + first]) for _ in range(200)
+            )
             return all(same(backend, each["logits"], wanted[first]["logits"]) for each in found)
 
         with ThreadPoolExecutor(8) as threads:
@@ -129,7 +146,9 @@ def test_both_bindings_of_cuda_run_an_engine(
     artifact, subject = artifact_of("tiny", "fp16", backend), subject_of("tiny")
     with TensorRTRuntime(artifact, backend=backend, memory=memory) as runtime:
         for _ in range(3):
-            assert_near(artifact, runtime, outputs_of(runtime, artifact, subject.pixels), subject.reference)
+            assert_near(
+                artifact, runtime, outputs_of(runtime, artifact, subject.pixels), subject.reference
+            )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -144,12 +163,16 @@ def test_an_engine_runs_beside_pytorch_in_one_process(
     with open_backend(backend, artifact) as runtime:
         for _ in range(10):
             assert float((ones @ ones)[0, 0]) == 256.0
-            assert_near(artifact, runtime, outputs_of(runtime, artifact, subject.pixels), subject.reference)
+            assert_near(
+                artifact, runtime, outputs_of(runtime, artifact, subject.pixels), subject.reference
+            )
     assert float((ones @ ones).sum()) == 256.0**3
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
-def test_onnxruntime_on_cuda_is_near_pytorch(precision: Precision, artifact_of: Any, subject_of: Any) -> None:
+def test_onnxruntime_on_cuda_is_near_pytorch(
+    precision: Precision, artifact_of: Any, subject_of: Any
+) -> None:
     artifact, subject = artifact_of("tiny", precision, "tensorrt"), subject_of("tiny")
     try:
         check_possible("onnxruntime-cuda", artifact.manifest)
@@ -158,6 +181,8 @@ def test_onnxruntime_on_cuda_is_near_pytorch(precision: Precision, artifact_of: 
     with open_backend("onnxruntime-cuda", artifact) as runtime:
         outputs = outputs_of(runtime, artifact, subject.pixels[:8])
         reference = Outputs(
-            logits=subject.reference.logits[:8], embedding=subject.reference.embedding[:8], seconds_per_image=0.0
+            logits=subject.reference.logits[:8],
+            embedding=subject.reference.embedding[:8],
+            seconds_per_image=0.0,
         )
         assert_near(artifact, runtime, outputs, reference)

@@ -34,7 +34,9 @@ def test_an_fp16_engine_is_faster_than_pytorch_in_fp16(
 ) -> None:
     artifact = artifact_of(size, "fp16", backend)
     subject = subject_from_artifact(artifact.folder, checkpoint=subject_of(size).checkpoint)
-    result = measure_latency(subject, Options(batch=batch, device="cuda", runtimes=(backend,), warmup=10))
+    result = measure_latency(
+        subject, Options(batch=batch, device="cuda", runtimes=(backend,), warmup=10)
+    )
     engine, pytorch = result.candidate(backend), result.candidate("pytorch-fp16")
     assert engine is not None
     assert pytorch is not None
@@ -54,8 +56,18 @@ def test_the_command_measures_an_engine_and_writes_its_report(
     backend: EngineBackend, artifact_of: Any, subject_of: Any, run: Any, tmp_path: Path
 ) -> None:
     artifact = artifact_of("tiny", "fp16", backend)
-    words = (artifact.folder, "--checkpoint", subject_of("tiny").checkpoint, "--runtime", backend, "--rounds", "2")
-    done = run("motivnet_bench", "latency", *words, "--device", "cuda", "--out", tmp_path / "report")
+    words = (
+        artifact.folder,
+        "--checkpoint",
+        subject_of("tiny").checkpoint,
+        "--runtime",
+        backend,
+        "--rounds",
+        "2",
+    )
+    done = run(
+        "motivnet_bench", "latency", *words, "--device", "cuda", "--out", tmp_path / "report"
+    )
     assert done.status == 0, done.errors
     result = read_result(tmp_path / "report" / "report.json")
     row = result.candidate(backend)

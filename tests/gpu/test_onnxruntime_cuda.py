@@ -32,11 +32,17 @@ def graph_of(subject_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Calla
     def graph(precision: Precision, *, size: str = "tiny", **changes: Any) -> Artifact:
         out = tmp_path_factory.mktemp("graphs") / precision
         request = BuildRequest(
-            checkpoint=subject_of(size).checkpoint, out=out, precision=precision, parity_images=2, **changes
+            checkpoint=subject_of(size).checkpoint,
+            out=out,
+            precision=precision,
+            parity_images=2,
+            **changes,
         )
         artifact = build_artifact(request)
         if artifact.manifest.precision != precision:
-            pytest.skip(f"{precision} cannot be built here: no runtime shows that the graph is the model")
+            pytest.skip(
+                f"{precision} cannot be built here: no runtime shows that the graph is the model"
+            )
         try:
             check_possible(RUNTIME, artifact.manifest)
         except MotivNetError as error:
@@ -50,7 +56,10 @@ def _near(artifact: Artifact, subject: Any, precision: Precision) -> None:
     entry = artifact.manifest.input
     with open_backend(RUNTIME, artifact) as runtime:
         assert (runtime.name, runtime.compute) == (RUNTIME, COMPUTE_DTYPES[precision])
-        rows = [runtime.run({entry.name: input_from_pixels(entry, subject.pixels[i : i + 4])}) for i in range(0, 16, 4)]
+        rows = [
+            runtime.run({entry.name: input_from_pixels(entry, subject.pixels[i : i + 4])})
+            for i in range(0, 16, 4)
+        ]
     found = compare(
         RUNTIME,
         Outputs(
@@ -59,7 +68,9 @@ def _near(artifact: Artifact, subject: Any, precision: Precision) -> None:
             seconds_per_image=0.0,
         ),
         Outputs(
-            logits=subject.reference.logits[:16], embedding=subject.reference.embedding[:16], seconds_per_image=0.0
+            logits=subject.reference.logits[:16],
+            embedding=subject.reference.embedding[:16],
+            seconds_per_image=0.0,
         ),
         compute=COMPUTE_DTYPES[precision],
         evidence="runtime",
@@ -71,12 +82,16 @@ def _near(artifact: Artifact, subject: Any, precision: Precision) -> None:
 
 @pytest.mark.parametrize("attention", FORMS)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_it_is_near_pytorch(precision: Precision, attention: str, graph_of: Any, subject_of: Any) -> None:
+def test_it_is_near_pytorch(
+    precision: Precision, attention: str, graph_of: Any, subject_of: Any
+) -> None:
     _near(graph_of(precision, attention=attention), subject_of("tiny"), precision)
 
 
 @pytest.mark.slow
-def test_the_wide_heads_of_the_published_decoder_are_near_pytorch(graph_of: Any, subject_of: Any) -> None:
+def test_the_wide_heads_of_the_published_decoder_are_near_pytorch(
+    graph_of: Any, subject_of: Any
+) -> None:
     """8 heads of 144: see ``_PLAIN_KERNEL`` in ``motivnet_engines.runtimes.onnxruntime_``."""
     _near(graph_of("fp16", size="sapiens-0.3b"), subject_of("sapiens-0.3b"), "fp16")
 
@@ -91,8 +106,12 @@ def test_threads_get_their_own_answers(graph_of: Any, subject_of: Any) -> None:
     with open_backend(RUNTIME, artifact) as runtime, ThreadPoolExecutor(8) as threads:
 
         def logits(index: int) -> Any:
-            return runtime.run({entry.name: input_from_pixels(entry, pixels[index % 19][None])})["logits"]
+            return runtime.run({entry.name: input_from_pixels(entry, pixels[index % 19][None])})[
+                "logits"
+            ]
 
         alone = [logits(index) for index in range(19)]
         together = list(threads.map(logits, range(190)))
-    assert all(np.allclose(found, alone[index % 19], atol=1e-3) for index, found in enumerate(together))
+    assert all(
+        np.allclose(found, alone[index % 19], atol=1e-3) for index, found in enumerate(together)
+    )

@@ -17,13 +17,19 @@ from motivnet_engines.system.nvidia import Gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(600)]
 
-COMPUTES: tuple[tuple[Compute, Precision], ...] = (("float32", "fp32"), ("float16", "fp16"), ("bfloat16", "bf16"))
+COMPUTES: tuple[tuple[Compute, Precision], ...] = (
+    ("float32", "fp32"),
+    ("float16", "fp16"),
+    ("bfloat16", "bf16"),
+)
 SIZES = ("tiny", pytest.param("sapiens-0.3b", marks=pytest.mark.slow))
 
 
 def _outputs(subject: Any, compute: Compute) -> Outputs:
     recipe = InputRecipe.named("stretch", size=subject.config.encoder.image_size)
-    with TorchRuntime(subject.model, config=subject.config, compute=compute, device="cuda") as runtime:
+    with TorchRuntime(
+        subject.model, config=subject.config, compute=compute, device="cuda"
+    ) as runtime:
         rows = [runtime.run({"image": recipe.normalise(pixels[None])}) for pixels in subject.pixels]
     return Outputs(
         logits=np.concatenate([row["logits"] for row in rows]),
@@ -34,7 +40,9 @@ def _outputs(subject: Any, compute: Compute) -> Outputs:
 
 @pytest.mark.parametrize(("compute", "precision"), COMPUTES)
 @pytest.mark.parametrize("size", SIZES)
-def test_the_gpu_gives_what_the_cpu_gives(size: str, compute: Compute, precision: Precision, subject_of: Any) -> None:
+def test_the_gpu_gives_what_the_cpu_gives(
+    size: str, compute: Compute, precision: Precision, subject_of: Any
+) -> None:
     subject = subject_of(size)
     found = compare(
         "pytorch",
@@ -67,9 +75,27 @@ def test_the_benchmark_measures_them(
     device: Literal["cuda", "auto"], subject_of: Any, run: Any, tmp_path: Path, gpu: Gpu
 ) -> None:
     artifact = tmp_path / "a"
-    words = ("--checkpoint", subject_of("tiny").checkpoint, "--out", artifact, "--fp16", "--target", "onnx")
+    words = (
+        "--checkpoint",
+        subject_of("tiny").checkpoint,
+        "--out",
+        artifact,
+        "--fp16",
+        "--target",
+        "onnx",
+    )
     assert run("motivnet_export", "build", *words).status == 0
-    words = ("--device", device, "--rounds", "2", "--duration", "0.1", "--out", tmp_path / "report", "--json")
+    words = (
+        "--device",
+        device,
+        "--rounds",
+        "2",
+        "--duration",
+        "0.1",
+        "--out",
+        tmp_path / "report",
+        "--json",
+    )
     result = run("motivnet_bench", "latency", artifact, *words).document
     baselines = {row["name"]: row for row in result["candidates"] if row["role"] != "runtime"}
     assert list(baselines) == ["pytorch-fp32", "pytorch-fp16"]

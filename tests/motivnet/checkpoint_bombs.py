@@ -1,7 +1,9 @@
-"""Small weights files that ask for much: each by its name, written by hand where no library would write it.
+"""Small weights files that ask for much: each by its name, written by hand where no library would
+write it.
 
-Run as a program it writes each into a folder, loads it in a process of its own with little memory, and tells how that
-ended, by how many megabytes the process grew and how long it took: ``python checkpoint_bombs.py FOLDER MEGABYTES``.
+Run as a program it writes each into a folder, loads it in a process of its own with little memory,
+and tells how that ended, by how many megabytes the process grew and how long it took: ``python
+checkpoint_bombs.py FOLDER MEGABYTES``.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def beside_weights(pickle: bytes) -> bytes:
     torch.save({"state_dict": published()}, buffer)
     with zipfile.ZipFile(buffer) as archive_:
         folder = archive_.namelist()[0].partition("/")[0]
-        members = {name.removeprefix(f"{folder}/"): archive_.read(name) for name in archive_.namelist()}
+        members = {
+            name.removeprefix(f"{folder}/"): archive_.read(name) for name in archive_.namelist()
+        }
     whole = members.pop("data.pkl")
     return archive(whole[:-1] + b"X\x05\x00\x00\x00extra" + pickle + b"s.", members)
 
@@ -84,7 +88,15 @@ def repeated_encode(times: int) -> bytes:
 
 def tensor(key: bytes, size: int) -> bytes:
     """A tensor of bytes over a whole storage."""
-    storage = b"(" + text(b"storage") + b"ctorch\nByteStorage\n" + text(key) + text(b"cpu") + number(size) + b"tQ"
+    storage = (
+        b"("
+        + text(b"storage")
+        + b"ctorch\nByteStorage\n"
+        + text(key)
+        + text(b"cpu")
+        + number(size)
+        + b"tQ"
+    )
     sizes = b"K\x00" + number(size) + b"\x85K\x01\x85\x89ccollections\nOrderedDict\n)R"
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + sizes + b"tR"
 
@@ -97,7 +109,9 @@ def overlapping(count: int, size: int) -> bytes:
         found.append((name, len(body), zlib.crc32(body)))
         body = _local(*found[-1]) + body
     found.reverse()
-    entries = b"".join(text(b"w%d" % key) + tensor(b"%d" % key, size) for key, (_, size, _) in enumerate(found))
+    entries = b"".join(
+        text(b"w%d" % key) + tensor(b"%d" % key, size) for key, (_, size, _) in enumerate(found)
+    )
     pickle = b"\x80\x02}(" + entries + b"u."
     whole = directory = b""
     for name, data in ((b"archive/data.pkl", pickle), (b"archive/version", b"3\n")):
@@ -107,16 +121,39 @@ def overlapping(count: int, size: int) -> bytes:
         directory += _central(*member, len(whole))
         whole += _local(*member)
     whole += bytes(size)
-    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count + 2, count + 2, len(directory), len(whole), 0)
+    end = struct.pack(
+        "<4s4H2IH", b"PK\x05\x06", 0, 0, count + 2, count + 2, len(directory), len(whole), 0
+    )
     return whole + directory + end
 
 
 def _local(name: bytes, size: int, checksum: int) -> bytes:
-    return struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 33, checksum, size, size, len(name), 0) + name
+    return (
+        struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 33, checksum, size, size, len(name), 0)
+        + name
+    )
 
 
 def _central(name: bytes, size: int, checksum: int, offset: int) -> bytes:
-    fields = (b"PK\x01\x02", 20, 20, 0, 0, 0, 33, checksum, size, size, len(name), 0, 0, 0, 0, 0, offset)
+    fields = (
+        b"PK\x01\x02",
+        20,
+        20,
+        0,
+        0,
+        0,
+        33,
+        checksum,
+        size,
+        size,
+        len(name),
+        0,
+        0,
+        0,
+        0,
+        0,
+        offset,
+    )
     return struct.pack("<4s6H3I5H2I", *fields) + name
 
 
@@ -124,8 +161,14 @@ def giant_head(path: Path) -> None:
     """An encoder of 2 MB, whole and with its checksum, and a description of a head of 60 GB."""
     encoder = EncoderConfig(embed_dim=128, depth=2, num_heads=2, patch_size=4, image_size=(8, 4))
     decoder = DecoderConfig(embed_dim=45_056, num_heads=2, depth=1, mlp_dim=65_536)
-    small = ModelConfig(encoder=encoder, decoder=DecoderConfig(embed_dim=8, num_heads=2, depth=1, mlp_dim=8))
-    weights = {name: value for name, value in build_model(small, seed=1).state_dict().items() if "decoder" not in name}
+    small = ModelConfig(
+        encoder=encoder, decoder=DecoderConfig(embed_dim=8, num_heads=2, depth=1, mlp_dim=8)
+    )
+    weights = {
+        name: value
+        for name, value in build_model(small, seed=1).state_dict().items()
+        if "decoder" not in name
+    }
     config = ModelConfig(encoder=encoder, decoder=decoder)
     write_safetensors(path, weights, Description(config=config, labels=labels_for(7), recipe=None))
 
@@ -140,21 +183,28 @@ def giant_grid(path: Path, sides: tuple[int, int] = (65_536, 65_536)) -> None:
         for key, value in published().items()
         if key.startswith("pose_encoder.")
     }
-    weights = {f"patch_embed.{key}" if key.startswith("projection") else key: value for key, value in weights.items()}
+    weights = {
+        f"patch_embed.{key}" if key.startswith("projection") else key: value
+        for key, value in weights.items()
+    }
     weights |= {"cls_token": torch.zeros(1, 1, 8), "pos_embed": torch.zeros(1, 17, 8)}
     write_safetensors(path, weights, Description(config=config, labels=labels_for(7), recipe=None))
 
 
 def long_header(path: Path) -> None:
     """A safetensors file of 250,000 empty tensors, described in 16 MB."""
-    entries = {f"t{key}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for key in range(250_000)}
+    entries = {
+        f"t{key}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for key in range(250_000)
+    }
     header = json.dumps(entries).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header)
 
 
 def _minus_ones(bits: int) -> bytes:
     """A key, a tuple of -1 and -2, which have one hash, and its value."""
-    parts = (b"J\xff\xff\xff\xff" if bits >> place & 1 else b"J\xfe\xff\xff\xff" for place in range(15))
+    parts = (
+        b"J\xff\xff\xff\xff" if bits >> place & 1 else b"J\xfe\xff\xff\xff" for place in range(15)
+    )
     return b"(" + b"".join(parts) + b"tN"
 
 
@@ -212,7 +262,9 @@ def outcome(path: Path, megabytes: int) -> dict[str, object]:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         before = _peak()
         try:
-            loaded = load_checkpoint(path, None if path.suffix == ".safetensors" else CONFIG, quiet=True)
+            loaded = load_checkpoint(
+                path, None if path.suffix == ".safetensors" else CONFIG, quiet=True
+            )
             ended = f"loaded, {len(loaded.model.state_dict())} weights"
         except MotivNetError as error:
             ended = f"{type(error).__name__}: {error}"
@@ -235,7 +287,16 @@ def main(folder: Path, megabytes: int) -> None:
         path = write(name, folder)
         start = time.perf_counter()
         found = outcome(path, megabytes)
-        print(json.dumps({"name": name, "bytes": path.stat().st_size, **found, "seconds": time.perf_counter() - start}))
+        print(
+            json.dumps(
+                {
+                    "name": name,
+                    "bytes": path.stat().st_size,
+                    **found,
+                    "seconds": time.perf_counter() - start,
+                }
+            )
+        )
 
 
 if __name__ == "__main__":

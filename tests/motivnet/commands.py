@@ -12,7 +12,9 @@ import typer
 from motivnet.command_line import JSONOption, make_app, print_json, run, say, warn
 from motivnet.errors import FileError
 
-app = make_app("Commands for the tests.", default="first" if sys.argv.pop(1) == "with-default" else None)
+app = make_app(
+    "Commands for the tests.", default="first" if sys.argv.pop(1) == "with-default" else None
+)
 
 
 @app.command()
@@ -54,7 +56,12 @@ def foreign(text: str) -> None:
     """Says a foreign text in every way that there is."""
     from motivnet.terminal import facts, show, table
 
-    text = text.encode().decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    text = (
+        text.encode()
+        .decode("unicode_escape")
+        .encode("utf-16", "surrogatepass")
+        .decode("utf-16", "surrogatepass")
+    )
     logging.getLogger("library").warning("read %s", text)
     warnings.warn(text, stacklevel=1)
     warn(text)

@@ -1,13 +1,15 @@
-"""Writers of a folder that are killed, and what they leave; run as a program, it prints one JSON object a kill.
+"""Writers of a folder that are killed, and what they leave; run as a program, it prints one JSON
+object a kill.
 
-A program of its own, because it forks: the process of the tests has threads, and a fork of it costs far more.
+A program of its own, because it forks: the process of the tests has threads, and a fork of it costs
+far more.
 
-    folder_writers.py random FOLDER COUNT SEED    a writer that replaces the folder in a loop, killed at random moments
-    folder_writers.py steps FOLDER                a writer that replaces it once, killed before its k-th step, every k
-    folder_writers.py steps-without-exchange FOLDER
+    folder_writers.py random FOLDER COUNT SEED    a writer that replaces the folder in a loop,
+    killed at random moments folder_writers.py steps FOLDER                a writer that replaces it
+    once, killed before its k-th step, every k folder_writers.py steps-without-exchange FOLDER
     folder_writers.py keeping FOLDER              the same with files of a user in the folder
-    folder_writers.py keeping-without-exchange FOLDER
-    folder_writers.py hold FOLDER                 a writer that says "ready" and then waits to be killed
+    folder_writers.py keeping-without-exchange FOLDER folder_writers.py hold FOLDER
+    a writer that says "ready" and then waits to be killed
 """
 
 from __future__ import annotations
@@ -52,18 +54,26 @@ def version_of(folder: Path) -> int | str:
     """The version of a whole folder; what is wrong with any other."""
     if not folder.is_dir():
         return "absent"
-    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    found = {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     found = {name: text for name, text in found.items() if name not in USERS}
     if set(found) != set(NAMES):
         return f"files {sorted(found)}"
     versions = {text.split(" ")[0] for text in found.values()}
     whole = all(text == f"{next(iter(versions))} {name}\n" * 2_000 for name, text in found.items())
-    return int(versions.pop()) if whole and len(versions) == 1 else f"a mixture of {sorted(versions)}"
+    return (
+        int(versions.pop()) if whole and len(versions) == 1 else f"a mixture of {sorted(versions)}"
+    )
 
 
 def users_files(folder: Path) -> list[str]:
     """Which of the user's files are whole."""
-    return [name for name in USERS if (folder / name).exists() and (folder / name).read_text() == name]
+    return [
+        name for name in USERS if (folder / name).exists() and (folder / name).read_text() == name
+    ]
 
 
 def write_users_files(folder: Path) -> None:
@@ -74,7 +84,10 @@ def write_users_files(folder: Path) -> None:
 
 def recovered(folder: Path) -> int | str:
     """The version after the next writer has begun, and given up."""
-    with contextlib.suppress(AbandonedError), atomic_folder(folder, own=lambda _: NAMES, others="keep"):
+    with (
+        contextlib.suppress(AbandonedError),
+        atomic_folder(folder, own=lambda _: NAMES, others="keep"),
+    ):
         raise AbandonedError
     return version_of(folder)
 
@@ -94,7 +107,11 @@ def report(folder: Path, **facts: object) -> None:
     seen = version_of(folder)
     left = len(os.listdir(folder.parent))
     facts |= {"seen": seen, "left": left, "users": users_files(folder)}
-    facts |= {"recovered": recovered(folder), "swept": os.listdir(folder.parent), "kept": users_files(folder)}
+    facts |= {
+        "recovered": recovered(folder),
+        "swept": os.listdir(folder.parent),
+        "kept": users_files(folder),
+    }
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 
@@ -104,7 +121,9 @@ def kill_at_random(folder: Path, count: int, seed: int) -> None:
     began = time.perf_counter()
     for version in range(written + 1):
         write_version(folder, version)
-    longest = min(1.0, 0.5 * (time.perf_counter() - began))  # two replacements, however slow the disk
+    longest = min(
+        1.0, 0.5 * (time.perf_counter() - began)
+    )  # two replacements, however slow the disk
     for _ in range(count):
         read_end, write_end = os.pipe()
 

@@ -21,7 +21,10 @@ class Facts:
 
 
 FACTS = Facts(name="Überraschung", share=0.25)
-ARRAYS = {"first": np.arange(6, dtype=np.float32).reshape(2, 3), "second": np.zeros((0,), np.float32)}
+ARRAYS = {
+    "first": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "second": np.zeros((0,), np.float32),
+}
 
 
 def test_what_was_written_is_read() -> None:
@@ -64,7 +67,9 @@ def test_every_damaged_byte_is_one_line_or_the_same_kind_of_value() -> None:
     assert refused > 500
 
 
-def test_a_file_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     data = npz_from(FACTS, {"first": np.zeros(1_000_000, np.float32)})
     monkeypatch.setattr(array_files, "MAX_BYTES", 100_000)
     assert len(data) < 100_000
@@ -75,7 +80,9 @@ def test_a_file_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkey
 def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing() -> None:
     """The shape is the header's word; what is behind it is read bit by bit."""
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)})
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+    )
     buffer = io.BytesIO(npz_from(FACTS, {}))
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr("first.npy", header.getvalue())
@@ -83,11 +90,15 @@ def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing() -> 
         read_npz(buffer.getvalue(), Facts, names=("first",))
 
 
-@pytest.mark.parametrize("header", [b"(" * 9_000, b"{'descr': '<f4'", b"[" * 9_000 + b"]" * 9_000, b"\0" * 64])
+@pytest.mark.parametrize(
+    "header", [b"(" * 9_000, b"{'descr': '<f4'", b"[" * 9_000 + b"]" * 9_000, b"\0" * 64]
+)
 def test_a_header_that_is_no_description_is_one_line(header: bytes) -> None:
     buffer = io.BytesIO(npz_from(FACTS, {}))
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr("first.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        archive.writestr(
+            "first.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        )
     with pytest.raises(FileError, match="cannot be read"):
         read_npz(buffer.getvalue(), Facts, names=("first",))
 

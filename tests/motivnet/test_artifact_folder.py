@@ -38,10 +38,15 @@ def test_what_is_added_while_another_builds_is_added_to_what_was_built(
     before = open_artifact(folder).manifest
     without = dataclasses.replace(before, parity=dataclasses.replace(before.parity, comparisons=()))
     writer = threading.Thread(target=write, args=(folder,))
-    with caplog.at_level(logging.WARNING), atomic_folder(folder, own=own_files_but_reports, others="keep") as other:
+    with (
+        caplog.at_level(logging.WARNING),
+        atomic_folder(folder, own=own_files_but_reports, others="keep") as other,
+    ):
         for entry in before.files:
             os.link(folder / entry.path, other / entry.path)
-        (other / "manifest.json").write_bytes(dataclasses.replace(without, tools={"name": "built"}).to_json())
+        (other / "manifest.json").write_bytes(
+            dataclasses.replace(without, tools={"name": "built"}).to_json()
+        )
         writer.start()
         while writer.is_alive() and "another process" not in caplog.text:
             writer.join(0.01)

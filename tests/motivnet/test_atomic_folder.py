@@ -40,7 +40,9 @@ def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_exchange", lambda first, second: False)
 
 
-def test_a_new_folder_appears_with_its_parents_and_nothing_beside_it(tmp_path: Path, tree: Tree) -> None:
+def test_a_new_folder_appears_with_its_parents_and_nothing_beside_it(
+    tmp_path: Path, tree: Tree
+) -> None:
     fill(tmp_path / "a" / "out", "new")
     assert tree(tmp_path) == {"a": "folder", "a/out": "folder", "a/out/new": "new"}
 
@@ -65,7 +67,9 @@ def test_the_exchange_is_one_step_on_this_file_system(tmp_path: Path, tree: Tree
     assert set(tree(tmp_path)) == {"a", "b", "a/b", "b/a"}
 
 
-def test_an_exchange_that_is_refused_is_not_taken_for_one_that_does_not_exist(tmp_path: Path) -> None:
+def test_an_exchange_that_is_refused_is_not_taken_for_one_that_does_not_exist(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(FileNotFoundError):
         files._exchange(tmp_path / "a", tmp_path / "b")
 

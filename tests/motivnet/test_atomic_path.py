@@ -47,7 +47,9 @@ def test_until_the_block_ends_the_old_file_is_there(tmp_path: Path) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"new")
         assert path.read_bytes() == b"old"
-        assert temporary.name == path.name, "a library that looks at the suffix must see the right one"
+        assert temporary.name == path.name, (
+            "a library that looks at the suffix must see the right one"
+        )
     assert path.read_bytes() == b"new"
 
 
@@ -58,7 +60,9 @@ def write_half(path: Path, error: BaseException) -> None:
         raise error
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt(), FileError("x"), SystemExit(3)])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError(), KeyboardInterrupt(), FileError("x"), SystemExit(3)]
+)
 def test_after_an_error_the_old_file_is_untouched_and_nothing_is_left(
     error: BaseException, tmp_path: Path, tree: Tree
 ) -> None:
@@ -69,7 +73,9 @@ def test_after_an_error_the_old_file_is_untouched_and_nothing_is_left(
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_the_mode_is_that_of_the_umask_even_if_a_library_made_it_private(mask: int, mode: int, tmp_path: Path) -> None:
+def test_the_mode_is_that_of_the_umask_even_if_a_library_made_it_private(
+    mask: int, mode: int, tmp_path: Path
+) -> None:
     with umask(mask):
         with atomic_path(tmp_path / "file") as temporary:
             temporary.touch(mode=0o600)
@@ -97,7 +103,9 @@ def test_a_private_file_is_this_users_from_its_first_byte(mask: int, tmp_path: P
     assert [mode_of(folder) for folder in (path.parent, path.parent.parent)] == [0o700, 0o700]
 
 
-def test_a_folder_that_was_there_keeps_its_mode_when_a_private_file_comes_into_it(tmp_path: Path) -> None:
+def test_a_folder_that_was_there_keeps_its_mode_when_a_private_file_comes_into_it(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o755)
     write_atomic(tmp_path / "shared" / "file", b"secret", private=True)
@@ -105,7 +113,10 @@ def test_a_folder_that_was_there_keeps_its_mode_when_a_private_file_comes_into_i
 
 
 def test_a_directory_is_not_written_over(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="is a directory; give the name of a file"), atomic_path(tmp_path):
+    with (
+        pytest.raises(FileError, match="is a directory; give the name of a file"),
+        atomic_path(tmp_path),
+    ):
         pytest.fail("the block must not run")
 
 
@@ -117,7 +128,9 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path, tree: Tree) -> None
     assert not (tmp_path / "link").is_symlink()
 
 
-def test_the_last_of_two_writers_at_the_same_time_stays_and_is_whole(tmp_path: Path, tree: Tree) -> None:
+def test_the_last_of_two_writers_at_the_same_time_stays_and_is_whole(
+    tmp_path: Path, tree: Tree
+) -> None:
     path = tmp_path / "file"
     with atomic_path(path) as first:
         first.write_bytes(b"first")
@@ -128,7 +141,9 @@ def test_the_last_of_two_writers_at_the_same_time_stays_and_is_whole(tmp_path: P
     assert tree(tmp_path) == {"file": "first"}
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_write_and_no_other_writers_does(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_no_other_writers_does(
+    tmp_path: Path,
+) -> None:
     dead, other = tmp_path / ".file.0123abcd.partial", tmp_path / ".file.v2.0123abcd.partial"
     for folder in (dead, other):
         folder.mkdir()
@@ -179,7 +194,10 @@ def test_a_full_disk_is_one_error_and_leaves_the_old_file(small_disk: Path, tree
 @pytest.mark.parametrize("name", ["target", "new/target"])
 @pytest.mark.parametrize("write", [atomic_path, functools.partial(atomic_folder, own=everything)])
 def test_a_folder_without_permission_is_one_error(write: Any, name: str, forbidden: Path) -> None:
-    with pytest.raises(FileError, match="target cannot be written: Permission denied"), write(forbidden / name):
+    with (
+        pytest.raises(FileError, match="target cannot be written: Permission denied"),
+        write(forbidden / name),
+    ):
         pytest.fail("the block must not run")
     assert os.listdir(forbidden) == ["file"]
 
@@ -236,7 +254,9 @@ def test_a_disk_that_fails_after_the_rename_is_not_told_as_nothing_written(
 
     monkeypatch.setattr(files, "_sync", fail_on_the_parent)
     with (
-        pytest.raises(FileError, match="was written, but the disk did not confirm it: Input/output error"),
+        pytest.raises(
+            FileError, match="was written, but the disk did not confirm it: Input/output error"
+        ),
         write(tmp_path / "target") as temporary,
     ):
         (temporary / "x" if temporary.is_dir() else temporary).write_text("new")

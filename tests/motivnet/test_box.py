@@ -31,7 +31,9 @@ def test_the_overlap_of_two_boxes(other: Box, iou: float) -> None:
     assert mine.iou(other) == other.iou(mine) == pytest.approx(iou)
 
 
-@pytest.mark.parametrize("numbers", [(0, 0, 0, 1), (0, 0, 1, -1), (math.nan, 0, 1, 1), (0, math.inf, 1, 1)])
+@pytest.mark.parametrize(
+    "numbers", [(0, 0, 0, 1), (0, 0, 1, -1), (math.nan, 0, 1, 1), (0, math.inf, 1, 1)]
+)
 def test_a_box_that_is_none_is_refused(numbers: tuple[float, float, float, float]) -> None:
     with pytest.raises(InputError, match="a box has"):
         box(*numbers)

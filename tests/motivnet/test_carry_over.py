@@ -109,7 +109,8 @@ def test_what_is_not_ours_is_named_and_nothing_is_written(old: Path) -> None:
     before = names(old)
     with (
         pytest.raises(
-            FileError, match=r"out holds other files too: empty, fifo, notes\.txt and 3 more; move them away, or choose"
+            FileError,
+            match=r"out holds other files too: empty, fifo, notes\.txt and 3 more; move them away, or choose",
         ),
         atomic_folder(old, own=own),
     ):
@@ -129,7 +130,9 @@ def test_what_comes_while_the_folder_is_made_is_refused_too(tmp_path: Path) -> N
 
 def test_a_users_file_with_the_name_of_a_new_one_is_not_written_over(old: Path) -> None:
     before = names(old)
-    with pytest.raises(FileError, match=r"notes\.txt is in the way of a file of that name; move it away"):
+    with pytest.raises(
+        FileError, match=r"notes\.txt is in the way of a file of that name; move it away"
+    ):
         update_notes(old)
     assert names(old) == before
     assert (old / "notes.txt").read_text() == "notes"
@@ -178,18 +181,24 @@ def test_what_cannot_be_kept_ends_the_work_before_anything_is_replaced(
 ) -> None:
     monkeypatch.setattr(carry_over.os, "link", refuse_hard_links)
     before = names(old)
-    with pytest.raises(FileError, match="fifo is neither a file nor a link and cannot be kept; move it away"):
+    with pytest.raises(
+        FileError, match="fifo is neither a file nor a link and cannot be kept; move it away"
+    ):
         update(old)
     assert names(old) == before
     assert (old / "model").read_text() == "old"
 
 
-def test_another_file_system_is_told_of_and_left_alone(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_file_system_is_told_of_and_left_alone(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def cross(*_: object, **__: object) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(carry_over.os, "link", cross)
-    with pytest.raises(FileError, match="is on another file system than its folder; move or unmount it"):
+    with pytest.raises(
+        FileError, match="is on another file system than its folder; move or unmount it"
+    ):
         update(old)
     assert (old / "model").read_text() == "old"
 
@@ -203,7 +212,9 @@ def make_half_written(folder: Path) -> Path:
     return leftover
 
 
-def test_what_a_killed_writer_left_in_the_folder_is_no_file_of_the_user(tmp_path: Path, tree: Tree) -> None:
+def test_what_a_killed_writer_left_in_the_folder_is_no_file_of_the_user(
+    tmp_path: Path, tree: Tree
+) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     fill(folder, "old")
@@ -257,7 +268,9 @@ def test_a_users_folder_with_the_name_of_a_leftover_is_not_swept(
     assert tree(tmp_path) == {**before, "out": "new"}
 
 
-def test_the_old_folder_of_a_writer_that_died_between_its_moves_outlives_a_new_one(tmp_path: Path) -> None:
+def test_the_old_folder_of_a_writer_that_died_between_its_moves_outlives_a_new_one(
+    tmp_path: Path,
+) -> None:
     leftover = tmp_path / ".out.0123abcd.partial"
     for name in (".replaced", "out"):
         (leftover / name).mkdir(parents=True)
@@ -269,6 +282,9 @@ def test_the_old_folder_of_a_writer_that_died_between_its_moves_outlives_a_new_o
     assert (tmp_path / "out" / "model").read_text() == "new"
     assert (leftover / ".replaced" / "notes").read_text() == "notes"
     shutil.rmtree(tmp_path / "out")
-    with pytest.raises(FileError, match="out holds other files too: notes"), atomic_folder(tmp_path / "out", own=own):
+    with (
+        pytest.raises(FileError, match="out holds other files too: notes"),
+        atomic_folder(tmp_path / "out", own=own),
+    ):
         pytest.fail("the block must not run")
     assert (tmp_path / "out" / "notes").read_text() == "notes"

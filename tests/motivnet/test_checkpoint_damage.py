@@ -45,13 +45,19 @@ def files(state: State, tmp_path_factory: pytest.TempPathFactory) -> dict[str, b
     folder = tmp_path_factory.mktemp("intact")
     torch.save(state, folder / "model.pth")
     save_model(
-        build_model(CONFIG, seed=1), folder / "model.safetensors", config=CONFIG, labels=labels_for(7), recipe=None
+        build_model(CONFIG, seed=1),
+        folder / "model.safetensors",
+        config=CONFIG,
+        labels=labels_for(7),
+        recipe=None,
     )
     return {path.suffix: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("kind", [".pth", ".safetensors"])
-def test_a_flipped_bit_is_refused_or_changes_nothing(kind: str, files: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_flipped_bit_is_refused_or_changes_nothing(
+    kind: str, files: dict[str, bytes], tmp_path: Path
+) -> None:
     path = tmp_path / "flipped"
     intact = _loaded_bytes(_load(files[kind], path))
     refused = 0
@@ -68,7 +74,9 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(kind: str, files: dict[str,
 
 
 @pytest.mark.parametrize("kind", [".pth", ".safetensors"])
-def test_every_flipped_bit_of_a_weight_is_refused(kind: str, files: dict[str, bytes], tmp_path: Path) -> None:
+def test_every_flipped_bit_of_a_weight_is_refused(
+    kind: str, files: dict[str, bytes], tmp_path: Path
+) -> None:
     weight = build_model(CONFIG, seed=1).encoder.blocks[0].mlp.fc1.weight.detach().numpy().tobytes()
     start = files[kind].index(weight)
     for bit in random.Random(2).sample(range(8 * len(weight)), 50):
@@ -89,13 +97,17 @@ def test_a_member_marked_as_a_folder_is_refused(files: dict[str, bytes], tmp_pat
 
 @pytest.mark.parametrize("kind", [".pth", ".safetensors"])
 @pytest.mark.parametrize("part", [0.0, 0.0005, 0.001, 0.01, 0.3, 0.5, 0.9, 0.99, 0.9999])
-def test_a_truncated_file_is_refused(kind: str, part: float, files: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(
+    kind: str, part: float, files: dict[str, bytes], tmp_path: Path
+) -> None:
     data = files[kind][: int(part * len(files[kind]))]
     with pytest.raises(CheckpointError, match=r"is (empty|truncated|damaged|not a weights file)"):
         _load(data, tmp_path / "short")
 
 
-def test_bytes_after_the_end_of_our_file_are_refused(files: dict[str, bytes], tmp_path: Path) -> None:
+def test_bytes_after_the_end_of_our_file_are_refused(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match="damaged"):
         _load(files[".safetensors"] + b"\0", tmp_path / "long")
 
@@ -161,7 +173,12 @@ def test_an_object_beside_the_weights_is_left_out_and_never_run(
 
 def test_what_a_trainer_wrote_beside_the_weights_is_not_used(state: State, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
-    hyper_parameters = {"_instantiator": "os.mkdir", "__class__": "os.mkdir", "path": str(canary), "num_classes": 99}
+    hyper_parameters = {
+        "_instantiator": "os.mkdir",
+        "__class__": "os.mkdir",
+        "path": str(canary),
+        "num_classes": 99,
+    }
     torch.save({"state_dict": state, "hyper_parameters": hyper_parameters}, tmp_path / "model.ckpt")
     assert load_checkpoint(tmp_path / "model.ckpt", CONFIG).config == CONFIG
     assert not canary.exists()
@@ -182,7 +199,10 @@ def test_the_switch_that_makes_pytorch_run_code_changes_nothing(
     ("make", "message"),
     [
         (lambda: torch.ones(1).expand(1, 2_000_000_000, 8), "claims more than the 4 bytes"),
-        (lambda: torch.sparse_coo_tensor([[0], [0], [0]], [1.0], (1, 10**9, 8)), "is a pickled object"),
+        (
+            lambda: torch.sparse_coo_tensor([[0], [0], [0]], [1.0], (1, 10**9, 8)),
+            "is a pickled object",
+        ),
         (lambda: torch.ones(1, 2, 8, device="meta"), "is a pickled object"),
         (lambda: torch.ones(1, 2, 8, dtype=torch.complex64).conj(), "is a pickled object"),
         (lambda: torch.ones(1, 2, 8, dtype=torch.int8), "is of torch.int8"),
@@ -192,26 +212,45 @@ def test_the_switch_that_makes_pytorch_run_code_changes_nothing(
         (lambda: torch.full((1, 2, 8), torch.nan), "NaN or infinite"),
         (lambda: torch.full((1, 2, 8), 1e300, dtype=torch.float64), "NaN or infinite"),
     ],
-    ids=["expanded", "sparse", "meta", "conjugate", "int8", "float8", "complex", "list", "nan", "beyond-float32"],
+    ids=[
+        "expanded",
+        "sparse",
+        "meta",
+        "conjugate",
+        "int8",
+        "float8",
+        "complex",
+        "list",
+        "nan",
+        "beyond-float32",
+    ],
 )
 def test_a_value_that_is_no_plain_weight_is_named(
     make: Callable[[], object], message: str, state: State, tmp_path: Path
 ) -> None:
     torch.save(state | {"pose_encoder.pos_embed": make()}, tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match=f"pose_encoder.pos_embed.*{message}|{message}.*pose_encoder.pos_embed"):
+    with pytest.raises(
+        CheckpointError,
+        match=f"pose_encoder.pos_embed.*{message}|{message}.*pose_encoder.pos_embed",
+    ):
         load_model(tmp_path / "model.pth", CONFIG)
 
 
 def test_weights_over_the_same_memory_are_refused(state: State, tmp_path: Path) -> None:
     bias = state["pose_encoder.ln1.bias"]
     torch.save(state | {"pose_encoder.ln1.weight": bias}, tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match=r"pose_encoder\.ln1\.\w+ claims more than the 32 bytes"):
+    with pytest.raises(
+        CheckpointError, match=r"pose_encoder\.ln1\.\w+ claims more than the 32 bytes"
+    ):
         load_model(tmp_path / "model.pth", CONFIG)
 
 
 def test_a_shape_beyond_its_bytes_is_refused(state: State, tmp_path: Path) -> None:
     torch.save(state | {"pose_encoder.pos_embed": torch.ones(1, 2, 77)}, tmp_path / "honest.pth")
-    with zipfile.ZipFile(tmp_path / "honest.pth") as honest, zipfile.ZipFile(tmp_path / "bomb.pth", "w") as bomb:
+    with (
+        zipfile.ZipFile(tmp_path / "honest.pth") as honest,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w") as bomb,
+    ):
         for name in honest.namelist():
             data = honest.read(name)
             larger = data.replace(b"K\x01K\x02KM\x87", b"K\x01K\x02J\x00\x00\x00\x10\x87")
@@ -246,13 +285,19 @@ def _zip(names: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> byte
     [
         (lambda state: b"", "is empty"),
         (_png, "is not a weights file"),
-        (lambda state: _saved(state, _use_new_zipfile_serialization=False), "before 1.6, which is not read"),
+        (
+            lambda state: _saved(state, _use_new_zipfile_serialization=False),
+            "before 1.6, which is not read",
+        ),
         (lambda state: _saved([1, 2]), "holds no state dict but a list"),
         (lambda state: _saved({}), "holds no state dict"),
         (lambda state: _saved({1: torch.ones(1)}), "holds no state dict"),
         (lambda state: _saved({"conv1.weight": torch.ones(1)}), "no known layout: conv1.weight"),
         (lambda state: _saved({"conv\n1": torch.ones(1)}), r"no known layout: 'conv\\n1'"),
-        (lambda state: _saved({"decoder.decoder.duplicate_pooling": torch.ones(7, 8, 1)}), "none of the blocks"),
+        (
+            lambda state: _saved({"decoder.decoder.duplicate_pooling": torch.ones(7, 8, 1)}),
+            "none of the blocks",
+        ),
         (lambda state: _zip({"a/readme.txt": b"hello"}), "not one of torch.save"),
         (lambda state: _zip({"a/data.pkl": b"", "a/constants.pkl": b""}), "TorchScript"),
         (lambda state: _zip({"a/data.pkl": bytes(99)}, zipfile.ZIP_DEFLATED), "compressed"),
@@ -304,7 +349,9 @@ def test_a_path_that_is_no_file_is_one_line(kind: str, tmp_path: Path) -> None:
         path.mkdir()
     elif kind == "fifo":
         os.mkfifo(path)
-    with pytest.raises(FileError, match=r"does not exist|is a directory|is not a regular file") as caught:
+    with pytest.raises(
+        FileError, match=r"does not exist|is a directory|is not a regular file"
+    ) as caught:
         load_model(path)
     assert isinstance(caught.value, MotivNetError)
 

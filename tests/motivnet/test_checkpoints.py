@@ -52,15 +52,21 @@ def published(model: MotivNet) -> State:
 @pytest.fixture
 def saved(model: MotivNet, tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
-    save_model(model, path, config=CONFIG, labels=EMOTIONS[:7], recipe=RECIPE, metadata={"note": "é"})
+    save_model(
+        model, path, config=CONFIG, labels=EMOTIONS[:7], recipe=RECIPE, metadata={"note": "é"}
+    )
     return path
 
 
-@pytest.mark.parametrize("container", ["motivnet_flat.pth", "motivnet_lightning.ckpt", "safetensors"])
+@pytest.mark.parametrize(
+    "container", ["motivnet_flat.pth", "motivnet_lightning.ckpt", "safetensors"]
+)
 def test_every_container_gives_the_golden_features_and_logits(container: str, saved: Path) -> None:
     golden = np.load(GOLDEN / "motivnet_io.npz")
     image = torch.from_numpy(golden["image"])
-    loaded = load_model(saved) if container == "safetensors" else load_model(GOLDEN / container, CONFIG)
+    loaded = (
+        load_model(saved) if container == "safetensors" else load_model(GOLDEN / container, CONFIG)
+    )
     assert not loaded.training
     with torch.inference_mode():
         assert np.abs(loaded.encoder(image).numpy() - golden["features"]).max() < TOLERANCE
@@ -68,7 +74,8 @@ def test_every_container_gives_the_golden_features_and_logits(container: str, sa
 
 
 @pytest.mark.parametrize(
-    ("name", "layout"), [("sapiens_pretrain_clean.pth", "sapiens"), ("sapiens_pose_mmengine.pth", "sapiens-backbone")]
+    ("name", "layout"),
+    [("sapiens_pretrain_clean.pth", "sapiens"), ("sapiens_pose_mmengine.pth", "sapiens-backbone")],
 )
 def test_an_encoder_alone_gets_a_fresh_seeded_head_and_says_so(
     name: str, layout: str, caplog: pytest.LogCaptureFixture
@@ -83,22 +90,34 @@ def test_an_encoder_alone_gets_a_fresh_seeded_head_and_says_so(
 @pytest.mark.parametrize("name", ["sapiens_pretrain_clean.pth", "sapiens_pose_mmengine.pth"])
 def test_positions_are_the_published_ones_after_resizing(name: str) -> None:
     positions = load_model(GOLDEN / name, CONFIG).encoder.pos_embed.detach().numpy()
-    np.testing.assert_allclose(positions, np.load(GOLDEN / "sapiens_io.npz")["pose_pos_embed"], atol=1e-6)
+    np.testing.assert_allclose(
+        positions, np.load(GOLDEN / "sapiens_io.npz")["pose_pos_embed"], atol=1e-6
+    )
 
 
 def test_a_whole_model_is_not_said_to_have_a_fresh_head(caplog: pytest.LogCaptureFixture) -> None:
     checkpoint = load_checkpoint(GOLDEN / "motivnet_flat.pth", CONFIG)
-    assert (checkpoint.layout, checkpoint.fresh_head, checkpoint.recipe) == ("published", False, None)
+    assert (checkpoint.layout, checkpoint.fresh_head, checkpoint.recipe) == (
+        "published",
+        False,
+        None,
+    )
     assert checkpoint.labels == EMOTIONS[:7]
     assert not caplog.text
 
 
 def test_our_file_tells_all_that_was_saved(saved: Path, model: MotivNet) -> None:
     checkpoint = load_checkpoint(saved)
-    assert (checkpoint.config, checkpoint.labels, checkpoint.recipe) == (CONFIG, EMOTIONS[:7], RECIPE)
+    assert (checkpoint.config, checkpoint.labels, checkpoint.recipe) == (
+        CONFIG,
+        EMOTIONS[:7],
+        RECIPE,
+    )
     assert (checkpoint.layout, checkpoint.metadata) == ("motivnet", {"note": "é"})
     state = model.state_dict()
-    assert all(torch.equal(weight, state[name]) for name, weight in checkpoint.model.state_dict().items())
+    assert all(
+        torch.equal(weight, state[name]) for name, weight in checkpoint.model.state_dict().items()
+    )
 
 
 def test_our_file_is_plain_safetensors_to_others(saved: Path, model: MotivNet) -> None:
@@ -113,7 +132,12 @@ def test_equal_models_make_equal_files(saved: Path, tmp_path: Path) -> None:
     again = load_checkpoint(saved)
     path = tmp_path / "again.safetensors"
     save_model(
-        again.model, path, config=again.config, labels=again.labels, recipe=again.recipe, metadata=again.metadata
+        again.model,
+        path,
+        config=again.config,
+        labels=again.labels,
+        recipe=again.recipe,
+        metadata=again.metadata,
     )
     assert path.read_bytes() == saved.read_bytes()
 
@@ -127,7 +151,9 @@ def test_safetensors_of_others_load_with_a_warning(
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_weights_of_another_width_become_float32(dtype: torch.dtype, published: State, tmp_path: Path) -> None:
+def test_weights_of_another_width_become_float32(
+    dtype: torch.dtype, published: State, tmp_path: Path
+) -> None:
     path = tmp_path / "weights.pth"
     torch.save({key: weight.to(dtype) for key, weight in published.items()}, path)
     loaded = load_model(path, CONFIG).state_dict()
@@ -174,27 +200,38 @@ def test_an_encoder_of_a_named_size_takes_the_published_head() -> None:
 
 
 def test_a_named_size_needs_no_configuration(tiny_model: MotivNet, tmp_path: Path) -> None:
-    torch.save({"state_dict": key_maps.published_from_model(tiny_model.state_dict())}, tmp_path / "tiny.ckpt")
+    torch.save(
+        {"state_dict": key_maps.published_from_model(tiny_model.state_dict())},
+        tmp_path / "tiny.ckpt",
+    )
     assert load_checkpoint(tmp_path / "tiny.ckpt").config == ModelConfig.named("tiny")
 
 
 def test_other_sizes_ask_for_a_configuration() -> None:
-    with pytest.raises(CheckpointError, match=r"no named model \(.*encoder.embed_dim 32.*--model CONFIG.json"):
+    with pytest.raises(
+        CheckpointError, match=r"no named model \(.*encoder.embed_dim 32.*--model CONFIG.json"
+    ):
         load_model(GOLDEN / "motivnet_flat.pth")
 
 
 def test_a_size_that_is_nearly_a_named_one_says_where_it_differs() -> None:
     sizes = sizes_from_config(ModelConfig.named("sapiens-1b")) | {"decoder.embed_dim": 768}
-    with pytest.raises(CheckpointError, match=r"like sapiens-1b, but decoder.embed_dim is 768 and not 1152"):
+    with pytest.raises(
+        CheckpointError, match=r"like sapiens-1b, but decoder.embed_dim is 768 and not 1152"
+    ):
         config_from_sizes(sizes)
 
 
 @pytest.mark.parametrize("container", ["flat", "ours"])
-def test_a_configuration_that_disagrees_is_an_error_that_names_the_sizes(container: str, saved: Path) -> None:
+def test_a_configuration_that_disagrees_is_an_error_that_names_the_sizes(
+    container: str, saved: Path
+) -> None:
     path = saved if container == "ours" else GOLDEN / "motivnet_flat.pth"
     decoder = dataclasses.replace(CONFIG.decoder, num_classes=8)
     encoder = dataclasses.replace(CONFIG.encoder, depth=3)
-    with pytest.raises(CheckpointError, match=r"num_classes is 7 and not 8|depth is 2 and not 3") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"num_classes is 7 and not 8|depth is 2 and not 3"
+    ) as caught:
         load_model(path, ModelConfig(encoder=encoder, decoder=decoder))
     assert "num_classes is 7 and not 8" in str(caught.value)
     assert "encoder.depth is 2 and not 3" in str(caught.value)
@@ -207,16 +244,23 @@ def test_heads_that_the_shapes_do_not_show_must_agree_with_our_file(saved: Path)
 
 
 def test_all_keys_that_do_not_fit_are_named_at_once(published: State, tmp_path: Path) -> None:
-    del published["pose_encoder.layers.1.ln2.bias"], published["decoder.decoder.layers.0.norm3.weight"]
+    del (
+        published["pose_encoder.layers.1.ln2.bias"],
+        published["decoder.decoder.layers.0.norm3.weight"],
+    )
     published["pose_encoder.layers.0.attn.proj.weight"] = torch.zeros(32, 31)
     published["pose_encoder.neck.weight"] = published["criterion.weight"] = torch.zeros(1)
     torch.save(published, tmp_path / "w.pth")
     with pytest.raises(CheckpointError) as caught:
         load_model(tmp_path / "w.pth", CONFIG)
     message = str(caught.value)
-    assert "missing: pose_encoder.layers.1.ln2.bias, decoder.decoder.layers.0.norm3.weight;" in message
+    assert (
+        "missing: pose_encoder.layers.1.ln2.bias, decoder.decoder.layers.0.norm3.weight;" in message
+    )
     assert "unknown: pose_encoder.neck.weight, criterion.weight;" in message
-    assert "misshaped: pose_encoder.layers.0.attn.proj.weight has (32, 31) and not (32, 32)" in message
+    assert (
+        "misshaped: pose_encoder.layers.0.attn.proj.weight has (32, 31) and not (32, 32)" in message
+    )
     assert "\n" not in message
 
 
@@ -232,7 +276,10 @@ def test_a_long_list_of_keys_is_cut_with_a_count(published: State, tmp_path: Pat
         ({"labels": EMOTIONS}, "needs 7 different labels"),
         ({"labels": ("a",) * 7}, "needs 7 different labels"),
         ({"recipe": InputRecipe.named("stretch", size=(32, 32))}, "input recipe of"),
-        ({"config": dataclasses.replace(CONFIG, decoder=DecoderConfig(embed_dim=8))}, "decoder.embed_dim is 16 and"),
+        (
+            {"config": dataclasses.replace(CONFIG, decoder=DecoderConfig(embed_dim=8))},
+            "decoder.embed_dim is 16 and",
+        ),
     ],
 )
 def test_a_model_that_its_description_does_not_fit_is_not_written(
@@ -249,7 +296,9 @@ def test_a_diverged_model_is_not_written(tmp_path: Path) -> None:
     with torch.no_grad():
         diverged.decoder.group_bias[0] = torch.nan
     with pytest.raises(CheckpointError, match=r"NaN or infinite, decoder.group_bias"):
-        save_model(diverged, tmp_path / "out.safetensors", config=CONFIG, labels=labels_for(7), recipe=None)
+        save_model(
+            diverged, tmp_path / "out.safetensors", config=CONFIG, labels=labels_for(7), recipe=None
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -258,8 +307,12 @@ def test_nothing_is_ever_unpickled() -> None:
         for path in sorted((ROOT / package).rglob("*.py")):
             tree = ast.parse(path.read_bytes())
             assert not _imported(tree) & {"pickle", "dill", "cloudpickle", "joblib"}, path
-            calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-            assert not calls & {"torch.load", "torch.jit.load", "torch.package.PackageImporter"}, path
+            calls = {
+                ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)
+            }
+            assert not calls & {"torch.load", "torch.jit.load", "torch.package.PackageImporter"}, (
+                path
+            )
 
 
 def _imported(tree: ast.AST) -> set[str]:
@@ -298,7 +351,9 @@ BESIDE: dict[str, object] = {
     "numpy array": np.arange(3.0),
     "numpy number": np.float64(3),
     "path": Path("/data"),
-    "namespace": argparse.Namespace(lr=1e-3, path=Path("/data"), inner=argparse.Namespace(a=[1, 2])),
+    "namespace": argparse.Namespace(
+        lr=1e-3, path=Path("/data"), inner=argparse.Namespace(a=[1, 2])
+    ),
     "history": {"train/loss": _HistoryBuffer()},
     "set": {1, 2},
     "tuple as a key": {(1, 2): 3},
@@ -343,9 +398,19 @@ def _parameter_with_attribute(weight: Tensor) -> Tensor:
         torch.nn.Buffer,
         lambda weight: weight.t().contiguous().t() if weight.ndim == 2 else weight,
         lambda weight: torch.cat([torch.zeros_like(weight), weight])[len(weight) :],
-        lambda weight: weight.contiguous(memory_format=torch.channels_last) if weight.ndim == 4 else weight,
+        lambda weight: (
+            weight.contiguous(memory_format=torch.channels_last) if weight.ndim == 4 else weight
+        ),
     ],
-    ids=["parameter", "parameter-state", "attribute", "buffer", "transposed", "part-of-a-storage", "channels-last"],
+    ids=[
+        "parameter",
+        "parameter-state",
+        "attribute",
+        "buffer",
+        "transposed",
+        "part-of-a-storage",
+        "channels-last",
+    ],
 )
 def test_weights_load_however_they_were_held(
     wrap: Callable[[Tensor], Tensor], published: State, model: MotivNet, tmp_path: Path
@@ -355,10 +420,15 @@ def test_weights_load_however_they_were_held(
     assert all(torch.equal(loaded[name], weight) for name, weight in model.state_dict().items())
 
 
-def test_weights_that_are_parts_of_one_storage_load(published: State, model: MotivNet, tmp_path: Path) -> None:
+def test_weights_that_are_parts_of_one_storage_load(
+    published: State, model: MotivNet, tmp_path: Path
+) -> None:
     flat = torch.cat([weight.flatten() for weight in published.values()])
     parts = flat.split([weight.numel() for weight in published.values()])
-    state = {key: part.view(weight.shape) for (key, weight), part in zip(published.items(), parts, strict=True)}
+    state = {
+        key: part.view(weight.shape)
+        for (key, weight), part in zip(published.items(), parts, strict=True)
+    }
     torch.save(state, tmp_path / "flat.pth")
     loaded = load_model(tmp_path / "flat.pth", CONFIG).state_dict()
     assert all(torch.equal(loaded[name], weight) for name, weight in model.state_dict().items())
@@ -372,7 +442,9 @@ def test_what_lies_beside_the_weights_takes_no_memory(published: State, tmp_path
     with pytest.MonkeyPatch.context() as patch:
         real = TorchArchive.read_into
         patch.setattr(
-            TorchArchive, "read_into", lambda *given, **more: reads.append(len(given[1])) or real(*given, **more)
+            TorchArchive,
+            "read_into",
+            lambda *given, **more: reads.append(len(given[1])) or real(*given, **more),
         )
         load_model(path, CONFIG)
     assert max(reads) < 1 << 20
@@ -380,7 +452,10 @@ def test_what_lies_beside_the_weights_takes_no_memory(published: State, tmp_path
 
 def test_a_file_of_another_byte_order_is_refused(published: State, tmp_path: Path) -> None:
     torch.save(published, tmp_path / "w.pth")
-    with zipfile.ZipFile(tmp_path / "w.pth") as little, zipfile.ZipFile(tmp_path / "big.pth", "w") as big:
+    with (
+        zipfile.ZipFile(tmp_path / "w.pth") as little,
+        zipfile.ZipFile(tmp_path / "big.pth", "w") as big,
+    ):
         for name in little.namelist():
             big.writestr(name, b"big" if name.endswith("/byteorder") else little.read(name))
     with pytest.raises(CheckpointError, match="byte order"):

@@ -59,7 +59,9 @@ def test_the_modules_that_are_planted_would_run_otherwise(hostile: Path, tool: P
 
 
 @pytest.mark.parametrize("entry", ["", "relative", "."])
-def test_what_is_relative_to_the_working_directory_is_left_out(entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_relative_to_the_working_directory_is_left_out(
+    entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "path", [entry, *sys.path])
     assert all(Path(found).is_absolute() for found in search_path())
 
@@ -72,7 +74,9 @@ def test_the_working_directory_is_left_out_under_any_name(
     assert not {str(hostile), str(tmp_path / "link")} & set(search_path())
 
 
-def test_a_checkout_of_this_toolkit_may_be_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_of_this_toolkit_may_be_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import motivnet
 
     root = Path(motivnet.__file__).parents[1]
@@ -92,21 +96,33 @@ def test_an_editable_installation_of_the_user_starts_its_children(tmp_path: Path
     """What ``pip install --user --editable`` leaves: the folders in a ``.pth`` file that an isolated Python ignores."""
     import motivnet
 
-    python = getattr(sys, "_base_executable", sys.executable)  # a virtual environment has no site of the user's
+    python = getattr(
+        sys, "_base_executable", sys.executable
+    )  # a virtual environment has no site of the user's
     variables = {"PYTHONUSERBASE": str(tmp_path / "user")}
     asked = [python, "-c", "import site; print(site.getusersitepackages())"]
-    packages = Path(subprocess.run(asked, env=variables, capture_output=True, text=True, check=True).stdout.strip())
+    packages = Path(
+        subprocess.run(
+            asked, env=variables, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
     packages.mkdir(parents=True)
     (tmp_path / "tools").mkdir()
-    (tmp_path / "tools" / "planted_tool.py").write_text("import motivnet\nprint('started', motivnet.__file__)\n")
+    (tmp_path / "tools" / "planted_tool.py").write_text(
+        "import motivnet\nprint('started', motivnet.__file__)\n"
+    )
     root = Path(motivnet.__file__).parents[1]
     (packages / "_editable_impl_motivnet.pth").write_text(f"{root}\n{tmp_path / 'tools'}\n")
     line = [python, "-c", PARENT]
-    done = subprocess.run(line, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        line, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+    )
     assert done.stdout.split() == ["started", motivnet.__file__], done.stderr
 
 
-def test_a_working_directory_that_is_gone_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_directory_that_is_gone_is_no_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -29,7 +29,9 @@ def program(*arguments: str, default: bool = False) -> list[str]:
 
 
 def run(*arguments: str, default: bool = False) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(program(*arguments, default=default), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        program(*arguments, default=default), capture_output=True, text=True, check=False
+    )
 
 
 def test_a_users_mistake_is_one_printable_line_and_exit_status_one() -> None:
@@ -38,7 +40,9 @@ def test_a_users_mistake_is_one_printable_line_and_exit_status_one() -> None:
     assert done.stderr == "error: a.png does not exist; \\x1b[31mchoose\\u202e another\n"
 
 
-@pytest.mark.parametrize("text", [r"\x1b[31m[/x]", r"\x1b]52;c;aGk=\x07", r"\x9b2J", r"a\u202eb\u200b", r"\x00\x08"])
+@pytest.mark.parametrize(
+    "text", [r"\x1b[31m[/x]", r"\x1b]52;c;aGk=\x07", r"\x9b2J", r"a\u202eb\u200b", r"\x00\x08"]
+)
 def test_no_word_of_anyone_reaches_a_terminal_unescaped(text: str) -> None:
     done = run("foreign", text)
     assert done.returncode == 1
@@ -50,20 +54,29 @@ def test_no_word_of_anyone_reaches_a_terminal_unescaped(text: str) -> None:
 
 def test_a_foreign_line_end_begins_no_line_of_ours() -> None:
     done = run("foreign", r"a\nerror: b")
-    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == ["error: b"]  # of the traceback
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == [
+        "error: b"
+    ]  # of the traceback
 
 
 @pytest.mark.parametrize(
-    "arguments", [["first", "a\nerror: b\x1b"], ["fir\nerror: st"], ["--a\nerror: b"], ["first", "-\n"]]
+    "arguments",
+    [["first", "a\nerror: b\x1b"], ["fir\nerror: st"], ["--a\nerror: b"], ["first", "-\n"]],
 )
 def test_a_usage_error_is_one_line_of_what_the_user_wrote(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert done.stderr.replace("\n", "").isprintable()
-    assert [line.split()[0] for line in done.stderr.splitlines() if line] == ["Usage:", "Try", "Error:"]
+    assert [line.split()[0] for line in done.stderr.splitlines() if line] == [
+        "Usage:",
+        "Try",
+        "Error:",
+    ]
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("memory", "not enough memory"), ("stack", "nested too deeply")])
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("memory", "not enough memory"), ("stack", "nested too deeply")]
+)
 def test_memory_or_stack_that_is_used_up_is_one_line(kind: str, reason: str) -> None:
     done = run("exhausted", kind)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -101,7 +114,13 @@ def test_the_version_is_printed() -> None:
 def test_the_help_names_the_commands_and_the_completion(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 0
-    for word in ("Commands for the tests.", "first", "mistake", "--version", "--install-completion"):
+    for word in (
+        "Commands for the tests.",
+        "first",
+        "mistake",
+        "--version",
+        "--install-completion",
+    ):
         assert word in done.stdout
 
 
@@ -121,7 +140,9 @@ def test_no_arguments_print_the_help_where_there_is_no_default_command() -> None
         (["--version"], f"{__version__}\n"),
     ],
 )
-def test_options_without_a_command_are_those_of_the_default_command(arguments: list[str], printed: str) -> None:
+def test_options_without_a_command_are_those_of_the_default_command(
+    arguments: list[str], printed: str
+) -> None:
     done = run(*arguments, default=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
 
@@ -135,13 +156,17 @@ def test_the_help_and_a_wrong_command_stay_what_they_are_beside_a_default_comman
 def test_the_shell_completes_the_commands(default: bool) -> None:
     asking = {"_COMMANDS.PY_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "commands.py "}
     environment = os.environ | asking
-    done = subprocess.run(program(default=default), capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        program(default=default), capture_output=True, text=True, check=False, env=environment
+    )
     assert '"mistake":"Fails as a user' in done.stdout
     assert "Usage" not in done.stdout
 
 
 def test_an_interruption_is_quiet_and_exit_status_130() -> None:
-    with subprocess.Popen(program("wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+    with subprocess.Popen(
+        program("wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as waiting:
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == "ready\n"
         waiting.send_signal(signal.SIGINT)
@@ -153,8 +178,13 @@ def test_an_interruption_is_quiet_and_exit_status_130() -> None:
 @pytest.mark.parametrize("arguments", [("--help",), ("long",), ("first", "--json")])
 def test_output_onto_a_full_disk_is_one_line(arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run(program(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "error: the output cannot be written: No space left on device\n")
+        done = subprocess.run(
+            program(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: the output cannot be written: No space left on device\n",
+    )
 
 
 @pytest.mark.parametrize("arguments", [("long",), ("first",), ("first", "--json")])
@@ -162,15 +192,21 @@ def test_a_reader_that_closes_the_pipe_early_hears_nothing(arguments: tuple[str,
     reading, writing = os.pipe()
     os.close(reading)
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    done = subprocess.run(program(*arguments), stdout=writing, stderr=subprocess.PIPE, check=False, env=buffered)
+    done = subprocess.run(
+        program(*arguments), stdout=writing, stderr=subprocess.PIPE, check=False, env=buffered
+    )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize("arguments", [("first",), ("first", "--json"), ("mistake",)])
 @pytest.mark.parametrize("closed", ["1", "2", "12"])
-def test_a_stream_that_is_closed_takes_what_is_printed(closed: str, arguments: tuple[str, ...]) -> None:
-    shell = f"exec {shlex.join(program(*arguments))} {' '.join(f'{number}>&-' for number in closed)}"
+def test_a_stream_that_is_closed_takes_what_is_printed(
+    closed: str, arguments: tuple[str, ...]
+) -> None:
+    shell = (
+        f"exec {shlex.join(program(*arguments))} {' '.join(f'{number}>&-' for number in closed)}"
+    )
     done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
     assert done.returncode == run(*arguments).returncode
     assert done.stderr == ("" if "2" in closed else run(*arguments).stderr)
@@ -189,10 +225,22 @@ def test_json_for_people_takes_the_name_of_any_file(capsys: pytest.CaptureFixtur
 
 def test_the_help_imports_nothing_heavy() -> None:
     command, *arguments = program("--help")
-    done = subprocess.run([command, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [command, "-X", "importtime", *arguments], capture_output=True, text=True, check=True
+    )
     imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "typer" in imported
-    assert not imported & {"rich", "numpy", "cv2", "PIL", "torch", "onnx", "onnxruntime", "asyncio", "multiprocessing"}
+    assert not imported & {
+        "rich",
+        "numpy",
+        "cv2",
+        "PIL",
+        "torch",
+        "onnx",
+        "onnxruntime",
+        "asyncio",
+        "multiprocessing",
+    }
 
 
 def test_a_warning_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,7 +261,9 @@ def test_progress_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("total", [2.0, None])
-def test_progress_is_shown_at_a_terminal(total: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_shown_at_a_terminal(
+    total: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
     with progress("hashing", total=total) as advance:
@@ -240,7 +290,10 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
     with pytest.raises(SystemExit) as stopped:
         run_app(app_that_needs("torch.nn"))
     assert stopped.value.code == 1
-    assert capsys.readouterr().err == "error: torch is not installed; install it with: pip install 'motivnet[export]'\n"
+    assert (
+        capsys.readouterr().err
+        == "error: torch is not installed; install it with: pip install 'motivnet[export]'\n"
+    )
 
 
 def test_a_missing_module_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

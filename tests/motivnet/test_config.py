@@ -11,11 +11,18 @@ import pytest
 import torch
 
 from motivnet import strict_json
-from motivnet.config import NAMED_SIZES, DecoderConfig, EncoderConfig, ModelConfig, config_from_name_or_path
+from motivnet.config import (
+    NAMED_SIZES,
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    config_from_name_or_path,
+)
 from motivnet.errors import ConfigError, FileError
 from motivnet.model import MLDecoder, SapiensEncoder
 
-# Name: width, depth, heads, hidden units, parameters of the encoder in thousands of millions (Khirodkar et al. 2024).
+# Name: width, depth, heads, hidden units, parameters of the encoder in thousands of millions
+# (Khirodkar et al. 2024).
 PUBLISHED = {
     "sapiens-0.3b": (1024, 24, 16, 4096, 0.306),
     "sapiens-0.6b": (1280, 32, 16, 5120, 0.635),
@@ -32,7 +39,9 @@ def on_no_device(config: ModelConfig) -> tuple[SapiensEncoder, MLDecoder]:
     """The networks as shapes alone, so that two thousand million parameters take no memory."""
     with torch.device("meta"):
         encoder = SapiensEncoder(**dataclasses.asdict(config.encoder))
-        return encoder, MLDecoder(in_dim=config.encoder.embed_dim, **dataclasses.asdict(config.decoder))
+        return encoder, MLDecoder(
+            in_dim=config.encoder.embed_dim, **dataclasses.asdict(config.decoder)
+        )
 
 
 def test_the_named_sizes_are_the_published_ones_and_tiny() -> None:
@@ -43,15 +52,24 @@ def test_the_named_sizes_are_the_published_ones_and_tiny() -> None:
 def test_a_named_size_has_the_published_numbers(name: str) -> None:
     encoder = ModelConfig.named(name).encoder
     width, depth, heads, hidden, billions = PUBLISHED[name]
-    assert (encoder.embed_dim, encoder.depth, encoder.num_heads, encoder.mlp_dim) == (width, depth, heads, hidden)
+    assert (encoder.embed_dim, encoder.depth, encoder.num_heads, encoder.mlp_dim) == (
+        width,
+        depth,
+        heads,
+        hidden,
+    )
     assert (encoder.image_size, encoder.patch_size, encoder.patch_padding) == ((1024, 768), 16, 2)
     assert encoder.grid_size == (64, 48)
     assert round(encoder.parameters / 1e9, 3) == billions
 
 
 UNEVEN = ModelConfig(
-    encoder=EncoderConfig(embed_dim=10, depth=3, num_heads=5, mlp_ratio=2.75, patch_size=8, image_size=(24, 16)),
-    decoder=DecoderConfig(embed_dim=6, num_heads=3, depth=1, mlp_dim=7, num_groups=4, num_classes=9),
+    encoder=EncoderConfig(
+        embed_dim=10, depth=3, num_heads=5, mlp_ratio=2.75, patch_size=8, image_size=(24, 16)
+    ),
+    decoder=DecoderConfig(
+        embed_dim=6, num_heads=3, depth=1, mlp_dim=7, num_groups=4, num_classes=9
+    ),
 )
 
 
@@ -79,7 +97,8 @@ def test_a_named_size_takes_another_image_size() -> None:
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(
-        ConfigError, match=r"no model is called 'huge'; choose one of tiny, sapiens-0.3b, .* or a \.json"
+        ConfigError,
+        match=r"no model is called 'huge'; choose one of tiny, sapiens-0.3b, .* or a \.json",
     ):
         ModelConfig.named("huge")
 
@@ -121,14 +140,34 @@ def test_a_name_is_a_name_and_not_a_path() -> None:
         ("encoder", "mlp_ratio", 0.01, "mlp_ratio 0.01 leaves the MLP without a hidden unit"),
         ("encoder", "patch_size", 0, "patch_size must be between 1 and 65536, not 0"),
         ("encoder", "patch_padding", -1, "patch_padding -1 must be at least 0"),
-        ("encoder", "patch_padding", 16, "patch_padding 16 must be at least 0 and below patch_size 16"),
+        (
+            "encoder",
+            "patch_padding",
+            16,
+            "patch_padding 16 must be at least 0 and below patch_size 16",
+        ),
         ("encoder", "image_size", [128], "encoder.image_size must have 2 entries, not 1"),
-        ("encoder", "image_size", [128, 100], "image_size [128, 100] must be multiples of the patch size 16"),
+        (
+            "encoder",
+            "image_size",
+            [128, 100],
+            "image_size [128, 100] must be multiples of the patch size 16",
+        ),
         ("encoder", "image_size", [0, 96], "image_size [0, 96] must be multiples"),
         ("encoder", "image_size", [-16, 96], "image_size [-16, 96] must be multiples"),
         ("encoder", "image_size", [1 << 20, 96], "must be multiples of the patch size"),
-        ("encoder", "image_size", [65_536, 65_536], "must be multiples of the patch size 16, at most 4096"),
-        ("encoder", "image_size", [4_096, 4_096], "gives 65,536 tokens, too many for the attention of 3 heads"),
+        (
+            "encoder",
+            "image_size",
+            [65_536, 65_536],
+            "must be multiples of the patch size 16, at most 4096",
+        ),
+        (
+            "encoder",
+            "image_size",
+            [4_096, 4_096],
+            "gives 65,536 tokens, too many for the attention of 3 heads",
+        ),
         ("encoder", "image_size", None, "encoder.image_size must be a list, not None"),
         ("encoder", "image_sise", [128, 96], "encoder has unknown keys: 'image_sise'"),
         ("decoder", "num_heads", 3, "decoder embed_dim 64 is not divisible by 3 heads"),
@@ -152,7 +191,11 @@ def test_nonsense_in_a_file_is_named_with_the_file(
 
 
 @pytest.mark.parametrize(
-    "change", [{"embed_dim": 65_536, "num_heads": 64, "depth": 1_024}, {"mlp_ratio": 60_000.0, "depth": 1_000}]
+    "change",
+    [
+        {"embed_dim": 65_536, "num_heads": 64, "depth": 1_024},
+        {"mlp_ratio": 60_000.0, "depth": 1_000},
+    ],
 )
 def test_a_model_beyond_all_memory_is_refused_before_it_is_built(change: Any) -> None:
     encoder = dataclasses.replace(ModelConfig.named("sapiens-1b").encoder, **change)

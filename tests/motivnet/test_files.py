@@ -33,7 +33,9 @@ def make_looping_link(path: Path) -> None:
 def make_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         folder = os.open(path.parent, os.O_RDONLY)
-        listener.bind(f"/proc/self/fd/{folder}/{path.name}")  # a socket's path has at most 107 bytes
+        listener.bind(
+            f"/proc/self/fd/{folder}/{path.name}"
+        )  # a socket's path has at most 107 bytes
         os.close(folder)
 
 
@@ -97,7 +99,9 @@ def test_the_size_is_limited_to_the_byte(tmp_path: Path) -> None:
         read_bytes(path, max_bytes=999)
 
 
-def test_a_file_that_grows_while_it_is_read_is_not_read_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_grows_while_it_is_read_is_not_read_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, real = tmp_path / "file", os.fstat
     path.write_bytes(b"x" * 10)
 
@@ -136,6 +140,9 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         write_atomic(tmp_path / "file", b"y")
         with pytest.raises(FileError):
             read_bytes(tmp_path)
-        with contextlib.suppress(ZeroDivisionError), atomic_folder(tmp_path / "out", own=os.listdir):
+        with (
+            contextlib.suppress(ZeroDivisionError),
+            atomic_folder(tmp_path / "out", own=os.listdir),
+        ):
             number // 0
     assert len(os.listdir("/proc/self/fd")) == before

@@ -29,7 +29,9 @@ def png_beginning(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + struct.pack(">I", 64) + b"IDAT"
 
 
-@pytest.mark.parametrize("size", [(20_000, 10_000), (8_000, 5_001), (16_385, 10), (10, 16_385), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize(
+    "size", [(20_000, 10_000), (8_000, 5_001), (16_385, 10), (10, 16_385), (2**31 - 1, 2**31 - 1)]
+)
 def test_an_image_beyond_the_limits_is_refused_from_its_header(size: tuple[int, int]) -> None:
     started = time.perf_counter()
     with pytest.raises(ImageError, match="exceeds 40 million pixels or 16,384 pixels a side"):
@@ -66,7 +68,11 @@ def test_a_webp_beyond_the_limits_is_refused(size: tuple[int, int]) -> None:
 
 
 def test_the_largest_side_is_still_read() -> None:
-    assert decode_image(encoded(plain("L", 5, (16_384, 1)), "PNG"), name="image").shape == (1, 16_384, 3)
+    assert decode_image(encoded(plain("L", 5, (16_384, 1)), "PNG"), name="image").shape == (
+        1,
+        16_384,
+        3,
+    )
 
 
 def test_a_jpeg_of_very_many_scans_is_refused() -> None:
@@ -107,7 +113,9 @@ def mutant(data: bytes, rng: random.Random) -> bytes:
         elif edit == 2:
             changed[place:place] = rng.randbytes(rng.randint(1, 8))
         else:
-            changed[place : place + 4] = rng.choice([b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"])
+            changed[place : place + 4] = rng.choice(
+                [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"]
+            )
     return bytes(changed)
 
 

@@ -32,14 +32,22 @@ def chunk(kind: bytes, data: bytes = b"") -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(*, before: bytes = b"", after: bytes = b"", step: int | None = None, size: tuple[int, int] = (24, 16)) -> bytes:
+def png(
+    *,
+    before: bytes = b"",
+    after: bytes = b"",
+    step: int | None = None,
+    size: tuple[int, int] = (24, 16),
+) -> bytes:
     """A PNG with more chunks before or after its pixels, which come in chunks of ``step`` bytes."""
     data = encoded("PNG", size)
     start = data.index(b"IDAT") - 4
     length = int.from_bytes(data[start : start + 4], "big")
     pixels = data[start + 8 : start + 8 + length]
     step = step or len(pixels)
-    parts = b"".join(chunk(b"IDAT", pixels[place : place + step]) for place in range(0, len(pixels), step))
+    parts = b"".join(
+        chunk(b"IDAT", pixels[place : place + step]) for place in range(0, len(pixels), step)
+    )
     return data[:start] + before + parts + after + data[start + 12 + length :]
 
 
@@ -70,11 +78,19 @@ def frames(count: int) -> bytes:
 def rle_bmp(data: bytes) -> bytes:
     palette = bytes(range(256)) * 4
     header = struct.pack("<2sIHHI", b"BM", 54 + 1024 + len(data), 0, 0, 54 + 1024)
-    return header + struct.pack("<IiiHHIIiiII", 40, 24, 16, 1, 8, 1, len(data), 0, 0, 256, 0) + palette + data
+    return (
+        header
+        + struct.pack("<IiiHHIIiiII", 40, 24, 16, 1, 8, 1, len(data), 0, 0, 256, 0)
+        + palette
+        + data
+    )
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "empty PNG chunks before the pixels": (lambda: png(before=chunk(b"abCd") * MANY), "more chunks"),
+    "empty PNG chunks before the pixels": (
+        lambda: png(before=chunk(b"abCd") * MANY),
+        "more chunks",
+    ),
     "empty PNG chunks after the pixels": (lambda: png(after=chunk(b"abCd") * MANY), "more chunks"),
     "empty PNG pixel chunks": (lambda: png(before=chunk(b"IDAT") * MANY), "more chunks"),
     "PNG texts": (lambda: png(before=chunk(b"tEXt", b"a\0b") * MANY), "more chunks"),
@@ -83,11 +99,20 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
         "more chunks",
     ),
     "JPEG comments": (lambda: jpeg(before=segment(0xFE) * MANY), "more segments"),
-    "JPEG application data": (lambda: jpeg(before=segment(0xE2, b"ICC_PROFILE\0\1\1") * MANY), "more segments"),
+    "JPEG application data": (
+        lambda: jpeg(before=segment(0xE2, b"ICC_PROFILE\0\1\1") * MANY),
+        "more segments",
+    ),
     "JPEG restart markers": (lambda: jpeg(before=b"\xff\xd0" * MANY), "more segments"),
-    "JPEG tables": (lambda: jpeg(before=segment(0xDB, bytes(65 * 1000)) * 20), "more segments or tables"),
+    "JPEG tables": (
+        lambda: jpeg(before=segment(0xDB, bytes(65 * 1000)) * 20),
+        "more segments or tables",
+    ),
     "WebP chunks": (lambda: webp(b"abcd\0\0\0\0" * MANY), "more chunks"),
-    "a BMP of run lengths": (lambda: rle_bmp(b"\1\1" * 24 * 16), "is a BMP that is compressed by run lengths"),
+    "a BMP of run lengths": (
+        lambda: rle_bmp(b"\1\1" * 24 * 16),
+        "is a BMP that is compressed by run lengths",
+    ),
 }
 
 
@@ -132,8 +157,12 @@ HONEST: dict[str, Callable[[], bytes]] = {
     "an animation of 1,000 frames": lambda: png(
         before=chunk(b"acTL", struct.pack(">II", 1_000, 0)), after=frames(1_000)
     ),
-    "a profile in 60 segments": lambda: jpeg(before=segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(60_000)) * 60),
-    "extended XMP": lambda: jpeg(before=segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(60_000)) * 100),
+    "a profile in 60 segments": lambda: jpeg(
+        before=segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(60_000)) * 60
+    ),
+    "extended XMP": lambda: jpeg(
+        before=segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(60_000)) * 100
+    ),
     "a restart marker after every block": lambda: jpeg(restart_marker_blocks=1, size=(640, 480)),
     "a gain map after the end": lambda: jpeg(after=encoded("JPEG", progressive=True) * 20),
     "a motion photo": lambda: jpeg(after=np.random.default_rng(0).bytes(8_000_000)),
@@ -190,14 +219,19 @@ def test_orientation_is_found_in_the_metadata_that_the_decoder_does_not_get(kind
     ],
 )
 def test_metadata_that_is_damaged_or_hostile_leaves_the_image_as_it_is(exif: bytes) -> None:
-    for data in (png(before=chunk(b"eXIf", exif)), jpeg(before=segment(0xE1, b"Exif\0\0" + exif[:65_000]))):
+    for data in (
+        png(before=chunk(b"eXIf", exif)),
+        jpeg(before=segment(0xE1, b"Exif\0\0" + exif[:65_000])),
+    ):
         assert decode_image(data, name="photo").shape == (16, 24, 3)
 
 
 def test_texts_and_profiles_that_decompress_to_gigabytes_are_never_unpacked() -> None:
     packed = zlib.compress(bytes(60_000_000), 9)
     texts = chunk(b"iCCP", b"a\0\0" + packed) + chunk(b"zTXt", b"a\0\0" + packed)
-    texts += chunk(b"iTXt", b"a\0\1\0\0\0" + packed) + chunk(b"zTXt", b"Raw profile type exif\0\0" + packed)
+    texts += chunk(b"iTXt", b"a\0\1\0\0\0" + packed) + chunk(
+        b"zTXt", b"Raw profile type exif\0\0" + packed
+    )
     program = """
         import io, resource, sys
         from PIL import Image

@@ -33,7 +33,9 @@ def palette_image(*, transparent: bool) -> bytes:
     return encoded(image, "PNG", **({"transparency": 1} if transparent else {}))
 
 
-def png_of_samples(colour_type: int, samples: NDArray[np.uint16], transparent: bytes = b"") -> bytes:
+def png_of_samples(
+    colour_type: int, samples: NDArray[np.uint16], transparent: bytes = b""
+) -> bytes:
     """A 16-bit PNG; Pillow writes only grey ones."""
     height, width = samples.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
@@ -41,7 +43,8 @@ def png_of_samples(colour_type: int, samples: NDArray[np.uint16], transparent: b
     chunks += [(b"tRNS", transparent)] if transparent else []
     chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
     )
 
 
@@ -55,7 +58,9 @@ def animation(kind: str) -> bytes:
 
 
 def multi_picture() -> bytes:
-    return encoded(plain("RGB", (90, 90, 90)), "MPO", save_all=True, append_images=[plain("RGB", (9, 9, 9))])
+    return encoded(
+        plain("RGB", (90, 90, 90)), "MPO", save_all=True, append_images=[plain("RGB", (9, 9, 9))]
+    )
 
 
 def ycck_jpeg() -> bytes:
@@ -69,7 +74,11 @@ def ycck_jpeg() -> bytes:
 GOLDEN: dict[str, tuple[bytes, tuple[int, int, int], int]] = {
     "1-bit PNG": (encoded(plain("1", 1), "PNG"), (255, 255, 255), 0),
     "grey PNG": (encoded(plain("L", 77), "PNG"), (77, 77, 77), 0),
-    "grey PNG with a transparent level": (encoded(plain("L", 77), "PNG", transparency=77), (255, 255, 255), 0),
+    "grey PNG with a transparent level": (
+        encoded(plain("L", 77), "PNG", transparency=77),
+        (255, 255, 255),
+        0,
+    ),
     "grey and alpha PNG": (encoded(plain("LA", (100, 51)), "PNG"), (224, 224, 224), 0),
     "palette PNG": (palette_image(transparent=False), (200, 100, 50), 0),
     "palette PNG with a transparent entry": (palette_image(transparent=True), (255, 255, 255), 0),
@@ -90,17 +99,33 @@ GOLDEN: dict[str, tuple[bytes, tuple[int, int, int], int]] = {
         0,
     ),
     "16-bit RGB PNG": (png_of_samples(2, samples_16_bit(0x0A80, 0x1480, 0x1EFF)), (10, 20, 30), 0),
-    "16-bit grey and alpha PNG": (png_of_samples(4, samples_16_bit(0x6464, 0x3333)), (224, 224, 224), 0),
-    "16-bit RGBA PNG": (png_of_samples(6, samples_16_bit(0x0A00, 0x1400, 0x1E00, 0xFFFF)), (10, 20, 30), 0),
+    "16-bit grey and alpha PNG": (
+        png_of_samples(4, samples_16_bit(0x6464, 0x3333)),
+        (224, 224, 224),
+        0,
+    ),
+    "16-bit RGBA PNG": (
+        png_of_samples(6, samples_16_bit(0x0A00, 0x1400, 0x1E00, 0xFFFF)),
+        (10, 20, 30),
+        0,
+    ),
     "animated PNG": (animation("PNG"), (10, 20, 30), 0),
     "grey JPEG": (encoded(plain("L", 77), "JPEG", quality=95), (77, 77, 77), 1),
     "RGB JPEG": (encoded(plain("RGB", (90, 120, 60)), "JPEG", quality=95), (90, 120, 60), 3),
-    "progressive JPEG": (encoded(plain("RGB", (90, 120, 60)), "JPEG", progressive=True), (90, 120, 60), 4),
+    "progressive JPEG": (
+        encoded(plain("RGB", (90, 120, 60)), "JPEG", progressive=True),
+        (90, 120, 60),
+        4,
+    ),
     "CMYK JPEG": (encoded(plain("CMYK", (255, 0, 0, 0)), "JPEG", quality=100), (0, 255, 255), 3),
     "YCCK JPEG": (ycck_jpeg(), (128, 128, 128), 3),
     "multi-picture JPEG": (multi_picture(), (90, 90, 90), 2),
     "lossless WebP": (encoded(plain("RGB", (10, 20, 30)), "WEBP", lossless=True), (10, 20, 30), 0),
-    "WebP with alpha": (encoded(plain("RGBA", (0, 100, 255, 128)), "WEBP", lossless=True), (127, 177, 255), 0),
+    "WebP with alpha": (
+        encoded(plain("RGBA", (0, 100, 255, 128)), "WEBP", lossless=True),
+        (127, 177, 255),
+        0,
+    ),
     "animated WebP": (animation("WEBP"), (10, 20, 30), 0),
     "1-bit BMP": (encoded(plain("1", 1), "BMP"), (255, 255, 255), 0),
     "grey BMP": (encoded(plain("L", 77), "BMP"), (77, 77, 77), 0),
@@ -109,7 +134,9 @@ GOLDEN: dict[str, tuple[bytes, tuple[int, int, int], int]] = {
 
 
 @pytest.mark.parametrize(("data", "colour", "tolerance"), GOLDEN.values(), ids=GOLDEN)
-def test_every_kind_of_image_has_its_defined_colours(data: bytes, colour: tuple[int, ...], tolerance: int) -> None:
+def test_every_kind_of_image_has_its_defined_colours(
+    data: bytes, colour: tuple[int, ...], tolerance: int
+) -> None:
     pixels = decode_image(data, name="image")
     assert pixels.dtype == np.uint8
     assert pixels.shape == (4, 6, 3)
@@ -134,7 +161,9 @@ def test_an_image_is_turned_upright(orientation: int, kind: str) -> None:
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(Image.fromarray(np.ascontiguousarray(turn_back(upright))), kind, exif=exif, lossless=True)
+    data = encoded(
+        Image.fromarray(np.ascontiguousarray(turn_back(upright))), kind, exif=exif, lossless=True
+    )
     np.testing.assert_array_equal(decode_image(data, name="image"), upright)
 
 
@@ -149,7 +178,9 @@ def test_an_unknown_orientation_is_taken_as_upright(orientation: int) -> None:
 def test_an_image_of_many_strips_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_STRIP_PIXELS", 60)
     pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
-    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(pixels), "PNG"), name="image"), pixels)
+    np.testing.assert_array_equal(
+        decode_image(encoded(Image.fromarray(pixels), "PNG"), name="image"), pixels
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +196,9 @@ def test_an_image_of_many_strips_is_whole(monkeypatch: pytest.MonkeyPatch) -> No
         ("riff.webp", b"RIFF\x24\0\0\0WAVEfmt "),
     ],
 )
-def test_other_formats_are_refused_whatever_the_name(tmp_path: Path, name: str, content: bytes) -> None:
+def test_other_formats_are_refused_whatever_the_name(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ImageError, match=rf"{name} is not a JPEG, PNG, WebP or BMP image"):
         read_image(tmp_path / name)

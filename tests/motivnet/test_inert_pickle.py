@@ -11,13 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from motivnet.checkpoints.inert_pickle import MAX_TEXT, Builder, PickleError, StandIn, values_from_pickle
+from motivnet.checkpoints.inert_pickle import (
+    MAX_TEXT,
+    Builder,
+    PickleError,
+    StandIn,
+    values_from_pickle,
+)
 
 KNOWN = {"collections.OrderedDict": Builder(lambda given: collections.OrderedDict())}
 
 
 def read(data: bytes) -> tuple[object, tuple[str, ...]]:
-    return values_from_pickle(data, known=KNOWN, persistent=lambda identity: ("persistent", identity))
+    return values_from_pickle(
+        data, known=KNOWN, persistent=lambda identity: ("persistent", identity)
+    )
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -41,7 +49,11 @@ def test_plain_values_come_back(value: object, protocol: int) -> None:
 
 
 def test_bytes_come_back() -> None:
-    assert read(pickle.dumps([b"", b"\xff" * 9, b"x" * 300], 3))[0] == [b"", b"\xff" * 9, b"x" * 300]
+    assert read(pickle.dumps([b"", b"\xff" * 9, b"x" * 300], 3))[0] == [
+        b"",
+        b"\xff" * 9,
+        b"x" * 300,
+    ]
 
 
 def test_a_value_may_hold_itself() -> None:
@@ -53,7 +65,12 @@ def test_a_value_may_hold_itself() -> None:
 
 
 def test_an_object_is_a_stand_in_that_swallows_what_it_holds() -> None:
-    value = [1, argparse.Namespace(path=Path("/x"), inner=argparse.Namespace(deep=[1, 2])), {2, 3}, "end"]
+    value = [
+        1,
+        argparse.Namespace(path=Path("/x"), inner=argparse.Namespace(deep=[1, 2])),
+        {2, 3},
+        "end",
+    ]
     found, ignored = read(pickle.dumps(value, 2))
     assert found == [1, StandIn("argparse.Namespace"), StandIn("__builtin__.set"), "end"]
     assert set(ignored) == {"argparse.Namespace", "pathlib.PosixPath", "__builtin__.set"}
@@ -131,9 +148,26 @@ def test_what_is_malformed_is_an_error_of_its_own(data: bytes) -> None:
 
 def test_a_changed_byte_gives_plain_values_or_an_error_and_nothing_else() -> None:
     """Whatever opcodes come of it: no exception of another kind, no object of another type."""
-    value = {"a": [1, 2.5, "é", (None, True)], "b": collections.OrderedDict(x=argparse.Namespace(y={1: "z"})), 3: {4}}
+    value = {
+        "a": [1, 2.5, "é", (None, True)],
+        "b": collections.OrderedDict(x=argparse.Namespace(y={1: "z"})),
+        3: {4},
+    }
     draw = random.Random(5)
-    plain = (int, float, str, bytes, bool, type(None), list, tuple, dict, collections.OrderedDict, StandIn, Builder)
+    plain = (
+        int,
+        float,
+        str,
+        bytes,
+        bool,
+        type(None),
+        list,
+        tuple,
+        dict,
+        collections.OrderedDict,
+        StandIn,
+        Builder,
+    )
     for protocol in (2, 4):
         whole = pickle.dumps(value, protocol)
         for _ in range(4_000):

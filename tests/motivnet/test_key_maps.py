@@ -10,7 +10,9 @@ from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.model import build_model
 
 CONFIG = ModelConfig(
-    encoder=EncoderConfig(embed_dim=8, depth=1, num_heads=2, patch_size=4, image_size=(8, 4), patch_padding=1),
+    encoder=EncoderConfig(
+        embed_dim=8, depth=1, num_heads=2, patch_size=4, image_size=(8, 4), patch_padding=1
+    ),
     decoder=DecoderConfig(embed_dim=8, num_heads=2, depth=1, mlp_dim=8),
 )
 
@@ -35,7 +37,9 @@ def test_a_layout_is_recognised_by_its_keys(key: str, layout: str) -> None:
     assert found.name == layout
 
 
-@pytest.mark.parametrize("key", ["", "conv1.weight", "encoder.blocks.0", "layers.1e3.ln1.weight", "layers.0.ln1.gamma"])
+@pytest.mark.parametrize(
+    "key", ["", "conv1.weight", "encoder.blocks.0", "layers.1e3.ln1.weight", "layers.0.ln1.gamma"]
+)
 def test_a_key_of_no_layout_is_not_guessed(key: str) -> None:
     assert key_maps.layout_of([key]) is None
 
@@ -56,7 +60,9 @@ def test_the_published_names_lead_back_to_every_weight() -> None:
 
 def test_the_packed_projection_is_query_then_key_and_value() -> None:
     state = build_model(CONFIG, seed=1).state_dict()
-    packed = key_maps.published_from_model(state)["decoder.decoder.layers.0.self_attn.in_proj_weight"]
+    packed = key_maps.published_from_model(state)[
+        "decoder.decoder.layers.0.self_attn.in_proj_weight"
+    ]
     assert torch.equal(packed[:8], state["decoder.blocks.0.attention.query.weight"])
     assert torch.equal(packed[8:], state["decoder.blocks.0.attention.key_value.weight"])
 
@@ -67,7 +73,12 @@ def test_a_name_that_is_no_weight_of_a_motivnet_has_no_published_one() -> None:
 
 
 def test_heads_and_the_pretraining_decoder_are_no_part_of_the_model() -> None:
-    keys = ["backbone.pos_embed", "head.final_layer.weight", "neck.decoder_blocks.0.ln1.weight", "neck.mask_token"]
+    keys = [
+        "backbone.pos_embed",
+        "head.final_layer.weight",
+        "neck.decoder_blocks.0.ln1.weight",
+        "neck.mask_token",
+    ]
     layout = key_maps.layout_of(keys)
     assert layout is not None
     assert key_maps.plan(keys, layout) == ({"backbone.pos_embed": ("encoder.pos_embed",)}, [])

@@ -39,14 +39,21 @@ def fill(path: Path, text: str, *, own: Callable[[Path], list[str]] = everything
 def test_a_second_writer_of_a_folder_is_told_so_at_once(tmp_path: Path, tree: Tree) -> None:
     with atomic_folder(tmp_path / "out", own=everything) as temporary:
         (temporary / "first").write_text("first")
-        with pytest.raises(FileError, match="out is being written by another process; wait for it or choose another"):
+        with pytest.raises(
+            FileError,
+            match="out is being written by another process; wait for it or choose another",
+        ):
             fill(tmp_path / "out", "second")
         fill(tmp_path / "beside", "other")
     assert set(tree(tmp_path)) == {"out", "out/first", "beside", "beside/other"}
 
 
-def test_the_lock_of_a_killed_writer_is_free_and_its_leftovers_go(tmp_path: Path, tree: Tree) -> None:
-    with subprocess.Popen([sys.executable, WRITERS, "hold", tmp_path / "out"], stdout=subprocess.PIPE) as holder:
+def test_the_lock_of_a_killed_writer_is_free_and_its_leftovers_go(
+    tmp_path: Path, tree: Tree
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, WRITERS, "hold", tmp_path / "out"], stdout=subprocess.PIPE
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"ready\n"
         with pytest.raises(FileError, match="is being written by another process"):
@@ -58,7 +65,9 @@ def test_the_lock_of_a_killed_writer_is_free_and_its_leftovers_go(tmp_path: Path
     assert tree(tmp_path) == {"out": "folder", "out/new": "new"}
 
 
-def test_of_many_writers_each_finishes_or_is_told_and_the_lock_never_admits_two(tmp_path: Path, tree: Tree) -> None:
+def test_of_many_writers_each_finishes_or_is_told_and_the_lock_never_admits_two(
+    tmp_path: Path, tree: Tree
+) -> None:
     inside, most, finished, told = 0, 0, 0, 0
     counting = threading.Lock()
 
@@ -90,7 +99,9 @@ def test_of_many_writers_each_finishes_or_is_told_and_the_lock_never_admits_two(
 
 def kills(*arguments: object) -> list[dict[str, Any]]:
     """What was seen after each kill."""
-    run = subprocess.run([sys.executable, WRITERS, *map(str, arguments)], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, WRITERS, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
@@ -100,7 +111,9 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_
     for kill in seen:
         assert kill["seen"] in (kill["old"], kill["new"]), kill
         assert (kill["recovered"], kill["swept"]) == (kill["seen"], ["out"]), kill
-    assert {kill["seen"] - kill["old"] for kill in seen} == {0, 1}, "the kills must fall before and after the exchange"
+    assert {kill["seen"] - kill["old"] for kill in seen} == {0, 1}, (
+        "the kills must fall before and after the exchange"
+    )
 
 
 @pytest.mark.parametrize("what", ["steps", "steps-without-exchange"])
@@ -121,7 +134,9 @@ def test_a_writer_killed_before_any_of_its_steps_leaves_the_old_folder_or_the_ne
 
 
 @pytest.mark.parametrize("what", ["keeping", "keeping-without-exchange"])
-def test_no_file_of_a_user_is_lost_to_a_writer_killed_before_any_of_its_steps(what: str, tmp_path: Path) -> None:
+def test_no_file_of_a_user_is_lost_to_a_writer_killed_before_any_of_its_steps(
+    what: str, tmp_path: Path
+) -> None:
     *killed, whole = kills(what, tmp_path / "out")
     assert len(killed) > 50
     users = ["notes", "sub/more notes", "photos/2026/a.jpg"]

@@ -9,7 +9,16 @@ from motivnet.labels import EMOTIONS, is_label, labels_for
 
 
 def test_the_emotions_are_in_the_order_of_the_published_outputs() -> None:
-    assert EMOTIONS == ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+    assert EMOTIONS == (
+        "neutral",
+        "happiness",
+        "sadness",
+        "surprise",
+        "fear",
+        "disgust",
+        "anger",
+        "contempt",
+    )
 
 
 @pytest.mark.parametrize(
@@ -22,7 +31,9 @@ def test_the_emotions_are_in_the_order_of_the_published_outputs() -> None:
         (9, tuple(f"class_{index}" for index in range(9))),
     ],
 )
-def test_seven_and_eight_classes_are_emotions_and_others_have_numbers(num_classes: int, labels: tuple[str]) -> None:
+def test_seven_and_eight_classes_are_emotions_and_others_have_numbers(
+    num_classes: int, labels: tuple[str]
+) -> None:
     assert labels_for(num_classes) == labels
 
 
@@ -31,7 +42,9 @@ def test_a_printable_text_is_a_label(text: str) -> None:
     assert is_label(text)
 
 
-@pytest.mark.parametrize("text", ["", " ", "a\nb", "\x1b[2J", "\u202e", "\u200b", "\x9b", "\ud800", "x" * 101])
+@pytest.mark.parametrize(
+    "text", ["", " ", "a\nb", "\x1b[2J", "\u202e", "\u200b", "\x9b", "\ud800", "x" * 101]
+)
 def test_what_cannot_be_drawn_or_listed_is_no_label(text: str) -> None:
     assert not is_label(text)
 

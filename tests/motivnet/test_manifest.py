@@ -59,7 +59,9 @@ def valid(**changes: Any) -> Manifest:
             FileEntry(path="model.onnx.data", size=2_280_000, sha256=DIGEST[::-1]),
         ),
         "input": InputEntry(
-            name="image", dtype="float32", recipe=InputRecipe.named("stretch", size=config.encoder.image_size)
+            name="image",
+            dtype="float32",
+            recipe=InputRecipe.named("stretch", size=config.encoder.image_size),
         ),
         "outputs": ("logits", "embedding"),
         "labels": labels_for(7),
@@ -75,13 +77,20 @@ def valid(**changes: Any) -> Manifest:
             config=config,
         ),
         "graph": GraphSummary(
-            opset=23, nodes=120, attention_nodes=6, compute_nodes={"float16": 30}, weight_bytes={"float16": 1_000}
+            opset=23,
+            nodes=120,
+            attention_nodes=6,
+            compute_nodes={"float16": 30},
+            weight_bytes={"float16": 1_000},
         ),
         "parity": ParityReport(
             passed=True,
             images=8,
             image_source="seeded synthetic faces",
-            comparisons=(comparison(), comparison(evidence="rounding", failures=("logit cosine 0.9 < 0.99",))),
+            comparisons=(
+                comparison(),
+                comparison(evidence="rounding", failures=("logit cosine 0.9 < 0.99",)),
+            ),
             activations=(BlockActivation(block="encoder.blocks.0", stream=12.5, compute=3.0),),
             warnings=("encoder.blocks.0 reaches 12,000",),
         ),
@@ -115,7 +124,14 @@ def dataclasses_below(value: object) -> list[Any]:
         return [found for item in value for found in dataclasses_below(item)]
     if not dataclasses.is_dataclass(value):
         return []
-    return [value, *(found for f in dataclasses.fields(value) for found in dataclasses_below(getattr(value, f.name)))]
+    return [
+        value,
+        *(
+            found
+            for f in dataclasses.fields(value)
+            for found in dataclasses_below(getattr(value, f.name))
+        ),
+    ]
 
 
 def with_engine(**changes: Any) -> Manifest:
@@ -129,7 +145,9 @@ def with_engine(**changes: Any) -> Manifest:
         precision="fp16",
         attention="fused",
         compute_capabilities=("86",),
-        device=manifests.EngineDevice(name="GPU", compute_capability="8.6", memory=1, driver="580.1"),
+        device=manifests.EngineDevice(
+            name="GPU", compute_capability="8.6", memory=1, driver="580.1"
+        ),
         profile=manifests.ShapeProfile(min_batch=1, opt_batch=1, max_batch=8, **sides),
         hardware_compatibility="none",
         version_compatible=False,
@@ -165,7 +183,11 @@ def test_engines_that_do_not_fit_the_manifest_are_refused(changes: Any, message:
 
 def test_every_value_in_a_manifest_survives_on_its_own() -> None:
     values = dataclasses_below(with_engine())
-    defined = {cls for cls in vars(manifests).values() if isinstance(cls, type) and dataclasses.is_dataclass(cls)}
+    defined = {
+        cls
+        for cls in vars(manifests).values()
+        if isinstance(cls, type) and dataclasses.is_dataclass(cls)
+    }
     assert {type(value) for value in values} >= defined
     for value in values:
         assert strict_json.build(type(value), strict_json.loads(strict_json.dumps(value))) == value
@@ -221,19 +243,25 @@ def test_a_path_that_is_not_plainly_below_the_folder_is_refused(path: str) -> No
     assert str(raised.value).isprintable()
 
 
-@pytest.mark.parametrize("path", ["weights/model.onnx.data", "modèle.data", "模型.data", "a b.data", ".data", "..data"])
+@pytest.mark.parametrize(
+    "path", ["weights/model.onnx.data", "modèle.data", "模型.data", "a b.data", ".data", "..data"]
+)
 def test_an_ordinary_path_is_accepted(path: str) -> None:
     assert Manifest.from_json(text_with(("files", 1, "path"), path)).files[1].path == path
 
 
-@pytest.mark.parametrize("path", ["model.onnx", "MODEL.onnx", "Model.ONNX", "manifest.json", "Manifest.JSON"])
+@pytest.mark.parametrize(
+    "path", ["model.onnx", "MODEL.onnx", "Model.ONNX", "manifest.json", "Manifest.JSON"]
+)
 def test_a_file_named_twice_in_any_case_or_the_manifest_itself_is_refused(path: str) -> None:
     with pytest.raises(ArtifactError, match="names a file twice, or itself"):
         Manifest.from_json(text_with(("files", 1, "path"), path))
 
 
 def test_names_that_differ_in_more_than_one_letters_case_still_collide() -> None:
-    files = [{"path": path, "size": 1, "sha256": DIGEST} for path in ("model.onnx", "straße", "STRASSE")]
+    files = [
+        {"path": path, "size": 1, "sha256": DIGEST} for path in ("model.onnx", "straße", "STRASSE")
+    ]
     with pytest.raises(ArtifactError, match="names a file twice"):
         Manifest.from_json(text_with(("files",), files))
 
@@ -250,9 +278,21 @@ def test_where_a_checkpoint_lay_is_read_from_earlier_builds_and_not_kept() -> No
         (("model",), "other.onnx", "model 'other.onnx' is not among its files"),
         (("model",), "MODEL.ONNX", "model 'MODEL.ONNX' is not among its files"),
         (("files",), [], "is not among its files"),
-        (("files", 0, "sha256"), DIGEST.upper(), "SHA-256 of 'model.onnx' in the manifest is not valid"),
-        (("files", 0, "sha256"), DIGEST[1:], "SHA-256 of 'model.onnx' in the manifest is not valid"),
-        (("files", 0, "sha256"), DIGEST + "\n", "SHA-256 of 'model.onnx' in the manifest is not valid"),
+        (
+            ("files", 0, "sha256"),
+            DIGEST.upper(),
+            "SHA-256 of 'model.onnx' in the manifest is not valid",
+        ),
+        (
+            ("files", 0, "sha256"),
+            DIGEST[1:],
+            "SHA-256 of 'model.onnx' in the manifest is not valid",
+        ),
+        (
+            ("files", 0, "sha256"),
+            DIGEST + "\n",
+            "SHA-256 of 'model.onnx' in the manifest is not valid",
+        ),
         (("files", 0, "size"), -1, "size or SHA-256 of 'model.onnx'"),
         (("files", 0, "size"), 10.0, "files[0].size must be an integer, not 10.0"),
         (("files", 0, "size"), True, "files[0].size must be an integer, not True"),
@@ -270,19 +310,45 @@ def test_where_a_checkpoint_lay_is_read_from_earlier_builds_and_not_kept() -> No
         (("labels", 1), "joy\u202e", "is not a short printable text"),
         (("labels", 1), " ", "is not a short printable text"),
         (("labels", 1), "x" * 101, "is not a short printable text"),
-        (("source", "checkpoint"), "../a.pth", "checkpoint '../a.pth' in the manifest is not the name of a file"),
+        (
+            ("source", "checkpoint"),
+            "../a.pth",
+            "checkpoint '../a.pth' in the manifest is not the name of a file",
+        ),
         (("input", "recipe", "size"), [64, 64], "input recipe does not have the model's size"),
         (("input", "recipe", "size"), [-1, 96], "recipe sizes and deviations must be positive"),
         (("input", "recipe", "std"), [0, 1, 1], "recipe sizes and deviations must be positive"),
         (("input", "recipe", "name"), "crop", "input.recipe.name must be one of"),
-        (("source", "config", "encoder", "num_heads"), 5, "encoder embed_dim 96 is not divisible by 5 heads"),
-        (("source", "config", "encoder", "num_heads"), 0, "num_heads must be between 1 and 65536, not 0"),
-        (("source", "config", "decoder", "num_groups"), 8, "num_groups 8 must not exceed num_classes 7"),
-        (("parity", "comparisons", 0, "logit_cosine"), None, "parity.comparisons[0].logit_cosine must be a number"),
-        (("graph", "compute_nodes", "float16"), 1.5, "graph.compute_nodes.float16 must be an integer, not 1.5"),
+        (
+            ("source", "config", "encoder", "num_heads"),
+            5,
+            "encoder embed_dim 96 is not divisible by 5 heads",
+        ),
+        (
+            ("source", "config", "encoder", "num_heads"),
+            0,
+            "num_heads must be between 1 and 65536, not 0",
+        ),
+        (
+            ("source", "config", "decoder", "num_groups"),
+            8,
+            "num_groups 8 must not exceed num_classes 7",
+        ),
+        (
+            ("parity", "comparisons", 0, "logit_cosine"),
+            None,
+            "parity.comparisons[0].logit_cosine must be a number",
+        ),
+        (
+            ("graph", "compute_nodes", "float16"),
+            1.5,
+            "graph.compute_nodes.float16 must be an integer, not 1.5",
+        ),
     ],
 )
-def test_a_value_that_breaks_a_rule_is_named(path: tuple[str | int, ...], value: Any, reason: str) -> None:
+def test_a_value_that_breaks_a_rule_is_named(
+    path: tuple[str | int, ...], value: Any, reason: str
+) -> None:
     with pytest.raises(ArtifactError) as raised:
         Manifest.from_json(text_with(path, value))
     assert reason in str(raised.value)
@@ -293,7 +359,10 @@ def test_a_value_that_breaks_a_rule_is_named(path: tuple[str | int, ...], value:
     [
         (lambda data: data + b"{}", "Extra data"),
         (lambda data: data[:-3], "not JSON"),
-        (lambda data: data.replace(b'"kind"', b'"model": "x", "kind"', 1), "key 'model' appears twice"),
+        (
+            lambda data: data.replace(b'"kind"', b'"model": "x", "kind"', 1),
+            "key 'model' appears twice",
+        ),
         (lambda data: data.replace(b"0.999", b"NaN", 1), "NaN is not a JSON number"),
         (lambda data: data.replace(b"0.999", b"1e999", 1), "beyond the range of a float"),
         (lambda data: data + b" " * strict_json.MAX_BYTES, "more than the 1000000 allowed"),
@@ -303,20 +372,51 @@ def test_a_value_that_breaks_a_rule_is_named(path: tuple[str | int, ...], value:
         (lambda data: b"", "not JSON"),
     ],
 )
-def test_text_that_is_not_one_strict_object_is_refused(damage: Callable[[bytes], bytes], reason: str) -> None:
+def test_text_that_is_not_one_strict_object_is_refused(
+    damage: Callable[[bytes], bytes], reason: str
+) -> None:
     with pytest.raises(ArtifactError) as raised:
         Manifest.from_json(damage(VALID_TEXT))
     assert reason in str(raised.value)
 
 
 def test_figures_that_are_not_numbers_are_never_written() -> None:
-    broken = dataclasses.replace(valid().parity, comparisons=(comparison(logit_cosine=float("nan")),))
+    broken = dataclasses.replace(
+        valid().parity, comparisons=(comparison(logit_cosine=float("nan")),)
+    )
     with pytest.raises(strict_json.StrictJSONError, match="NaN and infinity"):
         valid(parity=broken).to_json()
 
 
-SPLICES = [b"", b"{", b"}", b"[", b'"', b",", b":", b"null", b"true", b"-1", b"0", b"1.5", b"1e999", b"NaN", b"\xff"]
-SPLICES += [b"\\ud800", b"\\u0000", b"..", b"/", b"\\\\", b"9" * 30, b"9" * 5_000, b'"model"', b"fp16", b"[" * 50]
+SPLICES = [
+    b"",
+    b"{",
+    b"}",
+    b"[",
+    b'"',
+    b",",
+    b":",
+    b"null",
+    b"true",
+    b"-1",
+    b"0",
+    b"1.5",
+    b"1e999",
+    b"NaN",
+    b"\xff",
+]
+SPLICES += [
+    b"\\ud800",
+    b"\\u0000",
+    b"..",
+    b"/",
+    b"\\\\",
+    b"9" * 30,
+    b"9" * 5_000,
+    b'"model"',
+    b"fp16",
+    b"[" * 50,
+]
 
 
 def damaged(data: bytes, draw: random.Random) -> bytes:
@@ -371,11 +471,19 @@ VALUES: list[Any] = [
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    children = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [path, *(place for key, child in children for place in places(child, (*path, key)))]
 
 
-def test_every_value_of_a_manifest_replaced_by_every_kind_of_value_gives_a_manifest_or_an_artifact_error() -> None:
+def test_every_value_of_a_manifest_replaced_by_every_kind_of_value_gives_a_manifest_or_an_artifact_error() -> (
+    None
+):
     changed = [path for path in places(json.loads(VALID_TEXT)) if path]
     refusals = [refusal(text_with(path, value)) for path in changed for value in VALUES]
     assert len(changed) > 100

@@ -12,7 +12,9 @@ LABELS = ("neutral", "happiness", "sadness", "surprise")
 SEEDS = range(4)
 
 
-def drawn(seed: int, *, classes: tuple[int, ...] = (0, 1, 2, 3), count: int = 80) -> tuple[np.ndarray, np.ndarray]:
+def drawn(
+    seed: int, *, classes: tuple[int, ...] = (0, 1, 2, 3), count: int = 80
+) -> tuple[np.ndarray, np.ndarray]:
     """Uneven classes, and probabilities that know something of them."""
     random = np.random.default_rng(seed)
     truth = random.choice(classes, count, p=random.dirichlet(np.full(len(classes), 5.0)))
@@ -33,7 +35,10 @@ def test_figures_equal_those_computed_by_hand(seed):
     predicted = probabilities.argmax(axis=1)
     matrix = np.zeros((4, 4), int)
     np.add.at(matrix, (truth, predicted), 1)
-    recall, precision = matrix.diagonal() / matrix.sum(axis=1), matrix.diagonal() / matrix.sum(axis=0)
+    recall, precision = (
+        matrix.diagonal() / matrix.sum(axis=1),
+        matrix.diagonal() / matrix.sum(axis=0),
+    )
     assert figures.images == len(truth)
     assert figures.confusion == tuple(map(tuple, matrix.tolist()))
     assert figures.accuracy == pytest.approx((truth == predicted).mean())
@@ -41,8 +46,12 @@ def test_figures_equal_those_computed_by_hand(seed):
     assert figures.uar == pytest.approx(recall.mean())
     assert figures.macro_precision == pytest.approx(precision.mean())
     assert figures.macro_f1 == pytest.approx((2 * precision * recall / (precision + recall)).mean())
-    assert figures.auroc == pytest.approx(np.mean([pairwise_auroc(truth == k, probabilities[:, k]) for k in range(4)]))
-    assert figures.loss == pytest.approx(-np.log(probabilities[np.arange(len(truth)), truth]).mean())
+    assert figures.auroc == pytest.approx(
+        np.mean([pairwise_auroc(truth == k, probabilities[:, k]) for k in range(4)])
+    )
+    assert figures.loss == pytest.approx(
+        -np.log(probabilities[np.arange(len(truth)), truth]).mean()
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -50,11 +59,17 @@ def test_figures_equal_scikit_learns(seed):
     truth, probabilities = drawn(seed)
     figures = classification_figures(truth, probabilities, LABELS)
     predicted = probabilities.argmax(axis=1)
-    assert figures.accuracy == pytest.approx(metrics.recall_score(truth, predicted, average="weighted"))
+    assert figures.accuracy == pytest.approx(
+        metrics.recall_score(truth, predicted, average="weighted")
+    )
     assert figures.uar == pytest.approx(metrics.balanced_accuracy_score(truth, predicted))
-    assert figures.macro_precision == pytest.approx(metrics.precision_score(truth, predicted, average="macro"))
+    assert figures.macro_precision == pytest.approx(
+        metrics.precision_score(truth, predicted, average="macro")
+    )
     assert figures.macro_f1 == pytest.approx(metrics.f1_score(truth, predicted, average="macro"))
-    assert figures.auroc == pytest.approx(metrics.roc_auc_score(truth, probabilities, multi_class="ovr"))
+    assert figures.auroc == pytest.approx(
+        metrics.roc_auc_score(truth, probabilities, multi_class="ovr")
+    )
     assert figures.loss == pytest.approx(metrics.log_loss(truth, probabilities))
 
 
@@ -108,7 +123,13 @@ def test_a_class_that_is_never_predicted_has_a_precision_of_0():
 def test_a_perfect_classifier_has_ones_and_no_loss():
     truth = np.array([0, 1, 2, 3, 0])
     figures = classification_figures(truth, np.eye(4)[truth], LABELS)
-    assert {figures.accuracy, figures.uar, figures.macro_precision, figures.macro_f1, figures.auroc} == {1.0}
+    assert {
+        figures.accuracy,
+        figures.uar,
+        figures.macro_precision,
+        figures.macro_f1,
+        figures.auroc,
+    } == {1.0}
     assert figures.loss == 0
 
 
@@ -122,7 +143,9 @@ def test_cross_entropy_of_soft_labels_equals_torchs(seed):
     random = np.random.default_rng(seed)
     logits, votes = random.normal(size=(20, 4)), random.dirichlet(np.ones(4), 20)
     wanted = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(votes))
-    assert cross_entropy(votes, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)) == pytest.approx(wanted)
+    assert cross_entropy(
+        votes, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    ) == pytest.approx(wanted)
 
 
 def test_a_loss_that_is_given_is_kept():

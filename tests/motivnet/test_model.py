@@ -31,7 +31,9 @@ def motivnet_io() -> dict[str, torch.Tensor]:
     return _tensors("motivnet_io.npz")
 
 
-def test_features_are_those_of_the_published_code(golden_model: MotivNet, motivnet_io: dict[str, torch.Tensor]) -> None:
+def test_features_are_those_of_the_published_code(
+    golden_model: MotivNet, motivnet_io: dict[str, torch.Tensor]
+) -> None:
     with torch.inference_mode():
         features = golden_model.encoder(motivnet_io["image"])
     assert (features - motivnet_io["features"]).abs().max() < TOLERANCE
@@ -62,7 +64,9 @@ def test_an_encoder_with_a_class_token_gives_the_pretraining_feature_map() -> No
         image_size=(64, 64),
         class_token=True,
     )
-    encoder.load_state_dict({names[key][0].removeprefix("encoder."): tensor for key, tensor in stored.items()})
+    encoder.load_state_dict(
+        {names[key][0].removeprefix("encoder."): tensor for key, tensor in stored.items()}
+    )
     golden = _tensors("sapiens_io.npz")
     with torch.inference_mode():
         features = encoder.eval()(golden["square"])
@@ -94,7 +98,9 @@ def test_an_image_has_the_same_logits_alone_and_in_a_batch(tiny_model: MotivNet)
 
 
 def test_the_seed_decides_the_weights(tiny_config: ModelConfig) -> None:
-    first, again, other = (build_model(tiny_config, seed=seed).decoder.queries for seed in (3, 3, 4))
+    first, again, other = (
+        build_model(tiny_config, seed=seed).decoder.queries for seed in (3, 3, 4)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -109,7 +115,9 @@ def test_the_head_gives_one_logit_a_class(classes: int, groups: int) -> None:
 
 
 def test_a_group_answers_for_consecutive_classes() -> None:
-    head = MLDecoder(in_dim=4, embed_dim=4, num_heads=2, depth=1, mlp_dim=4, num_groups=2, num_classes=3)
+    head = MLDecoder(
+        in_dim=4, embed_dim=4, num_heads=2, depth=1, mlp_dim=4, num_groups=2, num_classes=3
+    )
     with torch.inference_mode():
         for parameter in head.parameters():
             parameter.normal_(generator=torch.Generator().manual_seed(5))
@@ -121,12 +129,19 @@ def test_a_group_answers_for_consecutive_classes() -> None:
 
 @pytest.mark.parametrize(
     ("name", "billions"),
-    [("sapiens-0.3b", 0.306), ("sapiens-0.6b", 0.635), ("sapiens-1b", 1.139), ("sapiens-2b", 2.132)],
+    [
+        ("sapiens-0.3b", 0.306),
+        ("sapiens-0.6b", 0.635),
+        ("sapiens-1b", 1.139),
+        ("sapiens-2b", 2.132),
+    ],
 )
 def test_named_encoders_have_the_published_number_of_parameters(name: str, billions: float) -> None:
     with torch.device("meta"):
         encoder = SapiensEncoder(**dataclasses.asdict(NAMED_SIZES[name].encoder))
-    assert sum(parameter.numel() for parameter in encoder.parameters()) / 1e9 == pytest.approx(billions, abs=1e-3)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) / 1e9 == pytest.approx(
+        billions, abs=1e-3
+    )
 
 
 def _tensors(name: str) -> dict[str, torch.Tensor]:

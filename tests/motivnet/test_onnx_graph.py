@@ -9,7 +9,16 @@ import pytest
 from motivnet.artifact.onnx_graph.limits import limits_of
 from motivnet.artifact.onnx_graph.operators import Value, result_of
 from motivnet.artifact.onnx_graph.reading import Node
-from motivnet.artifact.onnx_graph.wire import BYTES, MAX_FIELDS, VARINT, Message, Reader, integer, integers, text
+from motivnet.artifact.onnx_graph.wire import (
+    BYTES,
+    MAX_FIELDS,
+    VARINT,
+    Message,
+    Reader,
+    integer,
+    integers,
+    text,
+)
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError
 
@@ -22,7 +31,9 @@ MESSAGE = Message(
 
 
 def test_a_message_is_read() -> None:
-    fields = Reader().message(memoryview(b"\x08\x96\x01\x12\x02hi\x18\x01\x18" + b"\xff" * 9 + b"\x01"), MESSAGE)
+    fields = Reader().message(
+        memoryview(b"\x08\x96\x01\x12\x02hi\x18\x01\x18" + b"\xff" * 9 + b"\x01"), MESSAGE
+    )
     assert integer(fields, 1) == 150
     assert text(fields, 2) == "hi"
     assert integers(fields, 3) == (1, -1)
@@ -119,7 +130,9 @@ HEADS = {"q_num_heads": 4, "kv_num_heads": 2}
         ("LayerNormalization", [(2, 3), (3,), (3,)], {}, (2, 3)),
     ],
 )
-def test_a_node_gives_this_shape(kind: str, inputs: list[Any], attributes: dict[str, Any], shape: Any) -> None:
+def test_a_node_gives_this_shape(
+    kind: str, inputs: list[Any], attributes: dict[str, Any], shape: Any
+) -> None:
     assert shape_of(kind, inputs, **attributes) == shape
 
 
@@ -169,11 +182,17 @@ def test_a_node_gives_this_shape(kind: str, inputs: list[Any], attributes: dict[
         ("Slice", [(2, 9), computed(4), numbers(9), numbers(1), numbers(1)], {}),
         ("Pad", [(2, 3), computed(0, 1, 0, 2), ()], {}),
         ("Reshape", [(2, 6), computed(4, -1)], {"allowzero": 1}),
-        ("Resize", [(2, 3), None, None, numbers(2, 9)], {"keep_aspect_ratio_policy": b"not_smaller"}),
+        (
+            "Resize",
+            [(2, 3), None, None, numbers(2, 9)],
+            {"keep_aspect_ratio_policy": b"not_smaller"},
+        ),
         ("x" * 10_000, [], {}),
     ],
 )
-def test_a_node_that_no_export_has_is_one_line(kind: str, inputs: list[Any], attributes: dict[str, Any]) -> None:
+def test_a_node_that_no_export_has_is_one_line(
+    kind: str, inputs: list[Any], attributes: dict[str, Any]
+) -> None:
     with pytest.raises(ArtifactError) as raised:
         shape_of(kind, inputs, **attributes)
     assert "\n" not in str(raised.value)

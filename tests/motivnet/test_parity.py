@@ -59,7 +59,14 @@ def test_flipped_class_fails() -> None:
 def test_tied_classes_may_flip() -> None:
     tied = np.array([[1.0, 1.0 + 1e-4, 0.0]], np.float32)
     swapped = np.array([[1.0 + 1e-4, 1.0, 0.0]], np.float32)
-    row = compare("some", outputs(swapped), outputs(tied), compute="float32", evidence="graph", precision="fp16")
+    row = compare(
+        "some",
+        outputs(swapped),
+        outputs(tied),
+        compute="float32",
+        evidence="graph",
+        precision="fp16",
+    )
     assert row.top1_agreement == 1.0
 
 
@@ -76,4 +83,7 @@ def test_numbers_that_are_not_finite_fail_and_stay_json(bad: float) -> None:
     actual[0, 0] = bad
     row = figures(actual)
     assert not row.passed
-    assert all(np.isfinite(value) for value in (row.logit_cosine, row.logit_max_abs, row.probability_max_abs))
+    assert all(
+        np.isfinite(value)
+        for value in (row.logit_cosine, row.logit_max_abs, row.probability_max_abs)
+    )

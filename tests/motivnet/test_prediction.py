@@ -17,7 +17,9 @@ from motivnet.prediction import Prediction, energies, named_probabilities, softm
 def test_probabilities_are_those_of_the_definition() -> None:
     logits = np.array([[0.0, 1.0, -2.0]], np.float32)
     total = 1 + math.e + math.exp(-2)
-    assert softmax(logits)[0] == pytest.approx([1 / total, math.e / total, math.exp(-2) / total], rel=1e-12)
+    assert softmax(logits)[0] == pytest.approx(
+        [1 / total, math.e / total, math.exp(-2) / total], rel=1e-12
+    )
 
 
 def test_probabilities_sum_to_one_whatever_the_shape() -> None:
@@ -52,11 +54,21 @@ def test_labels_that_do_not_fit_the_probabilities_are_never_paired() -> None:
 
 
 def prediction(**changes: Any) -> Prediction:
-    return Prediction(**{"label": "fear", "confidence": 1.0, "probabilities": {"fear": 1.0}, "energy": -3.0, **changes})
+    return Prediction(
+        **{
+            "label": "fear",
+            "confidence": 1.0,
+            "probabilities": {"fear": 1.0},
+            "energy": -3.0,
+            **changes,
+        }
+    )
 
 
 def test_a_prediction_becomes_plain_json_without_its_embedding() -> None:
-    made = prediction(box=Box(x=1, y=2, width=3, height=4), score=0.5, embedding=np.ones(3, np.float32))
+    made = prediction(
+        box=Box(x=1, y=2, width=3, height=4), score=0.5, embedding=np.ones(3, np.float32)
+    )
     assert json.loads(json.dumps(made.to_dict())) == {
         "label": "fear",
         "confidence": 1.0,

@@ -19,9 +19,12 @@ def noise(height: int = 61, width: int = 47, seed: int = 0) -> NDArray[np.uint8]
 @pytest.mark.shared
 @pytest.mark.parametrize("recipe", RECIPE_NAMES)
 @pytest.mark.parametrize(
-    "photo", ["london/001_neutral.jpg", "london/002_happiness.jpg", "expressions/val/surprise/0003.jpg"]
+    "photo",
+    ["london/001_neutral.jpg", "london/002_happiness.jpg", "expressions/val/surprise/0003.jpg"],
 )
-def test_a_photo_becomes_the_published_scripts_input(shared_dir: Path, photo: str, recipe: str) -> None:
+def test_a_photo_becomes_the_published_scripts_input(
+    shared_dir: Path, photo: str, recipe: str
+) -> None:
     key = f"{photo.replace('/', '__')}::{recipe.replace('-', '_')}"
     with np.load(shared_dir / "golden" / "preprocess.npz") as golden:
         channel, row, column = golden[f"{key}::index"].T
@@ -36,7 +39,9 @@ def test_a_photo_becomes_the_published_scripts_input(shared_dir: Path, photo: st
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", RECIPE_NAMES)
-def test_bytes_normalised_later_equal_the_input_made_at_once(name: str, size: tuple[int, int]) -> None:
+def test_bytes_normalised_later_equal_the_input_made_at_once(
+    name: str, size: tuple[int, int]
+) -> None:
     recipe = InputRecipe.named(name, size=size)
     pixels = recipe.pixels(noise())
     assert pixels.dtype == np.uint8
@@ -50,7 +55,9 @@ def test_bytes_normalised_later_equal_the_input_made_at_once(name: str, size: tu
 def test_a_batch_is_normalised_image_by_image() -> None:
     recipe = InputRecipe.named("stretch", size=(32, 24))
     batch = np.stack([recipe.pixels(noise(seed=seed)) for seed in range(3)])
-    np.testing.assert_array_equal(recipe.normalise(batch), [recipe(noise(seed=seed)) for seed in range(3)])
+    np.testing.assert_array_equal(
+        recipe.normalise(batch), [recipe(noise(seed=seed)) for seed in range(3)]
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -60,7 +67,9 @@ def test_padding_is_white_and_the_square_between_is_the_image(size: tuple[int, i
     top, left = (height - side) // 2, (width - side) // 2
     pixels = InputRecipe.named("square-white-pad", size=size).pixels(noise())
     square = pixels[top : top + side, left : left + side]
-    np.testing.assert_array_equal(square, cv2.resize(noise(), (side, side), interpolation=cv2.INTER_LINEAR))
+    np.testing.assert_array_equal(
+        square, cv2.resize(noise(), (side, side), interpolation=cv2.INTER_LINEAR)
+    )
     outside = np.ones(size, bool)
     outside[top : top + side, left : left + side] = False
     assert outside.sum() == height * width - side * side
@@ -127,7 +136,12 @@ def test_stretching_is_opencvs_bilinear_without_antialiasing() -> None:
     recipe = InputRecipe.named("stretch", size=(256, 192))
     wanted = cv2.resize(image, (192, 256), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(recipe.pixels(image), wanted)
-    assert np.abs(wanted.astype(int) - cv2.resize(image, (192, 256), interpolation=cv2.INTER_AREA)).max() > 50
+    assert (
+        np.abs(
+            wanted.astype(int) - cv2.resize(image, (192, 256), interpolation=cv2.INTER_AREA)
+        ).max()
+        > 50
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -50,7 +50,9 @@ def test_what_a_terminal_obeys_or_hides_is_a_visible_escape(text: str, shown: st
     assert printable(text) == shown
 
 
-@pytest.mark.parametrize("text", ["", "C:\\faces [1].png", "日本語 アンナ.jpg", "9.41.00\u202fAM", "naïve 😀"])
+@pytest.mark.parametrize(
+    "text", ["", "C:\\faces [1].png", "日本語 アンナ.jpg", "9.41.00\u202fAM", "naïve 😀"]
+)
 def test_an_ordinary_text_stays_as_it_is(text: str) -> None:
     assert printable(text) == text
 
@@ -126,7 +128,9 @@ def test_a_guarded_stream_shows_what_others_print_and_keeps_its_lines() -> None:
     assert unguarded(stream) is stream
 
 
-def test_output_is_guarded_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_is_guarded_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     monkeypatch.setattr(sys, "stderr", sys.stderr)
     before = sys.stdout
@@ -142,7 +146,9 @@ def test_a_record_of_any_logger_is_one_line() -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(OneLineFormatter("%(levelname)s: %(message)s"))
-    record = logging.LogRecord("library", logging.WARNING, "file", 1, "read %s", ("a\nERROR: b\x1b",), None)
+    record = logging.LogRecord(
+        "library", logging.WARNING, "file", 1, "read %s", ("a\nERROR: b\x1b",), None
+    )
     handler.handle(record)
     assert stream.getvalue() == "WARNING: read a ERROR: b\\x1b\n"
 
@@ -168,8 +174,12 @@ def test_one_place_prints(package: str) -> None:
         if name in PRINTERS | MACHINE_READ:
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            assert not _is_print(node), f"{name}:{getattr(node, 'lineno', 0)} prints; use motivnet.command_line.say"
-            assert not _imports_rich(node), f"{name}:{getattr(node, 'lineno', 0)} draws; use motivnet.terminal"
+            assert not _is_print(node), (
+                f"{name}:{getattr(node, 'lineno', 0)} prints; use motivnet.command_line.say"
+            )
+            assert not _imports_rich(node), (
+                f"{name}:{getattr(node, 'lineno', 0)} draws; use motivnet.terminal"
+            )
 
 
 def _is_print(node: ast.AST) -> bool:
@@ -178,7 +188,11 @@ def _is_print(node: ast.AST) -> bool:
     called = node.func
     if isinstance(called, ast.Name):
         return called.id in PRINTS
-    writes = isinstance(called, ast.Attribute) and called.attr == "write" and isinstance(called.value, ast.Attribute)
+    writes = (
+        isinstance(called, ast.Attribute)
+        and called.attr == "write"
+        and isinstance(called.value, ast.Attribute)
+    )
     return writes and called.value.attr in ("stdout", "stderr")
 
 

@@ -27,10 +27,14 @@ CONFIG = ModelConfig(
 
 
 def save(path: Path, *, seed: int) -> None:
-    save_model(build_model(CONFIG, seed=seed), path, config=CONFIG, labels=EMOTIONS[:7], recipe=None)
+    save_model(
+        build_model(CONFIG, seed=seed), path, config=CONFIG, labels=EMOTIONS[:7], recipe=None
+    )
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoint(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoint(
+    small_disk: Path, tmp_path: Path
+) -> None:
     path = small_disk / "best.safetensors"
     save(path, seed=1)
     old, free = path.read_bytes(), os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize

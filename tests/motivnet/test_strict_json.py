@@ -80,8 +80,14 @@ NOT_DOCUMENTS = {
     "17 lists": (b"[" * 17 + b"]" * 17, "nested deeper than 16"),
     "100,000 lists": (b"[" * 100_000, "nested deeper than 16"),
     "100,000 objects": (b'{"a":' * 100_000, "nested deeper than 16"),
-    "a bracket behind an escaped backslash": (b'["\\\\", ' + b"[" * 16 + b"]" * 17, "nested deeper than 16"),
-    "a bracket behind an escaped quote": (b'["\\"", ' + b"[" * 16 + b"]" * 17, "nested deeper than 16"),
+    "a bracket behind an escaped backslash": (
+        b'["\\\\", ' + b"[" * 16 + b"]" * 17,
+        "nested deeper than 16",
+    ),
+    "a bracket behind an escaped quote": (
+        b'["\\"", ' + b"[" * 16 + b"]" * 17,
+        "nested deeper than 16",
+    ),
 }
 
 
@@ -150,7 +156,11 @@ def test_every_kind_of_field_survives_a_round_trip() -> None:
         (("inner", "share"), False, "inner.share must be a number, not False"),
         (("inner", "share"), "0.5", "inner.share must be a number, not '0.5'"),
         (("inner", "share"), float("nan"), "inner.share must be finite, not nan"),
-        (("inner", "share"), 10**400, "inner.share must be a number, not an integer beyond 64 bits"),
+        (
+            ("inner", "share"),
+            10**400,
+            "inner.share must be a number, not an integer beyond 64 bits",
+        ),
         (("inner", "numbr"), 1, "inner has unknown keys: 'numbr'"),
         (("maybe",), {}, "maybe lacks the keys: number"),
         (("maybe",), 3, "maybe must be an object, not 3"),
@@ -166,13 +176,23 @@ def test_every_kind_of_field_survives_a_round_trip() -> None:
         (("table", "k"), None, "table.k must be a number, not None"),
         (("table", "a b"), None, "table.'a b' must be a number, not None"),
         (("table", 3), 1.0, "a key of table must be a string, not 3"),
-        (("either",), 1.5, "either must be an integer, not 1.5; or either must be a string, not 1.5"),
-        (("either",), True, "either must be an integer, not True; or either must be a string, not True"),
+        (
+            ("either",),
+            1.5,
+            "either must be an integer, not 1.5; or either must be a string, not 1.5",
+        ),
+        (
+            ("either",),
+            True,
+            "either must be an integer, not True; or either must be a string, not True",
+        ),
         (("more",), 1, "Everything has unknown keys: 'more'"),
         ((3,), 1, "Everything has unknown keys: 3"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named_with_its_place(path: tuple[Any, ...], value: Any, reason: str) -> None:
+def test_a_value_that_does_not_fit_is_named_with_its_place(
+    path: tuple[Any, ...], value: Any, reason: str
+) -> None:
     document = plain()
     *parents, last = path
     target = document
@@ -185,7 +205,10 @@ def test_a_value_that_does_not_fit_is_named_with_its_place(path: tuple[Any, ...]
 
 
 def test_missing_keys_are_named_together() -> None:
-    with pytest.raises(StrictJSONError, match=r"^Everything lacks the keys: text, flag, inner, maybe, choice, pair$"):
+    with pytest.raises(
+        StrictJSONError,
+        match=r"^Everything lacks the keys: text, flag, inner, maybe, choice, pair$",
+    ):
         strict_json.build(Everything, {})
 
 
@@ -221,7 +244,9 @@ def test_a_message_is_one_short_printable_line_whatever_the_key(key: str) -> Non
         assert str(raised.value).isprintable()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), {"a": [float("nan")]}, "\ud800"])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), {"a": [float("nan")]}, "\ud800"]
+)
 def test_what_is_not_json_is_not_written(value: object) -> None:
     with pytest.raises(StrictJSONError):
         strict_json.dumps(value)
@@ -253,12 +278,25 @@ def test_five_thousand_damaged_documents_are_read_or_refused_and_nothing_else_ha
         for _ in range(draw.randint(1, 4)):
             place = draw.randrange(len(damaged))
             damaged[place : place + draw.randint(0, 2)] = draw.choice(
-                [bytes([draw.randrange(256)]), b"", b"{", b"[", b'"', b"1e999", b"\\ud800", b"NaN", b"null", b"1.5"]
+                [
+                    bytes([draw.randrange(256)]),
+                    b"",
+                    b"{",
+                    b"[",
+                    b'"',
+                    b"1e999",
+                    b"\\ud800",
+                    b"NaN",
+                    b"null",
+                    b"1.5",
+                ]
             )
         try:
             value = strict_json.build(Everything, strict_json.loads(bytes(damaged)))
         except StrictJSONError:
             refused += 1
         else:
-            assert strict_json.build(Everything, strict_json.loads(strict_json.dumps(value))) == value
+            assert (
+                strict_json.build(Everything, strict_json.loads(strict_json.dumps(value))) == value
+            )
     assert 4_000 < refused < 5_000

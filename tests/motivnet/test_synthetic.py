@@ -14,7 +14,9 @@ SIZE = (128, 96)
 
 @pytest.mark.parametrize("size", [(128, 96), (256, 192), (64, 64), (33, 50)])
 @pytest.mark.parametrize("emotion", EMOTIONS)
-def test_a_face_of_every_emotion_has_the_size_asked_for(emotion: str, size: tuple[int, int]) -> None:
+def test_a_face_of_every_emotion_has_the_size_asked_for(
+    emotion: str, size: tuple[int, int]
+) -> None:
     face = draw_face(emotion, seed=3, size=size)
     assert face.shape == (*size, 3)
     assert face.dtype == np.uint8
@@ -26,7 +28,9 @@ def test_equal_seeds_give_equal_faces_in_another_process() -> None:
         "import hashlib; from motivnet.synthetic import draw_face; "
         "print(hashlib.sha256(draw_face('fear', seed=5).tobytes()).hexdigest())"
     )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
     assert hashlib.sha256(draw_face("fear", seed=5).tobytes()).hexdigest() == other
 
 
@@ -38,9 +42,10 @@ def test_different_seeds_give_different_people() -> None:
 def test_an_emotion_changes_the_middle_of_the_face_and_nothing_around_it(emotion: str) -> None:
     changes = np.mean(
         [
-            np.abs(draw_face(emotion, seed=s, size=SIZE).astype(int) - draw_face("neutral", seed=s, size=SIZE)).max(
-                axis=2
-            )
+            np.abs(
+                draw_face(emotion, seed=s, size=SIZE).astype(int)
+                - draw_face("neutral", seed=s, size=SIZE)
+            ).max(axis=2)
             for s in range(12)
         ],
         axis=0,
@@ -66,7 +71,9 @@ def test_a_series_goes_through_the_labels_in_turn() -> None:
     assert not np.array_equal(series[0], series[2])
     swapped = synthetic_faces(5, seed=0, size=SIZE, labels=labels[::-1])
     assert not np.array_equal(series[0], swapped[0])
-    np.testing.assert_array_equal(series[3], synthetic_faces(4, seed=0, size=SIZE, labels=("fear", "happiness"))[3])
+    np.testing.assert_array_equal(
+        series[3], synthetic_faces(4, seed=0, size=SIZE, labels=("fear", "happiness"))[3]
+    )
 
 
 def test_a_longer_series_begins_with_the_shorter() -> None:
@@ -75,13 +82,17 @@ def test_a_longer_series_begins_with_the_shorter() -> None:
 
 
 def test_series_of_different_seeds_share_no_face() -> None:
-    first, second = ({face.tobytes() for face in synthetic_faces(40, seed=seed, size=SIZE)} for seed in (0, 1))
+    first, second = (
+        {face.tobytes() for face in synthetic_faces(40, seed=seed, size=SIZE)} for seed in (0, 1)
+    )
     assert len(first) == len(second) == 40
     assert not first & second
 
 
 def test_an_unknown_emotion_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no face is drawn for 'boredom'; the emotions are neutral, happiness"):
+    with pytest.raises(
+        ConfigError, match="no face is drawn for 'boredom'; the emotions are neutral, happiness"
+    ):
         draw_face("boredom", seed=0)
 
 

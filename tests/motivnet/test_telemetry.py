@@ -23,7 +23,9 @@ print(json.dumps([openvino_telemetry is None, *map(os.environ.get, names)]))
 
 
 def reported(module: str, **variables: str) -> list[bool | str | None]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "RAY_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "RAY_"))
+    }
     line = [sys.executable, "-c", PROGRAM.format(module=module)]
     done = subprocess.run(line, env=kept | variables, capture_output=True, text=True, check=True)
     found: list[bool | str | None] = json.loads(done.stdout)
@@ -32,14 +34,24 @@ def reported(module: str, **variables: str) -> list[bool | str | None]:
 
 @pytest.mark.parametrize(
     "module",
-    ["motivnet", "motivnet_engines.cli", "motivnet_export.cli", "motivnet_training.cli", "motivnet_bench.cli"],
+    [
+        "motivnet",
+        "motivnet_engines.cli",
+        "motivnet_export.cli",
+        "motivnet_training.cli",
+        "motivnet_bench.cli",
+    ],
 )
 def test_reports_are_off_before_anything_else_is_imported(module: str) -> None:
     assert reported(module) == [True, "1", "0"]
 
 
 def test_what_the_user_has_set_stays() -> None:
-    assert reported("motivnet", ORT_DISABLE_TELEMETRY="0", RAY_USAGE_STATS_ENABLED="1") == [True, "0", "1"]
+    assert reported("motivnet", ORT_DISABLE_TELEMETRY="0", RAY_USAGE_STATS_ENABLED="1") == [
+        True,
+        "0",
+        "1",
+    ]
 
 
 @pytest.mark.parametrize("package", ["openvino", "onnxruntime"])

@@ -22,7 +22,14 @@ def hostile_parts() -> list[object]:
     rows.add_row(HOSTILE, HOSTILE, bold=True)
     ruled = TextTable(titles=("a",), title=HOSTILE, ruled=True)
     ruled.add_row(HOSTILE)
-    return [rows, ruled, facts({HOSTILE: HOSTILE}), text(HOSTILE, "yellow"), marked("built", HOSTILE), HOSTILE]
+    return [
+        rows,
+        ruled,
+        facts({HOSTILE: HOSTILE}),
+        text(HOSTILE, "yellow"),
+        marked("built", HOSTILE),
+        HOSTILE,
+    ]
 
 
 def test_foreign_texts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,9 +42,16 @@ def test_foreign_texts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str])
 def test_a_terminal_gets_styles_and_nothing_else() -> None:
     program = "from tests_of_terminal import hostile_parts; from motivnet.terminal import show; show(*hostile_parts())"
     leader, follower = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__), "COLUMNS": "200", "TERM": "xterm-256color"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.path.dirname(__file__),
+        "COLUMNS": "200",
+        "TERM": "xterm-256color",
+    }
     program = program.replace("tests_of_terminal", "test_terminal")
-    done = subprocess.run([sys.executable, "-c", program], stdout=follower, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=follower, env=environment, check=True
+    )
     os.close(follower)
     shown = b""
     try:
@@ -57,4 +71,13 @@ def test_a_table_has_a_line_per_row(capsys: pytest.CaptureFixture[str]) -> None:
     rows.add_row("anger", "12")
     rows.add_row("fear", "3")
     show(rows, facts({"images": "15"}))
-    assert capsys.readouterr().out.split() == ["class", "images", "anger", "12", "fear", "3", "images", "15"]
+    assert capsys.readouterr().out.split() == [
+        "class",
+        "images",
+        "anger",
+        "12",
+        "fear",
+        "3",
+        "images",
+        "15",
+    ]

@@ -22,8 +22,24 @@ from motivnet.errors import CheckpointError
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 DTYPES = [
-    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),
-    *(torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+    *(
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.float8_e4m3fn,
+        torch.float8_e5m2,
+    ),
+    *(
+        torch.int8,
+        torch.int16,
+        torch.int32,
+        torch.int64,
+        torch.uint8,
+        torch.uint16,
+        torch.uint32,
+        torch.uint64,
+    ),
     *(torch.bool, torch.complex64, torch.complex128),
 ]
 
@@ -80,12 +96,18 @@ def test_every_type_of_number_comes_back(dtype: torch.dtype) -> None:
     numbers = torch.arange(16, dtype=torch.uint8).repeat(4).view(torch.uint8)
     tensor = (numbers % 2).view(dtype) if dtype == torch.bool else numbers.view(dtype)
     data = saved({"x": tensor})
-    assert values(read_archive(io.BytesIO(data))) == values(torch.load(io.BytesIO(data), weights_only=True))
+    assert values(read_archive(io.BytesIO(data))) == values(
+        torch.load(io.BytesIO(data), weights_only=True)
+    )
 
 
-@pytest.mark.parametrize("path", sorted([*GOLDEN.glob("*.pth"), *GOLDEN.glob("*.ckpt")]), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted([*GOLDEN.glob("*.pth"), *GOLDEN.glob("*.ckpt")]), ids=lambda path: path.name
+)
 def test_the_golden_files_come_back_as_pytorch_reads_them(path: Path) -> None:
-    assert values(read_archive(io.BytesIO(path.read_bytes()))) == values(torch.load(path, weights_only=True))
+    assert values(read_archive(io.BytesIO(path.read_bytes()))) == values(
+        torch.load(path, weights_only=True)
+    )
 
 
 def test_tensors_that_share_memory_still_do() -> None:
@@ -146,11 +168,27 @@ def _offset(data: bytes) -> bytes:
         (lambda data: _zip(_members(data) | {"other/data.pkl": b"N."}), "several pickles"),
         (lambda data: _zip(_members(data), compression=zipfile.ZIP_DEFLATED), "compressed"),
         (lambda data: _zip(_members(data) | {"archive/": b""}), "folders"),
-        (lambda data: _zip({n: m for n, m in _members(data).items() if "/data/0" not in n}), "another size"),
-        (lambda data: _zip({n: m[4:] if "/data/0" in n else m for n, m in _members(data).items()}), "another size"),
-        (lambda data: _zip({n: m + m if "/data/0" in n else m for n, m in _members(data).items()}), "another size"),
+        (
+            lambda data: _zip({n: m for n, m in _members(data).items() if "/data/0" not in n}),
+            "another size",
+        ),
+        (
+            lambda data: _zip(
+                {n: m[4:] if "/data/0" in n else m for n, m in _members(data).items()}
+            ),
+            "another size",
+        ),
+        (
+            lambda data: _zip(
+                {n: m + m if "/data/0" in n else m for n, m in _members(data).items()}
+            ),
+            "another size",
+        ),
         (lambda data: _zip(_members(data) | {"archive/byteorder": b"big"}), "another byte order"),
-        (lambda data: _zip(_members(data) | {"archive/byteorder": b"x" * 99}), "in 99 bytes, more than the 16"),
+        (
+            lambda data: _zip(_members(data) | {"archive/byteorder": b"x" * 99}),
+            "in 99 bytes, more than the 16",
+        ),
         (lambda data: _zip(_members(data) | {"archive/data.pkl": b"\x80\x02N"}), "malformed"),
         (
             lambda data: _zip(_members(data) | {"archive/data.pkl": b"K\x01Q."}),
@@ -173,7 +211,9 @@ def test_an_archive_of_zip64_is_read() -> None:
     count = struct.unpack("<H", data[-12:-10])[0]
     record = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, start)
     locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
-    unknown = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    unknown = struct.pack(
+        "<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0
+    )
     content: Any = read_archive(io.BytesIO(data[:end] + record + locator + unknown))
     assert content["x"].tolist() == [1, 1, 1]
 
@@ -196,7 +236,10 @@ SIZES = b"K\x00K\x04\x85K\x01\x85"
         (b"K\x00(" + b"K\x01" * 100 + b"t(" + b"K\x01" * 100 + b"t", "impossible sizes"),
         (b"K\x00(" + (b"\x8a\x05\0\0\0\0\x40" * 2) + b"tK\x00K\x00\x86", "impossible sizes"),
         (b"K\x00\x88\x85K\x01\x85", "impossible sizes"),
-        (b"K\x00(" + (b"\x8a\x05\0\0\0\0\x10" * 2) + b"K\x00t(" + b"K\x01" * 3 + b"t", "impossible sizes"),
+        (
+            b"K\x00(" + (b"\x8a\x05\0\0\0\0\x10" * 2) + b"K\x00t(" + b"K\x01" * 3 + b"t",
+            "impossible sizes",
+        ),
         (b"K\x00]K\x01\x85", "malformed"),
         (b"NK\x04\x85K\x01\x85", "malformed"),
     ],
@@ -216,7 +259,13 @@ def test_a_tensor_that_its_bytes_do_not_hold_is_refused(
 
 def test_a_changed_pickle_with_its_checksum_mended_is_refused_or_holds_its_bytes() -> None:
     """An attacker can mend checksums: whatever the change, no other exception, no tensor larger than its bytes."""
-    whole = {"state_dict": {"a": torch.ones(4, 4), "b": nn.Parameter(torch.ones(3)), "c": torch.ones(2).half()}}
+    whole = {
+        "state_dict": {
+            "a": torch.ones(4, 4),
+            "b": nn.Parameter(torch.ones(3)),
+            "c": torch.ones(2).half(),
+        }
+    }
     members = _members(saved(whole))
     pickle = next(name for name in members if name.endswith("data.pkl"))
     draw, refused = random.Random(7), 0
@@ -227,7 +276,9 @@ def test_a_changed_pickle_with_its_checksum_mended_is_refused_or_holds_its_bytes
         file = io.BytesIO(_zip(members | {pickle: bytes(data)}))
         try:
             state = read_torch_file(file)
-            loaded = [value.load() for value in state.values.values() if isinstance(value, StoredTensor)]
+            loaded = [
+                value.load() for value in state.values.values() if isinstance(value, StoredTensor)
+            ]
             assert sum(tensor.untyped_storage().nbytes() for tensor in loaded) <= 200
             read_archive(file)
         except CheckpointError:

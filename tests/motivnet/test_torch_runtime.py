@@ -21,7 +21,9 @@ def image() -> np.ndarray:
     return np.random.default_rng(1).standard_normal((2, 3, 128, 96), np.float32)
 
 
-def test_it_gives_what_the_model_gives(tiny_model: MotivNet, tiny_config: ModelConfig, image: np.ndarray) -> None:
+def test_it_gives_what_the_model_gives(
+    tiny_model: MotivNet, tiny_config: ModelConfig, image: np.ndarray
+) -> None:
     with TorchRuntime(tiny_model, config=tiny_config) as runtime, torch.inference_mode():
         results = runtime.run({"image": image})
         logits, embedding = tiny_model.logits_and_embedding(torch.from_numpy(image))
@@ -32,7 +34,11 @@ def test_it_gives_what_the_model_gives(tiny_model: MotivNet, tiny_config: ModelC
 
 @pytest.mark.parametrize(("compute", "tolerance"), [("bfloat16", 0.05), ("float16", 0.01)])
 def test_half_precision_is_near_and_comes_back_as_float32(
-    tiny_model: MotivNet, tiny_config: ModelConfig, image: np.ndarray, compute: Compute, tolerance: float
+    tiny_model: MotivNet,
+    tiny_config: ModelConfig,
+    image: np.ndarray,
+    compute: Compute,
+    tolerance: float,
 ) -> None:
     exact = TorchRuntime(tiny_model, config=tiny_config).run({"image": image})
     runtime = TorchRuntime(tiny_model, config=tiny_config, compute=compute)
@@ -44,21 +50,29 @@ def test_half_precision_is_near_and_comes_back_as_float32(
         assert 0 < difference < tolerance
 
 
-def test_the_model_that_is_given_stays_as_it_is(tiny_model: MotivNet, tiny_config: ModelConfig) -> None:
+def test_the_model_that_is_given_stays_as_it_is(
+    tiny_model: MotivNet, tiny_config: ModelConfig
+) -> None:
     before = {name: weight.clone() for name, weight in tiny_model.state_dict().items()}
     tiny_model.train()
     TorchRuntime(tiny_model, config=tiny_config, compute="bfloat16").close()
     assert tiny_model.training
     tiny_model.eval()
-    assert all(torch.equal(weight, before[name]) for name, weight in tiny_model.state_dict().items())
+    assert all(
+        torch.equal(weight, before[name]) for name, weight in tiny_model.state_dict().items()
+    )
     assert all(parameter.requires_grad for parameter in tiny_model.parameters())
 
 
-def test_it_is_a_runtime_and_describes_itself(tiny_model: MotivNet, tiny_config: ModelConfig) -> None:
+def test_it_is_a_runtime_and_describes_itself(
+    tiny_model: MotivNet, tiny_config: ModelConfig
+) -> None:
     runtime = TorchRuntime(tiny_model, config=tiny_config)
     assert isinstance(runtime, Runtime)
     assert (runtime.name, runtime.compute) == ("pytorch", "float32")
-    assert [(spec.name, spec.dtype, spec.shape) for spec in (*runtime.inputs, *runtime.outputs)] == [
+    assert [
+        (spec.name, spec.dtype, spec.shape) for spec in (*runtime.inputs, *runtime.outputs)
+    ] == [
         ("image", "float32", (None, 3, 128, 96)),
         ("logits", "float32", (None, 7)),
         ("embedding", "float32", (None, 96)),
@@ -100,7 +114,9 @@ def test_threads_hold_during_a_run_and_are_put_back(
     seen: list[int] = []
     runtime = TorchRuntime(tiny_model, config=tiny_config, threads=2)
     assert runtime._model is not None
-    runtime._model.encoder.norm.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    runtime._model.encoder.norm.register_forward_hook(
+        lambda *_: seen.append(torch.get_num_threads())
+    )
     before = torch.get_num_threads()
     runtime.run({"image": image})
     assert before == 1
@@ -120,6 +136,8 @@ def test_closing_frees_the_model_and_may_be_repeated(
         runtime.run({"image": image})
 
 
-def test_a_device_that_is_not_there_is_one_line(tiny_model: MotivNet, tiny_config: ModelConfig) -> None:
+def test_a_device_that_is_not_there_is_one_line(
+    tiny_model: MotivNet, tiny_config: ModelConfig
+) -> None:
     with pytest.raises(RuntimeUnavailableError, match="no device 'abacus'"):
         TorchRuntime(tiny_model, config=tiny_config, device="abacus")

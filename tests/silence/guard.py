@@ -23,14 +23,18 @@ def _refused(event: str, arguments: tuple[Any, ...]) -> bool:
     if event in _OUTWARD:
         address = arguments[-1]
         # Other addresses are paths of AF_UNIX and numbers of AF_NETLINK.
-        return isinstance(address, tuple) and isinstance(address[0], str) and not _is_here(address[0])
+        return (
+            isinstance(address, tuple) and isinstance(address[0], str) and not _is_here(address[0])
+        )
     return event in _LOOKUPS and not _is_here(arguments[0])
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if _refused(event, arguments):
         with open(os.environ["GUARD_LOG"], "a", encoding="utf-8") as log:
-            log.write(f"{event} {arguments[-1] if event in _OUTWARD else arguments[0]} by {sys.orig_argv}\n")
+            log.write(
+                f"{event} {arguments[-1] if event in _OUTWARD else arguments[0]} by {sys.orig_argv}\n"
+            )
         raise PermissionError(f"{event} is refused in this test")
 
 

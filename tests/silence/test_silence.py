@@ -1,9 +1,11 @@
-"""Every command in a hostile folder: it talks to nobody, leaves nothing at home, and runs nothing that lies there.
+"""Every command in a hostile folder: it talks to nobody, leaves nothing at home, and runs nothing
+that lies there.
 
-Each package's commands run in a process of an environment of their own, whose every Python refuses connections that
-leave the machine; child processes are of the same environment, those of Ray too. What native code does beside Python
-shows by what it leaves at home. ModelOpt is not run here: its environment is another one, which has to be downloaded
-and has no guard. It inherits the variables that switch reports off, as every child does.
+Each package's commands run in a process of an environment of their own, whose every Python refuses
+connections that leave the machine; child processes are of the same environment, those of Ray too.
+What native code does beside Python shows by what it leaves at home. ModelOpt is not run here: its
+environment is another one, which has to be downloaded and has no guard. It inherits the variables
+that switch reports off, as every child does.
 """
 
 from __future__ import annotations
@@ -26,8 +28,28 @@ from motivnet.synthetic import iterate_faces
 HERE = Path(__file__).parent
 
 PLANTED = (
-    *("encodings", "ensurepip", "json", "pip", "runpy", "sitecustomize", "subprocess", "usercustomize", "venv"),
-    *("cv2", "motivnet", "motivnet_bench", "motivnet_engines", "numpy", "onnx", "onnxruntime", "openvino", "torch"),
+    *(
+        "encodings",
+        "ensurepip",
+        "json",
+        "pip",
+        "runpy",
+        "sitecustomize",
+        "subprocess",
+        "usercustomize",
+        "venv",
+    ),
+    *(
+        "cv2",
+        "motivnet",
+        "motivnet_bench",
+        "motivnet_engines",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "torch",
+    ),
     *("sklearn", "tensorrt_rtx"),
 )
 """Modules in the working directory; each writes down that it was run."""
@@ -51,26 +73,86 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("info", "{artifact}"),
         ("info", "{artifact}", "--footprint"),
         ("doctor",),
-        ("predict-dataset", "{faces}", "--artifact", "{artifact}", "--no-detect", "--workers", "1", "--out", "rows"),
+        (
+            "predict-dataset",
+            "{faces}",
+            "--artifact",
+            "{artifact}",
+            "--no-detect",
+            "--workers",
+            "1",
+            "--out",
+            "rows",
+        ),
     ],
     "motivnet_export.cli": [
-        ("build", "--model", "tiny", "--precision", "int8", *SMALL, "--calibration", "{faces}", "--out", "built"),
+        (
+            "build",
+            "--model",
+            "tiny",
+            "--precision",
+            "int8",
+            *SMALL,
+            "--calibration",
+            "{faces}",
+            "--out",
+            "built",
+        ),
         ("onnx", "--checkpoint", "{checkpoint}", "--out", "model.onnx"),
         ("verify", "{artifact}", *WEIGHTS, "--parity-images", "1"),
         ("inspect", "{artifact}"),
     ],
     "motivnet_training.cli": [
         ("datasets", "{faces}"),
-        ("cache", "--data", "{faces}", "--encoder", "{checkpoint}", "--out", "tokens", "--device", "cpu"),
+        (
+            "cache",
+            "--data",
+            "{faces}",
+            "--encoder",
+            "{checkpoint}",
+            "--out",
+            "tokens",
+            "--device",
+            "cpu",
+        ),
         ("fit", "--data", "{faces}", "--epochs", "1", "--accelerator", "cpu", "--out", "run"),
         ("demo", "--faces", "14", "--epochs", "1", "--out", "demo.safetensors"),
     ],
     "motivnet_bench.cli": [
-        ("latency", "{artifact}", *WEIGHTS, "--rounds", "1", "--duration", "0.01", "--threads", "1"),
+        (
+            "latency",
+            "{artifact}",
+            *WEIGHTS,
+            "--rounds",
+            "1",
+            "--duration",
+            "0.01",
+            "--threads",
+            "1",
+        ),
         ("accuracy", "{artifact}", "{faces}", "--limit", "1"),
-        ("gate", "{artifact}", *WEIGHTS, "--max-drop", "100", "--dataset", "{faces}", "--limit", "1"),
+        (
+            "gate",
+            "{artifact}",
+            *WEIGHTS,
+            "--max-drop",
+            "100",
+            "--dataset",
+            "{faces}",
+            "--limit",
+            "1",
+        ),
         ("report", "{artifact}"),
-        ("criteria", "{checkpoint}", "--encoder", "{checkpoint}", "--device", "cpu", "--out", "criteria"),
+        (
+            "criteria",
+            "{checkpoint}",
+            "--encoder",
+            "{checkpoint}",
+            "--device",
+            "cpu",
+            "--out",
+            "criteria",
+        ),
     ],
 }
 
@@ -99,7 +181,9 @@ def hostile(tmp_path: Path) -> Path:
     folder = tmp_path / "hostile"
     folder.mkdir()
     for name in PLANTED:
-        text = "import os\nwith open(os.environ['CANARY'], 'a') as log: log.write(__name__ + '\\n')\n"
+        text = (
+            "import os\nwith open(os.environ['CANARY'], 'a') as log: log.write(__name__ + '\\n')\n"
+        )
         (folder / f"{name}.py").write_text(text)
     return folder
 
@@ -109,16 +193,19 @@ def variables(tmp_path: Path) -> dict[str, str]:
     """What the commands find: a home with nothing in it, no index of packages, and an empty item in PYTHONPATH."""
     kept = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
     (tmp_path / "home").mkdir()
-    return kept | {
-        "PATH": os.defpath,  # pip asks the rustc that it finds for its version, and that of rustup writes into the home
-        "HOME": str(tmp_path / "home"),
-        "GUARD_LOG": str(tmp_path / "refused"),
-        "CANARY": str(tmp_path / "ran"),
-        "OUTCOMES": str(tmp_path / "outcomes"),
-        "PYTHONPATH": os.pathsep,
-        "PIP_NO_INDEX": "1",
-        "PIP_CONFIG_FILE": os.devnull,
-    }
+    return (
+        kept
+        | {
+            "PATH": os.defpath,  # pip asks the rustc that it finds for its version, and that of rustup writes into the home
+            "HOME": str(tmp_path / "home"),
+            "GUARD_LOG": str(tmp_path / "refused"),
+            "CANARY": str(tmp_path / "ran"),
+            "OUTCOMES": str(tmp_path / "outcomes"),
+            "PYTHONPATH": os.pathsep,
+            "PIP_NO_INDEX": "1",
+            "PIP_CONFIG_FILE": os.devnull,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +220,14 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def quick_and_all() -> list[Any]:
     """Each package's commands without the long ones, and then with them."""
-    quick = [pytest.param(module, [line for line in COMMANDS[module] if line[0] not in LONG]) for module in COMMANDS]
+    quick = [
+        pytest.param(module, [line for line in COMMANDS[module] if line[0] not in LONG])
+        for module in COMMANDS
+    ]
     long = [module for module, lines in COMMANDS.items() if LONG & {line[0] for line in lines}]
-    return quick + [pytest.param(module, COMMANDS[module], marks=pytest.mark.slow) for module in long]
+    return quick + [
+        pytest.param(module, COMMANDS[module], marks=pytest.mark.slow) for module in long
+    ]
 
 
 @pytest.mark.parametrize(("module", "commands"), quick_and_all())
@@ -154,7 +246,9 @@ def test_a_command_talks_to_nobody_leaves_nothing_and_runs_nothing_of_the_folder
     names["face"] = next(faces.rglob("*.png"))
     lines = [["command", *(word.format(**names) for word in words)] for words in commands]
     line = [environment, "-I", HERE / "commands.py", module, json.dumps(lines)]
-    done = subprocess.run(line, cwd=hostile, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        line, cwd=hostile, env=variables, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     expected = [[words[0], int(words[0] in FAILING)] for words in commands]
     assert json.loads((tmp_path / "outcomes").read_text()) == expected, done.stderr
@@ -167,7 +261,9 @@ def left_at_home(home: Path) -> set[str]:
     """The folders of the programs that left a file there, but for caches of libraries."""
     files = (path.relative_to(home) for path in home.rglob("*") if path.is_file())
     depth = {".cache": 2, ".config": 2, ".local": 3}
-    return {str(Path(*path.parts[: depth.get(path.parts[0], 1)])) for path in files} - LEFT_BY_LIBRARIES
+    return {
+        str(Path(*path.parts[: depth.get(path.parts[0], 1)])) for path in files
+    } - LEFT_BY_LIBRARIES
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
-"""A writer of a checkpoint that is killed, and what it leaves; run as a program, it prints one JSON object a kill.
+"""A writer of a checkpoint that is killed, and what it leaves; run as a program, it prints one JSON
+object a kill.
 
     checkpoint_writers.py FILE COUNT SEED
 
-A program of its own, because it forks: the process of the tests has threads, and a fork of it costs far more.
+A program of its own, because it forks: the process of the tests has threads, and a fork of it costs
+far more.
 """
 
 from __future__ import annotations
@@ -28,7 +30,11 @@ VALUES = 100_000  # in each: 3.2 MB a file
 
 def checkpoint(version: int) -> dict[str, Any]:
     """One in which every value tells the version."""
-    return {"state_dict": {str(number): torch.full((VALUES,), float(version)) for number in range(TENSORS)}}
+    return {
+        "state_dict": {
+            str(number): torch.full((VALUES,), float(version)) for number in range(TENSORS)
+        }
+    }
 
 
 def version_of(path: Path) -> int | str:
@@ -38,7 +44,9 @@ def version_of(path: Path) -> int | str:
     except MotivNetError as error:
         return str(error)
     values = torch.stack(list(state.values())).unique().tolist()
-    return int(values[0]) if len(state) == TENSORS and len(values) == 1 else f"a mixture of {values}"
+    return (
+        int(values[0]) if len(state) == TENSORS and len(values) == 1 else f"a mixture of {values}"
+    )
 
 
 def save_forever(path: Path, version: int, pipe: int) -> None:
@@ -77,7 +85,12 @@ def main(path: Path, count: int, seed: int) -> None:
     longest = min(1.0, time.perf_counter() - began)  # three saves, however slow the disk
     for _ in range(count):
         version = killed_writer(path, version, draw.uniform(0, longest))
-        facts = {"old": version, "new": version + 1, "seen": version_of(path), "left": len(os.listdir(path.parent)) - 1}
+        facts = {
+            "old": version,
+            "new": version + 1,
+            "seen": version_of(path),
+            "left": len(os.listdir(path.parent)) - 1,
+        }
         version += 1
         AtomicCheckpointIO().save_checkpoint(checkpoint(version), path)
         facts |= {"next": version_of(path), "swept": os.listdir(path.parent)}

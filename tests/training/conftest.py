@@ -26,7 +26,9 @@ def face_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for emotion in EMOTIONS[:7]:
         (root / emotion).mkdir()
         for seed in range(6):
-            cv2.imwrite(str(root / emotion / f"{seed}.png"), draw_face(emotion, seed=seed, size=(80, 60)))
+            cv2.imwrite(
+                str(root / emotion / f"{seed}.png"), draw_face(emotion, seed=seed, size=(80, 60))
+            )
     (root / "anger" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     return root
 
@@ -50,7 +52,9 @@ class Trainings:
     def arguments(self, out: Path, *options: str) -> list[str]:
         """28 images in 7 batches make 4 steps of the optimiser in each of 2 epochs; 14 are validated, in 4 batches."""
         files = {"--data": "faces", "--size": "small.json", "--config": "recipe.yaml"}
-        named = [word for option, name in files.items() for word in (option, str(self.folder / name))]
+        named = [
+            word for option, name in files.items() for word in (option, str(self.folder / name))
+        ]
         return ["fit", *named, "--out", str(out), "--accelerator", "cpu", *options]
 
     def fit(self, out: Path, *options: str, fault: dict[str, object] | None = None) -> Ended:
@@ -70,11 +74,16 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
     for emotion in EMOTIONS[:7]:
         (folder / "faces" / emotion).mkdir(parents=True)
         for seed in range(6):
-            cv2.imwrite(str(folder / "faces" / emotion / f"{seed}.png"), draw_face(emotion, seed=seed, size=(48, 40)))
+            cv2.imwrite(
+                str(folder / "faces" / emotion / f"{seed}.png"),
+                draw_face(emotion, seed=seed, size=(48, 40)),
+            )
     encoder = {"embed_dim": 8, "depth": 1, "num_heads": 2, "patch_size": 16, "image_size": [32, 32]}
     decoder = {"embed_dim": 8, "num_heads": 2, "depth": 1, "mlp_dim": 8}
     (folder / "small.json").write_text(json.dumps({"encoder": encoder, "decoder": decoder}))
-    (folder / "recipe.yaml").write_text("epochs: 2\nbatch_size: 4\naccumulate: 2\nvalidation_share: 0.25\n")
+    (folder / "recipe.yaml").write_text(
+        "epochs: 2\nbatch_size: 4\naccumulate: 2\nvalidation_share: 0.25\n"
+    )
     command = [sys.executable, Path(__file__).with_name("training_server.py")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -86,11 +95,21 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
 def _flat(value: object, name: str = "") -> dict[str, object]:
     """Every value by its place; a tensor as its type, shape and bytes."""
     if isinstance(value, dict):
-        return {place: v for key, part in value.items() for place, v in _flat(part, f"{name}.{key}").items()}
+        return {
+            place: v
+            for key, part in value.items()
+            for place, v in _flat(part, f"{name}.{key}").items()
+        }
     if isinstance(value, (list, tuple)):
-        return {place: v for key, part in enumerate(value) for place, v in _flat(part, f"{name}.{key}").items()}
+        return {
+            place: v
+            for key, part in enumerate(value)
+            for place, v in _flat(part, f"{name}.{key}").items()
+        }
     if isinstance(value, Tensor):
-        return {name: (value.dtype, value.shape, value.contiguous().view(-1).view(torch.uint8).tolist())}
+        return {
+            name: (value.dtype, value.shape, value.contiguous().view(-1).view(torch.uint8).tolist())
+        }
     return {name: value}
 
 
@@ -100,7 +119,10 @@ def _outcome(run: Path) -> dict[str, object]:
     del state["motivnet"]["random"]
     summary = json.loads((run / "summary.json").read_text())
     del summary["seconds"], summary["checkpoint"]
-    files = {name: (run / name).read_bytes() for name in ("best.safetensors", "last.safetensors", "metrics.csv")}
+    files = {
+        name: (run / name).read_bytes()
+        for name in ("best.safetensors", "last.safetensors", "metrics.csv")
+    }
     return _flat({"state": state, "summary": summary, "files": files})
 
 

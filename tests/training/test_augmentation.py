@@ -38,6 +38,8 @@ def test_strong_changes_keep_the_size_the_image_and_the_face() -> None:
     for index in range(50):
         changed = augment(FACE, "strong", key=(0, 0, index))
         assert (changed.shape, changed.dtype) == (FACE.shape, np.uint8)
-        alike = max(np.corrcoef(changed.ravel(), each.ravel())[0, 1] for each in (FACE, FACE[:, ::-1]))
+        alike = max(
+            np.corrcoef(changed.ravel(), each.ravel())[0, 1] for each in (FACE, FACE[:, ::-1])
+        )
         assert 0.3 < alike < 0.9999
     assert np.array_equal(FACE, original)

@@ -2,7 +2,13 @@ import itertools
 
 import pytest
 
-from motivnet_training.batch_sampler import AS_IT_IS, FixedOrder, Shard, TrainingOrder, steps_per_epoch
+from motivnet_training.batch_sampler import (
+    AS_IT_IS,
+    FixedOrder,
+    Shard,
+    TrainingOrder,
+    steps_per_epoch,
+)
 
 
 def order(**values: object) -> TrainingOrder:
@@ -40,14 +46,20 @@ def test_processes_share_the_batches_of_the_one_order(world: int) -> None:
 
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_processes_share_the_fixed_order_and_see_every_image(world: int) -> None:
-    parts = [list(FixedOrder(count=23, batch_size=4, shard=Shard(rank=rank, world=world))) for rank in range(world)]
+    parts = [
+        list(FixedOrder(count=23, batch_size=4, shard=Shard(rank=rank, world=world)))
+        for rank in range(world)
+    ]
     assert len({len(part) for part in parts}) == 1
     assert {index for part in parts for index in indices(part)} == set(range(23))
     assert {epoch for part in parts for batch in part for epoch, _ in batch} == {AS_IT_IS}
 
 
 def test_more_processes_than_batches_all_get_one() -> None:
-    parts = [list(FixedOrder(count=3, batch_size=4, shard=Shard(rank=rank, world=3))) for rank in range(3)]
+    parts = [
+        list(FixedOrder(count=3, batch_size=4, shard=Shard(rank=rank, world=3)))
+        for rank in range(3)
+    ]
     assert parts == [[[(AS_IT_IS, 0), (AS_IT_IS, 1), (AS_IT_IS, 2)]]] * 3
 
 

@@ -43,7 +43,9 @@ def trained(*, size: int = 8) -> Checkpoint:
         "state_dict": model.state_dict(),
         "optimizer_states": [optimizer.state_dict()],
         "lr_schedulers": [{"last_epoch": 3, "_last_lr": [1e-3, 1e-5]}],
-        "callbacks": {"best": {"score": torch.tensor(torch.inf), "path": None, "kept": ("a", True, 0.5, b"x")}},
+        "callbacks": {
+            "best": {"score": torch.tensor(torch.inf), "path": None, "kept": ("a", True, 0.5, b"x")}
+        },
         "random": torch.get_rng_state(),
         "half": torch.randn(3).to(torch.bfloat16),
     }
@@ -66,7 +68,14 @@ def flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
         for number, part in enumerate(value):
             yield from flat(part, f"{name}/{type(value).__name__}{number}")
     elif isinstance(value, Tensor):
-        yield name, (value.dtype, tuple(value.shape), value.contiguous().view(-1).view(torch.uint8).tolist())
+        yield (
+            name,
+            (
+                value.dtype,
+                tuple(value.shape),
+                value.contiguous().view(-1).view(torch.uint8).tolist(),
+            ),
+        )
     else:
         yield name, (type(value), value)
 
@@ -104,10 +113,16 @@ def test_a_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
 
 def test_lightning_saves_loads_and_removes_through_it(tmp_path: Path) -> None:
     trainer = lightning.Trainer(
-        accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, plugins=[AtomicCheckpointIO()]
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        plugins=[AtomicCheckpointIO()],
     )
     trainer.strategy.save_checkpoint(trained(), tmp_path / "last.ckpt")
-    assert dict(flat(trainer.strategy.load_checkpoint(tmp_path / "last.ckpt"))) == dict(flat(trained()))
+    assert dict(flat(trainer.strategy.load_checkpoint(tmp_path / "last.ckpt"))) == dict(
+        flat(trained())
+    )
     trainer.strategy.remove_checkpoint(tmp_path / "last.ckpt")
     trainer.strategy.remove_checkpoint(tmp_path / "last.ckpt")
     assert not list(tmp_path.iterdir())
@@ -138,7 +153,9 @@ def test_saving_holds_no_second_copy_of_the_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_writer_killed_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(
+    tmp_path: Path,
+) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     if OTHER_DISK.is_dir():
         environment["TMPDIR"] = str(OTHER_DISK)
@@ -155,7 +172,10 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(
 def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoint(small_disk: Path) -> None:
     path = small_disk / "last.ckpt"
     save(trained(), path)
-    with unchanged(path), refused(FileError, match=r"last\.ckpt was not written: No space left on device"):
+    with (
+        unchanged(path),
+        refused(FileError, match=r"last\.ckpt was not written: No space left on device"),
+    ):
         save(trained(size=400), path)
     save(trained(size=16), path)
     assert dict(flat(load(path))) == dict(flat(trained(size=16)))
@@ -201,7 +221,9 @@ class _Interrupted:
         self.file.flush()
 
 
-@pytest.mark.parametrize("stopped_by", [KeyboardInterrupt(), OSError(errno.EIO, "Input/output error")])
+@pytest.mark.parametrize(
+    "stopped_by", [KeyboardInterrupt(), OSError(errno.EIO, "Input/output error")]
+)
 def test_what_stops_the_writing_is_what_is_raised(
     stopped_by: BaseException, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +252,10 @@ def test_a_mistake_of_ours_while_another_error_is_handled_is_told_as_itself(old:
     ("place", "name"),
     [
         (lambda saved: saved["state_dict"]["0.weight"], r"state_dict\.0\.weight"),
-        (lambda saved: saved["optimizer_states"][0]["state"][2]["exp_avg"], r"optimizer_states\.0\.state\.2\.exp_avg"),
+        (
+            lambda saved: saved["optimizer_states"][0]["state"][2]["exp_avg"],
+            r"optimizer_states\.0\.state\.2\.exp_avg",
+        ),
     ],
     ids=["weight", "optimiser"],
 )
@@ -241,14 +266,21 @@ def test_a_diverged_training_reaches_no_file(
     place(diverged).view(-1)[3] = value
     with (
         unchanged(old),
-        refused(TrainingError, match=rf"last\.ckpt was not written: NaN or infinite values in {name};"),
+        refused(
+            TrainingError, match=rf"last\.ckpt was not written: NaN or infinite values in {name};"
+        ),
     ):
         save(diverged, old)
 
 
 def test_of_many_diverged_tensors_the_first_are_named(old: Path) -> None:
-    weights = {f"w{number}": torch.full((2,), torch.nan, dtype=torch.bfloat16) for number in range(20)}
-    with unchanged(old), refused(TrainingError, match=r"in state_dict\.w0, state_dict\.w1, .*w7 and 12 more;"):
+    weights = {
+        f"w{number}": torch.full((2,), torch.nan, dtype=torch.bfloat16) for number in range(20)
+    }
+    with (
+        unchanged(old),
+        refused(TrainingError, match=r"in state_dict\.w0, state_dict\.w1, .*w7 and 12 more;"),
+    ):
         save({"state_dict": weights}, old)
 
 
@@ -257,16 +289,26 @@ def test_of_many_diverged_tensors_the_first_are_named(old: Path) -> None:
     [
         (pathlib.PurePosixPath("/run"), "asks for the Python object pathlib.PurePosixPath"),
         (signal.SIGTERM, "asks for the Python object signal.Signals"),
-        (torch.ones(1).expand(100, 100), "claim more than the bytes that the file gives them: extra"),
+        (
+            torch.ones(1).expand(100, 100),
+            "claim more than the bytes that the file gives them: extra",
+        ),
     ],
     ids=["path", "enum", "expanded"],
 )
-def test_what_could_not_be_loaded_again_is_not_written(value: object, message: str, old: Path) -> None:
-    with unchanged(old), refused(CheckpointError, match=f"last.ckpt was not written: read back, it .*{message}"):
+def test_what_could_not_be_loaded_again_is_not_written(
+    value: object, message: str, old: Path
+) -> None:
+    with (
+        unchanged(old),
+        refused(CheckpointError, match=f"last.ckpt was not written: read back, it .*{message}"),
+    ):
         save(trained() | {"extra": value}, old)
 
 
-def test_a_file_that_reads_back_damaged_does_not_take_the_place(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_reads_back_damaged_does_not_take_the_place(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def damaged(checkpoint: object, file: Any) -> None:
         real(checkpoint, file)
         file.seek(-3_000, os.SEEK_END)
@@ -274,14 +316,20 @@ def test_a_file_that_reads_back_damaged_does_not_take_the_place(old: Path, monke
 
     real = torch.save
     monkeypatch.setattr(torch, "save", damaged)
-    with unchanged(old), refused(CheckpointError, match="was not written: read back, it is .*damaged"):
+    with (
+        unchanged(old),
+        refused(CheckpointError, match="was not written: read back, it is .*damaged"),
+    ):
         save(trained(), old)
 
 
 def test_values_that_hold_themselves_are_not_written(old: Path) -> None:
     circle: list[object] = [torch.ones(1)]
     circle.append(circle)
-    with unchanged(old), refused(CheckpointError, match="read back, it holds a value that holds itself"):
+    with (
+        unchanged(old),
+        refused(CheckpointError, match="read back, it holds a value that holds itself"),
+    ):
         save({"state_dict": {"x": circle}}, old)
 
 

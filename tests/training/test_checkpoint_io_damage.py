@@ -21,7 +21,9 @@ from motivnet_training.checkpoint_io import AtomicCheckpointIO
 CHECKPOINT = {
     "epoch": 3,
     "state_dict": nn.Linear(8, 8).state_dict(),
-    "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(8, 8)}}, "param_groups": [{"lr": 1e-3}]}],
+    "optimizer_states": [
+        {"state": {0: {"exp_avg": torch.ones(8, 8)}}, "param_groups": [{"lr": 1e-3}]}
+    ],
     "random": torch.get_rng_state(),
 }
 
@@ -114,7 +116,9 @@ def test_the_switch_that_makes_pytorch_run_code_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    torch.save(CHECKPOINT | {"x": _Gadget(os.mkdir, str(tmp_path / "canary"))}, tmp_path / "last.ckpt")
+    torch.save(
+        CHECKPOINT | {"x": _Gadget(os.mkdir, str(tmp_path / "canary"))}, tmp_path / "last.ckpt"
+    )
     with refused(CheckpointError, match=r"asks for the Python object posix\.mkdir"):
         load(tmp_path / "last.ckpt")
     assert not (tmp_path / "canary").exists()
@@ -138,14 +142,21 @@ def _nested(levels: int) -> object:
 @pytest.mark.parametrize("value", [_doubled(40), _nested(70)], ids=["doubled", "nested"])
 def test_values_without_an_end_are_refused(value: object, tmp_path: Path) -> None:
     torch.save(CHECKPOINT | {"x": value}, tmp_path / "last.ckpt")
-    with refused(CheckpointError, match="is nested deeper than 64 levels or holds more than 2,000,000 values"):
+    with refused(
+        CheckpointError, match="is nested deeper than 64 levels or holds more than 2,000,000 values"
+    ):
         load(tmp_path / "last.ckpt")
 
 
 def test_a_tensor_that_claims_more_than_its_bytes_is_refused_by_name(tmp_path: Path) -> None:
     expanded = torch.ones(1).expand(1 << 20, 1 << 20)
-    torch.save({"optimizer_states": [{"state": {0: {"exp_avg": expanded}}}]}, tmp_path / "bomb.ckpt")
-    with refused(CheckpointError, match=r"claim more than the bytes .*: optimizer_states\.0\.state\.0\.exp_avg"):
+    torch.save(
+        {"optimizer_states": [{"state": {0: {"exp_avg": expanded}}}]}, tmp_path / "bomb.ckpt"
+    )
+    with refused(
+        CheckpointError,
+        match=r"claim more than the bytes .*: optimizer_states\.0\.state\.0\.exp_avg",
+    ):
         load(tmp_path / "bomb.ckpt")
 
 
@@ -153,7 +164,9 @@ def test_a_tensor_that_claims_more_than_its_bytes_is_refused_by_name(tmp_path: P
 def test_a_sparse_tensor_is_refused(tmp_path: Path) -> None:
     sparse = torch.sparse_coo_tensor([[0], [0]], [1.0], (1 << 20, 1 << 20))
     torch.save({"optimizer_states": [{"state": {0: {"exp_avg": sparse}}}]}, tmp_path / "bomb.ckpt")
-    with refused(CheckpointError, match=r"asks for the Python object torch\._utils\._rebuild_sparse_tensor"):
+    with refused(
+        CheckpointError, match=r"asks for the Python object torch\._utils\._rebuild_sparse_tensor"
+    ):
         load(tmp_path / "bomb.ckpt")
 
 
@@ -165,7 +178,9 @@ def test_a_sparse_tensor_is_refused(tmp_path: Path) -> None:
         ({1: 2}, "holds no checkpoint of a training but a dict"),
     ],
 )
-def test_what_is_no_checkpoint_says_what_it_is(content: object, message: str, tmp_path: Path) -> None:
+def test_what_is_no_checkpoint_says_what_it_is(
+    content: object, message: str, tmp_path: Path
+) -> None:
     torch.save(content, tmp_path / "other.ckpt")
     with refused(CheckpointError, match=f"other.ckpt {message}"):
         load(tmp_path / "other.ckpt")
@@ -180,7 +195,9 @@ def test_what_is_no_checkpoint_says_what_it_is(content: object, message: str, tm
     ],
     ids=["missing", "folder", "fifo"],
 )
-def test_a_path_that_is_no_file_is_one_line(make: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+def test_a_path_that_is_no_file_is_one_line(
+    make: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
     make(tmp_path / "last.ckpt")
     with refused(FileError, match=rf"last\.ckpt {message}"):
         load(tmp_path / "last.ckpt")

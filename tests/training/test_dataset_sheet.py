@@ -22,7 +22,10 @@ def faces(tmp_path: Path) -> Dataset:
     for emotion in ("anger", "sadness"):
         (tmp_path / "faces" / emotion).mkdir(parents=True)
         for seed in range(12):
-            cv2.imwrite(str(tmp_path / "faces" / emotion / f"{seed}.png"), draw_face(emotion, seed=seed, size=(32, 24)))
+            cv2.imwrite(
+                str(tmp_path / "faces" / emotion / f"{seed}.png"),
+                draw_face(emotion, seed=seed, size=(32, 24)),
+            )
     return read_dataset(tmp_path / "faces", labels=SEVEN)
 
 
@@ -30,7 +33,10 @@ def tile_colours(sheet: NDArray[np.uint8], row: int, columns: int) -> list[int]:
     """Distinct colours in the middle of each tile: one of an empty tile, many of a face."""
     top = 20 + 44 + row * (TILE + 6)
     lefts = [20 + 132 + column * (TILE + 6) for column in range(columns)]
-    return [len(np.unique(sheet[top : top + TILE, left + 40 : left + 72].reshape(-1, 3), axis=0)) for left in lefts]
+    return [
+        len(np.unique(sheet[top : top + TILE, left + 40 : left + 72].reshape(-1, 3), axis=0))
+        for left in lefts
+    ]
 
 
 def test_a_row_shows_faces_of_its_class_and_an_empty_class_none(faces: Dataset) -> None:
@@ -63,7 +69,9 @@ def test_the_written_sheet_is_a_png_of_the_same_pixels(faces: Dataset, tmp_path:
     np.testing.assert_array_equal(read_image(tmp_path / "sheets" / "faces.png"), sheet)
 
 
-def test_a_sheet_of_faces_is_for_this_user_alone(faces: Dataset, tmp_path: Path, open_umask: None) -> None:
+def test_a_sheet_of_faces_is_for_this_user_alone(
+    faces: Dataset, tmp_path: Path, open_umask: None
+) -> None:
     write_picture_sheet(tmp_path / "faces.png", picture_sheet(faces, per_class=1))
     assert (tmp_path / "faces.png").stat().st_mode & 0o777 == 0o600
 

@@ -19,7 +19,13 @@ def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
 
 @pytest.fixture
 def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    names = ("train/sad/1.png", "train/sad/2.png", "train/happy/1.png", "test/sad/3.png", "test/contempt/1.png")
+    names = (
+        "train/sad/1.png",
+        "train/sad/2.png",
+        "train/happy/1.png",
+        "test/sad/3.png",
+        "test/contempt/1.png",
+    )
     for seed, name in enumerate(names):
         put_face(tmp_path / "faces" / name, seed=seed)
     (tmp_path / "faces" / "train" / "sad" / "4.png").write_bytes(b"no image")
@@ -84,11 +90,19 @@ def test_the_same_image_in_two_parts_is_named(
     assert command(monkeypatch, faces) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["train/fear/00.png", "val/anger/00.png"] in lines
-    assert sum(line[-1:] == [f"val/anger/{number:02d}.png"] for line in lines for number in range(12)) == 10
+    assert (
+        sum(line[-1:] == [f"val/anger/{number:02d}.png"] for line in lines for number in range(12))
+        == 10
+    )
     assert ["and", "3", "more;", "--json", "lists", "all"] in lines
     assert command(monkeypatch, faces, "--json") == 0
-    pairs = [[f"train/fear/{number:02d}.png", f"val/anger/{number:02d}.png"] for number in range(12)]
-    assert json.loads(capsys.readouterr().out)["duplicates"] == [*pairs, ["train/fear/again.png", "val/anger/00.png"]]
+    pairs = [
+        [f"train/fear/{number:02d}.png", f"val/anger/{number:02d}.png"] for number in range(12)
+    ]
+    assert json.loads(capsys.readouterr().out)["duplicates"] == [
+        *pairs,
+        ["train/fear/again.png", "val/anger/00.png"],
+    ]
 
 
 def test_a_folder_of_unreadable_images_is_shown_all_the_same(

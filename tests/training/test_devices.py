@@ -46,13 +46,21 @@ def test_half_precision_without_a_gpu_is_refused_and_not_replaced() -> None:
 
 
 def test_a_lost_connection_is_one_line_and_another_error_is_none_of_ours() -> None:
-    gone = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer\nmore")
+    gone = RuntimeError(
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer\nmore"
+    )
     lost = pytest.raises(ProcessLostError, match="the 2 training processes lost each other")
     with lost as caught, _torch_errors(Hardware(devices=2)):
         raise gone
     assert "\n" not in str(caught.value)
-    for hardware, error in ((Hardware(), gone), (Hardware(devices=2), RuntimeError("shapes do not fit"))):
-        with pytest.raises(RuntimeError, match=str(error).splitlines()[0][-10:]), _torch_errors(hardware):
+    for hardware, error in (
+        (Hardware(), gone),
+        (Hardware(devices=2), RuntimeError("shapes do not fit")),
+    ):
+        with (
+            pytest.raises(RuntimeError, match=str(error).splitlines()[0][-10:]),
+            _torch_errors(hardware),
+        ):
             raise error
 
 
@@ -77,7 +85,9 @@ def test_the_other_processes_end_without_a_word_where_the_first_speaks(
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_what_only_one_process_knows_it_says_itself(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_only_one_process_knows_it_says_itself(
+    rank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOCAL_RANK", rank)
     with pytest.raises(TrainingError, match="the loss became nan"):
         _as_one_voice(raising(TrainingError("the loss became nan")))

@@ -56,7 +56,10 @@ class Noise:
         return True
 
     def batch(self, keys: Sequence[Key]) -> Tensor:
-        images = [torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(index)) for _, index in keys]
+        images = [
+            torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(index))
+            for _, index in keys
+        ]
         for image, (_, index) in zip(images, keys, strict=True):
             image[0, 0, 0] = self.value if index in self.spoilt else image[0, 0, 0]
         return torch.stack(images)
@@ -64,7 +67,9 @@ class Noise:
 
 def images(count: int, inputs: Noise) -> LabelledInputs:
     return LabelledInputs(
-        inputs=inputs, targets=torch.eye(7)[torch.arange(count) % 7], names=tuple(f"{n}.png" for n in range(count))
+        inputs=inputs,
+        targets=torch.eye(7)[torch.arange(count) % 7],
+        names=tuple(f"{n}.png" for n in range(count)),
     )
 
 
@@ -84,7 +89,9 @@ def keeper(validation: LabelledInputs, folder: RunFolder | None = None) -> Epoch
 def test_one_logit_that_is_not_finite_is_refused_with_its_images_name(value: float) -> None:
     logits = np.zeros((14, 7))
     logits[3, 6] = value
-    with pytest.raises(TrainingError, match=r"NaN or infinity for the validation images 3\.png; lower the learning"):
+    with pytest.raises(
+        TrainingError, match=r"NaN or infinity for the validation images 3\.png; lower the learning"
+    ):
         keeper(images(14, Noise())).figures(logits)
 
 
@@ -96,7 +103,9 @@ def test_of_many_images_eight_are_named() -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_validation_that_is_not_finite_ends_the_training_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
+def test_a_validation_that_is_not_finite_ends_the_training_and_nothing_of_it_is_kept(
+    tmp_path: Path,
+) -> None:
     held_out = keeper(images(7, Noise(spoilt=(2, 5))), RunFolder(tmp_path))
     session = Session(
         model=fresh_model(SMALL, seed=0),

@@ -20,7 +20,8 @@ def voted(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
     """The same images, each with four votes in ten for the next label."""
     shares = 0.6 * np.eye(7) + 0.4 * np.roll(np.eye(7), 1, axis=1)
     return tuple(
-        Sample(name=s.name, image=s.image, label=s.label, distribution=tuple(shares[s.label])) for s in samples
+        Sample(name=s.name, image=s.image, label=s.label, distribution=tuple(shares[s.label]))
+        for s in samples
     )
 
 

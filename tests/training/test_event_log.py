@@ -15,7 +15,10 @@ from motivnet.strict_json import loads
 def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
     log = EventAccumulator(str(folder))
     log.Reload()
-    return {tag: [(event.step, event.value) for event in log.Scalars(tag)] for tag in log.Tags()["scalars"]}
+    return {
+        tag: [(event.step, event.value) for event in log.Scalars(tag)]
+        for tag in log.Tags()["scalars"]
+    }
 
 
 def test_every_step_and_every_epoch_is_in_the_log(trainings: Any, tmp_path: Path) -> None:
@@ -28,7 +31,9 @@ def test_every_step_and_every_epoch_is_in_the_log(trainings: Any, tmp_path: Path
         assert math.isclose(value, epoch["val_loss"], rel_tol=1e-6)
 
 
-def test_an_epoch_whose_validation_was_interrupted_is_in_the_log(trainings: Any, tmp_path: Path) -> None:
+def test_an_epoch_whose_validation_was_interrupted_is_in_the_log(
+    trainings: Any, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     fault = {"place": "in the validation", "call": 1, "kind": "SIGTERM"}
     assert trainings.fit(run, fault=fault).status == 143

@@ -30,7 +30,12 @@ QUICK = changed(RECIPES["scratch"], epochs=2, batch_size=16, augmentations="mirr
 
 
 def request(data: Path, out: Path, **values: object) -> FitRequest:
-    usual = {"config": SMALL, "recipe": QUICK, "preprocess": RECIPE, "hardware": Hardware(accelerator="cpu")}
+    usual = {
+        "config": SMALL,
+        "recipe": QUICK,
+        "preprocess": RECIPE,
+        "hardware": Hardware(accelerator="cpu"),
+    }
     return FitRequest(data=data, out=out, **(usual | values))  # type: ignore[arg-type]
 
 
@@ -42,12 +47,16 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(face_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
+def trained(
+    face_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, TrainingResult]:
     out = tmp_path_factory.mktemp("runs") / "faces"
     return out, fit(request(face_folder, out, published=True))
 
 
-def test_the_run_folder_holds_everything_and_nothing_else(trained: tuple[Path, TrainingResult]) -> None:
+def test_the_run_folder_holds_everything_and_nothing_else(
+    trained: tuple[Path, TrainingResult],
+) -> None:
     out, result = trained
     assert {path.name for path in out.iterdir()} == {
         "best.safetensors",
@@ -68,7 +77,11 @@ def test_the_run_folder_holds_everything_and_nothing_else(trained: tuple[Path, T
 def test_the_checkpoint_says_how_it_was_made(trained: tuple[Path, TrainingResult]) -> None:
     out, result = trained
     checkpoint = load_checkpoint(out / "best.safetensors")
-    assert (checkpoint.config, checkpoint.labels, checkpoint.recipe) == (SMALL, EMOTIONS[:7], RECIPE)
+    assert (checkpoint.config, checkpoint.labels, checkpoint.recipe) == (
+        SMALL,
+        EMOTIONS[:7],
+        RECIPE,
+    )
     said = checkpoint.metadata
     assert (said["training_images"], said["validation_images"], said["seed"]) == ("35", "7", "0")
     assert json.loads(said["images_by_label"]) == dict.fromkeys(EMOTIONS[:7], 5)
@@ -76,8 +89,15 @@ def test_the_checkpoint_says_how_it_was_made(trained: tuple[Path, TrainingResult
     assert (said["test_images"], said["unreadable"], said["duplicates"]) == ("0", "1", "0")
     assert json.loads(said["skipped"]) == {"unreadable image": 1}
     assert (said["encoder"], said["encoder_sha256"]) == ("random weights", "none")
-    assert (said["precision"], said["strategy"], said["devices"], said["nodes"]) == ("32-true", "auto", "1", "1")
-    assert json.loads(said["versions"]) == {name: version(name) for name in ("motivnet", "torch", "lightning")}
+    assert (said["precision"], said["strategy"], said["devices"], said["nodes"]) == (
+        "32-true",
+        "auto",
+        "1",
+        "1",
+    )
+    assert json.loads(said["versions"]) == {
+        name: version(name) for name in ("motivnet", "torch", "lightning")
+    }
     assert "decoder_lr: 0.001" in said["training_recipe"]
     assert float(said["val_loss"]) == result.validation.loss
     assert int(said["epoch"]) == result.epoch
@@ -92,12 +112,19 @@ def test_best_is_the_epoch_of_the_lowest_validation_loss_and_last_the_last(
     assert load_checkpoint(out / "last.safetensors").metadata["epoch"] == "2"
 
 
-def test_the_summary_and_the_table_say_what_the_result_says(trained: tuple[Path, TrainingResult]) -> None:
+def test_the_summary_and_the_table_say_what_the_result_says(
+    trained: tuple[Path, TrainingResult],
+) -> None:
     out, result = trained
     summary = loads((out / "summary.json").read_bytes())
     assert summary["validation"]["accuracy"] == result.validation.accuracy
     assert summary["data"]["skipped"] == {"unreadable image": 1}
-    assert [each["dataset"] for each in summary["published"]] == ["AffectNet", "AffectNet", "FER2013", "CK+"]
+    assert [each["dataset"] for each in summary["published"]] == [
+        "AffectNet",
+        "AffectNet",
+        "FER2013",
+        "CK+",
+    ]
     with (out / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == [each.val_loss for each in result.history]
@@ -110,12 +137,16 @@ def test_the_pictures_are_pictures(trained: tuple[Path, TrainingResult]) -> None
         assert picture.std() > 5
 
 
-def test_the_published_layout_is_read_back_as_the_same_model(trained: tuple[Path, TrainingResult]) -> None:
+def test_the_published_layout_is_read_back_as_the_same_model(
+    trained: tuple[Path, TrainingResult],
+) -> None:
     out, _ = trained
     ours = load_model(out / "best.safetensors").state_dict()
     theirs = load_checkpoint(out / "MotivNet.pth", SMALL)
     assert theirs.layout == "published"
-    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.model.state_dict().items())
+    assert all(
+        torch.equal(ours[name], tensor) for name, tensor in theirs.model.state_dict().items()
+    )
     stored = torch.load(out / "MotivNet.pth", weights_only=True)
     assert "pose_encoder.projection.weight" in stored
     assert not any(name.startswith("encoder.") for name in stored)
@@ -155,7 +186,10 @@ def test_a_training_with_fewer_epochs_goes_on_to_more_only_in_a_folder_of_its_ow
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"seed": 3}, "training images, validation images, seed"), ({"preprocess": "square-white-pad"}, "preprocess")],
+    [
+        ({"seed": 3}, "training images, validation images, seed"),
+        ({"preprocess": "square-white-pad"}, "preprocess"),
+    ],
 )
 def test_what_differs_from_the_training_to_resume_is_named(
     trained: tuple[Path, TrainingResult], face_folder: Path, change: dict[str, object], named: str
@@ -173,10 +207,16 @@ def test_a_training_whose_state_is_gone_is_not_written_over(
     out = Path(shutil.copytree(trained[0], tmp_path / "run"))
     (out / "last.ckpt").unlink()
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
-    with pytest.raises(TrainingError, match=r"holds the weights of a training, and no last.ckpt .*; give"):
+    with pytest.raises(
+        TrainingError, match=r"holds the weights of a training, and no last.ckpt .*; give"
+    ):
         fit(request(face_folder, out, resume=resume))
-    (out / "summary.json").unlink()  # it was interrupted, so that the same training may go on and no other
-    with pytest.raises(TrainingError, match="holds the weights of a training" if not resume else "other values of"):
+    (
+        out / "summary.json"
+    ).unlink()  # it was interrupted, so that the same training may go on and no other
+    with pytest.raises(
+        TrainingError, match="holds the weights of a training" if not resume else "other values of"
+    ):
         fit(request(face_folder, out, resume=resume, recipe=changed(QUICK, epochs=1)))
     assert (out / "best.safetensors").read_bytes() == before["best.safetensors"]
     assert (out / "recipe.yaml").read_bytes() == before["recipe.yaml"]
@@ -185,7 +225,9 @@ def test_a_training_whose_state_is_gone_is_not_written_over(
 def test_a_folder_with_a_training_or_other_files_is_not_written_to(
     trained: tuple[Path, TrainingResult], face_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="holds a training already; go on with --resume, or give another --out"):
+    with pytest.raises(
+        TrainingError, match="holds a training already; go on with --resume, or give another --out"
+    ):
         fit(request(face_folder, trained[0]))
     (tmp_path / "notes.txt").write_text("notes")
     with pytest.raises(FileError, match="holds files that are not a training"):
@@ -201,7 +243,9 @@ def test_a_folder_with_a_run_file_of_somebody_else_is_not_written_to(
     files = {"run.json": '{"script": "run.sh"}', "recipe.yaml": "soup", "metrics.csv": "mine"}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(TrainingError, match=r"run\.json is damaged, or not of a training: .*; give another --out"):
+    with pytest.raises(
+        TrainingError, match=r"run\.json is damaged, or not of a training: .*; give another --out"
+    ):
         fit(request(face_folder, tmp_path, resume=resume))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
 
@@ -220,7 +264,9 @@ def test_a_damaged_state_is_refused_and_nothing_changes(
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
 
 
-def test_an_encoder_is_taken_over_and_the_head_is_not(face_folder: Path, tmp_path: Path, encoder: Path) -> None:
+def test_an_encoder_is_taken_over_and_the_head_is_not(
+    face_folder: Path, tmp_path: Path, encoder: Path
+) -> None:
     still = changed(QUICK, encoder_lr=1e-12, decoder_lr=1e-12, weight_decay=0.0, epochs=1)
     out = tmp_path / "run"
     fit(request(face_folder, out, recipe=still, encoder=encoder))
@@ -236,7 +282,9 @@ def test_an_encoder_of_another_width_is_refused_and_nothing_is_written(
     face_folder: Path, tmp_path: Path, encoder: Path
 ) -> None:
     wide = dataclasses.replace(SMALL, encoder=dataclasses.replace(SMALL.encoder, embed_dim=48))
-    with pytest.raises(CheckpointError, match=r"does not have the sizes asked for: .*embed_dim is 96 and not 48"):
+    with pytest.raises(
+        CheckpointError, match=r"does not have the sizes asked for: .*embed_dim is 96 and not 48"
+    ):
         fit(request(face_folder, tmp_path / "run", config=wide, encoder=encoder))
     assert not (tmp_path / "run" / "run.json").exists()
 
@@ -245,14 +293,22 @@ def test_an_encoder_of_another_width_is_refused_and_nothing_is_written(
     ("values", "message"),
     [
         ({"seed": -1}, "the seed must be at least 0"),
-        ({"recipe": RECIPES["fast"]}, "the recipe fast is for a trained encoder: give one with --encoder"),
+        (
+            {"recipe": RECIPES["fast"]},
+            "the recipe fast is for a trained encoder: give one with --encoder",
+        ),
         ({"recipe": RECIPES["paper"]}, "the recipe paper is for a trained encoder"),
         ({"recipe": changed(QUICK, encoder_lr=0.0)}, "the recipe scratch is for a trained encoder"),
-        ({"tokens": Path("tokens")}, "the recipe scratch uses no cached tokens: leave out --tokens, or take fast"),
+        (
+            {"tokens": Path("tokens")},
+            "the recipe scratch uses no cached tokens: leave out --tokens, or take fast",
+        ),
         ({"hardware": Hardware(strategy="fsdp")}, "fsdp cannot scale gradients down to a norm"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(values: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_a_request_that_makes_no_sense_is_refused(
+    values: dict[str, object], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=message):
         request(tmp_path, tmp_path / "run", **values)
 
@@ -286,7 +342,11 @@ def test_the_test_part_is_measured_with_the_best_weights(tmp_path: Path) -> None
                 face = draw_face(emotion, seed=len(part) * 100 + number, size=(40, 40))
                 cv2.imwrite(str(folder / f"{number}.png"), face)
     result = fit(request(tmp_path / "faces", tmp_path / "run", recipe=changed(QUICK, epochs=1)))
-    assert (result.data.training_images, result.data.validation_images, result.data.test_images) == (21, 7, 14)
+    assert (
+        result.data.training_images,
+        result.data.validation_images,
+        result.data.test_images,
+    ) == (21, 7, 14)
     assert result.test is not None
     assert result.test.images == 14
     assert result.data.images == result.data.drawn == dict.fromkeys(EMOTIONS[:7], 3)
@@ -295,7 +355,10 @@ def test_the_test_part_is_measured_with_the_best_weights(tmp_path: Path) -> None
 
 def losses(folder: Path, out: Path, encoder: Path, **values: object) -> list[float]:
     recipe = changed(RECIPES["fast"], epochs=4, per_class=5, decoder_lr=1e-3, **values)
-    return [each.train_loss for each in fit(request(folder, out, recipe=recipe, encoder=encoder)).history]
+    return [
+        each.train_loss
+        for each in fit(request(folder, out, recipe=recipe, encoder=encoder)).history
+    ]
 
 
 def test_the_fast_recipe_has_the_loss_curve_of_the_full_loop_on_a_frozen_encoder(
@@ -305,18 +368,25 @@ def test_the_fast_recipe_has_the_loss_curve_of_the_full_loop_on_a_frozen_encoder
     full = losses(face_folder, tmp_path / "full", encoder, cached=False)
     assert cached == pytest.approx(full, abs=1e-3)
     assert cached[-1] < cached[0] - 0.01
-    assert cached != full  # tokens of 16 bits: equal to the last bit, the cache would not have been used
+    assert (
+        cached != full
+    )  # tokens of 16 bits: equal to the last bit, the cache would not have been used
 
 
 def test_the_fast_recipes_checkpoint_holds_the_encoder_as_it_was_given(
     face_folder: Path, tmp_path: Path, encoder: Path
 ) -> None:
     losses(face_folder, tmp_path / "run", encoder)
-    given, found = (load_model(path).encoder.state_dict() for path in (encoder, tmp_path / "run" / "best.safetensors"))
+    given, found = (
+        load_model(path).encoder.state_dict()
+        for path in (encoder, tmp_path / "run" / "best.safetensors")
+    )
     assert all(torch.equal(given[name], found[name]) for name in given)
 
 
-def test_cached_tokens_serve_the_next_training(face_folder: Path, tmp_path: Path, encoder: Path) -> None:
+def test_cached_tokens_serve_the_next_training(
+    face_folder: Path, tmp_path: Path, encoder: Path
+) -> None:
     tokens = tmp_path / "tokens"
     recipe = changed(RECIPES["fast"], epochs=1, per_class=5)
     fit(request(face_folder, tmp_path / "first", recipe=recipe, encoder=encoder, tokens=tokens))

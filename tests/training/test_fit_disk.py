@@ -40,7 +40,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder],
+        capture_output=True,
+        check=False,
     )
     if not mounted or mounted.returncode:
         pytest.skip("needs the right to mount a small file system")
@@ -100,13 +102,17 @@ def test_a_disk_that_fills_up_is_one_line_and_the_training_goes_on_when_there_is
     assert said == f"{folder.path / refused} was not written: No space left on device"
     state = AtomicCheckpointIO().load_checkpoint(folder.resume)
     assert position_from_checkpoint(state).history == history[:1]
-    assert load_checkpoint(folder.best).metadata["epoch"] == ("2" if refused == "last.ckpt" else "1")
+    assert load_checkpoint(folder.best).metadata["epoch"] == (
+        "2" if refused == "last.ckpt" else "1"
+    )
     (disk / "filler").unlink()
     assert fit(request(face_folder, folder.path, resume=True)).history == history
     assert folder.published.exists()
 
 
-def test_the_published_layout_on_a_full_disk_is_one_line_and_leaves_the_old_file(disk: Path) -> None:
+def test_the_published_layout_on_a_full_disk_is_one_line_and_leaves_the_old_file(
+    disk: Path,
+) -> None:
     path, model = disk / "MotivNet.pth", build_model(SMALL, seed=1)
     write_published(model, path)
     old = path.read_bytes()
@@ -122,11 +128,18 @@ def test_the_published_layout_on_a_full_disk_is_one_line_and_leaves_the_old_file
 
 def test_a_shard_of_tokens_on_a_full_disk_is_one_line_and_leaves_the_others(disk: Path) -> None:
     key = TokenKey(encoder="0" * 64, recipe=STRETCH, compute="float32", shape=(4, 32))
-    first, second = (disk / key.folder_name / name for name in ("00001.safetensors", "00002.safetensors"))
+    first, second = (
+        disk / key.folder_name / name for name in ("00001.safetensors", "00002.safetensors")
+    )
     write_shard(first, np.ones((1, 4, 32), np.float16), key=key, images=["1" * 64])
     fill(disk, but=100_000)
     with pytest.raises(FileError) as raised:
-        write_shard(second, np.ones((1000, 4, 32), np.float16), key=key, images=[f"{n:064x}" for n in range(1000)])
+        write_shard(
+            second,
+            np.ones((1000, 4, 32), np.float16),
+            key=key,
+            images=[f"{n:064x}" for n in range(1000)],
+        )
     assert str(raised.value) == f"{second} was not written: No space left on device"
     assert TokenStore(disk, key).tokens(["1" * 64]).sum() == 4 * 32
     assert [path.name for path in first.parent.iterdir()] == [first.name]

@@ -47,7 +47,9 @@ def write_faces(root: Path, *, of_each: int, seed: int) -> None:
         (root / emotion).mkdir(parents=True)
         for number in range(of_each):
             face = draw_face(emotion, seed=seed + number, size=(40, 30))
-            cv2.imwrite(str(root / emotion / f"{number}.png"), np.ascontiguousarray(face[:, :, ::-1]))
+            cv2.imwrite(
+                str(root / emotion / f"{number}.png"), np.ascontiguousarray(face[:, :, ::-1])
+            )
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,9 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(checkpoint: Path, artifact: Path, faces: Path) -> AccuracyResult:
     """The figures of an artifact that is built from no more than the file."""
     build_artifact(BuildRequest(checkpoint=checkpoint, out=artifact, precision="fp16"))
-    return measure_accuracy(subject_from_artifact(artifact, checkpoint=checkpoint), faces, runtimes=RUNTIMES, threads=1)
+    return measure_accuracy(
+        subject_from_artifact(artifact, checkpoint=checkpoint), faces, runtimes=RUNTIMES, threads=1
+    )
 
 
 def check_agreement(result: AccuracyResult) -> None:
@@ -106,10 +110,14 @@ def all_cores() -> Iterator[None]:
 @pytest.mark.shared
 @pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("all_cores")
-def test_the_default_training_on_the_shared_expressions_reaches_every_runtime(shared_dir: Path, tmp_path: Path) -> None:
+def test_the_default_training_on_the_shared_expressions_reaches_every_runtime(
+    shared_dir: Path, tmp_path: Path
+) -> None:
     data = shared_dir / "data" / "expressions"
     trained = fit(request(data, tmp_path / "run", RECIPES["scratch"]))
     assert trained.validation.accuracy >= 0.75
     result = measured(tmp_path / "run" / "best.safetensors", tmp_path / "artifact", data / "val")
     check_agreement(result)
-    assert result.runtimes[0].figures.accuracy == pytest.approx(trained.validation.accuracy, abs=1 / 350)
+    assert result.runtimes[0].figures.accuracy == pytest.approx(
+        trained.validation.accuracy, abs=1 / 350
+    )

@@ -5,7 +5,11 @@ import torch
 
 from motivnet.config import ModelConfig
 from motivnet_training.initialisation import fresh_model
-from motivnet_training.learning_rate import cosine_factor, optimizer_from_recipe, scheduler_from_recipe
+from motivnet_training.learning_rate import (
+    cosine_factor,
+    optimizer_from_recipe,
+    scheduler_from_recipe,
+)
 from motivnet_training.recipe import RECIPES, TrainingRecipe, changed
 
 SMALL = ModelConfig.named("tiny", image_size=(64, 48))
@@ -16,7 +20,8 @@ def test_the_papers_optimiser_has_a_group_for_each_part() -> None:
     optimizer = optimizer_from_recipe(model, RECIPES["paper"])
     assert isinstance(optimizer, torch.optim.AdamW)
     found = [
-        (group["name"], group["lr"], group["weight_decay"], len(group["params"])) for group in optimizer.param_groups
+        (group["name"], group["lr"], group["weight_decay"], len(group["params"]))
+        for group in optimizer.param_groups
     ]
     parts = (model.encoder, model.decoder)
     counts = [len(list(part.parameters())) for part in parts]
@@ -26,7 +31,11 @@ def test_the_papers_optimiser_has_a_group_for_each_part() -> None:
 def test_from_scratch_vectors_do_not_decay() -> None:
     model = fresh_model(SMALL, seed=0)
     recipe = changed(RECIPES["scratch"], encoder_lr=1e-4, decoder_lr=1e-2)
-    of = {id(p): group for group in optimizer_from_recipe(model, recipe).param_groups for p in group["params"]}
+    of = {
+        id(p): group
+        for group in optimizer_from_recipe(model, recipe).param_groups
+        for p in group["params"]
+    }
     assert len(of) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
         group = of[id(parameter)]
@@ -37,7 +46,9 @@ def test_from_scratch_vectors_do_not_decay() -> None:
 def test_a_frozen_encoder_is_not_optimised() -> None:
     model = fresh_model(SMALL, seed=0)
     (group,) = optimizer_from_recipe(model, RECIPES["fast"]).param_groups
-    assert {id(parameter) for parameter in group["params"]} == {id(each) for each in model.decoder.parameters()}
+    assert {id(parameter) for parameter in group["params"]} == {
+        id(each) for each in model.decoder.parameters()
+    }
 
 
 def rates(recipe: TrainingRecipe, count: int) -> list[float]:
@@ -67,4 +78,6 @@ def test_from_scratch_the_rate_rises_then_falls_to_zero() -> None:
     assert factors[10] == 1
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert factors[100] == pytest.approx(0)
-    assert rates(changed(RECIPES["scratch"], warmup=0.1), 100) == pytest.approx([1e-3 * each for each in factors[:100]])
+    assert rates(changed(RECIPES["scratch"], warmup=0.1), 100) == pytest.approx(
+        [1e-3 * each for each in factors[:100]]
+    )

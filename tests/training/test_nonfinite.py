@@ -42,11 +42,15 @@ class Planted:
         self.batches: list[tuple[str, ...]] = []
         self.files: dict[str, bytes] = {}
 
-    def training_step(self, original: Callable[..., Tensor], module: EmotionModule, batch: Batch) -> Tensor:
+    def training_step(
+        self, original: Callable[..., Tensor], module: EmotionModule, batch: Batch
+    ) -> Tensor:
         self.batches.append(module.names_of(batch))
         if len(self.batches) != self.batch:
             return original(module, batch)
-        self.files = {path.name: path.read_bytes() for path in self.folder.path.iterdir() if path.is_file()}
+        self.files = {
+            path.name: path.read_bytes() for path in self.folder.path.iterdir() if path.is_file()
+        }
         if self.place == "input":
             batch.inputs[-1, 0, 0, 0] = self.value
         loss = original(module, batch)
@@ -54,7 +58,9 @@ class Planted:
             loss.register_hook(lambda gradient: gradient * self.value)
         return loss
 
-    def step(self, original: Callable[..., Any], optimizer: torch.optim.Optimizer, *arguments: Any) -> Any:
+    def step(
+        self, original: Callable[..., Any], optimizer: torch.optim.Optimizer, *arguments: Any
+    ) -> Any:
         """The optimiser's, after which its state or a weight may be spoilt."""
         result = original(optimizer, *arguments)
         if len(self.batches) == self.batch and self.place in ("weight", "state"):
@@ -96,7 +102,9 @@ def request_of(trainings: Any, tmp_path: Path) -> Callable[..., FitRequest]:
     return functools.partial(dataclasses.replace, request)
 
 
-@pytest.mark.parametrize(("batch", "first", "value"), [(2, 1, torch.nan), (9, 8, torch.inf), (14, 14, torch.nan)])
+@pytest.mark.parametrize(
+    ("batch", "first", "value"), [(2, 1, torch.nan), (9, 8, torch.inf), (14, 14, torch.nan)]
+)
 @pytest.mark.parametrize(
     ("place", "message"),
     [
@@ -123,10 +131,16 @@ def test_it_is_caught_in_that_step_with_its_images_and_reaches_no_file(
     assert len(planted.batches) == planted.batch, "no batch was trained on after it"
     assert "\n" not in str(caught.value)
     # The one picture whose loss it is; what spoils all of a step names all of its pictures.
-    of_the_step = planted.batches[batch - 1][-1:] if place == "input" else sum(planted.batches[first - 1 :], ())
+    of_the_step = (
+        planted.batches[batch - 1][-1:]
+        if place == "input"
+        else sum(planted.batches[first - 1 :], ())
+    )
     assert f"in epoch {1 + (batch - 1) // BATCHES}, " in str(caught.value)
     assert ", ".join(of_the_step) in str(caught.value)
-    assert not any(name in str(caught.value) for name in set(sum(planted.batches, ())) - set(of_the_step))
+    assert not any(
+        name in str(caught.value) for name in set(sum(planted.batches, ())) - set(of_the_step)
+    )
     left = {path.name: path.read_bytes() for path in request.out.iterdir() if path.is_file()}
     assert left == planted.files
     assert ("best.safetensors" in left) == (batch > BATCHES)
@@ -142,5 +156,10 @@ def test_a_training_goes_on_from_before_it_with_a_remedy(
             fit(request)
     result = fit(request_of(resume=True))
     assert len(result.history) == 2
-    assert all(weight.isfinite().all() for weight in load_model(request.folder.best).state_dict().values())
-    assert AtomicCheckpointIO().load_checkpoint(request.folder.resume)["motivnet"]["position"]["steps"] == 8
+    assert all(
+        weight.isfinite().all() for weight in load_model(request.folder.best).state_dict().values()
+    )
+    assert (
+        AtomicCheckpointIO().load_checkpoint(request.folder.resume)["motivnet"]["position"]["steps"]
+        == 8
+    )

@@ -25,7 +25,9 @@ QUICK = (1, 4, 7, 14)
 
 def saved_steps(run: Path) -> int:
     """Steps of the optimiser in the state, which is loaded by the rules that resuming loads it by."""
-    return int(AtomicCheckpointIO().load_checkpoint(run / "last.ckpt")["motivnet"]["position"]["steps"])
+    return int(
+        AtomicCheckpointIO().load_checkpoint(run / "last.ckpt")["motivnet"]["position"]["steps"]
+    )
 
 
 def stopped(said: str) -> str:
@@ -36,22 +38,34 @@ def stopped(said: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "call", [pytest.param(call, marks=[] if call in QUICK else [pytest.mark.slow]) for call in range(1, 15)]
+    "call",
+    [
+        pytest.param(call, marks=[] if call in QUICK else [pytest.mark.slow])
+        for call in range(1, 15)
+    ],
 )
-def test_sigterm_saves_with_at_most_one_step_lost_and_ends_with_143(call: int, trainings: Any, tmp_path: Path) -> None:
+def test_sigterm_saves_with_at_most_one_step_lost_and_ends_with_143(
+    call: int, trainings: Any, tmp_path: Path
+) -> None:
     run, (epoch, batch) = tmp_path / "run", divmod(call - 1, BATCHES)
     done = STEPS * epoch + batch // 2
-    ended = trainings.fit(run, fault={"place": "in a training batch", "call": call, "kind": "SIGTERM"})
+    ended = trainings.fit(
+        run, fault={"place": "in a training batch", "call": call, "kind": "SIGTERM"}
+    )
     assert (ended.status, ended.alone) == (143, True), ended.said
     assert done <= saved_steps(run) <= done + 1
     place = f"epoch {epoch + 1}, step {saved_steps(run)}"
-    assert stopped(ended.said) == f"error: the training was asked to stop in {place}: saved {run / 'last.ckpt'}; " + (
+    assert stopped(
+        ended.said
+    ) == f"error: the training was asked to stop in {place}: saved {run / 'last.ckpt'}; " + (
         "go on with --resume"
     )
 
 
 @pytest.mark.parametrize("place", ["in a training batch", "in the validation"])
-@pytest.mark.parametrize(("kind", "status"), [("SIGTERM to all", 143), ("SIGINT to all", 130), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("kind", "status"), [("SIGTERM to all", 143), ("SIGINT to all", 130), ("SIGINT", 130)]
+)
 def test_a_signal_to_the_workers_too_is_no_other_thing(
     kind: str, status: int, place: str, trainings: Any, tmp_path: Path
 ) -> None:
@@ -94,7 +108,9 @@ def test_a_signal_before_the_training_ends_it_at_once(trainings: Any, tmp_path: 
     assert trainings.fit(tmp_path / "run", "--resume").status == 0
 
 
-def test_a_rank_that_waits_for_another_ends_within_ten_seconds_of_sigterm(trainings: Any, tmp_path: Path) -> None:
+def test_a_rank_that_waits_for_another_ends_within_ten_seconds_of_sigterm(
+    trainings: Any, tmp_path: Path
+) -> None:
     command = [
         Path(sys.executable).with_name("motivnet-train"),
         *trainings.arguments(tmp_path / "run", "--devices", "2"),
@@ -115,7 +131,9 @@ def test_a_rank_that_waits_for_another_ends_within_ten_seconds_of_sigterm(traini
     assert process.returncode == -signal.SIGTERM
 
 
-def test_a_signal_after_the_last_step_lets_the_training_end(trainings: Any, uninterrupted: Any, tmp_path: Path) -> None:
+def test_a_signal_after_the_last_step_lets_the_training_end(
+    trainings: Any, uninterrupted: Any, tmp_path: Path
+) -> None:
     fault = {"place": "before the epoch is kept", "call": 2, "kind": "SIGTERM"}
     ended = trainings.fit(tmp_path / "run", fault=fault)
     assert ended.status == 0, ended.said
@@ -125,7 +143,10 @@ def test_a_signal_after_the_last_step_lets_the_training_end(trainings: Any, unin
 def test_the_command_ends_within_ten_seconds_of_sigterm(trainings: Any, tmp_path: Path) -> None:
     """The real command, as a batch system runs it, at whatever moment the signal comes."""
     run = tmp_path / "run"
-    command = [Path(sys.executable).with_name("motivnet-train"), *trainings.arguments(run, "--epochs", "5000")]
+    command = [
+        Path(sys.executable).with_name("motivnet-train"),
+        *trainings.arguments(run, "--epochs", "5000"),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None

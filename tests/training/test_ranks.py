@@ -59,7 +59,10 @@ def test_two_ranks_come_to_the_weights_of_one_with_twice_the_accumulation(
 ) -> None:
     ended = trainings.fit(tmp_path / "one", *EVEN, "--accumulate", "2")
     assert ended.status == 0, ended.said
-    one, two = (load_model(run / "last.safetensors").state_dict() for run in (tmp_path / "one", with_two_ranks))
+    one, two = (
+        load_model(run / "last.safetensors").state_dict()
+        for run in (tmp_path / "one", with_two_ranks)
+    )
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=0, atol=1e-5, msg=name)
     positions = [
@@ -70,10 +73,15 @@ def test_two_ranks_come_to_the_weights_of_one_with_twice_the_accumulation(
         assert epoch == pytest.approx(other, abs=1e-5)
 
 
-def test_the_order_of_two_ranks_matters(with_two_ranks: Path, trainings: Any, tmp_path: Path) -> None:
+def test_the_order_of_two_ranks_matters(
+    with_two_ranks: Path, trainings: Any, tmp_path: Path
+) -> None:
     """Else the comparison of weights would prove nothing: without accumulation one process goes elsewhere."""
     assert trainings.fit(tmp_path / "one", *EVEN, "--accumulate", "1").status == 0
-    one, two = (load_model(run / "last.safetensors").state_dict() for run in (tmp_path / "one", with_two_ranks))
+    one, two = (
+        load_model(run / "last.safetensors").state_dict()
+        for run in (tmp_path / "one", with_two_ranks)
+    )
     assert max(float((one[name] - two[name]).abs().max()) for name in one) > 1e-4
 
 
@@ -81,7 +89,10 @@ def test_the_order_of_two_ranks_matters(with_two_ranks: Path, trainings: Any, tm
 def test_when_one_of_two_ranks_is_killed_both_end_within_thirty_seconds(
     victim: str, trainings: Any, tmp_path: Path
 ) -> None:
-    with two_ranks(trainings.arguments(tmp_path / "run", *TWO_RANKS, "--epochs", "5000")) as (process, other):
+    with two_ranks(trainings.arguments(tmp_path / "run", *TWO_RANKS, "--epochs", "5000")) as (
+        process,
+        other,
+    ):
         os.kill(process.pid if victim == "first" else other.pid, signal.SIGKILL)
         status = process.wait(timeout=30)
         _, alive = psutil.wait_procs([other], timeout=30)
@@ -90,8 +101,13 @@ def test_when_one_of_two_ranks_is_killed_both_end_within_thirty_seconds(
     AtomicCheckpointIO().load_checkpoint(tmp_path / "run" / "last.ckpt")
 
 
-def test_sigterm_to_the_first_of_two_ranks_stops_both_with_143(trainings: Any, tmp_path: Path) -> None:
-    with two_ranks(trainings.arguments(tmp_path / "run", *TWO_RANKS, "--epochs", "5000")) as (process, other):
+def test_sigterm_to_the_first_of_two_ranks_stops_both_with_143(
+    trainings: Any, tmp_path: Path
+) -> None:
+    with two_ranks(trainings.arguments(tmp_path / "run", *TWO_RANKS, "--epochs", "5000")) as (
+        process,
+        other,
+    ):
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
         assert not psutil.wait_procs([other], timeout=20)[1]

@@ -12,18 +12,33 @@ from motivnet_training.recipe_file import recipe_from_file, yaml_from_recipe
 
 def test_the_paper_recipe_is_that_of_the_paper() -> None:
     recipe = recipe_named("paper")
-    assert (recipe.epochs, recipe.batch_size, recipe.accumulate, recipe.effective_batch) == (30, 2, 8, 16)
+    assert (recipe.epochs, recipe.batch_size, recipe.accumulate, recipe.effective_batch) == (
+        30,
+        2,
+        8,
+        16,
+    )
     assert (recipe.encoder_lr, recipe.decoder_lr) == (1e-8, 1e-5)
     assert (recipe.course, recipe.restart_epochs, recipe.restart_factor) == ("warm-restarts", 10, 1)
-    assert (recipe.per_class, recipe.validation_share, recipe.stratified) == ("smallest", 0.1, False)
-    assert (recipe.label_smoothing, recipe.augmentations, recipe.class_weights) == (0.0, "none", False)
+    assert (recipe.per_class, recipe.validation_share, recipe.stratified) == (
+        "smallest",
+        0.1,
+        False,
+    )
+    assert (recipe.label_smoothing, recipe.augmentations, recipe.class_weights) == (
+        0.0,
+        "none",
+        False,
+    )
     assert (recipe.gradient_norm, recipe.patience, recipe.precision) == (None, None, "32-true")
 
 
 def test_the_fast_recipe_is_that_of_the_paper_on_a_frozen_and_cached_encoder() -> None:
     paper, fast = recipe_named("paper"), recipe_named("fast")
     differing = {
-        field.name for field in dataclasses.fields(fast) if getattr(fast, field.name) != getattr(paper, field.name)
+        field.name
+        for field in dataclasses.fields(fast)
+        if getattr(fast, field.name) != getattr(paper, field.name)
     }
     assert differing == {"name", "encoder_lr", "batch_size", "accumulate", "cached"}
     assert fast.is_frozen
@@ -31,8 +46,12 @@ def test_the_fast_recipe_is_that_of_the_paper_on_a_frozen_and_cached_encoder() -
 
 
 def test_every_recipe_is_known_by_its_own_name() -> None:
-    assert {name: recipe.name for name, recipe in RECIPES.items()} == {name: name for name in RECIPES}
-    with pytest.raises(ConfigError, match="no training recipe is called 'quick'; choose paper, fast, scratch"):
+    assert {name: recipe.name for name, recipe in RECIPES.items()} == {
+        name: name for name in RECIPES
+    }
+    with pytest.raises(
+        ConfigError, match="no training recipe is called 'quick'; choose paper, fast, scratch"
+    ):
         recipe_named("quick")
 
 
@@ -54,10 +73,19 @@ def test_every_recipe_is_known_by_its_own_name() -> None:
         ({"validation_share": 0.0}, "validation_share must be above 0"),
         ({"gradient_norm": 0.0}, "gradient_norm must be above 0"),
         ({"cached": True}, "tokens can be cached only of a frozen encoder"),
-        ({"cached": True, "encoder_lr": 0.0, "augmentations": "mirror"}, "cached tokens cannot be augmented"),
+        (
+            {"cached": True, "encoder_lr": 0.0, "augmentations": "mirror"},
+            "cached tokens cannot be augmented",
+        ),
         ({"course": "linear"}, "course must be one of warm-restarts, cosine, not 'linear'"),
-        ({"precision": "8-true"}, "precision must be one of 32-true, bf16-mixed, 16-mixed, not '8-true'"),
-        ({"augmentations": "wild"}, "augmentations must be one of none, mirror, strong, not 'wild'"),
+        (
+            {"precision": "8-true"},
+            "precision must be one of 32-true, bf16-mixed, 16-mixed, not '8-true'",
+        ),
+        (
+            {"augmentations": "wild"},
+            "augmentations must be one of none, mirror, strong, not 'wild'",
+        ),
         ({"per_class": "all"}, "per_class must be a number, smallest or null, not 'all'"),
     ],
 )
@@ -82,9 +110,13 @@ def test_a_file_changes_the_recipe_that_it_names_or_the_one_given(tmp_path: Path
     path = tmp_path / "recipe.yaml"
     path.write_text("encoder_lr: 1e-8\nepochs: 3\nper_class: 5\n")
     scratch = recipe_from_file(path, RECIPES["scratch"])
-    assert scratch == dataclasses.replace(RECIPES["scratch"], encoder_lr=1e-8, epochs=3, per_class=5)
+    assert scratch == dataclasses.replace(
+        RECIPES["scratch"], encoder_lr=1e-8, epochs=3, per_class=5
+    )
     path.write_text("name: fast\nepochs: 3\n")
-    assert recipe_from_file(path, RECIPES["scratch"]) == dataclasses.replace(RECIPES["fast"], epochs=3)
+    assert recipe_from_file(path, RECIPES["scratch"]) == dataclasses.replace(
+        RECIPES["fast"], epochs=3
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +152,8 @@ def test_bytes_that_are_no_text_and_a_missing_file_are_one_line(tmp_path: Path) 
 
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
@@ -137,10 +170,16 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("epochs: 2026-13-45\n", "not a valid number"),
         ("epochs: !!float x\n", "not a valid number"),
         ("epochs: !!timestamp x\n", "not a valid number"),
-        ("epochs: !!python/object/apply:os.mkdir [canary]\n", "is not YAML: line 1: could not determine a constructor"),
+        (
+            "epochs: !!python/object/apply:os.mkdir [canary]\n",
+            "is not YAML: line 1: could not determine a constructor",
+        ),
         ("1: 2\n", "the key 1 is not a name"),
         (f"{'x' * 900}: 1\n", "a recipe has no x{60}…"),
-        ("".join(f"k{number}: 1\n" for number in range(5_000)), "a recipe has no k0, .* and 4992 more; it has"),
+        (
+            "".join(f"k{number}: 1\n" for number in range(5_000)),
+            "a recipe has no k0, .* and 4992 more; it has",
+        ),
         (f"name: {'x' * 30_000}\n", "x{60}…"),
         ("x" * 70_000, "has 70,000 bytes, more than the 64,000 allowed"),
     ],

@@ -37,7 +37,9 @@ State = dict[str, Any]
 
 
 def session(folder: Path) -> Session:
-    pictures = MemoryPictures(images=np.random.default_rng(0).integers(0, 256, (14, 32, 32, 3), np.uint8))
+    pictures = MemoryPictures(
+        images=np.random.default_rng(0).integers(0, 256, (14, 32, 32, 3), np.uint8)
+    )
     few = LabelledInputs(
         inputs=ImageInputs(pictures=pictures, recipe=PREPROCESS),
         targets=torch.eye(7)[torch.arange(14) % 7],
@@ -53,7 +55,11 @@ def session(folder: Path) -> Session:
         metadata={},
     )
     return Session(
-        model=fresh_model(SMALL, seed=0), training=few, keeper=keeper, seed=0, hardware=Hardware(accelerator="cpu")
+        model=fresh_model(SMALL, seed=0),
+        training=few,
+        keeper=keeper,
+        seed=0,
+        hardware=Hardware(accelerator="cpu"),
     )
 
 
@@ -115,18 +121,33 @@ RANDOM = ("motivnet", "random")
         (_set("callbacks", value=3), "callbacks has other entries"),
         (_set("state_dict", value=[]), "state_dict has other names"),
         (_set("state_dict", value={}), "state_dict has other names"),
-        (_set("state_dict", "model.decoder.queries", value=torch.zeros(7, 9)), "queries has another shape or type"),
-        (_set("state_dict", "model.decoder.queries", value="x"), "queries has another shape or type"),
+        (
+            _set("state_dict", "model.decoder.queries", value=torch.zeros(7, 9)),
+            "queries has another shape or type",
+        ),
+        (
+            _set("state_dict", "model.decoder.queries", value="x"),
+            "queries has another shape or type",
+        ),
         (_set("optimizer_states", value=[]), "optimizer_states has other entries"),
         (_set("optimizer_states", value={}), "optimizer_states has other entries"),
         (_set("optimizer_states", value=[3]), "optimizer_states is damaged"),
         (_set(*OPTIMIZER, "param_groups", value=[]), "param_groups has other entries"),
-        (_set(*OPTIMIZER, "param_groups", 0, "lr", value="x"), r"param_groups\.0\.lr is of another type"),
+        (
+            _set(*OPTIMIZER, "param_groups", 0, "lr", value="x"),
+            r"param_groups\.0\.lr is of another type",
+        ),
         (_set(*OPTIMIZER, "param_groups", 0, "params", value=[0]), r"params has other entries"),
         (_set(*OPTIMIZER, "state", 99, value={}), "optimizer_states is damaged"),
         (_set(*OPTIMIZER, "state", 0, value=3), r"optimizer_states\.0 has other names"),
-        (_set(*OPTIMIZER, "state", 0, "step", value=torch.ones(9)), r"0\.step has another shape or type"),
-        (_set(*OPTIMIZER, "state", 0, "exp_avg", value=torch.ones(9)), r"0\.exp_avg has another shape or type"),
+        (
+            _set(*OPTIMIZER, "state", 0, "step", value=torch.ones(9)),
+            r"0\.step has another shape or type",
+        ),
+        (
+            _set(*OPTIMIZER, "state", 0, "exp_avg", value=torch.ones(9)),
+            r"0\.exp_avg has another shape or type",
+        ),
         (_set("lr_schedulers", value=[]), "lr_schedulers has other entries"),
         (_set("lr_schedulers", 0, "base_lrs", value=[]), "base_lrs has other entries"),
         (_set("lr_schedulers", 0, "last_epoch", value="x"), "last_epoch is of another type"),
@@ -138,7 +159,10 @@ RANDOM = ("motivnet", "random")
             _set("motivnet", "position", "epoch", value=2**62),
             "it stands at batch 0 of 2 in epoch 4611686018427387904 of 2",
         ),
-        (_set("motivnet", "position", "batch", value=10**9), "it stands at batch 1000000000 of 2 in epoch 1 of 2"),
+        (
+            _set("motivnet", "position", "batch", value=10**9),
+            "it stands at batch 1000000000 of 2 in epoch 1 of 2",
+        ),
         (_set("motivnet", "position", "epoch", value=1.5), "is damaged: epoch must be an integer"),
         (_set("motivnet", "position", "history", value=[[]]), "is damaged: history"),
         (_without(*RANDOM), "random generators"),

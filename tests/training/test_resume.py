@@ -14,7 +14,12 @@ pytestmark = pytest.mark.timeout(300)
 KINDS = ("SIGTERM", "SIGKILL", "exception")
 STATUS = {"SIGTERM": 143, "SIGKILL": -9, "exception": 1}
 PLACES = ("in a training batch", "before the validation", "in the validation")
-CALLS = {"in a training batch": 14, "before the validation": 2, "in the validation": 8, "before the epoch is kept": 2}
+CALLS = {
+    "in a training batch": 14,
+    "before the validation": 2,
+    "in the validation": 8,
+    "before the epoch is kept": 2,
+}
 QUICK = (0, 4, 8, 10, 14, 15, 20, 21, 25, 29)
 """Of the 30 interruptions those that are always tried: every kind at every place, with and without workers."""
 
@@ -50,7 +55,11 @@ def test_neither_workers_nor_savings_change_the_outcome(
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(number, marks=[] if number in QUICK else [pytest.mark.slow]) for number in range(30)]
+    "number",
+    [
+        pytest.param(number, marks=[] if number in QUICK else [pytest.mark.slow])
+        for number in range(30)
+    ],
 )
 def test_a_resumed_training_comes_to_the_same_bits(
     number: int, trainings: Any, uninterrupted: Any, tmp_path: Path

@@ -29,7 +29,9 @@ print("answered", flush=True)
 
 def hanging(*, patience: float = 60.0, then: str = "time.sleep(60)") -> subprocess.Popen[str]:
     code = HANGING.format(patience=patience, then=then)
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
@@ -42,7 +44,8 @@ def test_a_batch_that_does_not_end_is_not_waited_for(number: int, status: int) -
         _, said = process.communicate(timeout=20)
     assert process.returncode == status
     assert (
-        said == "error: no batch ended within 0 s: left without saving; go on with --resume from the state saved last\n"
+        said
+        == "error: no batch ended within 0 s: left without saving; go on with --resume from the state saved last\n"
     )
 
 

@@ -50,7 +50,11 @@ def test_figures_of_affectnets_validation_list_stand_beside_the_papers(
         for code, emotion in enumerate(EMOTIONS):
             for number in range(count):
                 name = f"1/{part}_{code}_{number}.png"
-                write_face(tmp_path / "Manually_Annotated_Images" / name, emotion, seed=len(part) * 100 + number)
+                write_face(
+                    tmp_path / "Manually_Annotated_Images" / name,
+                    emotion,
+                    seed=len(part) * 100 + number,
+                )
                 rows.append(f"{name},{code}")
         file = tmp_path / "Manually_Annotated_file_lists" / f"{part}.csv"
         file.parent.mkdir(exist_ok=True)

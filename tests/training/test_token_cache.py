@@ -16,7 +16,13 @@ import torch
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.datasets.sample import GreyPixels, Sample
-from motivnet.errors import ConfigError, FileError, MotivNetError, RuntimeUnavailableError, TrainingError
+from motivnet.errors import (
+    ConfigError,
+    FileError,
+    MotivNetError,
+    RuntimeUnavailableError,
+    TrainingError,
+)
 from motivnet.model import SapiensEncoder, build_model
 from motivnet.preprocess import InputRecipe
 from motivnet_training.feature_cache import TokenKey, cache_tokens, token_key
@@ -29,7 +35,9 @@ IMAGE_BYTES = 4 * 32 * 2
 
 
 def make_encoder(**sizes: Any) -> SapiensEncoder:
-    encoder = EncoderConfig(**{"embed_dim": 32, "depth": 2, "num_heads": 2, "image_size": (32, 32), **sizes})
+    encoder = EncoderConfig(
+        **{"embed_dim": 32, "depth": 2, "num_heads": 2, "image_size": (32, 32), **sizes}
+    )
     decoder = DecoderConfig(embed_dim=16, num_heads=2, mlp_dim=16)
     return build_model(ModelConfig(encoder=encoder, decoder=decoder), seed=1).encoder
 
@@ -54,7 +62,9 @@ def encoded_alone(encoder: SapiensEncoder, sample: Sample) -> Any:
 def counting(encoder: SapiensEncoder) -> Iterator[list[int]]:
     """The images of every batch that goes through the encoder."""
     batches: list[int] = []
-    hook = encoder.patch_embed.register_forward_hook(lambda _, inputs, output: batches.append(len(inputs[0])))
+    hook = encoder.patch_embed.register_forward_hook(
+        lambda _, inputs, output: batches.append(len(inputs[0]))
+    )
     yield batches
     hook.remove()
 
@@ -64,7 +74,9 @@ def encoder() -> SapiensEncoder:
     return make_encoder()
 
 
-def test_the_tokens_are_the_encoders_own_rounded_to_fp16(encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_the_tokens_are_the_encoders_own_rounded_to_fp16(
+    encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     samples = [face(0), picture(tmp_path / "one.png", 1), face(2)]
     store = cache_tokens(encoder, samples, tmp_path / "cache", recipe=RECIPE)
     order = [2, 0, 1, 0]
@@ -75,35 +87,50 @@ def test_the_tokens_are_the_encoders_own_rounded_to_fp16(encoder: SapiensEncoder
         assert np.array_equal(row, encoded_alone(encoder, samples[i]).astype(np.float16))
 
 
-def test_tokens_of_faces_are_for_this_user_alone(encoder: SapiensEncoder, tmp_path: Path, open_umask: None) -> None:
+def test_tokens_of_faces_are_for_this_user_alone(
+    encoder: SapiensEncoder, tmp_path: Path, open_umask: None
+) -> None:
     store = cache_tokens(encoder, [face(0)], tmp_path / "cache", recipe=RECIPE)
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "cache", store.folder)}
     assert modes == {0o700}
     assert [path.stat().st_mode & 0o777 for path in store.shards] == [0o600]
 
 
-def test_batches_and_shards_change_nothing_but_the_last_digit(encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_batches_and_shards_change_nothing_but_the_last_digit(
+    encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     samples = [face(number) for number in range(11)]
     digests = [sample.digest() for sample in samples]
     one = cache_tokens(encoder, samples, tmp_path / "one", recipe=RECIPE)
     many = cache_tokens(
-        encoder, samples, tmp_path / "many", recipe=RECIPE, batch_size=3, shard_bytes=4 * IMAGE_BYTES + 100
+        encoder,
+        samples,
+        tmp_path / "many",
+        recipe=RECIPE,
+        batch_size=3,
+        shard_bytes=4 * IMAGE_BYTES + 100,
     )
     assert (len(one.shards), len(many.shards)) == (1, 3)
     np.testing.assert_allclose(one.tokens(digests).astype(float), many.tokens(digests), atol=4e-3)
 
 
-def test_an_image_that_is_larger_than_a_shard_has_one_of_its_own(encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_an_image_that_is_larger_than_a_shard_has_one_of_its_own(
+    encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     store = cache_tokens(encoder, [face(0), face(1)], tmp_path, recipe=RECIPE, shard_bytes=1)
     assert len(store.shards) == len(store) == 2
 
 
-def test_a_shard_never_holds_more_images_than_its_description_may(encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_a_shard_never_holds_more_images_than_its_description_may(
+    encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     samples = [face(number) for number in range(MAX_IMAGES + 1)]
     assert len(cache_tokens(encoder, samples, tmp_path, recipe=RECIPE, batch_size=256).shards) == 2
 
 
-def test_only_images_that_the_cache_does_not_have_are_computed(encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_only_images_that_the_cache_does_not_have_are_computed(
+    encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     samples = [face(number) for number in range(5)]
     for known, batches in ((3, [2, 1]), (3, []), (5, [2]), (5, [])):
         with counting(encoder) as seen:
@@ -160,8 +187,13 @@ def changed_keys() -> Iterator[Change]:
             recipe = dataclasses.replace(RECIPE, **{field: tuple(values)})
             yield Change(f"{field} {level}", dataclasses.replace(key, recipe=recipe))
     for size in ((48, 32), (32, 48)):
-        yield Change(f"size {size}", dataclasses.replace(key, recipe=dataclasses.replace(RECIPE, size=size)))
-    yield Change("recipe", dataclasses.replace(key, recipe=InputRecipe.named("square-white-pad", size=(32, 32))))
+        yield Change(
+            f"size {size}", dataclasses.replace(key, recipe=dataclasses.replace(RECIPE, size=size))
+        )
+    yield Change(
+        "recipe",
+        dataclasses.replace(key, recipe=InputRecipe.named("square-white-pad", size=(32, 32))),
+    )
     yield Change("bfloat16", dataclasses.replace(key, compute="bfloat16"))
     yield Change("float16", dataclasses.replace(key, compute="float16"))
     yield Change("tokens", dataclasses.replace(key, shape=(5, 32)))
@@ -180,11 +212,15 @@ def test_the_hash_of_an_encoder_is_the_same_in_every_process() -> None:
     with torch.no_grad():
         for weight in encoder.parameters():
             weight.fill_(0.5)
-    assert encoder_hash(encoder) == "782f2f31fc9187e22dab3817c8ba12b29fed3e61860e117879927c0b3023d47d"
+    assert (
+        encoder_hash(encoder) == "782f2f31fc9187e22dab3817c8ba12b29fed3e61860e117879927c0b3023d47d"
+    )
 
 
 @pytest.mark.parametrize("compute", ["bfloat16", "float16"])
-def test_a_lower_precision_gives_nearly_the_same_tokens(compute: Any, encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_a_lower_precision_gives_nearly_the_same_tokens(
+    compute: Any, encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     store = cache_tokens(encoder, [face(0)], tmp_path, recipe=RECIPE, compute=compute)
     exact = encoded_alone(encoder, face(0)).astype(np.float16)
     tokens = store.tokens([face(0).digest()])[0]
@@ -192,7 +228,9 @@ def test_a_lower_precision_gives_nearly_the_same_tokens(compute: Any, encoder: S
     np.testing.assert_allclose(tokens.astype(float), exact, atol=0.1)
 
 
-def test_a_surrounding_autocast_does_not_lower_the_precision(encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_a_surrounding_autocast_does_not_lower_the_precision(
+    encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         store = cache_tokens(encoder, [face(0)], tmp_path, recipe=RECIPE)
     exact = encoded_alone(encoder, face(0)).astype(np.float16)
@@ -204,7 +242,9 @@ def test_the_encoder_is_left_as_it_was_given(encoder: SapiensEncoder, tmp_path: 
     before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
     cache_tokens(encoder, [face(0)], tmp_path, recipe=RECIPE, compute="bfloat16")
     assert encoder.training
-    assert all(weight.requires_grad and not weight.is_inference() for weight in encoder.parameters())
+    assert all(
+        weight.requires_grad and not weight.is_inference() for weight in encoder.parameters()
+    )
     for name, weight in encoder.state_dict().items():
         assert torch.equal(weight, before[name])
         assert weight.dtype == torch.float32
@@ -213,8 +253,14 @@ def test_the_encoder_is_left_as_it_was_given(encoder: SapiensEncoder, tmp_path: 
 @pytest.mark.parametrize(
     ("scale", "message"),
     [
-        (1e6, r"the encoder's tokens reach [\d,]{7,} for list.csv:2, beyond the 65,504 of the FP16"),
-        (float("nan"), "the encoder gives tokens that are not finite for list.csv:2; check its weights"),
+        (
+            1e6,
+            r"the encoder's tokens reach [\d,]{7,} for list.csv:2, beyond the 65,504 of the FP16",
+        ),
+        (
+            float("nan"),
+            "the encoder gives tokens that are not finite for list.csv:2; check its weights",
+        ),
     ],
 )
 def test_tokens_that_fp16_cannot_hold_stop_and_name_the_image(
@@ -233,10 +279,14 @@ def test_tokens_that_fp16_cannot_hold_stop_and_name_the_image(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_an_image_that_changes_before_its_turn_stops(encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_an_image_that_changes_before_its_turn_stops(
+    encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     samples = [picture(tmp_path / f"{number}.png", number) for number in range(2)]
     encoder.patch_embed.register_forward_hook(lambda *_: picture(tmp_path / "1.png", 7) and None)
-    with pytest.raises(FileError, match=r"1\.png changed while the tokens were computed; run again"):
+    with pytest.raises(
+        FileError, match=r"1\.png changed while the tokens were computed; run again"
+    ):
         cache_tokens(encoder, samples, tmp_path / "cache", recipe=RECIPE)
 
 
@@ -246,25 +296,35 @@ def test_too_little_space_stops_before_anything_is_computed(
     usage = shutil.disk_usage(tmp_path)._replace(free=4 * IMAGE_BYTES - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     cache_tokens(encoder, [face(number) for number in range(3)], tmp_path, recipe=RECIPE)
-    with counting(encoder) as seen, pytest.raises(FileError, match=r"the tokens of 4 images need [\d.]+ MB"):
+    with (
+        counting(encoder) as seen,
+        pytest.raises(FileError, match=r"the tokens of 4 images need [\d.]+ MB"),
+    ):
         cache_tokens(encoder, [face(number) for number in range(3, 7)], tmp_path, recipe=RECIPE)
     assert seen == []
 
 
 @pytest.mark.parametrize(
-    ("width", "image", "paper"), [(1024, 6_291_456, 188_743_680_000), (1536, 9_437_184, 283_115_520_000)]
+    ("width", "image", "paper"),
+    [(1024, 6_291_456, 188_743_680_000), (1536, 9_437_184, 283_115_520_000)],
 )
-def test_the_published_sizes_take_what_the_documentation_says(width: int, image: int, paper: int) -> None:
+def test_the_published_sizes_take_what_the_documentation_says(
+    width: int, image: int, paper: int
+) -> None:
     key = dataclasses.replace(token_key(make_encoder(), recipe=RECIPE), shape=(64 * 48, width))
     assert (key.bytes_per_image, 30_000 * key.bytes_per_image) == (image, paper)
 
 
 def test_a_file_is_hardly_larger_than_its_tokens(encoder: SapiensEncoder, tmp_path: Path) -> None:
-    store = cache_tokens(encoder, [face(number) for number in range(100)], tmp_path, recipe=RECIPE, batch_size=32)
+    store = cache_tokens(
+        encoder, [face(number) for number in range(100)], tmp_path, recipe=RECIPE, batch_size=32
+    )
     assert 100 * IMAGE_BYTES < store.size < 100 * (IMAGE_BYTES + 150) + 1000
 
 
-def test_the_message_about_space_says_how_much_is_needed_and_how_much_is_free(tmp_path: Path) -> None:
+def test_the_message_about_space_says_how_much_is_needed_and_how_much_is_free(
+    tmp_path: Path,
+) -> None:
     key = dataclasses.replace(token_key(make_encoder(), recipe=RECIPE), shape=(3072, 1024))
     with pytest.raises(FileError) as raised:
         check_space(tmp_path, key=key, images=10**9)
@@ -285,18 +345,26 @@ def test_the_message_about_space_says_how_much_is_needed_and_how_much_is_free(tm
     ],
 )
 def test_options_that_cannot_be_say_what_to_do(
-    options: dict[str, Any], error: type[MotivNetError], message: str, encoder: SapiensEncoder, tmp_path: Path
+    options: dict[str, Any],
+    error: type[MotivNetError],
+    message: str,
+    encoder: SapiensEncoder,
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(error, match=message):
         cache_tokens(encoder, [face(0)], tmp_path, **{"recipe": RECIPE, **options})
 
 
-def test_a_file_in_the_place_of_the_folder_is_one_clear_line(encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_one_clear_line(
+    encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     (tmp_path / "cache").write_text("notes")
     with pytest.raises(FileError, match="cannot be written: "):
         cache_tokens(encoder, [face(0)], tmp_path / "cache", recipe=RECIPE)
 
 
-def test_no_samples_make_an_empty_store_and_no_folder(encoder: SapiensEncoder, tmp_path: Path) -> None:
+def test_no_samples_make_an_empty_store_and_no_folder(
+    encoder: SapiensEncoder, tmp_path: Path
+) -> None:
     assert len(cache_tokens(encoder, [], tmp_path / "cache", recipe=RECIPE)) == 0
     assert not (tmp_path / "cache").exists()

@@ -33,8 +33,9 @@ PAPER = RECIPES["paper"]
 class TrainingSpeed:
     """Seconds, one entry a measurement, of one image or one step of the optimiser.
 
-    ``full`` and ``head`` are forward and backward passes with the reading of the image or of its tokens,
-    ``full_step`` and ``head_step`` the steps of AdamW; ``encoder`` is all that caching one image takes.
+    ``full`` and ``head`` are forward and backward passes with the reading of the image or of its
+    tokens, ``full_step`` and ``head_step`` the steps of AdamW; ``encoder`` is all that caching one
+    image takes.
     """
 
     full: list[float] = field(default_factory=list)
@@ -59,12 +60,18 @@ class TrainingSpeed:
 
 
 def measure_speed(
-    model: MotivNet, samples: Sequence[Sample], folder: Path, *, recipe: InputRecipe, head_images: int = 3
+    model: MotivNet,
+    samples: Sequence[Sample],
+    folder: Path,
+    *,
+    recipe: InputRecipe,
+    head_images: int = 3,
 ) -> TrainingSpeed:
-    """The speed of ``model`` on the CPU, in FP32 and with batches of one image; the model is trained a little.
+    """The speed of ``model`` on the CPU, in FP32 and with batches of one image; the model is
+    trained a little.
 
-    For each sample in turn: one step of the full training, the caching of its tokens in ``folder``, which should be
-    empty, and ``head_images`` steps of the head.
+    For each sample in turn: one step of the full training, the caching of its tokens in ``folder``,
+    which should be empty, and ``head_images`` steps of the head.
     """
     speed = TrainingSpeed()
     decoder = {"params": model.decoder.parameters(), "lr": PAPER.decoder_lr}
@@ -117,11 +124,16 @@ def _timed(seconds: list[float]) -> Iterator[None]:
 def faces(count: int) -> list[Sample]:
     draw = np.random.default_rng(0)
     pixels = [draw.integers(0, 256, 48 * 48, np.uint8).tobytes() for _ in range(count)]
-    return [Sample(name=str(i), image=GreyPixels(data=data, size=(48, 48)), label=i) for i, data in enumerate(pixels)]
+    return [
+        Sample(name=str(i), image=GreyPixels(data=data, size=(48, 48)), label=i)
+        for i, data in enumerate(pixels)
+    ]
 
 
 def test_the_ratio_counts_the_caching_once_and_a_step_for_each_batch() -> None:
-    speed = TrainingSpeed(full=[9.0, 11.0], full_step=[16.0], encoder=[3.0, 5.0], head=[0.25], head_step=[4.0])
+    speed = TrainingSpeed(
+        full=[9.0, 11.0], full_step=[16.0], encoder=[3.0, 5.0], head=[0.25], head_step=[4.0]
+    )
     assert speed.seconds_per_image(16) == (11.0, 0.5)
     assert speed.ratio() == 30 * 11 / (4 + 30 * 0.5)
     assert speed.ratio(epochs=1, images_per_step=1) == 26 / (4 + 4.25)
@@ -129,9 +141,13 @@ def test_the_ratio_counts_the_caching_once_and_a_step_for_each_batch() -> None:
 
 def test_every_part_is_measured_in_turn(tmp_path: Path) -> None:
     encoder = EncoderConfig(embed_dim=32, depth=2, num_heads=2, image_size=(32, 32))
-    model = build_model(ModelConfig(encoder=encoder, decoder=DecoderConfig(embed_dim=16, num_heads=2, mlp_dim=16)))
+    model = build_model(
+        ModelConfig(encoder=encoder, decoder=DecoderConfig(embed_dim=16, num_heads=2, mlp_dim=16))
+    )
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    speed = measure_speed(model, faces(2), tmp_path, recipe=InputRecipe.named("stretch", size=(32, 32)))
+    speed = measure_speed(
+        model, faces(2), tmp_path, recipe=InputRecipe.named("stretch", size=(32, 32))
+    )
     assert [len(part) for part in (speed.full, speed.full_step, speed.encoder)] == [2, 2, 2]
     assert [len(part) for part in (speed.head, speed.head_step)] == [6, 6]
     assert min(speed.full + speed.full_step + speed.encoder + speed.head + speed.head_step) > 0
@@ -157,5 +173,7 @@ def test_training_on_cached_tokens_is_twenty_times_faster_at_full_size(tmp_path:
     for images_per_step in (1, 16):
         full, head = speed.seconds_per_image(images_per_step)
         ratio = speed.ratio(images_per_step=images_per_step)
-        print(f"a step of {images_per_step}: {full:.2f} s and {head:.3f} s an image, {ratio:.1f} times over 30 epochs")
+        print(
+            f"a step of {images_per_step}: {full:.2f} s and {head:.3f} s an image, {ratio:.1f} times over 30 epochs"
+        )
         assert ratio >= 20

@@ -43,7 +43,9 @@ def numbers(count: int, *, seed: int = 0, key: TokenKey = KEY) -> NDArray[np.flo
 
 def write(root: Path, name: str, images: list[int], *, key: TokenKey = KEY) -> NDArray[np.float16]:
     tokens = numbers(len(images), seed=images[0], key=key)
-    write_shard(root / KEY.folder_name / name, tokens, key=key, images=[image(number) for number in images])
+    write_shard(
+        root / KEY.folder_name / name, tokens, key=key, images=[image(number) for number in images]
+    )
     return tokens
 
 
@@ -64,7 +66,10 @@ def read_all(root: Path) -> NDArray[np.float16]:
 
 
 def test_images_of_several_shards_come_in_the_order_asked_for(tmp_path: Path) -> None:
-    first, second = write(tmp_path, "00001.safetensors", [1, 2]), write(tmp_path, "00002.safetensors", [3, 4])
+    first, second = (
+        write(tmp_path, "00001.safetensors", [1, 2]),
+        write(tmp_path, "00002.safetensors", [3, 4]),
+    )
     with TokenStore(tmp_path, KEY) as store:
         tokens = store.tokens([image(number) for number in (4, 1, 3, 4)])
     assert np.array_equal(tokens, [second[1], first[0], second[0], second[1]])
@@ -79,7 +84,9 @@ def test_a_store_knows_what_it_has_and_how_large_it_is(tmp_path: Path) -> None:
     assert len(store) == 3
     assert image(2) in store
     assert image(4) not in store
-    assert store.size == sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) > 4 * 256
+    assert (
+        store.size == sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) > 4 * 256
+    )
 
 
 def test_an_image_without_tokens_is_one_clear_line(shard: Path, tmp_path: Path) -> None:
@@ -94,7 +101,9 @@ def test_a_cache_is_for_what_it_was_made_with_and_nothing_else(tmp_path: Path) -
     opened = TokenStore(tmp_path, token_key(make_encoder(), recipe=RECIPE))
     assert opened.missing([face]) == {}
     assert np.array_equal(opened.tokens([face.digest()]), cached.tokens([face.digest()]))
-    assert len(TokenStore(tmp_path, token_key(make_encoder(), recipe=RECIPE, compute="bfloat16"))) == 0
+    assert (
+        len(TokenStore(tmp_path, token_key(make_encoder(), recipe=RECIPE, compute="bfloat16"))) == 0
+    )
 
 
 def test_equal_tokens_make_equal_files(tmp_path: Path) -> None:
@@ -109,7 +118,9 @@ def test_no_flipped_bit_goes_unseen(shard: Path, tmp_path: Path) -> None:
     draw = random.Random(1)
     for position in draw.sample(range(8 * len(whole)), 1500):
         flip(shard, position)
-        with pytest.raises(CheckpointError, match=rf"{re.escape(str(shard))} .*delete it .*run again"):
+        with pytest.raises(
+            CheckpointError, match=rf"{re.escape(str(shard))} .*delete it .*run again"
+        ):
             read_all(tmp_path)
         shard.write_bytes(whole)
     assert np.array_equal(read_all(tmp_path), numbers(3, seed=1))
@@ -119,11 +130,15 @@ def test_no_truncation_goes_unseen(shard: Path, tmp_path: Path) -> None:
     whole = shard.read_bytes()
     for length in [0, 1, 7, 8, 9, *range(10, len(whole), 41), len(whole) - 1]:
         shard.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=f"{shard} is truncated or damaged; delete it and run again"):
+        with pytest.raises(
+            CheckpointError, match=f"{shard} is truncated or damaged; delete it and run again"
+        ):
             TokenStore(tmp_path, KEY)
 
 
-def test_damage_of_one_images_tokens_leaves_the_others_readable(shard: Path, tmp_path: Path) -> None:
+def test_damage_of_one_images_tokens_leaves_the_others_readable(
+    shard: Path, tmp_path: Path
+) -> None:
     flip(shard, 8 * shard.stat().st_size - 1)
     store = TokenStore(tmp_path, KEY)
     assert np.array_equal(store.tokens([image(1), image(2)]), numbers(3, seed=1)[:2])
@@ -156,14 +171,38 @@ def wrong_hash(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (model_file, CheckpointError, "is not a shard of tokens; delete it or move it away, and run again"),
-        (other_key, CheckpointError, "holds tokens of another encoder, input recipe or precision; delete it and run"),
-        (other_shape, CheckpointError, "does not hold the tokens that it describes; delete it and run again"),
-        (other_dtype, CheckpointError, "does not hold the tokens that it describes; delete it and run again"),
-        (lambda path: path.write_text("notes about the cache"), CheckpointError, "is truncated or damaged; delete it"),
+        (
+            model_file,
+            CheckpointError,
+            "is not a shard of tokens; delete it or move it away, and run again",
+        ),
+        (
+            other_key,
+            CheckpointError,
+            "holds tokens of another encoder, input recipe or precision; delete it and run",
+        ),
+        (
+            other_shape,
+            CheckpointError,
+            "does not hold the tokens that it describes; delete it and run again",
+        ),
+        (
+            other_dtype,
+            CheckpointError,
+            "does not hold the tokens that it describes; delete it and run again",
+        ),
+        (
+            lambda path: path.write_text("notes about the cache"),
+            CheckpointError,
+            "is truncated or damaged; delete it",
+        ),
         (Path.mkdir, FileError, "is a directory; give a file"),
         (os.mkfifo, FileError, "is not a regular file"),
-        (lambda path: path.symlink_to("nowhere"), FileError, "is a link to a file that does not exist"),
+        (
+            lambda path: path.symlink_to("nowhere"),
+            FileError,
+            "is a link to a file that does not exist",
+        ),
     ],
 )
 def test_a_file_that_does_not_belong_is_named(
@@ -215,12 +254,17 @@ class Tokens(Dataset[torch.Tensor]):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_forked_workers_read_the_same_after_their_parent_has_read(tmp_path: Path) -> None:
-    expected = [write(tmp_path, f"0000{number}.safetensors", [10 * number, 10 * number + 1]) for number in (1, 2, 3)]
+    expected = [
+        write(tmp_path, f"0000{number}.safetensors", [10 * number, 10 * number + 1])
+        for number in (1, 2, 3)
+    ]
     images = [image(10 * number + row) for number in (1, 2, 3) for row in (0, 1)]
     store = TokenStore(tmp_path, KEY)
     store.tokens(images[:3])
     for _ in range(2):
-        loader = DataLoader(Tokens(store, images), batch_size=2, num_workers=2, multiprocessing_context="fork")
+        loader = DataLoader(
+            Tokens(store, images), batch_size=2, num_workers=2, multiprocessing_context="fork"
+        )
         assert np.array_equal(torch.cat(list(loader)).numpy(), np.concatenate(expected))
 
 
@@ -228,7 +272,9 @@ def test_forked_workers_read_the_same_after_their_parent_has_read(tmp_path: Path
 def test_what_a_forked_worker_has_checked_is_not_checked_again(shard: Path, tmp_path: Path) -> None:
     store = TokenStore(tmp_path, KEY)
     assert list(store._checked[:]) == [0, 0, 0]
-    loader = DataLoader(Tokens(store, [image(1), image(3)]), num_workers=1, multiprocessing_context="fork")
+    loader = DataLoader(
+        Tokens(store, [image(1), image(3)]), num_workers=1, multiprocessing_context="fork"
+    )
     assert len(list(loader)) == 2
     assert list(store._checked[:]) == [1, 0, 1]
 

@@ -29,16 +29,21 @@ CONFIG = ModelConfig(
 )
 RECIPE = InputRecipe.named("stretch", size=(32, 32))
 SAMPLES = [
-    Sample(name=str(number), image=GreyPixels(data=bytes([number] * 64), size=(8, 8)), label=0) for number in range(12)
+    Sample(name=str(number), image=GreyPixels(data=bytes([number] * 64), size=(8, 8)), label=0)
+    for number in range(12)
 ]
 
 
 def write(folder: Path, samples: list[Sample] = SAMPLES) -> TokenStore:
-    return cache_tokens(build_model(CONFIG, seed=1).encoder, samples, folder, recipe=RECIPE, shard_bytes=1024)
+    return cache_tokens(
+        build_model(CONFIG, seed=1).encoder, samples, folder, recipe=RECIPE, shard_bytes=1024
+    )
 
 
 def test_a_writer_killed_before_any_of_its_steps_loses_one_shard_at_most(tmp_path: Path) -> None:
-    run = subprocess.run([sys.executable, WRITERS, tmp_path], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, WRITERS, tmp_path], capture_output=True, text=True, check=True
+    )
     *kills, whole = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(kills) > 40
     assert all(kill["killed"] for kill in kills)
@@ -48,7 +53,9 @@ def test_a_writer_killed_before_any_of_its_steps_loses_one_shard_at_most(tmp_pat
         assert kill["computed"] == 5 - kill["left"], kill
         assert kill["equal"], kill
         assert kill["untouched"], kill
-        assert kill["files"] == ["00001.safetensors", "00002.safetensors", "00003.safetensors"], kill
+        assert kill["files"] == ["00001.safetensors", "00002.safetensors", "00003.safetensors"], (
+            kill
+        )
 
 
 def test_a_second_writer_is_told_so_and_a_reader_is_not_kept_out(tmp_path: Path) -> None:
@@ -56,7 +63,9 @@ def test_a_second_writer_is_told_so_and_a_reader_is_not_kept_out(tmp_path: Path)
     key = token_key(build_model(CONFIG, seed=1).encoder, recipe=RECIPE)
     with sole_writer(tmp_path / key.folder_name) as alone:
         assert alone
-        with pytest.raises(FileError, match="is being written by another process; wait for it and run again"):
+        with pytest.raises(
+            FileError, match="is being written by another process; wait for it and run again"
+        ):
             write(tmp_path)
         assert len(write(tmp_path, SAMPLES[:2])) == 3, "nothing is missing, nothing is written"
     assert len(write(tmp_path)) == 12

@@ -41,8 +41,24 @@ def config(here: Path) -> Path:
 
 
 def test_fit_prints_its_result_as_json(face_folder: Path, here: Path, config: Path) -> None:
-    arguments = ["fit", "--data", str(face_folder), "--size", config.name, "--epochs", "1", "--json"]
-    line = [sys.executable, "-W", "error", "-c", "from motivnet_training.cli import main; main()", *arguments]
+    arguments = [
+        "fit",
+        "--data",
+        str(face_folder),
+        "--size",
+        config.name,
+        "--epochs",
+        "1",
+        "--json",
+    ]
+    line = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        "from motivnet_training.cli import main; main()",
+        *arguments,
+    ]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -54,13 +70,27 @@ def test_fit_prints_its_result_as_json(face_folder: Path, here: Path, config: Pa
 
 
 def test_fit_tells_people_of_each_epoch_and_where_everything_is(
-    face_folder: Path, here: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    face_folder: Path,
+    here: Path,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (here / "recipe.yaml").write_text("epochs: 2\nbatch_size: 16\n")
-    options = ("--config", "recipe.yaml", "--out", "run", "--accelerator", "cpu", "--export-published-layout")
+    options = (
+        "--config",
+        "recipe.yaml",
+        "--out",
+        "run",
+        "--accelerator",
+        "cpu",
+        "--export-published-layout",
+    )
     assert command(monkeypatch, "fit", "--data", face_folder, "--size", config, *options) == 0
     printed = capsys.readouterr()
-    assert [line.split(":")[0] for line in printed.err.splitlines() if line.startswith("epoch")] == [
+    assert [
+        line.split(":")[0] for line in printed.err.splitlines() if line.startswith("epoch")
+    ] == [
         "epoch 1/2",
         "epoch 2/2",
     ]
@@ -70,10 +100,20 @@ def test_fit_tells_people_of_each_epoch_and_where_everything_is(
 
 
 def test_an_encoder_means_the_papers_recipe(
-    face_folder: Path, here: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    face_folder: Path,
+    here: Path,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe = InputRecipe.named("stretch", size=(64, 48))
-    save_model(fresh_model(SMALL, seed=1), here / "e.safetensors", config=SMALL, labels=LABELS, recipe=recipe)
+    save_model(
+        fresh_model(SMALL, seed=1),
+        here / "e.safetensors",
+        config=SMALL,
+        labels=LABELS,
+        recipe=recipe,
+    )
     options = ("--encoder", "e.safetensors", "--epochs", "1", "--json")
     assert command(monkeypatch, "fit", "--data", face_folder, "--size", config, *options) == 0
     result = json.loads(capsys.readouterr().out)
@@ -82,12 +122,24 @@ def test_an_encoder_means_the_papers_recipe(
 
 
 def test_cache_then_fit_with_the_fast_recipe(
-    face_folder: Path, here: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    face_folder: Path,
+    here: Path,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe = InputRecipe.named("stretch", size=(64, 48))
-    save_model(fresh_model(SMALL, seed=1), here / "e.safetensors", config=SMALL, labels=LABELS, recipe=recipe)
+    save_model(
+        fresh_model(SMALL, seed=1),
+        here / "e.safetensors",
+        config=SMALL,
+        labels=LABELS,
+        recipe=recipe,
+    )
     common = ("--data", face_folder, "--size", config, "--encoder", "e.safetensors")
-    assert command(monkeypatch, "cache", *common, "--out", "tokens", "--device", "cpu", "--json") == 0
+    assert (
+        command(monkeypatch, "cache", *common, "--out", "tokens", "--device", "cpu", "--json") == 0
+    )
     cached = json.loads(capsys.readouterr().out)
     assert cached["images"] == 42
     tokens = 42 * 12 * 96 * 2  # of 4 x 3 patches, 96 numbers of 2 bytes
@@ -104,14 +156,26 @@ def test_cache_then_fit_with_the_fast_recipe(
         (["fit", "--data", ".", "--preprocess", "crop"], "error: no input recipe is called 'crop'"),
         (["fit", "--data", ".", "--size", "huge"], "error: no model is called 'huge'"),
         (["fit", "--data", ".", "--lr", "nan"], "error: a learning rate must be between 0 and 1"),
-        (["fit", "--data", ".", "--recipe", "quick"], "error: no training recipe is called 'quick'"),
-        (["fit", "--data", ".", "--recipe", "fast"], "error: the recipe fast is for a trained encoder"),
+        (
+            ["fit", "--data", ".", "--recipe", "quick"],
+            "error: no training recipe is called 'quick'",
+        ),
+        (
+            ["fit", "--data", ".", "--recipe", "fast"],
+            "error: the recipe fast is for a trained encoder",
+        ),
         (["fit", "--data", ".", "--config", "none.yaml"], "error: none.yaml does not exist"),
         (["fit", "--data", ".", "--encoder", "none.pth"], "error: none.pth does not exist"),
         (["fit", "--data", ".", "--strategy", "magic"], "error: no strategy is called 'magic'"),
         (["fit", "--data", ".", "--precision", "8"], "error: precision must be one of"),
-        (["cache", "--data", ".", "--encoder", "none.pth", "--out", "t"], "error: none.pth does not exist"),
-        (["demo", "--faces", "14", "--epochs", "1"], "error: the model reached a validation accuracy of"),
+        (
+            ["cache", "--data", ".", "--encoder", "none.pth", "--out", "t"],
+            "error: none.pth does not exist",
+        ),
+        (
+            ["demo", "--faces", "14", "--epochs", "1"],
+            "error: the model reached a validation accuracy of",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(
@@ -149,7 +213,9 @@ def test_the_demo_writes_what_it_reports(here: Path) -> None:
 def test_a_demo_that_has_not_learnt_is_not_written(here: Path) -> None:
     out = here / "demo.safetensors"
     out.write_bytes(b"older")
-    with pytest.raises(TrainingError, match=r"validation accuracy of [\d.]+%, below the 90% asked for, and was not"):
+    with pytest.raises(
+        TrainingError, match=r"validation accuracy of [\d.]+%, below the 90% asked for, and was not"
+    ):
         train_on_drawn_faces(SMALL, out, count=14, recipe=DEMO)
     assert [path.name for path in here.iterdir()] == ["demo.safetensors"]
     assert out.read_bytes() == b"older"

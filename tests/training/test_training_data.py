@@ -42,7 +42,9 @@ def inputs_of(count: int, *, augmentations="none", seed: int = 0) -> LabelledInp
 def test_labels_become_distributions_and_votes_stay() -> None:
     votes = (0.0, 0.75, 0.0, 0.25, 0.0, 0.0, 0.0)
     samples = (sample(0, label=2), sample(1, label=1, distribution=votes))
-    found = labelled_inputs(samples, ImageInputs(pictures=pictures_of(samples, RECIPE), recipe=RECIPE), classes=7)
+    found = labelled_inputs(
+        samples, ImageInputs(pictures=pictures_of(samples, RECIPE), recipe=RECIPE), classes=7
+    )
     assert found.targets[0].tolist() == [0, 0, 1, 0, 0, 0, 0]
     assert found.targets[1].tolist() == list(votes)
     assert found.labels.tolist() == [2, 1]
@@ -52,7 +54,9 @@ def test_labels_become_distributions_and_votes_stay() -> None:
 def test_no_image_at_all_is_refused() -> None:
     with pytest.raises(DatasetError, match="at least one image to train on and one to validate on"):
         labelled_inputs(
-            (), ImageInputs(pictures=MemoryPictures(images=np.empty((0, 8, 8, 3))), recipe=RECIPE), classes=7
+            (),
+            ImageInputs(pictures=MemoryPictures(images=np.empty((0, 8, 8, 3))), recipe=RECIPE),
+            classes=7,
         )
 
 
@@ -68,18 +72,25 @@ def test_a_batch_holds_what_the_recipe_gives() -> None:
 def test_only_training_images_are_augmented_and_by_their_epoch() -> None:
     face = draw_face("fear", seed=1, size=(32, 32))
     inputs = ImageInputs(
-        pictures=MemoryPictures(images=np.stack([face] * 8)), recipe=RECIPE, augmentations="strong", seed=3
+        pictures=MemoryPictures(images=np.stack([face] * 8)),
+        recipe=RECIPE,
+        augmentations="strong",
+        seed=3,
     )
     plain = torch.from_numpy(RECIPE(face))
     keys = range(8)
-    assert all(torch.equal(each, plain) for each in inputs.batch([(AS_IT_IS, index) for index in keys]))
+    assert all(
+        torch.equal(each, plain) for each in inputs.batch([(AS_IT_IS, index) for index in keys])
+    )
     first, again, later = (inputs.batch([(epoch, index) for index in keys]) for epoch in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
     assert torch.equal(inputs.batch([(0, 5)])[0], first[5])
 
 
-def test_a_set_too_large_for_the_memory_is_decoded_anew_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_too_large_for_the_memory_is_decoded_anew_and_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     in_memory = inputs_of(5)
     monkeypatch.setattr(inputs_module, "MEMORY_LIMIT", 0)
     on_demand = inputs_of(5)
@@ -90,12 +101,16 @@ def test_a_set_too_large_for_the_memory_is_decoded_anew_and_gives_the_same(monke
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_do_not_depend_on_the_workers(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_do_not_depend_on_the_workers(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = batches(FaceData(inputs_of(9), inputs_of(5), batch_size=2, seed=4))
     monkeypatch.setattr(inputs_module, "MEMORY_LIMIT", 0)
     found = batches(FaceData(inputs_of(9), inputs_of(5), batch_size=2, seed=4, workers=workers))
     assert all(
-        torch.equal(*pair) for one, other in zip(found, expected, strict=True) for pair in zip(one, other, strict=True)
+        torch.equal(*pair)
+        for one, other in zip(found, expected, strict=True)
+        for pair in zip(one, other, strict=True)
     )
 
 
@@ -121,16 +136,22 @@ def test_files_are_read_through_the_recipe(face_folder: Path) -> None:
 
 def from_files(folder: Path, count: int) -> LabelledInputs:
     folder.mkdir()
-    samples = tuple(Sample(name=f"{i}", image=folder / f"{i}.png", label=i % 7) for i in range(count))
+    samples = tuple(
+        Sample(name=f"{i}", image=folder / f"{i}.png", label=i % 7) for i in range(count)
+    )
     for number, each in enumerate(samples):
-        assert cv2.imwrite(str(each.image), draw_face(EMOTIONS[each.label], seed=number, size=(32, 32)))
+        assert cv2.imwrite(
+            str(each.image), draw_face(EMOTIONS[each.label], seed=number, size=(32, 32))
+        )
     pictures = SamplePictures(samples=samples, recipe=RECIPE)
     return labelled_inputs(samples, ImageInputs(pictures=pictures, recipe=RECIPE), classes=7)
 
 
 @pytest.mark.parametrize("missing", ["training", "validation"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_file_that_goes_away_during_a_training_is_one_line(tmp_path: Path, missing: str, workers: int) -> None:
+def test_a_file_that_goes_away_during_a_training_is_one_line(
+    tmp_path: Path, missing: str, workers: int
+) -> None:
     config = ModelConfig.named("tiny", image_size=(32, 32))
     recipe = changed(RECIPES["scratch"], batch_size=7, epochs=1)
     training, validation = (from_files(tmp_path / name, 14) for name in ("training", "validation"))
@@ -144,7 +165,13 @@ def test_a_file_that_goes_away_during_a_training_is_one_line(tmp_path: Path, mis
         metadata={},
     )
     hardware = Hardware(accelerator="cpu", workers=workers)
-    session = Session(model=fresh_model(config, seed=0), training=training, keeper=keeper, seed=0, hardware=hardware)
+    session = Session(
+        model=fresh_model(config, seed=0),
+        training=training,
+        keeper=keeper,
+        seed=0,
+        hardware=hardware,
+    )
     gone = tmp_path / missing / "5.png"
     gone.unlink()
     with pytest.raises(FileError) as caught:

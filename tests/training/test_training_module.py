@@ -35,7 +35,9 @@ def images(count: int, *, soft: bool = False, seed: int = 0) -> LabelledInputs:
         targets = torch.from_numpy(rng.dirichlet(np.ones(7), count).astype(np.float32))
     pictures = MemoryPictures(images=rng.integers(0, 256, (count, 32, 32, 3), np.uint8))
     names = tuple(f"image {number}" for number in range(count))
-    return LabelledInputs(inputs=ImageInputs(pictures=pictures, recipe=RECIPE), targets=targets, names=names)
+    return LabelledInputs(
+        inputs=ImageInputs(pictures=pictures, recipe=RECIPE), targets=targets, names=names
+    )
 
 
 def session(
@@ -80,7 +82,9 @@ def test_the_figures_are_those_of_the_model_over_all_validation_images() -> None
         logits = ended.model(held_out.inputs.batch([(-1, index) for index in range(23)]))
     targets = held_out.targets.argmax(dim=1)
     assert last.accuracy == int((logits.argmax(1) == targets).sum()) / 23
-    assert last.val_loss == pytest.approx(functional.cross_entropy(logits, targets).item(), rel=1e-5)
+    assert last.val_loss == pytest.approx(
+        functional.cross_entropy(logits, targets).item(), rel=1e-5
+    )
 
 
 def test_soft_labels_train_and_validate_with_their_cross_entropy() -> None:
@@ -98,8 +102,12 @@ def test_soft_labels_train_and_validate_with_their_cross_entropy() -> None:
 def test_the_paper_recipe_has_the_papers_rates_in_every_epoch_and_steps_of_sixteen_images() -> None:
     history = train(session(images(32), images(7), changed(RECIPES["paper"], epochs=13))).history
     course = [0.5 * (1 + math.cos(math.pi * (epoch % 10) / 10)) for epoch in range(13)]
-    assert [each.encoder_lr for each in history] == pytest.approx([1e-8 * each for each in course], rel=1e-9)
-    assert [each.decoder_lr for each in history] == pytest.approx([1e-5 * each for each in course], rel=1e-9)
+    assert [each.encoder_lr for each in history] == pytest.approx(
+        [1e-8 * each for each in course], rel=1e-9
+    )
+    assert [each.decoder_lr for each in history] == pytest.approx(
+        [1e-5 * each for each in course], rel=1e-9
+    )
     assert [each.steps for each in history] == [2 * epoch for epoch in range(1, 14)]
     assert [each.epoch for each in history] == list(range(1, 14))
 
@@ -117,20 +125,28 @@ def test_a_frozen_encoder_stays_and_its_head_learns() -> None:
     model = fresh_model(SMALL, seed=0)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     train(session(images(14), images(7), changed(PLAIN, encoder_lr=0.0), model=model))
-    same = {name for name, tensor in model.state_dict().items() if torch.equal(tensor, before[name])}
+    same = {
+        name for name, tensor in model.state_dict().items() if torch.equal(tensor, before[name])
+    }
     assert same == {name for name in before if name.startswith("encoder.")}
 
 
 @pytest.mark.parametrize("change", [{"gradient_checkpointing": True}, {"precision": "bf16-mixed"}])
 def test_saving_memory_changes_no_more_than_rounding(change: dict[str, object]) -> None:
     recipes = (PLAIN, changed(PLAIN, **change))
-    losses = [train(session(images(14), images(7), recipe)).history[-1].train_loss for recipe in recipes]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-6 if "gradient_checkpointing" in change else 2e-2)
+    losses = [
+        train(session(images(14), images(7), recipe)).history[-1].train_loss for recipe in recipes
+    ]
+    assert losses[1] == pytest.approx(
+        losses[0], rel=1e-6 if "gradient_checkpointing" in change else 2e-2
+    )
 
 
 def test_rare_classes_weigh_more_and_the_mean_weight_of_an_image_is_one() -> None:
     targets = torch.eye(7)[torch.tensor([0] * 6 + [1] * 3 + [2] * 3)]
-    training = LabelledInputs(inputs=images(12).inputs, targets=targets, names=tuple("abcdefghijkl"))
+    training = LabelledInputs(
+        inputs=images(12).inputs, targets=targets, names=tuple("abcdefghijkl")
+    )
     weights = class_weights(training)
     assert weights[1] == 2 * weights[0]
     assert (weights * targets.sum(dim=0)).sum().item() / 12 == pytest.approx(1)
@@ -140,17 +156,23 @@ def test_rare_classes_weigh_more_and_the_mean_weight_of_an_image_is_one() -> Non
 def test_class_weights_reach_the_loss() -> None:
     uneven = images(14)
     uneven = LabelledInputs(
-        inputs=uneven.inputs, targets=torch.eye(7)[torch.tensor([0] * 8 + [1, 2, 3, 4, 5, 6])], names=uneven.names
+        inputs=uneven.inputs,
+        targets=torch.eye(7)[torch.tensor([0] * 8 + [1, 2, 3, 4, 5, 6])],
+        names=uneven.names,
     )
     losses = [
-        train(session(uneven, uneven, changed(PLAIN, class_weights=weighted))).history[-1].train_loss
+        train(session(uneven, uneven, changed(PLAIN, class_weights=weighted)))
+        .history[-1]
+        .train_loss
         for weighted in (False, True)
     ]
     assert losses[0] != losses[1]
 
 
 def test_patience_ends_a_training_that_does_not_improve() -> None:
-    recipe = changed(PLAIN, epochs=20, patience=2, encoder_lr=0.9, decoder_lr=0.9, course="warm-restarts")
+    recipe = changed(
+        PLAIN, epochs=20, patience=2, encoder_lr=0.9, decoder_lr=0.9, course="warm-restarts"
+    )
     history = train(session(images(14), images(7, seed=3), recipe)).history
     best = min(history, key=lambda each: each.val_loss).epoch
     assert len(history) == best + 2 < 20
@@ -168,7 +190,8 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_images() -> 
     with torch.no_grad():
         model.decoder.group_bias[0] = math.inf
     with pytest.raises(
-        TrainingError, match=r"the loss became nan in epoch 1, in the step with image \d+, .*; lower the"
+        TrainingError,
+        match=r"the loss became nan in epoch 1, in the step with image \d+, .*; lower the",
     ):
         train(session(images(10), images(7), model=model))
 
@@ -183,7 +206,9 @@ def test_lightnings_logger_keeps_its_level() -> None:
 def test_the_table_of_epochs_has_a_row_for_each(tmp_path: Path) -> None:
     history = train(session(images(14), images(7), changed(PLAIN, epochs=2))).history
     lines = csv_from_history(history).splitlines()
-    assert lines[0].startswith("epoch,steps,encoder_lr,decoder_lr,train_loss,val_loss,accuracy,uar,")
+    assert lines[0].startswith(
+        "epoch,steps,encoder_lr,decoder_lr,train_loss,val_loss,accuracy,uar,"
+    )
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
 
 

@@ -1,4 +1,5 @@
-"""Writers of a cache of tokens that are killed before their k-th step, every k; prints one JSON object a kill.
+"""Writers of a cache of tokens that are killed before their k-th step, every k; prints one JSON
+object a kill.
 
 A program of its own, because it forks: the process of the tests has threads.
 
@@ -31,7 +32,9 @@ CONFIG = ModelConfig(
 )
 RECIPE = InputRecipe.named("stretch", size=(32, 32))
 SAMPLES = [
-    Sample(name=str(number), image=GreyPixels(data=bytes([number] * 63 + [0]), size=(8, 8)), label=0)
+    Sample(
+        name=str(number), image=GreyPixels(data=bytes([number] * 63 + [0]), size=(8, 8)), label=0
+    )
     for number in range(5)
 ]
 DIGESTS = [sample.digest() for sample in SAMPLES]
@@ -69,7 +72,9 @@ def kill_before_step(folder: Path, step: int) -> bool:
 
 def files(folder: Path) -> dict[str, int]:
     """Every file that is not a lock, with the number that tells a rewritten one from an old one."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-lock"))
+    paths = (
+        path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-lock")
+    )
     return {str(path.relative_to(folder)): path.stat().st_ino for path in paths}
 
 

@@ -1,8 +1,10 @@
-"""Runs ``motivnet-train`` again and again in processes of their own, without importing everything anew for each.
+"""Runs ``motivnet-train`` again and again in processes of their own, without importing everything
+anew for each.
 
-Reads a JSON object a line, ``{"arguments": [...], "log": FILE, "fault": {...}}``, and answers each with one: the exit
-status (negative for a signal) and whether the process left others behind. A fault happens at the n-th call of a place
-in the program: a signal to the process or to its whole group, or an exception.
+Reads a JSON object a line, ``{"arguments": [...], "log": FILE, "fault": {...}}``, and answers each
+with one: the exit status (negative for a signal) and whether the process left others behind. A
+fault happens at the n-th call of a place in the program: a signal to the process or to its whole
+group, or an exception.
 """
 
 from __future__ import annotations
@@ -71,10 +73,11 @@ def no_picture(*_: object, **__: object) -> None:
 
 
 def train(arguments: list[str], log: str, fault: dict[str, Any] | None) -> NoReturn:
-    """In a new process: becomes the command. Images do not fit in memory where there are workers to decode them.
+    """In a new process: becomes the command. Images do not fit in memory where there are workers to
+    decode them.
 
-    What is to be done at the end of a process is done, but the modules are not taken down one by one: that would take
-    longer than the training.
+    What is to be done at the end of a process is done, but the modules are not taken down one by
+    one: that would take longer than the training.
     """
     os.setsid()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -84,7 +87,10 @@ def train(arguments: list[str], log: str, fault: dict[str, Any] | None) -> NoRet
         plant(**fault)
     if "--workers" in arguments:
         inputs.MEMORY_LIMIT = 0
-    sys.argv = [str(Path(sys.executable).with_name("motivnet-train")), *arguments]  # which other ranks are started as
+    sys.argv = [
+        str(Path(sys.executable).with_name("motivnet-train")),
+        *arguments,
+    ]  # which other ranks are started as
     status = 1
     try:
         cli.main()

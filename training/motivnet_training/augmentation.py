@@ -23,8 +23,9 @@ _ERASED = 0.25
 def augment(pixels: Pixels, kind: Augmentations, *, key: tuple[int, int, int]) -> Pixels:
     """An RGB image ``(H, W, 3)`` changed at random; ``key`` is (seed, epoch, index).
 
-    ``mirror`` exchanges left and right in half of the cases. ``strong`` also turns, zooms and shifts, changes contrast,
-    brightness and colours, and in half of the cases erases a patch (Zhong et al. 2020).
+    ``mirror`` exchanges left and right in half of the cases. ``strong`` also turns, zooms and
+    shifts, changes contrast, brightness and colours, and in half of the cases erases a patch (Zhong
+    et al. 2020).
     """
     if kind == "none":
         return pixels
@@ -40,12 +41,17 @@ def _moved(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn, zoom)
     matrix[0, 2] += rng.uniform(-_SHIFT, _SHIFT) * width
     matrix[1, 2] += rng.uniform(-_SHIFT, _SHIFT) * height
-    moved = cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.warpAffine(
+        pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(moved, np.uint8)
 
 
 def _relit(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    contrast, brightness = 1 + rng.uniform(-_CONTRAST, _CONTRAST), rng.uniform(-_BRIGHTNESS, _BRIGHTNESS)
+    contrast, brightness = (
+        1 + rng.uniform(-_CONTRAST, _CONTRAST),
+        rng.uniform(-_BRIGHTNESS, _BRIGHTNESS),
+    )
     gains = 1 + rng.uniform(-_COLOUR, _COLOUR, 3)
     levels = ((np.arange(256.0)[:, None] - 128) * contrast + 128 + brightness) * gains  # (256, 3)
     return np.asarray(cv2.LUT(pixels, np.clip(levels, 0, 255).astype(np.uint8)[None]), np.uint8)

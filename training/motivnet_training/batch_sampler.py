@@ -1,8 +1,8 @@
 """Which images are seen when, as a pure function of seed, epoch and position.
 
-Neither an interruption, nor the number of workers, nor another use of random numbers changes it. With several
-processes each takes every n-th batch of the one order, so that n processes see in one step what one process sees in n
-times as many batches.
+Neither an interruption, nor the number of workers, nor another use of random numbers changes it.
+With several processes each takes every n-th batch of the one order, so that n processes see in one
+step what one process sees in n times as many batches.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ ALONE = Shard()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOrder:
-    """The batches of one epoch for one process, from batch ``start`` on; as an iterable, a batch sampler of torch's.
+    """The batches of one epoch for one process, from batch ``start`` on; as an iterable, a batch
+    sampler of torch's.
 
-    All processes get the same number: where the batches do not come out even, the first ones are taken again.
+    All processes get the same number: where the batches do not come out even, the first ones are
+    taken again.
     """
 
     count: int
@@ -70,7 +72,10 @@ class FixedOrder:
         batches = math.ceil(self.count / self.batch_size)
         for position in range(len(self)):
             first = (position * self.shard.world + self.shard.rank) % batches * self.batch_size
-            yield [(AS_IT_IS, index) for index in range(first, min(first + self.batch_size, self.count))]
+            yield [
+                (AS_IT_IS, index)
+                for index in range(first, min(first + self.batch_size, self.count))
+            ]
 
 
 def batches_per_epoch(count: int, batch_size: int, *, world: int = 1) -> int:

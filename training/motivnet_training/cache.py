@@ -20,7 +20,11 @@ from motivnet_training.dataset_selection import read_split
 from motivnet_training.feature_cache import TokenStore, cache_tokens
 from motivnet_training.recipe import Precision, TrainingRecipe
 
-_COMPUTE: dict[Precision, Compute] = {"32-true": "float32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
+_COMPUTE: dict[Precision, Compute] = {
+    "32-true": "float32",
+    "bf16-mixed": "bfloat16",
+    "16-mixed": "float16",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,8 @@ class CacheResult:
 
 
 def cache_dataset(request: CacheRequest) -> CacheResult:
-    """Computes the tokens of the images that the recipe trains and validates on, as far as they are not there.
+    """Computes the tokens of the images that the recipe trains and validates on, as far as they are
+    not there.
 
     Raises:
         CheckpointError: If the encoder does not fit, or a file of the cache is damaged.

@@ -1,7 +1,8 @@
-"""The one way in which a training's state reaches a file and comes back, as Lightning's ``CheckpointIO``.
+"""The one way in which a training's state reaches a file and comes back, as Lightning's
+``CheckpointIO``.
 
-Lightning's own way moves a file out of the system's temporary folder over the old one, unsynced, so that a kill can
-leave half a file, and can report success without having written anything:
+Lightning's own way moves a file out of the system's temporary folder over the old one, unsynced, so
+that a kill can leave half a file, and can report success without having written anything:
 https://github.com/Lightning-AI/pytorch-lightning/issues/19970,
 https://github.com/Lightning-AI/pytorch-lightning/issues/21800
 """
@@ -30,13 +31,16 @@ class AtomicCheckpointIO(CheckpointIO):
     """Checkpoints that are finite, whole, and loadable without running code, or not there at all."""
 
     @override
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
         """Writes a checkpoint beside its place, reads it back, and only then puts it there.
 
-        Reading back compares every record's checksum and parses the structure by the rules of loading, with tensors
-        that have no values: no second copy of the weights is ever in memory, and what could not be resumed from is
-        found out while the older file still is there. The values themselves need no comparison: their checksums were
-        taken of the memory that they were written from.
+        Reading back compares every record's checksum and parses the structure by the rules of
+        loading, with tensors that have no values: no second copy of the weights is ever in memory,
+        and what could not be resumed from is found out while the older file still is there. The
+        values themselves need no comparison: their checksums were taken of the memory that they
+        were written from.
 
         Raises:
             TrainingError: If a weight or a state of the optimiser is NaN or infinite.
@@ -59,7 +63,8 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """The checkpoint in a file, on the CPU, after its checksums were compared; parsed from the same open file.
+        """The checkpoint in a file, on the CPU, after its checksums were compared; parsed from the
+        same open file.
 
         Args:
             map_location: Not used: Lightning copies each tensor to where the weight of its name is.
@@ -70,7 +75,9 @@ class AtomicCheckpointIO(CheckpointIO):
             FileError: If it is missing or not a regular file.
         """
         if weights_only is False:
-            raise CheckpointError(f"{path} is not loaded with weights_only=False, which could run code from the file")
+            raise CheckpointError(
+                f"{path} is not loaded with weights_only=False, which could run code from the file"
+            )
         with open_regular(Path(path)) as file:
             try:
                 return _read(file, device="cpu")
@@ -92,7 +99,11 @@ class AtomicCheckpointIO(CheckpointIO):
 
 def _check_finite(checkpoint: Mapping[str, Any], path: Path) -> None:
     parts = {name: checkpoint[name] for name in FINITE if name in checkpoint}
-    diverged = [name for name, tensor in _tensors(parts) if tensor.is_floating_point() and not is_finite(tensor)]
+    diverged = [
+        name
+        for name, tensor in _tensors(parts)
+        if tensor.is_floating_point() and not is_finite(tensor)
+    ]
     if diverged:
         raise TrainingError(
             f"{path} was not written: NaN or infinite values in {listed(diverged)}; "
@@ -105,7 +116,9 @@ def _read(file: BinaryIO, *, device: Literal["cpu", "meta"]) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise CheckpointError(f"holds no checkpoint of a training but a {type(content).__name__}")
     if swollen := [name for name, tensor in _tensors(content) if not _fills_its_memory(tensor)]:
-        raise CheckpointError(f"has tensors that claim more than the bytes that the file gives them: {listed(swollen)}")
+        raise CheckpointError(
+            f"has tensors that claim more than the bytes that the file gives them: {listed(swollen)}"
+        )
     return content
 
 
@@ -126,7 +139,9 @@ def _tensors(content: object) -> Iterator[tuple[str, Tensor]]:
             yield name, value
         elif id(value) not in seen and (parts := _parts(value)):
             seen.add(id(value))
-            waiting += [(f"{name}.{key}" if name else str(key), part) for key, part in reversed(parts)]
+            waiting += [
+                (f"{name}.{key}" if name else str(key), part) for key, part in reversed(parts)
+            ]
 
 
 def _parts(value: object) -> list[tuple[object, object]]:

@@ -22,11 +22,16 @@ app.command()(datasets)
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("checkpoints/demo.safetensors"),
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path(
+        "checkpoints/demo.safetensors"
+    ),
     faces: Annotated[int, typer.Option(min=7, help="Faces to draw for training.")] = 3500,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the weights, the order and the drawn faces.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**63 - 1, help="Of the weights, the order and the drawn faces."),
+    ] = 0,
     json: JSONOption = False,
 ) -> None:
     """Train the tiny model on faces that this command draws itself, on the CPU, in a minute or two.
@@ -37,8 +42,13 @@ def demo(
     from motivnet_training.demo import train_on_drawn_faces
     from motivnet_training.recipe import changed, recipe_named
 
-    recipe = changed(recipe_named("scratch"), epochs=epochs, batch_size=batch_size, augmentations="mirror")
-    _print(train_on_drawn_faces(ModelConfig.named("tiny"), out, count=faces, recipe=recipe, seed=seed), as_json=json)
+    recipe = changed(
+        recipe_named("scratch"), epochs=epochs, batch_size=batch_size, augmentations="mirror"
+    )
+    _print(
+        train_on_drawn_faces(ModelConfig.named("tiny"), out, count=faces, recipe=recipe, seed=seed),
+        as_json=json,
+    )
 
 
 def main() -> None:

@@ -63,7 +63,9 @@ def labelled_inputs(samples: Sequence[Sample], inputs: Inputs, *, classes: int) 
     if not samples:
         raise DatasetError("there must be at least one image to train on and one to validate on")
     targets = torch.from_numpy(targets_of(samples, classes=classes))
-    return LabelledInputs(inputs=inputs, targets=targets, names=tuple(sample.name for sample in samples))
+    return LabelledInputs(
+        inputs=inputs, targets=targets, names=tuple(sample.name for sample in samples)
+    )
 
 
 class FaceData(lightning.LightningDataModule):
@@ -73,11 +75,18 @@ class FaceData(lightning.LightningDataModule):
         workers: Processes that prepare batches; 0 for none.
 
     Attributes:
-        start: The batch, of one process, at which the epoch ``start_epoch`` begins; others begin at their first.
+        start: The batch, of one process, at which the epoch ``start_epoch`` begins; others begin at
+        their first.
     """
 
     def __init__(
-        self, training: LabelledInputs, validation: LabelledInputs, *, batch_size: int, seed: int, workers: int = 0
+        self,
+        training: LabelledInputs,
+        validation: LabelledInputs,
+        *,
+        batch_size: int,
+        seed: int,
+        workers: int = 0,
     ) -> None:
         super().__init__()
         self.training = training
@@ -120,7 +129,11 @@ class FaceData(lightning.LightningDataModule):
         return batches_per_epoch(len(self.training), self.batch_size, world=world)
 
     def _shard(self) -> Shard:
-        return Shard(rank=self.trainer.global_rank, world=self.trainer.world_size) if self.trainer else Shard()
+        return (
+            Shard(rank=self.trainer.global_rank, world=self.trainer.world_size)
+            if self.trainer
+            else Shard()
+        )
 
     def _loader(self, data: LabelledInputs, order: TrainingOrder | FixedOrder) -> DataLoader[Batch]:
         workers = 0 if data.inputs.in_memory else self.workers
@@ -135,7 +148,8 @@ class FaceData(lightning.LightningDataModule):
 
 @dataclass(frozen=True, slots=True)
 class _Carrying:
-    """What workers are given: an error that is meant for the user is handed over in the place of its batch.
+    """What workers are given: an error that is meant for the user is handed over in the place of
+    its batch.
 
     Torch raises what a worker raises as an error whose text is the worker's traceback.
     """

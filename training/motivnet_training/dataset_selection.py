@@ -11,7 +11,12 @@ from motivnet_training.recipe import TrainingRecipe
 
 
 def read_split(
-    path: Path, recipe: TrainingRecipe, *, labels: tuple[str, ...], seed: int, allow_outside: bool = False
+    path: Path,
+    recipe: TrainingRecipe,
+    *,
+    labels: tuple[str, ...],
+    seed: int,
+    allow_outside: bool = False,
 ) -> tuple[Dataset, Split]:
     """A dataset, and the images that the recipe trains on, validates on and tests on."""
     dataset = read_dataset(path, labels=labels, check=False, allow_outside=allow_outside)

@@ -19,9 +19,14 @@ _SHOWN = 10
 
 
 def datasets(
-    data: Annotated[Path, typer.Argument(help="A dataset's folder or list, or a folder with a folder per class.")],
+    data: Annotated[
+        Path,
+        typer.Argument(help="A dataset's folder or list, or a folder with a folder per class."),
+    ],
     classes: Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")] = 7,
-    sheet: Annotated[Path | None, typer.Option(help="A PNG file to write, with some faces of each class.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="A PNG file to write, with some faces of each class.")
+    ] = None,
     allow_outside: Outside = False,
     json: JSONOption = False,
 ) -> None:
@@ -33,7 +38,9 @@ def datasets(
 
     if sheet is not None:
         check_sheet_name(sheet)
-    dataset = read_dataset(data, labels=labels_for(classes), max_unreadable=1.0, allow_outside=allow_outside)
+    dataset = read_dataset(
+        data, labels=labels_for(classes), max_unreadable=1.0, allow_outside=allow_outside
+    )
     summary = summary_of(dataset)
     if sheet is not None:
         write_picture_sheet(sheet, picture_sheet(dataset))
@@ -54,11 +61,17 @@ def _print(summary: DatasetSummary, sheet: Path | None) -> None:
     if sheet is not None:
         about["sheet"] = str(sheet)
     lists: dict[tuple[str, ...], Sequence[tuple[str, ...]]] = {
-        (">skipped", "reason"): [(f"{count:,}", reason) for reason, count in sorted(summary.skipped.items())],
+        (">skipped", "reason"): [
+            (f"{count:,}", reason) for reason, count in sorted(summary.skipped.items())
+        ],
         ("unreadable",): [(reason,) for reason in summary.unreadable.values()],
         ("image", "same bytes in another part"): summary.duplicates,
     }
-    show(facts(about), _counts(summary), *(_listed(titles, rows) for titles, rows in lists.items() if rows))
+    show(
+        facts(about),
+        _counts(summary),
+        *(_listed(titles, rows) for titles, rows in lists.items() if rows),
+    )
 
 
 def _counts(summary: DatasetSummary) -> TextTable:
@@ -80,5 +93,7 @@ def _listed(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> TextTab
     for row in rows[:_SHOWN]:
         result.add_row(*row)
     if len(rows) > _SHOWN:
-        result.add_row(*[""] * (len(titles) - 1), f"and {len(rows) - _SHOWN:,} more; --json lists all")
+        result.add_row(
+            *[""] * (len(titles) - 1), f"and {len(rows) - _SHOWN:,} more; --json lists all"
+        )
     return result

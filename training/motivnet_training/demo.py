@@ -49,11 +49,13 @@ def train_on_drawn_faces(
     seed: int = 0,
     min_accuracy: float = DEMO_ACCURACY,
 ) -> DemoResult:
-    """Trains a fresh model on ``count`` drawn faces, validates it on a fifth as many other ones, and writes it.
+    """Trains a fresh model on ``count`` drawn faces, validates it on a fifth as many other ones,
+    and writes it.
 
     Raises:
         ConfigError, FileError: If the file could not be written after the training.
-        TrainingError: If the training diverges or stays below ``min_accuracy``; nothing is written then.
+        TrainingError: If the training diverges or stays below ``min_accuracy``; nothing is written
+        then.
         TrainingStoppedError: If a signal asked for it; nothing is written.
     """
     _check_target(out)
@@ -75,7 +77,13 @@ def train_on_drawn_faces(
         metadata=_metadata(recipe, training=count, validation=held_out, seed=seed),
     )
     model = fresh_model(config, seed=seed)
-    session = Session(model=model, training=training, keeper=keeper, seed=seed, hardware=Hardware(accelerator="cpu"))
+    session = Session(
+        model=model,
+        training=training,
+        keeper=keeper,
+        seed=seed,
+        hardware=Hardware(accelerator="cpu"),
+    )
     last = train(session).history[-1]
     _check_learnt(last, min_accuracy)
     keeper.write(out, model, last)
@@ -103,12 +111,17 @@ def _drawn(
 ) -> LabelledInputs:
     samples = drawn_samples(count, seed=set_seed, size=preprocess.size, labels=labels)
     inputs = ImageInputs(
-        pictures=pictures_of(samples, preprocess), recipe=preprocess, seed=seed, augmentations=recipe.augmentations
+        pictures=pictures_of(samples, preprocess),
+        recipe=preprocess,
+        seed=seed,
+        augmentations=recipe.augmentations,
     )
     return labelled_inputs(samples, inputs, classes=len(labels))
 
 
-def _metadata(recipe: TrainingRecipe, *, training: int, validation: int, seed: int) -> dict[str, str]:
+def _metadata(
+    recipe: TrainingRecipe, *, training: int, validation: int, seed: int
+) -> dict[str, str]:
     return {
         "dataset": "drawn faces",
         "training_images": str(training),
@@ -129,6 +142,8 @@ def _check_learnt(figures: EpochFigures, min_accuracy: float) -> None:
 def _check_target(out: Path) -> None:
     """Refuses before the training what could not be written after it."""
     if out.suffix != ".safetensors":
-        raise ConfigError(f"{out} must end in .safetensors, the format that checkpoints are written in")
+        raise ConfigError(
+            f"{out} must end in .safetensors, the format that checkpoints are written in"
+        )
     if out.is_dir():
         raise FileError(f"{out} is a directory; give a file")

@@ -25,9 +25,13 @@ class Hardware:
         if self.devices < 1 or self.nodes < 1 or (self.workers is not None and self.workers < 0):
             raise ConfigError("devices and nodes must be at least 1, and workers at least 0")
         if self.accelerator not in ACCELERATORS:
-            raise ConfigError(f"no accelerator is called {self.accelerator!r}; choose {', '.join(ACCELERATORS)}")
+            raise ConfigError(
+                f"no accelerator is called {self.accelerator!r}; choose {', '.join(ACCELERATORS)}"
+            )
         if self.strategy not in STRATEGIES:
-            raise ConfigError(f"no strategy is called {self.strategy!r}; choose {', '.join(STRATEGIES)}")
+            raise ConfigError(
+                f"no strategy is called {self.strategy!r}; choose {', '.join(STRATEGIES)}"
+            )
 
     @property
     def processes(self) -> int:
@@ -49,4 +53,7 @@ class Hardware:
 
 def is_first_process() -> bool:
     """Whether this process writes and speaks for all that train together; the launchers tell them their ranks."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
+    return all(
+        os.environ.get(name, "0") == "0"
+        for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID")
+    )

@@ -7,7 +7,9 @@ from motivnet.progress import progress
 from motivnet.synthetic import iterate_faces
 
 
-def drawn_samples(count: int, *, seed: int, size: tuple[int, int], labels: tuple[str, ...]) -> tuple[Sample, ...]:
+def drawn_samples(
+    count: int, *, seed: int, size: tuple[int, int], labels: tuple[str, ...]
+) -> tuple[Sample, ...]:
     """Faces of ``size`` (height, width) that go through the labels in turn.
 
     Sets of different seeds share no face.

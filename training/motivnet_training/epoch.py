@@ -31,7 +31,8 @@ _MODEL = "model."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochKeeper:
-    """What is needed to judge an epoch and to write its weights; without a folder nothing is written.
+    """What is needed to judge an epoch and to write its weights; without a folder nothing is
+    written.
 
     ``metadata`` is what a checkpoint says of its making.
     """
@@ -53,7 +54,9 @@ class EpochKeeper:
         finite = np.isfinite(logits).all(axis=1)
         if not finite.all():
             bad = listed(self.validation.names[index] for index in np.flatnonzero(~finite))
-            raise TrainingError(f"the model gives NaN or infinity for the validation images {bad}; {ADVICE}")
+            raise TrainingError(
+                f"the model gives NaN or infinity for the validation images {bad}; {ADVICE}"
+            )
         probabilities = softmax(logits.astype(np.float32))
         loss = cross_entropy(self.validation.targets.double().numpy(), probabilities)
         return classification_figures(self.validation.labels, probabilities, self.labels, loss=loss)
@@ -100,9 +103,14 @@ def epoch_figures(position: Position, validation: ClassificationFigures) -> Epoc
 def model_from_state(state: Mapping[str, Tensor], config: ModelConfig) -> MotivNet:
     """The model in the state dict of an ``EmotionModule``, which shares its memory where that is the CPU's."""
     model = build_model(config, seed=None)
-    model.load_state_dict({name.removeprefix(_MODEL): tensor.cpu() for name, tensor in state.items()}, assign=True)
+    model.load_state_dict(
+        {name.removeprefix(_MODEL): tensor.cpu() for name, tensor in state.items()}, assign=True
+    )
     return model
 
 
 def _texts(figures: EpochFigures) -> dict[str, str]:
-    return {name: "" if value is None else str(value) for name, value in dataclasses.asdict(figures).items()}
+    return {
+        name: "" if value is None else str(value)
+        for name, value in dataclasses.asdict(figures).items()
+    }

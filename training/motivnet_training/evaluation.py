@@ -28,7 +28,8 @@ def evaluate(
     batch_size: int,
     device: str | None = None,
 ) -> ClassificationFigures:
-    """The figures of a model on labelled images; where people voted, the loss is that of their votes.
+    """The figures of a model on labelled images; where people voted, the loss is that of their
+    votes.
 
     Args:
         device: As PyTorch names it; None is a GPU where there is one.
@@ -39,14 +40,23 @@ def evaluate(
 
 
 def _logits(
-    model: MotivNet, samples: Sequence[Sample], preprocess: InputRecipe, *, batch_size: int, device: torch.device
+    model: MotivNet,
+    samples: Sequence[Sample],
+    preprocess: InputRecipe,
+    *,
+    batch_size: int,
+    device: torch.device,
 ) -> NDArray[np.float32]:
-    inputs = ImageInputs(pictures=SamplePictures(samples=tuple(samples), recipe=preprocess), recipe=preprocess)
+    inputs = ImageInputs(
+        pictures=SamplePictures(samples=tuple(samples), recipe=preprocess), recipe=preprocess
+    )
     model = model.eval().to(device)
     parts = []
     with torch.inference_mode(), progress("testing", total=len(samples)) as advance:
         for start in range(0, len(samples), batch_size):
-            keys = [(AS_IT_IS, index) for index in range(start, min(start + batch_size, len(samples)))]
+            keys = [
+                (AS_IT_IS, index) for index in range(start, min(start + batch_size, len(samples)))
+            ]
             parts.append(model(inputs.batch(keys).to(device)).float().cpu().numpy())
             advance(len(keys))
     return np.concatenate(parts)

@@ -35,7 +35,9 @@ class EventLog(lightning.Callback):
         """Opens the file, in the first process."""
         if trainer.is_global_zero:
             with self._without_a_full_disk():
-                self._writer = SummaryWriter(str(self.folder), purge_step=self.state.position.steps + 1)
+                self._writer = SummaryWriter(
+                    str(self.folder), purge_step=self.state.position.steps + 1
+                )
             self._write_epoch()  # that of an epoch whose validation came after an interruption
 
     @override
@@ -48,7 +50,8 @@ class EventLog(lightning.Callback):
         position = self.state.position
         self._write(
             {
-                "loss/training, mean of the epoch so far": position.loss_sum / max(1, position.loss_count),
+                "loss/training, mean of the epoch so far": position.loss_sum
+                / max(1, position.loss_count),
                 "rate/encoder": position.encoder_lr,
                 "rate/decoder": position.decoder_lr,
             }
@@ -71,7 +74,9 @@ class EventLog(lightning.Callback):
         if self.state.position.history:
             figures = dataclasses.asdict(self.state.position.history[-1])
             left_out = ("epoch", "steps", "encoder_lr", "decoder_lr")
-            self._write({f"epoch/{name}": value for name, value in figures.items() if name not in left_out})
+            self._write(
+                {f"epoch/{name}": value for name, value in figures.items() if name not in left_out}
+            )
 
     def _write(self, values: Mapping[str, float | None]) -> None:
         """At the current step; a figure that is not defined is left out."""
@@ -88,5 +93,9 @@ class EventLog(lightning.Callback):
         try:
             yield
         except OSError as error:
-            logger.warning("%s cannot be written: %s; the training goes on without it", self.folder, error.strerror)
+            logger.warning(
+                "%s cannot be written: %s; the training goes on without it",
+                self.folder,
+                error.strerror,
+            )
             self._writer = None

@@ -22,11 +22,16 @@ def check_loss(losses: Tensor, mean: float, *, epoch: int, images: Sequence[str]
         mean: The loss of the batch.
 
     Raises:
-        TrainingError: Naming the images whose own loss is not finite, or all where the mean alone is not.
+        TrainingError: Naming the images whose own loss is not finite, or all where the mean alone
+        is not.
     """
     if math.isfinite(mean):
         return
-    bad = [image for image, loss in zip(images, losses.tolist(), strict=True) if not math.isfinite(loss)] or images
+    bad = [
+        image
+        for image, loss in zip(images, losses.tolist(), strict=True)
+        if not math.isfinite(loss)
+    ] or images
     raise TrainingError(f"the loss became {mean} in {place_of(epoch, bad)}; {ADVICE}")
 
 

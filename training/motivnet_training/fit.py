@@ -67,7 +67,9 @@ def fit(request: FitRequest, *, announce: Callable[[str], None] | None = None) -
         if request.resume and resume is None:
             logger.warning("%s holds no state to go on from: the training begins anew", request.out)
         position = train(session, resume=resume)
-        with stopping(f"all epochs are done, but not the summary of {request.out}: finish it with --resume"):
+        with stopping(
+            f"all epochs are done, but not the summary of {request.out}: finish it with --resume"
+        ):
             result = result_of(request, position, counts, test=split.test, started=started)
             if first:
                 write_outcome(request, session, position, result)
@@ -116,7 +118,9 @@ def _session(
     )
 
 
-def _inputs(request: FitRequest, model: MotivNet, split: Split) -> tuple[LabelledInputs, LabelledInputs]:
+def _inputs(
+    request: FitRequest, model: MotivNet, split: Split
+) -> tuple[LabelledInputs, LabelledInputs]:
     store = None
     if request.recipe.cached:
         samples = split.training + split.validation
@@ -130,14 +134,20 @@ def _inputs(request: FitRequest, model: MotivNet, split: Split) -> tuple[Labelle
         )
     classes = request.config.decoder.num_classes
     training, validation = (
-        labelled_inputs(part, _inputs_of(part, request, store, digests=split.digests), classes=classes)
+        labelled_inputs(
+            part, _inputs_of(part, request, store, digests=split.digests), classes=classes
+        )
         for part in (split.training, split.validation)
     )
     return training, validation
 
 
 def _inputs_of(
-    samples: tuple[Sample, ...], request: FitRequest, store: TokenStore | None, *, digests: Mapping[str, str]
+    samples: tuple[Sample, ...],
+    request: FitRequest,
+    store: TokenStore | None,
+    *,
+    digests: Mapping[str, str],
 ) -> Inputs:
     if store is not None:
         return TokenInputs(store=store, digests=tuple(digests[sample.name] for sample in samples))

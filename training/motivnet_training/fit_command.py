@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from motivnet_training.recipe import TrainingRecipe
     from motivnet_training.result import TrainingResult
 
-Data = Annotated[Path, typer.Option(help="A dataset: see motivnet-train datasets.", show_default=False)]
+Data = Annotated[
+    Path, typer.Option(help="A dataset: see motivnet-train datasets.", show_default=False)
+]
 Recipe = Annotated[
     str | None,
-    typer.Option(help="paper, fast or scratch [default: paper with --encoder, else scratch].", show_default=False),
+    typer.Option(
+        help="paper, fast or scratch [default: paper with --encoder, else scratch].",
+        show_default=False,
+    ),
 ]
 Size = Annotated[
     str | None,
@@ -34,69 +39,105 @@ Size = Annotated[
 Classes = Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")]
 Preprocess = Annotated[str, typer.Option(help="stretch or square-white-pad.")]
 Config = Annotated[
-    Path | None, typer.Option(help="A YAML file with values of the recipe to change.", show_default=False)
+    Path | None,
+    typer.Option(help="A YAML file with values of the recipe to change.", show_default=False),
 ]
 Tokens = Annotated[
     Path | None,
-    typer.Option(help="Folder of the cached tokens [default: tokens in the run folder].", show_default=False),
+    typer.Option(
+        help="Folder of the cached tokens [default: tokens in the run folder].", show_default=False
+    ),
 ]
-Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.", show_default=False)]
+Precision = Annotated[
+    str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.", show_default=False)
+]
 Outside = Annotated[
-    bool, typer.Option("--allow-outside", help="Also read images that a dataset's list names outside its folder.")
+    bool,
+    typer.Option(
+        "--allow-outside", help="Also read images that a dataset's list names outside its folder."
+    ),
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, max=2**63 - 1, help="Of the weights, the split, the order and the augmentations.")
+    int,
+    typer.Option(
+        min=0, max=2**63 - 1, help="Of the weights, the split, the order and the augmentations."
+    ),
 ]
 
 
 def fit(
     data: Data,
     out: Annotated[
-        Path | None, typer.Option(help="The run folder [default: runs/NAME of the data].", show_default=False)
+        Path | None,
+        typer.Option(help="The run folder [default: runs/NAME of the data].", show_default=False),
     ] = None,
     recipe: Recipe = None,
     config: Config = None,
     size: Size = None,
     classes: Classes = 7,
     encoder: Annotated[
-        Path | None, typer.Option(help="A weights file whose encoder to start from.", show_default=False)
+        Path | None,
+        typer.Option(help="A weights file whose encoder to start from.", show_default=False),
     ] = None,
     preprocess: Preprocess = "stretch",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time.", show_default=False)] = None,
-    accumulate: Annotated[
-        int | None, typer.Option(min=1, help="Batches behind a step of the optimiser.", show_default=False)
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the images.", show_default=False)
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of the head.", show_default=False)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images at a time.", show_default=False)
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches behind a step of the optimiser.", show_default=False),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate of the head.", show_default=False)
+    ] = None,
     encoder_lr: Annotated[
-        float | None, typer.Option(help="Learning rate of the encoder; 0 freezes it.", show_default=False)
+        float | None,
+        typer.Option(help="Learning rate of the encoder; 0 freezes it.", show_default=False),
     ] = None,
     precision: Precision = None,
     gradient_checkpointing: Annotated[
         bool | None,
-        typer.Option("--gradient-checkpointing", help="Less memory, a third more time.", show_default=False),
+        typer.Option(
+            "--gradient-checkpointing", help="Less memory, a third more time.", show_default=False
+        ),
     ] = None,
     compile_model: Annotated[
-        bool | None, typer.Option("--compile", help="Compile the model with torch.compile.", show_default=False)
+        bool | None,
+        typer.Option("--compile", help="Compile the model with torch.compile.", show_default=False),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Epochs without a better one before it ends.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Epochs without a better one before it ends.", show_default=False),
     ] = None,
     tokens: Tokens = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU, of each machine.")] = 1,
+    devices: Annotated[
+        int, typer.Option(min=1, help="GPUs, or processes on a CPU, of each machine.")
+    ] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
     strategy: Annotated[str, typer.Option(help="auto, ddp or fsdp.")] = "auto",
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes that prepare batches [default: by the processors].", show_default=False),
+        typer.Option(
+            min=0,
+            help="Processes that prepare batches [default: by the processors].",
+            show_default=False,
+        ),
     ] = None,
     checkpoint_minutes: Annotated[
         float, typer.Option(min=0.0, help="Between two savings of the state inside an epoch.")
     ] = 10.0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run folder's training was.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run folder's training was.")
+    ] = False,
     export_published_layout: Annotated[
-        bool, typer.Option("--export-published-layout", help="Also write MotivNet.pth, with the published keys.")
+        bool,
+        typer.Option(
+            "--export-published-layout", help="Also write MotivNet.pth, with the published keys."
+        ),
     ] = False,
     allow_outside: Outside = False,
     seed: Seed = 0,
@@ -104,8 +145,8 @@ def fit(
 ) -> None:
     """Train a model on labelled faces, from a Sapiens encoder or from scratch.
 
-    The run folder holds best.safetensors, which motivnet-export build takes, last.safetensors, the state to resume
-    from, metrics, curves and a summary. SIGTERM and Ctrl-C save the state.
+    The run folder holds best.safetensors, which motivnet-export build takes, last.safetensors, the
+    state to resume from, metrics, curves and a summary. SIGTERM and Ctrl-C save the state.
     """
     from motivnet.preprocess import InputRecipe
     from motivnet_training.devices import Hardware
@@ -135,7 +176,13 @@ def fit(
         seed=seed,
         encoder=encoder,
         tokens=tokens,
-        hardware=Hardware(accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy, workers=workers),
+        hardware=Hardware(
+            accelerator=accelerator,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
+            workers=workers,
+        ),
         checkpoint_seconds=60 * checkpoint_minutes,
         resume=resume,
         published=export_published_layout,
@@ -148,9 +195,16 @@ def fit(
 
 def cache(
     data: Data,
-    encoder: Annotated[Path, typer.Option(help="A weights file with the encoder.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder of the tokens; fit takes it with --tokens.", show_default=False)],
-    recipe: Annotated[str, typer.Option(help="The training recipe whose images are wanted.")] = "fast",
+    encoder: Annotated[
+        Path, typer.Option(help="A weights file with the encoder.", show_default=False)
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of the tokens; fit takes it with --tokens.", show_default=False),
+    ],
+    recipe: Annotated[
+        str, typer.Option(help="The training recipe whose images are wanted.")
+    ] = "fast",
     config: Config = None,
     size: Size = None,
     classes: Classes = 7,
@@ -158,13 +212,15 @@ def cache(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 1,
     precision: Precision = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].", show_default=False)
+        str | None,
+        typer.Option(help="cpu or cuda [default: cuda where there is one].", show_default=False),
     ] = None,
     allow_outside: Outside = False,
     seed: Seed = 0,
     json: JSONOption = False,
 ) -> None:
-    """Compute a frozen encoder's tokens once, for the recipe fast; repeat the command to go on after an interruption.
+    """Compute a frozen encoder's tokens once, for the recipe fast; repeat the command to go on
+    after an interruption.
 
     An image's tokens take 6.3 MB at sapiens-0.3b and 9.4 MB at sapiens-1b.
     """
@@ -190,7 +246,9 @@ def cache(
     if json:
         print_json(result)
     else:
-        say(f"{result.folder}: tokens of {result.images} images, {result.bytes / 1e6:,.1f} MB, {result.seconds:.0f} s")
+        say(
+            f"{result.folder}: tokens of {result.images} images, {result.bytes / 1e6:,.1f} MB, {result.seconds:.0f} s"
+        )
 
 
 def _recipe(name: str | None, config: Path | None, *, has_encoder: bool) -> TrainingRecipe:
@@ -202,7 +260,9 @@ def _recipe(name: str | None, config: Path | None, *, has_encoder: bool) -> Trai
         return base
     recipe = recipe_from_file(config, base)
     if name is not None and recipe.name != name:
-        raise ConfigError(f"{config} is for the recipe {recipe.name}, and --recipe says {name}; leave one of them out")
+        raise ConfigError(
+            f"{config} is for the recipe {recipe.name}, and --recipe says {name}; leave one of them out"
+        )
     return recipe
 
 
@@ -218,9 +278,11 @@ def _model_config(size: str | None, encoder: Path | None, *, classes: int) -> Mo
 
 
 def _as_one_voice(train: Callable[[], TrainingResult]) -> TrainingResult | None:
-    """The result in the first of the processes that train together; the others say only what it cannot know.
+    """The result in the first of the processes that train together; the others say only what it
+    cannot know.
 
-    A process that was stopped ends well: Lightning kills the first process when another ends with an error.
+    A process that was stopped ends well: Lightning kills the first process when another ends with
+    an error.
     """
     from motivnet.errors import ProcessLostError, TrainingStoppedError
     from motivnet_training.devices import is_first_process

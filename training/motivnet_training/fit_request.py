@@ -27,7 +27,8 @@ class FitRequest:
 
     Args:
         encoder: A weights file whose encoder to start from; the head is always fresh.
-        tokens: Where a cached recipe keeps the encoder's tokens; ``tokens`` in the run folder if None.
+        tokens: Where a cached recipe keeps the encoder's tokens; ``tokens`` in the run folder if
+        None.
         allow_outside: Whether a list may name images outside its folder.
         published: Also write the best weights under the names of the published file.
     """
@@ -54,9 +55,13 @@ class FitRequest:
                 f"the recipe {self.recipe.name} is for a trained encoder: give one with --encoder, or --recipe scratch"
             )
         if self.tokens is not None and not self.recipe.cached:
-            raise ConfigError(f"the recipe {self.recipe.name} uses no cached tokens: leave out --tokens, or take fast")
+            raise ConfigError(
+                f"the recipe {self.recipe.name} uses no cached tokens: leave out --tokens, or take fast"
+            )
         if self.hardware.strategy == "fsdp" and self.recipe.gradient_norm is not None:
-            raise ConfigError("fsdp cannot scale gradients down to a norm: set gradient_norm to null")
+            raise ConfigError(
+                "fsdp cannot scale gradients down to a norm: set gradient_norm to null"
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -94,5 +99,7 @@ def _hash(data: bytes) -> str:
 
 
 def _described(samples: Sequence[Sample], digests: Mapping[str, str]) -> bytes:
-    rows = (f"{each.name}\t{each.label}\t{each.distribution}\t{digests[each.name]}" for each in samples)
+    rows = (
+        f"{each.name}\t{each.label}\t{each.distribution}\t{digests[each.name]}" for each in samples
+    )
     return "\n".join(rows).encode("utf-8", "surrogatepass")

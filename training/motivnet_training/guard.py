@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 class FiniteGuard(lightning.Callback):
     """Looks at gradients before, and at weights and the optimiser's state after each of its steps.
 
-    With ``16-mixed`` an infinite gradient is part of the method (the loss scaler skips that step): only one at a scale
-    of 1 or below is an error.
+    With ``16-mixed`` an infinite gradient is part of the method (the loss scaler skips that step):
+    only one at a scale of 1 or below is an error.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,11 @@ class FiniteGuard(lightning.Callback):
 
     @override
     def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Batch, batch_idx: int
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Batch,
+        batch_idx: int,
     ) -> None:
         """Remembers which images the gradients come from."""
         if batch_idx % trainer.accumulate_grad_batches == 0:
@@ -41,7 +45,10 @@ class FiniteGuard(lightning.Callback):
 
     @override
     def on_before_optimizer_step(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        optimizer: torch.optim.Optimizer,
     ) -> None:
         """Looks at the gradients, before they are clipped."""
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
@@ -49,7 +56,8 @@ class FiniteGuard(lightning.Callback):
             self._check(gradients, "a gradient", trainer)
         elif not all_finite(gradients):
             logger.warning(
-                "a gradient overflowed in %s: the step is left out", place_of(pl_module.current_epoch, self.images)
+                "a gradient overflowed in %s: the step is left out",
+                place_of(pl_module.current_epoch, self.images),
             )
 
     @override
@@ -62,7 +70,11 @@ class FiniteGuard(lightning.Callback):
         self._check(pl_module.parameters(), "a weight", trainer)
         for optimizer in trainer.optimizers:
             moments = (each for state in optimizer.state.values() for each in state.values())
-            self._check((each for each in moments if isinstance(each, Tensor)), "the optimiser's state", trainer)
+            self._check(
+                (each for each in moments if isinstance(each, Tensor)),
+                "the optimiser's state",
+                trainer,
+            )
 
     def _check(self, tensors: Iterable[Tensor], what: str, trainer: lightning.Trainer) -> None:
         if not all_finite(tensors):

@@ -16,8 +16,8 @@ from motivnet_training.recipe import TrainingRecipe
 class EpochFigures:
     """One epoch; ``epoch`` counts from 1, ``steps`` those of the optimiser since the start.
 
-    The learning rates are those of the epoch's end, before the course advances; the figures are of the validation
-    images.
+    The learning rates are those of the epoch's end, before the course advances; the figures are of
+    the validation images.
     """
 
     epoch: int
@@ -51,7 +51,9 @@ def is_over(history: Sequence[EpochFigures], recipe: TrainingRecipe) -> bool:
     if not history:
         return False
     waited = len(history) - best_of(history).epoch
-    return len(history) >= recipe.epochs or (recipe.patience is not None and waited >= recipe.patience)
+    return len(history) >= recipe.epochs or (
+        recipe.patience is not None and waited >= recipe.patience
+    )
 
 
 def csv_from_history(history: Sequence[EpochFigures]) -> str:

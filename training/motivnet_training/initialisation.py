@@ -14,9 +14,9 @@ _POSITION_DEVIATION = 0.3
 def fresh_model(config: ModelConfig, *, seed: int) -> MotivNet:
     """A MotivNet to train from scratch.
 
-    The deviation of 0.02 of large vision transformers keeps the signal of a narrow one so faint that it learns
-    nothing for many epochs; here every matrix keeps the variance of its input (Glorot & Bengio 2010), and positions
-    are as strong as the patches that they are added to.
+    The deviation of 0.02 of large vision transformers keeps the signal of a narrow one so faint
+    that it learns nothing for many epochs; here every matrix keeps the variance of its input
+    (Glorot & Bengio 2010), and positions are as strong as the patches that they are added to.
     """
     model = build_model(config, seed=seed)
     generator = torch.Generator().manual_seed(seed)

@@ -92,7 +92,9 @@ class ImageInputs:
 
     def batch(self, keys: Sequence[Key]) -> Tensor:
         """Normalised images ``(B, 3, H, W)``."""
-        return torch.from_numpy(self.recipe.normalise(np.stack([self._pixels(*key) for key in keys])))
+        return torch.from_numpy(
+            self.recipe.normalise(np.stack([self._pixels(*key) for key in keys]))
+        )
 
     def _pixels(self, epoch: int, index: int) -> NDArray[np.uint8]:
         pixels = self.pictures[index]
@@ -115,7 +117,9 @@ class TokenInputs:
 
     def batch(self, keys: Sequence[Key]) -> Tensor:
         """Tokens ``(B, N, D)``."""
-        return torch.from_numpy(self.store.tokens([self.digests[index] for _, index in keys]).astype(np.float32))
+        return torch.from_numpy(
+            self.store.tokens([self.digests[index] for _, index in keys]).astype(np.float32)
+        )
 
 
 def pictures_of(samples: tuple[Sample, ...], recipe: InputRecipe) -> Pictures:

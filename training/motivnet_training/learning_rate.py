@@ -33,7 +33,9 @@ def scheduler_from_recipe(
 ) -> tuple[LRScheduler, Interval]:
     """The course of the rates, and whether it advances with each epoch or with each step of the optimiser."""
     if recipe.course == "warm-restarts":
-        restarts = CosineAnnealingWarmRestarts(optimizer, T_0=recipe.restart_epochs, T_mult=recipe.restart_factor)
+        restarts = CosineAnnealingWarmRestarts(
+            optimizer, T_0=recipe.restart_epochs, T_mult=recipe.restart_factor
+        )
         return restarts, "epoch"
     factor = functools.partial(cosine_factor, total=total_steps, warmup=recipe.warmup)
     return LambdaLR(optimizer, factor), "step"
@@ -47,12 +49,18 @@ def cosine_factor(step: int, *, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, total - rising))))
 
 
-def _groups(part: nn.Module, *, name: str, rate: float, recipe: TrainingRecipe) -> list[dict[str, Any]]:
+def _groups(
+    part: nn.Module, *, name: str, rate: float, recipe: TrainingRecipe
+) -> list[dict[str, Any]]:
     common = {"name": name, "lr": rate}
     parameters = list(part.parameters())
     if recipe.decay_vectors:
         return [{**common, "params": parameters, "weight_decay": recipe.weight_decay}]
     return [
-        {**common, "params": [each for each in parameters if each.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {
+            **common,
+            "params": [each for each in parameters if each.ndim >= 2],
+            "weight_decay": recipe.weight_decay,
+        },
         {**common, "params": [each for each in parameters if each.ndim < 2], "weight_decay": 0.0},
     ]

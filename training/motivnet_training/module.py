@@ -51,7 +51,9 @@ class EmotionModule(lightning.LightningModule):
         self.on_tokens = on_tokens
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self.logits: NDArray[np.float64] = np.full((validation_images, model.decoder.num_classes), np.nan)
+        self.logits: NDArray[np.float64] = np.full(
+            (validation_images, model.decoder.num_classes), np.nan
+        )
         self.loss_sum, self.loss_count = 0.0, 0
         self._seen: list[tuple[Tensor, Tensor]] = []
 
@@ -103,16 +105,25 @@ class EmotionModule(lightning.LightningModule):
     def _gathered(self, indices: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Of all processes; each is padded to the longest with its own rows, which then come twice."""
         strategy = self.trainer.strategy
-        longest = int(strategy.reduce(torch.tensor(len(indices), device=self.device), reduce_op="max"))
+        longest = int(
+            strategy.reduce(torch.tensor(len(indices), device=self.device), reduce_op="max")
+        )
         rows = torch.arange(longest, device=self.device) % len(indices)
-        all_indices, all_logits = (torch.as_tensor(self.all_gather(part[rows])) for part in (indices, logits))
+        all_indices, all_logits = (
+            torch.as_tensor(self.all_gather(part[rows])) for part in (indices, logits)
+        )
         return all_indices.flatten(), all_logits.flatten(0, 1)
 
     def configure_optimizers(self) -> Any:
         """AdamW with a learning rate for each part, and the recipe's course."""
         optimizer = optimizer_from_recipe(self.model, self.recipe)
-        scheduler, interval = scheduler_from_recipe(optimizer, self.recipe, total_steps=self.total_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+        scheduler, interval = scheduler_from_recipe(
+            optimizer, self.recipe, total_steps=self.total_steps
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": interval},
+        }
 
 
 def emotion_module(module: lightning.LightningModule) -> EmotionModule:

@@ -38,16 +38,31 @@ def write_curves(path: Path, history: History) -> None:
     best = best_of(history)
     losses.plot(epochs, [each.train_loss for each in history], color=_TRAINING, label="training")
     losses.plot(epochs, [each.val_loss for each in history], color=_VALIDATION, label="validation")
-    accuracy.plot(epochs, [each.accuracy * 100 for each in history], color=_VALIDATION, label="accuracy")
-    accuracy.plot(epochs, [each.macro_f1 * 100 for each in history], color=_VALIDATION, ls=":", label="macro F1")
+    accuracy.plot(
+        epochs, [each.accuracy * 100 for each in history], color=_VALIDATION, label="accuracy"
+    )
+    accuracy.plot(
+        epochs,
+        [each.macro_f1 * 100 for each in history],
+        color=_VALIDATION,
+        ls=":",
+        label="macro F1",
+    )
     _draw_rates(rates, epochs, history)
-    for axes, title in ((losses, "cross-entropy"), (accuracy, "validation, %"), (rates, "learning rate")):
+    for axes, title in (
+        (losses, "cross-entropy"),
+        (accuracy, "validation, %"),
+        (rates, "learning rate"),
+    ):
         _finish(axes, title, best_epoch=best.epoch)
     _write(path, figure)
 
 
-def write_confusion(path: Path, figures: ClassificationFigures, labels: Sequence[str], *, title: str) -> None:
-    """Images by true (rows) and predicted class (columns), coloured by the share of the row, as a PNG file.
+def write_confusion(
+    path: Path, figures: ClassificationFigures, labels: Sequence[str], *, title: str
+) -> None:
+    """Images by true (rows) and predicted class (columns), coloured by the share of the row, as a
+    PNG file.
 
     Raises:
         FileError: If it cannot be written.

@@ -16,6 +16,9 @@ def write_published(model: MotivNet, path: Path) -> None:
     Raises:
         FileError: If it cannot be written.
     """
-    weights = {name: tensor.contiguous() for name, tensor in published_from_model(model.state_dict()).items()}
+    weights = {
+        name: tensor.contiguous()
+        for name, tensor in published_from_model(model.state_dict()).items()
+    }
     with atomic_path(path) as temporary:
         write_archive(weights, temporary)

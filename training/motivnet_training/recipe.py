@@ -16,19 +16,21 @@ Augmentations = Literal["none", "mirror", "strong"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRecipe:
-    """What decides which weights come out, besides the model, its encoder, the data, the seed and the processes.
+    """What decides which weights come out, besides the model, its encoder, the data, the seed and
+    the processes.
 
     Args:
         encoder_lr: Learning rate of the encoder; 0 freezes it.
-        course: ``warm-restarts`` is cosine annealing with warm restarts by epoch (Loshchilov & Hutter 2017) with
-            ``restart_epochs`` and ``restart_factor`` (T_0 and T_mult); ``cosine`` rises over ``warmup``, a share of
-            all steps, and falls along half a cosine to zero.
+        course: ``warm-restarts`` is cosine annealing with warm restarts by epoch (Loshchilov &
+            Hutter 2017) with ``restart_epochs`` and ``restart_factor`` (T_0 and T_mult); ``cosine``
+            rises over ``warmup``, a share of all steps, and falls along half a cosine to zero.
         decay_vectors: Whether weight decay also shrinks norms, biases and other vectors.
-        per_class: Images drawn of each class without replacement; ``smallest`` is as many as the smallest class has,
-            None all of them.
+        per_class: Images drawn of each class without replacement; ``smallest`` is as many as the
+            smallest class has, None all of them.
         stratified: Whether the part held out has the same share of each class.
         gradient_norm: Gradients are scaled down to it; None leaves them.
-        patience: Epochs without a lower validation loss after which the training ends; None trains all epochs.
+        patience: Epochs without a lower validation loss after which the training ends; None trains
+        all epochs.
         cached: Whether the frozen encoder's tokens are computed once and kept on disk.
         needs_encoder: Whether it is senseless on random weights.
     """
@@ -60,9 +62,19 @@ class TrainingRecipe:
     needs_encoder: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "restart_epochs", "restart_factor", "patience", "per_class"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "accumulate",
+            "restart_epochs",
+            "restart_factor",
+            "patience",
+            "per_class",
+        ):
             value = getattr(self, name)
-            _require(not isinstance(value, int) or value >= 1, f"{name} must be at least 1, not {value}")
+            _require(
+                not isinstance(value, int) or value >= 1, f"{name} must be at least 1, not {value}"
+            )
         _require(_is_rate(self.decoder_lr), _rate_message(self.decoder_lr))
         _require(self.encoder_lr == 0 or _is_rate(self.encoder_lr), _rate_message(self.encoder_lr))
         for name in ("warmup", "label_smoothing", "validation_share", "weight_decay"):
@@ -70,7 +82,10 @@ class TrainingRecipe:
             _require(0 <= value < 1, f"{name} must be at least 0 and below 1, not {value}")
         _require(self.validation_share > 0, "validation_share must be above 0")
         norm = self.gradient_norm
-        _require(norm is None or (math.isfinite(norm) and norm > 0), f"gradient_norm must be above 0, not {norm}")
+        _require(
+            norm is None or (math.isfinite(norm) and norm > 0),
+            f"gradient_norm must be above 0, not {norm}",
+        )
         self._check_choices()
         self._check_cached()
 
@@ -97,8 +112,13 @@ class TrainingRecipe:
     def _check_cached(self) -> None:
         if not self.cached:
             return
-        _require(self.is_frozen, "tokens can be cached only of a frozen encoder: set encoder_lr to 0")
-        _require(self.augmentations == "none", "cached tokens cannot be augmented: set augmentations to none")
+        _require(
+            self.is_frozen, "tokens can be cached only of a frozen encoder: set encoder_lr to 0"
+        )
+        _require(
+            self.augmentations == "none",
+            "cached tokens cannot be augmented: set augmentations to none",
+        )
 
 
 def _is_rate(value: float) -> bool:
@@ -136,8 +156,8 @@ RECIPES: dict[str, TrainingRecipe] = {
         gradient_norm=1.0,
     ),
 }
-"""``paper`` is that of MotivNet; ``fast`` is it with the encoder, which a rate of 1e-8 hardly moves, frozen and its
-tokens cached; ``scratch`` is for random weights."""
+"""``paper`` is that of MotivNet; ``fast`` is it with the encoder, which a rate of 1e-8 hardly
+moves, frozen and its tokens cached; ``scratch`` is for random weights."""
 
 
 def recipe_named(name: str) -> TrainingRecipe:

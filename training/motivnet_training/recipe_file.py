@@ -25,9 +25,9 @@ _SHOWN = 60
 class _Loader(yaml.SafeLoader):
     """Plain values; a key given twice is an error, and ``1e-8`` is a number.
 
-    PyYAML follows YAML 1.1, in which a number with an exponent needs a point and a sign (``1.0e-8``), and keeps the
-    last of two equal keys. A recipe needs no aliases, with which a few hundred bytes stand for any number of values,
-    and no nesting, which PyYAML follows by recursion.
+    PyYAML follows YAML 1.1, in which a number with an exponent needs a point and a sign
+    (``1.0e-8``), and keeps the last of two equal keys. A recipe needs no aliases, with which a few
+    hundred bytes stand for any number of values, and no nesting, which PyYAML follows by recursion.
     """
 
     depth = 0
@@ -106,7 +106,8 @@ def _mapping(data: bytes) -> dict[str, Any]:
     except (ValueError, AttributeError, TypeError, OverflowError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise
-        # PyYAML converts numbers and dates unchecked, such as 2026-13-45 or a number of 5,000 digits.
+        # PyYAML converts numbers and dates unchecked, such as 2026-13-45 or a number of 5,000
+        # digits.
         raise ConfigError("has a value that is not a valid number, date or text") from error
     if not isinstance(value, dict):
         raise ConfigError("must hold keys and values of a training recipe, such as epochs: 10")

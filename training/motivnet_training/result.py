@@ -14,9 +14,9 @@ from motivnet_training.history import History
 class DataCounts:
     """What was trained and judged on.
 
-    ``images`` counts the training images by label, ``drawn`` those and what was held out of them to validate on;
-    ``skipped`` counts what was left out by reason; ``unreadable`` has the reason by name, ``duplicates`` the names of
-    equal images in different parts.
+    ``images`` counts the training images by label, ``drawn`` those and what was held out of them to
+    validate on; ``skipped`` counts what was left out by reason; ``unreadable`` has the reason by
+    name, ``duplicates`` the names of equal images in different parts.
     """
 
     dataset: str
@@ -36,7 +36,8 @@ class DataCounts:
 class TrainingResult:
     """A training that has ended.
 
-    The figures are those of the checkpoint, ``published`` those of the paper; ``seconds`` are those of this process.
+    The figures are those of the checkpoint, ``published`` those of the paper; ``seconds`` are those
+    of this process.
     """
 
     format_version: Literal[1] = 1

@@ -1,6 +1,8 @@
-"""Whether a state is one that this training can go on from, to the shape of each tensor and the type of each number.
+"""Whether a state is one that this training can go on from, to the shape of each tensor and the
+type of each number.
 
-Lightning and the optimiser take what they are given; what does not fit would end the training in their midst.
+Lightning and the optimiser take what they are given; what does not fit would end the training in
+their midst.
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ from motivnet_training.state import KEY
 
 _PARTS = frozenset(
     {
-        *("epoch", "global_step", "pytorch-lightning_version", "state_dict", "callbacks", "optimizer_states"),
+        *(
+            "epoch",
+            "global_step",
+            "pytorch-lightning_version",
+            "state_dict",
+            "callbacks",
+            "optimizer_states",
+        ),
         *("lr_schedulers", "MixedPrecision", KEY),
     }
 )
@@ -45,12 +54,16 @@ def check_resumable(checkpoint: Mapping[str, Any], module: EmotionModule) -> Non
     if not _VERSION.fullmatch(str(checkpoint.get("pytorch-lightning_version"))):
         raise _unfit("it is of another version of Lightning")
     _check_same(checkpoint.get("callbacks"), {}, "callbacks")
-    _check_same(checkpoint.get("MixedPrecision", {}), _GRADIENT_SCALE, "MixedPrecision", may_lack=True)
+    _check_same(
+        checkpoint.get("MixedPrecision", {}), _GRADIENT_SCALE, "MixedPrecision", may_lack=True
+    )
     _check_tensors(checkpoint.get("state_dict"), module.state_dict(), "state_dict")
     configured = module.configure_optimizers()
     optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     _check_optimizer(_only(checkpoint, "optimizer_states"), optimizer)
-    _check_same(_only(checkpoint, "lr_schedulers"), scheduler.state_dict(), "lr_schedulers", may_lack=True)
+    _check_same(
+        _only(checkpoint, "lr_schedulers"), scheduler.state_dict(), "lr_schedulers", may_lack=True
+    )
 
 
 def _check_optimizer(state: object, optimizer: Any) -> None:
@@ -70,7 +83,11 @@ def _check_tensors(given: object, wanted: Mapping[str, Tensor], place: str) -> N
         raise _unfit(f"{place} has other names")
     for name, tensor in wanted.items():
         found = given[name]
-        if not isinstance(found, Tensor) or found.shape != tensor.shape or found.dtype != tensor.dtype:
+        if (
+            not isinstance(found, Tensor)
+            or found.shape != tensor.shape
+            or found.dtype != tensor.dtype
+        ):
             raise _unfit(f"{place}.{name} has another shape or type")
 
 
@@ -78,7 +95,8 @@ def _check_same(given: object, wanted: object, place: str, *, may_lack: bool = F
     """Returns when the values are of the same types; of a number any value is.
 
     Args:
-        may_lack: The outermost mapping may lack keys, or have more, as those of other versions of torch do.
+        may_lack: The outermost mapping may lack keys, or have more, as those of other versions of
+        torch do.
     """
     if isinstance(wanted, dict):
         if not isinstance(given, dict) or (not may_lack and set(given) != set(wanted)):

@@ -109,8 +109,8 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         resume: A training in it is meant to go on; without one it begins.
 
     Raises:
-        TrainingError: If it holds a state to go on from or weights, and ``resume`` is off, a finished training whose
-            state is gone, or a ``run.json`` that is not one of a training.
+        TrainingError: If it holds a state to go on from or weights, and ``resume`` is off, a
+            finished training whose state is gone, or a ``run.json`` that is not one of a training.
         FileError: If it is a file, or holds other files.
     """
     path = folder.path
@@ -120,12 +120,16 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         return
     if not folder.identity.exists():
         raise FileError(f"{path} holds files that are not a training; give another --out")
-    _identity(folder)  # a run.json of somebody else is no leave to write over what has the names of ours
+    _identity(
+        folder
+    )  # a run.json of somebody else is no leave to write over what has the names of ours
     if folder.resume.exists():
         if not resume:
-            raise TrainingError(f"{path} holds a training already; go on with --resume, or give another --out")
-    # Without the state a training begins anew, in the place of these weights. That is right only where it was
-    # interrupted between the first weights and the first state.
+            raise TrainingError(
+                f"{path} holds a training already; go on with --resume, or give another --out"
+            )
+    # Without the state a training begins anew, in the place of these weights. That is right only
+    # where it was interrupted between the first weights and the first state.
     elif folder.summary.exists() or (folder.has_weights and not resume):
         raise TrainingError(
             f"{path} holds the weights of a training, and no {folder.resume.name} to go on from; give another --out"
@@ -134,7 +138,8 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
 
 @contextlib.contextmanager
 def sole_training(folder: RunFolder) -> Iterator[None]:
-    """The folder, made if need be, with this process as the only one that trains in it until the end of the block.
+    """The folder, made if need be, with this process as the only one that trains in it until the
+    end of the block.
 
     Raises:
         FileError: If it cannot be written, or another process is training in it.
@@ -144,9 +149,13 @@ def sole_training(folder: RunFolder) -> Iterator[None]:
             folder.path.mkdir(parents=True, exist_ok=True)
             is_sole = stack.enter_context(sole_writer(folder.path.resolve()))
         except OSError as error:
-            raise FileError(f"{folder.path} cannot be written: {error.strerror or error}") from error
+            raise FileError(
+                f"{folder.path} cannot be written: {error.strerror or error}"
+            ) from error
         if not is_sole:
-            raise FileError(f"{folder.path}: another process is training in it; wait for it or give another --out")
+            raise FileError(
+                f"{folder.path}: another process is training in it; wait for it or give another --out"
+            )
         yield
 
 
@@ -160,7 +169,9 @@ def check_identity(folder: RunFolder, identity: RunIdentity) -> None:
     if not folder.identity.exists():
         return
     found = _identity(folder)
-    names = [name for name in RunIdentity.__slots__ if getattr(found, name) != getattr(identity, name)]
+    names = [
+        name for name in RunIdentity.__slots__ if getattr(found, name) != getattr(identity, name)
+    ]
     if names:
         named = ", ".join(_SHOWN.get(name, name.replace("_", " ")) for name in names)
         raise TrainingError(

@@ -27,7 +27,8 @@ from motivnet_training.steps import is_between_steps
 
 
 class Saver(lightning.Callback):
-    """Saves at the end of each epoch, every so often in between, and when the training is asked to stop.
+    """Saves at the end of each epoch, every so often in between, and when the training is asked to
+    stop.
 
     Args:
         folder: None saves nothing.
@@ -87,18 +88,26 @@ class Saver(lightning.Callback):
             self._stop(trainer)
 
     @override
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Ends the epoch, and the training where its recipe says so."""
         weights = trainer.strategy.lightning_module_state_dict()
-        trainer.should_stop = self.end_epoch(emotion_module(pl_module).logits, weights, first=trainer.is_global_zero)
+        trainer.should_stop = self.end_epoch(
+            emotion_module(pl_module).logits, weights, first=trainer.is_global_zero
+        )
         self._save(trainer)
         if trainer.is_global_zero:
             self.tell()
 
-    def end_epoch(self, logits: NDArray[np.float64], weights: Mapping[str, Tensor], *, first: bool) -> bool:
-        """Takes the figures of a validated epoch and keeps its weights if they are the best; whether it was the last.
+    def end_epoch(
+        self, logits: NDArray[np.float64], weights: Mapping[str, Tensor], *, first: bool
+    ) -> bool:
+        """Takes the figures of a validated epoch and keeps its weights if they are the best;
+        whether it was the last.
 
-        The weights come before the state: what is resumed from must not know of an epoch whose weights are not there.
+        The weights come before the state: what is resumed from must not know of an epoch whose
+        weights are not there.
         """
         position, best = self.state.position, self.state.position.best
         of_validation = self.keeper.figures(logits)
@@ -129,13 +138,20 @@ class Saver(lightning.Callback):
 
     def _stop(self, trainer: lightning.Trainer) -> None:
         self.request.answered()
-        if trainer.state.fn == TrainerFn.FITTING:  # the validation that resuming begins with has no optimiser to save
+        if (
+            trainer.state.fn == TrainerFn.FITTING
+        ):  # the validation that resuming begins with has no optimiser to save
             self._save(trainer)
         position = self.state.position
         place = f"epoch {position.epoch + 1}, step {position.steps}"
-        kept = f"saved {self.folder.resume}; go on with --resume" if self.folder else "nothing was written"
+        kept = (
+            f"saved {self.folder.resume}; go on with --resume"
+            if self.folder
+            else "nothing was written"
+        )
         raise TrainingStoppedError(
-            f"the training was asked to stop in {place}: {kept}", signal=self.request.number or signal.SIGTERM
+            f"the training was asked to stop in {place}: {kept}",
+            signal=self.request.number or signal.SIGTERM,
         )
 
 
@@ -143,6 +159,8 @@ def _agreed(trainer: lightning.Trainer, *, asked: bool, due: bool) -> tuple[bool
     """Whether any process was asked to stop, and whether the first one is due to save."""
     if trainer.world_size == 1:
         return asked, due
-    flags = torch.tensor([float(asked), float(due and trainer.is_global_zero)], device=trainer.strategy.root_device)
+    flags = torch.tensor(
+        [float(asked), float(due and trainer.is_global_zero)], device=trainer.strategy.root_device
+    )
     total = trainer.strategy.reduce(flags, reduce_op="sum")
     return bool(total[0] > 0), bool(total[1] > 0)

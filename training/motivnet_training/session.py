@@ -33,8 +33,8 @@ from motivnet_training.trainer import run_training
 class Session:
     """Everything that one training needs.
 
-    ``keeper`` says where and as what the weights are kept; ``checkpoint_seconds`` pass between two savings inside an
-    epoch; ``announce`` hears a line about each epoch.
+    ``keeper`` says where and as what the weights are kept; ``checkpoint_seconds`` pass between two
+    savings inside an epoch; ``announce`` hears a line about each epoch.
     """
 
     model: MotivNet
@@ -107,12 +107,15 @@ def _state_of(resume: Path) -> dict[str, Any]:
     try:
         return AtomicCheckpointIO().load_checkpoint(resume)
     except CheckpointError as error:
-        remedy = f"the weights beside it are not touched; without {resume.name} the training begins anew"
+        remedy = (
+            f"the weights beside it are not touched; without {resume.name} the training begins anew"
+        )
         raise CheckpointError(f"{error}; {remedy}") from error
 
 
 def class_weights(training: LabelledInputs) -> Tensor:
-    """Weights ``(classes,)`` inverse to how often each class occurs; an image weighs one on average.
+    """Weights ``(classes,)`` inverse to how often each class occurs; an image weighs one on
+    average.
 
     A class that does not occur has a weight of 0.
     """
@@ -140,7 +143,9 @@ def _prepare(model: MotivNet, recipe: TrainingRecipe) -> None:
 
 def _module(session: Session) -> EmotionModule:
     recipe, training = session.recipe, session.training
-    per_epoch = steps_per_epoch(len(training), recipe.batch_size, recipe.accumulate, world=session.hardware.processes)
+    per_epoch = steps_per_epoch(
+        len(training), recipe.batch_size, recipe.accumulate, world=session.hardware.processes
+    )
     return EmotionModule(
         session.model,
         recipe=recipe,

@@ -48,7 +48,8 @@ def write_picture_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
 
 
 def picture_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> NDArray[np.uint8]:
-    """An RGB picture ``(H, W, 3)`` with one row per class: its name, its number of images and some that are drawn.
+    """An RGB picture ``(H, W, 3)`` with one row per class: its name, its number of images and some
+    that are drawn.
 
     Images that cannot be read are passed over.
 
@@ -56,7 +57,9 @@ def picture_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> NDA
         ConfigError: If less than one image per class is asked for.
     """
     if per_class < 1:
-        raise ConfigError(f"a picture sheet shows at least one image of each class, not {per_class}")
+        raise ConfigError(
+            f"a picture sheet shows at least one image of each class, not {per_class}"
+        )
     title = f"{_printable(dataset.root.resolve().name)}: {dataset.layout}, {len(dataset.samples):,} images"
     faces_width = _CAPTION_WIDTH + per_class * (_TILE + _GAP) - _GAP
     width = 2 * _MARGIN + max(faces_width, round(_font(20).getlength(title)))

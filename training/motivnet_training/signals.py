@@ -24,8 +24,8 @@ APART = 1.0
 class StopRequest:
     """Which signal asked to stop, if one did.
 
-    A second one ends the process at once, and so does the first where the end of a batch does not come in time: what
-    was saved before stays, because a file takes its place whole or not at all.
+    A second one ends the process at once, and so does the first where the end of a batch does not
+    come in time: what was saved before stays, because a file takes its place whole or not at all.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,9 @@ class StopRequest:
                 _leave(number, "asked a second time to stop")
             return
         self.number, self._since = number, time.monotonic()
-        self._limit = threading.Timer(PATIENCE, _leave, (number, f"no batch ended within {PATIENCE:.0f} s"))
+        self._limit = threading.Timer(
+            PATIENCE, _leave, (number, f"no batch ended within {PATIENCE:.0f} s")
+        )
         self._limit.daemon = True
         self._limit.start()
 
@@ -61,8 +63,8 @@ class StopRequest:
 def listening() -> Iterator[StopRequest]:
     """A request to be installed inside the block; the handlers before it are back after it.
 
-    Not installed yet, because before the first step there is nothing to save, and the wait for other processes of the
-    training, which may never come, would hear of no request.
+    Not installed yet, because before the first step there is nothing to save, and the wait for
+    other processes of the training, which may never come, would hear of no request.
     """
     request = StopRequest()
     before = {number: signal.getsignal(number) for number in _ASKED}
@@ -100,5 +102,8 @@ def stopping(message: str) -> Iterator[None]:
 
 def _leave(number: int, reason: str) -> None:
     """Ends the process without unwinding it, which a hanging collective would never let happen."""
-    os.write(2, f"error: {reason}: left without saving; go on with --resume from the state saved last\n".encode())
+    os.write(
+        2,
+        f"error: {reason}: left without saving; go on with --resume from the state saved last\n".encode(),
+    )
     os._exit(128 + number)

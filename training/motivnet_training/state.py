@@ -1,9 +1,10 @@
 """Where a training stands, in the terms of its data: what is saved, and how it goes on from there.
 
-Lightning's own loop state is not used: it describes moments inside its loops, and going on from some of them repeats
-or leaves out batches. A checkpoint here always stands between two steps of the optimiser. Weights, optimiser and course
-do not change from one step to the next, so that a training interrupted in between, or in a validation, goes back to
-the step before and repeats what it had accumulated since.
+Lightning's own loop state is not used: it describes moments inside its loops, and going on from
+some of them repeats or leaves out batches. A checkpoint here always stands between two steps of the
+optimiser. Weights, optimiser and course do not change from one step to the next, so that a training
+interrupted in between, or in a validation, goes back to the step before and repeats what it had
+accumulated since.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ _KEY_LENGTH = 624
 class Position:
     """A moment between two steps of the optimiser.
 
-    ``batch`` counts the batches of one process that the epoch has behind it; ``steps`` all steps; ``loss_sum`` and
-    ``loss_count`` the training batches of the epoch, of all processes, as far as it has come; the rates are those of
-    the last step; ``best`` are the validation figures of the best epoch.
+    ``batch`` counts the batches of one process that the epoch has behind it; ``steps`` all steps;
+    ``loss_sum`` and ``loss_count`` the training batches of the epoch, of all processes, as far as
+    it has come; the rates are those of the last step; ``best`` are the validation figures of the
+    best epoch.
     """
 
     epoch: int = 0
@@ -60,17 +62,24 @@ class TrainingState(lightning.Callback):
         self._rates: dict[str, float] = {}
 
     @override
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Counts the losses of this epoch from where it begins or goes on."""
         module = emotion_module(pl_module)
         module.loss_sum, module.loss_count = self.position.loss_sum, self.position.loss_count
 
     @override
     def on_before_optimizer_step(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        optimizer: torch.optim.Optimizer,
     ) -> None:
         """Notes the learning rates before the course advances."""
-        self._rates = {f"{group['name']}_lr": float(group["lr"]) for group in optimizer.param_groups}
+        self._rates = {
+            f"{group['name']}_lr": float(group["lr"]) for group in optimizer.param_groups
+        }
 
     @override
     def on_train_batch_end(
@@ -101,13 +110,19 @@ class TrainingState(lightning.Callback):
         own = (module.loss_sum - position.loss_sum, float(module.loss_count - position.loss_count))
         losses = torch.tensor(own, dtype=torch.float64, device=trainer.strategy.root_device)
         total, count = trainer.strategy.reduce(losses, reduce_op="sum").tolist()
-        module.loss_sum, module.loss_count = position.loss_sum + total, position.loss_count + int(count)
+        module.loss_sum, module.loss_count = (
+            position.loss_sum + total,
+            position.loss_count + int(count),
+        )
 
     def finish_epoch(self, figures: EpochFigures, *, best: ClassificationFigures | None) -> None:
         """Moves to the start of the next epoch."""
         position = self.position
         self.position = Position(
-            epoch=position.epoch + 1, steps=position.steps, history=(*position.history, figures), best=best
+            epoch=position.epoch + 1,
+            steps=position.steps,
+            history=(*position.history, figures),
+            best=best,
         )
 
     def take(self, checkpoint: dict[str, Any]) -> Position:
@@ -117,20 +132,33 @@ class TrainingState(lightning.Callback):
             CheckpointError: If it holds none.
         """
         self.position = position_from_checkpoint(checkpoint)
-        self._rates = {"encoder_lr": self.position.encoder_lr, "decoder_lr": self.position.decoder_lr}
+        self._rates = {
+            "encoder_lr": self.position.encoder_lr,
+            "decoder_lr": self.position.decoder_lr,
+        }
         return self.position
 
     @override
     def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        checkpoint: dict[str, Any],
     ) -> None:
         """Puts the position in the place of Lightning's loops."""
         checkpoint.pop("loops", None)
-        checkpoint[KEY] = {"format": FORMAT, "position": dataclasses.asdict(self.position), "random": _random_states()}
+        checkpoint[KEY] = {
+            "format": FORMAT,
+            "position": dataclasses.asdict(self.position),
+            "random": _random_states(),
+        }
 
     @override
     def on_load_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        checkpoint: dict[str, Any],
     ) -> None:
         """Lets the trainer begin at the position."""
         self.take(checkpoint)
@@ -148,13 +176,17 @@ def position_from_checkpoint(checkpoint: dict[str, Any]) -> Position:
     """
     state = checkpoint.get(KEY)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError("the checkpoint to resume from was not written by this version of motivnet-train fit")
+        raise CheckpointError(
+            "the checkpoint to resume from was not written by this version of motivnet-train fit"
+        )
     try:
         position = strict_json.build(Position, _listed(state.get("position")))
     except strict_json.StrictJSONError as error:
         raise CheckpointError(f"the checkpoint to resume from is damaged: {error}") from error
     if min(position.epoch, position.batch, position.steps, position.loss_count) < 0:
-        raise CheckpointError("the checkpoint to resume from is damaged: its position has a number below 0")
+        raise CheckpointError(
+            "the checkpoint to resume from is damaged: its position has a number below 0"
+        )
     return position
 
 
@@ -191,8 +223,8 @@ def _restore_random_states(states: Any) -> None:
     """Puts the generators where they stood.
 
     Raises:
-        CheckpointError: If these are no states of generators. NumPy compares no position with the length of its key,
-            and would read beyond it.
+        CheckpointError: If these are no states of generators. NumPy compares no position with the
+            length of its key, and would read beyond it.
     """
     try:
         version, numbers, gauss = states["python"]

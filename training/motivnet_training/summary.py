@@ -46,7 +46,9 @@ def data_counts(dataset: Dataset, split: Split, *, labels: tuple[str, ...]) -> D
     )
 
 
-def metadata_of(request: FitRequest, data: DataCounts, *, encoder_sha256: str | None = None) -> dict[str, str]:
+def metadata_of(
+    request: FitRequest, data: DataCounts, *, encoder_sha256: str | None = None
+) -> dict[str, str]:
     """What a checkpoint says of its making, as texts; of a table, as JSON.
 
     Args:
@@ -95,8 +97,11 @@ def result_of(
     )
 
 
-def write_outcome(request: FitRequest, session: Session, position: Position, result: TrainingResult) -> None:
-    """The last weights, the published layout if asked for, the table of epochs, two pictures, and the summary last.
+def write_outcome(
+    request: FitRequest, session: Session, position: Position, result: TrainingResult
+) -> None:
+    """The last weights, the published layout if asked for, the table of epochs, two pictures, and
+    the summary last.
 
     Raises:
         FileError: If one of them cannot be written.
@@ -107,10 +112,14 @@ def write_outcome(request: FitRequest, session: Session, position: Position, res
         write_published(load_model(folder.best), folder.published)
     write_atomic(folder.metrics, csv_from_history(position.history).encode())
     write_curves(folder.curves, position.history)
-    figures, part = (result.validation, "validation") if result.test is None else (result.test, "test")
+    figures, part = (
+        (result.validation, "validation") if result.test is None else (result.test, "test")
+    )
     title = f"{part}: {figures.accuracy:.1%} of {figures.images} images"
     write_confusion(folder.confusion, figures, result.data.labels, title=title)
-    write_atomic(folder.summary, strict_json.dumps(result, errors="replace"))  # names may be any bytes
+    write_atomic(
+        folder.summary, strict_json.dumps(result, errors="replace")
+    )  # names may be any bytes
 
 
 def _by_label(samples: Sequence[Sample], labels: tuple[str, ...]) -> dict[str, int]:
@@ -137,7 +146,9 @@ def _table(values: Mapping[str, object]) -> str:
     return strict_json.dumps(values, errors="replace").decode()
 
 
-def _published(data: DataCounts, labels: tuple[str, ...], *, has_test: bool) -> tuple[PublishedResult, ...]:
+def _published(
+    data: DataCounts, labels: tuple[str, ...], *, has_test: bool
+) -> tuple[PublishedResult, ...]:
     """The paper's figures are of test parts: images that were held out of the training part are other data."""
     return published_results(data.layout if has_test else None, parts=("test",), labels=labels)
 

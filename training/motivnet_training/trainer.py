@@ -29,7 +29,9 @@ from motivnet_training.saving import Saver
 from motivnet_training.state import TrainingState, checkpoint_at
 
 _COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)
-_CONNECTION = re.compile(r"gloo|nccl|c10d|TCPStore|socket|connection|broken pipe|timed? ?out", re.IGNORECASE)
+_CONNECTION = re.compile(
+    r"gloo|nccl|c10d|TCPStore|socket|connection|broken pipe|timed? ?out", re.IGNORECASE
+)
 """What the messages of torch's backends have in common when another process is gone; most have no type of their own."""
 
 
@@ -56,11 +58,17 @@ def run_training(
         TrainingStoppedError: If a signal asked for it.
     """
     first = (state, FiniteGuard(), saver)  # in this order: what is saved was looked at before
-    with _quiet_lightning(), _torch_errors(hardware), progress("training", total=module.total_steps) as advance:
+    with (
+        _quiet_lightning(),
+        _torch_errors(hardware),
+        progress("training", total=module.total_steps) as advance,
+    ):
         trainer = _trainer(module.recipe, hardware, (*first, *callbacks, _Progress(advance)))
         is_over = False
         if resume is not None and pending is not None:
-            is_over = _end_pending_epoch(trainer, module, data, saver=saver, resume=resume, pending=pending)
+            is_over = _end_pending_epoch(
+                trainer, module, data, saver=saver, resume=resume, pending=pending
+            )
         if not is_over:
             trainer.fit(module, datamodule=data, ckpt_path=resume)
 
@@ -163,11 +171,13 @@ def _torch_errors(hardware: Hardware) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Lightning announces devices and tips at the level of information; its warnings still come through.
+    """Lightning announces devices and tips at the level of information; its warnings still come
+    through.
 
-    All but these: it advises more workers, whose number is chosen elsewhere; it should build the leaves of a tree with
-    torch's ``treespec_leaf``, but calls the deprecated ``LeafSpec``, and torch warns in every run:
-    https://github.com/Lightning-AI/pytorch-lightning/issues/21326; and it gathers by what torch deprecates.
+    All but these: it advises more workers, whose number is chosen elsewhere; it should build the
+    leaves of a tree with torch's ``treespec_leaf``, but calls the deprecated ``LeafSpec``, and
+    torch warns in every run: https://github.com/Lightning-AI/pytorch-lightning/issues/21326; and it
+    gathers by what torch deprecates.
     """
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
@@ -175,7 +185,9 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r".*LeafSpec.* is deprecated", category=FutureWarning)
+            warnings.filterwarnings(
+                "ignore", message=r".*LeafSpec.* is deprecated", category=FutureWarning
+            )
             warnings.filterwarnings("ignore", message=r".*functional\.all_gather is deprecated")
             warnings.filterwarnings("ignore", message=r".*does not have many workers")
             yield

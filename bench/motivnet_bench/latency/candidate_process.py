@@ -10,7 +10,14 @@ from typing import Self
 
 from motivnet_bench.latency.candidates import Candidate
 from motivnet_bench.latency.memory import free_memory, lack_of_memory
-from motivnet_bench.latency.protocol import Memory, MemoryRequest, Opened, OpenRequest, Turn, TurnRequest
+from motivnet_bench.latency.protocol import (
+    Memory,
+    MemoryRequest,
+    Opened,
+    OpenRequest,
+    Turn,
+    TurnRequest,
+)
 from motivnet_bench.latency.worker_process import WorkerFailedError, WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -33,7 +40,8 @@ class Outcome:
 class Contestant:
     """A candidate and its worker process, a context manager that ends it.
 
-    A failure ends the process at once, so that it frees its memory; later requests are then ignored.
+    A failure ends the process at once, so that it frees its memory; later requests are then
+    ignored.
     """
 
     def __init__(self, candidate: Candidate, *, threads: int, timeout: float) -> None:
@@ -52,7 +60,9 @@ class Contestant:
 
     def open(self, array: Path, *, warmup: int) -> None:
         """Opens the model, makes the first call and ``warmup`` more on the ``.npy`` input."""
-        request = OpenRequest(model=self.candidate.model, input=str(array), threads=self._threads, warmup=warmup)
+        request = OpenRequest(
+            model=self.candidate.model, input=str(array), threads=self._threads, warmup=warmup
+        )
         if (reason := lack_of_memory(self.candidate.config, free=free_memory())) is not None:
             return self._fail(reason)
         try:
@@ -93,7 +103,10 @@ class Contestant:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._process.close()
 

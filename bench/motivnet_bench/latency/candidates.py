@@ -11,7 +11,13 @@ from motivnet.errors import ConfigError, RuntimeUnavailableError
 from motivnet_bench.latency.protocol import ArtifactModel, PyTorchModel, TorchCompute
 from motivnet_bench.latency.result import Role
 from motivnet_bench.latency.target import Subject
-from motivnet_engines.runtimes.registry import RUNTIMES, Verdict, default_runtime, installed_runtimes, verdict
+from motivnet_engines.runtimes.registry import (
+    RUNTIMES,
+    Verdict,
+    default_runtime,
+    installed_runtimes,
+    verdict,
+)
 
 FP32_BASELINE = "pytorch-fp32"
 DEVICES = ("auto", "cpu", "cuda")
@@ -21,8 +27,8 @@ DEVICES = ("auto", "cpu", "cuda")
 class Candidate:
     """One row to be measured.
 
-    ``default`` marks the runtime that opens the artifact where none is asked for; ``gate`` is what the build's gate
-    said of the runtime, None for PyTorch; ``config`` are the sizes of the model.
+    ``default`` marks the runtime that opens the artifact where none is asked for; ``gate`` is what
+    the build's gate said of the runtime, None for PyTorch; ``config`` are the sizes of the model.
     """
 
     name: str
@@ -47,8 +53,13 @@ def candidates_for(
     if unknown:
         raise ConfigError(f"no runtime is called {unknown[0]!r}; choose from {', '.join(RUNTIMES)}")
     default = default_name(subject.artifact, trust_engines=trust_engines)
-    named = dict.fromkeys(runtimes or installed_runtimes(subject.artifact, trust_engines=trust_engines))
-    return (*_baselines(subject, device), *(_runtime(subject, name, default=name == default) for name in named))
+    named = dict.fromkeys(
+        runtimes or installed_runtimes(subject.artifact, trust_engines=trust_engines)
+    )
+    return (
+        *_baselines(subject, device),
+        *(_runtime(subject, name, default=name == default) for name in named),
+    )
 
 
 def default_name(artifact: Artifact, *, trust_engines: bool = False) -> str | None:
@@ -85,18 +96,24 @@ def _baselines(subject: Subject, device: str) -> tuple[Candidate, Candidate]:
     return _pytorch(subject, FP32_BASELINE, "baseline-fp32", compute="float32", device=device), half
 
 
-def _pytorch(subject: Subject, name: str, role: Role, *, compute: TorchCompute, device: str) -> Candidate:
+def _pytorch(
+    subject: Subject, name: str, role: Role, *, compute: TorchCompute, device: str
+) -> Candidate:
     model = PyTorchModel(
         checkpoint=None if subject.checkpoint is None else str(subject.checkpoint.absolute()),
         config=subject.artifact.manifest.source.config,
         compute=compute,
         device=device,
     )
-    return Candidate(name=name, role=role, default=False, gate=None, model=model, config=model.config)
+    return Candidate(
+        name=name, role=role, default=False, gate=None, model=model, config=model.config
+    )
 
 
 def _runtime(subject: Subject, name: str, *, default: bool) -> Candidate:
     model = ArtifactModel(folder=str(subject.artifact.folder.absolute()), runtime=name)
     gate = verdict(subject.artifact.manifest, name)
     config = subject.artifact.manifest.source.config
-    return Candidate(name=name, role="runtime", default=default, gate=gate, model=model, config=config)
+    return Candidate(
+        name=name, role="runtime", default=default, gate=gate, model=model, config=config
+    )

@@ -27,7 +27,9 @@ class InputFiles:
     artifact: Path
 
 
-def images_for(entry: InputEntry, *, batch: int, labels: tuple[str, ...], image: Path | None) -> list[Image]:
+def images_for(
+    entry: InputEntry, *, batch: int, labels: tuple[str, ...], image: Path | None
+) -> list[Image]:
     """A batch of RGB images of one size: drawn faces, or one file as often as needed."""
     if image is not None:
         return [read_image(image)] * batch

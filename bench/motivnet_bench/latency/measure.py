@@ -1,7 +1,8 @@
 """How fast an artifact is beside PyTorch, measured so that no candidate disturbs another.
 
-Every candidate lives in a process of its own and is stopped except in its turn; the turns alternate, and a speed-up
-is taken within each round, so that a slow minute of the machine falls on both sides of the quotient.
+Every candidate lives in a process of its own and is stopped except in its turn; the turns
+alternate, and a speed-up is taken within each round, so that a slow minute of the machine falls on
+both sides of the quotient.
 """
 
 from __future__ import annotations
@@ -78,14 +79,21 @@ def measure_latency(subject: Subject, options: Options, *, command: str = "") ->
     """
     manifest = subject.artifact.manifest
     if options.batch > manifest.max_batch:
-        raise ConfigError(f"batch {options.batch} is beyond the artifact's largest batch {manifest.max_batch}")
+        raise ConfigError(
+            f"batch {options.batch} is beyond the artifact's largest batch {manifest.max_batch}"
+        )
     environment = read_environment()
     settings = _settings(options)
     candidates = candidates_for(
-        subject, device=settings.device, runtimes=options.runtimes, trust_engines=options.trust_engines
+        subject,
+        device=settings.device,
+        runtimes=options.runtimes,
+        trust_engines=options.trust_engines,
     )
     with tempfile.TemporaryDirectory(prefix="motivnet-bench-") as folder:
-        images = images_for(manifest.input, batch=options.batch, labels=EMOTIONS, image=options.image)
+        images = images_for(
+            manifest.input, batch=options.batch, labels=EMOTIONS, image=options.image
+        )
         files = write_inputs(Path(folder), manifest.input, images)
         outcomes = run_contest(candidates, files, settings, timeout=options.timeout)
     rows = rows_of(outcomes, batch=options.batch)
@@ -109,7 +117,9 @@ def run_contest(
     with contextlib.ExitStack() as stack, progress("measuring", total=steps) as advance:
         contestants = []
         for candidate in candidates:
-            contestant = stack.enter_context(Contestant(candidate, threads=settings.threads, timeout=timeout))
+            contestant = stack.enter_context(
+                Contestant(candidate, threads=settings.threads, timeout=timeout)
+            )
             array = files.pytorch if isinstance(candidate.model, PyTorchModel) else files.artifact
             contestant.open(array, warmup=settings.warmup)
             contestants.append(contestant)
@@ -136,7 +146,9 @@ def _entry(subject: Subject) -> SubjectEntry:
     manifest = subject.artifact.manifest
     return SubjectEntry(
         name=subject.name,
-        weights="random" if subject.checkpoint is None else (manifest.source.checkpoint or subject.checkpoint.name),
+        weights="random"
+        if subject.checkpoint is None
+        else (manifest.source.checkpoint or subject.checkpoint.name),
         precision=manifest.precision,
         requested_precision=manifest.requested_precision,
         attention=manifest.attention,

@@ -16,9 +16,11 @@ OPENING_FACTOR = 2.0
 
 
 def lack_of_memory(config: ModelConfig, *, free: int) -> str | None:
-    """Why a model of these sizes should not be opened with so many bytes free; None where they are enough.
+    """Why a model of these sizes should not be opened with so many bytes free; None where they are
+    enough.
 
-    Refused in time, a candidate costs its own row; out of memory, the system may kill any process of the machine.
+    Refused in time, a candidate costs its own row; out of memory, the system may kill any process
+    of the machine.
     """
     needed = OPENING_FACTOR * FP32_BYTES * config.parameters
     if free >= needed:

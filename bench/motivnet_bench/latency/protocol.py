@@ -98,8 +98,17 @@ class Failed:
 Request = OpenRequest | TurnRequest | MemoryRequest
 Reply = Opened | Turn | Memory | Failed
 
-_REQUESTS: dict[str, type[Request]] = {"open": OpenRequest, "turn": TurnRequest, "memory": MemoryRequest}
-_REPLIES: dict[str, type[Reply]] = {"opened": Opened, "turn": Turn, "memory": Memory, "failed": Failed}
+_REQUESTS: dict[str, type[Request]] = {
+    "open": OpenRequest,
+    "turn": TurnRequest,
+    "memory": MemoryRequest,
+}
+_REPLIES: dict[str, type[Reply]] = {
+    "opened": Opened,
+    "turn": Turn,
+    "memory": Memory,
+    "failed": Failed,
+}
 
 
 def encode(message: Request | Reply) -> bytes:
@@ -130,5 +139,7 @@ def decode_reply(line: bytes) -> Reply:
 def _kind_of(value: Any, known: dict[str, Any]) -> str:
     kind = value.get("kind") if isinstance(value, dict) else None
     if kind not in known:
-        raise strict_json.StrictJSONError(f"a message must be of a kind of {sorted(known)}, not {kind!r}")
+        raise strict_json.StrictJSONError(
+            f"a message must be of a kind of {sorted(known)}, not {kind!r}"
+        )
     return str(kind)

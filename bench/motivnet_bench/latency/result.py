@@ -51,10 +51,11 @@ class Settings:
 class Figures:
     """What one candidate did. Times are in seconds, ``peak_memory`` in bytes.
 
-    ``load`` runs from before the backend is imported to the open model, ``first_call`` is the first inference after
-    it, ``peak_memory`` the largest resident memory of the candidate's process, interpreter and libraries included.
-    ``probability_max_abs`` is the largest difference of a probability from PyTorch FP32 on the input of the run,
-    ``top1_agrees`` whether every image of it got the same label; both are None where there is nothing to compare with.
+    ``load`` runs from before the backend is imported to the open model, ``first_call`` is the first
+    inference after it, ``peak_memory`` the largest resident memory of the candidate's process,
+    interpreter and libraries included. ``probability_max_abs`` is the largest difference of a
+    probability from PyTorch FP32 on the input of the run, ``top1_agrees`` whether every image of it
+    got the same label; both are None where there is nothing to compare with.
     """
 
     latency: Summary
@@ -120,7 +121,9 @@ class LatencyResult:
         try:
             return strict_json.build(cls, strict_json.loads(data, max_bytes=MAX_BYTES))
         except strict_json.StrictJSONError as error:
-            raise ConfigError(f"not a latency result of format {FORMAT_VERSION}: {error}") from error
+            raise ConfigError(
+                f"not a latency result of format {FORMAT_VERSION}: {error}"
+            ) from error
 
 
 def read_result(path: Path) -> LatencyResult:

@@ -31,10 +31,14 @@ def warnings_of(rows: Sequence[CandidateResult], environment: Environment) -> tu
 
 
 def _baseline(outcomes: Sequence[Outcome], role: Role) -> Outcome | None:
-    return next((each for each in outcomes if each.candidate.role == role and each.error is None), None)
+    return next(
+        (each for each in outcomes if each.candidate.role == role and each.error is None), None
+    )
 
 
-def _row(outcome: Outcome, *, batch: int, fp32: Outcome | None, half: Outcome | None) -> CandidateResult:
+def _row(
+    outcome: Outcome, *, batch: int, fp32: Outcome | None, half: Outcome | None
+) -> CandidateResult:
     candidate, opened = outcome.candidate, outcome.opened
     figures = None
     if opened is not None and outcome.error is None:
@@ -51,7 +55,9 @@ def _row(outcome: Outcome, *, batch: int, fp32: Outcome | None, half: Outcome | 
     )
 
 
-def _figures(outcome: Outcome, opened: Opened, *, batch: int, fp32: Outcome | None, half: Outcome | None) -> Figures:
+def _figures(
+    outcome: Outcome, opened: Opened, *, batch: int, fp32: Outcome | None, half: Outcome | None
+) -> Figures:
     summary = summarise(outcome.rounds)
     difference, agrees = _agreement(opened, fp32) if outcome is not fp32 else (None, None)
     return Figures(
@@ -68,7 +74,11 @@ def _figures(outcome: Outcome, opened: Opened, *, batch: int, fp32: Outcome | No
 
 
 def _ratio(baseline: Outcome | None, summary: Summary) -> Ratio | None:
-    return None if baseline is None else ratio(summarise(baseline.rounds).round_medians, summary.round_medians)
+    return (
+        None
+        if baseline is None
+        else ratio(summarise(baseline.rounds).round_medians, summary.round_medians)
+    )
 
 
 def _agreement(opened: Opened, fp32: Outcome | None) -> tuple[float | None, bool | None]:

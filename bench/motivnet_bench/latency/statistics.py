@@ -19,8 +19,9 @@ Rounds = Sequence[Sequence[float]]
 class Summary:
     """Latencies of one candidate in seconds over all its calls.
 
-    ``deviation`` is the sample standard deviation (0 for a single call); ``quantiles`` are the 0th to the 100th
-    percentile in steps of one, interpolated linearly, from which a distribution can be drawn again.
+    ``deviation`` is the sample standard deviation (0 for a single call); ``quantiles`` are the 0th
+    to the 100th percentile in steps of one, interpolated linearly, from which a distribution can be
+    drawn again.
     """
 
     calls: int
@@ -73,11 +74,15 @@ def summarise(rounds: Rounds) -> Summary:
 def ratio(baseline_medians: Sequence[float], candidate_medians: Sequence[float]) -> Ratio:
     """The speed-up over a baseline, taken within each round.
 
-    Both sides of a quotient were measured within the same few seconds, so that a machine that slows down during the
-    run slows both.
+    Both sides of a quotient were measured within the same few seconds, so that a machine that slows
+    down during the run slows both.
     """
     quotients = np.asarray(baseline_medians, np.float64) / np.asarray(candidate_medians, np.float64)
-    return Ratio(median=float(np.median(quotients)), smallest=float(quotients.min()), largest=float(quotients.max()))
+    return Ratio(
+        median=float(np.median(quotients)),
+        smallest=float(quotients.min()),
+        largest=float(quotients.max()),
+    )
 
 
 def coefficient_of_variation(values: Sequence[float]) -> float:

@@ -21,16 +21,19 @@ class Subject:
     checkpoint: Path | None
 
 
-def subject_from_artifact(folder: Path, *, checkpoint: Path | None = None, needs_pytorch: bool = True) -> Subject:
+def subject_from_artifact(
+    folder: Path, *, checkpoint: Path | None = None, needs_pytorch: bool = True
+) -> Subject:
     """The artifact in a folder, beside the very checkpoint that its manifest names.
 
     Args:
-        checkpoint: Where that checkpoint is, if not of its name in ``checkpoints/`` or the working directory.
+        checkpoint: Where that checkpoint is, if not of its name in ``checkpoints/`` or the working
+        directory.
         needs_pytorch: Whether PyTorch will run too; without it the checkpoint is not looked for.
 
     Raises:
-        ArtifactError: If the folder is no artifact, its files are damaged, its checkpoint is gone or another file, or
-            it tells of more random weights than its files can hold.
+        ArtifactError: If the folder is no artifact, its files are damaged, its checkpoint is gone
+            or another file, or it tells of more random weights than its files can hold.
         ConfigError: If a checkpoint is given for an artifact of random weights.
     """
     artifact = open_artifact(folder)
@@ -46,7 +49,8 @@ def subject_from_artifact(folder: Path, *, checkpoint: Path | None = None, needs
 
 
 def subject_from_model(model: str, folder: Path, *, precision: Precision, batch: int) -> Subject:
-    """An artifact of a named size with random weights, built for this batch into a folder below ``folder``.
+    """An artifact of a named size with random weights, built for this batch into a folder below
+    ``folder``.
 
     Raises:
         MotivNetError: As ``motivnet_export.build.build_artifact``.

@@ -1,6 +1,8 @@
-"""The process in which one candidate lives: ``python -m motivnet_bench.latency.worker``, spoken to over its pipes.
+"""The process in which one candidate lives: ``python -m motivnet_bench.latency.worker``, spoken to
+over its pipes.
 
-A process of its own gives each candidate its own thread pool, its own memory to be counted, and a death of its own.
+A process of its own gives each candidate its own thread pool, its own memory to be counted, and a
+death of its own.
 """
 
 from __future__ import annotations
@@ -136,7 +138,9 @@ def _answer(request: Request, model: OpenModel | None) -> Reply:
 
 def peak_memory() -> int:
     """Largest resident memory of this process so far, in bytes (``VmHWM``)."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+    for line in (
+        Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    ):
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError("/proc/self/status has no VmHWM line")
@@ -148,7 +152,9 @@ def _open_runtime(request: OpenRequest) -> Runtime:
         from motivnet.artifact import open_artifact
         from motivnet_engines.runtimes.registry import open_backend
 
-        return open_backend(request.model.runtime, open_artifact(request.model.folder), threads=request.threads)
+        return open_backend(
+            request.model.runtime, open_artifact(request.model.folder), threads=request.threads
+        )
     return _pytorch_runtime(request.model, request.threads)
 
 
@@ -158,8 +164,14 @@ def _pytorch_runtime(source: PyTorchModel, threads: int) -> Runtime:
     from motivnet.model.runtime import TorchRuntime
 
     config = source.config
-    model = build_model(config, seed=0) if source.checkpoint is None else load_model(Path(source.checkpoint), config)
-    return TorchRuntime(model, config=config, compute=source.compute, device=source.device, threads=threads)
+    model = (
+        build_model(config, seed=0)
+        if source.checkpoint is None
+        else load_model(Path(source.checkpoint), config)
+    )
+    return TorchRuntime(
+        model, config=config, compute=source.compute, device=source.device, threads=threads
+    )
 
 
 def _device_name(model: PyTorchModel | ArtifactModel) -> str:

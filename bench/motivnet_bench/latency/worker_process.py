@@ -29,8 +29,9 @@ class WorkerFailedError(Exception):
 class WorkerProcess:
     """A child process for one candidate; a context manager that kills it.
 
-    It has its own session, so that Ctrl-C reaches the benchmark alone, which then ends its workers. Between its turns
-    it is stopped with SIGSTOP: threads that spin while they wait for work would take the processor from the others.
+    It has its own session, so that Ctrl-C reaches the benchmark alone, which then ends its workers.
+    Between its turns it is stopped with SIGSTOP: threads that spin while they wait for work would
+    take the processor from the others.
 
     Args:
         threads: Size of the thread pools that read the environment.
@@ -54,7 +55,8 @@ class WorkerProcess:
         """The worker's reply; the worker runs only meanwhile.
 
         Raises:
-            WorkerFailedError: If it answers with an error, dies, or takes longer than the time limit.
+            WorkerFailedError: If it answers with an error, dies, or takes longer than the time
+            limit.
         """
         self._signal(signal.SIGCONT)
         try:
@@ -80,7 +82,10 @@ class WorkerProcess:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -107,7 +112,9 @@ class WorkerProcess:
         while b"\n" not in self._pending and len(self._pending) <= MAX_LINE:
             ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
-                raise WorkerFailedError(f"no answer within {self._timeout:g} s; --timeout allows more")
+                raise WorkerFailedError(
+                    f"no answer within {self._timeout:g} s; --timeout allows more"
+                )
             chunk = os.read(descriptor, _CHUNK)
             if not chunk:
                 raise WorkerFailedError(self._cause_of_death())

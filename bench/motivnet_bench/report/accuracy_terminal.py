@@ -12,9 +12,14 @@ MAX_FLIPS = 10
 def accuracy_table(result: AccuracyResult) -> Shown:
     """The figures of every runtime beside the published ones, and what the runtimes disagree about."""
     part = f", {result.part} part" if result.part else ""
-    names = (*(entry.runtime for entry in result.runtimes), *(each.title for each in result.published))
+    names = (
+        *(entry.runtime for entry in result.runtimes),
+        *(each.title for each in result.published),
+    )
     titles = ("figure", *(f">{name}" for name in names))
-    table = TextTable(titles=titles, title=f"{result.artifact} on {result.dataset}{part}", ruled=True)
+    table = TextTable(
+        titles=titles, title=f"{result.artifact} on {result.dataset}{part}", ruled=True
+    )
     for row in figure_rows([entry.figures for entry in result.runtimes], result.published):
         table.add_row(*row)
     return stacked(table, *(text(note, "yellow") for note in _accuracy_notes(result)))

@@ -12,7 +12,11 @@ DASH = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 FEW_CALLS = 100
 
-BASELINE_NAMES = {"pytorch-fp32": "PyTorch FP32", "pytorch-bf16": "PyTorch BF16", "pytorch-fp16": "PyTorch FP16"}
+BASELINE_NAMES = {
+    "pytorch-fp32": "PyTorch FP32",
+    "pytorch-bf16": "PyTorch BF16",
+    "pytorch-fp16": "PyTorch FP16",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,11 @@ def speed_columns(result: LatencyResult) -> tuple[Column, ...]:
         _brief("p95", "95th percentile", lambda f: duration(f.latency.p95)),
         _brief("p99", "99th percentile", lambda f: duration(f.latency.p99)),
         Column(heading="mean", meaning="mean latency", cell=lambda f: duration(f.latency.mean)),
-        Column(heading="dev.", meaning="sample standard deviation", cell=lambda f: duration(f.latency.deviation)),
+        Column(
+            heading="dev.",
+            meaning="sample standard deviation",
+            cell=lambda f: duration(f.latency.deviation),
+        ),
         _brief("images/s", "images a second", lambda f: rate(f.images_per_second)),
         _speedup("PyTorch FP32", lambda f: f.ratio_to_fp32),
         _speedup(half_name(result), lambda f: f.ratio_to_half),
@@ -43,9 +51,17 @@ def speed_columns(result: LatencyResult) -> tuple[Column, ...]:
 def cost_columns() -> tuple[Column, ...]:
     """What a candidate takes besides, how close it is, and how often it was measured."""
     return (
-        Column(heading="load", meaning="import of the backend to open model", cell=lambda f: duration(f.load)),
-        Column(heading="first call", meaning="first inference", cell=lambda f: duration(f.first_call)),
-        _brief("memory", "peak resident memory of the process", lambda f: byte_count(f.peak_memory)),
+        Column(
+            heading="load",
+            meaning="import of the backend to open model",
+            cell=lambda f: duration(f.load),
+        ),
+        Column(
+            heading="first call", meaning="first inference", cell=lambda f: duration(f.first_call)
+        ),
+        _brief(
+            "memory", "peak resident memory of the process", lambda f: byte_count(f.peak_memory)
+        ),
         Column(
             heading="probability difference",
             meaning="largest from PyTorch FP32, on the input of the run",
@@ -123,9 +139,17 @@ def row_notes(row: CandidateResult) -> tuple[str, ...]:
 
 def footnotes(result: LatencyResult) -> tuple[str, ...]:
     """What a reader has to know to read the table rightly."""
-    few = [row.name for row in result.candidates if row.figures and row.figures.latency.calls < FEW_CALLS]
+    few = [
+        row.name
+        for row in result.candidates
+        if row.figures and row.figures.latency.calls < FEW_CALLS
+    ]
     tail = (
-        (f"Fewer than {FEW_CALLS} calls ({', '.join(few)}): p95 and p99 are close to the slowest call.",) if few else ()
+        (
+            f"Fewer than {FEW_CALLS} calls ({', '.join(few)}): p95 and p99 are close to the slowest call.",
+        )
+        if few
+        else ()
     )
     return (*tail, *result.warnings)
 

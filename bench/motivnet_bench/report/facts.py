@@ -32,23 +32,33 @@ def subject_facts(result: LatencyResult) -> Pairs:
     """What was measured, and how."""
     subject, settings = result.subject, result.settings
     asked = (
-        "" if subject.precision == subject.requested_precision else f" ({subject.requested_precision} was asked for)"
+        ""
+        if subject.precision == subject.requested_precision
+        else f" ({subject.requested_precision} was asked for)"
     )
     height, width = subject.image_size
     return (
         ("Artifact", subject.name),
         ("Weights", "random" if subject.weights == "random" else f"from {subject.weights}"),
         ("Precision", f"{subject.precision}{asked}, {subject.attention} attention"),
-        ("Input", f"{height}x{width} {subject.input_dtype}, recipe {subject.recipe}, {settings.image}"),
+        (
+            "Input",
+            f"{height}x{width} {subject.input_dtype}, recipe {subject.recipe}, {settings.image}",
+        ),
         ("Batch", str(settings.batch)),
-        ("Rounds", f"{settings.rounds} of {duration(settings.duration)} a candidate, {settings.warmup} warm-up calls"),
+        (
+            "Rounds",
+            f"{settings.rounds} of {duration(settings.duration)} a candidate, {settings.warmup} warm-up calls",
+        ),
         ("Threads", str(settings.threads)),
     )
 
 
 def environment_facts(result: LatencyResult) -> Pairs:
     """Where it was measured."""
-    return machine_facts(result.environment, pytorch_device=_baseline_device(result), created=result.created)
+    return machine_facts(
+        result.environment, pytorch_device=_baseline_device(result), created=result.created
+    )
 
 
 def machine_facts(environment: Environment, *, pytorch_device: str, created: str) -> Pairs:
@@ -65,7 +75,10 @@ def machine_facts(environment: Environment, *, pytorch_device: str, created: str
         ("Load at start", f"{environment.load_average:g}"),
         ("Governor", environment.governor or "not readable"),
         ("Python", environment.python),
-        ("Versions", ", ".join(f"{name} {number}" for name, number in environment.versions.items())),
+        (
+            "Versions",
+            ", ".join(f"{name} {number}" for name, number in environment.versions.items()),
+        ),
         ("Date", created),
     )
 
@@ -75,7 +88,11 @@ def parity_sentence(result: LatencyResult) -> str:
     parity = result.parity
     state = "passed" if parity.passed else "did not pass"
     largest = max((block.stream for block in parity.activations), default=None)
-    seen = "" if largest is None else f" The largest activation on the residual stream was {largest:.3g}."
+    seen = (
+        ""
+        if largest is None
+        else f" The largest activation on the residual stream was {largest:.3g}."
+    )
     return f"The artifact {state} the gate of its build over {parity.images} images ({parity.image_source}).{seen}"
 
 
@@ -100,5 +117,10 @@ def _parity_row(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _baseline_device(result: LatencyResult) -> str:
-    devices = dict.fromkeys(row.device for row in result.candidates if row.role != "runtime" and row.device)
-    return ", ".join("the processor" if device == "cpu" else device for device in devices) or "no device"
+    devices = dict.fromkeys(
+        row.device for row in result.candidates if row.role != "runtime" and row.device
+    )
+    return (
+        ", ".join("the processor" if device == "cpu" else device for device in devices)
+        or "no device"
+    )

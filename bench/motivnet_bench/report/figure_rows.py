@@ -62,4 +62,8 @@ def published_note(published: Sequence[PublishedResult]) -> str:
 
 def absent_note(figures: ClassificationFigures) -> tuple[str, ...]:
     """Which classes the means leave out, if any."""
-    return (f"no image of {', '.join(figures.absent)}: means are over the other classes",) if figures.absent else ()
+    return (
+        (f"no image of {', '.join(figures.absent)}: means are over the other classes",)
+        if figures.absent
+        else ()
+    )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from motivnet_bench.latency.result import CandidateResult, LatencyResult
-from motivnet_bench.report.columns import DASH, Column, cost_columns, footnotes, row_notes, speed_columns
+from motivnet_bench.report.columns import (
+    DASH,
+    Column,
+    cost_columns,
+    footnotes,
+    row_notes,
+    speed_columns,
+)
 from motivnet_bench.report.facts import (
     METHOD,
     PARITY_HEADINGS,
@@ -54,19 +61,29 @@ def _tiles(result: LatencyResult) -> str:
     row = result.default
     if row is None or row.figures is None:
         return ""
-    columns = [column for column in (*speed_columns(result), *cost_columns()) if column.heading not in _NO_TILE]
-    return "".join(tile(column.heading, column.cell(row.figures)) for column in columns if column.brief)
+    columns = [
+        column
+        for column in (*speed_columns(result), *cost_columns())
+        if column.heading not in _NO_TILE
+    ]
+    return "".join(
+        tile(column.heading, column.cell(row.figures)) for column in columns if column.brief
+    )
 
 
 def _latency_table(result: LatencyResult, columns: Sequence[Column]) -> str:
-    heads = "".join(f'<th title="{escape(column.meaning)}">{escape(column.heading)}</th>' for column in columns)
+    heads = "".join(
+        f'<th title="{escape(column.meaning)}">{escape(column.heading)}</th>' for column in columns
+    )
     body = "".join(_latency_row(row, columns) for row in result.candidates)
     return f"<table><thead><tr><th>candidate</th>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _latency_row(row: CandidateResult, columns: Sequence[Column]) -> str:
     badges = "".join(f'<span class="badge">{escape(note)}</span>' for note in row_notes(row))
-    texts = [column.cell(row.figures) for column in columns] if row.figures else [DASH] * len(columns)
+    texts = (
+        [column.cell(row.figures) for column in columns] if row.figures else [DASH] * len(columns)
+    )
     cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
     kind = "default" if row.default else "failed" if row.error else row.role
     return f'<tr class="{kind}"><th scope="row">{escape(row.name)}{badges}</th>{cells}</tr>'

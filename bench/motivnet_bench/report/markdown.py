@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from motivnet.printable import one_line
 from motivnet_bench.latency.result import CandidateResult, LatencyResult
-from motivnet_bench.report.columns import DASH, Column, cost_columns, footnotes, row_notes, speed_columns
+from motivnet_bench.report.columns import (
+    DASH,
+    Column,
+    cost_columns,
+    footnotes,
+    row_notes,
+    speed_columns,
+)
 from motivnet_bench.report.facts import (
     METHOD,
     PARITY_HEADINGS,
@@ -22,7 +29,9 @@ from motivnet_bench.report.summary import verdict_of
 
 def markdown_from_result(result: LatencyResult) -> str:
     """The whole report but for its plots."""
-    failed = [f"- {escape(row.name)}: {escape(row.error)}" for row in result.candidates if row.error]
+    failed = [
+        f"- {escape(row.name)}: {escape(row.error)}" for row in result.candidates if row.error
+    ]
     notes = [f"- {escape(note)}" for note in footnotes(result)]
     parity = [[escape(cell) for cell in row] for row in parity_rows(result)]
     blocks = (
@@ -48,7 +57,10 @@ def escape(text: str) -> str:
 
 def _latency_table(result: LatencyResult, columns: Sequence[Column]) -> str:
     rows = [
-        [_name(row), *(escape(column.cell(row.figures)) if row.figures else DASH for column in columns)]
+        [
+            _name(row),
+            *(escape(column.cell(row.figures)) if row.figures else DASH for column in columns),
+        ]
         for row in result.candidates
     ]
     return _table(["candidate", *(column.heading for column in columns)], rows)
@@ -57,7 +69,13 @@ def _latency_table(result: LatencyResult, columns: Sequence[Column]) -> str:
 def _name(row: CandidateResult) -> str:
     notes = row_notes(row)
     name = escape(row.name)
-    return f"**{name}** ({', '.join(notes)})" if row.default else f"{name} ({', '.join(notes)})" if notes else name
+    return (
+        f"**{name}** ({', '.join(notes)})"
+        if row.default
+        else f"{name} ({', '.join(notes)})"
+        if notes
+        else name
+    )
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

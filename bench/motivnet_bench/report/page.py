@@ -1,4 +1,5 @@
-"""The page of every HTML report, and the parts that reports are made of; every text given is escaped.
+"""The page of every HTML report, and the parts that reports are made of; every text given is
+escaped.
 
 A page needs nothing beside it, and forbids itself scripts and requests.
 """
@@ -30,13 +31,17 @@ def page(title: str, template: str, **parts: str) -> str:
         template: The name of its file.
         parts: HTML for each of its fields.
     """
-    return _template(_PAGE).substitute(title=escape(title), body=_template(template).substitute(parts))
+    return _template(_PAGE).substitute(
+        title=escape(title), body=_template(template).substitute(parts)
+    )
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of texts."""
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

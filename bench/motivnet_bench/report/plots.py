@@ -40,20 +40,26 @@ def latency_plot(result: LatencyResult) -> bytes:
         medians = [figures.latency.p50 for _, figures in rows]
         unit, scale = ("seconds", 1.0) if max(medians, default=0.0) >= 1 else ("milliseconds", 1e3)
         for place, (row, figures) in enumerate(rows):
-            _draw_latencies(axes, place, [scale * value for value in figures.latency.quantiles], _colour(row))
+            _draw_latencies(
+                axes, place, [scale * value for value in figures.latency.quantiles], _colour(row)
+            )
         if medians and max(medians) > LOG_FROM * min(medians):
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter("")
         else:
             axes.set_xlim(left=0)
-        axes.set_xlabel(f"{unit} a call (dot: median, bar: middle half, line: 1st to 99th percentile)")
+        axes.set_xlabel(
+            f"{unit} a call (dot: median, bar: middle half, line: 1st to 99th percentile)"
+        )
         return svg_from_figure(figure)
 
 
 def speedup_plot(result: LatencyResult) -> bytes:
     """SVG of the speed-ups over PyTorch FP32, with the range over the rounds."""
-    rows = [(row, figures.ratio_to_fp32) for row, figures in _measured(result) if figures.ratio_to_fp32]
+    rows = [
+        (row, figures.ratio_to_fp32) for row, figures in _measured(result) if figures.ratio_to_fp32
+    ]
     with drawing_style():
         figure, axes = _canvas(rows)
         end = MAX_REACH * max((ratio.median for _, ratio in rows), default=1.0)
@@ -71,7 +77,9 @@ def _measured(result: LatencyResult) -> list[tuple[CandidateResult, Figures]]:
 
 def _canvas(rows: Sequence[tuple[CandidateResult, object]]) -> tuple[Figure, Axes]:
     figure, axes = new_axes(height=0.8 + ROW_HEIGHT * max(1, len(rows)))
-    axes.set_yticks(range(len(rows)), [drawn_text(BASELINE_NAMES.get(row.name, row.name)) for row, _ in rows])
+    axes.set_yticks(
+        range(len(rows)), [drawn_text(BASELINE_NAMES.get(row.name, row.name)) for row, _ in rows]
+    )
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
@@ -80,9 +88,29 @@ def _canvas(rows: Sequence[tuple[CandidateResult, object]]) -> tuple[Figure, Axe
 
 
 def _draw_latencies(axes: Axes, place: int, quantiles: Sequence[float], colour: str) -> None:
-    axes.plot([quantiles[1], quantiles[99]], [place, place], color=colour, linewidth=1.6, solid_capstyle="round")
-    axes.plot([quantiles[25], quantiles[75]], [place, place], color=colour, linewidth=9, solid_capstyle="butt")
-    axes.plot(quantiles[50], place, "o", color="white", markeredgecolor=INK, markersize=5.5, markeredgewidth=1.2)
+    axes.plot(
+        [quantiles[1], quantiles[99]],
+        [place, place],
+        color=colour,
+        linewidth=1.6,
+        solid_capstyle="round",
+    )
+    axes.plot(
+        [quantiles[25], quantiles[75]],
+        [place, place],
+        color=colour,
+        linewidth=9,
+        solid_capstyle="butt",
+    )
+    axes.plot(
+        quantiles[50],
+        place,
+        "o",
+        color="white",
+        markeredgecolor=INK,
+        markersize=5.5,
+        markeredgewidth=1.2,
+    )
 
 
 def _draw_speedup(axes: Axes, place: int, ratio: Ratio, colour: str, *, end: float) -> None:

@@ -10,7 +10,11 @@ from motivnet_bench.report.summary import verdict_of
 
 def latency_table(result: LatencyResult) -> Shown:
     """The verdict, the rows with the figures that matter most, and the warnings."""
-    columns = [(column.heading, column.brief) for column in (*speed_columns(result), *cost_columns()) if column.brief]
+    columns = [
+        (column.heading, column.brief)
+        for column in (*speed_columns(result), *cost_columns())
+        if column.brief
+    ]
     titles = ("candidate", *(f">{heading}" for heading, _ in columns))
     table = TextTable(titles=titles, title=_title(result), wrapped=False)
     for row in result.candidates:

@@ -17,18 +17,24 @@ NAMES = ("report.json", "report.md", "report.html")
 
 
 def write_report(result: LatencyResult, folder: Path) -> tuple[Path, ...]:
-    """Paths of ``report.json``, ``report.md`` and ``report.html`` in a folder, all rendered before any is written.
+    """Paths of ``report.json``, ``report.md`` and ``report.html`` in a folder, all rendered before
+    any is written.
 
     Raises:
         FileError: If the folder cannot be written, or has such files of somebody else.
     """
     check_folder(folder)
-    contents = (result.to_json(), markdown_from_result(result).encode(), html_from_result(result).encode())
+    contents = (
+        result.to_json(),
+        markdown_from_result(result).encode(),
+        html_from_result(result).encode(),
+    )
     return write_reports(folder, dict(zip(NAMES, contents, strict=True)))
 
 
 def write_reports(folder: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Writes reports by their names; those in an artifact's folder are listed in its manifest, before they are there.
+    """Writes reports by their names; those in an artifact's folder are listed in its manifest,
+    before they are there.
 
     Raises:
         ArtifactError: If the artifact's manifest is not valid.
@@ -52,12 +58,15 @@ def check_folder(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Returns when files can be written to a folder, which need not exist: better known before a long run.
+    """Returns when files can be written to a folder, which need not exist: better known before a
+    long run.
 
     Raises:
         FileError: If they cannot.
     """
-    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    existing = next(
+        each for each in (folder.absolute(), *folder.absolute().parents) if each.exists()
+    )
     if not existing.is_dir():
         raise FileError(f"{existing} is a file; choose another folder with --out")
     if not os.access(existing, os.W_OK | os.X_OK):
@@ -65,7 +74,8 @@ def check_writable(folder: Path) -> None:
 
 
 def check_replaceable(folder: Path, names: Sequence[str], read: Callable[[Path], object]) -> None:
-    """Returns when no file of somebody else has one of the names: the first one, read, tells whose they are.
+    """Returns when no file of somebody else has one of the names: the first one, read, tells whose
+    they are.
 
     Raises:
         FileError: If one has.

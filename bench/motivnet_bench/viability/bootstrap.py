@@ -34,9 +34,10 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Each figure of two sets of features ``(N, D)`` with its percentile interval (Efron 1979).
 
-    A sample draws as many vectors from each set as it has, with replacement; all figures see the same samples.
-    Repeated vectors make a sample less varied than its set, so that a distance between samples is larger on average
-    than between the sets: with few vectors the whole interval may lie above the figure.
+    A sample draws as many vectors from each set as it has, with replacement; all figures see the
+    same samples. Repeated vectors make a sample less varied than its set, so that a distance
+    between samples is larger on average than between the sets: with few vectors the whole interval
+    may lie above the figure.
     """
     random = np.random.default_rng(seed)
     drawn: dict[str, list[float]] = {name: [] for name in figures}

@@ -7,7 +7,13 @@ import numpy as np
 from motivnet_bench.viability.bootstrap import Estimate, estimates
 from motivnet_bench.viability.images import Embeddings
 from motivnet_bench.viability.result import DataSimilarity, ImageSet, Point
-from motivnet_bench.viability.similarity import Floats, covariance_alignment, frechet_distance, mean_distance, moments
+from motivnet_bench.viability.similarity import (
+    Floats,
+    covariance_alignment,
+    frechet_distance,
+    mean_distance,
+    moments,
+)
 
 MAX_POINTS = 500
 _DIGITS = 6

@@ -5,7 +5,12 @@ from __future__ import annotations
 from motivnet_bench.report.figure_rows import figure_rows
 from motivnet_bench.report.page import data_uri, definitions, escape, notes, page, table, tile
 from motivnet_bench.viability.plots import change_plot, image_plot
-from motivnet_bench.viability.result import CriteriaResult, DataSimilarity, ModelSimilarity, Performance
+from motivnet_bench.viability.result import (
+    CriteriaResult,
+    DataSimilarity,
+    ModelSimilarity,
+    Performance,
+)
 from motivnet_bench.viability.rows import (
     CHANGE_HEADINGS,
     DATA_HEADINGS,
@@ -42,7 +47,9 @@ def html_from_criteria(result: CriteriaResult) -> str:
     return page(
         f"{result.checkpoint}: the three criteria of a Sapiens task",
         TEMPLATE,
-        verdicts="".join(f'<p class="verdict">{escape(sentence)}</p>' for sentence in verdicts(result)),
+        verdicts="".join(
+            f'<p class="verdict">{escape(sentence)}</p>' for sentence in verdicts(result)
+        ),
         tiles=_tiles(result),
         sections="".join(sections),
         subject=definitions(subject_pairs(result)),
@@ -52,7 +59,10 @@ def html_from_criteria(result: CriteriaResult) -> str:
 
 
 def _tiles(result: CriteriaResult) -> str:
-    tiles = [tile(f"accuracy on {each.dataset}", f"{each.figures.accuracy:.2%}") for each in result.performance]
+    tiles = [
+        tile(f"accuracy on {each.dataset}", f"{each.figures.accuracy:.2%}")
+        for each in result.performance
+    ]
     if result.model is not None:
         tiles.append(tile("parameters in common", f"{result.model.parameter_share:.2%}"))
         tiles.append(tile("modules in common", f"{result.model.module_share:.2%}"))
@@ -65,7 +75,11 @@ def _tiles(result: CriteriaResult) -> str:
 
 def _performance_section(performance: tuple[Performance, ...]) -> str:
     published = performance[0].published
-    headings = ("figure", *(each.dataset for each in performance), *(each.title for each in published))
+    headings = (
+        "figure",
+        *(each.dataset for each in performance),
+        *(each.title for each in published),
+    )
     rows = figure_rows([each.figures for each in performance], published)
     standing = "".join(
         f'<h2 class="next">{escape(each.dataset)} among the published figures</h2>'
@@ -85,7 +99,9 @@ def _performance_section(performance: tuple[Performance, ...]) -> str:
 def _confusion(performance: Performance) -> str:
     labels = tuple(performance.figures.recall)
     rows = zip(labels, performance.figures.confusion, strict=True)
-    return table(("", *labels), [(label, *(str(count) for count in counts)) for label, counts in rows])
+    return table(
+        ("", *labels), [(label, *(str(count) for count in counts)) for label, counts in rows]
+    )
 
 
 def _model_section(model: ModelSimilarity) -> str:

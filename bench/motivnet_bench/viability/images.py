@@ -49,7 +49,9 @@ def image_files(folder: Path, *, limit: int | None = None) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; give a folder of images")
-    files = sorted(path for path in folder.rglob("*") if _is_image(path.relative_to(folder)) and path.is_file())
+    files = sorted(
+        path for path in folder.rglob("*") if _is_image(path.relative_to(folder)) and path.is_file()
+    )
     if len(files) < MIN_IMAGES:
         raise DatasetError(
             f"{folder} holds {len(files)} images; a comparison of two folders takes two of each at least"
@@ -68,7 +70,9 @@ def embeddings_of(model: FedModel, folder: Path, files: Sequence[Path]) -> Embed
     unreadable: dict[str, str] = {}
     values = outputs_of(model, _readable(folder, files, unreadable), "embedding", total=len(files))
     if len(values) < MIN_IMAGES:
-        raise DatasetError(f"{folder} holds {len(values)} images that can be read; a comparison takes two at least")
+        raise DatasetError(
+            f"{folder} holds {len(values)} images that can be read; a comparison takes two at least"
+        )
     return Embeddings(values=values.astype(np.float64), unreadable=unreadable)
 
 
@@ -95,7 +99,9 @@ def _batches(images: Images, model: FedModel) -> Iterator[NDArray[np.float32]]:
         yield np.stack(inputs)
 
 
-def _readable(folder: Path, files: Sequence[Path], unreadable: dict[str, str]) -> Iterator[NDArray[np.uint8]]:
+def _readable(
+    folder: Path, files: Sequence[Path], unreadable: dict[str, str]
+) -> Iterator[NDArray[np.uint8]]:
     for file in files:
         try:
             yield read_image(file)
@@ -104,4 +110,6 @@ def _readable(folder: Path, files: Sequence[Path], unreadable: dict[str, str]) -
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.casefold() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)
+    return path.suffix.casefold() in IMAGE_SUFFIXES and not any(
+        part.startswith(".") for part in path.parts
+    )

@@ -49,7 +49,9 @@ class CriteriaOptions:
 
     def __post_init__(self) -> None:
         if not self.tests and self.encoder is None and self.data is None and self.reference is None:
-            raise ConfigError("there is nothing to judge by; give --test, --encoder, or --data with --reference")
+            raise ConfigError(
+                "there is nothing to judge by; give --test, --encoder, or --data with --reference"
+            )
         if (self.data is None) != (self.reference is None):
             raise ConfigError("--data and --reference go together: two folders are compared")
         if self.batch < 1 or (self.threads is not None and self.threads < 1) or self.seed < 0:
@@ -57,7 +59,9 @@ class CriteriaOptions:
         if self.limit is not None and self.limit < 2:
             raise ConfigError(f"--limit must be at least 2, not {self.limit}")
         if self.resamples < 20:
-            raise ConfigError(f"--resamples must be at least 20 for an interval of 95 %, not {self.resamples}")
+            raise ConfigError(
+                f"--resamples must be at least 20 for an interval of 95 %, not {self.resamples}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,9 @@ class _Folders:
     compared: tuple[tuple[Path, tuple[Path, ...]], ...]
 
 
-def measure_criteria(source: ModelSource, options: CriteriaOptions, *, command: str = "") -> CriteriaResult:
+def measure_criteria(
+    source: ModelSource, options: CriteriaOptions, *, command: str = ""
+) -> CriteriaResult:
     """The figures of every criterion that the options ask for.
 
     Args:
@@ -80,7 +86,9 @@ def measure_criteria(source: ModelSource, options: CriteriaOptions, *, command: 
         DatasetError: If a folder has no images.
     """
     if source.checkpoint is None or source.sha256 is None or source.fresh_head:
-        raise CheckpointError(f"{source.name} holds an encoder alone; give the MotivNet that was trained from it")
+        raise CheckpointError(
+            f"{source.name} holds an encoder alone; give the MotivNet that was trained from it"
+        )
     device = resolve_device(options.device)
     folders = _found(options, source.labels)
     weights = source.load()
@@ -88,7 +96,9 @@ def measure_criteria(source: ModelSource, options: CriteriaOptions, *, command: 
     if options.encoder is not None:
         with progress(f"comparing with {options.encoder.name}"):
             similar = model_similarity(weights.state_dict(), options.encoder)
-    with TorchRuntime(weights, config=source.config, device=device, threads=options.threads) as runtime:
+    with TorchRuntime(
+        weights, config=source.config, device=device, threads=options.threads
+    ) as runtime:
         model = FedModel(runtime=runtime, recipe=source.recipe, batch=options.batch)
         performance = _performance(model, folders, options)
         data = _data_similarity(model, folders, options)
@@ -112,14 +122,22 @@ def _found(options: CriteriaOptions, labels: tuple[str, ...]) -> _Folders:
     compared = (options.data, options.reference) if options.data and options.reference else ()
     return _Folders(
         labelled=tuple(
-            read_dataset(folder, labels=labels, parts=JUDGED, limit=options.limit, allow_outside=options.allow_outside)
+            read_dataset(
+                folder,
+                labels=labels,
+                parts=JUDGED,
+                limit=options.limit,
+                allow_outside=options.allow_outside,
+            )
             for folder in options.tests
         ),
         compared=tuple((folder, image_files(folder, limit=options.limit)) for folder in compared),
     )
 
 
-def _performance(model: FedModel, folders: _Folders, options: CriteriaOptions) -> tuple[Performance, ...]:
+def _performance(
+    model: FedModel, folders: _Folders, options: CriteriaOptions
+) -> tuple[Performance, ...]:
     names = folder_names(options.tests)
     return tuple(
         measure_performance(model, name, dataset, whole=options.limit is None)
@@ -127,7 +145,9 @@ def _performance(model: FedModel, folders: _Folders, options: CriteriaOptions) -
     )
 
 
-def _data_similarity(model: FedModel, folders: _Folders, options: CriteriaOptions) -> DataSimilarity | None:
+def _data_similarity(
+    model: FedModel, folders: _Folders, options: CriteriaOptions
+) -> DataSimilarity | None:
     if not folders.compared:
         return None
     names = folder_names([folder for folder, _ in folders.compared])

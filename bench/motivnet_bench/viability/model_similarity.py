@@ -24,15 +24,19 @@ Weights = Mapping[str, Tensor]
 def model_similarity(model: Weights, encoder: Path) -> ModelSimilarity:
     """The similarity of a MotivNet's weights, by our names, to those in an encoder's file.
 
-    The file's weights are taken as stored: unlike when it is loaded, a class token is not dropped and positions are
-    not resized, because both are differences. A head in the file is left out.
+    The file's weights are taken as stored: unlike when it is loaded, a class token is not dropped
+    and positions are not resized, because both are differences. A head in the file is left out.
 
     Raises:
         CheckpointError: If the file is damaged, of an unknown kind, or holds no encoder.
         FileError: If it cannot be read.
     """
     weights, layout = encoder_weights(encoder)
-    common = [name for name, weight in model.items() if name in weights and weights[name].shape == weight.shape]
+    common = [
+        name
+        for name, weight in model.items()
+        if name in weights and weights[name].shape == weight.shape
+    ]
     by_module = _by_module(model)
     return ModelSimilarity(
         encoder=encoder.name,
@@ -50,7 +54,8 @@ def model_similarity(model: Weights, encoder: Path) -> ModelSimilarity:
 
 
 def encoder_weights(path: Path) -> tuple[dict[str, Tensor], Layout]:
-    """The weights of the encoder in a file, by our names, in FP32, and the layout that the file has.
+    """The weights of the encoder in a file, by our names, in FP32, and the layout that the file
+    has.
 
     Raises:
         CheckpointError: If the file is damaged, of an unknown kind, or holds no encoder.
@@ -61,7 +66,9 @@ def encoder_weights(path: Path) -> tuple[dict[str, Tensor], Layout]:
         planned = {} if layout is None else key_maps.plan(stored, layout)[0]
         wanted = {key: names for key, names in planned.items() if names[0].startswith(_PREFIX)}
         if layout is None or not wanted:
-            raise CheckpointError("holds no Sapiens encoder; give the weights file that the training started from")
+            raise CheckpointError(
+                "holds no Sapiens encoder; give the weights file that the training started from"
+            )
         return weights_from_stored(stored, wanted), layout
 
 
@@ -76,7 +83,11 @@ def _by_module(model: Weights) -> dict[str, set[str]]:
 def _differences(model: Weights, encoder: Weights) -> tuple[Difference, ...]:
     names = dict.fromkeys((*model, *encoder))
     pairs = ((name, _shape(model, name), _shape(encoder, name)) for name in names)
-    return tuple(Difference(name=name, motivnet=ours, encoder=theirs) for name, ours, theirs in pairs if ours != theirs)
+    return tuple(
+        Difference(name=name, motivnet=ours, encoder=theirs)
+        for name, ours, theirs in pairs
+        if ours != theirs
+    )
 
 
 def _shape(weights: Weights, name: str) -> tuple[int, ...] | None:
@@ -96,7 +107,11 @@ def _bits(weight: Tensor) -> Tensor:
 
 def _total_change(model: Weights, encoder: Weights, common: list[str]) -> float | None:
     before = math.hypot(*(_norm(encoder[name]) for name in common))
-    return math.hypot(*(_norm(model[name] - encoder[name]) for name in common)) / before if before else None
+    return (
+        math.hypot(*(_norm(model[name] - encoder[name]) for name in common)) / before
+        if before
+        else None
+    )
 
 
 def _change(name: str, after: Tensor, before: Tensor) -> Change:

@@ -13,7 +13,9 @@ from motivnet_bench.viability.images import FedModel, outputs_of
 from motivnet_bench.viability.result import Performance, Standing
 
 
-def measure_performance(model: FedModel, name: str, dataset: Dataset, *, whole: bool) -> Performance:
+def measure_performance(
+    model: FedModel, name: str, dataset: Dataset, *, whole: bool
+) -> Performance:
     """The figures of a model over a dataset; where people voted, the loss is that of their votes.
 
     Args:
@@ -24,7 +26,9 @@ def measure_performance(model: FedModel, name: str, dataset: Dataset, *, whole: 
     probabilities = softmax(outputs_of(model, pictures, "logits", total=len(dataset.samples)))
     figures = figures_of(dataset.samples, probabilities, dataset.labels)
     parts = (dataset.part,) if dataset.part else ()
-    published = published_results(dataset.layout if whole else None, parts=parts, labels=dataset.labels)
+    published = published_results(
+        dataset.layout if whole else None, parts=parts, labels=dataset.labels
+    )
     return Performance(
         dataset=name,
         layout=dataset.layout,
@@ -36,10 +40,16 @@ def measure_performance(model: FedModel, name: str, dataset: Dataset, *, whole: 
     )
 
 
-def standings(ours: ClassificationFigures, published: Sequence[PublishedResult]) -> dict[str, Standing]:
+def standings(
+    ours: ClassificationFigures, published: Sequence[PublishedResult]
+) -> dict[str, Standing]:
     """Where our figures lie among the published ones, by name; those of the same dataset alone where there are any."""
     names = dict.fromkeys(name for result in published for name in result.figures)
-    return {name: _standing(name, value, published) for name in names if (value := getattr(ours, name)) is not None}
+    return {
+        name: _standing(name, value, published)
+        for name in names
+        if (value := getattr(ours, name)) is not None
+    }
 
 
 def _standing(name: str, ours: float, published: Sequence[PublishedResult]) -> Standing:

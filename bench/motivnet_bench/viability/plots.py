@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from motivnet.printable import drawn_text
-from motivnet_bench.report.plot_style import ACCENT, BASELINE, GRID, drawing_style, new_axes, svg_from_figure
+from motivnet_bench.report.plot_style import (
+    ACCENT,
+    BASELINE,
+    GRID,
+    drawing_style,
+    new_axes,
+    svg_from_figure,
+)
 from motivnet_bench.viability.result import DataSimilarity, ModelSimilarity
 
 HEIGHT = 3.4
@@ -11,10 +18,18 @@ HEIGHT = 3.4
 
 def change_plot(model: ModelSimilarity) -> bytes:
     """SVG of every common weight's relative change, in the order of the network."""
-    moved = [(place, change.relative) for place, change in enumerate(model.changes) if change.relative]
+    moved = [
+        (place, change.relative) for place, change in enumerate(model.changes) if change.relative
+    ]
     with drawing_style():
         figure, axes = new_axes(height=HEIGHT)
-        axes.plot([place for place, _ in moved], [value for _, value in moved], ".", color=ACCENT, markersize=5)
+        axes.plot(
+            [place for place, _ in moved],
+            [value for _, value in moved],
+            ".",
+            color=ACCENT,
+            markersize=5,
+        )
         axes.set_xlim(-1, max(len(model.changes), 1))
         if moved:
             axes.set_yscale("log")
@@ -22,7 +37,9 @@ def change_plot(model: ModelSimilarity) -> bytes:
         axes.set_xlabel("common weight, from the first layer to the last")
         axes.set_ylabel("relative change")
         still = len(model.changes) - len(moved)
-        axes.set_title(f"{still} of {len(model.changes)} weights did not move, or moved from zero", fontsize=9)
+        axes.set_title(
+            f"{still} of {len(model.changes)} weights did not move, or moved from zero", fontsize=9
+        )
         return svg_from_figure(figure)
 
 

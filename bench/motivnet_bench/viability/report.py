@@ -16,13 +16,17 @@ NAMES = ("criteria.json", "criteria.html")
 
 
 def write_criteria(result: CriteriaResult, folder: Path) -> tuple[Path, ...]:
-    """Paths of ``criteria.json`` and ``criteria.html`` in a folder, both rendered before either is written.
+    """Paths of ``criteria.json`` and ``criteria.html`` in a folder, both rendered before either is
+    written.
 
     Raises:
         FileError: If the folder cannot be written, or has such files of somebody else.
     """
     check_folder(folder)
-    contents = (strict_json.dumps(result, errors="replace"), html_from_criteria(result).encode(errors="replace"))
+    contents = (
+        strict_json.dumps(result, errors="replace"),
+        html_from_criteria(result).encode(errors="replace"),
+    )
     return write_reports(folder, dict(zip(NAMES, contents, strict=True)))
 
 
@@ -38,6 +42,8 @@ def check_folder(folder: Path) -> None:
 
 def _read(path: Path) -> CriteriaResult:
     try:
-        return strict_json.build(CriteriaResult, strict_json.loads(read_bytes(path, max_bytes=MAX_BYTES)))
+        return strict_json.build(
+            CriteriaResult, strict_json.loads(read_bytes(path, max_bytes=MAX_BYTES))
+        )
     except strict_json.StrictJSONError as error:
         raise ConfigError(f"{path} is not a result of the criteria: {error}") from error

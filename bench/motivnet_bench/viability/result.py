@@ -63,10 +63,10 @@ class Change:
 class ModelSimilarity:
     """How much of a MotivNet is the Sapiens encoder that it started from.
 
-    A weight is common that both have under the same name and in the same shape; a module is common if all the weights
-    that it holds itself are. ``bit_equal`` is the share of the numbers in common weights that have the same bits in
-    FP32; ``relative_change`` is that of all common weights taken together as one vector. Both are None where there is
-    no common weight.
+    A weight is common that both have under the same name and in the same shape; a module is common
+    if all the weights that it holds itself are. ``bit_equal`` is the share of the numbers in common
+    weights that have the same bits in FP32; ``relative_change`` is that of all common weights taken
+    together as one vector. Both are None where there is no common weight.
     """
 
     encoder: str
@@ -94,14 +94,20 @@ class ModelSimilarity:
     @property
     def largest_change(self) -> Change | None:
         """The weight that moved most; one that was zero before counts above all others."""
-        return max(self.changes, key=lambda change: (change.relative is None, change.relative or 0.0), default=None)
+        return max(
+            self.changes,
+            key=lambda change: (change.relative is None, change.relative or 0.0),
+            default=None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
-    """A folder of images: how many were read, the mean square of their embeddings' deviation, and what was not read.
+    """A folder of images: how many were read, the mean square of their embeddings' deviation, and
+    what was not read.
 
-    ``points`` are some of the embeddings in the plane of the two largest principal components of both sets.
+    ``points`` are some of the embeddings in the plane of the two largest principal components of
+    both sets.
     """
 
     folder: str

@@ -34,7 +34,14 @@ DATA_METHOD = (
     "up to scale. The intervals are percentiles over bootstrap samples of both folders. Neither figure has a "
     "threshold: compare them with those of another pair of folders, of as many images."
 )
-STANDING_HEADINGS = ("figure", "ours", "lowest published", "highest published", "published on", "ours lies")
+STANDING_HEADINGS = (
+    "figure",
+    "ours",
+    "lowest published",
+    "highest published",
+    "published on",
+    "ours lies",
+)
 DIFFERENCE_HEADINGS = ("module", "this MotivNet", "Sapiens encoder")
 CHANGE_HEADINGS = ("weight", "relative change")
 DATA_HEADINGS = ("figure", "value", f"{CONFIDENCE:.0%} interval")
@@ -71,9 +78,15 @@ def model_facts(model: ModelSimilarity) -> Pairs:
     """How much of the model is the encoder's, and how far it moved."""
     return (
         ("Sapiens encoder", f"{model.encoder} ({model.layout} keys, SHA-256 {model.sha256[:12]})"),
-        ("Common parameters", f"{model.common_parameters:,} of {model.parameters:,} ({model.parameter_share:.2%})"),
+        (
+            "Common parameters",
+            f"{model.common_parameters:,} of {model.parameters:,} ({model.parameter_share:.2%})",
+        ),
         ("Common modules", f"{model.common_modules} of {model.modules} ({model.module_share:.2%})"),
-        ("Bit-equal", DASH if model.bit_equal is None else f"{model.bit_equal:.2%} of the common parameters"),
+        (
+            "Bit-equal",
+            DASH if model.bit_equal is None else f"{model.bit_equal:.2%} of the common parameters",
+        ),
         ("Moved by", f"{_relative(model.relative_change)} relative, all common weights together"),
         ("Largest change", _change_text(model.largest_change)),
         ("Other weights", difference_counts(model)),
@@ -95,8 +108,14 @@ def difference_rows(model: ModelSimilarity) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (
             module,
-            ", ".join(_weight_text(each.name, each.motivnet) for each in held if each.motivnet is not None) or DASH,
-            ", ".join(_weight_text(each.name, each.encoder) for each in held if each.encoder is not None) or DASH,
+            ", ".join(
+                _weight_text(each.name, each.motivnet) for each in held if each.motivnet is not None
+            )
+            or DASH,
+            ", ".join(
+                _weight_text(each.name, each.encoder) for each in held if each.encoder is not None
+            )
+            or DASH,
         )
         for module, held in modules.items()
     )
@@ -104,8 +123,12 @@ def difference_rows(model: ModelSimilarity) -> tuple[tuple[str, ...], ...]:
 
 def change_rows(model: ModelSimilarity) -> tuple[tuple[str, ...], ...]:
     """The weights that moved most, under ``CHANGE_HEADINGS``."""
-    ordered = sorted(model.changes, key=lambda each: (each.relative is not None, -(each.relative or 0.0)))
-    return tuple((change.name, _relative(change.relative, zero=True)) for change in ordered[:LARGEST])
+    ordered = sorted(
+        model.changes, key=lambda each: (each.relative is not None, -(each.relative or 0.0))
+    )
+    return tuple(
+        (change.name, _relative(change.relative, zero=True)) for change in ordered[:LARGEST]
+    )
 
 
 def data_rows(data: DataSimilarity) -> tuple[tuple[str, ...], ...]:
@@ -177,7 +200,9 @@ def _performance_verdict(performance: Performance) -> str:
 
 
 def _model_verdict(model: ModelSimilarity) -> str:
-    equal = "" if model.bit_equal is None else f", {model.bit_equal:.1%} of these parameters bit-equal"
+    equal = (
+        "" if model.bit_equal is None else f", {model.bit_equal:.1%} of these parameters bit-equal"
+    )
     return (
         f"{model.parameter_share:.1%} of the parameters and {model.module_share:.1%} of the modules are those of "
         f"{model.encoder}{equal}."

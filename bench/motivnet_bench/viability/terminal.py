@@ -23,12 +23,18 @@ def criteria_table(result: CriteriaResult) -> Shown:
     parts: list[Shown] = []
     for performance in result.performance:
         title = f"benchmark performance on {performance.dataset}"
-        parts += [_table(title, STANDING_HEADINGS, standing_rows(performance)), *_notes(performance_notes(performance))]
+        parts += [
+            _table(title, STANDING_HEADINGS, standing_rows(performance)),
+            *_notes(performance_notes(performance)),
+        ]
     if result.model is not None:
         parts.append(_table("model similarity", ("fact", "value"), model_facts(result.model)))
     if result.data is not None:
         title = f"data similarity of {result.data.data.folder} and {result.data.reference.folder}"
-        parts += [_table(title, DATA_HEADINGS, data_rows(result.data)), *_notes(data_notes(result.data))]
+        parts += [
+            _table(title, DATA_HEADINGS, data_rows(result.data)),
+            *_notes(data_notes(result.data)),
+        ]
     return stacked(*parts, *(text(sentence, "bold") for sentence in verdicts(result)))
 
 

@@ -9,10 +9,25 @@ from pathlib import Path
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ConfigError
 from motivnet_engines.adaptation.evaluation import Judgement, forgetting, judged
-from motivnet_engines.adaptation.learning import ENOUGH_OF_A_CLASS, Lesson, check_counts, classes_with_few, learnt
-from motivnet_engines.calibration.labelled_images import LabelledOutputs, labelled_images, outputs_of_sets
+from motivnet_engines.adaptation.learning import (
+    ENOUGH_OF_A_CLASS,
+    Lesson,
+    check_counts,
+    classes_with_few,
+    learnt,
+)
+from motivnet_engines.calibration.labelled_images import (
+    LabelledOutputs,
+    labelled_images,
+    outputs_of_sets,
+)
 from motivnet_engines.faces.detector import FaceDetector
-from motivnet_engines.inference.classes_file import LearntClasses, classes_from_file, default_path, write_classes
+from motivnet_engines.inference.classes_file import (
+    LearntClasses,
+    classes_from_file,
+    default_path,
+    write_classes,
+)
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.inference.mixture_head import MixtureReadout, features_of
 from motivnet_engines.runtimes.registry import open_runtime
@@ -34,11 +49,13 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptation:
-    """The classes in output order, and accuracies over the images of ``measured_on``: of the old classes, and of all.
+    """The classes in output order, and accuracies over the images of ``measured_on``: of the old
+    classes, and of all.
 
-    ``compared_with`` is whose accuracy ``before`` is: the model's own or that of the classes that were extended.
-    ``forgetting`` is the best earlier accuracy on validation images minus that of now, averaged over the old classes;
-    it compares like with like if the same validation images are given every time, and is None without any.
+    ``compared_with`` is whose accuracy ``before`` is: the model's own or that of the classes that
+    were extended. ``forgetting`` is the best earlier accuracy on validation images minus that of
+    now, averaged over the old classes; it compares like with like if the same validation images are
+    given every time, and is None without any.
     """
 
     path: str
@@ -65,13 +82,14 @@ def adapt_artifact(
     detector: FaceDetector | None = None,
     on_images: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Adaptation:
-    """Learns the classes of labelled images with an artifact's model, and writes them to a file beside it.
+    """Learns the classes of labelled images with an artifact's model, and writes them to a file
+    beside it.
 
     Args:
         images: A folder with a folder of images for each class, old or new.
         classes: A file of classes to extend; the file is replaced unless ``out`` is given.
-        validation: A folder of other labelled images, to measure old and new classes with; where it is None, each fifth
-            of ``images`` is told by what the others teach.
+        validation: A folder of other labelled images, to measure old and new classes with; where it
+            is None, each fifth of ``images`` is told by what the others teach.
         on_images: Hears how many images were finished, and of how many.
 
     Raises:
@@ -83,7 +101,9 @@ def adapt_artifact(
     artifact = open_artifact(folder)
     target = out or classes or default_path(folder)
     if target.exists() and (classes is None or target.resolve() != classes.resolve()):
-        raise ConfigError(f"{target} exists; extend it with --classes {target}, or choose another file with --out")
+        raise ConfigError(
+            f"{target} exists; extend it with --classes {target}, or choose another file with --out"
+        )
     before = None if classes is None else classes_from_file(classes, artifact)
     sets = [labelled_images(path) for path in (images, validation) if path is not None]
     check_counts(sets[0].counts(), known=() if before is None else before.readout.labels)
@@ -93,15 +113,21 @@ def adapt_artifact(
     lesson = learnt(outputs[0], before=before.readout if before else None)
     measured = _measured(artifact, outputs, before, lesson)
     best = _best(before, measured) if validation else {} if before is None else before.best
-    write_classes(LearntClasses(readout=lesson.readout, best=best), target, manifest=artifact.manifest)
+    write_classes(
+        LearntClasses(readout=lesson.readout, best=best), target, manifest=artifact.manifest
+    )
     return Adaptation(
         path=str(target),
-        compared_with="the model's own classes" if before is None else "the classes that were there",
+        compared_with="the model's own classes"
+        if before is None
+        else "the classes that were there",
         measured_on=str(validation) if validation else f"{images}, fifth by fifth",
         classes=_figures(outputs[0], lesson.readout, measured),
         old_before=measured.before.share(measured.old),
         old_after=measured.after.share(measured.old),
-        forgetting=forgetting(_earlier(before, measured), measured.after.shares()) if before and validation else None,
+        forgetting=forgetting(_earlier(before, measured), measured.after.shares())
+        if before and validation
+        else None,
         accuracy=measured.after.share(measured.after.right),
         remarks=tuple(_remarks(measured, outputs, lesson.readout)),
     )
@@ -117,7 +143,11 @@ class _Measured:
 
     @property
     def old(self) -> list[str]:
-        return [label for label in self.known if label in self.before.right and label in self.after.right]
+        return [
+            label
+            for label in self.known
+            if label in self.before.right and label in self.after.right
+        ]
 
 
 def _measured(
@@ -129,7 +159,9 @@ def _measured(
     known = artifact.manifest.labels if before is None else before.readout.labels
     scores = by.logits if before is None else before.readout.log_densities(features)
     densities = lesson.densities if len(outputs) == 1 else lesson.readout.log_densities(features)
-    return _Measured(known=known, before=judged(by, scores, known), after=judged(by, densities, labels))
+    return _Measured(
+        known=known, before=judged(by, scores, known), after=judged(by, densities, labels)
+    )
 
 
 def _earlier(before: LearntClasses, measured: _Measured) -> dict[str, float]:
@@ -147,7 +179,9 @@ def _best(before: LearntClasses | None, measured: _Measured) -> dict[str, float]
     return earlier | {label: max(share, earlier.get(label, 0.0)) for label, share in now.items()}
 
 
-def _figures(outputs: LabelledOutputs, readout: MixtureReadout, measured: _Measured) -> tuple[ClassFigures, ...]:
+def _figures(
+    outputs: LabelledOutputs, readout: MixtureReadout, measured: _Measured
+) -> tuple[ClassFigures, ...]:
     new_images = outputs.counts()
     return tuple(
         ClassFigures(
@@ -161,16 +195,30 @@ def _figures(outputs: LabelledOutputs, readout: MixtureReadout, measured: _Measu
     )
 
 
-def _remarks(measured: _Measured, outputs: list[LabelledOutputs], readout: MixtureReadout) -> list[str]:
+def _remarks(
+    measured: _Measured, outputs: list[LabelledOutputs], readout: MixtureReadout
+) -> list[str]:
     remarks = []
     if few := classes_with_few(outputs[0].counts()):
-        remarks.append(f"fewer than {ENOUGH_OF_A_CLASS} images of {', '.join(few)}: too few to tell such a class well")
+        remarks.append(
+            f"fewer than {ENOUGH_OF_A_CLASS} images of {', '.join(few)}: too few to tell such a class well"
+        )
     if gone := [label for label in measured.known if label not in readout.labels]:
-        remarks.append(f"no images of {', '.join(gone)}: the model's own classes that are not predicted any more")
-    if unseen := [label for label in measured.known if label in readout.labels and label not in measured.before.right]:
-        remarks.append(f"no images to measure {', '.join(unseen)} with, which were known: give some with --val")
+        remarks.append(
+            f"no images of {', '.join(gone)}: the model's own classes that are not predicted any more"
+        )
+    if unseen := [
+        label
+        for label in measured.known
+        if label in readout.labels and label not in measured.before.right
+    ]:
+        remarks.append(
+            f"no images to measure {', '.join(unseen)} with, which were known: give some with --val"
+        )
     if strangers := [label for label in outputs[-1].labels if label not in readout.labels]:
-        remarks.append(f"validation images of {', '.join(strangers)} were not counted: there is no such class")
+        remarks.append(
+            f"validation images of {', '.join(strangers)} were not counted: there is no such class"
+        )
     if faceless := sum(found.faceless for found in outputs):
         remarks.append(f"no face was found in {faceless} images, which were left out")
     return remarks

@@ -27,7 +27,9 @@ class Judgement:
         return {label: float(right.mean()) for label, right in self.right.items()}
 
 
-def judged(outputs: LabelledOutputs, scores: NDArray[np.float64], labels: tuple[str, ...]) -> Judgement:
+def judged(
+    outputs: LabelledOutputs, scores: NDArray[np.float64], labels: tuple[str, ...]
+) -> Judgement:
     """Images are right if their own class has the highest of the scores ``(N, labels)``; other classes do not count."""
     best = scores.argmax(axis=1)
     return Judgement(
@@ -40,10 +42,12 @@ def judged(outputs: LabelledOutputs, scores: NDArray[np.float64], labels: tuple[
 
 
 def forgetting(best: Mapping[str, float], now: Mapping[str, float]) -> float | None:
-    """Best earlier accuracy minus that of now, averaged over the classes that have both (Chaudhry et al. 2018).
+    """Best earlier accuracy minus that of now, averaged over the classes that have both (Chaudhry
+    et al. 2018).
 
-    A new class takes images from the old ones that look like it, which counts as forgetting though nothing of them
-    was lost: fitting on everything at once after each step forgets in this measure too.
+    A new class takes images from the old ones that look like it, which counts as forgetting though
+    nothing of them was lost: fitting on everything at once after each step forgets in this measure
+    too.
     """
     losses = [earlier - now[label] for label, earlier in best.items() if label in now]
     return float(np.mean(losses)) if losses else None

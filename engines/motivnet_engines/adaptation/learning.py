@@ -36,21 +36,27 @@ class Lesson:
 def learnt(outputs: LabelledOutputs, *, before: MixtureReadout | None = None) -> Lesson:
     """A readout that knows the classes of these images besides those of ``before``.
 
-    A class that was known gets a second mixture for its new images, weighted by their number. Nothing of another class
-    changes. The temperature is chosen on each fifth of the images by the mixtures of the others, and averaged with the
-    one before by their images.
+    A class that was known gets a second mixture for its new images, weighted by their number.
+    Nothing of another class changes. The temperature is chosen on each fifth of the images by the
+    mixtures of the others, and averaged with the one before by their images.
 
     Raises:
         DatasetError: If a class has too few images, or fewer than two classes come together.
     """
     check_counts(outputs.counts(), known=() if before is None else before.labels)
     features = features_of(outputs.logits, outputs.embedding)
-    whitening = whitening_within_classes(features, outputs.classes) if before is None else before.whitening
+    whitening = (
+        whitening_within_classes(features, outputs.classes) if before is None else before.whitening
+    )
     coordinates = whitening.coordinates(features)
-    readout = _with_mixtures(coordinates, outputs.classes, outputs.labels, whitening=whitening, before=before)
+    readout = _with_mixtures(
+        coordinates, outputs.classes, outputs.labels, whitening=whitening, before=before
+    )
     densities = _densities_across(features, outputs, readout.labels, before=before)
     return Lesson(
-        readout=replace(readout, temperature=_temperature(densities, outputs, readout.labels, before)),
+        readout=replace(
+            readout, temperature=_temperature(densities, outputs, readout.labels, before)
+        ),
         densities=densities,
     )
 
@@ -83,15 +89,22 @@ def _densities_across(
             continue
         own, classes = features[~fold], outputs.classes[~fold]
         whitening = whitening_within_classes(own, classes) if before is None else before.whitening
-        others = _with_mixtures(whitening.coordinates(own), classes, outputs.labels, whitening=whitening, before=before)
+        others = _with_mixtures(
+            whitening.coordinates(own), classes, outputs.labels, whitening=whitening, before=before
+        )
         by_label = dict(zip(others.labels, others.mixtures, strict=True))
         coordinates = whitening.coordinates(features[fold])
-        densities[fold] = np.stack([by_label[label].log_density(coordinates) for label in labels], axis=1)
+        densities[fold] = np.stack(
+            [by_label[label].log_density(coordinates) for label in labels], axis=1
+        )
     return densities
 
 
 def _temperature(
-    densities: NDArray[np.float64], outputs: LabelledOutputs, labels: tuple[str, ...], before: MixtureReadout | None
+    densities: NDArray[np.float64],
+    outputs: LabelledOutputs,
+    labels: tuple[str, ...],
+    before: MixtureReadout | None,
 ) -> float:
     places = np.array([labels.index(outputs.labels[place]) for place in outputs.classes], np.intp)
     fitted = fitted_temperature(densities, places)
@@ -103,7 +116,8 @@ def _temperature(
 
 
 def check_counts(images: Mapping[str, int], *, known: Collection[str]) -> None:
-    """Refuses too few images by label, and a single class where none is known; a class without any is none.
+    """Refuses too few images by label, and a single class where none is known; a class without any
+    is none.
 
     Raises:
         DatasetError: Naming the class.
@@ -111,9 +125,13 @@ def check_counts(images: Mapping[str, int], *, known: Collection[str]) -> None:
     counts = {label: count for label, count in images.items() if count}
     label, smallest = min(counts.items(), key=lambda item: item[1])
     if smallest < MIN_OF_A_CLASS:
-        raise DatasetError(f"the class {label} has {smallest} images; give at least {ENOUGH_OF_A_CLASS}")
+        raise DatasetError(
+            f"the class {label} has {smallest} images; give at least {ENOUGH_OF_A_CLASS}"
+        )
     if not known and len(counts) < 2:
-        raise DatasetError(f"{label} alone is nothing to choose between; give two classes or more, or --classes FILE")
+        raise DatasetError(
+            f"{label} alone is nothing to choose between; give two classes or more, or --classes FILE"
+        )
 
 
 def classes_with_few(images: Mapping[str, int]) -> list[str]:

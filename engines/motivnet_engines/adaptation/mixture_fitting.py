@@ -26,9 +26,10 @@ _MEAN_IMAGES = 0.01
 def fitted_mixture(coordinates: NDArray[np.float64]) -> Mixture:
     """The mixture of a class's images, as whitened coordinates ``(N, F)``.
 
-    In these coordinates the spread within a class is one in every direction, which is the prior of the variances; it
-    counts for as many images as there are dimensions (the least that scikit-learn takes), so that the variances of a
-    handful of images are almost the prior's. Components that the images do not need fade and are dropped.
+    In these coordinates the spread within a class is one in every direction, which is the prior of
+    the variances; it counts for as many images as there are dimensions (the least that scikit-learn
+    takes), so that the variances of a handful of images are almost the prior's. Components that the
+    images do not need fade and are dropped.
     """
     count, width = coordinates.shape
     model = BayesianGaussianMixture(
@@ -42,7 +43,9 @@ def fitted_mixture(coordinates: NDArray[np.float64]) -> Mixture:
         random_state=0,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the last step of 200 is as good a mixture
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # the last step of 200 is as good a mixture
         model.fit(coordinates)
     kept = model.weights_ > _FADED
     return Mixture(

@@ -8,14 +8,20 @@ from motivnet.artifact.manifest import EngineBackend, Precision
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet_engines.build.builder import check_machine
 from motivnet_engines.build.options import precision_problem
-from motivnet_engines.runtimes.tensorrt.api import EXTRAS, MODULES, RTX_COMPUTE_CAPABILITIES, load_api
+from motivnet_engines.runtimes.tensorrt.api import (
+    EXTRAS,
+    MODULES,
+    RTX_COMPUTE_CAPABILITIES,
+    load_api,
+)
 from motivnet_engines.system.nvidia import read_driver
 
 
 def available_backend() -> EngineBackend | None:
     """What engines are built with here; None where there is nothing.
 
-    TensorRT where it and a GPU are, else TensorRT-RTX where that is, unless the GPU here is one that it has no code
+    TensorRT where it and a GPU are, else TensorRT-RTX where that is, unless the GPU here is one
+    that it has no code
     for: an engine that cannot run where it was made is nobody's default.
     """
     capabilities = capabilities_here()
@@ -50,7 +56,8 @@ def check_backend(backend: EngineBackend) -> None:
 
 
 def check_gpu(backend: EngineBackend, precision: Precision) -> None:
-    """Returns when the GPU that TensorRT builds for has the precision; TensorRT-RTX builds for others.
+    """Returns when the GPU that TensorRT builds for has the precision; TensorRT-RTX builds for
+    others.
 
     Raises:
         ConfigError: If it has not.

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.artifact.manifest import EngineBackend, EngineDevice, EngineProof, Manifest, ShapeProfile
+from motivnet.artifact.manifest import (
+    EngineBackend,
+    EngineDevice,
+    EngineProof,
+    Manifest,
+    ShapeProfile,
+)
 from motivnet.errors import RuntimeUnavailableError
 from motivnet.files import atomic_path, open_regular
 from motivnet.progress import progress
@@ -20,10 +26,11 @@ from motivnet_engines.system.nvidia import cuda_device_count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltEngine:
-    """What a build gave: the builder's version, the machine, the profile, the proof, and what it cost.
+    """What a build gave: the builder's version, the machine, the profile, the proof, and what it
+    cost.
 
-    ``device`` is the GPU of the build; None for TensorRT-RTX, which compiles without one. ``peak_bytes`` is the
-    largest resident memory of the process that built.
+    ``device`` is the GPU of the build; None for TensorRT-RTX, which compiles without one.
+    ``peak_bytes`` is the largest resident memory of the process that built.
     """
 
     version: str
@@ -36,7 +43,12 @@ class BuiltEngine:
 
 
 def engine_from_onnx(
-    onnx: Path, out: Path, *, manifest: Manifest, options: EngineOptions, announce: Callable[[str], None]
+    onnx: Path,
+    out: Path,
+    *,
+    manifest: Manifest,
+    options: EngineOptions,
+    announce: Callable[[str], None],
 ) -> BuiltEngine:
     """Compiles the graph of an artifact into a plain engine file at ``out``, whole or not at all.
 
@@ -58,7 +70,10 @@ def engine_from_onnx(
     check_machine(options.backend)
     open_regular(onnx).close()
     started = time.monotonic()
-    with atomic_path(out) as temporary, progress(f"building the {options.backend} engine", total=1.0) as advance:
+    with (
+        atomic_path(out) as temporary,
+        progress(f"building the {options.backend} engine", total=1.0) as advance,
+    ):
         success = run_worker(
             onnx,
             temporary,
@@ -79,7 +94,8 @@ def engine_from_onnx(
 
 
 def check_machine(backend: EngineBackend) -> None:
-    """Returns when engines of this backend can be built here: ``tensorrt`` times its kernels on the GPU.
+    """Returns when engines of this backend can be built here: ``tensorrt`` times its kernels on the
+    GPU.
 
     Raises:
         RuntimeUnavailableError: Naming the two ways out.

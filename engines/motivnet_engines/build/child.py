@@ -61,7 +61,9 @@ class _End:
     output: str
 
 
-def run_worker(onnx: Path, out: Path, *, request: Request, on_advance: Callable[[float], None]) -> Success:
+def run_worker(
+    onnx: Path, out: Path, *, request: Request, on_advance: Callable[[float], None]
+) -> Success:
     """What a fresh process says of the engine that it wrote to ``out``.
 
     At a ``KeyboardInterrupt`` the process is stopped, within a second, and the interrupt goes on.
@@ -70,7 +72,8 @@ def run_worker(onnx: Path, out: Path, *, request: Request, on_advance: Callable[
         on_advance: Hears the fraction of the compilation that is done.
 
     Raises:
-        MotivNetError: What went wrong in that process, such as ``EngineError``, which also tells of a crash.
+        MotivNetError: What went wrong in that process, such as ``EngineError``, which also tells of
+        a crash.
     """
     end = _run(onnx, out, request, on_advance)
     if isinstance(end.outcome, Success) and end.status == 0:
@@ -105,7 +108,8 @@ def _worker(
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """The process and its reports; it is gone at the end of the block, however that ends.
 
-    A session of its own keeps a Ctrl-C at the terminal from it: TensorRT swallows an interrupt inside its callbacks.
+    A session of its own keeps a Ctrl-C at the terminal from it: TensorRT swallows an interrupt
+    inside its callbacks.
     """
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as reports:
@@ -142,7 +146,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _send(process: subprocess.Popen[bytes], request: Request) -> None:
     if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):  # it died at once; the end of its reports says so
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # it died at once; the end of its reports says so
             write_message(process.stdin, request)
 
 
@@ -165,7 +171,9 @@ def _failure_error(failure: Failure, output: str, backend: EngineBackend) -> Mot
         return MissingDependencyError(MODULES[backend], extra=EXTRAS[backend])
     if failure.error in _ERRORS:
         return _ERRORS[failure.error](failure.message)
-    return EngineError(failure.message, problems=failure.problems, log=(*failure.log, *tail_of_output(output)))
+    return EngineError(
+        failure.message, problems=failure.problems, log=(*failure.log, *tail_of_output(output))
+    )
 
 
 def _crash_error(end: _End) -> Exception:
@@ -176,4 +184,6 @@ def _crash_error(end: _End) -> Exception:
         return EngineError(f"the builder was ended by {name} while {end.stage}{hint}", log=log)
     if "Traceback (most recent call last)" in end.output:
         return RuntimeError(f"a fault in the builder while {end.stage}:\n{end.output}")
-    return EngineError(f"the builder ended with status {end.status} while {end.stage} and gave no reason", log=log)
+    return EngineError(
+        f"the builder ended with status {end.status} while {end.stage} and gave no reason", log=log
+    )

@@ -16,7 +16,12 @@ from motivnet_engines.build.configuration import apply_options
 from motivnet_engines.build.evidence import engine_proof
 from motivnet_engines.build.messages import Success
 from motivnet_engines.build.monitor import monitor_of
-from motivnet_engines.build.network import add_profile, check_network, parsed_network, profile_shapes
+from motivnet_engines.build.network import (
+    add_profile,
+    check_network,
+    parsed_network,
+    profile_shapes,
+)
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.build.proof import network_proof
 from motivnet_engines.build.timing_cache import read_timing_cache, write_timing_cache
@@ -50,7 +55,9 @@ def compile_engine(
     api = load_api(options.backend)
     device = _device() if options.backend == "tensorrt" else None
     return in_fresh_thread(
-        lambda: _compile(api, onnx, out, manifest=manifest, options=options, device=device, listeners=listeners)
+        lambda: _compile(
+            api, onnx, out, manifest=manifest, options=options, device=device, listeners=listeners
+        )
     )
 
 
@@ -70,17 +77,28 @@ def _compile(
     check_network(parsed.network, manifest)
     config = builder.create_builder_config()
     apply_options(api, config, options)
-    add_profile(builder, config, parsed.network, profile_shapes(manifest, options.profile_for(manifest)))
-    config.progress_monitor = monitor_of(api, cancelled=listeners.cancelled, report=listeners.fraction)
+    add_profile(
+        builder, config, parsed.network, profile_shapes(manifest, options.profile_for(manifest))
+    )
+    config.progress_monitor = monitor_of(
+        api, cancelled=listeners.cancelled, report=listeners.fraction
+    )
     listeners.stage("compiling the graph")
     with build_with_timing_cache(api, config, options, device):
         serialized = _serialized(api, builder, parsed.network, config)
     listeners.stage("inspecting the engine")
-    proof = engine_proof(api, serialized, network_proof(parsed.network), version_compatible=options.version_compatible)
+    proof = engine_proof(
+        api,
+        serialized,
+        network_proof(parsed.network),
+        version_compatible=options.version_compatible,
+    )
     listeners.stage("writing the engine")
     _write(serialized, out)
     warnings = tail_of(logger_of(api).lines)
-    return Success(version=api.version, device=device, proof=proof, peak_bytes=_peak_bytes(), warnings=warnings)
+    return Success(
+        version=api.version, device=device, proof=proof, peak_bytes=_peak_bytes(), warnings=warnings
+    )
 
 
 def _device() -> EngineDevice:
@@ -99,7 +117,9 @@ def _builder(api: Api) -> Any:
         return api.trt.Builder(logger_of(api, keep_all=True))
     except TypeError as error:  # how the bindings say that the library gave them nothing
         log = tail_of(logger_of(api).lines)
-        raise EngineError(f"{api.backend} {api.version} gives no builder; motivnet doctor says why", log=log) from error
+        raise EngineError(
+            f"{api.backend} {api.version} gives no builder; motivnet doctor says why", log=log
+        ) from error
 
 
 @contextlib.contextmanager
@@ -112,9 +132,12 @@ def build_with_timing_cache(
         return
     key = _cache_key(api, options, device)
     cache = config.create_timing_cache(read_timing_cache(options.timing_cache, key))
-    # The second argument would take a cache of another GPU in silence, and its times are wrong here.
+    # The second argument would take a cache of another GPU in silence, and its times are wrong
+    # here.
     if not config.set_timing_cache(cache, False):
-        raise EngineError(f"TensorRT refuses the timing cache {options.timing_cache}; remove it to begin another")
+        raise EngineError(
+            f"TensorRT refuses the timing cache {options.timing_cache}; remove it to begin another"
+        )
     yield
     write_timing_cache(options.timing_cache, bytes(config.get_timing_cache().serialize()), key)
 
@@ -141,11 +164,19 @@ def _serialized(api: Api, builder: Any, network: Any, config: Any) -> Any:
     try:
         serialized = builder.build_serialized_network(network, config)
     except MemoryError as error:
-        raise EngineError("the memory of this machine is too small for the build", log=tail_of(logger.lines)) from error
+        raise EngineError(
+            "the memory of this machine is too small for the build", log=tail_of(logger.lines)
+        ) from error
     if serialized is None:
         log = tail_of(logger.lines)
-        reason = f": {textwrap.shorten(log[-1], _MAX_REASON, placeholder=' ...')}" if log else " and gave no reason"
-        raise EngineError(f"{api.backend} {api.version} could not compile the graph{reason}", log=log)
+        reason = (
+            f": {textwrap.shorten(log[-1], _MAX_REASON, placeholder=' ...')}"
+            if log
+            else " and gave no reason"
+        )
+        raise EngineError(
+            f"{api.backend} {api.version} could not compile the graph{reason}", log=log
+        )
     return serialized
 
 
@@ -154,7 +185,9 @@ def _write(serialized: Any, out: Path) -> None:
         with out.open("wb") as file:
             file.write(serialized)
     except OSError as error:
-        raise FileError(f"the engine of {serialized.nbytes:,} bytes was not written: {error.strerror}") from error
+        raise FileError(
+            f"the engine of {serialized.nbytes:,} bytes was not written: {error.strerror}"
+        ) from error
 
 
 def _peak_bytes() -> int:

@@ -18,14 +18,15 @@ _HARDWARE: dict[HardwareCompatibility, str] = {
 def apply_options(api: Api, config: Any, options: EngineOptions) -> None:
     """Sets everything but the profile, the monitor and the timing cache.
 
-    The verbosity is always the detailed one: without it neither the engine nor the log names the layers, and there
-    is no proof of what they are.
+    The verbosity is always the detailed one: without it neither the engine nor the log names the
+    layers, and there is no proof of what they are.
 
     Raises:
         EngineError: If this version of the package cannot do what was asked.
     """
     config.profiling_verbosity = api.trt.ProfilingVerbosity.DETAILED
-    # On by default, it rounds the operands of an FP32 product to 10 bits of mantissa: that is not FP32.
+    # On by default, it rounds the operands of an FP32 product to 10 bits of mantissa: that is not
+    # FP32.
     config.clear_flag(api.trt.BuilderFlag.TF32)
     if options.workspace is not None:
         config.set_memory_pool_limit(api.trt.MemoryPoolType.WORKSPACE, options.workspace)
@@ -41,7 +42,8 @@ def apply_options(api: Api, config: Any, options: EngineOptions) -> None:
 def _apply_compatibility(api: Api, config: Any, options: EngineOptions) -> None:
     if options.version_compatible:
         config.set_flag(api.trt.BuilderFlag.VERSION_COMPATIBLE)
-        # A lean runtime inside the engine is host code, which the runner never allows an engine to bring.
+        # A lean runtime inside the engine is host code, which the runner never allows an engine to
+        # bring.
         config.set_flag(api.trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
     if options.hardware_compatibility != "none":
         name = _HARDWARE[options.hardware_compatibility]
@@ -54,7 +56,9 @@ def _apply_compatibility(api: Api, config: Any, options: EngineOptions) -> None:
 
 def _apply_compute_capabilities(api: Api, config: Any, names: tuple[str, ...]) -> None:
     if not hasattr(config, "set_compute_capability"):
-        raise EngineError(f"{api.backend} {api.version} builds for the GPU of this machine alone; leave out --sm")
+        raise EngineError(
+            f"{api.backend} {api.version} builds for the GPU of this machine alone; leave out --sm"
+        )
     config.num_compute_capabilities = len(names)
     for index, name in enumerate(names):
         known = getattr(api.trt.ComputeCapability, f"SM{name}", None)

@@ -9,14 +9,32 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact import Artifact, check_free, has_manifest, open_artifact, own_files, own_files_but_reports
+from motivnet.artifact import (
+    Artifact,
+    check_free,
+    has_manifest,
+    open_artifact,
+    own_files,
+    own_files_but_reports,
+)
 from motivnet.artifact.copying import copy_files, link_files
 from motivnet.artifact.manifest import FILE_NAME, EngineBackend, EngineEntry, FileEntry, Manifest
-from motivnet.errors import ConfigError, EngineError, FileError, MissingDependencyError, RuntimeUnavailableError
+from motivnet.errors import (
+    ConfigError,
+    EngineError,
+    FileError,
+    MissingDependencyError,
+    RuntimeUnavailableError,
+)
 from motivnet.files import atomic_folder, sha256_of
 from motivnet.parity import Outputs
 from motivnet_engines.build.activations import unfused_bytes
-from motivnet_engines.build.backend import capabilities_here, check_backend, check_gpu, device_memory
+from motivnet_engines.build.backend import (
+    capabilities_here,
+    check_backend,
+    check_gpu,
+    device_memory,
+)
 from motivnet_engines.build.builder import BuiltEngine, engine_from_onnx
 from motivnet_engines.build.known_issues import check_supported, warnings_for
 from motivnet_engines.build.options import EngineOptions, check_options
@@ -32,24 +50,32 @@ from motivnet_engines.verification.verify import reference_outputs, with_verdict
 Announce = Callable[[str], None]
 
 
-def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None, announce: Announce) -> Artifact:
-    """The artifact with an engine of its graph in it, or with ``out`` a folder that holds the engine alone.
+def build_engine(
+    artifact: Artifact, options: EngineOptions, *, out: Path | None, announce: Announce
+) -> Artifact:
+    """The artifact with an engine of its graph in it, or with ``out`` a folder that holds the
+    engine alone.
 
-    An engine of the same backend is replaced; nothing changes if anything fails. Files in the artifact's folder that
-    its manifest does not list stay; a folder ``out`` that has any is refused.
+    An engine of the same backend is replaced; nothing changes if anything fails. Files in the
+    artifact's folder that its manifest does not list stay; a folder ``out`` that has any is
+    refused.
 
     Args:
         announce: Hears one line about each known fault and about what was not checked.
 
     Raises:
-        ConfigError, MissingDependencyError, RuntimeUnavailableError: If it cannot be built so, or not here.
-        EngineError: If the compiler refuses, the engine is not what was asked for, or it is too far from PyTorch.
+        ConfigError, MissingDependencyError, RuntimeUnavailableError: If it cannot be built so, or
+        not here.
+        EngineError: If the compiler refuses, the engine is not what was asked for, or it is too far
+        from PyTorch.
     """
     check_backend(options.backend)
     check_options(options, artifact.manifest)
     folder = out or artifact.folder
     if out is not None and out.resolve() == artifact.folder.resolve():
-        raise ConfigError(f"--out {out} is the artifact itself; leave --out away to add the engine to it")
+        raise ConfigError(
+            f"--out {out} is the artifact itself; leave --out away to add the engine to it"
+        )
     if out is not None and _holds_a_graph(out):
         raise ConfigError(
             f"--out {out} is an artifact with a graph, which the engine alone would replace; choose another"
@@ -60,7 +86,9 @@ def build_engine(artifact: Artifact, options: EngineOptions, *, out: Path | None
     else:
         place = atomic_folder(folder, own=own_files)
     with place as temporary:
-        artifact = open_artifact(artifact.folder)  # reports and verdicts may have been added until the lock was had
+        artifact = open_artifact(
+            artifact.folder
+        )  # reports and verdicts may have been added until the lock was had
         manifest = with_engine(artifact, temporary, options, announce=announce)
         if out is None:
             link_files(artifact, [entry.path for entry in manifest.files], temporary)
@@ -78,7 +106,8 @@ def engine_path(backend: EngineBackend) -> str:
 def build_first_engine(
     artifacts: Sequence[Artifact], options: EngineOptions, *, out: Path | None, announce: Announce
 ) -> Artifact:
-    """``build_engine`` of the first artifact whose engine holds: a ladder for a device that cannot export.
+    """``build_engine`` of the first artifact whose engine holds: a ladder for a device that cannot
+    export.
 
     Raises:
         MotivNetError: As ``build_engine``, of the last one.
@@ -91,8 +120,11 @@ def build_first_engine(
     return build_engine(artifacts[-1], options, out=out, announce=announce)
 
 
-def with_engine(artifact: Artifact, workspace: Path, options: EngineOptions, *, announce: Announce) -> Manifest:
-    """The manifest of the artifact with a new engine, whose file is in the workspace; judged if it can run here.
+def with_engine(
+    artifact: Artifact, workspace: Path, options: EngineOptions, *, announce: Announce
+) -> Manifest:
+    """The manifest of the artifact with a new engine, whose file is in the workspace; judged if it
+    can run here.
 
     Raises:
         MotivNetError: As ``build_engine``.
@@ -100,15 +132,22 @@ def with_engine(artifact: Artifact, workspace: Path, options: EngineOptions, *, 
     manifest = artifact.manifest
     check_options(options, manifest)
     check_gpu(options.backend, manifest.precision)
-    reference = reference_outputs(artifact)  # an artifact without one is told so before the compiler works for minutes
+    reference = reference_outputs(
+        artifact
+    )  # an artifact without one is told so before the compiler works for minutes
     path = engine_path(options.backend)
     check_supported(options.backend, attention=manifest.attention)
     check_fits(
-        estimate_build(manifest, options), read_machine(), workspace, device_memory=device_memory(options.backend)
+        estimate_build(manifest, options),
+        read_machine(),
+        workspace,
+        device_memory=device_memory(options.backend),
     )
     _announce_known_faults(manifest, options, announce)
     with artifact.verified_model_path() as onnx:
-        built = engine_from_onnx(onnx, workspace / path, manifest=manifest, options=options, announce=announce)
+        built = engine_from_onnx(
+            onnx, workspace / path, manifest=manifest, options=options, announce=announce
+        )
     check_proof(
         built.proof,
         precision=manifest.precision,
@@ -127,7 +166,11 @@ def with_engine(artifact: Artifact, workspace: Path, options: EngineOptions, *, 
 
 
 def _judged(
-    artifact: Artifact, backend: EngineBackend, reference: tuple[NDArray[np.uint8], Outputs], *, announce: Announce
+    artifact: Artifact,
+    backend: EngineBackend,
+    reference: tuple[NDArray[np.uint8], Outputs],
+    *,
+    announce: Announce,
 ) -> Manifest:
     """Runs the engine on the reference where this machine can; where it has a GPU and cannot, the reason is told."""
     manifest = artifact.manifest
@@ -138,11 +181,15 @@ def _judged(
             announce(f"the engine was not run here: {error}")
         return manifest
     if not comparison.passed:
-        raise EngineError(f"the {backend} engine is too far from PyTorch: {'; '.join(comparison.failures)}")
+        raise EngineError(
+            f"the {backend} engine is too far from PyTorch: {'; '.join(comparison.failures)}"
+        )
     return with_verdicts(manifest, [comparison])
 
 
-def _entry(path: str, built: BuiltEngine, options: EngineOptions, manifest: Manifest) -> EngineEntry:
+def _entry(
+    path: str, built: BuiltEngine, options: EngineOptions, manifest: Manifest
+) -> EngineEntry:
     return EngineEntry(
         backend=options.backend,
         path=path,
@@ -168,7 +215,9 @@ def _remember(file: FileEntry, *, announce: Announce) -> None:
     try:
         remember_engine(file.sha256)
     except FileError as error:
-        announce(f"the engine is not recorded as yours and runs only if it is named with --runtime: {error}")
+        announce(
+            f"the engine is not recorded as yours and runs only if it is named with --runtime: {error}"
+        )
 
 
 def _manifest_with(manifest: Manifest, engine: EngineEntry, file: Path) -> Manifest:
@@ -178,20 +227,26 @@ def _manifest_with(manifest: Manifest, engine: EngineEntry, file: Path) -> Manif
     return replace(manifest, files=files, engines=engines)
 
 
-def _alone(artifact: Artifact, manifest: Manifest, backend: EngineBackend, workspace: Path) -> Manifest:
+def _alone(
+    artifact: Artifact, manifest: Manifest, backend: EngineBackend, workspace: Path
+) -> Manifest:
     """The manifest of a folder that holds the engine, the reference and the calibration, and no graph."""
     engine = next(entry for entry in manifest.engines if entry.backend == backend)
     copied = [path for path in (manifest.reference, manifest.calibration) if path is not None]
     copy_files(artifact, copied, workspace)
     kept = {engine.path, *copied}
     files = tuple(entry for entry in manifest.files if entry.path in kept)
-    return replace(manifest, kind="engine", model=engine.path, files=files, engines=(engine,), reports=())
+    return replace(
+        manifest, kind="engine", model=engine.path, files=files, engines=(engine,), reports=()
+    )
 
 
 def _announce_known_faults(manifest: Manifest, options: EngineOptions, announce: Announce) -> None:
     """Before the build: one line for each fault that others saw with what is about to be built."""
     version = installed_version(options.backend)
-    capabilities: list[str | None] = [*sorted({*(options.compute_capabilities or capabilities_here())})]
+    capabilities: list[str | None] = [
+        *sorted({*(options.compute_capabilities or capabilities_here())})
+    ]
     warnings = [
         warning
         for capability in capabilities or [None]
@@ -211,8 +266,14 @@ def _announce_unfused(built: BuiltEngine, announce: Announce) -> None:
     """An attention that the graph writes as products may stay unfused; that is slow, and FP16 scores may overflow."""
     proof = built.proof
     halves = proof.matrix_layers.keys() != {"float32"}
-    if halves and proof.attention_fused is not None and proof.attention_fused < proof.attention_layers:
-        announce(f"only {proof.attention_fused} of {proof.attention_layers} attentions were fused by the compiler")
+    if (
+        halves
+        and proof.attention_fused is not None
+        and proof.attention_fused < proof.attention_layers
+    ):
+        announce(
+            f"only {proof.attention_fused} of {proof.attention_layers} attentions were fused by the compiler"
+        )
 
 
 def _holds_a_graph(folder: Path) -> bool:

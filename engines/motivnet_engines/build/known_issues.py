@@ -1,6 +1,8 @@
-"""Combinations of TensorRT, GPU and precision that others have seen fail, each with its report, and what none can do.
+"""Combinations of TensorRT, GPU and precision that others have seen fail, each with its report, and
+what none can do.
 
-A warning is no verdict: most reports are about other vision transformers. ``motivnet verify`` on the device decides.
+A warning is no verdict: most reports are about other vision transformers. ``motivnet verify`` on
+the device decides.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ FUSED_SINCE: dict[EngineBackend, tuple[int, ...]] = {"tensorrt": (10, 14), "tens
 class KnownFault:
     """One report; a field that is None, or a range without an end, covers everything.
 
-    ``last`` names a whole series: ``(10, 3)`` holds 10.3.0 and 10.3.0.30. ``compute_capabilities`` are such as ``120``.
+    ``last`` names a whole series: ``(10, 3)`` holds 10.3.0 and 10.3.0.30. ``compute_capabilities``
+    are such as ``120``.
     """
 
     backend: EngineBackend | None
@@ -49,13 +52,17 @@ class KnownFault:
         return (
             self.backend in (None, backend)
             and self._covers_version(version)
-            and (self.compute_capabilities is None or compute_capability in self.compute_capabilities)
+            and (
+                self.compute_capabilities is None or compute_capability in self.compute_capabilities
+            )
             and (self.precisions is None or precision in self.precisions)
             and self.attention in (None, attention)
         )
 
     def _covers_version(self, version: tuple[int, ...]) -> bool:
-        return version >= self.first and (self.last is None or version[: len(self.last)] <= self.last)
+        return version >= self.first and (
+            self.last is None or version[: len(self.last)] <= self.last
+        )
 
 
 KNOWN_FAULTS: tuple[KnownFault, ...] = (
@@ -153,7 +160,9 @@ def fused_supported(backend: EngineBackend, version: str) -> bool:
     return numbers_of(version) >= FUSED_SINCE[backend]
 
 
-def check_supported(backend: EngineBackend, *, attention: AttentionForm, version: str | None = None) -> None:
+def check_supported(
+    backend: EngineBackend, *, attention: AttentionForm, version: str | None = None
+) -> None:
     """Returns when the version, or the one installed, can build the graph's form of attention.
 
     Raises:

@@ -1,7 +1,8 @@
 """The layers of a compiled engine, from either of the two places where TensorRT lists them.
 
-``layers_from_log`` reads the list that the builder writes into its log; it needs no GPU. ``layers_from_inspector``
-reads the JSON of the engine inspector. Keys differ between versions, so a missing one is never an error here.
+``layers_from_log`` reads the list that the builder writes into its log; it needs no GPU.
+``layers_from_inspector`` reads the JSON of the engine inspector. Keys differ between versions, so a
+missing one is never an error here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ UNKNOWN = "unknown"
 """The dtype of a tensor whose format TensorRT does not give, such as "N/A due to dynamic shapes"."""
 
 _LIST_HEADING = "Layers:\n"
-_KEY = re.compile(r"(?:^|, )(Name|LayerType|Inputs|Constants|Outputs|TacticName|StreamId|Metadata): ")
+_KEY = re.compile(
+    r"(?:^|, )(Name|LayerType|Inputs|Constants|Outputs|TacticName|StreamId|Metadata): "
+)
 _TENSOR = re.compile(r"Dimensions: \[([^\]]*)\](.*?)(?=\{ Name: |$)")
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
@@ -96,22 +99,26 @@ class CompiledLayer:
 
     @property
     def compute_dtype(self) -> str:
-        """The dtype in which it multiplies: that of its weights, which a typed network shares with the other side.
+        """The dtype in which it multiplies: that of its weights, which a typed network shares with
+        the other side.
 
-        Without weights that of its first matrix; scalars and biases say nothing, and a fused kernel may also read a
-        residual of another dtype.
+        Without weights that of its first matrix; scalars and biases say nothing, and a fused kernel
+        may also read a residual of another dtype.
         """
         if self.weights is not None:
             return self.weights
         tensors = (*self.constants, *self.inputs)
-        dtypes = [tensor.dtype for tensor in tensors if _is_matrix(tensor) and tensor.dtype != UNKNOWN]
+        dtypes = [
+            tensor.dtype for tensor in tensors if _is_matrix(tensor) and tensor.dtype != UNKNOWN
+        ]
         return dtypes[0] if dtypes else _dtype_of_tactic(self.tactic)
 
 
 def layers_from_log(lines: Iterable[tuple[str, str]]) -> tuple[CompiledLayer, ...] | None:
     """The layers that the builder listed in its log, None where it listed none.
 
-    It does so for detailed profiling verbosity, at severity VERBOSE, once per engine; the last list counts.
+    It does so for detailed profiling verbosity, at severity VERBOSE, once per engine; the last list
+    counts.
 
     Args:
         lines: Messages as (severity name, text).
@@ -130,14 +137,18 @@ def layers_from_inspector(text: str) -> tuple[CompiledLayer, ...]:
         EngineError: If it is not such JSON, or was made without detailed profiling verbosity.
     """
     try:
-        data = json.loads(text, strict=False)  # TensorRT separates the nodes of a fused layer by control characters
+        data = json.loads(
+            text, strict=False
+        )  # TensorRT separates the nodes of a fused layer by control characters
     except json.JSONDecodeError as error:
         raise EngineError(f"the engine inspector gave no JSON: {error}") from error
     entries = data.get("Layers") if isinstance(data, dict) else None
     if not isinstance(entries, list):
         raise EngineError("the engine inspector's JSON holds no list of layers")
     if any(not isinstance(entry, dict) for entry in entries):
-        raise EngineError("the engine tells only its layers' names; build it with detailed profiling verbosity")
+        raise EngineError(
+            "the engine tells only its layers' names; build it with detailed profiling verbosity"
+        )
     return tuple(_layer_of_entry(entry) for entry in entries)
 
 
@@ -166,7 +177,10 @@ def _layer_of_line(line: str) -> CompiledLayer:
 
 def _tensors_of_line(text: str) -> tuple[CompiledTensor, ...]:
     return tuple(
-        CompiledTensor(dtype=_dtype_of_line(rest), shape=tuple(int(side) for side in sides.split(",") if side.strip()))
+        CompiledTensor(
+            dtype=_dtype_of_line(rest),
+            shape=tuple(int(side) for side in sides.split(",") if side.strip()),
+        )
         for sides, rest in _TENSOR.findall(text)
     )
 
@@ -190,14 +204,20 @@ def _layer_of_entry(entry: dict[str, Any]) -> CompiledLayer:
 
 
 def _tensors_of_entries(entries: object) -> tuple[CompiledTensor, ...]:
-    tensors = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    return tuple(CompiledTensor(dtype=_dtype_of_entry(tensor), shape=_shape_of(tensor)) for tensor in tensors)
+    tensors = (
+        [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    )
+    return tuple(
+        CompiledTensor(dtype=_dtype_of_entry(tensor), shape=_shape_of(tensor)) for tensor in tensors
+    )
 
 
 def _dtype_of_entry(tensor: dict[str, Any]) -> str:
     """TensorRT 10 has one key for format and dtype, 11 has two, and its spelling varies."""
     values = (tensor.get(key) for key in ("Datatype", "DataType", "Format/Datatype", "Format"))
-    return next((dtype for value in values if (dtype := dtype_of(str(value or ""))) != UNKNOWN), UNKNOWN)
+    return next(
+        (dtype for value in values if (dtype := dtype_of(str(value or ""))) != UNKNOWN), UNKNOWN
+    )
 
 
 def _shape_of(tensor: dict[str, Any]) -> tuple[int, ...]:

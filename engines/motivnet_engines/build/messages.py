@@ -1,4 +1,5 @@
-"""What the process that asks for an engine and the one that builds it say to each other, as framed JSON.
+"""What the process that asks for an engine and the one that builds it say to each other, as framed
+JSON.
 
 Not pickle: whatever a parser made of a bad file must not become code in the process that called it.
 """
@@ -87,6 +88,12 @@ def read_message(stream: IO[bytes], kind: type[T]) -> T | None:
         return None
     (length,) = _LENGTH.unpack(header)
     if length > _MAX_BYTES:
-        raise strict_json.StrictJSONError(f"a message of {length} bytes is more than the {_MAX_BYTES} allowed")
+        raise strict_json.StrictJSONError(
+            f"a message of {length} bytes is more than the {_MAX_BYTES} allowed"
+        )
     data = stream.read(length)
-    return strict_json.build(kind, strict_json.loads(data, max_bytes=_MAX_BYTES)) if len(data) == length else None
+    return (
+        strict_json.build(kind, strict_json.loads(data, max_bytes=_MAX_BYTES))
+        if len(data) == length
+        else None
+    )

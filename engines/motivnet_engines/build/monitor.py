@@ -13,7 +13,8 @@ _LEAST = 0.01
 
 
 def monitor_of(api: Api, *, cancelled: Callable[[], bool], report: Callable[[float], None]) -> Any:
-    """A progress monitor that reports the fraction done and stops the build once ``cancelled`` says so.
+    """A progress monitor that reports the fraction done and stops the build once ``cancelled`` says
+    so.
 
     Made here, because its base is the package's.
     """

@@ -15,7 +15,13 @@ from motivnet_engines.runtimes.signature import check_graph, input_specs
 from motivnet_engines.runtimes.tensorrt.api import Api
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
 
-_DTYPES = {"FLOAT": "float32", "UINT8": "uint8", "HALF": "float16", "BF16": "bfloat16", "INT64": "int64"}
+_DTYPES = {
+    "FLOAT": "float32",
+    "UINT8": "uint8",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "INT64": "int64",
+}
 """TensorRT's names of types, as NumPy calls them; others keep TensorRT's name."""
 
 _MAX_WORDS = 1_000
@@ -32,18 +38,22 @@ class ParsedNetwork:
 
 
 def parsed_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
-    """The strongly typed network of an ONNX file: every precision is the file's own, none the builder's choice.
+    """The strongly typed network of an ONNX file: every precision is the file's own, none the
+    builder's choice.
 
-    The weights of a graph above 2 GB lie beside it, so the file is parsed by its name and not from memory.
+    The weights of a graph above 2 GB lie beside it, so the file is parsed by its name and not from
+    memory.
 
     Raises:
-        EngineError: If the parser refuses it, with its words for every node; or if it holds no graph.
+        EngineError: If the parser refuses it, with its words for every node; or if it holds no
+        graph.
     """
     logger = logger_of(api)
     flags = 1 << int(api.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = api.trt.OnnxParser(network, logger)
-    # TensorRT takes only paths of Unicode text; a folder may have another name, the file within does not.
+    # TensorRT takes only paths of Unicode text; a folder may have another name, the file within
+    # does not.
     with contextlib.chdir(onnx.parent):
         parsed = parser.parse_from_file(onnx.name)
     problems = tuple(_problem(parser.get_error(index)) for index in range(parser.num_errors))
@@ -55,7 +65,8 @@ def parsed_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
         )
     if network.num_layers == 0:
         raise EngineError(
-            f"{onnx.name} is no ONNX graph, or an empty one: TensorRT found no layer in it", log=tail_of(logger.lines)
+            f"{onnx.name} is no ONNX graph, or an empty one: TensorRT found no layer in it",
+            log=tail_of(logger.lines),
         )
     return ParsedNetwork(network=network, parser=parser)
 
@@ -73,7 +84,9 @@ def check_network(network: Any, manifest: Manifest) -> None:
         raise EngineError(f"as TensorRT parsed it, {error}") from error
 
 
-def profile_shapes(manifest: Manifest, profile: ShapeProfile) -> dict[str, tuple[Shape, Shape, Shape]]:
+def profile_shapes(
+    manifest: Manifest, profile: ShapeProfile
+) -> dict[str, tuple[Shape, Shape, Shape]]:
     """The smallest, best and largest shape of each input: its free dimensions are the batch and then height, width."""
     axes = (
         (profile.min_batch, *profile.min_size),
@@ -81,14 +94,20 @@ def profile_shapes(manifest: Manifest, profile: ShapeProfile) -> dict[str, tuple
         (profile.max_batch, *profile.max_size),
     )
     specs = input_specs(manifest)
-    return {spec.name: (_filled(spec, axes[0]), _filled(spec, axes[1]), _filled(spec, axes[2])) for spec in specs}
+    return {
+        spec.name: (_filled(spec, axes[0]), _filled(spec, axes[1]), _filled(spec, axes[2]))
+        for spec in specs
+    }
 
 
-def add_profile(builder: Any, config: Any, network: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]) -> None:
+def add_profile(
+    builder: Any, config: Any, network: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]
+) -> None:
     """Adds one profile for all inputs of a network.
 
     Raises:
-        EngineError: If it does not fit the inputs, which TensorRT accepts in silence, or TensorRT refuses it.
+        EngineError: If it does not fit the inputs, which TensorRT accepts in silence, or TensorRT
+        refuses it.
     """
     _check_profile(shapes, {spec.name: spec for spec in _input_specs(network)})
     profile = builder.create_optimization_profile()
@@ -98,13 +117,19 @@ def add_profile(builder: Any, config: Any, network: Any, shapes: Mapping[str, tu
         raise EngineError(f"TensorRT refuses the profile {dict(shapes)}")
 
 
-def _check_profile(shapes: Mapping[str, tuple[Shape, Shape, Shape]], inputs: Mapping[str, TensorSpec]) -> None:
+def _check_profile(
+    shapes: Mapping[str, tuple[Shape, Shape, Shape]], inputs: Mapping[str, TensorSpec]
+) -> None:
     if strange := sorted(set(shapes) ^ set(inputs)):
-        raise EngineError(f"the profile and the network differ in the input {strange[0]!r}; build the artifact again")
+        raise EngineError(
+            f"the profile and the network differ in the input {strange[0]!r}; build the artifact again"
+        )
     for name, of_input in shapes.items():
         for shape in of_input:
             if not _fits(shape, inputs[name].shape):
-                raise EngineError(f"the profile gives {name!r} the shape {shape}, but the network has {inputs[name]}")
+                raise EngineError(
+                    f"the profile gives {name!r} the shape {shape}, but the network has {inputs[name]}"
+                )
 
 
 def _fits(shape: Shape, free: tuple[int | None, ...]) -> bool:
@@ -123,7 +148,9 @@ def _input_specs(network: Any) -> tuple[TensorSpec, ...]:
 
 def _spec(tensor: Any) -> TensorSpec:
     shape = tuple(None if side < 0 else int(side) for side in tensor.shape)
-    return TensorSpec(name=tensor.name, dtype=_DTYPES.get(tensor.dtype.name, tensor.dtype.name), shape=shape)
+    return TensorSpec(
+        name=tensor.name, dtype=_DTYPES.get(tensor.dtype.name, tensor.dtype.name), shape=shape
+    )
 
 
 def _problem(error: Any) -> str:

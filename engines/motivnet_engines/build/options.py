@@ -29,10 +29,10 @@ MAX_SIDE = 4096
 class EngineOptions:
     """What ``build-engine`` was asked for; ``max_batch`` None means the artifact's.
 
-    ``workspace`` is in bytes; ``timing_cache`` and the two compatibilities are ``tensorrt``'s alone,
-    ``compute_capabilities`` (such as ``86``) TensorRT-RTX's alone, empty for its portable default.
-    ``optimisation_level`` is 0 to 5, the builder's own choice if None. ``max_size`` is the largest (height, width)
-    of an input of any size, ``DEFAULT_MAX_SIZE`` if None.
+    ``workspace`` is in bytes; ``timing_cache`` and the two compatibilities are ``tensorrt``'s
+    alone, ``compute_capabilities`` (such as ``86``) TensorRT-RTX's alone, empty for its portable
+    default. ``optimisation_level`` is 0 to 5, the builder's own choice if None. ``max_size`` is the
+    largest (height, width) of an input of any size, ``DEFAULT_MAX_SIZE`` if None.
     """
 
     backend: EngineBackend
@@ -50,7 +50,9 @@ class EngineOptions:
     def profile_for(self, manifest: Manifest) -> ShapeProfile:
         """The profile of an engine of this artifact: batches from 1, and sizes where the input has any size."""
         max_batch = manifest.max_batch if self.max_batch is None else self.max_batch
-        smallest, largest = _sizes(manifest.input, self.max_size or _default_max_size(manifest.input))
+        smallest, largest = _sizes(
+            manifest.input, self.max_size or _default_max_size(manifest.input)
+        )
         return ShapeProfile(
             min_batch=1,
             opt_batch=min(self.opt_batch, max_batch),
@@ -72,7 +74,8 @@ def check_options(options: EngineOptions, manifest: Manifest) -> None:
 
 
 def check_target(options: EngineOptions, precision: Precision) -> None:
-    """Returns when the backend and its GPUs have this precision: what can be told before there is a graph.
+    """Returns when the backend and its GPUs have this precision: what can be told before there is a
+    graph.
 
     Raises:
         ConfigError: With every problem, one after another.
@@ -92,10 +95,14 @@ def precision_problem(precision: Precision, compute_capability: str) -> str | No
 def _range_problems(options: EngineOptions, manifest: Manifest) -> list[str]:
     problems = []
     if options.max_batch is not None and not 1 <= options.max_batch <= manifest.max_batch:
-        problems.append(f"--max-batch must be 1 to {manifest.max_batch} for this artifact, not {options.max_batch}")
+        problems.append(
+            f"--max-batch must be 1 to {manifest.max_batch} for this artifact, not {options.max_batch}"
+        )
     largest = manifest.max_batch if options.max_batch is None else options.max_batch
     if not 1 <= options.opt_batch <= max(1, largest):
-        problems.append(f"--opt-batch must be 1 to {largest}, the largest batch, not {options.opt_batch}")
+        problems.append(
+            f"--opt-batch must be 1 to {largest}, the largest batch, not {options.opt_batch}"
+        )
     if options.optimisation_level is not None and not 0 <= options.optimisation_level <= 5:
         problems.append(f"--optimisation-level must be 0 to 5, not {options.optimisation_level}")
     if options.workspace is not None and options.workspace < 1 << 20:
@@ -107,16 +114,22 @@ def _size_problems(options: EngineOptions, entry: InputEntry) -> list[str]:
     if options.max_size is None:
         return []
     if not entry.any_size:
-        return ["--max-image is for an artifact with --input image: the images of this one have one size"]
+        return [
+            "--max-image is for an artifact with --input image: the images of this one have one size"
+        ]
     (height, width), (tall, wide) = entry.recipe.size, options.max_size
     if height <= tall <= MAX_SIDE and width <= wide <= MAX_SIDE:
         return []
-    return [f"--max-image must be {height}x{width} to {MAX_SIDE}x{MAX_SIDE} for this artifact, not {tall}x{wide}"]
+    return [
+        f"--max-image must be {height}x{width} to {MAX_SIDE}x{MAX_SIDE} for this artifact, not {tall}x{wide}"
+    ]
 
 
 def _backend_problems(options: EngineOptions, manifest: Manifest) -> list[str]:
     if manifest.kind != "onnx":
-        return ["the artifact is an engine alone; build from the artifact that holds the ONNX graph"]
+        return [
+            "the artifact is an engine alone; build from the artifact that holds the ONNX graph"
+        ]
     problems = _target_problems(options, manifest.precision)
     if manifest.attention == "fused" and manifest.precision == "fp32":
         problems.append(
@@ -140,11 +153,17 @@ def _rtx_problems(options: EngineOptions, precision: Precision) -> list[str]:
         "--hardware-compatibility": options.hardware_compatibility != "none",
         "--version-compatible": options.version_compatible,
     }
-    problems = [f"{name} is for tensorrt alone: TensorRT-RTX has none" for name, given in names.items() if given]
+    problems = [
+        f"{name} is for tensorrt alone: TensorRT-RTX has none"
+        for name, given in names.items()
+        if given
+    ]
     for name in options.compute_capabilities:
         problems += _capability_problems(name, precision)
     if precision == "fp8" and not options.compute_capabilities:
-        problems.append("FP8 needs --sm 89 or later: the portable engine begins at Ampere, which has no FP8")
+        problems.append(
+            "FP8 needs --sm 89 or later: the portable engine begins at Ampere, which has no FP8"
+        )
     if len(set(options.compute_capabilities)) != len(options.compute_capabilities):
         problems.append("--sm names a compute capability twice")
     return problems
@@ -153,7 +172,9 @@ def _rtx_problems(options: EngineOptions, precision: Precision) -> list[str]:
 def _capability_problems(name: str, precision: Precision) -> list[str]:
     if name not in RTX_COMPUTE_CAPABILITIES:
         known = ", ".join(RTX_COMPUTE_CAPABILITIES)
-        return [f"TensorRT-RTX does not compile for SM {name} (only {known}); use tensorrt on that device"]
+        return [
+            f"TensorRT-RTX does not compile for SM {name} (only {known}); use tensorrt on that device"
+        ]
     if precision == "fp32" and name == "75":
         return ["TensorRT-RTX has no FP32 matrix product for SM 75 (Turing); build in FP16"]
     problem = precision_problem(precision, name)
@@ -168,7 +189,9 @@ def _sizes(entry: InputEntry, largest: tuple[int, int]) -> tuple[tuple[int, int]
 
 def _default_max_size(entry: InputEntry) -> tuple[int, int]:
     """That of a 4K picture, or the model's own where that is larger."""
-    return max(DEFAULT_MAX_SIZE[0], entry.recipe.size[0]), max(DEFAULT_MAX_SIZE[1], entry.recipe.size[1])
+    return max(DEFAULT_MAX_SIZE[0], entry.recipe.size[0]), max(
+        DEFAULT_MAX_SIZE[1], entry.recipe.size[1]
+    )
 
 
 def compute_capabilities_from_text(text: str | None) -> tuple[str, ...]:
@@ -179,7 +202,10 @@ def compute_capabilities_from_text(text: str | None) -> tuple[str, ...]:
     """
     if text is None:
         return ()
-    names = tuple(part.strip().lower().removeprefix("sm").lstrip("_").replace(".", "") for part in text.split(","))
+    names = tuple(
+        part.strip().lower().removeprefix("sm").lstrip("_").replace(".", "")
+        for part in text.split(",")
+    )
     if not all(name.isascii() and name.isdigit() for name in names):
         raise ConfigError(f"--sm {text!r} is not a list of compute capabilities such as 86,89")
     return names

@@ -16,8 +16,8 @@ class _Phase:
 class Phases:
     """The phases that are under way; their fraction never falls.
 
-    A phase has a number of steps, and a phase inside it is a part of the step that is being made. Names are unique
-    among the phases under way. The builder calls from threads of its own.
+    A phase has a number of steps, and a phase inside it is a part of the step that is being made.
+    Names are unique among the phases under way. The builder calls from threads of its own.
     """
 
     def __init__(self) -> None:
@@ -45,11 +45,21 @@ class Phases:
     def fraction(self) -> float:
         """From 0 to 1, the furthest that was reached so far."""
         with self._lock:
-            here = max((self._within(name) for name, phase in self._active.items() if phase.parent is None), default=0)
+            here = max(
+                (
+                    self._within(name)
+                    for name, phase in self._active.items()
+                    if phase.parent is None
+                ),
+                default=0,
+            )
             self._reached = max(self._reached, here)
             return self._reached
 
     def _within(self, name: str) -> float:
         phase = self._active[name]
-        inner = max((self._within(child) for child, of in self._active.items() if of.parent == name), default=0.0)
+        inner = max(
+            (self._within(child) for child, of in self._active.items() if of.parent == name),
+            default=0.0,
+        )
         return min(1.0, (phase.done + inner) / phase.steps)

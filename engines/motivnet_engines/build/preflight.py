@@ -21,7 +21,8 @@ _HOST_BASE = 300_000_000
 _HOST_COPIES = 3
 """The process with its libraries, then the graph's weights, the network's and the engine's.
 
-Seen with TensorRT-RTX: 0.29 to 0.40 GB for weights of 1 to 34 MB, 7.3 GB for 2.32 GB, 8.1 GB for 2.68 GB.
+Seen with TensorRT-RTX: 0.29 to 0.40 GB for weights of 1 to 34 MB, 7.3 GB for 2.32 GB, 8.1 GB for
+2.68 GB.
 """
 
 _MEMINFO = Path("/proc/meminfo")
@@ -29,7 +30,8 @@ _MEMINFO = Path("/proc/meminfo")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildEstimate:
-    """Bytes of the engine's file, of GPU memory for its activations, and of host memory at the build's peak.
+    """Bytes of the engine's file, of GPU memory for its activations, and of host memory at the
+    build's peak.
 
     ``streams_weights`` where the engine may leave its weights in host memory.
     """
@@ -48,8 +50,8 @@ class BuildEstimate:
 def estimate_build(manifest: Manifest, options: EngineOptions) -> BuildEstimate:
     """What an engine of this artifact takes, from the graph's weights and the model's sizes.
 
-    An attention in half precision is taken as fused, whether the graph has the operator or products: TensorRT-RTX
-    fused both. In FP32 it is never fused.
+    An attention in half precision is taken as fused, whether the graph has the operator or
+    products: TensorRT-RTX fused both. In FP32 it is never fused.
     """
     weights, config = sum(manifest.graph.weight_bytes.values()), manifest.source.config
     return BuildEstimate(
@@ -65,7 +67,9 @@ def estimate_build(manifest: Manifest, options: EngineOptions) -> BuildEstimate:
     )
 
 
-def check_fits(estimate: BuildEstimate, machine: Machine, folder: Path, *, device_memory: int | None = None) -> None:
+def check_fits(
+    estimate: BuildEstimate, machine: Machine, folder: Path, *, device_memory: int | None = None
+) -> None:
     """Returns when a build is likely to fit; what is not known of the machine is not checked.
 
     Args:
@@ -83,7 +87,9 @@ def check_fits(estimate: BuildEstimate, machine: Machine, folder: Path, *, devic
         *_device_problems(estimate, device_memory),
     ]
     if problems:
-        raise RuntimeUnavailableError(f"the build would not fit this machine: {'; '.join(problems)}")
+        raise RuntimeUnavailableError(
+            f"the build would not fit this machine: {'; '.join(problems)}"
+        )
 
 
 def free_swap() -> int:
@@ -93,7 +99,9 @@ def free_swap() -> int:
 
 def _host_problems(estimate: BuildEstimate, machine: Machine) -> list[str]:
     available = None if machine.memory_available is None else machine.memory_available + free_swap()
-    have = min((size for size in (available, machine.memory_limit) if size is not None), default=None)
+    have = min(
+        (size for size in (available, machine.memory_limit) if size is not None), default=None
+    )
     if have is None or estimate.host_peak_bytes <= have:
         return []
     return [

@@ -1,7 +1,8 @@
-"""What an engine is made of: its matrix products by dtype and its fused attentions, and whether that is what was asked.
+"""What an engine is made of: its matrix products by dtype and its fused attentions, and whether
+that is what was asked.
 
-Three kinds of evidence, from the strongest to the weakest: the inspector of the built engine, the compiler's own list
-of the layers that it made, and the parsed network before compilation.
+Three kinds of evidence, from the strongest to the weakest: the inspector of the built engine, the
+compiler's own list of the layers that it made, and the parsed network before compilation.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from motivnet.artifact.manifest import COMPUTE_DTYPES, AttentionForm, EngineProof, Precision, ProofEvidence
+from motivnet.artifact.manifest import (
+    COMPUTE_DTYPES,
+    AttentionForm,
+    EngineProof,
+    Precision,
+    ProofEvidence,
+)
 from motivnet.errors import EngineError
 from motivnet_engines.build.layers import UNKNOWN, CompiledLayer
 
@@ -51,11 +58,16 @@ def network_proof(network: Any) -> EngineProof:
 
 
 def proof_from_layers(
-    layers: Sequence[CompiledLayer], *, network: EngineProof, evidence: ProofEvidence, activation_bytes: int | None
+    layers: Sequence[CompiledLayer],
+    *,
+    network: EngineProof,
+    evidence: ProofEvidence,
+    activation_bytes: int | None,
 ) -> EngineProof:
     """What a compiled engine's layers say; the network tells how many attentions there should be.
 
-    A fused attention is one kernel, which names its ONNX nodes. Two kernels of the same nodes are one attention.
+    A fused attention is one kernel, which names its ONNX nodes. Two kernels of the same nodes are
+    one attention.
     """
     fused = [layer for layer in layers if layer.role == "fused-attention"]
     products = [layer for layer in layers if layer.role != "other"]
@@ -85,18 +97,19 @@ def check_proof(
     float32_layers: int = 0,
     unfused_bytes: int | None = None,
 ) -> None:
-    """Returns when an engine multiplies in its precision and, where that was asked, fuses every attention.
+    """Returns when an engine multiplies in its precision and, where that was asked, fuses every
+    attention.
 
-    A decomposed attention may be fused or not: TensorRT decides, and the proof records it. Layers whose dtype the
-    evidence does not tell count neither for nor against.
+    A decomposed attention may be fused or not: TensorRT decides, and the proof records it. Layers
+    whose dtype the evidence does not tell count neither for nor against.
 
     Args:
         proof: What was found.
         precision: What the graph computes in.
         attention: How the graph writes attention.
         float32_layers: Matrix products that the graph itself has in FP32.
-        unfused_bytes: Activations from which on an attention cannot be fused; asked only where the proof
-            does not show the kernels, None where they do not tell either.
+        unfused_bytes: Activations from which on an attention cannot be fused; asked only where the
+            proof does not show the kernels, None where they do not tell either.
 
     Raises:
         EngineError: With the counts.
@@ -108,7 +121,11 @@ def check_proof(
 
 def _check_dtypes(proof: EngineProof, precision: Precision, float32_layers: int) -> None:
     wanted = COMPUTE_DTYPES[precision]
-    others = {dtype: count for dtype, count in proof.matrix_layers.items() if dtype not in (wanted, UNKNOWN)}
+    others = {
+        dtype: count
+        for dtype, count in proof.matrix_layers.items()
+        if dtype not in (wanted, UNKNOWN)
+    }
     if others.get("float32", 0) <= float32_layers:
         others.pop("float32", None)
     untold = proof.matrix_layers.keys() == {UNKNOWN}
@@ -122,7 +139,9 @@ def _check_attention(proof: EngineProof, unfused_bytes: int | None) -> None:
     if not proof.attention_layers:
         raise EngineError("the graph was to hold fused attentions and the parsed network has none")
     if reason := _unfused(proof, unfused_bytes):
-        raise EngineError(f"an attention is not fused: {reason}; build the artifact with --attention decomposed")
+        raise EngineError(
+            f"an attention is not fused: {reason}; build the artifact with --attention decomposed"
+        )
 
 
 def _unfused(proof: EngineProof, unfused_bytes: int | None) -> str | None:
@@ -144,10 +163,13 @@ def _counts(proof: EngineProof) -> str:
 def _input_dtype(layer: Any, quantised: dict[str, str]) -> str:
     """The dtype of what a layer multiplies; between Q/DQ pairs that of the quantised numbers.
 
-    A typed network dequantises in front of each product, and the compiler moves the product in front of that.
+    A typed network dequantises in front of each product, and the compiler moves the product in
+    front of that.
     """
     tensor = layer.get_input(0)
-    return quantised.get(tensor.name) or _NETWORK_DTYPES.get(tensor.dtype.name, tensor.dtype.name.lower())
+    return quantised.get(tensor.name) or _NETWORK_DTYPES.get(
+        tensor.dtype.name, tensor.dtype.name.lower()
+    )
 
 
 def _dequantised_tensors(layers: Sequence[Any]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 r"""TensorRT's timing cache in a file that says what it was measured on.
 
-A cache holds kernel timings of one TensorRT on one GPU. With another they are wrong, and TensorRT drops such a cache
-with no more than a line in its log; here it is refused by name. One file, so that key and timings cannot part:
+A cache holds kernel timings of one TensorRT on one GPU. With another they are wrong, and TensorRT
+drops such a cache with no more than a line in its log; here it is refused by name. One file, so
+that key and timings cannot part:
 
 .. code-block:: text
 
@@ -35,21 +36,26 @@ class _Header:
 
 
 def read_timing_cache(path: Path, key: Mapping[str, str]) -> bytes:
-    """The timings in a file, for ``create_timing_cache``; none (``b""``) where there is no file yet.
+    """The timings in a file, for ``create_timing_cache``; none (``b""``) where there is no file
+    yet.
 
     Args:
         path: Where ``write_timing_cache`` put them.
-        key: What they must have been measured on, by name: TensorRT's version, the GPU, the driver, the flags.
+        key: What they must have been measured on, by name: TensorRT's version, the GPU, the driver,
+        the flags.
 
     Raises:
-        EngineError: If they were measured on something else, are damaged, or are no timing cache of ours.
+        EngineError: If they were measured on something else, are damaged, or are no timing cache of
+        ours.
         FileError: If the file cannot be read.
     """
     if not path.exists() and not path.is_symlink():
         return b""
     header, data = _split(path, read_bytes(path, max_bytes=_MAX_BYTES))
     if differences := _differences(header.key, key):
-        raise EngineError(f"the timing cache {path} was measured elsewhere: {'; '.join(differences)}; {_REMEDY}")
+        raise EngineError(
+            f"the timing cache {path} was measured elsewhere: {'; '.join(differences)}; {_REMEDY}"
+        )
     if len(data) != header.bytes or hashlib.sha256(data).hexdigest() != header.sha256:
         raise EngineError(f"the timing cache {path} is damaged; {_REMEDY}")
     return data

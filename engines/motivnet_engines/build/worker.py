@@ -1,7 +1,7 @@
 """The process in which an engine is built, started by ``child.py``: one build and no more.
 
-A failed build changes the next one in its process, a parser can crash on a damaged file, and TensorRT keeps one
-logger per process; in here none of that reaches the caller.
+A failed build changes the next one in its process, a parser can crash on a damaged file, and
+TensorRT keeps one logger per process; in here none of that reaches the caller.
 """
 
 from __future__ import annotations
@@ -36,18 +36,22 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Builds what standard input asks for; the end of that stream stops the build.
 
-    The arguments are the backend, the descriptor for reports, the graph, the engine to write and, if any, the timing
-    cache.
+    The arguments are the backend, the descriptor for reports, the graph, the engine to write and,
+    if any, the timing cache.
     """
     backend, descriptor, onnx, out, *timing_cache = sys.argv[1:]
     _die_with_parent()
-    if backend == "tensorrt-rtx":  # tensorrt times kernels, and no two builds of it are the same anyway
+    if (
+        backend == "tensorrt-rtx"
+    ):  # tensorrt times kernels, and no two builds of it are the same anyway
         restart_with_fixed_addresses()
     request = read_message(sys.stdin.buffer, Request)
     if request is None:  # whoever asked is gone
         return
     if timing_cache:
-        request = replace(request, options=replace(request.options, timing_cache=Path(timing_cache[0])))
+        request = replace(
+            request, options=replace(request.options, timing_cache=Path(timing_cache[0]))
+        )
     reports = os.fdopen(int(descriptor), "wb")
     listeners = _listeners(reports)
     outcome = _outcome(request, Path(onnx), Path(out), listeners=listeners)
@@ -58,9 +62,13 @@ def main() -> None:
 
 def _outcome(request: Request, onnx: Path, out: Path, *, listeners: Listeners) -> Success | Failure:
     try:
-        return compile_engine(onnx, out, manifest=request.manifest, options=request.options, listeners=listeners)
+        return compile_engine(
+            onnx, out, manifest=request.manifest, options=request.options, listeners=listeners
+        )
     except EngineError as error:
-        return Failure(error="EngineError", message=str(error), problems=error.problems, log=error.log)
+        return Failure(
+            error="EngineError", message=str(error), problems=error.problems, log=error.log
+        )
     except MotivNetError as error:
         return Failure(error=type(error).__name__, message=str(error))
 
@@ -83,7 +91,8 @@ def _listeners(reports: IO[bytes]) -> Listeners:
 def _input_has_ended() -> bool:
     """Whether the build is to stop: nothing but its end comes after the request.
 
-    Asked by the builder after each step; a thread that waits for it would change the addresses of what is built.
+    Asked by the builder after each step; a thread that waits for it would change the addresses of
+    what is built.
     """
     return bool(select.select([sys.stdin.fileno()], [], [], 0)[0])
 

@@ -17,7 +17,12 @@ from motivnet_engines.calibration.labelled_images import (
 )
 from motivnet_engines.calibration.temperature import HIGHEST
 from motivnet_engines.faces.detector import FaceDetector
-from motivnet_engines.inference.calibration import CALIBRATION_FILE, Calibration, CalibrationFacts, with_calibration
+from motivnet_engines.inference.calibration import (
+    CALIBRATION_FILE,
+    Calibration,
+    CalibrationFacts,
+    with_calibration,
+)
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.registry import open_runtime
 
@@ -44,11 +49,13 @@ def calibrate_artifact(
     detector: FaceDetector | None = None,
     on_images: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> CalibrationResult:
-    """Measures the model of an artifact on labelled images, and puts the calibration into the artifact.
+    """Measures the model of an artifact on labelled images, and puts the calibration into the
+    artifact.
 
     Args:
         images: A folder with a folder of images for each class.
-        held_out: A second one that the model's distances are judged by; parts of ``images`` if None.
+        held_out: A second one that the model's distances are judged by; parts of ``images`` if
+        None.
         detector: Cuts the faces out, as it will for predictions; each image is a face if None.
         on_images: Hears how many images were finished, and of how many.
 
@@ -65,7 +72,9 @@ def calibrate_artifact(
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
         outputs = outputs_of_sets(classifier, sets, labels=labels, on_images=on_images)
     fitted = fitted_calibration(outputs[0], held_out=outputs[1] if held_out else None)
-    facts = _facts(artifact, fitted, sets, outputs, detected=detector is not None, runtime=opened.name)
+    facts = _facts(
+        artifact, fitted, sets, outputs, detected=detector is not None, runtime=opened.name
+    )
     with_calibration(artifact, Calibration(facts=facts, statistics=fitted.statistics))
     return CalibrationResult(facts=facts, remarks=(*_remarks(sets, outputs), *_doubts(facts)))
 
@@ -112,7 +121,9 @@ def _remarks(sets: list[LabelledImages], outputs: list[LabelledOutputs]) -> list
     missing = [label for label, count in outputs[0].counts().items() if not count]
     remarks = [f"{path} was left out: the model has no such class" for path in left_out]
     if missing:
-        remarks.append(f"there are no images of {', '.join(missing)}: faces that show it may be taken for unknown")
+        remarks.append(
+            f"there are no images of {', '.join(missing)}: faces that show it may be taken for unknown"
+        )
     if faceless := sum(found.faceless for found in outputs):
         remarks.append(f"no face was found in {faceless} images, which were left out")
     return remarks

@@ -25,12 +25,13 @@ MIN_HELD_OUT = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedCalibration:
-    """Temperature, statistics and threshold, and what they come to on images that had no part in them.
+    """Temperature, statistics and threshold, and what they come to on images that had no part in
+    them.
 
     ``accuracy`` is the model's on the held-out images, which no temperature changes.
 
-    ``error_after`` and ``known_share`` are of each fifth of the held-out images, with the temperature and the
-    threshold that the others give.
+    ``error_after`` and ``known_share`` are of each fifth of the held-out images, with the
+    temperature and the threshold that the others give.
     """
 
     statistics: ClassStatistics
@@ -42,14 +43,18 @@ class FittedCalibration:
     accuracy: float
 
 
-def fitted_calibration(outputs: LabelledOutputs, *, held_out: LabelledOutputs | None = None) -> FittedCalibration:
+def fitted_calibration(
+    outputs: LabelledOutputs, *, held_out: LabelledOutputs | None = None
+) -> FittedCalibration:
     """The calibration of a model by what it says of labelled images.
 
-    Statistics are of all ``outputs``. Temperature and threshold are chosen on ``held_out``. Without it they are
-    chosen on ``outputs``, where each fifth of a class has its distances from the statistics of the other four.
+    Statistics are of all ``outputs``. Temperature and threshold are chosen on ``held_out``. Without
+    it they are chosen on ``outputs``, where each fifth of a class has its distances from the
+    statistics of the other four.
 
     Raises:
-        DatasetError: If there are too few images, or the images of each class are the same to the model.
+        DatasetError: If there are too few images, or the images of each class are the same to the
+        model.
     """
     check_counts(outputs.counts(), held_out=(held_out or outputs).counts())
     statistics = statistics_of_classes(outputs.embedding, outputs.classes)
@@ -62,7 +67,9 @@ def fitted_calibration(outputs: LabelledOutputs, *, held_out: LabelledOutputs | 
         statistics=statistics,
         temperature=fitted_temperature(held_out.logits, held_out.classes),
         distance_threshold=threshold_below(distances),
-        error_before=calibration_error(softmax(held_out.logits.astype(np.float32)), held_out.classes),
+        error_before=calibration_error(
+            softmax(held_out.logits.astype(np.float32)), held_out.classes
+        ),
         error_after=calibration_error(_tempered_across(held_out, parts), held_out.classes),
         known_share=_known_across(distances, parts),
         accuracy=float((held_out.logits.argmax(axis=1) == held_out.classes).mean()),
@@ -77,7 +84,8 @@ def threshold_below(values: NDArray[np.float64]) -> float:
 def folds(classes: NDArray[np.intp]) -> Iterator[NDArray[np.bool_]]:
     """Five masks ``(N,)`` that together hold every image once, each a fifth of every class.
 
-    A fifth is of neighbours in the order of the names, where pictures of one person are mostly side by side.
+    A fifth is of neighbours in the order of the names, where pictures of one person are mostly side
+    by side.
     """
     order = np.empty(len(classes), np.intp)
     for place in np.unique(classes):
@@ -97,7 +105,9 @@ def check_counts(images: Mapping[str, int], *, held_out: Mapping[str, int]) -> N
     """
     counts = {label: count for label, count in images.items() if count}
     if not counts:
-        raise DatasetError("there are no images of the model's classes; give a folder for each class")
+        raise DatasetError(
+            "there are no images of the model's classes; give a folder for each class"
+        )
     label, smallest = min(counts.items(), key=lambda item: item[1])
     if smallest < MIN_OF_A_CLASS:
         raise DatasetError(
@@ -119,7 +129,9 @@ def _distances_across(outputs: LabelledOutputs) -> NDArray[np.float64]:
     return distances
 
 
-def _tempered_across(outputs: LabelledOutputs, parts: list[NDArray[np.bool_]]) -> NDArray[np.float64]:
+def _tempered_across(
+    outputs: LabelledOutputs, parts: list[NDArray[np.bool_]]
+) -> NDArray[np.float64]:
     """Probabilities ``(N, classes)`` of each fifth at the temperature of the other four."""
     tempered = np.empty_like(outputs.logits)
     for fold in parts:

@@ -32,10 +32,11 @@ class LabelledImages:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelledOutputs:
-    """What a model says of N labelled images, in order of the classes, within a class in order of the names.
+    """What a model says of N labelled images, in order of the classes, within a class in order of
+    the names.
 
-    ``classes`` ``(N,)`` are places in ``labels``; ``logits`` ``(N, outputs)`` are exact but for a rounding of float64.
-    ``faceless`` counts the images in which no face was found.
+    ``classes`` ``(N,)`` are places in ``labels``; ``logits`` ``(N, outputs)`` are exact but for a
+    rounding of float64. ``faceless`` counts the images in which no face was found.
     """
 
     labels: tuple[str, ...]
@@ -51,20 +52,31 @@ class LabelledOutputs:
 
 
 def labelled_images(folder: Path, *, labels: Sequence[str] | None = None) -> LabelledImages:
-    """The images of the class folders in a folder; those whose name begins with a dot are not looked at.
+    """The images of the class folders in a folder; those whose name begins with a dot are not
+    looked at.
 
     Args:
-        labels: The classes there may be; a folder is called as one of them, in any case. An emotion that is none of
-            them is left out, and any other name refused. Every name is a class where this is None.
+        labels: The classes there may be; a folder is called as one of them, in any case. An emotion
+            that is none of them is left out, and any other name refused. Every name is a class
+            where this is None.
 
     Raises:
-        DatasetError: If there is no class folder, one has a name that is not allowed, or holds no image.
+        DatasetError: If there is no class folder, one has a name that is not allowed, or holds no
+        image.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder; give one that holds a folder of images for each class")
-    folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
+        raise DatasetError(
+            f"{folder} is not a folder; give one that holds a folder of images for each class"
+        )
+    folders = [
+        entry
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir() and not entry.name.startswith(".")
+    ]
     if not folders:
-        raise DatasetError(f"{folder} holds no class folders; put the images of each class into a folder of its name")
+        raise DatasetError(
+            f"{folder} holds no class folders; put the images of each class into a folder of its name"
+        )
     paths: dict[str, tuple[Path, ...]] = {}
     skipped: list[str] = []
     for entry in folders:
@@ -72,7 +84,9 @@ def labelled_images(folder: Path, *, labels: Sequence[str] | None = None) -> Lab
         if label is None:
             skipped.append(entry.name)
         elif label in paths:
-            raise DatasetError(f"{folder} holds two folders of the class {label}; put their images into one")
+            raise DatasetError(
+                f"{folder} holds two folders of the class {label}; put their images into one"
+            )
         else:
             paths[label] = _images(entry)
     return LabelledImages(folder=folder, paths=paths, skipped=tuple(skipped))
@@ -110,7 +124,8 @@ def outputs_of_images(
     labels: Sequence[str],
     on_image: Callable[[], object] = lambda: None,
 ) -> LabelledOutputs:
-    """What the classifier's model says of every image; where a detector finds several faces the largest counts.
+    """What the classifier's model says of every image; where a detector finds several faces the
+    largest counts.
 
     Args:
         classifier: One without a readout or a calibration of its own, so that the model speaks.
@@ -122,11 +137,17 @@ def outputs_of_images(
         ArtifactError: If the model gives no embedding, or one that is not finite.
     """
     if "embedding" not in classifier.manifest.outputs:
-        raise ArtifactError("the artifact gives no embedding, by which classes are told; build it again")
-    listed = [(path, labels.index(label)) for label, paths in images.paths.items() for path in paths]
+        raise ArtifactError(
+            "the artifact gives no embedding, by which classes are told; build it again"
+        )
+    listed = [
+        (path, labels.index(label)) for label, paths in images.paths.items() for path in paths
+    ]
     classes: list[int] = []
     faces: list[Prediction] = []
-    for (_, place), outcome in zip(listed, classifier.outcomes([path for path, _ in listed]), strict=True):
+    for (_, place), outcome in zip(
+        listed, classifier.outcomes([path for path, _ in listed]), strict=True
+    ):
         if isinstance(outcome, MotivNetError):
             raise outcome
         if outcome.faces:
@@ -134,10 +155,14 @@ def outputs_of_images(
             faces.append(outcome.faces[0])
         on_image()
     if not faces:
-        raise DatasetError(f"no face was found in any image of {images.folder}; if they are faces, use no detector")
+        raise DatasetError(
+            f"no face was found in any image of {images.folder}; if they are faces, use no detector"
+        )
     embedding = np.stack([face.embedding for face in faces if face.embedding is not None])
     if not np.isfinite(embedding).all():
-        raise ArtifactError("the model gives embeddings that are not finite; choose another runtime with --runtime")
+        raise ArtifactError(
+            "the model gives embeddings that are not finite; choose another runtime with --runtime"
+        )
     return LabelledOutputs(
         labels=tuple(labels),
         classes=np.array(classes, np.intp),
@@ -164,18 +189,24 @@ def _label(folder: Path, labels: Sequence[str] | None) -> str | None:
 def _check_name(folder: Path) -> None:
     name = folder.name
     if not is_label(name) or name.casefold() == UNKNOWN:
-        raise DatasetError(f"{folder} cannot be the name of a class; use printable text other than {UNKNOWN!r}")
+        raise DatasetError(
+            f"{folder} cannot be the name of a class; use printable text other than {UNKNOWN!r}"
+        )
 
 
 def _images(folder: Path) -> tuple[Path, ...]:
     found = [file for file in sorted(folder.iterdir()) if file.suffix.casefold() in IMAGE_SUFFIXES]
     visible = tuple(file for file in found if not file.name.startswith("."))
     if not visible:
-        raise DatasetError(f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); remove it or fill it")
+        raise DatasetError(
+            f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); remove it or fill it"
+        )
     return visible
 
 
 def _logits(face: Prediction) -> NDArray[np.float64]:
     """From the softmax and the energy of which it is the exponential: ``log p = z - logsumexp(z) = z + energy``."""
     probabilities = np.array(list(face.probabilities.values()), np.float64)
-    return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) - face.energy, np.float64)
+    return np.asarray(
+        np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) - face.energy, np.float64
+    )

@@ -16,9 +16,11 @@ _PRECISION = 1e-6
 
 
 def fitted_temperature(logits: NDArray[np.float64], classes: NDArray[np.intp]) -> float:
-    """The temperature at which logits ``(N, classes)`` give the labelled classes ``(N,)`` the highest likelihood.
+    """The temperature at which logits ``(N, classes)`` give the labelled classes ``(N,)`` the
+    highest likelihood.
 
-    By golden section over its logarithm: the likelihood is concave in the reciprocal, so that it has one maximum.
+    By golden section over its logarithm: the likelihood is concave in the reciprocal, so that it
+    has one maximum.
     """
     low, high = math.log(LOWEST), math.log(HIGHEST)
     while high - low > _PRECISION:
@@ -40,9 +42,11 @@ def negative_log_likelihood(logits: NDArray[np.float64], classes: NDArray[np.int
 
 
 def calibration_error(probabilities: NDArray[np.float64], classes: NDArray[np.intp]) -> float:
-    """The expected calibration error of probabilities ``(N, classes)``: how far confidence is from accuracy.
+    """The expected calibration error of probabilities ``(N, classes)``: how far confidence is from
+    accuracy.
 
-    The mean over 15 bins of equal width between 0 and 1, weighted by their images (Guo et al. 2017, equation 3).
+    The mean over 15 bins of equal width between 0 and 1, weighted by their images (Guo et al. 2017,
+    equation 3).
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == classes

@@ -33,7 +33,9 @@ class CompatibilityName(StrEnum):
     SAME_COMPUTE_CAPABILITY = "same-compute-capability"
 
 
-app = command_line.make_app("Run MotivNet artifacts: emotions of faces, on this machine's first verified runtime.")
+app = command_line.make_app(
+    "Run MotivNet artifacts: emotions of faces, on this machine's first verified runtime."
+)
 for command in (predict, predict_dataset, serve, calibrate, adapt):
     app.command()(command)
 
@@ -42,20 +44,32 @@ for command in (predict, predict_dataset, serve, calibrate, adapt):
 def build_engine(
     artifacts: Annotated[
         list[Path],
-        typer.Argument(help="The artifact's folder; of several, the first whose engine holds.", show_default=False),
+        typer.Argument(
+            help="The artifact's folder; of several, the first whose engine holds.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="A folder for the engine alone.", show_default="added to the artifact")
+        Path | None,
+        typer.Option(help="A folder for the engine alone.", show_default="added to the artifact"),
     ] = None,
     backend: Annotated[
         BackendName | None,
-        typer.Option(help="What compiles.", show_default="tensorrt where a GPU is, else tensorrt-rtx"),
+        typer.Option(
+            help="What compiles.", show_default="tensorrt where a GPU is, else tensorrt-rtx"
+        ),
     ] = None,
     sm: Annotated[
         str | None,
-        typer.Option("--sm", help="tensorrt-rtx: compute capabilities, as 86,89.", show_default="Ampere and later"),
+        typer.Option(
+            "--sm",
+            help="tensorrt-rtx: compute capabilities, as 86,89.",
+            show_default="Ampere and later",
+        ),
     ] = None,
-    max_batch: Annotated[int | None, typer.Option(help="The largest batch.", show_default="the artifact's")] = None,
+    max_batch: Annotated[
+        int | None, typer.Option(help="The largest batch.", show_default="the artifact's")
+    ] = None,
     opt_batch: Annotated[int, typer.Option(help="The batch that the engine is fastest at.")] = 1,
     max_image: Annotated[
         str | None,
@@ -66,20 +80,28 @@ def build_engine(
         ),
     ] = None,
     workspace: Annotated[
-        float | None, typer.Option(help="tensorrt: GiB that the builder may use on the GPU.", show_default="all")
+        float | None,
+        typer.Option(help="tensorrt: GiB that the builder may use on the GPU.", show_default="all"),
     ] = None,
     timing_cache: Annotated[
         Path | None,
-        typer.Option(help="tensorrt: your own kernel timings, to start from and to extend.", show_default="none"),
+        typer.Option(
+            help="tensorrt: your own kernel timings, to start from and to extend.",
+            show_default="none",
+        ),
     ] = None,
     optimisation_level: Annotated[
-        int | None, typer.Option(help="0 (fast build) to 5 (fast engine).", show_default="the builder's")
+        int | None,
+        typer.Option(help="0 (fast build) to 5 (fast engine).", show_default="the builder's"),
     ] = None,
     hardware_compatibility: Annotated[
         CompatibilityName, typer.Option(help="tensorrt: other GPUs that may run the engine.")
     ] = CompatibilityName.NONE,
     version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="tensorrt: later versions of the same major may run it.")
+        bool,
+        typer.Option(
+            "--version-compatible", help="tensorrt: later versions of the same major may run it."
+        ),
     ] = False,
     weight_streaming: Annotated[
         bool, typer.Option("--weight-streaming", help="Weights may stay in host memory.")
@@ -127,7 +149,9 @@ def verify(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     runtime: Annotated[
         list[str] | None,
-        typer.Option(help="A runtime's name; may be repeated.", show_default="every one that can run here"),
+        typer.Option(
+            help="A runtime's name; may be repeated.", show_default="every one that can run here"
+        ),
     ] = None,
     trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
@@ -138,21 +162,33 @@ def verify(
     from motivnet_engines.diagnostics.tables import print_verification
     from motivnet_engines.verification.verify import verify_on_device
 
-    found = verify_on_device(open_artifact(artifact), runtimes=runtime or (), trust_engines=trust_engines)
+    found = verify_on_device(
+        open_artifact(artifact), runtimes=runtime or (), trust_engines=trust_engines
+    )
     command_line.print_json(found) if json else print_verification(found)
     if not found.passed:
-        failures = [f"{row.backend}: {'; '.join(row.failures)}" for row in found.comparisons if row.failures]
-        raise ParityError(f"{artifact} is not close enough to PyTorch here: {'; '.join([*failures, *found.refusals])}")
+        failures = [
+            f"{row.backend}: {'; '.join(row.failures)}" for row in found.comparisons if row.failures
+        ]
+        raise ParityError(
+            f"{artifact} is not close enough to PyTorch here: {'; '.join([*failures, *found.refusals])}"
+        )
 
 
 @app.command()
 def info(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     footprint: Annotated[
-        bool, typer.Option("--footprint", help="Print disk, memory and the time to a first prediction instead.")
+        bool,
+        typer.Option(
+            "--footprint", help="Print disk, memory and the time to a first prediction instead."
+        ),
     ] = False,
     runtime: Annotated[
-        str | None, typer.Option(help="With --footprint: a runtime's name.", show_default="the first verified one")
+        str | None,
+        typer.Option(
+            help="With --footprint: a runtime's name.", show_default="the first verified one"
+        ),
     ] = None,
     trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
@@ -180,7 +216,9 @@ def doctor(json: JSONOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _show_footprint(artifact: Path, runtime: str | None, *, trust_engines: bool, json: bool) -> None:
+def _show_footprint(
+    artifact: Path, runtime: str | None, *, trust_engines: bool, json: bool
+) -> None:
     from motivnet_engines.diagnostics.footprint import footprint
     from motivnet_engines.diagnostics.footprint_text import print_footprint
 

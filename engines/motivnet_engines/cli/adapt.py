@@ -19,18 +19,29 @@ if TYPE_CHECKING:
 def adapt(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     folder: Annotated[
-        Path, typer.Argument(help="Faces, a folder per class; from 5 images of a class.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Faces, a folder per class; from 5 images of a class.", show_default=False
+        ),
     ],
     classes: Annotated[
-        Path | None, typer.Option(help="A file of classes to extend.", show_default="starts with those of FOLDER")
+        Path | None,
+        typer.Option(
+            help="A file of classes to extend.", show_default="starts with those of FOLDER"
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write.", show_default="that of --classes, else ARTIFACT.classes.npz"),
+        typer.Option(
+            help="The file to write.", show_default="that of --classes, else ARTIFACT.classes.npz"
+        ),
     ] = None,
     val: Annotated[
         Path | None,
-        typer.Option(help="Other faces, a folder per class, to measure on.", show_default="fifths of FOLDER in turn"),
+        typer.Option(
+            help="Other faces, a folder per class, to measure on.",
+            show_default="fifths of FOLDER in turn",
+        ),
     ] = None,
     runtime: RuntimeOption = None,
     trust_engines: TrustEnginesOption = False,

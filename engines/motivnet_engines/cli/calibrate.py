@@ -20,7 +20,9 @@ def calibrate(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     folder: Annotated[
         Path,
-        typer.Argument(help="Faces that the model was not trained on, a folder per class.", show_default=False),
+        typer.Argument(
+            help="Faces that the model was not trained on, a folder per class.", show_default=False
+        ),
     ],
     held_out: Annotated[
         Path | None,

@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from motivnet_engines.faces.detector import FaceDetector
 
 DetectOption = Annotated[
-    bool, typer.Option("--detect", help="Cut the faces out of the images, as predict does of photos.")
+    bool,
+    typer.Option("--detect", help="Cut the faces out of the images, as predict does of photos."),
 ]
 DetectorOption = Annotated[
-    Path | None, typer.Option("--detector", help="With --detect: YuNet as a file.", show_default="the one installed")
+    Path | None,
+    typer.Option(
+        "--detector", help="With --detect: YuNet as a file.", show_default="the one installed"
+    ),
 ]
 
 

@@ -12,7 +12,8 @@ from motivnet.errors import ConfigError
 
 
 def path_from_text(text: str) -> Path:
-    """An option's path; an empty one, as of a variable that is not set, would be the current folder.
+    """An option's path; an empty one, as of a variable that is not set, would be the current
+    folder.
 
     Raises:
         ConfigError: If it is empty.
@@ -26,28 +27,43 @@ PATH: dict[str, Any] = {"parser": path_from_text, "metavar": "PATH"}
 """What makes an option of typer a path that is not empty."""
 
 ArtifactOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="The artifact's folder.", show_default="the newest in artifacts/", **PATH)
+    Path | None,
+    typer.Option(help="The artifact's folder.", show_default="the newest in artifacts/", **PATH),
 ]
 RuntimeOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"),
+    typer.Option(
+        help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"
+    ),
 ]
 TrustEnginesOption: TypeAlias = Annotated[
     bool,
-    typer.Option("--trust-engines", help="Run engines that were built elsewhere too; an engine is native code."),
+    typer.Option(
+        "--trust-engines",
+        help="Run engines that were built elsewhere too; an engine is native code.",
+    ),
 ]
 ThreadsOption: TypeAlias = Annotated[
-    int | None, typer.Option(max=1024, help="The runtime's threads on the CPU.", show_default="the runtime's choice")
+    int | None,
+    typer.Option(
+        max=1024, help="The runtime's threads on the CPU.", show_default="the runtime's choice"
+    ),
 ]
 DetectorOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="The face detector YuNet as a file.", show_default="the one installed", **PATH)
+    Path | None,
+    typer.Option(
+        help="The face detector YuNet as a file.", show_default="the one installed", **PATH
+    ),
 ]
-NoDetectOption: TypeAlias = Annotated[bool, typer.Option("--no-detect", help="Each image is one face.")]
+NoDetectOption: TypeAlias = Annotated[
+    bool, typer.Option("--no-detect", help="Each image is one face.")
+]
 UnknownOption: TypeAlias = Annotated[
     bool, typer.Option("--unknown", help="Label what is unlike the calibration's images 'unknown'.")
 ]
 ClassesOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="Classes that 'motivnet adapt' learnt.", show_default="the model's", **PATH)
+    Path | None,
+    typer.Option(help="Classes that 'motivnet adapt' learnt.", show_default="the model's", **PATH),
 ]
 
 

@@ -49,7 +49,8 @@ def predict(
     images: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Images, folders of them, patterns ('photos/**/*.jpg'), videos, rtsp:// streams.", show_default=False
+            help="Images, folders of them, patterns ('photos/**/*.jpg'), videos, rtsp:// streams.",
+            show_default=False,
         ),
     ] = None,
     artifact: ArtifactOption = None,
@@ -62,16 +63,24 @@ def predict(
     classes: ClassesOption = None,
     form: Annotated[
         FormatName | None,
-        typer.Option("--format", help="How results are written.", show_default="table, or by the name of --out"),
+        typer.Option(
+            "--format",
+            help="How results are written.",
+            show_default="table, or by the name of --out",
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="A file for the results.", show_default="standard output", **PATH)
+        Path | None,
+        typer.Option(help="A file for the results.", show_default="standard output", **PATH),
     ] = None,
-    embeddings: Annotated[bool, typer.Option("--embeddings", help="JSON Lines: each face's embedding too.")] = False,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="JSON Lines: each face's embedding too.")
+    ] = False,
     annotate: Annotated[
         Path | None,
         typer.Option(
-            help="A folder for copies with faces drawn in, with none of them yet; or one video's copy.", **PATH
+            help="A folder for copies with faces drawn in, with none of them yet; or one video's copy.",
+            **PATH,
         ),
     ] = None,
     montage: Annotated[
@@ -86,18 +95,36 @@ def predict(
         int | None, typer.Option(min=1, help="Videos: classify every Nth frame.", show_default="1")
     ] = None,
     realtime: Annotated[
-        bool, typer.Option("--realtime", help="Videos: keep to the clock and drop late frames, as for a camera.")
+        bool,
+        typer.Option(
+            "--realtime", help="Videos: keep to the clock and drop late frames, as for a camera."
+        ),
     ] = False,
     smooth: Annotated[
         float | None,
-        typer.Option(min=0, help="Videos: seconds to smooth probabilities over; 0 is off.", show_default="0.5"),
+        typer.Option(
+            min=0,
+            help="Videos: seconds to smooth probabilities over; 0 is off.",
+            show_default="0.5",
+        ),
     ] = None,
-    timeline: Annotated[Path | None, typer.Option(help="A plot (PNG) of one video's emotions.", **PATH)] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="A plot (PNG) of one video's emotions.", **PATH)
+    ] = None,
 ) -> None:
     """Find the faces in pictures and print the emotion that each shows; exit 1 if something could not be read."""
-    from motivnet_engines.cli.predict_checks import check_formats, check_outputs, check_video_options, load_packages
+    from motivnet_engines.cli.predict_checks import (
+        check_formats,
+        check_outputs,
+        check_video_options,
+        load_packages,
+    )
     from motivnet_engines.cli.predict_report import RunOptions
-    from motivnet_engines.cli.predict_sources import annotated_targets, montage_names, sources_from_arguments
+    from motivnet_engines.cli.predict_sources import (
+        annotated_targets,
+        montage_names,
+        sources_from_arguments,
+    )
     from motivnet_engines.writers.sink import chosen_format
 
     chosen = chosen_format(form.value if form else None, out)
@@ -120,7 +147,9 @@ def predict(
         classes=classes, trust_engines=trust_engines,
     ) as classifier:  # fmt: skip
         try:
-            report = _run(classifier, sources, options=options, form=chosen, out=out, embeddings=embeddings)
+            report = _run(
+                classifier, sources, options=options, form=chosen, out=out, embeddings=embeddings
+            )
         except KeyboardInterrupt:
             say("error: stopped by Ctrl-C before the first result; nothing is written", err=True)
             raise
@@ -171,10 +200,17 @@ def _run(
     from motivnet_engines.writers.sink import open_sink
 
     labels = classifier.labels
-    with open_sink(form, labels=labels, out=out, embeddings=embeddings) as write, contextlib.ExitStack() as stack:
+    with (
+        open_sink(form, labels=labels, out=out, embeddings=embeddings) as write,
+        contextlib.ExitStack() as stack,
+    ):
         # Results that stream to a terminal are progress enough, and a bar among them is not.
         streamed = form != "table" and out is None and sys.stdout.isatty()
-        advance = (lambda _: None) if streamed else stack.enter_context(progress("predicting", total=len(sources)))
+        advance = (
+            (lambda _: None)
+            if streamed
+            else stack.enter_context(progress("predicting", total=len(sources)))
+        )
         report = Report(record=write, advance=advance, total=len(sources))
         predict_sources(classifier, sources, options=options, report=report)
     return report

@@ -1,7 +1,8 @@
-"""What ``motivnet predict`` refuses before any work is done: options that mean nothing, outputs that cannot be.
+"""What ``motivnet predict`` refuses before any work is done: options that mean nothing, outputs
+that cannot be.
 
-Nothing that is read is ever written over, no two outputs are one file, and every folder is tried out, so that hours
-of work do not end at a file that cannot be written.
+Nothing that is read is ever written over, no two outputs are one file, and every folder is tried
+out, so that hours of work do not end at a file that cannot be written.
 """
 
 from __future__ import annotations
@@ -37,21 +38,33 @@ class Output:
     instead: str | None = None
 
 
-def check_formats(form: Format, *, embeddings: bool, montage: Path | None, timeline: Path | None) -> None:
+def check_formats(
+    form: Format, *, embeddings: bool, montage: Path | None, timeline: Path | None
+) -> None:
     """Refuses pictures that are not named as such, and embeddings where they have no place.
 
     Raises:
         ConfigError: If there is one.
     """
-    for option, path, suffixes in (("--montage", montage, IMAGE_SUFFIXES), ("--timeline", timeline, {".png"})):
+    for option, path, suffixes in (
+        ("--montage", montage, IMAGE_SUFFIXES),
+        ("--timeline", timeline, {".png"}),
+    ):
         if path is not None and path.suffix.lower() not in suffixes:
-            raise ConfigError(f"{option} {path} is to be a picture; its name must end with {_choice(suffixes)}")
+            raise ConfigError(
+                f"{option} {path} is to be a picture; its name must end with {_choice(suffixes)}"
+            )
     if embeddings and form != "jsonl":
         raise ConfigError(f"--embeddings has no place in a {form}; choose --format jsonl")
 
 
 def check_video_options(
-    sources: Sequence[Source], *, timeline: Path | None, every: int | None, realtime: bool, smooth: float | None
+    sources: Sequence[Source],
+    *,
+    timeline: Path | None,
+    every: int | None,
+    realtime: bool,
+    smooth: float | None,
 ) -> None:
     """Refuses options of videos that were given where there is none.
 
@@ -60,7 +73,9 @@ def check_video_options(
     """
     videos = _videos(sources)
     if timeline is not None and videos != 1:
-        raise ConfigError(f"--timeline shows one video, and there are {videos}; give one, or leave --timeline out")
+        raise ConfigError(
+            f"--timeline shows one video, and there are {videos}; give one, or leave --timeline out"
+        )
     given = {"--every": every is not None, "--realtime": realtime, "--smooth": smooth is not None}
     for option in (name for name, is_given in given.items() if is_given and not videos):
         raise ConfigError(f"{option} is for videos, and there is none; leave it out")
@@ -74,10 +89,12 @@ def check_outputs(
     out: Path | None,
     inputs: Iterable[Path | None] = (),
 ) -> None:
-    """Refuses outputs that would replace what is read, each other or someone's files, or that cannot be written.
+    """Refuses outputs that would replace what is read, each other or someone's files, or that
+    cannot be written.
 
-    A file that ``--out``, ``--montage``, ``--timeline`` or a single video's ``--annotate`` names is replaced; in a
-    folder and among a montage's further sheets, where the names are not chosen one by one, nothing is.
+    A file that ``--out``, ``--montage``, ``--timeline`` or a single video's ``--annotate`` names is
+    replaced; in a folder and among a montage's further sheets, where the names are not chosen one
+    by one, nothing is.
 
     Args:
         inputs: Other files that are read.
@@ -92,7 +109,9 @@ def check_outputs(
         return
     if annotate is not None and in_folder and annotate.exists() and not annotate.is_dir():
         raise FileError(f"--annotate {annotate} is a file; give a folder")
-    _check_sources_are_kept(outputs, [path for path in (*map(path_of, sources), *inputs) if path is not None])
+    _check_sources_are_kept(
+        outputs, [path for path in (*map(path_of, sources), *inputs) if path is not None]
+    )
     _check_names_differ(outputs)
     for output in outputs:
         _check_place(output)
@@ -130,7 +149,9 @@ def _outputs(options: RunOptions, out: Path | None, *, in_folder: bool) -> Itera
     if options.timeline is not None:
         yield Output(option="--timeline", path=options.timeline)
     for path in options.targets.values():
-        yield Output(option="--annotate", path=path, instead="choose an empty folder" if in_folder else None)
+        yield Output(
+            option="--annotate", path=path, instead="choose an empty folder" if in_folder else None
+        )
 
 
 def _check_place(output: Output) -> None:
@@ -149,7 +170,9 @@ def _check_sources_are_kept(outputs: Iterable[Output], inputs: Iterable[Path]) -
     for output in outputs:
         for key in _identities(output.path):
             if key in kept:
-                raise ConfigError(f"{output.option} would replace {kept[key]}, which is read; choose another name")
+                raise ConfigError(
+                    f"{output.option} would replace {kept[key]}, which is read; choose another name"
+                )
 
 
 def _check_names_differ(outputs: Sequence[Output]) -> None:
@@ -164,7 +187,9 @@ def _check_names_differ(outputs: Sequence[Output]) -> None:
         for parent in Path(os.path.realpath(output.path)).parents:
             if str(parent) in taken:
                 other = taken[str(parent)]
-                raise ConfigError(f"{output.option} needs a folder where {other.option} writes {other.path}")
+                raise ConfigError(
+                    f"{output.option} needs a folder where {other.option} writes {other.path}"
+                )
 
 
 def _identities(path: Path) -> Iterator[object]:
@@ -178,7 +203,8 @@ def _identities(path: Path) -> Iterator[object]:
 
 
 def _check_folder(output: Output, tried: set[Path]) -> None:
-    """Makes a temporary folder as the writer will, in the folder of the output or in the one where that will be made.
+    """Makes a temporary folder as the writer will, in the folder of the output or in the one where
+    that will be made.
 
     Permissions alone do not tell: of a read-only or virtual file system, or of a full one.
     """
@@ -191,4 +217,6 @@ def _check_folder(output: Output, tried: set[Path]) -> None:
             pass
     except OSError as error:
         reason = f"{folder}: {error.strerror or error}"
-        raise FileError(f"{output.option} {output.path} cannot be written ({reason}); choose another place") from error
+        raise FileError(
+            f"{output.option} {output.path} cannot be written ({reason}); choose another place"
+        ) from error

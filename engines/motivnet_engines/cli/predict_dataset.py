@@ -39,7 +39,9 @@ def predict_dataset(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="A folder for the Parquet files.", show_default=False, **PATH)],
+    out: Annotated[
+        Path, typer.Option(help="A folder for the Parquet files.", show_default=False, **PATH)
+    ],
     artifact: ArtifactOption = None,
     shard_size: Annotated[int, typer.Option(help="Images of one output file.")] = 1_000,
     address: Annotated[
@@ -50,24 +52,33 @@ def predict_dataset(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes of the cluster.", show_default="as many as it has room for")
+        int | None,
+        typer.Option(help="Processes of the cluster.", show_default="as many as it has room for"),
     ] = None,
     cpus: Annotated[float, typer.Option(help="Cores of each worker.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs of each worker.")] = 0,
     runtime: RuntimeOption = None,
     trust_engines: TrustEnginesOption = False,
-    batch_size: Annotated[int | None, typer.Option(help="Faces of one call.", show_default="the artifact's")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Faces of one call.", show_default="the artifact's")
+    ] = None,
     detector: DetectorOption = None,
     no_detect: NoDetectOption = False,
     unknown: UnknownOption = False,
     classes: ClassesOption = None,
-    embeddings: Annotated[bool, typer.Option("--embeddings", help="Write each face's embedding too.")] = False,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Write each face's embedding too.")
+    ] = False,
     allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Also read images that a list names outside its folder.")
+        bool,
+        typer.Option(
+            "--allow-outside", help="Also read images that a list names outside its folder."
+        ),
     ] = False,
     json: JSONOption = False,
 ) -> None:
-    """Predict every image of a dataset on a Ray cluster, into Parquet; run it again to go on after an interruption.
+    """Predict every image of a dataset on a Ray cluster, into Parquet; run it again to go on after
+    an interruption.
 
     It exits with 1 if an image could not be read.
     """

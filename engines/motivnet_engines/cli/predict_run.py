@@ -22,10 +22,11 @@ from motivnet_engines.writers.records import Record, record_of_file
 def predict_sources(
     classifier: EmotionClassifier, sources: Sequence[Source], *, options: RunOptions, report: Report
 ) -> None:
-    """Reads every source in order; one that cannot be read is reported and does not stop the others.
+    """Reads every source in order; one that cannot be read is reported and does not stop the
+    others.
 
-    Ctrl-C, and an error of the runtime after a first result, end the run and leave what there is: the source that they
-    ended it at has a record that says so.
+    Ctrl-C, and an error of the runtime after a first result, end the run and leave what there is:
+    the source that they ended it at has a record that says so.
 
     Raises:
         KeyboardInterrupt, MotivNetError: Before there was anything to keep.
@@ -49,7 +50,9 @@ def _predict_groups(
     report: Report,
     montage: MontageWriter | None,
 ) -> None:
-    for moving, group in itertools.groupby(sources, key=lambda source: isinstance(source, VideoSource)):
+    for moving, group in itertools.groupby(
+        sources, key=lambda source: isinstance(source, VideoSource)
+    ):
         if moving:
             from motivnet_engines.cli.predict_video_run import predict_videos
 
@@ -96,7 +99,11 @@ def _mark_end(sources: Sequence[Source], report: Report, error: BaseException) -
     """Leaves word, in a record of the first source that was not read, of what ended the run."""
     unread = sources[report.finished :]
     if isinstance(error, KeyboardInterrupt):
-        count = f"; {len(unread):,} of {report.total:,} images and videos were not read" if unread else ""
+        count = (
+            f"; {len(unread):,} of {report.total:,} images and videos were not read"
+            if unread
+            else ""
+        )
         reason = report.stopped = f"stopped by Ctrl-C{count}"
     else:
         reason = one_line(error)
@@ -108,7 +115,9 @@ def _mark_end(sources: Sequence[Source], report: Report, error: BaseException) -
 def _end_montage(montage: MontageWriter, report: Report) -> None:
     montage.close()
     if len(montage.sheets) > 1:
-        report.remarks.append(f"the montage has {len(montage.sheets)} sheets: {sheets_text(montage.sheets)}")
+        report.remarks.append(
+            f"the montage has {len(montage.sheets)} sheets: {sheets_text(montage.sheets)}"
+        )
     if montage.failure is not None:
         report.errors.append(one_line(montage.failure))
     elif montage.left_out:

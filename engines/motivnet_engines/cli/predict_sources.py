@@ -9,7 +9,13 @@ from typing import TypeAlias
 from motivnet.errors import ConfigError
 from motivnet.images import IMAGE_SUFFIXES
 from motivnet_engines.inference.image_files import expanded_paths
-from motivnet_engines.video.source import VIDEO_SUFFIXES, VideoSource, camera, is_video, video_source
+from motivnet_engines.video.source import (
+    VIDEO_SUFFIXES,
+    VideoSource,
+    camera,
+    is_video,
+    video_source,
+)
 from motivnet_engines.writers.annotated_images import annotated_copies
 from motivnet_engines.writers.short_names import short_names
 
@@ -17,7 +23,9 @@ Source: TypeAlias = Path | VideoSource
 """An image, or anything with frames."""
 
 
-def sources_from_arguments(arguments: Iterable[str], *, camera_number: int | None = None) -> tuple[Source, ...]:
+def sources_from_arguments(
+    arguments: Iterable[str], *, camera_number: int | None = None
+) -> tuple[Source, ...]:
     """The images and videos behind the arguments, in their order, and the camera after them.
 
     Raises:
@@ -27,15 +35,21 @@ def sources_from_arguments(arguments: Iterable[str], *, camera_number: int | Non
     found: list[Source] = []
     for argument in arguments:
         if not argument:
-            raise ConfigError("the name of an image is empty; give a file, or . for the current folder")
+            raise ConfigError(
+                "the name of an image is empty; give a file, or . for the current folder"
+            )
         if "://" in argument:
             found.append(video_source(argument))
         else:
-            found += [video_source(path) if is_video(path) else path for path in _files(Path(argument))]
+            found += [
+                video_source(path) if is_video(path) else path for path in _files(Path(argument))
+            ]
     if camera_number is not None:
         found.append(camera(camera_number))
     if not found:
-        raise ConfigError("there is nothing to predict; give images, folders or videos, or --camera 0")
+        raise ConfigError(
+            "there is nothing to predict; give images, folders or videos, or --camera 0"
+        )
     return tuple(found)
 
 
@@ -55,14 +69,18 @@ def montage_names(sources: Sequence[Source]) -> dict[Source, str]:
     """What a sheet of faces calls each source: as much of its path as tells it from the others."""
     files = {source: path for source in sources if (path := path_of(source)) is not None}
     names = short_names(files.values())
-    return {source: names[files[source]] if source in files else name_of(source) for source in sources}
+    return {
+        source: names[files[source]] if source in files else name_of(source) for source in sources
+    }
 
 
 def annotated_targets(sources: Sequence[Source], annotate: Path | None) -> dict[Source, Path]:
-    """Where the annotated copy of each source goes; ``annotate`` is a folder, or the file for a single video.
+    """Where the annotated copy of each source goes; ``annotate`` is a folder, or the file for a
+    single video.
 
     Raises:
-        ConfigError: If a file is given for other than one video, or is not of a kind that can be written.
+        ConfigError: If a file is given for other than one video, or is not of a kind that can be
+        written.
         MissingDependencyError: For a video without PyAV.
     """
     if annotate is None:
@@ -73,7 +91,9 @@ def annotated_targets(sources: Sequence[Source], annotate: Path | None) -> dict[
             raise ConfigError(f"--annotate {annotate} is the name of an image; give a folder")
         return _targets_in_folder(sources, annotate)
     if len(sources) != 1 or isinstance(sources[0], Path):
-        raise ConfigError(f"--annotate {annotate} is for one video; give a folder for images and for several videos")
+        raise ConfigError(
+            f"--annotate {annotate} is for one video; give a folder for images and for several videos"
+        )
     from motivnet_engines.writers.annotated_video import check_suffix
 
     check_suffix(annotate)
@@ -89,4 +109,6 @@ def _targets_in_folder(sources: Sequence[Source], folder: Path) -> dict[Source, 
     copies = annotated_copies(list(files.values()), folder)
     targets = {source: copies[path] for source, path in files.items()}
     streams = [source for source in sources if source not in files]
-    return targets | {source: folder / f"stream-{number}.mp4" for number, source in enumerate(streams, 1)}
+    return targets | {
+        source: folder / f"stream-{number}.mp4" for number, source in enumerate(streams, 1)
+    }

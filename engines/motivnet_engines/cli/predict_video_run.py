@@ -37,12 +37,14 @@ def predict_videos(
     """Reads videos one after the other, as ``predict_sources`` says.
 
     Raises:
-        KeyboardInterrupt: When everything that was seen is recorded. For the last source it is no interruption if that
-            is live: this is how a person ends a camera.
+        KeyboardInterrupt: When everything that was seen is recorded. For the last source it is no
+            interruption if that is live: this is how a person ends a camera.
     """
     for source in sources:
         try:
-            run, stopped = _predict_video(classifier, source, options=options, report=report, montage=montage)
+            run, stopped = _predict_video(
+                classifier, source, options=options, report=report, montage=montage
+            )
         except (VideoError, FileError) as error:
             report.record(Record(file=source.name, error=one_line(error)))
             report.errors.append(one_line(error))
@@ -86,7 +88,10 @@ def _predict_video(
     montage: MontageWriter | None,
 ) -> tuple[VideoRun, bool]:
     """The run, which is over, and whether Ctrl-C ended it."""
-    portraits, target = Portraits(options.names.get(source, source.name)), options.targets.get(source)
+    portraits, target = (
+        Portraits(options.names.get(source, source.name)),
+        options.targets.get(source),
+    )
     timeline = _new_timeline(options)
     hooks: list[OnFrame] = [] if montage is None else [portraits.add]
     run = predict_video(
@@ -97,7 +102,9 @@ def _predict_video(
         smooth=options.smooth,
         on_frame=(lambda frame, result: _call(hooks, frame, result)) if hooks or target else None,
     )
-    takers: list[Callable[[FrameResult], object]] = [lambda found: report.record(record_of_frame(found))]
+    takers: list[Callable[[FrameResult], object]] = [
+        lambda found: report.record(record_of_frame(found))
+    ]
     takers += [] if timeline is None else [timeline.add]
     stopped, failure = False, None
     try:
@@ -115,12 +122,19 @@ def _predict_video(
 
 
 def _report_end(
-    summary: VideoSummary, target: Path | None, report: Report, *, stopped: bool, failure: Exception | None
+    summary: VideoSummary,
+    target: Path | None,
+    report: Report,
+    *,
+    stopped: bool,
+    failure: Exception | None,
 ) -> None:
     """What was seen of a video, and why no more; a copy that could not be made comes after the video's own error."""
     report.record(record_of_end(summary))
     drawn = target is not None and failure is None
-    report.remarks.append(_counts(summary) + (f"; {target} holds them" if drawn and summary.error is not None else ""))
+    report.remarks.append(
+        _counts(summary) + (f"; {target} holds them" if drawn and summary.error is not None else "")
+    )
     if summary.error is not None:
         report.errors += [] if stopped else [summary.error]
     elif failure is not None:
@@ -173,7 +187,11 @@ def _write_timeline(timeline: Timeline, path: Path, report: Report, *, duration:
 
 
 def _counts(summary: VideoSummary) -> str:
-    named = {"classified": summary.classified, "skipped": summary.skipped, "dropped": summary.dropped}
+    named = {
+        "classified": summary.classified,
+        "skipped": summary.skipped,
+        "dropped": summary.dropped,
+    }
     named["damaged"] = summary.damaged
     parts = ", ".join(f"{count:,} {name}" for name, count in named.items() if count)
     return f"{summary.name}: {summary.decoded:,} frames in {summary.duration:.2f} s ({parts or 'none classified'})"

@@ -55,9 +55,9 @@ def serve(
     runtime: RuntimeOption = None,
     trust_engines: TrustEnginesOption = False,
     threads: ThreadsOption = None,
-    host: Annotated[str, typer.Option(help="The address to listen on; beyond this machine only with a token.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; beyond this machine only with a token.")
+    ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000,
     token_file: Annotated[
         Path | None,
@@ -72,27 +72,41 @@ def serve(
     unknown: UnknownOption = False,
     classes: ClassesOption = None,
     max_batch: Annotated[
-        int | None, typer.Option(help="The largest batch.", show_default="the artifact's, if bit-exact here")
+        int | None,
+        typer.Option(help="The largest batch.", show_default="the artifact's, if bit-exact here"),
     ] = None,
-    max_delay_ms: Annotated[float, typer.Option(help="How long the first of a batch waits for others.")] = 2.0,
+    max_delay_ms: Annotated[
+        float, typer.Option(help="How long the first of a batch waits for others.")
+    ] = 2.0,
     queue: Annotated[int, typer.Option(help="Requests that may wait or be in work.")] = 64,
-    deadline: Annotated[float, typer.Option(help="Seconds in which a request is answered or refused.")] = 10.0,
-    grace: Annotated[float, typer.Option(help="Seconds for accepted requests after SIGTERM.")] = 10.0,
+    deadline: Annotated[
+        float, typer.Option(help="Seconds in which a request is answered or refused.")
+    ] = 10.0,
+    grace: Annotated[
+        float, typer.Option(help="Seconds for accepted requests after SIGTERM.")
+    ] = 10.0,
     max_body: Annotated[int, typer.Option(help="Bytes of a request's body.")] = 20_000_000,
     max_images: Annotated[int, typer.Option(help="Images of a request.")] = 8,
     max_faces: Annotated[int, typer.Option(help="Faces of an image, the largest first.")] = 16,
     max_connections: Annotated[int, typer.Option(help="Open connections.")] = 256,
     export_triton: Annotated[
         Path | None,
-        typer.Option(help="Write a Triton model repository there instead.", show_default="none", **PATH),
+        typer.Option(
+            help="Write a Triton model repository there instead.", show_default="none", **PATH
+        ),
     ] = None,
-    triton_instances: Annotated[int, typer.Option(help="With --export-triton: copies of the model, on each GPU.")] = 1,
+    triton_instances: Annotated[
+        int, typer.Option(help="With --export-triton: copies of the model, on each GPU.")
+    ] = 1,
     triton_device: Annotated[
         TritonDeviceName, typer.Option(help="With --export-triton: where the model runs.")
     ] = TritonDeviceName.AUTO,
     triton_form: Annotated[
         TritonFormName | None,
-        typer.Option(help="With --export-triton: what is served.", show_default="the engine where there is one"),
+        typer.Option(
+            help="With --export-triton: what is served.",
+            show_default="the engine where there is one",
+        ),
     ] = None,
 ) -> None:
     """Answer HTTP requests for predictions until SIGTERM or Ctrl-C; the page is at /."""

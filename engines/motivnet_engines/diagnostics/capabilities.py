@@ -54,17 +54,23 @@ def build_abilities(around: Surroundings) -> tuple[Ability, ...]:
     export = Ability(
         name="ONNX artifact",
         possible=not missing,
-        detail=f"{', '.join(missing)} not installed; a device needs none of it" if missing else "motivnet-export build",
+        detail=f"{', '.join(missing)} not installed; a device needs none of it"
+        if missing
+        else "motivnet-export build",
         repair="pip install 'motivnet[export]'" if missing else None,
     )
     rtx = around.packages["tensorrt_rtx"]
     ahead = Ability(
         name="tensorrt-rtx engine",
         possible=rtx.usable,
-        detail=f"ahead of time, {rtx.detail.removeprefix('compiles ')}" if rtx.usable else rtx.detail,
+        detail=f"ahead of time, {rtx.detail.removeprefix('compiles ')}"
+        if rtx.usable
+        else rtx.detail,
         repair=rtx.repair,
     )
-    here = _engine_ability(around, "tensorrt", name="tensorrt engine", does="on this GPU: motivnet build-engine")
+    here = _engine_ability(
+        around, "tensorrt", name="tensorrt engine", does="on this GPU: motivnet build-engine"
+    )
     return export, here, ahead
 
 
@@ -73,7 +79,9 @@ def run_abilities(around: Surroundings) -> tuple[Ability, ...]:
     openvino, ort = around.packages["openvino"], around.packages["onnxruntime"]
     return (
         _engine_ability(around, "tensorrt", name="tensorrt", does="engines that were built here"),
-        _engine_ability(around, "tensorrt-rtx", name="tensorrt-rtx", does="engines that were built for its SM"),
+        _engine_ability(
+            around, "tensorrt-rtx", name="tensorrt-rtx", does="engines that were built for its SM"
+        ),
         _ort_cuda(around, ort),
         _openvino_bf16(openvino),
         _plain("openvino", openvino, "every artifact, in FP32"),
@@ -93,7 +101,9 @@ def advice_for(around: Surroundings) -> tuple[str, ...]:
             f"tensorrt {version} is older than {since}: export with --attention decomposed"
             + (", and --precision bf16 or fp32 on a Jetson" if around.jetson else "")
         )
-    capabilities: list[str | None] = [gpu.compute_capability for gpu in around.driver.gpus] or [None]
+    capabilities: list[str | None] = [gpu.compute_capability for gpu in around.driver.gpus] or [
+        None
+    ]
     for capability in capabilities:
         for precision, attention in _FORMS:
             advice += warnings_for(
@@ -112,10 +122,16 @@ def driver_repair(driver: NvidiaDriver, jetson: Jetson | None) -> str | None:
         return None
     if any(path.exists() for path in _CONTAINERS):
         return "docker run --runtime nvidia ..." if jetson else "docker run --gpus all ..."
-    return "sudo apt-get install -y nvidia-jetpack" if jetson else "sudo ubuntu-drivers install && sudo reboot"
+    return (
+        "sudo apt-get install -y nvidia-jetpack"
+        if jetson
+        else "sudo ubuntu-drivers install && sudo reboot"
+    )
 
 
-def _engine_ability(around: Surroundings, backend: EngineBackend, *, name: str, does: str) -> Ability:
+def _engine_ability(
+    around: Surroundings, backend: EngineBackend, *, name: str, does: str
+) -> Ability:
     detail, repair = _obstacle(around, backend) or (None, None)
     return Ability(name=name, possible=detail is None, detail=detail or does, repair=repair)
 
@@ -124,7 +140,9 @@ def _obstacle(around: Surroundings, backend: EngineBackend) -> tuple[str, str | 
     """What is in the way of this backend on a GPU of this machine, and the line that repairs it."""
     package = around.packages["tensorrt" if backend == "tensorrt" else "tensorrt_rtx"]
     if around.driver.obstacle is not None:
-        return f"needs an NVIDIA GPU: {around.driver.obstacle}", driver_repair(around.driver, around.jetson)
+        return f"needs an NVIDIA GPU: {around.driver.obstacle}", driver_repair(
+            around.driver, around.jetson
+        )
     if not package.usable:
         missing = package.version is None
         return f"{package.name} is not installed" if missing else package.detail, package.repair
@@ -136,16 +154,29 @@ def _obstacle(around: Surroundings, backend: EngineBackend) -> tuple[str, str | 
 
 def _gpu_obstacle(driver: NvidiaDriver, backend: EngineBackend) -> tuple[str, str | None] | None:
     if backend == "tensorrt":
-        known = [gpu for gpu in driver.gpus if tuple(map(int, gpu.compute_capability.split("."))) >= _OLDEST]
-        return None if known else (f"needs SM 75 or later, and the GPU has SM {driver.gpus[0].sm}", None)
+        known = [
+            gpu
+            for gpu in driver.gpus
+            if tuple(map(int, gpu.compute_capability.split("."))) >= _OLDEST
+        ]
+        return (
+            None
+            if known
+            else (f"needs SM 75 or later, and the GPU has SM {driver.gpus[0].sm}", None)
+        )
     if any(gpu.sm in RTX_COMPUTE_CAPABILITIES for gpu in driver.gpus):
         return None
-    return f"TensorRT-RTX does not compile for SM {driver.gpus[0].sm}", "pip install 'motivnet[trt]'"
+    return (
+        f"TensorRT-RTX does not compile for SM {driver.gpus[0].sm}",
+        "pip install 'motivnet[trt]'",
+    )
 
 
 def _wheel_obstacle(driver: NvidiaDriver, backend: EngineBackend) -> tuple[str, str | None] | None:
     """A wheel for a newer CUDA than the driver's: it loads, and then every call fails with cudaError 35."""
-    wheel = next((major for major in _CUDA_MAJORS if version_of(f"{_WHEELS[backend]}{major}")), None)
+    wheel = next(
+        (major for major in _CUDA_MAJORS if version_of(f"{_WHEELS[backend]}{major}")), None
+    )
     if wheel is None or driver.cuda_major is None or wheel <= driver.cuda_major:
         return None
     names = " ".join((backend, f"{_WHEELS[backend]}{wheel}"))

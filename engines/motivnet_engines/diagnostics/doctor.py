@@ -26,9 +26,9 @@ from motivnet_engines.system.nvidia import NvidiaDriver, read_driver
 class Diagnosis:
     """The machine, this installation, the packages, and what follows for building and running.
 
-    ``features`` are what needs an extra or the face detector; nobody needs them all, and ``repairs`` leaves them out.
-    ``repairs`` are the lines that close the gaps, by what they close. ``healthy`` when at least one runtime can run an
-    artifact here.
+    ``features`` are what needs an extra or the face detector; nobody needs them all, and
+    ``repairs`` leaves them out. ``repairs`` are the lines that close the gaps, by what they close.
+    ``healthy`` when at least one runtime can run an artifact here.
     """
 
     motivnet: str
@@ -51,7 +51,9 @@ def diagnose() -> Diagnosis:
     """The state of this machine; the packages are really loaded, and the driver is asked, not its tools."""
     driver, jetson = read_driver(), read_jetson()
     packages = package_statuses(devices=len(driver.gpus), jetson=jetson is not None)
-    around = Surroundings(packages={status.name: status for status in packages}, driver=driver, jetson=jetson)
+    around = Surroundings(
+        packages={status.name: status for status in packages}, driver=driver, jetson=jetson
+    )
     builds, runs = build_abilities(around), run_abilities(around)
     return Diagnosis(
         motivnet=__version__,

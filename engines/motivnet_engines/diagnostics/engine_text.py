@@ -26,7 +26,9 @@ def engine_text(engine: EngineEntry, folder: Path) -> str:
 def target_text(engine: EngineEntry) -> str:
     """The GPU that the engine is for."""
     if engine.backend == "tensorrt-rtx":
-        return " and ".join(f"SM {name}" for name in engine.compute_capabilities) or "Ampere and later"
+        return (
+            " and ".join(f"SM {name}" for name in engine.compute_capabilities) or "Ampere and later"
+        )
     device = engine.device
     return f"{device.name} ({device.compute_capability})" if device else "an unknown GPU"
 
@@ -34,6 +36,8 @@ def target_text(engine: EngineEntry) -> str:
 def proof_text(proof: EngineProof) -> str:
     """The share of each dtype among what multiplies matrices, and the fused attentions, with the evidence."""
     total = sum(proof.matrix_layers.values()) or 1
-    shares = ", ".join(f"{count / total:.0%} {dtype}" for dtype, count in sorted(proof.matrix_layers.items()))
+    shares = ", ".join(
+        f"{count / total:.0%} {dtype}" for dtype, count in sorted(proof.matrix_layers.items())
+    )
     fused = "unknown" if proof.attention_fused is None else str(proof.attention_fused)
     return f"{shares}, {fused} of {proof.attention_layers} attentions fused (seen in {_EVIDENCE[proof.evidence]})"

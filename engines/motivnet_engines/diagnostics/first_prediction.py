@@ -14,9 +14,11 @@ from motivnet_engines.system.machine import memory_from_meminfo, process_status
 
 
 def main() -> None:
-    """Writes as JSON when the artifact was open and the first prediction made (``time.monotonic``), and the memory.
+    """Writes as JSON when the artifact was open and the first prediction made (``time.monotonic``),
+    and the memory.
 
-    The prediction is of a grey array of the network's size: nothing is decoded, and no face is looked for.
+    The prediction is of a grey array of the network's size: nothing is decoded, and no face is
+    looked for.
     """
     folder, runtime = sys.argv[1:]
     try:

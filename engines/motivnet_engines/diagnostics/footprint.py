@@ -17,7 +17,13 @@ from motivnet_engines.runtimes.registry import check_possible, default_runtime
 
 DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "cuda-bindings", "pycuda"),
-    "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "cuda-bindings", "pycuda"),
+    "tensorrt-rtx": (
+        "tensorrt-rtx",
+        "tensorrt-rtx-cu13",
+        "tensorrt-rtx-cu12",
+        "cuda-bindings",
+        "pycuda",
+    ),
     "onnxruntime-cuda": ("onnxruntime-gpu[cuda,cudnn]",),
     "openvino-bf16": ("openvino",),
     "openvino": ("openvino",),
@@ -33,14 +39,16 @@ class Footprint:
     """What it takes to predict with one runtime; sizes are in bytes, times in seconds.
 
     Args:
-        installed: The sum over ``packages``, which are the largest first: motivnet, the runtime's distributions and all
-            that these need. Python itself and the driver of a GPU are not counted.
+        installed: The sum over ``packages``, which are the largest first: motivnet, the runtime's
+            distributions and all that these need. Python itself and the driver of a GPU are not
+            counted.
         artifact: The files that the manifest names.
         resident: Memory of a process of its own right after its first prediction.
         peak: The most that it had until then.
-        cold_start: From the start of that process to the first prediction: Python, the imports, the check of the
-            files, the opening and the call. Its files may lie in the system's cache. The call is of a grey array of the
-            network's size: no file is decoded and no face looked for.
+        cold_start: From the start of that process to the first prediction: Python, the imports, the
+            check of the files, the opening and the call. Its files may lie in the system's cache.
+            The call is of a grey array of the network's size: no file is decoded and no face looked
+            for.
         first_call: The part of it that the call took.
     """
 
@@ -54,7 +62,9 @@ class Footprint:
     first_call: float
 
 
-def footprint(folder: Path | str, runtime: str | None = None, *, trust_engines: bool = False) -> Footprint:
+def footprint(
+    folder: Path | str, runtime: str | None = None, *, trust_engines: bool = False
+) -> Footprint:
     """The footprint of an artifact with a runtime; the one that opens it where none is asked for.
 
     Raises:
@@ -81,7 +91,9 @@ def footprint(folder: Path | str, runtime: str | None = None, *, trust_engines: 
 
 def _first_prediction(folder: Path, runtime: str) -> dict[str, Any]:
     """What ``first_prediction`` writes; both processes read one clock, which counts from the start of the machine."""
-    command = isolated_module("motivnet_engines.diagnostics.first_prediction", str(folder.absolute()), runtime)
+    command = isolated_module(
+        "motivnet_engines.diagnostics.first_prediction", str(folder.absolute()), runtime
+    )
     try:
         done = subprocess.run(  # noqa: S603  # this Python, and a name that was checked
             command, capture_output=True, text=True, check=False, timeout=_TIMEOUT
@@ -89,7 +101,11 @@ def _first_prediction(folder: Path, runtime: str) -> dict[str, Any]:
     except subprocess.TimeoutExpired as error:
         raise RuntimeUnavailableError(f"{runtime} made no prediction in {_TIMEOUT:g} s") from error
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
-        raise RuntimeUnavailableError(f"{runtime} made no prediction in a process of its own: {said[-1]}")
+        said = done.stderr.strip().splitlines() or [
+            f"its process ended with status {done.returncode}"
+        ]
+        raise RuntimeUnavailableError(
+            f"{runtime} made no prediction in a process of its own: {said[-1]}"
+        )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -12,9 +12,15 @@ def print_footprint(found: Footprint) -> None:
     """Disk, memory and cold start, and the largest packages."""
     packages = table("package", "version", ">size")
     for package in found.packages[:_SHOWN]:
-        packages.add_row(package.name, package.version, "unknown" if package.size is None else size_text(package.size))
+        packages.add_row(
+            package.name,
+            package.version,
+            "unknown" if package.size is None else size_text(package.size),
+        )
     if rest := found.packages[_SHOWN:]:
-        packages.add_row(f"{len(rest)} more", "", size_text(sum(package.size or 0 for package in rest)))
+        packages.add_row(
+            f"{len(rest)} more", "", size_text(sum(package.size or 0 for package in rest))
+        )
     show(facts(_facts(found)), packages)
 
 

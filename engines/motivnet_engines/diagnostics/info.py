@@ -10,7 +10,13 @@ from motivnet.artifact.manifest import Manifest
 from motivnet.errors import MotivNetError
 from motivnet_engines.inference.calibration import CalibrationFacts, calibration_of_artifact
 from motivnet_engines.runtimes.own_engines import strange_engine, way_to_trust
-from motivnet_engines.runtimes.registry import RUNTIMES, Verdict, check_possible, is_default_choice, verdict
+from motivnet_engines.runtimes.registry import (
+    RUNTIMES,
+    Verdict,
+    check_possible,
+    is_default_choice,
+    verdict,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +48,24 @@ def artifact_info(folder: Path | str, *, trust_engines: bool = False) -> Artifac
     """What the manifest of an artifact says, and which runtimes can open it here.
 
     Raises:
-        ArtifactError: If the folder is not an artifact, its manifest is not valid or its files are damaged.
+        ArtifactError: If the folder is not an artifact, its manifest is not valid or its files are
+        damaged.
     """
     artifact = open_artifact(folder)
     artifact.verify_files()
     manifest = artifact.manifest
     obstacles = {name: _obstacle(name, artifact, trust_engines=trust_engines) for name in RUNTIMES}
-    choices = (name for name in RUNTIMES if obstacles[name] is None and is_default_choice(manifest, name))
+    choices = (
+        name for name in RUNTIMES if obstacles[name] is None and is_default_choice(manifest, name)
+    )
     default = next(choices, None)
     statuses = tuple(
-        RuntimeStatus(name=name, verdict=verdict(manifest, name), obstacle=obstacles[name], default=name == default)
+        RuntimeStatus(
+            name=name,
+            verdict=verdict(manifest, name),
+            obstacle=obstacles[name],
+            default=name == default,
+        )
         for name in RUNTIMES
     )
     calibration = calibration_of_artifact(artifact)

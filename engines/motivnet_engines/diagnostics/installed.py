@@ -25,7 +25,8 @@ def installed_packages(roots: Iterable[str]) -> tuple[InstalledPackage, ...]:
     """The installed ones of the distributions named and of all that they need, the largest first.
 
     Args:
-        roots: Requirements such as ``motivnet`` or ``onnxruntime-gpu[cuda]``. What is not installed counts nothing.
+        roots: Requirements such as ``motivnet`` or ``onnxruntime-gpu[cuda]``. What is not installed
+        counts nothing.
     """
     waiting = [Requirement(root) for root in roots]
     seen: set[tuple[str, str]] = set()
@@ -41,7 +42,9 @@ def installed_packages(roots: Iterable[str]) -> tuple[InstalledPackage, ...]:
         found[name] = package
         waiting += _requirements(package, {extra for _, extra in fresh})
     packages = (
-        InstalledPackage(name=package.metadata["Name"], version=package.version, size=_size(package))
+        InstalledPackage(
+            name=package.metadata["Name"], version=package.version, size=_size(package)
+        )
         for package in found.values()
     )
     return tuple(sorted(packages, key=lambda package: (-(package.size or 0), package.name.lower())))
@@ -58,7 +61,9 @@ def _requirements(package: Distribution, extras: set[str]) -> Iterator[Requireme
     """What a distribution needs here with one of these extras; "" stands for none."""
     for text in package.requires or ():
         requirement = Requirement(text)
-        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+        if requirement.marker is None or any(
+            requirement.marker.evaluate({"extra": extra}) for extra in extras
+        ):
             yield requirement
 
 
@@ -73,7 +78,12 @@ def _size(package: Distribution) -> int | None:
 
 def _folders_of(files: set[Path]) -> Iterator[Path]:
     """The folders of the packages that ``.pth`` files among these put on Python's path."""
-    paths = (Path(line) for file in files if file.suffix == ".pth" for line in file.read_text().splitlines())
+    paths = (
+        Path(line)
+        for file in files
+        if file.suffix == ".pth"
+        for line in file.read_text().splitlines()
+    )
     for path in (path for path in paths if path.is_absolute() and path.is_dir()):
         for init in path.glob("*/__init__.py"):
             if (spec := importlib.util.find_spec(init.parent.name)) and spec.origin == str(init):

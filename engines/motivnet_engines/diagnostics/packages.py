@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 from motivnet.artifact.manifest import EngineBackend
 from motivnet.errors import MotivNetError
 from motivnet.printable import one_line
-from motivnet_engines.runtimes.tensorrt.api import EXTRAS, MODULES, RTX_COMPUTE_CAPABILITIES, load_api
+from motivnet_engines.runtimes.tensorrt.api import (
+    EXTRAS,
+    MODULES,
+    RTX_COMPUTE_CAPABILITIES,
+    load_api,
+)
 from motivnet_engines.runtimes.tensorrt.versions import DISTRIBUTIONS, is_installed
 
 _ADD_CPU = "pip install 'motivnet[cpu]'"
 _ADD_GPU = "pip install 'motivnet[gpu]'"
 _DRIVER_API = "the API of the CUDA driver"
-_JETPACK = "sudo apt-get install -y python3-libnvinfer && python3 -m venv --system-site-packages .venv"
+_JETPACK = (
+    "sudo apt-get install -y python3-libnvinfer && python3 -m venv --system-site-packages .venv"
+)
 """On a Jetson TensorRT belongs to JetPack; a wheel of it does not run there."""
 
 
@@ -33,8 +40,9 @@ class PackageStatus:
 def package_statuses(*, devices: int, jetson: bool) -> tuple[PackageStatus, ...]:
     """Every package in a fixed order. ONNX Runtime, OpenVINO and both TensorRTs are really loaded.
 
-    That a package is on the disk says little: the usual fault is a library that it needs and does not find. Loading
-    both TensorRTs takes less than half a second; nothing of them touches the GPU until a builder is made.
+    That a package is on the disk says little: the usual fault is a library that it needs and does
+    not find. Loading both TensorRTs takes less than half a second; nothing of them touches the GPU
+    until a builder is made.
     """
     return (
         _onnxruntime(devices),
@@ -56,10 +64,16 @@ def version_of(distribution: str) -> str | None:
 def _onnxruntime(devices: int) -> PackageStatus:
     """ONNX Runtime; its two distributions share one import name, and pip lets them overwrite each other."""
     distributions = ("onnxruntime-gpu", "onnxruntime")
-    status = _status("onnxruntime", distributions=distributions, repair=_ADD_CPU, detail=_onnxruntime_detail)
+    status = _status(
+        "onnxruntime", distributions=distributions, repair=_ADD_CPU, detail=_onnxruntime_detail
+    )
     if all(version_of(name) for name in distributions):
-        repair = f"pip uninstall -y {' '.join(distributions)} && {_ADD_GPU if devices else _ADD_CPU}"
-        return replace(status, detail=f"{' and '.join(distributions)} overwrite each other", repair=repair)
+        repair = (
+            f"pip uninstall -y {' '.join(distributions)} && {_ADD_GPU if devices else _ADD_CPU}"
+        )
+        return replace(
+            status, detail=f"{' and '.join(distributions)} overwrite each other", repair=repair
+        )
     if devices and status.usable and "CUDAExecutionProvider" not in status.detail:
         return replace(status, repair=f"pip uninstall -y onnxruntime && {_ADD_GPU}")
     return status
@@ -67,7 +81,10 @@ def _onnxruntime(devices: int) -> PackageStatus:
 
 def _tensorrt(backend: EngineBackend, *, repair: str) -> PackageStatus:
     return _status(
-        MODULES[backend], distributions=DISTRIBUTIONS[backend], repair=repair, detail=lambda: _tensorrt_detail(backend)
+        MODULES[backend],
+        distributions=DISTRIBUTIONS[backend],
+        repair=repair,
+        detail=lambda: _tensorrt_detail(backend),
     )
 
 
@@ -81,18 +98,28 @@ def _memory_packages() -> tuple[PackageStatus, PackageStatus]:
         detail=lambda: _DRIVER_API,
     )
     pycuda = _status(
-        "pycuda", distributions=("pycuda",), repair="pip install 'motivnet[pycuda]'", detail=lambda: _DRIVER_API
+        "pycuda",
+        distributions=("pycuda",),
+        repair="pip install 'motivnet[pycuda]'",
+        detail=lambda: _DRIVER_API,
     )
     pycuda = pycuda if pycuda.usable else replace(pycuda, repair=None)
     return (replace(bindings, repair=None) if pycuda.usable else bindings), pycuda
 
 
 def _status(
-    module: str, *, distributions: tuple[str, ...], repair: str, detail: Callable[[], str], name: str | None = None
+    module: str,
+    *,
+    distributions: tuple[str, ...],
+    repair: str,
+    detail: Callable[[], str],
+    name: str | None = None,
 ) -> PackageStatus:
     name = name or module
     if not is_installed(module):
-        return PackageStatus(name=name, version=None, usable=False, detail="not installed", repair=repair)
+        return PackageStatus(
+            name=name, version=None, usable=False, detail="not installed", repair=repair
+        )
     version = next(filter(None, map(version_of, distributions)), "unknown")
     try:
         return PackageStatus(name=name, version=version, usable=True, detail=detail(), repair=None)

@@ -19,7 +19,11 @@ from motivnet_engines.verification.verify import Verification
 def print_verification(found: Verification) -> None:
     """How far each runtime is from PyTorch here, and what did not run."""
     lines = {f"not run {number}": text for number, text in enumerate(found.refusals, 1)}
-    lines["manifest"] = "the verdict was written into it" if found.recorded else "could not be written; left as it is"
+    lines["manifest"] = (
+        "the verdict was written into it"
+        if found.recorded
+        else "could not be written; left as it is"
+    )
     show(comparison_table(found.comparisons), facts(lines))
 
 
@@ -30,7 +34,11 @@ def print_info(info: ArtifactInfo) -> None:
         runtimes.add_row(status.name, status.verdict, _state_here(status))
     measured = [engine.comparison for engine in info.manifest.engines if engine.comparison]
     comparisons = (*info.manifest.parity.comparisons, *measured)
-    show(facts(_artifact_facts(info)), *([comparison_table(comparisons)] if comparisons else []), runtimes)
+    show(
+        facts(_artifact_facts(info)),
+        *([comparison_table(comparisons)] if comparisons else []),
+        runtimes,
+    )
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
@@ -51,7 +59,9 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
             repairs.add_row(name, line)
         parts.append(repairs)
     if diagnosis.advice:
-        parts.append(facts({f"note {number}": text for number, text in enumerate(diagnosis.advice, 1)}))
+        parts.append(
+            facts({f"note {number}": text for number, text in enumerate(diagnosis.advice, 1)})
+        )
     show(*parts)
 
 
@@ -85,7 +95,9 @@ def input_text(entry: InputEntry) -> str:
     """The input's name, dtype and recipe, and who resizes."""
     recipe = entry.recipe
     where = "in the graph, from any size, " if entry.any_size else ""
-    return f"{entry.name}, {entry.dtype}, {where}{recipe.name} to {recipe.size[0]} x {recipe.size[1]}"
+    return (
+        f"{entry.name}, {entry.dtype}, {where}{recipe.name} to {recipe.size[0]} x {recipe.size[1]}"
+    )
 
 
 def precision_text(manifest: Manifest) -> str:
@@ -105,7 +117,10 @@ def _artifact_facts(info: ArtifactInfo) -> dict[str, str]:
         "precision": precision_text(manifest),
         "attention": manifest.attention,
         "input": input_text(manifest.input),
-        **{f"engine {engine.backend}": engine_text(engine, Path(info.folder)) for engine in manifest.engines},
+        **{
+            f"engine {engine.backend}": engine_text(engine, Path(info.folder))
+            for engine in manifest.engines
+        },
         "largest batch": str(manifest.max_batch),
         "labels": ", ".join(manifest.labels),
         "parity": f"{'passed' if parity.passed else 'FAILED'} on {parity.images} images ({parity.image_source})",
@@ -125,7 +140,9 @@ def _calibration(measured: CalibrationFacts | None) -> str:
 
 def _model(manifest: Manifest) -> str:
     encoder, source = manifest.source.config.encoder, manifest.source
-    origin = "random weights" if source.random_weights else source.checkpoint or "an unnamed checkpoint"
+    origin = (
+        "random weights" if source.random_weights else source.checkpoint or "an unnamed checkpoint"
+    )
     fresh = ", the head is fresh" if source.fresh_head and not source.random_weights else ""
     return f"{origin}{fresh}; {encoder.depth} layers of {encoder.embed_dim}"
 
@@ -147,7 +164,11 @@ def _machine_facts(diagnosis: Diagnosis) -> dict[str, str]:
         f"GPU {index}": f"{gpu.name}, SM {gpu.sm}, {gpu.memory / 2**30:.1f} GiB"
         for index, gpu in enumerate(driver.gpus)
     }
-    board = {} if jetson is None else {"Jetson": f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack or '?'}"}
+    board = (
+        {}
+        if jetson is None
+        else {"Jetson": f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack or '?'}"}
+    )
     return {
         "processor": f"{machine.processor} ({machine.architecture}), {_cores(machine)}",
         "BF16": ", ".join(machine.bf16_instructions) or "no instructions for it",
@@ -161,7 +182,15 @@ def _machine_facts(diagnosis: Diagnosis) -> dict[str, str]:
 
 
 def _driver_text(driver: NvidiaDriver) -> str:
-    known = [text for text in (driver.version, f"CUDA {driver.cuda}" if driver.cuda else None, driver.obstacle) if text]
+    known = [
+        text
+        for text in (
+            driver.version,
+            f"CUDA {driver.cuda}" if driver.cuda else None,
+            driver.obstacle,
+        )
+        if text
+    ]
     unused = ["an NVIDIA GPU is in this machine and not in use"] if driver.unused_gpu else []
     return "; ".join([*known, *unused])
 
@@ -172,5 +201,11 @@ def _cores(machine: Machine) -> str:
 
 
 def _memory(machine: Machine) -> str:
-    named = {"in all": machine.memory_total, "free": machine.memory_available, "allowed": machine.memory_limit}
-    return ", ".join(f"{value / 2**30:.1f} GiB {name}" for name, value in named.items() if value is not None)
+    named = {
+        "in all": machine.memory_total,
+        "free": machine.memory_available,
+        "allowed": machine.memory_limit,
+    }
+    return ", ".join(
+        f"{value / 2**30:.1f} GiB {name}" for name, value in named.items() if value is not None
+    )

@@ -15,11 +15,13 @@ MARGIN = 0.2
 """Of 134 rendered faces of a training set the detector's box was 1 / 1.38 of the picture (1.19 to 1.57 for 90 %)."""
 
 
-def square_crop(pixels: NDArray[np.uint8], box: Box, *, margin: float = MARGIN) -> NDArray[np.uint8]:
+def square_crop(
+    pixels: NDArray[np.uint8], box: Box, *, margin: float = MARGIN
+) -> NDArray[np.uint8]:
     """The square ``(side, side, 3)`` around the middle of a box of an RGB picture ``(H, W, 3)``.
 
-    The face is not turned or aligned. Beyond the edge of the picture its outermost pixels are repeated: white or
-    black bars would be a shape in the crop that no face has.
+    The face is not turned or aligned. Beyond the edge of the picture its outermost pixels are
+    repeated: white or black bars would be a shape in the crop that no face has.
 
     Args:
         margin: What is added on each side, as a share of the longer side of the box.
@@ -33,7 +35,9 @@ def square_crop(pixels: NDArray[np.uint8], box: Box, *, margin: float = MARGIN) 
     top = math.floor(box.y + box.height / 2 - side / 2 + 0.5)
     inside = pixels[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
     if 0 in inside.shape:
-        raise InputError(f"the box {box.to_dict()} lies outside the picture of {width} x {height} pixels")
+        raise InputError(
+            f"the box {box.to_dict()} lies outside the picture of {width} x {height} pixels"
+        )
     beyond = (max(-top, 0), max(top + side - height, 0), max(-left, 0), max(left + side - width, 0))
     if not any(beyond):
         return np.ascontiguousarray(inside)

@@ -30,11 +30,13 @@ _CREATION = threading.Lock()
 class YuNetDetector:
     """Finds faces of about 20 pixels and more; several threads may use it at once.
 
-    A face may be turned by any angle: of 154 photos all were found upside down, and 98 % lying on a side. So no
-    picture is turned to look again; it would find a face that a model of upright ones cannot read.
+    A face may be turned by any angle: of 154 photos all were found upside down, and 98 % lying on a
+    side. So no picture is turned to look again; it would find a face that a model of upright ones
+    cannot read.
 
-    YuNet knows faces of 10 to 300 pixels. A picture is therefore looked at with its longer side made ``coarse_side``,
-    where a face that fills it is found, and if it is larger than that also with ``fine_side``, for small faces.
+    YuNet knows faces of 10 to 300 pixels. A picture is therefore looked at with its longer side
+    made ``coarse_side``, where a face that fills it is found, and if it is larger than that also
+    with ``fine_side``, for small faces.
 
     Args:
         model: The bytes of the model, whose hash was checked, because native code parses them.
@@ -71,8 +73,12 @@ class YuNetDetector:
         found = self._found(pixels, self._coarse_side)
         if self._fine_side is not None and longer > self._coarse_side:
             smallest = _FINE_FACES * longer / self._coarse_side
-            finer = [face for face in self._found(pixels, self._fine_side) if face.box.height < smallest]
-            found += [face for face in finer if not any(_is_part(face.box, other.box) for other in found)]
+            finer = [
+                face for face in self._found(pixels, self._fine_side) if face.box.height < smallest
+            ]
+            found += [
+                face for face in finer if not any(_is_part(face.box, other.box) for other in found)
+            ]
         return tuple(sorted(found, key=lambda face: face.box.area, reverse=True))
 
     def _found(self, pixels: NDArray[np.uint8], side: int) -> list[Face]:
@@ -97,7 +103,15 @@ class YuNetDetector:
 
     def _create(self) -> cv2.FaceDetectorYN:
         nothing = np.empty(0, np.uint8)
-        arguments = ("onnx", self._model, nothing, (self._coarse_side,) * 2, self._threshold, _OVERLAP, _CANDIDATES)
+        arguments = (
+            "onnx",
+            self._model,
+            nothing,
+            (self._coarse_side,) * 2,
+            self._threshold,
+            _OVERLAP,
+            _CANDIDATES,
+        )
         with _CREATION, _quiet():
             return cv2.FaceDetectorYN.create(*arguments)
 
@@ -116,14 +130,21 @@ def _quiet() -> Iterator[None]:
         log.setLogLevel(level)
 
 
-def _face(row: NDArray[np.float32], factors: tuple[float, float], size: tuple[int, int]) -> Face | None:
+def _face(
+    row: NDArray[np.float32], factors: tuple[float, float], size: tuple[int, int]
+) -> Face | None:
     """A row of OpenCV's answer (x, y, width, height, ten of landmarks, score), clipped; None for one outside."""
-    x, y, width, height = (float(value) * factor for value, factor in zip(row[:4], factors * 2, strict=True))
+    x, y, width, height = (
+        float(value) * factor for value, factor in zip(row[:4], factors * 2, strict=True)
+    )
     left, top = max(x, 0.0), max(y, 0.0)
     right, bottom = min(x + width, size[0]), min(y + height, size[1])
     if not (right > left and bottom > top):
         return None
-    return Face(box=Box(x=left, y=top, width=right - left, height=bottom - top), score=min(float(row[14]), 1.0))
+    return Face(
+        box=Box(x=left, y=top, width=right - left, height=bottom - top),
+        score=min(float(row[14]), 1.0),
+    )
 
 
 def _is_part(box: Box, other: Box) -> bool:

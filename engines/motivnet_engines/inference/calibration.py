@@ -27,8 +27,9 @@ _ARRAYS = ("mean", "matrix", "means")
 class CalibrationFacts:
     """What was measured, with which runtime, and on what.
 
-    ``images`` counts those that the statistics are of, by label; ``held_out`` those that temperature and threshold
-    were chosen on, the same where ``held_out_folder`` is None. ``detected`` tells whether a detector cut the faces out.
+    ``images`` counts those that the statistics are of, by label; ``held_out`` those that
+    temperature and threshold were chosen on, the same where ``held_out_folder`` is None.
+    ``detected`` tells whether a detector cut the faces out.
     """
 
     format_version: Literal[1] = 1
@@ -81,12 +82,17 @@ class Calibration:
     def to_bytes(self) -> bytes:
         """The content of ``calibration.npz``."""
         whitening = self.statistics.whitening
-        arrays = {"mean": whitening.mean, "matrix": whitening.matrix, "means": self.statistics.means}
+        arrays = {
+            "mean": whitening.mean,
+            "matrix": whitening.matrix,
+            "means": self.statistics.means,
+        }
         return npz_from(self.facts, arrays)
 
 
 def calibration_of_artifact(artifact: Artifact) -> Calibration | None:
-    """The calibration that lies in an artifact, its hash and its shapes checked; None where there is none.
+    """The calibration that lies in an artifact, its hash and its shapes checked; None where there
+    is none.
 
     Raises:
         ArtifactError: If it is damaged, or is of another model.
@@ -99,16 +105,19 @@ def calibration_of_artifact(artifact: Artifact) -> Calibration | None:
     except FileError as error:
         raise ArtifactError(f"{path} {error}; make it again with: motivnet calibrate") from error
     whitening = Whitening(mean=arrays["mean"], matrix=arrays["matrix"])
-    calibration = Calibration(facts=facts, statistics=ClassStatistics(whitening=whitening, means=arrays["means"]))
+    calibration = Calibration(
+        facts=facts, statistics=ClassStatistics(whitening=whitening, means=arrays["means"])
+    )
     _check(calibration, artifact.manifest)
     return calibration
 
 
 def with_calibration(artifact: Artifact, calibration: Calibration) -> Artifact:
-    """The artifact with this calibration in it, in the place of an older one; nothing changes if anything fails.
+    """The artifact with this calibration in it, in the place of an older one; nothing changes if
+    anything fails.
 
-    The manifest is read anew, because a measurement takes long and others may have written theirs meanwhile. Files in
-    the artifact's folder that its manifest does not list stay.
+    The manifest is read anew, because a measurement takes long and others may have written theirs
+    meanwhile. Files in the artifact's folder that its manifest does not list stay.
 
     Raises:
         ArtifactError: If the artifact is of another model by now.
@@ -118,8 +127,14 @@ def with_calibration(artifact: Artifact, calibration: Calibration) -> Artifact:
     with atomic_folder(artifact.folder, own=own_files_but_reports, others="keep") as temporary:
         current = open_artifact(artifact.folder)
         _check(calibration, current.manifest)
-        kept = tuple(entry for entry in current.manifest.files if entry.path not in _own_paths(current.manifest))
-        entry = FileEntry(path=CALIBRATION_FILE, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        kept = tuple(
+            entry
+            for entry in current.manifest.files
+            if entry.path not in _own_paths(current.manifest)
+        )
+        entry = FileEntry(
+            path=CALIBRATION_FILE, size=len(content), sha256=hashlib.sha256(content).hexdigest()
+        )
         manifest = replace(current.manifest, files=(*kept, entry), calibration=CALIBRATION_FILE)
         link_files(current, [file.path for file in kept], temporary)
         (temporary / CALIBRATION_FILE).write_bytes(content)
@@ -128,13 +143,19 @@ def with_calibration(artifact: Artifact, calibration: Calibration) -> Artifact:
 
 
 def _own_paths(manifest: Manifest) -> set[str]:
-    return {CALIBRATION_FILE} if manifest.calibration is None else {CALIBRATION_FILE, manifest.calibration}
+    return (
+        {CALIBRATION_FILE}
+        if manifest.calibration is None
+        else {CALIBRATION_FILE, manifest.calibration}
+    )
 
 
 def _check(calibration: Calibration, manifest: Manifest) -> None:
     facts, statistics = calibration.facts, calibration.statistics
     if facts.model != identity_of_model(manifest) or facts.labels != manifest.labels:
-        raise ArtifactError("the calibration is of another model; make one of this with: motivnet calibrate")
+        raise ArtifactError(
+            "the calibration is of another model; make one of this with: motivnet calibrate"
+        )
     width = manifest.source.config.encoder.embed_dim
     classes = sum(count > 0 for count in facts.images.values())
     wanted = {"mean": (width,), "matrix": (width, width), "means": (classes, width)}

@@ -20,14 +20,17 @@ class ClassStatistics:
     def distances(self, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
         """Mahalanobis distances ``(B,)`` of embeddings ``(B, D)`` from their nearest class mean.
 
-        The covariance is one for all classes (Lee et al. 2018, arXiv 1807.03888), of embeddings of unit length.
+        The covariance is one for all classes (Lee et al. 2018, arXiv 1807.03888), of embeddings of
+        unit length.
         """
         coordinates = self.whitening.coordinates(unit_rows(embedding))
         squares = np.square(coordinates[:, None, :] - self.means).sum(axis=2)
         return np.asarray(np.sqrt(squares.min(axis=1)), np.float64)
 
 
-def statistics_of_classes(embedding: NDArray[np.float32], classes: NDArray[np.intp]) -> ClassStatistics:
+def statistics_of_classes(
+    embedding: NDArray[np.float32], classes: NDArray[np.intp]
+) -> ClassStatistics:
     """The statistics of labelled embeddings ``(N, D)``; of a class without images there is no mean.
 
     Raises:

@@ -27,9 +27,11 @@ _ARRAYS = ("mean", "matrix", "weights", "means", "variances")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassesFacts:
-    """The classes in output order, with the images and the components of each, and the model they stand on.
+    """The classes in output order, with the images and the components of each, and the model they
+    stand on.
 
-    ``best`` is the highest accuracy of each that was measured on validation images, None where none was.
+    ``best`` is the highest accuracy of each that was measured on validation images, None where none
+    was.
     """
 
     format_version: Literal[1] = 1
@@ -41,14 +43,22 @@ class ClassesFacts:
     temperature: float
 
     def __post_init__(self) -> None:
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels) or UNKNOWN in self.labels:
+        if (
+            len(self.labels) < 2
+            or len(set(self.labels)) != len(self.labels)
+            or UNKNOWN in self.labels
+        ):
             raise ConfigError("the classes must be two or more, with names of their own")
         if not all(map(is_label, self.labels)):
             raise ConfigError("the names of the classes must be short printable texts")
         if not len(self.labels) == len(self.images) == len(self.components) == len(self.best):
-            raise ConfigError("there must be one number of images and of components, and one accuracy, for each class")
+            raise ConfigError(
+                "there must be one number of images and of components, and one accuracy, for each class"
+            )
         if min(*self.images, *self.components) < 1 or self.temperature <= 0:
-            raise ConfigError("numbers of images and components and the temperature must be positive")
+            raise ConfigError(
+                "numbers of images and components and the temperature must be positive"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,7 +76,8 @@ def default_path(folder: Path) -> Path:
 
 
 def write_classes(classes: LearntClasses, path: Path, *, manifest: Manifest) -> None:
-    """Writes the classes of a model, which tell of people, to a file of this user alone, whole or not at all.
+    """Writes the classes of a model, which tell of people, to a file of this user alone, whole or
+    not at all.
 
     Raises:
         FileError: If it cannot be written.
@@ -112,7 +123,9 @@ def classes_from_file(path: Path, artifact: Artifact) -> LearntClasses:
         _check_values(facts, arrays)
     except FileError as error:
         raise FileError(f"{path} {error}; make it with: motivnet adapt") from error
-    if facts.model != identity_of_model(artifact.manifest) or len(arrays["mean"]) != _features(artifact.manifest):
+    if facts.model != identity_of_model(artifact.manifest) or len(arrays["mean"]) != _features(
+        artifact.manifest
+    ):
         raise ArtifactError(
             f"the classes in {path} were learnt with another model than that of {artifact.folder}; "
             "learn them again with: motivnet adapt"
@@ -123,7 +136,11 @@ def classes_from_file(path: Path, artifact: Artifact) -> LearntClasses:
         mixtures=_mixtures(facts, arrays),
         temperature=facts.temperature,
     )
-    best = {label: share for label, share in zip(facts.labels, facts.best, strict=True) if share is not None}
+    best = {
+        label: share
+        for label, share in zip(facts.labels, facts.best, strict=True)
+        if share is not None
+    }
     return LearntClasses(readout=readout, best=best)
 
 
@@ -155,6 +172,8 @@ def _check_values(facts: ClassesFacts, arrays: dict[str, NDArray[np.float32]]) -
     }
     for name, shape in wanted.items():
         if arrays[name].shape != shape:
-            raise FileError(f"cannot be used: {name} has the shape {arrays[name].shape} and not {shape}")
+            raise FileError(
+                f"cannot be used: {name} has the shape {arrays[name].shape} and not {shape}"
+            )
     if arrays["weights"].min() <= 0 or arrays["variances"].min() <= 0:
         raise FileError("cannot be used: a weight or a variance is not positive")

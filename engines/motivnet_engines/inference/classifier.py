@@ -44,15 +44,17 @@ class EmotionClassifier:
         runtime: An open runtime that fits the manifest.
         manifest: Of the artifact that the runtime has open: recipe, labels and largest batch.
         batch_size: Faces of one call of the runtime; the manifest's ``max_batch`` if None.
-        detector: What finds the faces of ``read`` and ``stream``; None where each image is one face.
-        readout: How outputs become probabilities; the softmax of the logits, at the calibration's temperature, if None.
+        detector: What finds the faces of ``read`` and ``stream``; None where each image is one
+        face.
+        readout: How outputs become probabilities; the softmax of the logits, at the calibration's
+        temperature, if None.
         calibration: Of the artifact; gives ``distance`` and ``known``. None where there is none.
         unknown: Whether a face beyond the calibration's threshold is labelled ``unknown``.
 
     Raises:
         ArtifactError: If runtime and manifest do not fit each other.
-        ConfigError: If ``batch_size`` is not between 1 and the manifest's ``max_batch``, or ``unknown`` is asked for
-            without a calibration.
+        ConfigError: If ``batch_size`` is not between 1 and the manifest's ``max_batch``, or
+            ``unknown`` is asked for without a calibration.
 
     Example:
         >>> with EmotionClassifier.open("artifacts/demo") as classifier:
@@ -73,15 +75,21 @@ class EmotionClassifier:
         check_graph(manifest, inputs=runtime.inputs, outputs=runtime.outputs)
         batch_size = manifest.max_batch if batch_size is None else batch_size
         if not 1 <= batch_size <= manifest.max_batch:
-            raise ConfigError(f"the batch size must be between 1 and {manifest.max_batch}, not {batch_size}")
+            raise ConfigError(
+                f"the batch size must be between 1 and {manifest.max_batch}, not {batch_size}"
+            )
         if unknown and readout is not None:
             raise ConfigError(
                 "unknown does not go with added classes: distances are from the model's own; leave out one"
             )
         if unknown and calibration is None:
-            raise ConfigError("the artifact has no calibration; make one with: motivnet calibrate ARTIFACT FOLDER")
+            raise ConfigError(
+                "the artifact has no calibration; make one with: motivnet calibrate ARTIFACT FOLDER"
+            )
         if (calibration or readout) and "embedding" not in manifest.outputs:
-            raise ArtifactError("the artifact gives no embedding, which a calibration and added classes stand on")
+            raise ArtifactError(
+                "the artifact gives no embedding, which a calibration and added classes stand on"
+            )
         temperature = 1.0 if calibration is None else calibration.temperature
         self.runtime = runtime
         self.manifest = manifest
@@ -105,15 +113,18 @@ class EmotionClassifier:
         classes: Path | str | None = None,
         trust_engines: bool = False,
     ) -> Self:
-        """A classifier over the artifact in a folder, with the runtime that ``open_runtime`` chooses.
+        """A classifier over the artifact in a folder, with the runtime that ``open_runtime``
+        chooses.
 
         Args:
-            classes: What ``motivnet adapt`` made of the artifact: its classes take the place of the model's. Distances
-                are from the model's classes, so that there are none then.
-            trust_engines: As ``open_runtime``: whether an engine that this user did not build here may be chosen.
+            classes: What ``motivnet adapt`` made of the artifact: its classes take the place of the
+                model's. Distances are from the model's classes, so that there are none then.
+            trust_engines: As ``open_runtime``: whether an engine that this user did not build here
+            may be chosen.
 
         Raises:
-            MotivNetError: As ``open_runtime``, the constructor, and the readers of a calibration and of classes.
+            MotivNetError: As ``open_runtime``, the constructor, and the readers of a calibration
+            and of classes.
         """
         artifact = open_artifact(folder)
         readout = None
@@ -124,7 +135,9 @@ class EmotionClassifier:
             from motivnet_engines.inference.classes_file import readout_from_file
 
             readout = readout_from_file(Path(classes), artifact)
-        opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
+        opened = open_runtime(
+            artifact, runtime=runtime, threads=threads, trust_engines=trust_engines
+        )
         try:
             return cls(
                 opened,
@@ -150,10 +163,12 @@ class EmotionClassifier:
         return self.manifest.input.any_size
 
     def predict(self, images: Image | Iterable[Image]) -> list[Prediction]:
-        """One prediction per image, each of which is a face, in the order given; one image gives a list of one.
+        """One prediction per image, each of which is a face, in the order given; one image gives a
+        list of one.
 
-        Images are prepared a few batches ahead, so that an iterator of any length needs little memory. Where the
-        artifact itself resizes, the images of a batch that differ in size go to the runtime in several calls.
+        Images are prepared a few batches ahead, so that an iterator of any length needs little
+        memory. Where the artifact itself resizes, the images of a batch that differ in size go to
+        the runtime in several calls.
 
         Raises:
             FileError, ImageError, InputError: Naming the image, ``images[i]`` where it has no path.
@@ -162,7 +177,8 @@ class EmotionClassifier:
         return [result.faces[0] for result in self._results(images, detector=None)]
 
     def read(self, images: Image | Iterable[Image]) -> list[ImageResult]:
-        """One result per image with every face that the detector finds in it; one image gives a list of one.
+        """One result per image with every face that the detector finds in it; one image gives a
+        list of one.
 
         Raises:
             FileError, ImageError, InputError, ArtifactError: As ``predict``.
@@ -185,7 +201,9 @@ class EmotionClassifier:
         Raises:
             ArtifactError: If the model gives logits that are not finite.
         """
-        return outcomes(self, enumerate(images), lambda item: self.prepare(item[1], name=f"images[{item[0]}]"))
+        return outcomes(
+            self, enumerate(images), lambda item: self.prepare(item[1], name=f"images[{item[0]}]")
+        )
 
     def prepare(self, image: Image, *, name: str = "the image") -> PreparedImage:
         """An image ready for ``classify``; may be called from any thread.
@@ -196,7 +214,8 @@ class EmotionClassifier:
         return self._prepared(image, name=name, detector=self.detector)
 
     def classify(self, inputs: Sequence[NDArray[Any]]) -> list[Prediction]:
-        """One prediction per input that ``prepare`` made, in order, in calls of at most ``batch_size``.
+        """One prediction per input that ``prepare`` made, in order, in calls of at most
+        ``batch_size``.
 
         Raises:
             ArtifactError: If the model gives logits that are not finite.
@@ -211,7 +230,9 @@ class EmotionClassifier:
                 predictions.update(zip(call, self._predict_batch(batch), strict=True))
         return [predictions[index] for index in range(len(inputs))]
 
-    def result(self, prepared: PreparedImage, predictions: Sequence[Prediction], *, classify_ms: float) -> ImageResult:
+    def result(
+        self, prepared: PreparedImage, predictions: Sequence[Prediction], *, classify_ms: float
+    ) -> ImageResult:
         """The result of an image, of the predictions for its inputs."""
         return ImageResult(
             name=prepared.name,
@@ -229,15 +250,22 @@ class EmotionClassifier:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
-    def _results(self, images: Image | Iterable[Image], *, detector: FaceDetector | None) -> Iterator[ImageResult]:
+    def _results(
+        self, images: Image | Iterable[Image], *, detector: FaceDetector | None
+    ) -> Iterator[ImageResult]:
         if _is_one(images):
             return iter([self._result_of_one(images, detector)])
         if not isinstance(images, Iterable):
-            raise InputError(f"images must be one image or an iterable of images, not {type(images).__name__}")
+            raise InputError(
+                f"images must be one image or an iterable of images, not {type(images).__name__}"
+            )
         many = cast("Iterable[Image]", images)  # an array of four dimensions is a stack of images
         found = outcomes(
             self,
@@ -254,7 +282,9 @@ class EmotionClassifier:
         return self.result(prepared, predictions, classify_ms=(time.perf_counter() - start) * 1e3)
 
     def _prepared(self, image: Image, *, name: str, detector: FaceDetector | None) -> PreparedImage:
-        return prepared_image(image, name=name, entry=self.manifest.input, profile=self._profile, detector=detector)
+        return prepared_image(
+            image, name=name, entry=self.manifest.input, profile=self._profile, detector=detector
+        )
 
     def _images_of_a_call(self, shape: tuple[int, ...]) -> int:
         """A runtime without an engine holds each image in float32, twice, before it resizes it."""
@@ -290,7 +320,11 @@ def _raising(found: Generator[Outcome, None, None]) -> Iterator[ImageResult]:
 
 
 def _located(prediction: Prediction, face: Face | None) -> Prediction:
-    return prediction if face is None else dataclasses.replace(prediction, box=face.box, score=face.score)
+    return (
+        prediction
+        if face is None
+        else dataclasses.replace(prediction, box=face.box, score=face.score)
+    )
 
 
 def _chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -1,7 +1,7 @@
 """From a model's outputs to the probabilities of classes.
 
-A Protocol, because there are two ways: the model's own logits, and mixtures fitted to its embeddings, which may know
-classes that the model was not trained on.
+A Protocol, because there are two ways: the model's own logits, and mixtures fitted to its
+embeddings, which may know classes that the model was not trained on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ class Readout(Protocol):
     def labels(self) -> tuple[str, ...]:
         """The classes in output order."""
 
-    def probabilities(self, logits: NDArray[np.float32], embedding: NDArray[np.float32]) -> NDArray[np.float64]:
+    def probabilities(
+        self, logits: NDArray[np.float32], embedding: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
         """``(B, classes)`` of logits ``(B, outputs)`` and embeddings ``(B, width)``."""
 
 
@@ -33,7 +35,9 @@ class SoftmaxReadout:
     labels: tuple[str, ...]
     temperature: float = 1.0
 
-    def probabilities(self, logits: NDArray[np.float32], embedding: NDArray[np.float32]) -> NDArray[np.float64]:
+    def probabilities(
+        self, logits: NDArray[np.float32], embedding: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
         """``(B, classes)``; the embedding is not looked at."""
         del embedding
         return softmax(np.asarray(logits / np.float32(self.temperature)))

@@ -33,12 +33,15 @@ def image_paths(paths: Iterable[Path]) -> tuple[Path, ...]:
     return expanded_paths(paths, suffixes=IMAGE_SUFFIXES, kind="image")
 
 
-def expanded_paths(paths: Iterable[Path], *, suffixes: Collection[str], kind: str) -> tuple[Path, ...]:
-    """The files given, with each folder replaced by the files of some kind below it in order of their names.
+def expanded_paths(
+    paths: Iterable[Path], *, suffixes: Collection[str], kind: str
+) -> tuple[Path, ...]:
+    """The files given, with each folder replaced by the files of some kind below it in order of
+    their names.
 
-    A pattern that the shell did not expand (``photos/**/*.jpg``) is expanded, unless a file has that name; a file that
-    it fits in two ways comes once. Hidden files and folders are left out. A path that is none of these is kept, for
-    its reader to refuse.
+    A pattern that the shell did not expand (``photos/**/*.jpg``) is expanded, unless a file has
+    that name; a file that it fits in two ways comes once. Hidden files and folders are left out. A
+    path that is none of these is kept, for its reader to refuse.
 
     Args:
         suffixes: Of the files that are taken from folders, in lower case.
@@ -69,16 +72,26 @@ def _expanded(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
     if path.is_dir():
         found = _files_below(path, suffixes)
         if not found:
-            raise FileError(f"{path} holds no {kind} ({', '.join(sorted(suffixes))}); give another folder")
+            raise FileError(
+                f"{path} holds no {kind} ({', '.join(sorted(suffixes))}); give another folder"
+            )
         return found
     if not glob.has_magic(str(path)) or path.exists():
         return [path]
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 - leaves hidden out
     if not matches:
-        raise FileError(f"{path} fits no file; check the pattern, in which ** stands for any folders")
-    files = [file for match in matches for file in (_files_below(match, suffixes) if match.is_dir() else [match])]
+        raise FileError(
+            f"{path} fits no file; check the pattern, in which ** stands for any folders"
+        )
+    files = [
+        file
+        for match in matches
+        for file in (_files_below(match, suffixes) if match.is_dir() else [match])
+    ]
     if not files:
-        raise FileError(f"{path} fits only folders that hold no {kind} ({', '.join(sorted(suffixes))})")
+        raise FileError(
+            f"{path} fits only folders that hold no {kind} ({', '.join(sorted(suffixes))})"
+        )
     return list(dict.fromkeys(files))
 
 

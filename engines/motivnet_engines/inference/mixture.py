@@ -29,13 +29,17 @@ class Mixture:
         volumes = np.log(2 * math.pi * variances).sum(axis=1)
         parts = np.log(self.weights.astype(np.float64)) - (squares.sum(axis=2) + volumes) / 2
         largest = parts.max(axis=1)
-        return np.asarray(largest + np.log(np.exp(parts - largest[:, None]).sum(axis=1)), np.float64)
+        return np.asarray(
+            largest + np.log(np.exp(parts - largest[:, None]).sum(axis=1)), np.float64
+        )
 
 
 def merged(first: Mixture, second: Mixture) -> Mixture:
     """Both mixtures as one, each weighted by its images."""
     images = first.images + second.images
-    shares = [mixture.weights.astype(np.float64) * mixture.images / images for mixture in (first, second)]
+    shares = [
+        mixture.weights.astype(np.float64) * mixture.images / images for mixture in (first, second)
+    ]
     weights = np.concatenate(shares)
     means = np.concatenate([first.means, second.means]).astype(np.float64)
     variances = np.concatenate([first.variances, second.variances]).astype(np.float64)
@@ -52,24 +56,34 @@ def merged(first: Mixture, second: Mixture) -> Mixture:
 def _joined(
     weights: NDArray[np.float64], means: NDArray[np.float64], variances: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """One component fewer: the pair that loses least becomes one Gaussian of the same mean and variances.
+    """One component fewer: the pair that loses least becomes one Gaussian of the same mean and
+    variances.
 
-    The loss is the bound of Runnalls 2007, "Kullback-Leibler approach to Gaussian mixture reduction".
+    The loss is the bound of Runnalls 2007, "Kullback-Leibler approach to Gaussian mixture
+    reduction".
     """
     pairs = list(combinations(range(len(weights)), 2))
     candidates = [_moments(weights, means, variances, pair) for pair in pairs]
     losses = [
-        weight * np.log(variance).sum() - sum(weights[place] * np.log(variances[place]).sum() for place in pair)
+        weight * np.log(variance).sum()
+        - sum(weights[place] * np.log(variances[place]).sum() for place in pair)
         for pair, (weight, _, variance) in zip(pairs, candidates, strict=True)
     ]
     best = int(np.argmin(losses))
     weight, mean, variance = candidates[best]
     kept = [place for place in range(len(weights)) if place not in pairs[best]]
-    return np.append(weights[kept], weight), np.vstack([means[kept], mean]), np.vstack([variances[kept], variance])
+    return (
+        np.append(weights[kept], weight),
+        np.vstack([means[kept], mean]),
+        np.vstack([variances[kept], variance]),
+    )
 
 
 def _moments(
-    weights: NDArray[np.float64], means: NDArray[np.float64], variances: NDArray[np.float64], pair: tuple[int, int]
+    weights: NDArray[np.float64],
+    means: NDArray[np.float64],
+    variances: NDArray[np.float64],
+    pair: tuple[int, int],
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Weight, mean and variances of two components taken together."""
     own, rows = list(pair), weights[list(pair), None]

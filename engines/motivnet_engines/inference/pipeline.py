@@ -1,8 +1,9 @@
 """Many images through a classifier, where the images to come are prepared while the runtime works.
 
-Three things run side by side: threads that decode, find faces and resize; one thread that calls the runtime; and the
-caller, who looks at results. However many images there are, a few groups of them are in memory at any moment. A group
-is a batch, or less where a model takes images of any size: it then holds whole pictures, and ends at 256 MB of them.
+Three things run side by side: threads that decode, find faces and resize; one thread that calls the
+runtime; and the caller, who looks at results. However many images there are, a few groups of them
+are in memory at any moment. A group is a batch, or less where a model takes images of any size: it
+then holds whole pictures, and ends at 256 MB of them.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Classifier(Protocol):
     def classify(self, inputs: list[NDArray[Any]]) -> list[Prediction]:
         """One prediction an input, in order."""
 
-    def result(self, prepared: PreparedImage, predictions: list[Prediction], *, classify_ms: float) -> ImageResult:
+    def result(
+        self, prepared: PreparedImage, predictions: list[Prediction], *, classify_ms: float
+    ) -> ImageResult:
         """The result of an image whose faces were classified."""
 
 
@@ -60,7 +63,8 @@ def outcomes(
     """One outcome per item, in order; an item that cannot be prepared does not stop the others.
 
     Args:
-        prepare: Called from several threads at once; what it raises of ``MotivNetError`` is the item's outcome.
+        prepare: Called from several threads at once; what it raises of ``MotivNetError`` is the
+        item's outcome.
 
     Raises:
         ArtifactError, RuntimeUnavailableError: What the runtime raises ends it all.
@@ -70,7 +74,9 @@ def outcomes(
     with _executor(workers) as preparing, _executor(1) as running:
         made = _ahead(preparing, items, _caught(prepare), ahead=workers + spare)
         groups = _groups(made, faces=classifier.batch_size)
-        for finished in _ahead(running, groups, lambda group: classified_group(classifier, group), ahead=2):
+        for finished in _ahead(
+            running, groups, lambda group: classified_group(classifier, group), ahead=2
+        ):
             yield from finished
 
 
@@ -78,7 +84,8 @@ def outcomes(
 def _executor(threads: int) -> Iterator[ThreadPoolExecutor]:
     """Threads that start nothing new once the block is left, for whatever reason.
 
-    They are not waited for: an abandoned generator may be closed by the garbage collector in one of these very threads.
+    They are not waited for: an abandoned generator may be closed by the garbage collector in one of
+    these very threads.
     """
     executor = ThreadPoolExecutor(threads, thread_name_prefix="motivnet")
     try:
@@ -88,7 +95,11 @@ def _executor(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _ahead(
-    executor: ThreadPoolExecutor, items: Iterable[_Item], work: Callable[[_Item], _Made], *, ahead: int
+    executor: ThreadPoolExecutor,
+    items: Iterable[_Item],
+    work: Callable[[_Item], _Made],
+    *,
+    ahead: int,
 ) -> Iterator[_Made]:
     """The results in order, with at most ``ahead`` items begun that were not asked for yet."""
     begun: deque[Future[_Made]] = deque()
@@ -126,14 +137,23 @@ def _groups(made: Iterable[_Prepared], *, faces: int) -> Iterator[list[_Prepared
         yield group
 
 
-def classified_group(classifier: Classifier, group: list[PreparedImage | _Other]) -> list[ImageResult | _Other]:
+def classified_group(
+    classifier: Classifier, group: list[PreparedImage | _Other]
+) -> list[ImageResult | _Other]:
     """The results of prepared images, whose faces are classified together; anything else stays where it is."""
-    inputs = [array for prepared in group if isinstance(prepared, PreparedImage) for array in prepared.inputs]
+    inputs = [
+        array
+        for prepared in group
+        if isinstance(prepared, PreparedImage)
+        for array in prepared.inputs
+    ]
     start = time.perf_counter()
     predictions = iter(classifier.classify(inputs))
     elapsed = (time.perf_counter() - start) * 1e3
     return [
-        classifier.result(prepared, [next(predictions) for _ in prepared.inputs], classify_ms=elapsed)
+        classifier.result(
+            prepared, [next(predictions) for _ in prepared.inputs], classify_ms=elapsed
+        )
         if isinstance(prepared, PreparedImage)
         else prepared
         for prepared in group

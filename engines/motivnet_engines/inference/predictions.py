@@ -16,7 +16,8 @@ from motivnet_engines.inference.heads import Readout
 def predictions_from_outputs(
     outputs: Arrays, *, readout: Readout, calibration: Calibration | None, unknown: bool
 ) -> list[Prediction]:
-    """One prediction per row of finite logits ``(B, classes)`` and, where there are any, embeddings ``(B, width)``.
+    """One prediction per row of finite logits ``(B, classes)`` and, where there are any, embeddings
+    ``(B, width)``.
 
     Args:
         unknown: Whether what is beyond the calibration's threshold is labelled ``unknown``.
@@ -25,14 +26,24 @@ def predictions_from_outputs(
     embedding = outputs.get("embedding", np.empty((len(logits), 0), np.float32))
     probabilities = readout.probabilities(logits, embedding)
     predictions = [
-        _prediction(row, labels=readout.labels, energy=float(energy), embedding=vector.copy() if vector.size else None)
+        _prediction(
+            row,
+            labels=readout.labels,
+            energy=float(energy),
+            embedding=vector.copy() if vector.size else None,
+        )
         for row, energy, vector in zip(probabilities, energies(logits), embedding, strict=True)
     ]
     if calibration is None:
         return predictions
     distances = calibration.distances(embedding)
     return [
-        _judged(prediction, distance=float(distance), threshold=calibration.distance_threshold, unknown=unknown)
+        _judged(
+            prediction,
+            distance=float(distance),
+            threshold=calibration.distance_threshold,
+            unknown=unknown,
+        )
         for prediction, distance in zip(predictions, distances, strict=True)
     ]
 
@@ -54,7 +65,9 @@ def _prediction(
     )
 
 
-def _judged(prediction: Prediction, *, distance: float, threshold: float, unknown: bool) -> Prediction:
+def _judged(
+    prediction: Prediction, *, distance: float, threshold: float, unknown: bool
+) -> Prediction:
     known = distance <= threshold
     label = UNKNOWN if unknown and not known else prediction.label
     return replace(prediction, label=label, distance=distance, known=known)

@@ -45,7 +45,8 @@ def prepared_image(
     profile: ShapeProfile | None = None,
     detector: FaceDetector | None = None,
 ) -> PreparedImage:
-    """An image ready for a runtime; with a detector every face that it finds, else the whole image as one face.
+    """An image ready for a runtime; with a detector every face that it finds, else the whole image
+    as one face.
 
     Args:
         name: What errors call an image that has no path.

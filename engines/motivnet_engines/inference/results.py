@@ -10,7 +10,8 @@ from motivnet.prediction import Prediction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Milliseconds: ``prepare_ms`` to decode, find the faces, crop and resize; ``classify_ms`` of the runtime.
+    """Milliseconds: ``prepare_ms`` to decode, find the faces, crop and resize; ``classify_ms`` of
+    the runtime.
 
     The latter is that of the calls in which the image's faces took part, and so of a whole batch.
     """

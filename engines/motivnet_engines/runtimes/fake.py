@@ -8,7 +8,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact.manifest import FileEntry, GraphSummary, InputDtype, InputEntry, Manifest, ParityReport, Source
+from motivnet.artifact.manifest import (
+    FileEntry,
+    GraphSummary,
+    InputDtype,
+    InputEntry,
+    Manifest,
+    ParityReport,
+    Source,
+)
 from motivnet.config import ModelConfig
 from motivnet.errors import RuntimeUnavailableError
 from motivnet.labels import labels_for
@@ -18,9 +26,11 @@ from motivnet_engines.runtimes.signature import input_specs, output_specs
 
 
 class FakeRuntime:
-    """Outputs of the right names and shapes that depend on nothing but each image's mean colour and the seed.
+    """Outputs of the right names and shapes that depend on nothing but each image's mean colour and
+    the seed.
 
-    An image gives the same outputs in any batch. ``calls`` holds the arrays of every call, in order.
+    An image gives the same outputs in any batch. ``calls`` holds the arrays of every call, in
+    order.
 
     Example:
         >>> manifest = fake_manifest()
@@ -35,7 +45,9 @@ class FakeRuntime:
         self.calls: list[dict[str, NDArray[Any]]] = []
         self.closed = False
         generator = np.random.default_rng(seed)
-        self._projections = {spec.name: generator.standard_normal((3, spec.shape[1] or 0)) for spec in self.outputs}
+        self._projections = {
+            spec.name: generator.standard_normal((3, spec.shape[1] or 0)) for spec in self.outputs
+        }
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """The mean colours ``(batch, 3)`` times one fixed random matrix per output.
@@ -50,7 +62,10 @@ class FakeRuntime:
         self.calls.append(dict(inputs))
         array = inputs[self.inputs[0].name]
         colours = array.mean(axis=(1, 2) if array.dtype == np.uint8 else (2, 3), dtype=np.float64)
-        return {name: (colours @ matrix).astype(np.float32) for name, matrix in self._projections.items()}
+        return {
+            name: (colours @ matrix).astype(np.float32)
+            for name, matrix in self._projections.items()
+        }
 
     def close(self) -> None:
         """Makes every later call fail; a second call does nothing."""
@@ -60,13 +75,20 @@ class FakeRuntime:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
 
 def fake_manifest(
-    config: ModelConfig | None = None, *, recipe: str = "stretch", dtype: InputDtype = "float32", max_batch: int = 8
+    config: ModelConfig | None = None,
+    *,
+    recipe: str = "stretch",
+    dtype: InputDtype = "float32",
+    max_batch: int = 8,
 ) -> Manifest:
     """A valid manifest of a model that does not exist; of the ``tiny`` size without a ``config``."""
     config = config or ModelConfig.named("tiny")
@@ -74,14 +96,22 @@ def fake_manifest(
         kind="onnx",
         model="model.onnx",
         files=(FileEntry(path="model.onnx", size=0, sha256="0" * 64),),
-        input=InputEntry(name="image", dtype=dtype, recipe=InputRecipe.named(recipe, size=config.encoder.image_size)),
+        input=InputEntry(
+            name="image",
+            dtype=dtype,
+            recipe=InputRecipe.named(recipe, size=config.encoder.image_size),
+        ),
         outputs=("logits", "embedding"),
         labels=labels_for(config.decoder.num_classes),
         max_batch=max_batch,
         precision="fp32",
         requested_precision="fp32",
         attention="decomposed",
-        source=Source(checkpoint=None, sha256=None, random_weights=True, fresh_head=False, config=config),
+        source=Source(
+            checkpoint=None, sha256=None, random_weights=True, fresh_head=False, config=config
+        ),
         graph=GraphSummary(opset=23, nodes=0, attention_nodes=0, compute_nodes={}, weight_bytes={}),
-        parity=ParityReport(passed=False, images=0, image_source="none", comparisons=(), activations=(), warnings=()),
+        parity=ParityReport(
+            passed=False, images=0, image_source="none", comparisons=(), activations=(), warnings=()
+        ),
     )

@@ -19,14 +19,16 @@ _SLOPE = np.uint8(32)
 def batch_from_images(
     entry: InputEntry, images: Sequence[NDArray[np.uint8]], *, profile: ShapeProfile | None = None
 ) -> NDArray[Any]:
-    """The input of a batch of RGB images, each ``(H, W, 3)``; all of one size where the input has any size.
+    """The input of a batch of RGB images, each ``(H, W, 3)``; all of one size where the input has
+    any size.
 
     Returns:
-        float32 ``(batch, 3, height, width)`` normalised, or uint8 ``(batch, height, width, 3)`` pixels, as ``entry``
-        says.
+        float32 ``(batch, 3, height, width)`` normalised, or uint8 ``(batch, height, width, 3)``
+        pixels, as ``entry`` says.
 
     Raises:
-        InputError: If there is no image, one is not RGB of uint8, or their sizes differ and may not.
+        InputError: If there is no image, one is not RGB of uint8, or their sizes differ and may
+        not.
     """
     if not len(images):
         raise InputError("a batch must hold at least one image")
@@ -45,8 +47,9 @@ def input_from_image(
 ) -> NDArray[Any]:
     """One RGB image's part of a batch.
 
-    Where the graph resizes, that is the image itself, unless it is beyond the sizes of an engine's ``profile``: then
-    it is resized here, by the same recipe, and the graph finds nothing left to do.
+    Where the graph resizes, that is the image itself, unless it is beyond the sizes of an engine's
+    ``profile``: then it is resized here, by the same recipe, and the graph finds nothing left to
+    do.
 
     Raises:
         InputError: If it is not ``(H, W, 3)`` of uint8.
@@ -56,16 +59,19 @@ def input_from_image(
     if not entry.any_size:
         return entry.recipe.pixels(image)
     check_image(image)
-    return image if profile is None or _fits(image.shape[:2], profile) else entry.recipe.resized(image)
+    return (
+        image if profile is None or _fits(image.shape[:2], profile) else entry.recipe.resized(image)
+    )
 
 
 def input_from_pixels(
     entry: InputEntry, pixels: NDArray[np.uint8], *, profile: ShapeProfile | None = None
 ) -> NDArray[Any]:
-    """The input for pixels ``(batch, height, width, 3)`` that are at the model's size already, as a reference's are.
+    """The input for pixels ``(batch, height, width, 3)`` that are at the model's size already, as a
+    reference's are.
 
-    Where the graph resizes, that is an image twice as large if the ``profile`` has room, of which the recipe makes
-    exactly these pixels and another filter, or other centres, would not.
+    Where the graph resizes, that is an image twice as large if the ``profile`` has room, of which
+    the recipe makes exactly these pixels and another filter, or other centres, would not.
     """
     if entry.dtype != "uint8":
         return entry.recipe.normalise(pixels)
@@ -73,7 +79,11 @@ def input_from_pixels(
         return pixels
     content = entry.recipe.content(pixels)
     enlarged = _enlarged(content)
-    return enlarged if profile is None or _fits(enlarged.shape[1:3], profile) else np.ascontiguousarray(content)
+    return (
+        enlarged
+        if profile is None or _fits(enlarged.shape[1:3], profile)
+        else np.ascontiguousarray(content)
+    )
 
 
 def profile_of(manifest: Manifest, runtime: str) -> ShapeProfile | None:
@@ -92,4 +102,7 @@ def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _fits(size: tuple[int, ...], profile: ShapeProfile) -> bool:
-    return all(low <= side <= high for low, side, high in zip(profile.min_size, size, profile.max_size, strict=True))
+    return all(
+        low <= side <= high
+        for low, side, high in zip(profile.min_size, size, profile.max_size, strict=True)
+    )

@@ -12,7 +12,13 @@ from motivnet.errors import ArtifactError, RuntimeUnavailableError
 
 T = TypeVar("T")
 
-_OUT_OF_MEMORY = ("bad_alloc", "out of memory", "failed to allocate", "not enough memory", "cannot allocate memory")
+_OUT_OF_MEMORY = (
+    "bad_alloc",
+    "out of memory",
+    "failed to allocate",
+    "not enough memory",
+    "cannot allocate memory",
+)
 """What runtimes say, in small letters; they have no exception of its own for it."""
 
 
@@ -21,7 +27,9 @@ def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def interruptible(call: Callable[[], T], *, thread: ThreadPoolExecutor, stop: Callable[[], None]) -> T:
+def interruptible(
+    call: Callable[[], T], *, thread: ThreadPoolExecutor, stop: Callable[[], None]
+) -> T:
     """The result of a call that is made in another thread while this one waits and hears signals.
 
     Args:
@@ -56,7 +64,9 @@ def native_errors(name: str) -> Iterator[None]:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a runtime says with this error that it got no memory."""
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in _OUT_OF_MEMORY
+    )
 
 
 def _first_line(error: Exception) -> str:

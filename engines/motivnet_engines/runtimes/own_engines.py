@@ -1,8 +1,9 @@
-"""Which engines this user built: an engine is native code, and one from elsewhere is run only if the user says so.
+"""Which engines this user built: an engine is native code, and one from elsewhere is run only if
+the user says so.
 
-The record is a folder of empty files in the user's state folder, one named by the SHA-256 of each engine. A signature
-in the artifact would travel with it and need a key to be kept; this does neither, and whoever could write into the
-folder could run code as the user already.
+The record is a folder of empty files in the user's state folder, one named by the SHA-256 of each
+engine. A signature in the artifact would travel with it and need a key to be kept; this does
+neither, and whoever could write into the folder could run code as the user already.
 """
 
 from __future__ import annotations

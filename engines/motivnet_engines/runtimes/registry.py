@@ -13,7 +13,12 @@ from typing import Literal
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import Comparison, EngineBackend, Manifest
-from motivnet.errors import ConfigError, MissingDependencyError, MotivNetError, RuntimeUnavailableError
+from motivnet.errors import (
+    ConfigError,
+    MissingDependencyError,
+    MotivNetError,
+    RuntimeUnavailableError,
+)
 from motivnet.runtime import Runtime, TensorSpec, check_inputs
 from motivnet_engines.runtimes.own_engines import strange_engine, way_to_trust
 
@@ -70,7 +75,9 @@ def _check_openvino(compute: Literal["float32", "bfloat16"], manifest: Manifest)
     check_compute(compute)
 
 
-def _open_openvino(compute: Literal["float32", "bfloat16"], artifact: Artifact, threads: int | None) -> Runtime:
+def _open_openvino(
+    compute: Literal["float32", "bfloat16"], artifact: Artifact, threads: int | None
+) -> Runtime:
     from motivnet_engines.runtimes.openvino_ import OpenVINORuntime
 
     return OpenVINORuntime(artifact, compute=compute, threads=threads)
@@ -94,7 +101,9 @@ def _open_engine(backend: EngineBackend, artifact: Artifact, _: int | None) -> R
 
 def _check_has_graph(manifest: Manifest) -> None:
     if manifest.kind != "onnx":
-        raise RuntimeUnavailableError("the artifact is an engine alone; its ONNX graph stayed where it was built")
+        raise RuntimeUnavailableError(
+            "the artifact is an engine alone; its ONNX graph stayed where it was built"
+        )
 
 
 _BACKENDS: dict[str, _Backend] = {
@@ -111,7 +120,10 @@ _BACKENDS: dict[str, _Backend] = {
         open=partial(_open_engine, "tensorrt-rtx"),
     ),
     "onnxruntime-cuda": _Backend(
-        package="onnxruntime", extra="gpu", check=partial(_check_ort, "cuda"), open=partial(_open_ort, "cuda")
+        package="onnxruntime",
+        extra="gpu",
+        check=partial(_check_ort, "cuda"),
+        open=partial(_open_ort, "cuda"),
     ),
     "openvino-bf16": _Backend(
         package="openvino",
@@ -127,7 +139,10 @@ _BACKENDS: dict[str, _Backend] = {
         open=partial(_open_openvino, "float32"),
     ),
     "onnxruntime": _Backend(
-        package="onnxruntime", extra="cpu", check=partial(_check_ort, "cpu"), open=partial(_open_ort, "cpu")
+        package="onnxruntime",
+        extra="cpu",
+        check=partial(_check_ort, "cpu"),
+        open=partial(_open_ort, "cpu"),
     ),
 }
 
@@ -144,7 +159,8 @@ def open_runtime(
 ) -> Runtime:
     """An artifact, open: by the runtime named, else by ``default_runtime``.
 
-    A runtime named here is opened even if the gate never saw it or refused it; a warning is logged then.
+    A runtime named here is opened even if the gate never saw it or refused it; a warning is logged
+    then.
 
     Args:
         folder: The artifact's folder, or the artifact already read.
@@ -170,7 +186,8 @@ def open_backend(name: str, artifact: Artifact, *, threads: int | None = None) -
     """An artifact opened by the runtime of this name, whatever the gate said of it.
 
     Raises:
-        ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError: As ``open_runtime``.
+        ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError: As
+        ``open_runtime``.
     """
     backend = _backend(name)
     check_possible(name, artifact.manifest)
@@ -178,7 +195,8 @@ def open_backend(name: str, artifact: Artifact, *, threads: int | None = None) -
 
 
 def installed_runtimes(artifact: Artifact, *, trust_engines: bool = False) -> tuple[str, ...]:
-    """The names of the runtimes that may open the artifact on this machine unasked, in order of preference.
+    """The names of the runtimes that may open the artifact on this machine unasked, in order of
+    preference.
 
     A strange engine, which this user did not build here, is left out with a warning.
 
@@ -194,7 +212,8 @@ def installed_runtimes(artifact: Artifact, *, trust_engines: bool = False) -> tu
 
 
 def default_runtime(artifact: Artifact, *, trust_engines: bool = False) -> str:
-    """The first runtime that can run here, passed the gate, and computes in no smaller dtype than an FP32 artifact's.
+    """The first runtime that can run here, passed the gate, and computes in no smaller dtype than
+    an FP32 artifact's.
 
     Args:
         trust_engines: As ``installed_runtimes``.
@@ -208,7 +227,9 @@ def default_runtime(artifact: Artifact, *, trust_engines: bool = False) -> str:
             return name
     if not installed:
         check_engines(artifact)
-        raise RuntimeUnavailableError("no runtime is installed; install some with: pip install 'motivnet[cpu]'")
+        raise RuntimeUnavailableError(
+            "no runtime is installed; install some with: pip install 'motivnet[cpu]'"
+        )
     raise RuntimeUnavailableError(
         f"no runtime that runs here passed the gate when {artifact.folder} was built "
         f"(running here: {', '.join(installed)}); choose one with --runtime NAME, or build the artifact again here"
@@ -216,7 +237,8 @@ def default_runtime(artifact: Artifact, *, trust_engines: bool = False) -> str:
 
 
 def check_engines(artifact: Artifact) -> None:
-    """Returns when no engine explains why an artifact has no runtime: not by what it needs, nor by who built it.
+    """Returns when no engine explains why an artifact has no runtime: not by what it needs, nor by
+    who built it.
 
     Raises:
         MissingDependencyError, RuntimeUnavailableError: Naming the engine.
@@ -238,8 +260,8 @@ def check_possible(name: str, manifest: Manifest) -> None:
     Raises:
         ConfigError: If no runtime has that name.
         MissingDependencyError: If its package is not installed.
-        RuntimeUnavailableError: If the processor, the driver, the GPU or the package cannot do it, or the artifact
-            holds nothing for it.
+        RuntimeUnavailableError: If the processor, the driver, the GPU or the package cannot do it,
+            or the artifact holds nothing for it.
     """
     backend = _backend(name)
     if importlib.util.find_spec(backend.package) is None:
@@ -268,8 +290,9 @@ def verdict(manifest: Manifest, name: str) -> Verdict:
 def is_default_choice(manifest: Manifest, name: str) -> bool:
     """Whether the gate and the artifact's precision allow this runtime to be chosen for the user.
 
-    An engine that was compiled ahead of time may be chosen before its first verdict: it runs the artifact's reference
-    inputs each time that it is opened, and does not open if it is too far from PyTorch.
+    An engine that was compiled ahead of time may be chosen before its first verdict: it runs the
+    artifact's reference inputs each time that it is opened, and does not open if it is too far from
+    PyTorch.
     """
     rounds = _backend(name).rounds_fp32 and manifest.precision == "fp32"
     state = verdict(manifest, name)
@@ -282,7 +305,11 @@ def _comparisons(manifest: Manifest, name: str) -> list[Comparison]:
     engine = manifest.engine(name)
     if engine is not None:
         return [] if engine.comparison is None else [engine.comparison]
-    return [row for row in manifest.parity.comparisons if row.backend == name and row.evidence != "rounding"]
+    return [
+        row
+        for row in manifest.parity.comparisons
+        if row.backend == name and row.evidence != "rounding"
+    ]
 
 
 def _warn_unless_verified(manifest: Manifest, name: str) -> None:
@@ -290,8 +317,14 @@ def _warn_unless_verified(manifest: Manifest, name: str) -> None:
     if state == "unverified":
         logger.warning("%s was not compared with PyTorch when this artifact was built", name)
     elif state == "failed":
-        failures = [failure for comparison in _comparisons(manifest, name) for failure in comparison.failures]
-        logger.warning("%s failed the gate when this artifact was built: %s", name, "; ".join(failures))
+        failures = [
+            failure
+            for comparison in _comparisons(manifest, name)
+            for failure in comparison.failures
+        ]
+        logger.warning(
+            "%s failed the gate when this artifact was built: %s", name, "; ".join(failures)
+        )
 
 
 @functools.cache

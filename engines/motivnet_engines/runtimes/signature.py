@@ -14,24 +14,34 @@ def input_specs(manifest: Manifest) -> tuple[TensorSpec, ...]:
     height, width = manifest.input.recipe.size
     pixels = (None, None, 3) if manifest.input.any_size else (height, width, 3)
     sides = pixels if manifest.input.dtype == "uint8" else (3, height, width)
-    return (TensorSpec(name=manifest.input.name, dtype=manifest.input.dtype, shape=(BATCH, *sides)),)
+    return (
+        TensorSpec(name=manifest.input.name, dtype=manifest.input.dtype, shape=(BATCH, *sides)),
+    )
 
 
 def output_specs(manifest: Manifest) -> tuple[TensorSpec, ...]:
-    """``logits (batch, classes)`` and ``embedding (batch, D)``, those that the manifest names, in its order.
+    """``logits (batch, classes)`` and ``embedding (batch, D)``, those that the manifest names, in
+    its order.
 
     Raises:
         ArtifactError: If it names another output.
     """
     widths = {"logits": len(manifest.labels), "embedding": manifest.source.config.encoder.embed_dim}
     if unknown := [name for name in manifest.outputs if name not in widths]:
-        raise ArtifactError(f"the manifest names an unknown output {unknown[0]!r}; the outputs are {sorted(widths)}")
+        raise ArtifactError(
+            f"the manifest names an unknown output {unknown[0]!r}; the outputs are {sorted(widths)}"
+        )
     if "logits" not in manifest.outputs:
         raise ArtifactError("the manifest names no output 'logits'; build the artifact again")
-    return tuple(TensorSpec(name=name, dtype="float32", shape=(BATCH, widths[name])) for name in manifest.outputs)
+    return tuple(
+        TensorSpec(name=name, dtype="float32", shape=(BATCH, widths[name]))
+        for name in manifest.outputs
+    )
 
 
-def check_graph(manifest: Manifest, *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+def check_graph(
+    manifest: Manifest, *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> None:
     """Returns when a parsed graph has exactly the inputs and outputs that the manifest promises.
 
     Raises:
@@ -50,4 +60,6 @@ def _check(kind: str, have: dict[str, TensorSpec], promised: tuple[TensorSpec, .
                 f"not {found or 'missing'}; build the artifact again"
             )
     if extra := sorted(set(have) - {spec.name for spec in promised}):
-        raise ArtifactError(f"the graph has {kind} that the manifest does not name: {', '.join(extra)}")
+        raise ArtifactError(
+            f"the graph has {kind} that the manifest does not name: {', '.join(extra)}"
+        )

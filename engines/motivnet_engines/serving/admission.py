@@ -35,7 +35,8 @@ class Pace:
     def finished(self, since: float, weight: int) -> None:
         """An image that came at ``since`` was classified."""
         now = time.monotonic()
-        # An answer after a pause says how long its image took, one after another how fast they come.
+        # An answer after a pause says how long its image took, one after another how fast they
+        # come.
         self._learn(now - max(since, self._last), weight)
         self._last = now
 
@@ -47,7 +48,8 @@ class Pace:
 
     def _learn(self, seconds: float, weight: int) -> None:
         self._images += 1
-        # The answers of a batch come together, so that a mean over fewer than several batches swings with them.
+        # The answers of a batch come together, so that a mean over fewer than several batches
+        # swings with them.
         share = max(_FRESHNESS, 1 / self._images)
         self._seconds += share * (seconds - self._seconds)
         self._weight += share * (weight - self._weight)
@@ -81,9 +83,10 @@ class Place:
 class Admission:
     """Counts what is inside; of one event loop, so that nothing here needs a lock.
 
-    A request is expected to take as long as the images before it and its own, at the pace of those before them. Before
-    it is of every other request what weighs no more than its own, because turns are fair; at least what is in work
-    already. Who would be alone is let in whatever is expected, because only an answer can correct the expectation.
+    A request is expected to take as long as the images before it and its own, at the pace of those
+    before them. Before it is of every other request what weighs no more than its own, because turns
+    are fair; at least what is in work already. Who would be alone is let in whatever is expected,
+    because only an answer can correct the expectation.
 
     Args:
         capacity: Requests that may be inside.
@@ -92,7 +95,9 @@ class Admission:
         in_work: Images that nobody passes any more.
     """
 
-    def __init__(self, *, capacity: int, deadline: float, max_waiting_bytes: int, in_work: int = 1) -> None:
+    def __init__(
+        self, *, capacity: int, deadline: float, max_waiting_bytes: int, in_work: int = 1
+    ) -> None:
         self.draining = asyncio.Event()
         self.arrivals = Arrivals(max_waiting_bytes)
         self.pace = Pace()
@@ -177,9 +182,13 @@ class Admission:
 
 def overloaded(expected: float) -> RefusedError:
     """There is more to do than can be done in time."""
-    return RefusedError("overloaded", "more requests are waiting than can be answered in time", retry_after=expected)
+    return RefusedError(
+        "overloaded", "more requests are waiting than can be answered in time", retry_after=expected
+    )
 
 
 def draining() -> RefusedError:
     """The service ends."""
-    return RefusedError("draining", "the service is shutting down; try again elsewhere or later", retry_after=5)
+    return RefusedError(
+        "draining", "the service is shutting down; try again elsewhere or later", retry_after=5
+    )

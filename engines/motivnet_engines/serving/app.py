@@ -39,7 +39,10 @@ logger = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
 _CODE_OF_STATUS: dict[int, tuple[Code, str]] = {
     404: ("not_found", "there is nothing at this path; /openapi.json says what there is"),
-    405: ("wrong_method", "this path does not take that method; the header Allow says which it takes"),
+    405: (
+        "wrong_method",
+        "this path does not take that method; the header Allow says which it takes",
+    ),
 }
 
 
@@ -50,10 +53,11 @@ def create_app(
     name: str = "motivnet",
     batching: Batching | None = None,
 ) -> Starlette:
-    """An application that answers with the predictions of one open classifier, which stays the caller's to close.
+    """An application that answers with the predictions of one open classifier, which stays the
+    caller's to close.
 
-    It starts threads; ``app.state.service.close()``, which the end of the ASGI lifespan calls too, ends them. Nothing
-    that a client can ask for opens a model or a file.
+    It starts threads; ``app.state.service.close()``, which the end of the ASGI lifespan calls too,
+    ends them. Nothing that a client can ask for opens a model or a file.
 
     Args:
         name: What the service calls its model.
@@ -70,7 +74,9 @@ def create_app(
     metrics.watch("queue_depth", "Requests that wait or are in work.", lambda: admission.inside)
     service = PredictionService(classifier, settings, batching=batching, metrics=metrics)
     model = model_description(classifier, settings, name=name, batching=batching)
-    endpoints = _Endpoints(settings, model=model, admission=admission, service=service, metrics=metrics)
+    endpoints = _Endpoints(
+        settings, model=model, admission=admission, service=service, metrics=metrics
+    )
     app = Starlette(
         routes=endpoints.routes(),
         middleware=[Middleware(guarded, settings=settings, admission=admission, metrics=metrics)],
@@ -122,19 +128,25 @@ class _Endpoints:
         ]
 
     async def _predict(self, request: Request) -> Response:
-        kind = body_type(request.headers.get("content-type"), request.headers.get("content-encoding"))
+        kind = body_type(
+            request.headers.get("content-type"), request.headers.get("content-encoding")
+        )
         seconds = deadline_seconds(request.headers, self._settings)
         with self._admission.arrivals.body() as held:
             body = await self._read(request.receive, held)
             async with self._admission.place() as place:
-                work = self._service.predict(body, kind, deadline=time.monotonic() + seconds, place=place)
+                work = self._service.predict(
+                    body, kind, deadline=time.monotonic() + seconds, place=place
+                )
                 return JSONResponse(await _unless_gone(work, request.receive), headers=_NO_STORE)
 
     async def _read(self, receive: Receive, held: Body) -> bytes:
         arrivals = self._admission.arrivals
         async with arrivals.reading(held, seconds=self._settings.body_timeout_s):
             return await read_body(
-                receive, max_bytes=self._settings.max_body_bytes, arrived=lambda size: arrivals.add(held, size)
+                receive,
+                max_bytes=self._settings.max_body_bytes,
+                arrived=lambda size: arrivals.add(held, size),
             )
 
     async def _model(self, _: Request) -> Response:
@@ -187,7 +199,13 @@ async def _answer_nobody(_: Request, __: GoneError) -> Response:
 
 async def _answer_failure(request: Request, error: MotivNetError) -> Response:
     """The model or its runtime failed; what they say is for the log, because it may name files."""
-    log(logger, "a prediction failed", level=logging.ERROR, request=request.scope[REQUEST_ID], reason=str(error))
+    log(
+        logger,
+        "a prediction failed",
+        level=logging.ERROR,
+        request=request.scope[REQUEST_ID],
+        reason=str(error),
+    )
     raise RefusedError("failed", "the model failed on this request") from error
 
 

@@ -21,8 +21,8 @@ class Body:
 class Arrivals:
     """Counts bytes as they come, because what a client announces costs nothing until it sends it.
 
-    Where there is no room for more, the largest body that has not wholly arrived gives way: a few large ones that
-    stall must not keep out the many small ones that do not.
+    Where there is no room for more, the largest body that has not wholly arrived gives way: a few
+    large ones that stall must not keep out the many small ones that do not.
 
     Args:
         max_bytes: Of all the bodies together.
@@ -49,7 +49,8 @@ class Arrivals:
         """The time in which a body must come.
 
         Raises:
-            RefusedError: If it did not come in time, had to give way, or the service began to drain.
+            RefusedError: If it did not come in time, had to give way, or the service began to
+            drain.
         """
         late = RefusedError("too_slow", f"the body did not arrive within {seconds:g} s")
         async with interruptible(seconds, afterwards=late) as block:
@@ -78,10 +79,15 @@ class Arrivals:
 
     def _make_room(self, newcomer: Body) -> None:
         refusal = RefusedError("overloaded", "too many bytes are waiting", retry_after=1)
-        largest = max((body for body in self._bodies if body.reading), key=lambda body: body.size, default=newcomer)
+        largest = max(
+            (body for body in self._bodies if body.reading),
+            key=lambda body: body.size,
+            default=newcomer,
+        )
         if largest.size <= newcomer.size or largest.reading is None:
             raise refusal
         largest.reading.interrupt(refusal)
-        # Its bytes go with its task, which the event loop turns to next; it is not asked to give way twice.
+        # Its bytes go with its task, which the event loop turns to next; it is not asked to give
+        # way twice.
         self._bytes -= largest.size
         largest.size = 0

@@ -25,8 +25,9 @@ class ClosedError(Exception):
 class Batcher(Generic[Item, Answer]):
     """Runs items in batches on a thread of its own; ``submit`` may be called from any thread.
 
-    The answers of a batch belong to its items in order. A call that fails is repeated item by item, so that an item
-    that cannot be run fails alone. An item whose future is cancelled before its batch is taken is not run.
+    The answers of a batch belong to its items in order. A call that fails is repeated item by item,
+    so that an item that cannot be run fails alone. An item whose future is cancelled before its
+    batch is taken is not run.
 
     Args:
         run: Gives one answer per item, in order; only ever called by the one thread.
@@ -50,23 +51,28 @@ class Batcher(Generic[Item, Answer]):
     ) -> None:
         self._run = run
         self._on_batch = on_batch
-        self._pending: PendingItems[Item, Answer] = PendingItems(max_size=max_size, max_delay=max_delay)
+        self._pending: PendingItems[Item, Answer] = PendingItems(
+            max_size=max_size, max_delay=max_delay
+        )
         self._changed = threading.Condition()
         self._closed = False
-        # Not waited for when the interpreter ends: a call of a large model may take longer than the grace period.
+        # Not waited for when the interpreter ends: a call of a large model may take longer than the
+        # grace period.
         self._thread = threading.Thread(target=self._work, name="classify", daemon=True)
         self._thread.start()
 
     def submit(self, item: Item, *, deadline: float) -> Future[Answered[Answer]]:
         """The future answer of an item.
 
-        It raises ``LateError`` where the answer would come after ``deadline`` (of ``time.monotonic``), and else what
-        the call with this item alone raises.
+        It raises ``LateError`` where the answer would come after ``deadline`` (of
+        ``time.monotonic``), and else what the call with this item alone raises.
 
         Raises:
             ClosedError: After ``close``.
         """
-        waiting: Waiting[Item, Answer] = Waiting(item=item, since=time.monotonic(), deadline=deadline)
+        waiting: Waiting[Item, Answer] = Waiting(
+            item=item, since=time.monotonic(), deadline=deadline
+        )
         with self._changed:
             if self._closed:
                 raise ClosedError("the batcher is closed")
@@ -117,7 +123,9 @@ class Batcher(Generic[Item, Answer]):
         self._measured(len(batch), seconds)
         for waiting, answer in zip(batch, answers, strict=True):
             waited = (start - waiting.since) * 1e3
-            waiting.future.set_result(Answered(answer=answer, waited_ms=waited, run_ms=seconds * 1e3))
+            waiting.future.set_result(
+                Answered(answer=answer, waited_ms=waited, run_ms=seconds * 1e3)
+            )
 
     def _isolate(self, batch: list[Waiting[Item, Answer]], error: Exception) -> None:
         if len(batch) == 1:

@@ -1,7 +1,8 @@
-"""How large a batch may be without changing anybody's answer: measured, because not every runtime keeps that promise.
+"""How large a batch may be without changing anybody's answer: measured, because not every runtime
+keeps that promise.
 
-Kernels are chosen by the size of a batch, and another kernel adds in another order. OpenVINO gives each row of a batch
-the very bits that it gives a batch of one; ONNX Runtime on the CPU does not.
+Kernels are chosen by the size of a batch, and another kernel adds in another order. OpenVINO gives
+each row of a batch the very bits that it gives a batch of one; ONNX Runtime on the CPU does not.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ class Batching:
     bit_exact: bool = True
 
 
-def batching_for(classifier: EmotionClassifier, artifact: Artifact, *, max_batch: int | None = None) -> Batching:
-    """How to batch for a classifier: as large as asked for on a GPU, and elsewhere as large as is bit-exact.
+def batching_for(
+    classifier: EmotionClassifier, artifact: Artifact, *, max_batch: int | None = None
+) -> Batching:
+    """How to batch for a classifier: as large as asked for on a GPU, and elsewhere as large as is
+    bit-exact.
 
-    Runs the artifact's reference inputs, in batches of every size until one differs from batches of one. Warns where
-    batches are smaller than asked for, or than the artifact could.
+    Runs the artifact's reference inputs, in batches of every size until one differs from batches of
+    one. Warns where batches are smaller than asked for, or than the artifact could.
 
     Raises:
         ArtifactError: If the reference cannot be trusted, or the model's logits are not finite.
@@ -50,7 +54,9 @@ def batching_for(classifier: EmotionClassifier, artifact: Artifact, *, max_batch
     asked = max_batch or classifier.batch_size
     wanted = min(asked, classifier.batch_size)
     if wanted < asked:
-        logger.warning("batches of %d are asked for, but the artifact takes at most %d", asked, wanted)
+        logger.warning(
+            "batches of %d are asked for, but the artifact takes at most %d", asked, wanted
+        )
     exact = _exact_size(classifier, artifact, wanted)
     if exact < wanted and classifier.runtime.name in GPU_RUNTIMES:
         return Batching(max_size=wanted, bit_exact=False)
@@ -64,9 +70,14 @@ def batching_for(classifier: EmotionClassifier, artifact: Artifact, *, max_batch
 
 
 def exact_size(
-    classifier: EmotionClassifier, inputs: Sequence[NDArray[Any]], *, largest: int, seconds: float = _SECONDS
+    classifier: EmotionClassifier,
+    inputs: Sequence[NDArray[Any]],
+    *,
+    largest: int,
+    seconds: float = _SECONDS,
 ) -> int:
-    """The largest size at which, as at every smaller one, a batch gives each input the bits of a batch of one.
+    """The largest size at which, as at every smaller one, a batch gives each input the bits of a
+    batch of one.
 
     Args:
         inputs: As ``prepare`` makes them; repeated where a batch is larger.
@@ -88,10 +99,14 @@ def exact_size(
 def _exact_size(classifier: EmotionClassifier, artifact: Artifact, largest: int) -> int:
     manifest = classifier.manifest
     if manifest.reference is None:
-        logger.warning("the artifact has no reference inputs to prove batches with; images are run one by one")
+        logger.warning(
+            "the artifact has no reference inputs to prove batches with; images are run one by one"
+        )
         return 1
     pixels = reference_of_artifact(artifact).pixels
-    inputs = input_from_pixels(manifest.input, pixels, profile=profile_of(manifest, classifier.runtime.name))
+    inputs = input_from_pixels(
+        manifest.input, pixels, profile=profile_of(manifest, classifier.runtime.name)
+    )
     return exact_size(classifier, list(inputs), largest=largest)
 
 

@@ -14,7 +14,9 @@ class GoneError(Exception):
     """The client closed the connection; there is nobody to answer."""
 
 
-async def read_body(receive: Receive, *, max_bytes: int, arrived: Callable[[int], object] = lambda _: None) -> bytes:
+async def read_body(
+    receive: Receive, *, max_bytes: int, arrived: Callable[[int], object] = lambda _: None
+) -> bytes:
     """The whole body; not more than ``max_bytes`` of it are held at any time.
 
     Args:

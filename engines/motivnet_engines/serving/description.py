@@ -28,7 +28,9 @@ def model_description(
         "compute": runtime.compute,
         "input": _input(manifest),
         "parity": _parity(manifest, runtime.name),
-        "detector": None if classifier.detector is None else getattr(classifier.detector, "name", "custom"),
+        "detector": None
+        if classifier.detector is None
+        else getattr(classifier.detector, "name", "custom"),
         "unknown": classifier.unknown,
         "batching": asdict(batching),
         "limits": {
@@ -55,4 +57,8 @@ def _input(manifest: Manifest) -> dict[str, Any]:
 
 def _parity(manifest: Manifest, runtime: str) -> dict[str, Any]:
     """How close to PyTorch the artifact is, and what its build said of the runtime that is open here."""
-    return {"passed": manifest.parity.passed, "images": manifest.parity.images, "runtime": verdict(manifest, runtime)}
+    return {
+        "passed": manifest.parity.passed,
+        "images": manifest.parity.images,
+        "runtime": verdict(manifest, runtime),
+    }

@@ -1,7 +1,8 @@
-"""What stands around every path: refusals before a body is read, errors as JSON, safe headers, an id, a count, a log.
+"""What stands around every path: refusals before a body is read, errors as JSON, safe headers, an
+id, a count, a log.
 
-An ASGI application around an application, because what costs nothing must come before routing: under overload most
-requests end here.
+An ASGI application around an application, because what costs nothing must come before routing:
+under overload most requests end here.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class _Answer:
     start: float = field(default_factory=time.monotonic)
 
 
-def guarded(app: ASGIApp, *, settings: ServeSettings, admission: Admission, metrics: Metrics) -> ASGIApp:
+def guarded(
+    app: ASGIApp, *, settings: ServeSettings, admission: Admission, metrics: Metrics
+) -> ASGIApp:
     """An application that asks ``app`` only what may be asked, and whose every answer is safe, counted and logged."""
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +76,13 @@ def guarded(app: ASGIApp, *, settings: ServeSettings, admission: Admission, metr
         except Exception:
             if answer.status != NOBODY:
                 raise
-            log(logger, "an error of the service itself", level=logging.ERROR, exc_info=True, request=answer.request)
+            log(
+                logger,
+                "an error of the service itself",
+                level=logging.ERROR,
+                exc_info=True,
+                request=answer.request,
+            )
             await refuse(RefusedError("failed", "the service failed; its log says why"))
         finally:
             _record(scope, answer, metrics)
@@ -82,7 +91,8 @@ def guarded(app: ASGIApp, *, settings: ServeSettings, admission: Admission, metr
 
 
 def check_request(headers: Headers, *, method: str, path: str, settings: ServeSettings) -> None:
-    """Returns when a request may be looked at more closely: its head is within limits, and its client may ask.
+    """Returns when a request may be looked at more closely: its head is within limits, and its
+    client may ask.
 
     Raises:
         RefusedError: As ``check_head``, ``check_client`` and ``check_target``.
@@ -119,7 +129,15 @@ def _record(scope: Scope, answer: _Answer, metrics: Metrics) -> None:
         metrics.took("total", seconds)
     method = scope["method"] if scope["method"] in _METHODS else "other"
     ms = round(seconds * 1e3, 1)
-    log(logger, "request", request=answer.request, method=method, path=path, status=answer.status, ms=ms)
+    log(
+        logger,
+        "request",
+        request=answer.request,
+        method=method,
+        path=path,
+        status=answer.status,
+        ms=ms,
+    )
 
 
 def _known_path(path: str) -> str:

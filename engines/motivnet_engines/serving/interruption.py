@@ -28,7 +28,8 @@ class Interruptible:
 async def interruptible(
     seconds: float | None = None, *, afterwards: RefusedError | None = None
 ) -> AsyncIterator[Interruptible]:
-    """A block that ``interrupt`` ends, and which ends by itself after ``seconds``, with the refusal ``afterwards``.
+    """A block that ``interrupt`` ends, and which ends by itself after ``seconds``, with the refusal
+    ``afterwards``.
 
     Raises:
         RefusedError: If it was ended.

@@ -55,7 +55,8 @@ class ListeningService:
         configure_logging(sys.stderr)
         ended = run_server(self.app, self.listener, self.settings)
         idle = self._closed(ended)
-        # Closing a runtime waits for its calls, and one that nobody waits for any more may outlast the grace period.
+        # Closing a runtime waits for its calls, and one that nobody waits for any more may outlast
+        # the grace period.
         if idle:
             self.classifier.close()
         return Ending(answered=ended.unanswered == 0, idle=idle)
@@ -83,7 +84,8 @@ def listening_service(
     """A service of the artifact in a folder.
 
     Raises:
-        MotivNetError: If the address cannot be listened on, or as ``EmotionClassifier.open`` and ``batching_for``.
+        MotivNetError: If the address cannot be listened on, or as ``EmotionClassifier.open`` and
+        ``batching_for``.
     """
     listener = bound_socket(settings)
     try:

@@ -22,7 +22,9 @@ def check_head(headers: Headers, settings: ServeSettings) -> None:
         RefusedError: If there are too many headers, or two of them say where the body ends.
     """
     if len(headers.raw) > settings.max_headers:
-        raise RefusedError("too_many_headers", f"a request has at most {settings.max_headers} headers")
+        raise RefusedError(
+            "too_many_headers", f"a request has at most {settings.max_headers} headers"
+        )
     if "content-length" in headers and "transfer-encoding" in headers:
         raise _two_ends()
 
@@ -62,13 +64,17 @@ def deadline_seconds(headers: Headers, settings: ServeSettings) -> float:
         return settings.deadline_s
     asked = _whole_number(headers[DEADLINE_HEADER])
     if not asked:
-        raise RefusedError("bad_request", f"{DEADLINE_HEADER} is a whole number of milliseconds above 0")
+        raise RefusedError(
+            "bad_request", f"{DEADLINE_HEADER} is a whole number of milliseconds above 0"
+        )
     return min(asked / 1e3, settings.deadline_s)
 
 
 def _two_ends() -> RefusedError:
     """RFC 9112, section 6.1: who reads such a request by the other header finds another request in its body."""
-    refusal = RefusedError("bad_request", "a request has Content-Length or Transfer-Encoding, not both")
+    refusal = RefusedError(
+        "bad_request", "a request has Content-Length or Transfer-Encoding, not both"
+    )
     refusal.headers["Connection"] = "close"
     return refusal
 

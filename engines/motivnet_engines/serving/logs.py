@@ -14,7 +14,12 @@ _LONGEST_TRACEBACK = 20_000
 
 
 def log(
-    logger: logging.Logger, event: str, *, level: int = logging.INFO, exc_info: bool = False, **fields: Any
+    logger: logging.Logger,
+    event: str,
+    *,
+    level: int = logging.INFO,
+    exc_info: bool = False,
+    **fields: Any,
 ) -> None:
     """Logs an event with named values, and with the exception that is being handled if asked to."""
     logger.log(level, event, exc_info=exc_info, extra={_FIELDS: fields})
@@ -27,10 +32,14 @@ class JSONLines(logging.Formatter):
         """One line."""
         fields = getattr(record, _FIELDS, {})
         line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{record.msecs:03.0f}Z",
             "level": record.levelname.lower(),
             "event": shortened(record.getMessage()),
-            **{name: shortened(value) if isinstance(value, str) else value for name, value in fields.items()},
+            **{
+                name: shortened(value) if isinstance(value, str) else value
+                for name, value in fields.items()
+            },
         }
         if record.exc_info:
             line["traceback"] = shortened(self.formatException(record.exc_info), _LONGEST_TRACEBACK)

@@ -32,15 +32,22 @@ class Metrics:
         self._registry = CollectorRegistry()
         options: dict[str, Any] = {"namespace": "motivnet", "registry": self._registry}
         self._requests = Counter("requests", "Requests answered.", ("path", "status"), **options)
-        self._refused = Counter("refused", "Requests without a result, by reason.", ("reason",), **options)
+        self._refused = Counter(
+            "refused", "Requests without a result, by reason.", ("reason",), **options
+        )
         self._images = Counter("images", "Images that were asked about.", **options)
         self._faces = Counter("faces", "Faces that were classified.", **options)
-        self._sizes = Histogram("batch_size", "Faces of one call of the runtime.", buckets=_SIZES, **options)
+        self._sizes = Histogram(
+            "batch_size", "Faces of one call of the runtime.", buckets=_SIZES, **options
+        )
         self._seconds = {
-            stage: Histogram(f"{stage}_seconds", text, buckets=_SECONDS, **options) for stage, text in STAGES.items()
+            stage: Histogram(f"{stage}_seconds", text, buckets=_SECONDS, **options)
+            for stage, text in STAGES.items()
         }
         self._options = options
-        Gauge("start_time_seconds", "When the application was made, in Unix time.", **options).set_to_current_time()
+        Gauge(
+            "start_time_seconds", "When the application was made, in Unix time.", **options
+        ).set_to_current_time()
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Adds a gauge that is read when Prometheus asks."""

@@ -27,7 +27,14 @@ _MEANINGS: dict[Code, str] = {
     "draining": "the service is shutting down; nothing was done",
     "late": "the deadline cannot be met",
 }
-_ANY_PATH: tuple[Code, ...] = ("bad_request", "forbidden", "too_slow", "too_many_headers", "failed", "overloaded")
+_ANY_PATH: tuple[Code, ...] = (
+    "bad_request",
+    "forbidden",
+    "too_slow",
+    "too_many_headers",
+    "failed",
+    "overloaded",
+)
 _PREDICTION: tuple[Code, ...] = ("too_large", "wrong_type", "bad_image", "draining", "late")
 
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/*")
@@ -37,9 +44,7 @@ _SAMPLES = """
     curl --data-binary @face.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/v1/predict
     curl -F image=@face.jpg -F image=@other.png http://127.0.0.1:8000/v1/predict
 """
-_REQUEST_ID = (
-    "The request's id, as in an error and in the log: the client's own where it is short and plain, else a new one."
-)
+_REQUEST_ID = "The request's id, as in an error and in the log: the client's own where it is short and plain, else a new one."
 
 
 def openapi_document(settings: ServeSettings) -> JSON:
@@ -54,7 +59,13 @@ def openapi_document(settings: ServeSettings) -> JSON:
         "paths": _paths(settings),
         "components": {
             "schemas": SCHEMAS,
-            "headers": {"RequestId": {"description": _REQUEST_ID, "schema": {"type": "string"}, "required": True}},
+            "headers": {
+                "RequestId": {
+                    "description": _REQUEST_ID,
+                    "schema": {"type": "string"},
+                    "required": True,
+                }
+            },
         },
     }
     if settings.token is not None:
@@ -95,7 +106,12 @@ def _predict(settings: ServeSettings, *, closed: bool) -> JSON:
 
 
 def _get(
-    operation: str, summary: str, content: JSON, *, closed: bool = False, codes: tuple[Code, ...] = _ANY_PATH
+    operation: str,
+    summary: str,
+    content: JSON,
+    *,
+    closed: bool = False,
+    codes: tuple[Code, ...] = _ANY_PATH,
 ) -> JSON:
     codes += ("unauthorised",) if closed else ()
     return {
@@ -116,9 +132,18 @@ def _head(get: JSON) -> JSON:
 
 
 def _page_file() -> JSON:
-    content = {kind: _schema(_BINARY) for kind in ("text/css", "text/html", "text/javascript", "image/svg+xml")}
+    content = {
+        kind: _schema(_BINARY)
+        for kind in ("text/css", "text/html", "text/javascript", "image/svg+xml")
+    }
     found = _get("page_file", "A file of the page", content, codes=(*_ANY_PATH, "not_found"))
-    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}, "example": "main.js"}
+    name = {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "main.js",
+    }
     return {**found, "parameters": [name]}
 
 
@@ -170,9 +195,14 @@ def _errors(codes: tuple[Code, ...]) -> JSON:
 
 
 def _error(status: int, codes: list[Code]) -> JSON:
-    response = _response("; ".join(f"`{code}`: {_MEANINGS[code]}" for code in codes), _json("Error"))
+    response = _response(
+        "; ".join(f"`{code}`: {_MEANINGS[code]}" for code in codes), _json("Error")
+    )
     if status == UNAVAILABLE:
-        response["headers"]["Retry-After"] = {"schema": {"type": "integer", "minimum": 1}, "required": True}
+        response["headers"]["Retry-After"] = {
+            "schema": {"type": "integer", "minimum": 1},
+            "required": True,
+        }
     return response
 
 

@@ -26,7 +26,9 @@ class Pages:
 
     def __init__(self) -> None:
         folder = files("motivnet_engines.serving") / "page"
-        self._responses = {file.name: _content(file) for file in folder.iterdir() if _suffix(file) in _TYPES}
+        self._responses = {
+            file.name: _content(file) for file in folder.iterdir() if _suffix(file) in _TYPES
+        }
 
     def response(self, name: str = _INDEX) -> Response:
         """The answer with a file.

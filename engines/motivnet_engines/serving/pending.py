@@ -41,7 +41,8 @@ class Taken(Generic[Item, Answer]):
 
 
 class PendingItems(Generic[Item, Answer]):
-    """First come, first served; without threads and without a clock of its own, so that it can be tested by itself.
+    """First come, first served; without threads and without a clock of its own, so that it can be
+    tested by itself.
 
     Args:
         max_size: Items of one batch.
@@ -71,7 +72,8 @@ class PendingItems(Generic[Item, Answer]):
         return max(0.0, self._waiting[0].since + self._max_delay - now)
 
     def take(self, now: float) -> Taken[Item, Answer]:
-        """Removes and gives the next batch and, with it, those who are too late; drops those who were cancelled.
+        """Removes and gives the next batch and, with it, those who are too late; drops those who
+        were cancelled.
 
         Whoever is taken can no longer be cancelled.
         """
@@ -85,7 +87,8 @@ class PendingItems(Generic[Item, Answer]):
             else:
                 taken.batch.append(waiting)
         if taken.late:
-            # Who is refused brings no new measurement: one slow call must not go on refusing everybody.
+            # Who is refused brings no new measurement: one slow call must not go on refusing
+            # everybody.
             self.run_seconds *= _TRUST_AFTER_REFUSAL
         return taken
 

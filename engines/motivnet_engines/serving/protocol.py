@@ -1,9 +1,10 @@
 """uvicorn's HTTP/1.1 protocol with the clocks that it lacks.
 
-uvicorn bounds neither how long a client takes to send the head of a request, nor how long it leaves an answer unread,
-nor how many connections there are: three clients that send half a head hold three connections for ever, and with them
-the end of the process. Its hooks for a server's own protocol are the methods of the class that is given as ``http``,
-so this is one of the few places where the toolkit inherits an implementation.
+uvicorn bounds neither how long a client takes to send the head of a request, nor how long it leaves
+an answer unread, nor how many connections there are: three clients that send half a head hold three
+connections for ever, and with them the end of the process. Its hooks for a server's own protocol
+are the methods of the class that is given as ``http``, so this is one of the few places where the
+toolkit inherits an implementation.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ logger = logging.getLogger(__name__)
 _PIECE = 16_384
 _LINES = 8_192
 _BYTES_OF_A_LINE = 256
-"""A chunked body has two line ends a chunk, and each chunk is parsed in Python while every other client waits: so many
-line ends, and one more for every so many bytes."""
+"""A chunked body has two line ends a chunk, and each chunk is parsed in Python while every other
+client waits: so many line ends, and one more for every so many bytes."""
 
 
 def protocol_class(settings: ServeSettings, metrics: Metrics) -> type[asyncio.Protocol]:
@@ -43,7 +44,11 @@ def protocol_class(settings: ServeSettings, metrics: Metrics) -> type[asyncio.Pr
 
     class BoundedProtocol(_BoundedProtocol):
         def __init__(
-            self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any
+            self,
+            config: Config,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            **options: Any,
         ) -> None:
             super().__init__(config, server_state, app_state, **options)
             self.settings = settings
@@ -53,11 +58,13 @@ def protocol_class(settings: ServeSettings, metrics: Metrics) -> type[asyncio.Pr
 
 
 class _BoundedProtocol(H11Protocol):
-    """One rule for slow senders: outside a request, a client has ``header_timeout_s`` to send a whole head.
+    """One rule for slow senders: outside a request, a client has ``header_timeout_s`` to send a
+    whole head.
 
-    That covers a connection that sends nothing, half a head or one byte a second, one that idles after an answer, and
-    one that goes on sending a body that was refused. Within a request the time for the body is watched where the body
-    is read, in ``admission``. For slow readers: a client has ``write_timeout_s`` to make room for more of its answer.
+    That covers a connection that sends nothing, half a head or one byte a second, one that idles
+    after an answer, and one that goes on sending a body that was refused. Within a request the time
+    for the body is watched where the body is read, in ``admission``. For slow readers: a client has
+    ``write_timeout_s`` to make room for more of its answer.
     """
 
     settings: ServeSettings
@@ -97,7 +104,9 @@ class _BoundedProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self.settings.write_timeout_s, self.transport.abort)
+        self._write_timer = self.loop.call_later(
+            self.settings.write_timeout_s, self.transport.abort
+        )
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -106,7 +115,11 @@ class _BoundedProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Instead of uvicorn's plain text."""
         del msg
-        self._refuse(RefusedError("bad_request", "this is not a valid HTTP/1.1 request, or its head is too long"))
+        self._refuse(
+            RefusedError(
+                "bad_request", "this is not a valid HTTP/1.1 request, or its head is too long"
+            )
+        )
 
     def _is_crumbs(self, piece: bytes) -> bool:
         """Whether the chunks of a body are so small that reading them keeps everybody else waiting."""
@@ -121,7 +134,11 @@ class _BoundedProtocol(H11Protocol):
         if self.cycle is not None and self.cycle.response_started:
             self.transport.abort()
         else:
-            self._refuse(RefusedError("bad_request", "the chunks of the body are too small; send larger ones"))
+            self._refuse(
+                RefusedError(
+                    "bad_request", "the chunks of the body are too small; send larger ones"
+                )
+            )
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -149,10 +166,14 @@ class _BoundedProtocol(H11Protocol):
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         status = HTTPStatus(refusal.status)
-        self.transport.write(f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode() + body)
+        self.transport.write(
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode() + body
+        )
         self.transport.close()
         # A client that does not read keeps even a closed connection open.
-        self._head_timer = self.loop.call_later(self.settings.header_timeout_s, self.transport.abort)
+        self._head_timer = self.loop.call_later(
+            self.settings.header_timeout_s, self.transport.abort
+        )
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.settings.header_timeout_s, self._too_slow)

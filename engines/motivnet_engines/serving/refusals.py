@@ -59,7 +59,9 @@ class RefusedError(Exception):
         allow: The methods that there are, where the status is 405.
     """
 
-    def __init__(self, code: Code, message: str, *, retry_after: float = 1.0, allow: str | None = None) -> None:
+    def __init__(
+        self, code: Code, message: str, *, retry_after: float = 1.0, allow: str | None = None
+    ) -> None:
         super().__init__(message)
         self.code: Code = code
         self.status = STATUS_OF_CODE[code]
@@ -75,7 +77,9 @@ class RefusedError(Exception):
             self.headers["Allow"] = allow
 
 
-def error_body(code: Code, message: str, *, request: str | None = None) -> dict[str, dict[str, str]]:
+def error_body(
+    code: Code, message: str, *, request: str | None = None
+) -> dict[str, dict[str, str]]:
     """What every error looks like; that of a whole request has the request's id."""
     error: dict[str, str] = {"code": code, "message": message}
     return {"error": error if request is None else {**error, "request": request}}

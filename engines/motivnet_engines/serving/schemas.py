@@ -9,12 +9,24 @@ from motivnet_engines.serving.refusals import Code
 
 JSON = dict[str, Any]
 
-_EMOTIONS = {"neutral": 0.01, "happiness": 0.93, "surprise": 0.03, "sadness": 0.01, "anger": 0.01, "disgust": 0.01}
+_EMOTIONS = {
+    "neutral": 0.01,
+    "happiness": 0.93,
+    "surprise": 0.03,
+    "sadness": 0.01,
+    "anger": 0.01,
+    "disgust": 0.01,
+}
 
 
 def _object(properties: JSON) -> JSON:
     """An object that has all these properties and no others."""
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _array(items: JSON) -> JSON:
@@ -39,7 +51,8 @@ _MILLISECONDS: JSON = {"type": "number", "minimum": 0}
 _PROBABILITY: JSON = {"type": "number", "minimum": 0, "maximum": 1}
 
 PICTURE_EXAMPLE = (
-    struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 70, 0, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0, 0) + b"@" * 16
+    struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 70, 0, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0, 0)
+    + b"@" * 16
 ).decode("ascii")
 """A grey BMP of two by two pixels, no byte of which is beyond ASCII."""
 BOX_EXAMPLE: JSON = {"x": 128.0, "y": 96.5, "width": 210.0, "height": 260.0}
@@ -62,14 +75,23 @@ IMAGE_EXAMPLE: JSON = {
     "timing": {"prepare_ms": 7.9, "classify_ms": 31.5},
     "error": None,
 }
-PREDICTION_EXAMPLE: JSON = {"images": [IMAGE_EXAMPLE], "timing": {"queue_ms": 0.4, "total_ms": 41.2}}
+PREDICTION_EXAMPLE: JSON = {
+    "images": [IMAGE_EXAMPLE],
+    "timing": {"queue_ms": 0.4, "total_ms": 41.2},
+}
 MODEL_EXAMPLE: JSON = {
     "name": "expressions",
     "labels": list(_EMOTIONS),
     "precision": "fp16",
     "runtime": "openvino",
     "compute": "float32",
-    "input": {"recipe": "stretch", "height": 1024, "width": 768, "dtype": "uint8", "any_size": False},
+    "input": {
+        "recipe": "stretch",
+        "height": 1024,
+        "width": 768,
+        "dtype": "uint8",
+        "any_size": False,
+    },
     "parity": {"passed": True, "images": 32, "runtime": "verified"},
     "detector": "yunet",
     "unknown": False,
@@ -95,7 +117,9 @@ SCHEMAS: JSON = {
             "confidence": {**_PROBABILITY, "description": "Of the likeliest emotion, in any case."},
             "probabilities": {"type": "object", "additionalProperties": _PROBABILITY},
             "energy": {**_NUMBER, "description": "Lower for faces like those of the training."},
-            "distance": _or_null({**_NUMBER, "description": "From the training faces; needs a calibration."}),
+            "distance": _or_null(
+                {**_NUMBER, "description": "From the training faces; needs a calibration."}
+            ),
             "known": _or_null(_FLAG),
             "box": _or_null(reference("Box")),
             "score": _or_null(_PROBABILITY),
@@ -108,8 +132,13 @@ SCHEMAS: JSON = {
                 "width": _or_null(_COUNT),
                 "height": _or_null(_COUNT),
                 "faces": {**_array(reference("Face")), "description": "The largest first."},
-                "faces_left_out": {**_COUNT, "description": "Smaller faces, beyond the limit max_faces."},
-                "timing": _or_null(_object({"prepare_ms": _MILLISECONDS, "classify_ms": _MILLISECONDS})),
+                "faces_left_out": {
+                    **_COUNT,
+                    "description": "Smaller faces, beyond the limit max_faces.",
+                },
+                "timing": _or_null(
+                    _object({"prepare_ms": _MILLISECONDS, "classify_ms": _MILLISECONDS})
+                ),
                 "error": _or_null(reference("ErrorDetail")),
             }
         ),
@@ -128,12 +157,21 @@ SCHEMAS: JSON = {
         **_object(
             {
                 "name": _TEXT,
-                "labels": {**_array(_TEXT), "description": "In the order of every face's probabilities."},
+                "labels": {
+                    **_array(_TEXT),
+                    "description": "In the order of every face's probabilities.",
+                },
                 "precision": _TEXT,
                 "runtime": _TEXT,
                 "compute": _TEXT,
                 "input": _object(
-                    {"recipe": _TEXT, "height": _COUNT, "width": _COUNT, "dtype": _TEXT, "any_size": _FLAG}
+                    {
+                        "recipe": _TEXT,
+                        "height": _COUNT,
+                        "width": _COUNT,
+                        "dtype": _TEXT,
+                        "any_size": _FLAG,
+                    }
                 ),
                 "parity": _object(
                     {
@@ -142,8 +180,16 @@ SCHEMAS: JSON = {
                         "runtime": {**_TEXT, "enum": ["verified", "failed", "unverified"]},
                     }
                 ),
-                "detector": _or_null({**_TEXT, "description": "Its name, or custom; null where an image is one face."}),
-                "unknown": {**_FLAG, "description": "Whether a face that is too far from the training is so labelled."},
+                "detector": _or_null(
+                    {
+                        **_TEXT,
+                        "description": "Its name, or custom; null where an image is one face.",
+                    }
+                ),
+                "unknown": {
+                    **_FLAG,
+                    "description": "Whether a face that is too far from the training is so labelled.",
+                },
                 "batching": {
                     **_object({"max_size": {**_COUNT, "minimum": 1}, "bit_exact": _FLAG}),
                     "description": "Whether every answer has the bits that it would have in a batch of one.",
@@ -154,7 +200,10 @@ SCHEMAS: JSON = {
         ),
         "example": MODEL_EXAMPLE,
     },
-    "Status": {**_object({"status": {**_TEXT, "enum": ["ok", "draining"]}}), "example": {"status": "ok"}},
+    "Status": {
+        **_object({"status": {**_TEXT, "enum": ["ok", "draining"]}}),
+        "example": {"status": "ok"},
+    },
     "ErrorDetail": _object({"code": _CODE, "message": _TEXT}),
     "Error": {
         **_object(
@@ -163,7 +212,10 @@ SCHEMAS: JSON = {
                     {
                         "code": _CODE,
                         "message": {**_TEXT, "description": "One line, for people."},
-                        "request": {**_TEXT, "description": "The request's id, as in X-Request-Id and in the log."},
+                        "request": {
+                            **_TEXT,
+                            "description": "The request's id, as in X-Request-Id and in the log.",
+                        },
                     }
                 )
             }

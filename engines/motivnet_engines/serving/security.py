@@ -1,7 +1,8 @@
 """Who may ask: the holder of the token, and no web page of somebody else.
 
-A service on a loopback address without a token trusts whoever can reach it, and a browser can: any page that it shows
-may send requests to http://localhost. A page elsewhere is known by its Origin; one whose name was made to lead to
+A service on a loopback address without a token trusts whoever can reach it, and a browser can: any
+page that it shows may send requests to http://localhost. A page elsewhere is known by its Origin;
+one whose name was made to lead to
 127.0.0.1 (DNS rebinding) by its Host.
 """
 
@@ -54,7 +55,9 @@ def check_client(headers: Headers, *, method: str, path: str, settings: ServeSet
 def _check_host(host: str | None) -> None:
     """A browser always sends a Host, so that without one there is no page behind the request."""
     if host is not None and not _is_local(host):
-        raise RefusedError("forbidden", "without a token this service answers only to localhost and 127.0.0.1")
+        raise RefusedError(
+            "forbidden", "without a token this service answers only to localhost and 127.0.0.1"
+        )
 
 
 def _is_local(host: str) -> bool:
@@ -88,4 +91,6 @@ def _check_token(authorization: str, token: str) -> None:
     # Headers are decoded as latin-1; bytes, because compare_digest takes no text beyond ASCII.
     same = hmac.compare_digest(given.strip().encode("latin-1"), token.encode("ascii"))
     if scheme.lower() != "bearer" or not same:
-        raise RefusedError("unauthorised", "this service needs its token: Authorization: Bearer TOKEN")
+        raise RefusedError(
+            "unauthorised", "this service needs its token: Authorization: Bearer TOKEN"
+        )

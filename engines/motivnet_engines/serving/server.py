@@ -1,8 +1,10 @@
-"""Runs an application on uvicorn in this process until a signal asks it to end, and ends it without losing an answer.
+"""Runs an application on uvicorn in this process until a signal asks it to end, and ends it without
+losing an answer.
 
-From the first SIGTERM or SIGINT on ``/readyz`` says so, new requests get 503, and those that were accepted are answered
-within the grace period; then every connection is closed, also one that is half open. A second signal ends the grace
-period. Those that are not answered by then are told so with a 503.
+From the first SIGTERM or SIGINT on ``/readyz`` says so, new requests get 503, and those that were
+accepted are answered within the grace period; then every connection is closed, also one that is
+half open. A second signal ends the grace period. Those that are not answered by then are told so
+with a 503.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ _LAST_WORDS = 0.5
 class Ended:
     """How a server ended.
 
-    ``unanswered`` counts accepted requests that got no answer; ``grace_left`` are the seconds left of the grace period,
-    of which ``hurried`` is set, also afterwards, once a second signal comes.
+    ``unanswered`` counts accepted requests that got no answer; ``grace_left`` are the seconds left
+    of the grace period, of which ``hurried`` is set, also afterwards, once a second signal comes.
     """
 
     unanswered: int
@@ -50,16 +52,22 @@ class Ended:
 def bound_socket(settings: ServeSettings) -> socket.socket:
     """A socket where the settings say, before anything slow is done: a port in use is told at once.
 
-    It does not listen yet: until there is somebody to answer, who knocks is refused and need not wait.
+    It does not listen yet: until there is somebody to answer, who knocks is refused and need not
+    wait.
 
     Raises:
-        ConfigError: If the address is not this machine's, or the port is in use or needs more rights.
+        ConfigError: If the address is not this machine's, or the port is in use or needs more
+        rights.
     """
     host, port = settings.host, settings.port
     try:
-        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[
+            0
+        ]
     except OSError as error:
-        raise ConfigError(f"{host} is not an address of this machine; try 127.0.0.1 or 0.0.0.0") from error
+        raise ConfigError(
+            f"{host} is not an address of this machine; try 127.0.0.1 or 0.0.0.0"
+        ) from error
     listener = socket.socket(family, kind, number)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -84,7 +92,9 @@ def start_listening(listener: socket.socket) -> None:
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
-    return ConfigError(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port")
+    return ConfigError(
+        f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
+    )
 
 
 def url_of(listener: socket.socket) -> str:
@@ -121,10 +131,11 @@ def run_server(app: Starlette, listener: socket.socket, settings: ServeSettings)
 
 
 class _DrainingServer(Server):
-    """uvicorn closes its listeners first and then waits for every connection; this one drains first.
+    """uvicorn closes its listeners first and then waits for every connection; this one drains
+    first.
 
-    ``handle_exit`` is what a signal calls. uvicorn would send itself the signal again at the end, but a service that
-    drained ends with status 0.
+    ``handle_exit`` is what a signal calls. uvicorn would send itself the signal again at the end,
+    but a service that drained ends with status 0.
     """
 
     def __init__(self, config: Config, admission: Admission) -> None:
@@ -159,25 +170,32 @@ class _DrainingServer(Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, a second one ends the grace period."""
         del frame
-        # Counted here and not by what the event loop has done of it: two may come before it has its turn.
+        # Counted here and not by what the event loop has done of it: two may come before it has its
+        # turn.
         self._signals += 1
         if self._signals > 1:
             self._hurried.set()
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._admission.drain if self._signals == 1 else self._hurry.set)
+            self._loop.call_soon_threadsafe(
+                self._admission.drain if self._signals == 1 else self._hurry.set
+            )
         log(logger, "draining", signal=sig)
 
     async def _drain(self, grace: float) -> None:
         await self._admission.draining.wait()
         self._grace_end = time.monotonic() + grace
-        waits = [asyncio.ensure_future(wait) for wait in (self._admission.until_idle(), self._hurry.wait())]
+        waits = [
+            asyncio.ensure_future(wait)
+            for wait in (self._admission.until_idle(), self._hurry.wait())
+        ]
         await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
         self._unanswered = self._admission.inside
         self._admission.give_up()
         log(logger, "drained", unanswered=self._unanswered)
-        # What was given up leaves in the next turns of the event loop, before uvicorn looks at this.
+        # What was given up leaves in the next turns of the event loop, before uvicorn looks at
+        # this.
         self.should_exit = True
         await asyncio.sleep(_LAST_WORDS)
         for connection in list(self.server_state.connections):

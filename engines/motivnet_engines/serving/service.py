@@ -35,13 +35,19 @@ T = TypeVar("T")
 class PredictionService:
     """Answers requests of any number of clients on one event loop, in bounded memory.
 
-    Raw bodies wait; only as many images are prepared at a time as the threads and two batches need, because a prepared
-    face takes more memory than its photo. Those above four megapixels have together no more pixels than the largest
-    image allowed. What the images of a request cost is known from their headers before the first is decoded.
+    Raw bodies wait; only as many images are prepared at a time as the threads and two batches need,
+    because a prepared face takes more memory than its photo. Those above four megapixels have
+    together no more pixels than the largest image allowed. What the images of a request cost is
+    known from their headers before the first is decoded.
     """
 
     def __init__(
-        self, classifier: EmotionClassifier, settings: ServeSettings, *, batching: Batching, metrics: Metrics
+        self,
+        classifier: EmotionClassifier,
+        settings: ServeSettings,
+        *,
+        batching: Batching,
+        metrics: Metrics,
     ) -> None:
         self._classifier = classifier
         self._settings = settings
@@ -49,11 +55,14 @@ class PredictionService:
         self._profile = profile_of(classifier.manifest, classifier.runtime.name)
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
-        # Of its own, because a form with too many images is refused at once, whatever is being prepared.
+        # Of its own, because a form with too many images is refused at once, whatever is being
+        # prepared.
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._under_way: set[Future[Any]] = set()
         self._turns = Turns(
-            images=in_work_at_once(settings, batching), threads=settings.prepare_threads, pixels=MAX_PIXELS
+            images=in_work_at_once(settings, batching),
+            threads=settings.prepare_threads,
+            pixels=MAX_PIXELS,
         )
         self._batcher: Batcher[NDArray[Any], Prediction] = Batcher(
             classifier.classify,
@@ -61,7 +70,11 @@ class PredictionService:
             max_delay=settings.max_delay_ms / 1e3,
             on_batch=metrics.batch,
         )
-        metrics.watch("batch_queue_depth", "Faces that wait for a call of the runtime.", lambda: self._batcher.depth)
+        metrics.watch(
+            "batch_queue_depth",
+            "Faces that wait for a call of the runtime.",
+            lambda: self._batcher.depth,
+        )
 
     async def predict(
         self, body: bytes, kind: BodyType, *, deadline: float, place: Place | None = None
@@ -70,28 +83,39 @@ class PredictionService:
 
         Args:
             deadline: By ``time.monotonic``.
-            place: Told what the images cost, and of each that is done; None where nobody else lets requests in.
+            place: Told what the images cost, and of each that is done; None where nobody else lets
+            requests in.
 
         Raises:
-            RefusedError: If the body holds no image that can be read, there is no room for so many, or the deadline
-                cannot be met.
+            RefusedError: If the body holds no image that can be read, there is no room for so many,
+                or the deadline cannot be met.
             ArtifactError: If the model's outputs for an image cannot be used.
         """
         start = time.monotonic()
         try:
             async with asyncio.timeout(deadline - start):
-                asked = await self._in_thread(self._parser, _images, body, kind, self._settings.max_images)
+                asked = await self._in_thread(
+                    self._parser, _images, body, kind, self._settings.max_images
+                )
                 if place is not None:
                     place.weigh(sum(image.weight for image in asked))
                 share = Share()
-                found = await _all(asyncio.ensure_future(self._image(image, share, deadline, place)) for image in asked)
+                found = await _all(
+                    asyncio.ensure_future(self._image(image, share, deadline, place))
+                    for image in asked
+                )
         except (LateError, TimeoutError) as error:
-            raise RefusedError("late", "the answer would come after the deadline", retry_after=1) from error
+            raise RefusedError(
+                "late", "the answer would come after the deadline", retry_after=1
+            ) from error
         images = [image for image, _ in found]
         if all(image["error"] for image in images):
             raise RefusedError("bad_image", images[0]["error"]["message"])
         total = (time.monotonic() - start) * 1e3
-        return {"images": images, "timing": {"queue_ms": max(wait for _, wait in found), "total_ms": total}}
+        return {
+            "images": images,
+            "timing": {"queue_ms": max(wait for _, wait in found), "total_ms": total},
+        }
 
     def close(self, *, timeout: float = 0.0) -> bool:
         """Takes nothing in any more; False if what was under way was not done within ``timeout`` seconds."""
@@ -99,7 +123,12 @@ class PredictionService:
         for threads in (self._parser, self._threads):
             threads.shutdown(wait=False, cancel_futures=True)
         ended = self._batcher.close(timeout=timeout)
-        return ended and not wait_for_futures(tuple(self._under_way), max(0.0, end - time.monotonic())).not_done
+        return (
+            ended
+            and not wait_for_futures(
+                tuple(self._under_way), max(0.0, end - time.monotonic())
+            ).not_done
+        )
 
     async def _image(
         self, image: _Image, share: Share, deadline: float, place: Place | None
@@ -110,7 +139,9 @@ class PredictionService:
             place.finish_image(image.weight, classified=result["error"] is None)
         return result, waited
 
-    async def _read(self, image: _Image, share: Share, deadline: float) -> tuple[dict[str, Any], float]:
+    async def _read(
+        self, image: _Image, share: Share, deadline: float
+    ) -> tuple[dict[str, Any], float]:
         if image.error is not None:
             return self._failed(image, image.error), 0.0
         start = time.monotonic()
@@ -131,14 +162,20 @@ class PredictionService:
         """What is to be classified, and how many faces beyond the limit are not."""
         if time.monotonic() > deadline:
             raise LateError
-        largest = LargestFaces(detector=self._detector, limit=self._settings.max_faces) if self._detector else None
+        largest = (
+            LargestFaces(detector=self._detector, limit=self._settings.max_faces)
+            if self._detector
+            else None
+        )
         entry = self._classifier.manifest.input
         prepared = prepared_image(
             image.upload.data, name=image.name, entry=entry, profile=self._profile, detector=largest
         )
         return prepared, largest.left_out if largest else 0
 
-    async def _classified(self, prepared: PreparedImage, deadline: float) -> list[Answered[Prediction]]:
+    async def _classified(
+        self, prepared: PreparedImage, deadline: float
+    ) -> list[Answered[Prediction]]:
         futures: list[Future[Answered[Prediction]]] = [
             self._batcher.submit(array, deadline=deadline) for array in prepared.inputs
         ]
@@ -202,7 +239,9 @@ def in_work_at_once(settings: ServeSettings, batching: Batching) -> int:
 
 def _images(body: bytes, kind: BodyType, max_images: int) -> list[_Image]:
     uploads = uploads_of_body(body, kind, max_images=max_images)
-    return [_described(name, upload) for name, upload in zip(_names(len(uploads)), uploads, strict=True)]
+    return [
+        _described(name, upload) for name, upload in zip(_names(len(uploads)), uploads, strict=True)
+    ]
 
 
 def _described(name: str, upload: Upload) -> _Image:

@@ -27,7 +27,8 @@ class ServeSettings:
     """Where a service listens, and what it takes from a client.
 
     Args:
-        token: What every client must present; None lets everybody in who can reach a loopback address.
+        token: What every client must present; None lets everybody in who can reach a loopback
+        address.
         max_batch: Faces of one call of the runtime; the classifier's batch size if None.
         max_delay_ms: How long the first face of a batch may wait for others.
         queue: Requests that may be waiting or in work at once.
@@ -35,7 +36,8 @@ class ServeSettings:
         grace_s: How long accepted requests may take once the service is asked to end.
         max_images: Images of one request.
         max_faces: Faces of one image that are classified, the largest first.
-        max_waiting_bytes: All the bodies that are held at once; 200 MB, or two of the largest, if None.
+        max_waiting_bytes: All the bodies that are held at once; 200 MB, or two of the largest, if
+        None.
         header_timeout_s: From the connection, or the last answer, to the end of a request's head.
         body_timeout_s: From the head of a request to the end of its body.
         write_timeout_s: How long a client may leave its answer unread.
@@ -66,11 +68,17 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= _HIGHEST_PORT:
-            raise ConfigError(f"a port is between 0 (any free one) and {_HIGHEST_PORT}, not {self.port}")
+            raise ConfigError(
+                f"a port is between 0 (any free one) and {_HIGHEST_PORT}, not {self.port}"
+            )
         for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
-            if value is not None and not lowest <= value <= highest:  # which "not a number" is not either
-                raise ConfigError(f"{name} must be between {lowest:,} and {highest:,}, not {value:,}")
+            if (
+                value is not None and not lowest <= value <= highest
+            ):  # which "not a number" is not either
+                raise ConfigError(
+                    f"{name} must be between {lowest:,} and {highest:,}, not {value:,}"
+                )
         if self.waiting_bytes < self.max_body_bytes:
             raise ConfigError(
                 f"max_waiting_bytes ({self.waiting_bytes:,}) must not be below max_body_bytes "
@@ -136,7 +144,8 @@ def is_loopback(host: str) -> bool:
 
 
 def token_from(file: Path | None) -> str | None:
-    """The token in a file, else in the environment, without white space around it; None where neither is given.
+    """The token in a file, else in the environment, without white space around it; None where
+    neither is given.
 
     There is no option for the token itself: other users of the machine can read a command line.
 
@@ -150,11 +159,19 @@ def token_from(file: Path | None) -> str | None:
     try:
         token = read_bytes(file, max_bytes=_LONGEST_TOKEN).decode("ascii").strip()
     except UnicodeDecodeError as error:
-        raise FileError(f"{file} holds bytes that are not ASCII, so no token; write a new one") from error
+        raise FileError(
+            f"{file} holds bytes that are not ASCII, so no token; write a new one"
+        ) from error
     if not token:
-        raise ConfigError(f"{file} is empty; make a token with: (umask 077; openssl rand -hex 32 > {file})")
+        raise ConfigError(
+            f"{file} is empty; make a token with: (umask 077; openssl rand -hex 32 > {file})"
+        )
     if file.stat().st_mode & 0o077:
-        logger.warning("%s can be read by other users of this machine; keep it to yourself: chmod 600 %s", file, file)
+        logger.warning(
+            "%s can be read by other users of this machine; keep it to yourself: chmod 600 %s",
+            file,
+            file,
+        )
     return _checked(token, source=str(file))
 
 
@@ -169,7 +186,9 @@ def _checked(token: str, *, source: str) -> str:
 def _check_token(token: str | None) -> None:
     if token is None:
         return
-    if not _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN or not all("!" <= letter <= "~" for letter in token):
+    if not _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN or not all(
+        "!" <= letter <= "~" for letter in token
+    ):
         raise ConfigError(
             f"a token is {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} printable ASCII characters without spaces; "
             "make one with: openssl rand -hex 32"

@@ -1,7 +1,9 @@
-"""Whose image is next: fair among requests by what their images cost, within room for work, threads and pixels.
+"""Whose image is next: fair among requests by what their images cost, within room for work, threads
+and pixels.
 
-Eight images of forty megapixels fit into a few hundred bytes. In the order of arrival they would keep everybody else
-waiting for their whole decoding; here the request that sent them waits longest for its own.
+Eight images of forty megapixels fit into a few hundred bytes. In the order of arrival they would
+keep everybody else waiting for their whole decoding; here the request that sent them waits longest
+for its own.
 """
 
 from __future__ import annotations
@@ -45,22 +47,26 @@ class Turn:
         loop = self.granted.get_loop()
         self.preparation = preparation
         preparation.add_done_callback(
-            lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(self.turns.prepared, self)
+            lambda _: (
+                None if loop.is_closed() else loop.call_soon_threadsafe(self.turns.prepared, self)
+            )
         )
 
 
 class Turns:
-    """Gives turns in the order of self-clocked fair queueing; of one event loop, so that nothing here needs a lock.
+    """Gives turns in the order of self-clocked fair queueing; of one event loop, so that nothing
+    here needs a lock.
 
-    An image stands behind the last one of its own request, and behind the images of others that are done before it if
-    all requests advance alike. Nobody waits for ever, because who comes later stands behind who is served now. An
-    image of weight 1 needs no room for pixels, which the number of threads bounds, and so passes a larger one that
-    waits for it.
+    An image stands behind the last one of its own request, and behind the images of others that are
+    done before it if all requests advance alike. Nobody waits for ever, because who comes later
+    stands behind who is served now. An image of weight 1 needs no room for pixels, which the number
+    of threads bounds, and so passes a larger one that waits for it.
 
     Args:
         images: That are in work at once.
         threads: That prepare them.
-        pixels: Of all images above weight 1 that are prepared at once; a larger one is alone among them.
+        pixels: Of all images above weight 1 that are prepared at once; a larger one is alone among
+        them.
     """
 
     def __init__(self, *, images: int, threads: int, pixels: int) -> None:
@@ -111,7 +117,9 @@ class Turns:
 
     def _next(self) -> Turn | None:
         """The first one, or where there is no room for its pixels the first one that needs none."""
-        waiting = [turn for turn in self._queue if not turn.granted.done()]  # a cancelled one leaves in its own time
+        waiting = [
+            turn for turn in self._queue if not turn.granted.done()
+        ]  # a cancelled one leaves in its own time
         if not waiting or waiting[0].pixels <= self._pixels:
             return waiting[0] if waiting else None
         return next((turn for turn in waiting if not turn.pixels), None)

@@ -52,11 +52,15 @@ def body_type(content_type: str | None, content_encoding: str | None) -> BodyTyp
     if kind == _FORM:
         boundary = options.get(b"boundary", b"")
         if not 0 < len(boundary) <= _LONGEST_BOUNDARY:
-            raise RefusedError("bad_request", f"{_FORM} needs a boundary of 1 to {_LONGEST_BOUNDARY} characters")
+            raise RefusedError(
+                "bad_request", f"{_FORM} needs a boundary of 1 to {_LONGEST_BOUNDARY} characters"
+            )
         return BodyType(boundary=boundary)
     if _is_image(kind):
         return BodyType()
-    raise RefusedError("wrong_type", f"send an image as image/* or application/octet-stream, or several as {_FORM}")
+    raise RefusedError(
+        "wrong_type", f"send an image as image/* or application/octet-stream, or several as {_FORM}"
+    )
 
 
 def uploads_of_body(body: bytes, kind: BodyType, *, max_images: int) -> list[Upload]:
@@ -75,11 +79,15 @@ def uploads_of_body(body: bytes, kind: BodyType, *, max_images: int) -> list[Upl
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
-        raise RefusedError("bad_request", "the body is not multipart/form-data with the boundary given") from error
+        raise RefusedError(
+            "bad_request", "the body is not multipart/form-data with the boundary given"
+        ) from error
     if not form.complete:
         raise RefusedError("bad_request", "the form ends before its last boundary")
     if not form.uploads:
-        raise RefusedError("bad_request", "the form holds no image; give each a filename, or the type image/*")
+        raise RefusedError(
+            "bad_request", "the form holds no image; give each a filename, or the type image/*"
+        )
     return form.uploads
 
 
@@ -131,11 +139,15 @@ class _Form:
         if name is None and not _is_image(media.decode("latin-1")):
             self._fields += 1
         else:
-            self.uploads.append(Upload(data=bytes(self._data), name=None if name is None else _shown_name(name)))
+            self.uploads.append(
+                Upload(data=bytes(self._data), name=None if name is None else _shown_name(name))
+            )
         if len(self.uploads) > self._max_images:
             raise RefusedError("bad_request", f"a request holds at most {self._max_images} images")
         if self._fields > _FIELDS:
-            raise RefusedError("bad_request", f"a form holds at most {_FIELDS} fields beside its files")
+            raise RefusedError(
+                "bad_request", f"a form holds at most {_FIELDS} fields beside its files"
+            )
 
     def _complete(self) -> None:
         self.complete = True

@@ -35,5 +35,7 @@ def jetson_from_texts(release: str, model: str) -> Jetson | None:
     if match is None:
         return None
     return Jetson(
-        model=model.strip("\0\n ") or "a Jetson", l4t=f"{match[1]}.{match[2]}", jetpack=_JETPACK.get(match[1])
+        model=model.strip("\0\n ") or "a Jetson",
+        l4t=f"{match[1]}.{match[2]}",
+        jetpack=_JETPACK.get(match[1]),
     )

@@ -21,7 +21,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """``cores`` are the logical ones that this process may use; memory is in bytes, None where unknown.
+    """``cores`` are the logical ones that this process may use; memory is in bytes, None where
+    unknown.
 
     ``memory_limit`` and ``core_limit`` are a container's (cgroup version 2), None without one.
     """

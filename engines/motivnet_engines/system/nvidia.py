@@ -41,9 +41,9 @@ class Gpu:
 class NvidiaDriver:
     """The driver, as far as there is one.
 
-    ``version`` is the kernel module's, ``cuda`` the newest CUDA that it runs, such as ``13.0``. ``obstacle`` says why
-    no GPU can be used, None where one can. ``unused_gpu`` tells of an NVIDIA GPU on the bus that the driver does not
-    show.
+    ``version`` is the kernel module's, ``cuda`` the newest CUDA that it runs, such as ``13.0``.
+    ``obstacle`` says why no GPU can be used, None where one can. ``unused_gpu`` tells of an NVIDIA
+    GPU on the bus that the driver does not show.
     """
 
     version: str | None
@@ -115,7 +115,11 @@ def _gpu(library: Any, index: int) -> Gpu | None:
     minor = _integer(library.cuDeviceGetAttribute, _CAPABILITY_MINOR, device)
     if failed or major is None or minor is None:
         return None
-    return Gpu(name=name.value.decode(errors="replace"), compute_capability=f"{major}.{minor}", memory=memory.value)
+    return Gpu(
+        name=name.value.decode(errors="replace"),
+        compute_capability=f"{major}.{minor}",
+        memory=memory.value,
+    )
 
 
 def _cuda_version(library: Any) -> str | None:

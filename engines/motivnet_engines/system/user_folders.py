@@ -1,7 +1,8 @@
-"""The folders of this user alone: the cache, for what can be fetched or made again, and the state, for what cannot.
+"""The folders of this user alone: the cache, for what can be fetched or made again, and the state,
+for what cannot.
 
-What lies in them is run: the Python of an environment, compiled kernels. So they are used only where nobody but the
-user and root can put anything into them, as ssh asks of its own folder.
+What lies in them is run: the Python of an environment, compiled kernels. So they are used only
+where nobody but the user and root can put anything into them, as ssh asks of its own folder.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def made_private(folder: Path) -> Path:
     """The folder, made with all that leads to it for this user alone (0700) where it is missing.
 
     Raises:
-        FileError: If it cannot be made, or others can write into it or into a folder that leads to it.
+        FileError: If it cannot be made, or others can write into it or into a folder that leads to
+        it.
     """
     try:
         make_folder(folder, private=True)
@@ -58,7 +60,8 @@ def made_private(folder: Path) -> Path:
 
 
 def check_private(folder: Path) -> None:
-    """Returns when nobody but this user and root can put anything into a folder, or another one in its place.
+    """Returns when nobody but this user and root can put anything into a folder, or another one in
+    its place.
 
     Raises:
         FileError: Naming the folder that is not so, this one or one that leads to it.

@@ -28,7 +28,10 @@ def outputs_of(forward: Forward, pixels: NDArray[np.uint8], *, what: str) -> Out
     logits, embeddings = [], []
     start = time.perf_counter()
     with progress(what, total=len(pixels)) as advance:
-        for chunk in [pixels[:1], *(pixels[first : first + 3] for first in range(1, len(pixels), 3))]:
+        for chunk in [
+            pixels[:1],
+            *(pixels[first : first + 3] for first in range(1, len(pixels), 3)),
+        ]:
             chunk_logits, chunk_embeddings = forward(chunk)
             logits.append(chunk_logits)
             embeddings.append(chunk_embeddings)
@@ -40,8 +43,11 @@ def outputs_of(forward: Forward, pixels: NDArray[np.uint8], *, what: str) -> Out
     )
 
 
-def comparison_of(name: str, artifact: Artifact, pixels: NDArray[np.uint8], reference: Outputs) -> Comparison:
-    """The runtime of this name, opened on an artifact, beside PyTorch's FP32 outputs for the same pixels.
+def comparison_of(
+    name: str, artifact: Artifact, pixels: NDArray[np.uint8], reference: Outputs
+) -> Comparison:
+    """The runtime of this name, opened on an artifact, beside PyTorch's FP32 outputs for the same
+    pixels.
 
     Raises:
         MotivNetError: If the runtime cannot open or run the artifact.
@@ -56,7 +62,9 @@ def comparison_of(name: str, artifact: Artifact, pixels: NDArray[np.uint8], refe
         reference,
         compute=compute,
         evidence="graph" if compute == "float32" else "runtime",
-        precision="bf16" if compute == "bfloat16" and manifest.precision in ("fp32", "fp16") else manifest.precision,
+        precision="bf16"
+        if compute == "bfloat16" and manifest.precision in ("fp32", "fp16")
+        else manifest.precision,
     )
 
 

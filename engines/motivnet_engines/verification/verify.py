@@ -29,7 +29,11 @@ class Verification:
     @property
     def passed(self) -> bool:
         """Whether all that ran is within its tolerances, and something did."""
-        return bool(self.comparisons) and not self.refusals and all(row.passed for row in self.comparisons)
+        return (
+            bool(self.comparisons)
+            and not self.refusals
+            and all(row.passed for row in self.comparisons)
+        )
 
 
 def reference_outputs(artifact: Artifact) -> tuple[NDArray[np.uint8], Outputs]:
@@ -43,11 +47,13 @@ def reference_outputs(artifact: Artifact) -> tuple[NDArray[np.uint8], Outputs]:
     return reference.pixels, outputs
 
 
-def verify_on_device(artifact: Artifact, *, runtimes: Sequence[str] = (), trust_engines: bool = False) -> Verification:
+def verify_on_device(
+    artifact: Artifact, *, runtimes: Sequence[str] = (), trust_engines: bool = False
+) -> Verification:
     """Runs the artifact's reference through each runtime and writes the verdicts into the manifest.
 
-    A manifest that cannot be written, such as one in a read-only folder, is left as it is, and so is that of another
-    model which took the artifact's place meanwhile.
+    A manifest that cannot be written, such as one in a read-only folder, is left as it is, and so
+    is that of another model which took the artifact's place meanwhile.
 
     Args:
         runtimes: Their names; every one that can run here if none is named.
@@ -78,10 +84,16 @@ def with_verdicts(manifest: Manifest, rows: Sequence[Comparison]) -> Manifest:
     """The manifest with these comparisons in the place of the same runtimes' older ones."""
     by_name = {row.backend: row for row in rows}
     engines = tuple(
-        replace(engine, comparison=by_name.pop(engine.backend)) if engine.backend in by_name else engine
+        replace(engine, comparison=by_name.pop(engine.backend))
+        if engine.backend in by_name
+        else engine
         for engine in manifest.engines
     )
-    kept = (row for row in manifest.parity.comparisons if row.evidence == "rounding" or row.backend not in by_name)
+    kept = (
+        row
+        for row in manifest.parity.comparisons
+        if row.evidence == "rounding" or row.backend not in by_name
+    )
     parity = replace(manifest.parity, comparisons=(*kept, *by_name.values()))
     return replace(manifest, engines=engines, parity=parity)
 

@@ -1,7 +1,13 @@
 """Emotions in moving pictures: files, cameras and streams, read with PyAV (``pip install 'motivnet[video]'``)."""
 
 from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary
-from motivnet_engines.video.source import VIDEO_SUFFIXES, VideoSource, camera, is_video, video_source
+from motivnet_engines.video.source import (
+    VIDEO_SUFFIXES,
+    VideoSource,
+    camera,
+    is_video,
+    video_source,
+)
 
 __all__ = [
     "VIDEO_SUFFIXES",

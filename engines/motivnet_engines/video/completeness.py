@@ -35,7 +35,8 @@ class Account:
     Args:
         damaged: Packets and frames that the demuxer or the decoder found broken.
         read_to: The latest end of a packet of any stream, in seconds on the container's clock.
-        video_from: The latest beginning of a packet of the video; ends are guesses where the frame rate varies.
+        video_from: The latest beginning of a packet of the video; ends are guesses where the frame
+        rate varies.
         shown_from: The latest beginning of a decoded frame.
     """
 
@@ -59,7 +60,9 @@ def _shortfalls(account: Account, declared: Declared) -> Iterator[str]:
         yield f"holds nothing that can be decoded, with at most {MAX_PIXELS // 10**6} million pixels a frame"
     if declared.packets is not None and account.packets < declared.packets:
         yield f"stops after {account.packets:,} of {declared.packets:,} frames ({reached})"
-    if declared.end is not None and account.read_to < declared.end - _tolerance(declared.end, declared.step):
+    if declared.end is not None and account.read_to < declared.end - _tolerance(
+        declared.end, declared.step
+    ):
         yield f"stops after {reached} of {declared.end:.2f} s"
     if not declared.whole:
         yield f"is cut off after {reached}"

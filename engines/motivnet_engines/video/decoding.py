@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from motivnet.errors import VideoError
 from motivnet.files import open_regular
 from motivnet_engines.video.completeness import Account, Declared, shortfall
-from motivnet_engines.video.opening import FAILURES, check_size, is_live, open_container, reason, video_stream
+from motivnet_engines.video.opening import (
+    FAILURES,
+    check_size,
+    is_live,
+    open_container,
+    reason,
+    video_stream,
+)
 from motivnet_engines.video.rotation import pixels_of_frame
 from motivnet_engines.video.source import VideoSource
 
@@ -58,7 +65,8 @@ class DecodedFrame:
 class VideoReader:
     """The frames of a source, in order of their times, once.
 
-    What stops the reading is raised at the end of what could be read; what is missing is told by ``missing``.
+    What stops the reading is raised at the end of what could be read; what is missing is told by
+    ``missing``.
 
     Args:
         source: Opened here; closed by ``close``.
@@ -98,7 +106,8 @@ class VideoReader:
         return 0.0 if self._last is None else self._last + 1 / self.rate
 
     def missing(self) -> str | None:
-        """After the last frame: what the video should have had besides, in one line; None if that was all.
+        """After the last frame: what the video should have had besides, in one line; None if that
+        was all.
 
         What is live is not missing anything as long as a frame came.
         """
@@ -127,7 +136,9 @@ class VideoReader:
                     yield packet
         except FAILURES as error:
             after = f"after {self.seen:.2f} s"
-            raise VideoError(f"{self.source.name} cannot be read on {after}: {reason(error)}") from error
+            raise VideoError(
+                f"{self.source.name} cannot be read on {after}: {reason(error)}"
+            ) from error
 
     def _count(self, packet: Packet[Any]) -> None:
         self.account.packets += packet.size > 0
@@ -176,10 +187,15 @@ def _lasting(packet: Packet[Any]) -> float:
     return float(packet.duration * packet.time_base) if packet.duration else 0.0
 
 
-def _declared(container: InputContainer, stream: VideoStream, source: VideoSource, step: float) -> Declared:
+def _declared(
+    container: InputContainer, stream: VideoStream, source: VideoSource, step: float
+) -> Declared:
     name = container.format.name
-    # Matroska and Flash count their duration from 0 on their clock, the others from where they begin.
-    start = 0.0 if name.startswith(("matroska", "flv")) else (container.start_time or 0) * _MICROSECONDS
+    # Matroska and Flash count their duration from 0 on their clock, the others from where they
+    # begin.
+    start = (
+        0.0 if name.startswith(("matroska", "flv")) else (container.start_time or 0) * _MICROSECONDS
+    )
     end = None if container.duration is None else start + container.duration * _MICROSECONDS
     if name == "avi":  # what is derived from the file's size is put right by what the header says
         end = max(end or 0.0, stream.frames * step)
@@ -194,5 +210,12 @@ def _whole_packets(path: str) -> bool:
     with open_regular(Path(path)) as file:
         head = file.read(5)
         size = os.fstat(file.fileno()).st_size
-    sizes = next((sizes for offset, sizes in _TS_PACKETS.items() if head[offset : offset + 1] == bytes([_SYNC])), ())
+    sizes = next(
+        (
+            sizes
+            for offset, sizes in _TS_PACKETS.items()
+            if head[offset : offset + 1] == bytes([_SYNC])
+        ),
+        (),
+    )
     return not sizes or any(size % packet == 0 for packet in sizes)

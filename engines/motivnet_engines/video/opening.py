@@ -33,8 +33,9 @@ READ_SECONDS = 10.0
 _FILE_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv"
 _KNOWN = "an MP4, QuickTime, Matroska, WebM, AVI, MPEG or Flash video"
 
-# A container may name other containers (a playlist, a list of files to concatenate, a reference in an MP4): what may
-# be opened on the way is listed here, and for a file that is nothing, because it is read through a Python file.
+# A container may name other containers (a playlist, a list of files to concatenate, a reference in
+# an MP4): what may be opened on the way is listed here, and for a file that is nothing, because it
+# is read through a Python file.
 _LIMITS: dict[str, dict[str, str]] = {
     "file": {"format_whitelist": _FILE_FORMATS, "protocol_whitelist": "file"},
     "http": {
@@ -70,13 +71,17 @@ def open_container(source: VideoSource) -> Iterator[InputContainer]:
             file = stack.enter_context(open_regular(Path(source.target)))
             yield stack.enter_context(_open_file(file, source.name))
         else:
-            yield stack.enter_context(_open_camera(source) if source.kind == "camera" else _open_stream(source))
+            yield stack.enter_context(
+                _open_camera(source) if source.kind == "camera" else _open_stream(source)
+            )
 
 
 def is_live(container: InputContainer, source: VideoSource) -> bool:
-    """Whether it goes on without an end and without waiting for its reader: a camera, or a stream that is being made.
+    """Whether it goes on without an end and without waiting for its reader: a camera, or a stream
+    that is being made.
 
-    Over HTTP that is what says neither how long it lasts nor how many bytes it has, and a playlist without its end.
+    Over HTTP that is what says neither how long it lasts nor how many bytes it has, and a playlist
+    without its end.
     """
     if source.pushed or source.kind == "file":
         return source.pushed
@@ -129,9 +134,16 @@ def _open_file(file: BinaryIO, name: str) -> InputContainer:
     try:
         return av.open(file, "r", options=_options("file"))
     except (av.error.InvalidDataError, av.error.ArgumentError) as error:
-        if isinstance(error, av.error.InvalidDataError) and os.pread(file.fileno(), 8, 0)[4:] == b"ftyp":
-            raise VideoError(f"{name} cannot be read: its index is missing, so it is cut off; copy it again") from error
-        raise VideoError(f"{name} is not {_KNOWN}, or is damaged at its beginning; convert it to MP4") from error
+        if (
+            isinstance(error, av.error.InvalidDataError)
+            and os.pread(file.fileno(), 8, 0)[4:] == b"ftyp"
+        ):
+            raise VideoError(
+                f"{name} cannot be read: its index is missing, so it is cut off; copy it again"
+            ) from error
+        raise VideoError(
+            f"{name} is not {_KNOWN}, or is damaged at its beginning; convert it to MP4"
+        ) from error
     except FAILURES as error:
         raise VideoError(f"{name} cannot be read: {reason(error)}") from error
 
@@ -142,8 +154,12 @@ def _open_camera(source: VideoSource) -> InputContainer:
         return av.open(source.target, "r", format=driver, timeout=(OPEN_SECONDS, READ_SECONDS))
     except FAILURES as error:
         if getattr(error, "errno", None) in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-            raise VideoError(f"there is no {source.name} ({source.target}); {_cameras(driver)}") from error
-        raise VideoError(f"{source.name} ({source.target}) cannot be opened: {reason(error)}") from error
+            raise VideoError(
+                f"there is no {source.name} ({source.target}); {_cameras(driver)}"
+            ) from error
+        raise VideoError(
+            f"{source.name} ({source.target}) cannot be opened: {reason(error)}"
+        ) from error
 
 
 def _open_stream(source: VideoSource) -> InputContainer:
@@ -151,7 +167,9 @@ def _open_stream(source: VideoSource) -> InputContainer:
     try:
         return av.open(source.target, "r", options=options, timeout=(OPEN_SECONDS, READ_SECONDS))
     except FAILURES as error:
-        raise VideoError(f"{source.name} cannot be opened: {reason(error)}; check the address") from error
+        raise VideoError(
+            f"{source.name} cannot be opened: {reason(error)}; check the address"
+        ) from error
 
 
 def _options(limits: str) -> dict[str, str]:

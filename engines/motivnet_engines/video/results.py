@@ -24,7 +24,8 @@ class FrameResult:
     Args:
         name: What errors call the video.
         index: Of the frame among all decoded ones, from 0.
-        time: Seconds since the beginning of the video, or since the first frame of a camera or stream.
+        time: Seconds since the beginning of the video, or since the first frame of a camera or
+        stream.
         width: Of the upright frame, in pixels.
         height: Of the upright frame, in pixels.
     """
@@ -46,11 +47,12 @@ class VideoSummary:
         decoded: Frames that came out of the decoder.
         classified: Frames that have a result.
         skipped: Frames left out on purpose (``every``).
-        dropped: Frames left out because they came too late (``realtime``), or under way when the run was ended.
+        dropped: Frames left out because they came too late (``realtime``), or under way when the
+        run was ended.
         damaged: Packets and frames that the decoder found damaged.
         duration: Seconds from the beginning to the end of the last decoded frame.
-        complete: Whether the video was seen to its end and nothing of it was missing; a camera and a stream that the
-            caller stops are complete.
+        complete: Whether the video was seen to its end and nothing of it was missing; a camera and
+            a stream that the caller stops are complete.
         error: Why it is not complete, in one line; None where it is.
     """
 
@@ -73,4 +75,6 @@ def with_probabilities(prediction: Prediction, probabilities: dict[str, float]) 
     """The prediction with other probabilities and what follows from them; an ``unknown`` face stays unknown."""
     best = max(probabilities, key=probabilities.__getitem__)
     label = best if prediction.label in probabilities else prediction.label
-    return replace(prediction, label=label, confidence=probabilities[best], probabilities=probabilities)
+    return replace(
+        prediction, label=label, confidence=probabilities[best], probabilities=probabilities
+    )

@@ -10,7 +10,12 @@ from motivnet.errors import ConfigError, VideoError
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.inference.results import ImageResult
 from motivnet_engines.video.decoding import Frame, VideoReader
-from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary, with_probabilities
+from motivnet_engines.video.results import (
+    FrameResult,
+    TrackedFace,
+    VideoSummary,
+    with_probabilities,
+)
 from motivnet_engines.video.smoothing import ProbabilitySmoother
 from motivnet_engines.video.source import VideoSource
 from motivnet_engines.video.steps import End, Plan, Steps
@@ -28,27 +33,32 @@ def predict_video(
     smooth: float = 0.0,
     on_frame: OnFrame | None = None,
 ) -> VideoRun:
-    """The results of a video's frames in order, while later frames are decoded and prepared in threads.
+    """The results of a video's frames in order, while later frames are decoded and prepared in
+    threads.
 
-    Iterate over what is returned, best in a ``with`` block; ``summary`` says at any moment what was seen so far, and
-    after the end whether that was all. A video that ends too soon, or of which something cannot be decoded, gives the
-    results of what there is and then raises ``VideoError``.
+    Iterate over what is returned, best in a ``with`` block; ``summary`` says at any moment what was
+    seen so far, and after the end whether that was all. A video that ends too soon, or of which
+    something cannot be decoded, gives the results of what there is and then raises ``VideoError``.
 
     Args:
         source: ``video_source(path_or_url)`` or ``camera(number)``.
         every: Classify every Nth decoded frame; the others are ``skipped``.
-        realtime: Keep to the clock of the video: wait for a frame's time, and leave out (``dropped``) frames that come
-            while earlier ones are still worked on. A camera and a stream without an end are always read so.
-        smooth: Time constant in seconds of the exponential smoothing of a track's probabilities; 0 is off.
-        on_frame: Called in the caller's thread, in order, with every decoded frame (its pixels, ``index`` and
-            ``time``) and the latest result: its own, or for a skipped frame the one before. In real time it sees only
-            the frames that are classified. What ``annotated_video`` gives fits here.
+        realtime: Keep to the clock of the video: wait for a frame's time, and leave out
+            (``dropped``) frames that come while earlier ones are still worked on. A camera and a
+            stream without an end are always read so.
+        smooth: Time constant in seconds of the exponential smoothing of a track's probabilities; 0
+        is off.
+        on_frame: Called in the caller's thread, in order, with every decoded frame (its pixels,
+            ``index`` and ``time``) and the latest result: its own, or for a skipped frame the one
+            before. In real time it sees only the frames that are classified. What
+            ``annotated_video`` gives fits here.
 
     Raises:
         ConfigError: If ``every`` or ``smooth`` makes no sense.
         MissingDependencyError: Without PyAV.
         FileError: If the file is missing or not a regular file.
-        VideoError: If the source cannot be opened; while iterating, if it ends too soon or cannot be decoded.
+        VideoError: If the source cannot be opened; while iterating, if it ends too soon or cannot
+        be decoded.
 
     Example:
         >>> with predict_video(classifier, video_source("clip.mp4"), smooth=0.5) as run:
@@ -65,13 +75,19 @@ def predict_video(
 
 
 class VideoRun(Iterator[FrameResult]):
-    """The results of a video, and the threads that make them: closed at the end, by ``close`` or when let go of.
+    """The results of a video, and the threads that make them: closed at the end, by ``close`` or
+    when let go of.
 
     Made by ``predict_video``.
     """
 
     def __init__(
-        self, reader: VideoReader, steps: Steps, smoother: ProbabilitySmoother, *, on_frame: OnFrame | None
+        self,
+        reader: VideoReader,
+        steps: Steps,
+        smoother: ProbabilitySmoother,
+        *,
+        on_frame: OnFrame | None,
     ) -> None:
         self._reader = reader
         self._state = _State(reader, steps)
@@ -104,7 +120,10 @@ class VideoRun(Iterator[FrameResult]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -125,7 +144,8 @@ class _State:
     def summary(self) -> VideoSummary:
         """As things are now."""
         counted = self.classified + self._steps.skipped + self._steps.dropped
-        # Of a video that was seen to its end nothing is under way; a frame missing in the sum would be a fault of ours.
+        # Of a video that was seen to its end nothing is under way; a frame missing in the sum would
+        # be a fault of ours.
         under_way = self._steps.decoded - counted if self.over and not self.seen_to_end else 0
         return VideoSummary(
             name=self.name,
@@ -181,7 +201,9 @@ def _results(
         while not isinstance(outcome := steps.next(), End):
             result = None
             if outcome.result is not None:
-                result = latest = _tracked(state.name, outcome.frame, outcome.result, tracker, smoother)
+                result = latest = _tracked(
+                    state.name, outcome.frame, outcome.result, tracker, smoother
+                )
             if on_frame is not None:
                 on_frame(outcome.frame, latest)
             if result is not None:
@@ -196,7 +218,11 @@ def _results(
 
 
 def _tracked(
-    name: str, frame: Frame, result: ImageResult, tracker: FaceTracker, smoother: ProbabilitySmoother
+    name: str,
+    frame: Frame,
+    result: ImageResult,
+    tracker: FaceTracker,
+    smoother: ProbabilitySmoother,
 ) -> FrameResult:
     tracks = tracker.update([face.box for face in result.faces], frame.time)
     smoother.keep(tracker.tracks)

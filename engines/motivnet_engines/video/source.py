@@ -57,7 +57,8 @@ def is_video(path_or_url: Path | str) -> bool:
 
 
 def video_source(path_or_url: Path | str) -> VideoSource:
-    """The source behind a path, or behind the address of a stream where it is a string with ``://``.
+    """The source behind a path, or behind the address of a stream where it is a string with
+    ``://``.
 
     Raises:
         ConfigError: If the address is not one of ``STREAM_SCHEMES`` or names no host.
@@ -68,9 +69,13 @@ def video_source(path_or_url: Path | str) -> VideoSource:
     address = str(path_or_url)
     name = _without_password(address)
     if scheme[1].lower() not in STREAM_SCHEMES:
-        raise ConfigError(f"no stream is read from {scheme[1]}://; give one of {', '.join(STREAM_SCHEMES)}")
+        raise ConfigError(
+            f"no stream is read from {scheme[1]}://; give one of {', '.join(STREAM_SCHEMES)}"
+        )
     if name is None:
-        raise ConfigError(f"a stream's address has a host and a valid port: {scheme[1]}://HOST:PORT/PATH")
+        raise ConfigError(
+            f"a stream's address has a host and a valid port: {scheme[1]}://HOST:PORT/PATH"
+        )
     return VideoSource(kind="stream", target=address, name=name)
 
 
@@ -78,7 +83,8 @@ def camera(number: int) -> VideoSource:
     """The camera of this number, counted from 0.
 
     Raises:
-        ConfigError: If the number is not that of a camera, or the platform has no cameras that PyAV can read.
+        ConfigError: If the number is not that of a camera, or the platform has no cameras that PyAV
+        can read.
     """
     if not 0 <= number <= _MAX_CAMERA:
         raise ConfigError(f"a camera has a number from 0 to {_MAX_CAMERA}, not {number}")

@@ -34,7 +34,9 @@ class Stages:
 
     def start(self, work: Callable[[], None], *, name: str) -> None:
         """Runs ``work`` in a thread. It does not keep the process alive: a driver may never return from a read."""
-        thread = threading.Thread(target=self._run, args=(work,), name=f"motivnet-{name}", daemon=True)
+        thread = threading.Thread(
+            target=self._run, args=(work,), name=f"motivnet-{name}", daemon=True
+        )
         self._threads.append(thread)
         thread.start()
 

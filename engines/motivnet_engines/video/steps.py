@@ -98,7 +98,9 @@ class Steps:
     def _check_stall(self) -> None:
         since = self._reading_since
         if since is not None and time.monotonic() - since > STALL_SECONDS:
-            raise VideoError(f"{self._reader.source.name} gave no frame for {STALL_SECONDS:.0f} seconds")
+            raise VideoError(
+                f"{self._reader.source.name} gave no frame for {STALL_SECONDS:.0f} seconds"
+            )
 
     def _decode(self) -> None:
         error = None
@@ -116,7 +118,8 @@ class Steps:
             self.decoded += 1
             begin = time.monotonic() - decoded.time if begin is None else begin
             paced = self._plan.realtime and not reader.source.pushed
-            # The wait also ends this thread: frames that nobody takes are dropped, and a camera has no last one.
+            # The wait also ends this thread: frames that nobody takes are dropped, and a camera has
+            # no last one.
             self._stages.wait(begin + decoded.time - time.monotonic() if paced else 0.0)
             self._hand_on(decoded)
 
@@ -169,4 +172,7 @@ class Steps:
 
     def _classified(self, group: list[PreparedFrame]) -> list[ClassifiedFrame]:
         results = classified_group(self._classifier, [each.prepared for each in group])
-        return [ClassifiedFrame(frame=each.frame, result=result) for each, result in zip(group, results, strict=True)]
+        return [
+            ClassifiedFrame(frame=each.frame, result=result)
+            for each, result in zip(group, results, strict=True)
+        ]

@@ -22,15 +22,17 @@ class _Track:
 
 
 class FaceTracker:
-    """Numbers for faces, from 1, that stay with a face as long as its boxes overlap from frame to frame.
+    """Numbers for faces, from 1, that stay with a face as long as its boxes overlap from frame to
+    frame.
 
-    The pair of a track and a box that overlap most is matched first, and so on (greedy, which for few faces is as good
-    as an optimal assignment); equal overlaps go to the older track. Faces that cross may exchange their numbers: boxes
-    alone do not tell them apart. A face without a box, where the image is the face itself, is matched with its like.
+    The pair of a track and a box that overlap most is matched first, and so on (greedy, which for
+    few faces is as good as an optimal assignment); equal overlaps go to the older track. Faces that
+    cross may exchange their numbers: boxes alone do not tell them apart. A face without a box,
+    where the image is the face itself, is matched with its like.
 
     Args:
-        lost_after: Seconds after which a face that was not seen is forgotten; it then gets a new number. Where frames
-            are further apart than that, a face may be missing in one of them.
+        lost_after: Seconds after which a face that was not seen is forgotten; it then gets a new
+            number. Where frames are further apart than that, a face may be missing in one of them.
     """
 
     def __init__(self, *, lost_after: float = LOST_SECONDS, min_iou: float = MIN_IOU) -> None:
@@ -49,7 +51,9 @@ class FaceTracker:
     def update(self, boxes: Sequence[Box | None], time: float) -> tuple[int, ...]:
         """The track of each box of a frame, in order; ``time`` is not before that of the last frame."""
         patience = self._patience(time)
-        self._tracks = {number: track for number, track in self._tracks.items() if time - track.seen <= patience}
+        self._tracks = {
+            number: track for number, track in self._tracks.items() if time - track.seen <= patience
+        }
         matched = self._matched(boxes)
         return tuple(self._seen(matched.get(index), box, time) for index, box in enumerate(boxes))
 

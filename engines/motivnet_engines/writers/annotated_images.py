@@ -26,16 +26,20 @@ _QUALITY = 92
 
 
 def annotated_copies(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
-    """Where in ``folder`` the copy of each file goes: its path below the folder that all of them have in common.
+    """Where in ``folder`` the copy of each file goes: its path below the folder that all of them
+    have in common.
 
-    So ``a/x.jpg`` and ``b/x.jpg`` stay apart, and the files of one folder keep their bare names. A video that is not
-    MP4 gets ``.mp4`` after its name, and a file that is named as neither image nor video ``.png``.
+    So ``a/x.jpg`` and ``b/x.jpg`` stay apart, and the files of one folder keep their bare names. A
+    video that is not MP4 gets ``.mp4`` after its name, and a file that is named as neither image
+    nor video ``.png``.
     """
     absolute = {path: Path(os.path.abspath(path)) for path in paths}  # noqa: PTH100 - links stay as they are named
     if not absolute:
         return {}
     common = Path(os.path.commonpath([path.parent for path in absolute.values()]))
-    return {path: folder / _name_of_copy(full.relative_to(common)) for path, full in absolute.items()}
+    return {
+        path: folder / _name_of_copy(full.relative_to(common)) for path, full in absolute.items()
+    }
 
 
 def write_annotated(pixels: NDArray[np.uint8], copy: Path, faces: Sequence[Prediction]) -> None:

@@ -40,11 +40,12 @@ _ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
 
 @contextmanager
 def annotated_video(path: Path, *, rate: float = 25.0) -> Iterator[OnFrame]:
-    """A function for ``predict_video(on_frame=…)`` that draws what it gets into a video file, which has no sound.
+    """A function for ``predict_video(on_frame=…)`` that draws what it gets into a video file, which
+    has no sound.
 
-    Frames keep their times; the first gives the size, and later ones of another size are fitted into it. The file
-    appears when the block ends well. To keep what there is of a video that ends too soon, catch the ``VideoError``
-    within the block.
+    Frames keep their times; the first gives the size, and later ones of another size are fitted
+    into it. The file appears when the block ends well. To keep what there is of a video that ends
+    too soon, catch the ``VideoError`` within the block.
 
     Args:
         path: Ends with one of ``SUFFIXES``.
@@ -61,7 +62,9 @@ def annotated_video(path: Path, *, rate: float = 25.0) -> Iterator[OnFrame]:
     """
     check_suffix(path)
     with atomic_path(path, private=True) as temporary, _encoding_errors(path):
-        writer = _Writer(temporary, SUFFIXES[path.suffix.lower()], Fraction(rate).limit_denominator(1001))
+        writer = _Writer(
+            temporary, SUFFIXES[path.suffix.lower()], Fraction(rate).limit_denominator(1001)
+        )
         try:
             yield writer.draw
             writer.finish()
@@ -78,7 +81,9 @@ def check_suffix(path: Path) -> None:
         ConfigError: If the suffix is not one of ``SUFFIXES``.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"an annotated video ends with {', '.join(SUFFIXES)}, not {path.suffix or path.name!r}")
+        raise ConfigError(
+            f"an annotated video ends with {', '.join(SUFFIXES)}, not {path.suffix or path.name!r}"
+        )
 
 
 class _Writer:
@@ -88,7 +93,9 @@ class _Writer:
         self.frames = 0
         self._rate = rate
         self._options = {} if container_format == "matroska" else {"movflags": "faststart"}
-        self._container: OutputContainer = av.open(str(path), "w", format=container_format, options=self._options)
+        self._container: OutputContainer = av.open(
+            str(path), "w", format=container_format, options=self._options
+        )
         self._stream: VideoStream | None = None
         self._last = -1
 
@@ -102,8 +109,11 @@ class _Writer:
             numbers=[face.track for face in faces],
         )
         stream = self._stream or self._new_stream(pixels)
-        picture = av.VideoFrame.from_ndarray(_fitted(pixels, (stream.width, stream.height)), format="rgb24")
-        # Two frames of one time, or of times that the ticks do not tell apart, come one tick after the other.
+        picture = av.VideoFrame.from_ndarray(
+            _fitted(pixels, (stream.width, stream.height)), format="rgb24"
+        )
+        # Two frames of one time, or of times that the ticks do not tell apart, come one tick after
+        # the other.
         picture.pts = self._last = max(self._last + 1, round(frame.time * _TICKS))
         picture.time_base = Fraction(1, _TICKS)
         self._container.mux(stream.encode(picture))
@@ -140,7 +150,9 @@ def _fitted(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
     width, height = size
     scale = min(1.0, width / pixels.shape[1], height / pixels.shape[0])
     if scale < 1:
-        pixels = np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        pixels = np.asarray(
+            cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        )
     pixels = pixels[:height, :width]
     rows, columns = height - pixels.shape[0], width - pixels.shape[1]
     if not rows and not columns:

@@ -11,10 +11,21 @@ from motivnet.printable import printable_lines
 from motivnet_engines.writers.records import Record
 
 _PLACE = ("file", "frame", "time", "width", "height", "face", "track")
-_FACE = ("x", "y", "face_width", "face_height", "score", "label", "confidence", "known", "distance", "energy")
+_FACE = (
+    "x",
+    "y",
+    "face_width",
+    "face_height",
+    "score",
+    "label",
+    "confidence",
+    "known",
+    "distance",
+    "energy",
+)
 _FORMULA = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""With one of these in front, the last four as wide as an ideograph, a spreadsheet computes a text (OWASP, CSV
-injection); an apostrophe stops it."""
+"""With one of these in front, the last four as wide as an ideograph, a spreadsheet computes a text
+(OWASP, CSV injection); an apostrophe stops it."""
 _LONGEST = 10_000
 
 
@@ -24,7 +35,8 @@ def csv_header(labels: Sequence[str]) -> str:
 
 
 def csv_rows(record: Record, labels: Sequence[str]) -> str:
-    """A row for each face of a record, the largest first, counted from 1; a single row where there is none.
+    """A row for each face of a record, the largest first, counted from 1; a single row where there
+    is none.
 
     The end of a video has a row only if something is missing.
     """

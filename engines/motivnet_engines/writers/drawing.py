@@ -12,11 +12,19 @@ from PIL import Image, ImageDraw
 
 from motivnet.box import Box
 from motivnet.prediction import UNKNOWN, Prediction
-from motivnet_engines.writers.face_labels import Label, Rectangle, label_of_face, label_of_picture, outline, text_font
+from motivnet_engines.writers.face_labels import (
+    Label,
+    Rectangle,
+    label_of_face,
+    label_of_picture,
+    outline,
+    text_font,
+)
 
 Colour: TypeAlias = tuple[int, int, int]
 
-# After the colours that people with any colour vision tell apart (Okabe and Ito 2008), light enough for black text.
+# After the colours that people with any colour vision tell apart (Okabe and Ito 2008), light enough
+# for black text.
 _COLOURS: tuple[Colour, ...] = (
     (86, 180, 233),
     (240, 165, 0),
@@ -42,9 +50,10 @@ def draw_faces(
 ) -> NDArray[np.uint8]:
     """A copy of an RGB picture ``(H, W, 3)`` with the box and the caption of each face.
 
-    A face without a box is the whole picture, and has its caption in the corner. A caption stands above its box, or
-    below or within it where there is no room or another one already. A face in a crowd, of which no caption can be
-    read without covering another's face, has its number instead, or its box alone.
+    A face without a box is the whole picture, and has its caption in the corner. A caption stands
+    above its box, or below or within it where there is no room or another one already. A face in a
+    crowd, of which no caption can be read without covering another's face, has its number instead,
+    or its box alone.
 
     Args:
         captions: One per face; the label and its confidence if None.
@@ -56,14 +65,20 @@ def draw_faces(
     for face in faces:
         if face.box is not None:
             _draw_box(draw, face.box, colour_of(face))
-    outlines = {index: outline(face.box) for index, face in enumerate(faces) if face.box is not None}
+    outlines = {
+        index: outline(face.box) for index, face in enumerate(faces) if face.box is not None
+    }
     labels: list[Rectangle] = []
-    for index, (face, text, number) in enumerate(zip(faces, texts, numbers or range(1, len(faces) + 1), strict=True)):
+    for index, (face, text, number) in enumerate(
+        zip(faces, texts, numbers or range(1, len(faces) + 1), strict=True)
+    ):
         others = [other for owner, other in outlines.items() if owner != index]
         if face.box is None:
             label: Label | None = label_of_picture(text, image.size)
         else:
-            label = label_of_face((text, f"#{number}"), face.box, image.size, faces=others, labels=labels)
+            label = label_of_face(
+                (text, f"#{number}"), face.box, image.size, faces=others, labels=labels
+            )
         if label is not None:
             _draw_label(draw, label, colour_of(face))
             labels.append(label.rectangle)
@@ -95,7 +110,9 @@ def _draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: Colour) -> None:
     draw.rectangle((left, top, right, bottom), outline=_BLACK, width=edge)
     inset = max(1, width // 2)
     if right - left > 2 * inset and bottom - top > 2 * inset:
-        draw.rectangle((left + inset, top + inset, right - inset, bottom - inset), outline=colour, width=width)
+        draw.rectangle(
+            (left + inset, top + inset, right - inset, bottom - inset), outline=colour, width=width
+        )
 
 
 def _draw_label(draw: ImageDraw.ImageDraw, label: Label, colour: Colour) -> None:

@@ -21,7 +21,8 @@ _TEXT_OF_PICTURE = 0.03
 """Largest height of a text, as a share of the picture's longer side; below that it goes by the face's width."""
 _TEXT_OF_FACE = 0.17
 _BESIDE, _WITHIN, _NUMBER = 1.25, 1.0, 0.8
-"""Width of a label beside its face, of one within it and of a number, as shares of the face's width.
+"""Width of a label beside its face, of one within it and of a number, as shares of the face's
+width.
 
 A text of the least height may be wider, but only beside its face.
 """
@@ -56,7 +57,12 @@ def text_font(pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def outline(box: Box) -> Rectangle:
     """The whole pixels that a box touches."""
-    return math.floor(box.x), math.floor(box.y), math.ceil(box.x + box.width), math.ceil(box.y + box.height)
+    return (
+        math.floor(box.x),
+        math.floor(box.y),
+        math.ceil(box.x + box.width),
+        math.ceil(box.y + box.height),
+    )
 
 
 def label_of_picture(text: str, size: tuple[int, int]) -> Label:
@@ -65,9 +71,15 @@ def label_of_picture(text: str, size: tuple[int, int]) -> Label:
 
 
 def label_of_face(
-    texts: tuple[str, str], box: Box, size: tuple[int, int], *, faces: Sequence[Rectangle], labels: Sequence[Rectangle]
+    texts: tuple[str, str],
+    box: Box,
+    size: tuple[int, int],
+    *,
+    faces: Sequence[Rectangle],
+    labels: Sequence[Rectangle],
 ) -> Label | None:
-    """The first text beside the face or within it, else the second within it; None if nothing has room.
+    """The first text beside the face or within it, else the second within it; None if nothing has
+    room.
 
     Args:
         texts: All that is to be said, and a number.
@@ -77,7 +89,9 @@ def label_of_face(
     """
     wanted = min(max(size) * _TEXT_OF_PICTURE, box.width * _TEXT_OF_FACE)
     beside = _label(texts[0], wanted, room=box.width * _BESIDE, picture=size[0])
-    if (place := _first_free(_corners_beside(box, beside, size), beside, [*faces, *labels], size)) is not None:
+    if (
+        place := _first_free(_corners_beside(box, beside, size), beside, [*faces, *labels], size)
+    ) is not None:
         return place
     for text, share in zip(texts, (_WITHIN, _NUMBER), strict=True):
         within = _label(text, wanted, room=box.width * share, picture=size[0])
@@ -95,7 +109,15 @@ def _label(text: str, wanted: float, *, room: float, picture: int) -> Label:
     pixels = max(_SMALLEST_TEXT, min(pixels, math.floor(picture / across)))
     pad = max(2, pixels // 4)
     width = math.ceil(text_font(pixels).getlength(text)) + 2 * pad
-    return Label(text=text, pixels=pixels, pad=pad, left=0, top=0, width=width, height=round(pixels * 1.3) + pad)
+    return Label(
+        text=text,
+        pixels=pixels,
+        pad=pad,
+        left=0,
+        top=0,
+        width=width,
+        height=round(pixels * 1.3) + pad,
+    )
 
 
 def _corners_beside(box: Box, label: Label, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
@@ -117,11 +139,16 @@ def _lefts(box: Box, label: Label, size: tuple[int, int]) -> Iterator[int]:
 
 
 def _first_free(
-    corners: Iterator[tuple[int, int]], label: Label, taken: Sequence[Rectangle], size: tuple[int, int]
+    corners: Iterator[tuple[int, int]],
+    label: Label,
+    taken: Sequence[Rectangle],
+    size: tuple[int, int],
 ) -> Label | None:
     for left, top in corners:
         right, bottom = left + label.width, top + label.height
         in_picture = top >= 0 and right <= size[0] and bottom <= size[1]
-        if in_picture and not any(left < t[2] and t[0] < right and top < t[3] and t[1] < bottom for t in taken):
+        if in_picture and not any(
+            left < t[2] and t[0] < right and top < t[3] and t[1] < bottom for t in taken
+        ):
             return replace(label, left=left, top=top)
     return None

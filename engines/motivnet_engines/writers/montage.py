@@ -32,8 +32,9 @@ _GREY = (90, 90, 90)
 class MontageWriter:
     """Collects faces and writes a sheet whenever one is full; the last one when it is closed.
 
-    The sheets have the names of ``sheet_paths``. The suffix says the format. A sheet that cannot be written is the end
-    of the montage and no error of the work that it shows: ``failure`` tells of it, and nothing more is taken.
+    The sheets have the names of ``sheet_paths``. The suffix says the format. A sheet that cannot be
+    written is the end of the montage and no error of the work that it shows: ``failure`` tells of
+    it, and nothing more is taken.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +44,9 @@ class MontageWriter:
         self._path = path
         self._tiles: list[NDArray[np.uint8]] = []
 
-    def add(self, pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = "") -> None:
+    def add(
+        self, pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = ""
+    ) -> None:
         """Takes a face of a picture; beyond the last sheet it is only counted in ``left_out``."""
         if not self._is_full():
             self.add_tile(face_tile(pixels, face, name=name, detail=detail))
@@ -104,13 +107,19 @@ def sheets_text(sheets: Sequence[Path]) -> str:
     return " and ".join([first, *others])
 
 
-def face_tile(pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = "") -> NDArray[np.uint8]:
+def face_tile(
+    pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = ""
+) -> NDArray[np.uint8]:
     """The face of an RGB picture as the model sees it, above its label and the name of the picture.
 
     Args:
         detail: What stands behind the name, and is whole where that has to be shortened.
     """
-    crop = _fitted(pixels) if face.box is None else cv2.resize(square_crop(pixels, face.box), (TILE, TILE))
+    crop = (
+        _fitted(pixels)
+        if face.box is None
+        else cv2.resize(square_crop(pixels, face.box), (TILE, TILE))
+    )
     tile = Image.new("RGB", (TILE, TILE + _BAND), _BACKGROUND)
     tile.paste(Image.fromarray(np.asarray(crop, np.uint8)))
     draw = ImageDraw.Draw(tile)
@@ -120,7 +129,9 @@ def face_tile(pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail:
     return np.asarray(tile)
 
 
-def _write_line(draw: ImageDraw.ImageDraw, text: str, *, top: int, fill: tuple[int, int, int], end: str = "") -> None:
+def _write_line(
+    draw: ImageDraw.ImageDraw, text: str, *, top: int, fill: tuple[int, int, int], end: str = ""
+) -> None:
     font = text_font(_TEXT)
     line = _shortened(text, lambda part: draw.textlength(part + end, font=font) <= TILE - 8)
     draw.text((4, top + _BAND // 4), line + end, fill=fill, font=font, anchor="lm")
@@ -144,5 +155,7 @@ def _fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     tile = np.full((TILE, TILE, 3), _BACKGROUND, np.uint8)
     top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
-    tile[top : top + size[1], left : left + size[0]] = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    tile[top : top + size[1], left : left + size[0]] = cv2.resize(
+        pixels, size, interpolation=cv2.INTER_AREA
+    )
     return tile

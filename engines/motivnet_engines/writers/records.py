@@ -40,13 +40,25 @@ class Record:
         """Plain JSON values; frame, time and tracks of a frame alone, each face's embedding where asked for."""
         if self.video is not None:
             return {"file": self.file, "video": self.video.to_dict(), "error": self.error}
-        faces = [{**face.to_dict(), **({"embedding": _numbers(face)} if embeddings else {})} for face in self.faces]
+        faces = [
+            {**face.to_dict(), **({"embedding": _numbers(face)} if embeddings else {})}
+            for face in self.faces
+        ]
         if self.frame is not None:
-            faces = [{"track": track, **face} for track, face in zip(self.tracks, faces, strict=True)]
+            faces = [
+                {"track": track, **face} for track, face in zip(self.tracks, faces, strict=True)
+            ]
         moment = {} if self.frame is None else {"frame": self.frame, "time": self.time}
         size = {"width": self.width, "height": self.height}
         timing = None if self.timing is None else asdict(self.timing)
-        return {"file": self.file, **moment, **size, "faces": faces, "timing": timing, "error": self.error}
+        return {
+            "file": self.file,
+            **moment,
+            **size,
+            "faces": faces,
+            "timing": timing,
+            "error": self.error,
+        }
 
 
 def record_of_file(found: FileResult) -> Record:
@@ -55,7 +67,11 @@ def record_of_file(found: FileResult) -> Record:
         return Record(file=str(found.path), error=found.error)
     result = found.result
     return Record(
-        file=str(found.path), width=result.width, height=result.height, faces=result.faces, timing=result.timing
+        file=str(found.path),
+        width=result.width,
+        height=result.height,
+        faces=result.faces,
+        timing=result.timing,
     )
 
 

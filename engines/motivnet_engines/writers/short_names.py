@@ -16,7 +16,11 @@ def short_names(paths: Iterable[Path]) -> dict[Path, str]:
     while open_paths:
         depth += 1
         ends = Counter(parts[-depth:] for parts in set(full.values()))
-        done = {path for path, parts in open_paths.items() if ends[parts[-depth:]] == 1 or depth >= len(parts)}
+        done = {
+            path
+            for path, parts in open_paths.items()
+            if ends[parts[-depth:]] == 1 or depth >= len(parts)
+        }
         names |= {path: str(Path(*open_paths[path][-depth:])) for path in done}
         open_paths = {path: parts for path, parts in open_paths.items() if path not in done}
     return names

@@ -23,12 +23,15 @@ def chosen_format(named: Format | None, out: Path | None) -> Format:
     """The format asked for; else the one that the file is named for, and a table without a file.
 
     Raises:
-        ConfigError: If a table is asked for as a file, the file's name tells no format, or it is a folder.
+        ConfigError: If a table is asked for as a file, the file's name tells no format, or it is a
+        folder.
     """
     if out is None:
         return named or "table"
     if out.is_dir():
-        raise ConfigError(f"--out {out} is a directory; give the name of a file, as {out / 'results.jsonl'}")
+        raise ConfigError(
+            f"--out {out} is a directory; give the name of a file, as {out / 'results.jsonl'}"
+        )
     found = named or _FORMATS.get(out.suffix.lower())
     if found is None or found == "table":
         raise ConfigError(f"{out} holds no table; choose --format jsonl or csv")
@@ -39,7 +42,8 @@ def chosen_format(named: Format | None, out: Path | None) -> Format:
 def open_sink(
     form: Format, *, labels: Sequence[str], out: Path | None = None, embeddings: bool = False
 ) -> Iterator[Callable[[Record], None]]:
-    """A function that takes every record; standard output has each at once, a file (0600) all of them at the end.
+    """A function that takes every record; standard output has each at once, a file (0600) all of
+    them at the end.
 
     Args:
         labels: Of the probabilities, for the columns of CSV.
@@ -56,7 +60,11 @@ def open_sink(
         stream.write(csv_header(labels) if form == "csv" else "")
 
         def write(record: Record) -> None:
-            stream.write(csv_rows(record, labels) if form == "csv" else jsonl_line(record, embeddings=embeddings))
+            stream.write(
+                csv_rows(record, labels)
+                if form == "csv"
+                else jsonl_line(record, embeddings=embeddings)
+            )
             if out is None:
                 stream.flush()
 

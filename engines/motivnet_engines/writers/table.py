@@ -36,7 +36,9 @@ class ResultTable:
         elif record.frame is not None:
             self._add_frame(record)
         elif record.error is None:
-            self._rows += [_face_row(record.file, face) for face in record.faces] or [_empty_row(record.file)]
+            self._rows += [_face_row(record.file, face) for face in record.faces] or [
+                _empty_row(record.file)
+            ]
 
     def print(self) -> None:
         """Prints the table, if it has a line."""
@@ -60,7 +62,9 @@ class ResultTable:
                 track.probabilities[label] = track.probabilities.get(label, 0.0) + value
 
     def _end_video(self, record: Record) -> None:
-        rows = [_track_row(record.file, number, track) for number, track in sorted(self._tracks.items())]
+        rows = [
+            _track_row(record.file, number, track) for number, track in sorted(self._tracks.items())
+        ]
         if not rows and record.error is None:
             rows = [_empty_row(record.file)]
         self._rows += rows
@@ -88,7 +92,12 @@ def _track_row(file: str, number: int, track: _Track) -> tuple[str, str, str, st
     likeliest = max(track.probabilities, key=track.probabilities.__getitem__)
     label = UNKNOWN if track.unknown > track.frames / 2 else likeliest
     mean = _confidence(label, track.probabilities[likeliest] / track.frames)
-    return file, label, mean, f"#{number}, {track.first:.2f} to {track.last:.2f} s, {track.frames} frames"
+    return (
+        file,
+        label,
+        mean,
+        f"#{number}, {track.first:.2f} to {track.last:.2f} s, {track.frames} frames",
+    )
 
 
 def _empty_row(file: str) -> tuple[str, str, str, str]:

@@ -81,7 +81,8 @@ class Timeline:
             track.rows.append(tuple(face.prediction.probabilities.values()))
 
     def write(self, path: Path, *, duration: float | None = None) -> None:
-        """Draws the faces that were seen in most frames, at most ``PANELS`` of them, into a PNG file.
+        """Draws the faces that were seen in most frames, at most ``PANELS`` of them, into a PNG
+        file.
 
         Args:
             duration: Seconds at which the video ends; estimated from the frames if None.
@@ -100,14 +101,21 @@ class Timeline:
                 canvas.print_png(temporary)  # type: ignore[no-untyped-call]
 
     def _draw(self, figure: Figure) -> None:
-        longest = sorted(self._tracks, key=lambda number: (-len(self._tracks[number].times), number))
+        longest = sorted(
+            self._tracks, key=lambda number: (-len(self._tracks[number].times), number)
+        )
         shown = sorted(longest[:PANELS])
         panels = max(1, len(shown))
         figure.set_size_inches(_WIDTH, _MARGIN + _PANEL_HEIGHT * panels)
         axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0].tolist()
-        drawn = [(panel, self._draw_track(panel, number)) for panel, number in zip(axes, shown, strict=False)]
+        drawn = [
+            (panel, self._draw_track(panel, number))
+            for panel, number in zip(axes, shown, strict=False)
+        ]
         if not shown:
-            axes[0].text(0.5, 0.5, "no face was seen", transform=axes[0].transAxes, ha="center", va="center")
+            axes[0].text(
+                0.5, 0.5, "no face was seen", transform=axes[0].transAxes, ha="center", va="center"
+            )
             axes[0].set_yticks([])
         self._finish(figure, axes, hidden=len(self._tracks) - len(shown))
         figure.canvas.draw()  # Only now is a panel's size known, which names are fitted to.
@@ -139,10 +147,22 @@ class Timeline:
             apart = max((end - begin) / _MOST_NAMES, room["width"])
             name, places = drawn_text(label), list[float]()
             for times, tops in bands:
-                for x, y in name_places(times, tops[:, index], tops[:, index + 1], apart=apart, **room):
-                    if len(places) < _MOST_NAMES and all(abs(x - other) >= apart for other in places):
+                for x, y in name_places(
+                    times, tops[:, index], tops[:, index + 1], apart=apart, **room
+                ):
+                    if len(places) < _MOST_NAMES and all(
+                        abs(x - other) >= apart for other in places
+                    ):
                         places.append(x)
-                        axes.text(x, y, name, ha="center", va="center", fontsize=_NAME_POINTS, color="black")
+                        axes.text(
+                            x,
+                            y,
+                            name,
+                            ha="center",
+                            va="center",
+                            fontsize=_NAME_POINTS,
+                            color="black",
+                        )
 
     def _finish(self, figure: Figure, axes: Sequence[Axes], *, hidden: int) -> None:
         step = _tick_step(self._limits())
@@ -153,7 +173,9 @@ class Timeline:
             panel.set_xlim(self._limits())
             panel.yaxis.set_major_formatter(PercentFormatter(1.0))
             panel.xaxis.set_major_locator(MultipleLocator(step))
-            panel.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds, decimals=decimals)))
+            panel.xaxis.set_major_formatter(
+                FuncFormatter(lambda seconds, _: clock(seconds, decimals=decimals))
+            )
             for side in ("top", "right"):
                 panel.spines[side].set_visible(False)
         axes[-1].set_xlabel("time (minutes:seconds)")
@@ -178,7 +200,9 @@ class Timeline:
 def _colours(face: Prediction) -> dict[str, _Colour]:
     """Those of the boxes in pictures, by label in output order."""
     return {
-        label: to_rgb("#{:02x}{:02x}{:02x}".format(*colour_of(dataclasses.replace(face, label=label))))
+        label: to_rgb(
+            "#{:02x}{:02x}{:02x}".format(*colour_of(dataclasses.replace(face, label=label)))
+        )
         for label in face.probabilities
     }
 

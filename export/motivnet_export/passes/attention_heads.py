@@ -10,10 +10,11 @@ _HEADS_FIRST = (0, 2, 1, 3)
 class JoinAttentionHeadsPass(ir.passes.InPlacePass):
     """Lets the ``Attention`` operator split and join the heads itself.
 
-    Rule: where query, key and value are each ``Transpose[0,2,1,3](Reshape(x))`` of tokens ``(B, N, D)``, and the
-    result only goes through ``Reshape(Transpose[0,2,1,3](y))`` back to tokens, the node takes and gives tokens, with
-    ``q_num_heads`` and ``kv_num_heads`` as attributes (ONNX operator Attention-23, 3D form). Eight nodes fewer for
-    each attention, and no transposed copies where a backend has a kernel for packed heads.
+    Rule: where query, key and value are each ``Transpose[0,2,1,3](Reshape(x))`` of tokens ``(B, N,
+    D)``, and the result only goes through ``Reshape(Transpose[0,2,1,3](y))`` back to tokens, the
+    node takes and gives tokens, with ``q_num_heads`` and ``kv_num_heads`` as attributes (ONNX
+    operator Attention-23, 3D form). Eight nodes fewer for each attention, and no transposed copies
+    where a backend has a kernel for packed heads.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -51,7 +52,11 @@ def _tokens_before_split(value: ir.Value | None) -> ir.Value | None:
     if reshape is None or reshape.op_type != "Reshape":
         return None
     tokens = reshape.inputs[0]
-    return tokens if tokens is not None and tokens.shape is not None and tokens.shape.rank() == 3 else None
+    return (
+        tokens
+        if tokens is not None and tokens.shape is not None and tokens.shape.rank() == 3
+        else None
+    )
 
 
 def _tokens_after_join(value: ir.Value) -> ir.Value | None:
@@ -73,7 +78,9 @@ def _only_consumer(value: ir.Value) -> ir.Node | None:
 
 def _is_heads_transpose(node: ir.Node) -> bool:
     perm = node.attributes.get("perm")
-    return node.op_type == "Transpose" and perm is not None and tuple(perm.as_ints()) == _HEADS_FIRST
+    return (
+        node.op_type == "Transpose" and perm is not None and tuple(perm.as_ints()) == _HEADS_FIRST
+    )
 
 
 def _static_dim(value: ir.Value | None, axis: int) -> int | None:

@@ -16,10 +16,11 @@ _IMPURE = {"RandomNormal", "RandomUniform", "Constant"}
 class FoldConstantsPass(ir.passes.InPlacePass):
     """Replaces nodes whose inputs are all initialisers by their value.
 
-    Rule: a node with at least one input, one used output and no subgraph, whose inputs are initialisers (or absent),
-    is evaluated by ONNX's reference implementation; its output becomes an initialiser. In a MotivNet this is the
-    first norm and the query projection of the head, whose queries are fixed (Ridnik et al. 2021, section 3.3).
-    The exporter's own folding leaves ``LayerNormalization`` alone because it has optional outputs.
+    Rule: a node with at least one input, one used output and no subgraph, whose inputs are
+    initialisers (or absent), is evaluated by ONNX's reference implementation; its output becomes an
+    initialiser. In a MotivNet this is the first norm and the query projection of the head, whose
+    queries are fixed (Ridnik et al. 2021, section 3.3). The exporter's own folding leaves
+    ``LayerNormalization`` alone because it has optional outputs.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -54,15 +55,25 @@ def _is_foldable(node: ir.Node) -> bool:
 
 
 def _has_subgraph(node: ir.Node) -> bool:
-    return any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
+    return any(
+        a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+        for a in node.attributes.values()
+    )
 
 
 def _evaluate(node: ir.Node, opset: int) -> NDArray[Any]:
-    feeds = {str(v.name): v.const_value.numpy() for v in node.inputs if v is not None and v.const_value is not None}
+    feeds = {
+        str(v.name): v.const_value.numpy()
+        for v in node.inputs
+        if v is not None and v.const_value is not None
+    }
     graph = onnx.helper.make_graph(
         [_node_proto(node)],
         "fold",
-        [onnx.helper.make_tensor_value_info(name, _element_type(array), array.shape) for name, array in feeds.items()],
+        [
+            onnx.helper.make_tensor_value_info(name, _element_type(array), array.shape)
+            for name, array in feeds.items()
+        ],
         [onnx.helper.make_empty_tensor_value_info(str(node.outputs[0].name))],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])

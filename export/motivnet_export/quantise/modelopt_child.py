@@ -1,7 +1,8 @@
-"""Run by ModelOpt's own Python, not imported: writes Q/DQ pairs into one ONNX graph, as a JSON file says.
+"""Run by ModelOpt's own Python, not imported: writes Q/DQ pairs into one ONNX graph, as a JSON file
+says.
 
-Nothing of this project can be imported here. What the environment does not hold itself (PyTorch, NumPy) it borrows
-from the environment of the export, whose folders come last in the search path.
+Nothing of this project can be imported here. What the environment does not hold itself (PyTorch,
+NumPy) it borrows from the environment of the export, whose folders come last in the search path.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def _quantised(job: dict[str, Any]) -> str:
 def _free_activations_early() -> None:
     """Makes ONNX Runtime take the range of an activation as soon as there is one.
 
-    In its default order, which ModelOpt leaves, all the ranges come last and every activation lives until then:
+    In its default order, which ModelOpt leaves, all the ranges come last and every activation lives
+    until then:
     10.1 GB instead of 6.2 for one image of sapiens-0.3b, and more with each image.
     """
     onnxruntime = importlib.import_module("onnxruntime")

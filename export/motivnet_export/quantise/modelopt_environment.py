@@ -46,14 +46,17 @@ def modelopt_python(announce: Callable[[str], None]) -> ModelOptPython:
         return _named(Path(named))
     folder = _own_folder()
     if not _python_of(folder).exists():
-        announce(f"quantisation needs nvidia-modelopt {VERSION}: installing it (40 MB) into {folder}, once")
+        announce(
+            f"quantisation needs nvidia-modelopt {VERSION}: installing it (40 MB) into {folder}, once"
+        )
         with progress(f"installing nvidia-modelopt {VERSION}"):
             _create(folder)
     return ModelOptPython(executable=_python_of(folder), borrowed=_site_folders())
 
 
 def cache_folder() -> Path:
-    """Where our own environment is, named by all that decides what is in it; it serves every export of one Python.
+    """Where our own environment is, named by all that decides what is in it; it serves every export
+    of one Python.
 
     Raises:
         FileError: If the user has no cache of their own.
@@ -68,14 +71,19 @@ def _own_folder() -> Path:
         folder = cache_folder()
         check_private(folder)
     except FileError as error:
-        raise ExportError(f"nvidia-modelopt has no place to be installed in: {error}, {_WAY_OUT}") from error
+        raise ExportError(
+            f"nvidia-modelopt has no place to be installed in: {error}, {_WAY_OUT}"
+        ) from error
     return folder
 
 
 def _named(executable: Path) -> ModelOptPython:
     if not executable.is_file() or not os.access(executable, os.X_OK):
-        raise ExportError(f"{VARIABLE} should name a Python where 'nvidia-modelopt[onnx]' is installed: {executable}")
-    # Not resolved: the python of a virtual environment is a link, and the environment is found by its name.
+        raise ExportError(
+            f"{VARIABLE} should name a Python where 'nvidia-modelopt[onnx]' is installed: {executable}"
+        )
+    # Not resolved: the python of a virtual environment is a link, and the environment is found by
+    # its name.
     return ModelOptPython(executable=executable.absolute(), borrowed=())
 
 
@@ -93,18 +101,30 @@ def _create(folder: Path) -> None:
     except FileError as error:
         raise ExportError(f"{error}; make room, {_WAY_OUT}") from error
     except OSError as error:
-        raise ExportError(f"{folder} cannot be written: {error.strerror or error}; make room, {_WAY_OUT}") from error
+        raise ExportError(
+            f"{folder} cannot be written: {error.strerror or error}; make room, {_WAY_OUT}"
+        ) from error
 
 
 def _install(folder: Path) -> None:
-    """Makes the environment with Python's own venv and pip, isolated: neither may find a module where the user is.
+    """Makes the environment with Python's own venv and pip, isolated: neither may find a module
+    where the user is.
 
-    Where packages come from, and through which proxy, is the user's configuration of pip; what they are, the hashes.
+    Where packages come from, and through which proxy, is the user's configuration of pip; what they
+    are, the hashes.
     """
     _run([sys.executable, "-I", "-m", "venv", str(folder)], folder.parent)
     pip = [str(_python_of(folder)), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    # Dependencies are left to the list: resolved, they are gigabytes. Wheels only: nothing is compiled or run.
-    what = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile", "-r", str(REQUIREMENTS)]
+    # Dependencies are left to the list: resolved, they are gigabytes. Wheels only: nothing is
+    # compiled or run.
+    what = [
+        "--require-hashes",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-compile",
+        "-r",
+        str(REQUIREMENTS),
+    ]
     _run([*pip, "install", *what], folder.parent)
 
 
@@ -116,7 +136,9 @@ def _run(command: list[str], folder: Path) -> None:
     done = run_to_end(command, folder=folder)
     if done.returncode:
         reason = _reason(f"{done.stdout}\n{done.stderr}") or f"it ended with {done.returncode}"
-        raise ExportError(f"nvidia-modelopt {VERSION} cannot be installed: {reason}; try again online, {_WAY_OUT}")
+        raise ExportError(
+            f"nvidia-modelopt {VERSION} cannot be installed: {reason}; try again online, {_WAY_OUT}"
+        )
 
 
 def _reason(output: str) -> str:

@@ -19,13 +19,16 @@ _INT64 = 7
 
 
 def check_model(data: bytes | memoryview, manifest: Manifest, *, data_bytes: int | None) -> None:
-    """Returns when a model's bytes are a graph that this toolkit could have exported for the manifest's configuration.
+    """Returns when a model's bytes are a graph that this toolkit could have exported for the
+    manifest's configuration.
 
-    It refers to no file but ``<model>.data`` beside it, has the operators of our exports and nothing nested, holds the
-    weights, and for a call of up to ``max_batch`` images its tensors and its work are within ``limits_of``.
+    It refers to no file but ``<model>.data`` beside it, has the operators of our exports and
+    nothing nested, holds the weights, and for a call of up to ``max_batch`` images its tensors and
+    its work are within ``limits_of``.
 
     Args:
-        data_bytes: Size of the file beside the model, whose hash the manifest gives; None if it names none.
+        data_bytes: Size of the file beside the model, whose hash the manifest gives; None if it
+        names none.
 
     Raises:
         ArtifactError: Saying in one line what is wrong.
@@ -37,10 +40,15 @@ def check_model(data: bytes | memoryview, manifest: Manifest, *, data_bytes: int
         location = f"{PurePosixPath(manifest.model).name}.data"
         _check_tensors(graph.tensors, location=location, data_bytes=data_bytes)
         _check_weights(graph.tensors, config)
-        # No side falls as the batch grows (``operators._constants``): what the largest batch takes bounds all others.
-        _check_shapes(graph, _Walk(limits_of(config, batch=manifest.max_batch), batch=manifest.max_batch))
+        # No side falls as the batch grows (``operators._constants``): what the largest batch takes
+        # bounds all others.
+        _check_shapes(
+            graph, _Walk(limits_of(config, batch=manifest.max_batch), batch=manifest.max_batch)
+        )
     except ArtifactError as error:
-        raise ArtifactError(f"{manifest.model} is not opened: {error}; build the artifact again") from error
+        raise ArtifactError(
+            f"{manifest.model} is not opened: {error}; build the artifact again"
+        ) from error
 
 
 class _Walk:
@@ -71,7 +79,9 @@ class _Walk:
         self._multiplications += result.multiplications
         self._live += sum(value.elements for value in result.outputs)
         if result.inside > self._limits.elements or self._live > self._limits.live:
-            raise ArtifactError(f"{node.operator} takes more memory than a model of its configuration")
+            raise ArtifactError(
+                f"{node.operator} takes more memory than a model of its configuration"
+            )
         if self._multiplications > self._limits.multiplications:
             raise ArtifactError("the graph computes more than a model of its configuration")
 
@@ -101,7 +111,9 @@ def _check_weights(tensors: Iterable[Tensor], config: ModelConfig) -> None:
     """Returns when the model holds its weights: what it may take follows from how large it says it is."""
     held = sum(prod(tensor.dims) for tensor in tensors)
     if held < config.parameters // 2:
-        raise ArtifactError(f"it holds {held:,} numbers; its configuration has {config.parameters:,} parameters")
+        raise ArtifactError(
+            f"it holds {held:,} numbers; its configuration has {config.parameters:,} parameters"
+        )
 
 
 def _check_shapes(graph: Graph, walk: _Walk) -> None:
@@ -132,7 +144,11 @@ def _constant(tensor: Tensor) -> Value:
     short = tensor.dtype == _INT64 and len(tensor.dims) == 1 and tensor.dims[0] <= LONGEST_SHAPE
     if not short or tensor.external is not None:
         return Value(tensor.dims)
-    return Value(tensor.dims, tuple(int(number) for number in np.frombuffer(tensor.raw, "<i8")), is_constant=True)
+    return Value(
+        tensor.dims,
+        tuple(int(number) for number in np.frombuffer(tensor.raw, "<i8")),
+        is_constant=True,
+    )
 
 
 def _input(walk: _Walk, name: str) -> Value | None:
@@ -163,5 +179,9 @@ def _check_declared(declared: Declared, values: dict[str, Value]) -> None:
         raise ArtifactError(f"the graph describes {declared.name[:80]!r}, which it does not have")
     dims = values[declared.name].dims
     given = declared.dims if declared.dims is not None else (None,) * len(dims)
-    if len(given) != len(dims) or any(side not in (None, real) for side, real in zip(given, dims, strict=True)):
-        raise ArtifactError(f"the graph gives {declared.name[:80]!r} another shape than its nodes do")
+    if len(given) != len(dims) or any(
+        side not in (None, real) for side, real in zip(given, dims, strict=True)
+    ):
+        raise ArtifactError(
+            f"the graph gives {declared.name[:80]!r} another shape than its nodes do"
+        )

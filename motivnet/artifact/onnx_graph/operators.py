@@ -1,7 +1,9 @@
-"""The operators of our exports: the attributes that they may have, and the shape that each gives its results.
+"""The operators of our exports: the attributes that they may have, and the shape that each gives
+its results.
 
-Shapes are computed for one batch size, so that a dimension is a number. A side of an image of any size is None until
-the graph resizes it. ``Value.numbers`` are the elements of the short integer vectors that shapes are made of.
+Shapes are computed for one batch size, so that a dimension is a number. A side of an image of any
+size is None until the graph resizes it. ``Value.numbers`` are the elements of the short integer
+vectors that shapes are made of.
 """
 
 from __future__ import annotations
@@ -67,15 +69,23 @@ def result_of(node: Node, inputs: Inputs) -> Result:
         ArtifactError: If no export has such a node, or its inputs do not fit each other.
     """
     if node.operator not in OPERATORS:
-        raise ArtifactError(f"the graph uses the operator {node.operator[:80]!r}, which no export of this toolkit uses")
+        raise ArtifactError(
+            f"the graph uses the operator {node.operator[:80]!r}, which no export of this toolkit uses"
+        )
     rule, attributes = OPERATORS[node.operator]
     if unknown := sorted(set(node.attributes) - attributes):
-        raise ArtifactError(f"{node.operator} has the attribute {unknown[0][:80]!r}, which no export has")
+        raise ArtifactError(
+            f"{node.operator} has the attribute {unknown[0][:80]!r}, which no export has"
+        )
     try:
         result = rule(node, inputs)
     except (IndexError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
-        raise ArtifactError(f"the inputs or attributes of a node {node.operator} do not fit it") from error
-    if len(result.outputs) != len(node.outputs) or any(len(value.dims) > MAX_RANK for value in result.outputs):
+        raise ArtifactError(
+            f"the inputs or attributes of a node {node.operator} do not fit it"
+        ) from error
+    if len(result.outputs) != len(node.outputs) or any(
+        len(value.dims) > MAX_RANK for value in result.outputs
+    ):
         raise ArtifactError(f"a node {node.operator} has outputs that no export has")
     return result
 
@@ -111,8 +121,8 @@ def _numbers(value: Value | None) -> tuple[int, ...]:
 def _constants(value: Value | None) -> tuple[int, ...]:
     """Numbers that are the same for every batch.
 
-    So no side of any value falls as the batch grows, and the largest batch tells for all: only ``Expand`` and
-    ``Resize`` take numbers that are computed, and give sides that rise with them.
+    So no side of any value falls as the batch grows, and the largest batch tells for all: only
+    ``Expand`` and ``Resize`` take numbers that are computed, and give sides that rise with them.
     """
     if value is None or value.numbers is None or not value.is_constant:
         raise ArtifactError("the graph computes a shape from its data, which no export does")
@@ -131,7 +141,9 @@ def _one(dims: Dims, numbers: tuple[int, ...] | None = None, **counts: int) -> R
 
 def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
     rank = max(len(first), len(second))
-    pairs = zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True)
+    pairs = zip(
+        (1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True
+    )
     sides = [(a, b) for a, b in pairs]
     if any(a != b and 1 not in (a, b) for a, b in sides):
         raise ValueError(sides)
@@ -181,11 +193,16 @@ def _concat(node: Node, inputs: Inputs) -> Result:
     values = _given(inputs, *range(1, 9))
     first = values[0].sides
     axis = _axis(_integer(node, "axis"), len(first))
-    if {(*value.sides[:axis], *value.sides[axis + 1 :]) for value in values} != {(*first[:axis], *first[axis + 1 :])}:
+    if {(*value.sides[:axis], *value.sides[axis + 1 :]) for value in values} != {
+        (*first[:axis], *first[axis + 1 :])
+    }:
         raise ValueError(values)
     joined = (*first[:axis], sum(value.sides[axis] for value in values), *first[axis + 1 :])
     known = all(value.numbers is not None for value in values) and prod(joined) <= LONGEST_SHAPE
-    return _one(joined, tuple(number for value in values for number in value.numbers or ()) if known else None)
+    return _one(
+        joined,
+        tuple(number for value in values for number in value.numbers or ()) if known else None,
+    )
 
 
 def _expand(_: Node, inputs: Inputs) -> Result:
@@ -225,7 +242,9 @@ def _slice(_: Node, inputs: Inputs) -> Result:
     if len({_axis(axis, len(sides)) for _, _, axis, _ in parts}) != len(parts):
         raise ValueError(parts)
     for start, end, axis, step in parts:
-        if step != 1 or (start < 0 <= end < _END):  # from the end to a fixed place: shorter the longer the side is
+        if step != 1 or (
+            start < 0 <= end < _END
+        ):  # from the end to a fixed place: shorter the longer the side is
             raise ValueError(parts)
         sides[_axis(axis, len(sides))] = len(range(sides[axis])[start:end])
     return _one(tuple(sides))
@@ -246,7 +265,11 @@ def _reduce(node: Node, inputs: Inputs) -> Result:
     if not gone:  # which some take for all axes and some for none
         raise ValueError(gone)
     kept = _integer(node, "keepdims", 1)
-    return _one(tuple(1 if i in gone else side for i, side in enumerate(value.sides) if kept or i not in gone))
+    return _one(
+        tuple(
+            1 if i in gone else side for i, side in enumerate(value.sides) if kept or i not in gone
+        )
+    )
 
 
 def _pad(_: Node, inputs: Inputs) -> Result:
@@ -261,9 +284,17 @@ def _pad(_: Node, inputs: Inputs) -> Result:
 def _resize(node: Node, inputs: Inputs) -> Result:
     value, sizes = _given([inputs[0], inputs[3]], 2)
     wanted = _numbers(sizes)
-    if len(inputs) != 4 or inputs[1] or inputs[2] or len(wanted) != len(value.dims) or min(wanted) < 1:
+    if (
+        len(inputs) != 4
+        or inputs[1]
+        or inputs[2]
+        or len(wanted) != len(value.dims)
+        or min(wanted) < 1
+    ):
         raise ValueError(wanted)
-    if node.attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":  # another gives other sizes
+    if (
+        node.attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch"
+    ):  # another gives other sizes
         raise ValueError(node.attributes)
     return _one(wanted)
 
@@ -280,17 +311,31 @@ def _conv(node: Node, inputs: Inputs) -> Result:
     (image, weight), bias = _given(inputs[:2], 2), inputs[2:]
     (batch, channels, *sides), (filters, depth, *kernel) = image.sides, weight.sides
     strides, pads, dilations = (_integers(node, name) for name in ("strides", "pads", "dilations"))
-    if channels != depth * _integer(node, "group", 1) or len(bias) > 1 or len(sides) != 2 or min(pads, default=0) < 0:
+    if (
+        channels != depth * _integer(node, "group", 1)
+        or len(bias) > 1
+        or len(sides) != 2
+        or min(pads, default=0) < 0
+    ):
         raise ValueError(image, weight)
-    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or min(strides) < 1 or min(dilations) < 1:
+    if (
+        node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
+        or min(strides) < 1
+        or min(dilations) < 1
+    ):
         raise ValueError(node.attributes)
     padded = [side + pads[axis] + pads[axis + 2] for axis, side in enumerate(sides)]
     spans = [dilations[axis] * (side - 1) + 1 for axis, side in enumerate(kernel)]
-    out = [(side - span) // stride + 1 for side, span, stride in zip(padded, spans, strides, strict=True)]
+    out = [
+        (side - span) // stride + 1
+        for side, span, stride in zip(padded, spans, strides, strict=True)
+    ]
     if min(out) < 1:
         raise ValueError(out)
     product = (batch, filters, *out)
-    windows = batch * channels * max(prod(padded), prod(kernel) * prod(out))  # as a runtime may lay them out
+    windows = (
+        batch * channels * max(prod(padded), prod(kernel) * prod(out))
+    )  # as a runtime may lay them out
     return _one(product, inside=windows, multiplications=prod(product) * depth * prod(kernel))
 
 
@@ -320,11 +365,23 @@ OPERATORS: dict[str, tuple[Rule, frozenset[str]]] = {
     "Add": (_elementwise, _NONE),
     "Attention": (
         _attention,
-        frozenset({"is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale", "softcap"}),
+        frozenset(
+            {
+                "is_causal",
+                "kv_num_heads",
+                "q_num_heads",
+                "qk_matmul_output_mode",
+                "scale",
+                "softcap",
+            }
+        ),
     ),
     "Cast": (_cast, frozenset({"to"})),
     "Concat": (_concat, frozenset({"axis"})),
-    "Conv": (_conv, frozenset({"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"})),
+    "Conv": (
+        _conv,
+        frozenset({"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"}),
+    ),
     "DequantizeLinear": (_scaled, frozenset({"axis"})),
     "Expand": (_expand, _NONE),
     "Floor": (_same, _NONE),

@@ -1,6 +1,8 @@
-"""From the bytes of an ONNX model to its nodes and tensors, as far as exports of this toolkit use the format.
+"""From the bytes of an ONNX model to its nodes and tensors, as far as exports of this toolkit use
+the format.
 
-There are no functions, subgraphs, sparse tensors, tensors in attributes, or operators of another domain.
+There are no functions, subgraphs, sparse tensors, tensors in attributes, or operators of another
+domain.
 """
 
 from __future__ import annotations
@@ -51,7 +53,17 @@ Dims: TypeAlias = "tuple[int | None, ...]"
 
 _MODEL = Message(
     name="a model",
-    fields={1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES},
+    fields={
+        1: VARINT,
+        2: BYTES,
+        3: BYTES,
+        4: BYTES,
+        5: VARINT,
+        6: BYTES,
+        7: BYTES,
+        8: BYTES,
+        14: BYTES,
+    },
     repeated=frozenset({8, 14}),
     most=64,
     refused={20: "training", 25: "functions of its own"},
@@ -90,7 +102,9 @@ _TENSOR = Message(
     most=32,
 )
 _PAIR = Message(name="a pair of strings", fields={1: BYTES, 2: BYTES})
-_VALUE = Message(name="a value", fields={1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES}, repeated=frozenset({4}))
+_VALUE = Message(
+    name="a value", fields={1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES}, repeated=frozenset({4})
+)
 _TYPE = Message(name="a type", fields={1: BYTES, 6: BYTES})
 _TENSOR_TYPE = Message(name="a tensor type", fields={1: VARINT, 2: BYTES})
 _SHAPE = Message(name="a shape", fields={1: BYTES}, repeated=frozenset({1}))
@@ -178,16 +192,22 @@ def _check_versions(reader: Reader, model: Fields) -> None:
     opsets = [reader.message(opset, _OPSET) for opset in views(model, 8)]
     found = [(text(opset, 1), integer(opset, 2)) for opset in opsets]
     if len(found) != 1 or found[0][0] != "" or found[0][1] not in OPSETS:
-        raise ArtifactError(f"the graph uses the operators {str(found)[:80]}; exports use one of ONNX's sets {OPSETS}")
+        raise ArtifactError(
+            f"the graph uses the operators {str(found)[:80]}; exports use one of ONNX's sets {OPSETS}"
+        )
     if not 1 <= integer(model, 1) <= MAX_IR_VERSION:
-        raise ArtifactError(f"the graph has the IR version {integer(model, 1)}; at most {MAX_IR_VERSION} is known")
+        raise ArtifactError(
+            f"the graph has the IR version {integer(model, 1)}; at most {MAX_IR_VERSION} is known"
+        )
 
 
 def _node(reader: Reader, data: memoryview) -> Node:
     fields = reader.message(data, _NODE)
     operator, domain = text(fields, 4), text(fields, 7)
     if domain:
-        raise ArtifactError(f"the graph uses {operator[:80]!r} of the domain {domain[:80]!r}; exports use ONNX's own")
+        raise ArtifactError(
+            f"the graph uses {operator[:80]!r} of the domain {domain[:80]!r}; exports use ONNX's own"
+        )
     attributes = [_attribute(reader, attribute, operator) for attribute in views(fields, 5)]
     if len(dict(attributes)) != len(attributes):
         raise ArtifactError(f"a node {operator[:80]!r} of the graph has an attribute twice")
@@ -204,7 +224,9 @@ def _attribute(reader: Reader, data: memoryview, operator: str) -> tuple[str, At
     name, kind = text(fields, 1), integer(fields, 20)
     holder = _ATTRIBUTE_FIELDS.get(kind)
     if holder is None or set(fields) - {1, 13, 20, holder}:
-        raise ArtifactError(f"the attribute {name[:80]!r} of {operator[:80]!r} has a type that no export has")
+        raise ArtifactError(
+            f"the attribute {name[:80]!r} of {operator[:80]!r} has a type that no export has"
+        )
     if holder == 8:
         return name, integers(fields, 8)
     if holder == 4:
@@ -225,7 +247,9 @@ def _tensor(reader: Reader, data: memoryview) -> Tensor:
         external=_external(reader, fields),
     )
     if tensor.dtype not in ITEM_BYTES:
-        raise ArtifactError(f"the tensor {tensor.name[:80]!r} has the data type {tensor.dtype}, which no export has")
+        raise ArtifactError(
+            f"the tensor {tensor.name[:80]!r} has the data type {tensor.dtype}, which no export has"
+        )
     held = _held_bytes(fields, tensor)
     if held != tensor.nbytes:
         raise ArtifactError(
@@ -235,9 +259,11 @@ def _tensor(reader: Reader, data: memoryview) -> Tensor:
 
 
 def _held_bytes(fields: Fields, tensor: Tensor) -> int:
-    """Bytes of the values that are there, in the one of the three places that a tensor of an export uses.
+    """Bytes of the values that are there, in the one of the three places that a tensor of an export
+    uses.
 
-    ModelOpt writes its scales and zero points as packed numbers of 32 bits, of which each ends with a byte below 128.
+    ModelOpt writes its scales and zero points as packed numbers of 32 bits, of which each ends with
+    a byte below 128.
     """
     if sum((5 in fields, 9 in fields, tensor.external is not None)) > 1:
         raise ArtifactError(f"the tensor {tensor.name[:80]!r} has values in two places")
@@ -245,7 +271,9 @@ def _held_bytes(fields: Fields, tensor: Tensor) -> int:
         return tensor.external[2]
     if 5 in fields and tensor.dtype in _PACKED:
         if len(view(fields, 5)) > _MAX_PACKED:
-            raise ArtifactError(f"the tensor {tensor.name[:80]!r} has more packed numbers than any export")
+            raise ArtifactError(
+                f"the tensor {tensor.name[:80]!r} has more packed numbers than any export"
+            )
         packed = np.frombuffer(view(fields, 5), np.uint8)
         return int(np.count_nonzero(packed < 0x80)) * ITEM_BYTES[tensor.dtype]
     return len(tensor.raw)
@@ -265,7 +293,9 @@ def _external(reader: Reader, fields: Fields) -> tuple[str, int, int] | None:
     if kind == 0 and not pairs:
         return None
     if kind != 1 or set(entries) != _EXTERNAL_KEYS or len(pairs) != len(entries):
-        raise ArtifactError("a tensor's external data is not given by exactly location, offset and length")
+        raise ArtifactError(
+            "a tensor's external data is not given by exactly location, offset and length"
+        )
     return entries["location"], _decimal(entries["offset"]), _decimal(entries["length"])
 
 

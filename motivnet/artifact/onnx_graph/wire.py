@@ -1,7 +1,9 @@
-"""A strict reader of the protobuf wire format: known fields of the right type, each as often as it may be.
+"""A strict reader of the protobuf wire format: known fields of the right type, each as often as it
+may be.
 
-What protobuf would forgive is refused, because parsers forgive differently: unknown fields, a singular field that
-appears twice (its parts would be merged), and groups. Values of bytes are views; nothing is copied.
+What protobuf would forgive is refused, because parsers forgive differently: unknown fields, a
+singular field that appears twice (its parts would be merged), and groups. Values of bytes are
+views; nothing is copied.
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ Fields: TypeAlias = "dict[int, list[Value]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A type of message: the wire type of each field that it may have, and which of them may repeat.
+    """A type of message: the wire type of each field that it may have, and which of them may
+    repeat.
 
-    ``name`` has its article; ``most`` is how many fields one message may have; ``refused`` says what a field that it
-    may not have holds, where that is known.
+    ``name`` has its article; ``most`` is how many fields one message may have; ``refused`` says
+    what a field that it may not have holds, where that is known.
     """
 
     name: str
@@ -49,10 +52,12 @@ class Reader:
         self._left = MAX_FIELDS
 
     def message(self, data: memoryview, message: Message) -> Fields:
-        """The values of each field of a message in their order; of ``BYTES`` as views, of others as unsigned numbers.
+        """The values of each field of a message in their order; of ``BYTES`` as views, of others as
+        unsigned numbers.
 
         Raises:
-            ArtifactError: If the message is cut off, holds anything that its type does not name, or holds too much.
+            ArtifactError: If the message is cut off, holds anything that its type does not name, or
+            holds too much.
         """
         known, repeated, found = message.fields, message.repeated, dict[int, list[Value]]()
         position, end, left = 0, len(data), message.most
@@ -69,7 +74,9 @@ class Reader:
             found.setdefault(number, []).append(value)
         self._left -= message.most - left
         if self._left < 0:
-            raise ArtifactError(f"the graph has more than {MAX_FIELDS:,} fields in all; exports have fewer")
+            raise ArtifactError(
+                f"the graph has more than {MAX_FIELDS:,} fields in all; exports have fewer"
+            )
         return found
 
 
@@ -109,7 +116,9 @@ def text_of(value: memoryview) -> str:
         ArtifactError: If it is not UTF-8 or longer than any name of ours.
     """
     if len(value) > _MAX_TEXT:
-        raise ArtifactError(f"the graph has a name of {len(value):,} bytes; at most {_MAX_TEXT:,} are allowed")
+        raise ArtifactError(
+            f"the graph has a name of {len(value):,} bytes; at most {_MAX_TEXT:,} are allowed"
+        )
     try:
         return str(value, "utf-8")
     except UnicodeDecodeError as error:

@@ -11,7 +11,9 @@ from motivnet_bench.latency.inputs import images_for, write_inputs
 RECIPE = InputRecipe.named("stretch", size=(64, 48))
 
 
-@pytest.mark.parametrize(("dtype", "shape"), [("float32", (3, 3, 64, 48)), ("uint8", (3, 64, 48, 3))])
+@pytest.mark.parametrize(
+    ("dtype", "shape"), [("float32", (3, 3, 64, 48)), ("uint8", (3, 64, 48, 3))]
+)
 def test_pytorch_and_the_artifact_get_the_same_images_each_in_its_form(tmp_path, dtype, shape):
     entry = InputEntry(name="image", dtype=dtype, recipe=RECIPE)
     images = images_for(entry, batch=3, labels=EMOTIONS[:7], image=None)

@@ -20,7 +20,11 @@ MEASURED = ("pytorch-fp32", "pytorch-bf16", "onnxruntime", "openvino")
 
 def test_the_baselines_come_first_and_every_runtime_has_a_row(latency_result):
     assert [row.name for row in latency_result.candidates] == [*MEASURED, "onnxruntime-cuda"]
-    assert [row.role for row in latency_result.candidates[:3]] == ["baseline-fp32", "baseline-half", "runtime"]
+    assert [row.role for row in latency_result.candidates[:3]] == [
+        "baseline-fp32",
+        "baseline-half",
+        "runtime",
+    ]
 
 
 @pytest.mark.parametrize("name", MEASURED)
@@ -30,10 +34,16 @@ def test_a_candidate_has_all_its_figures(latency_result, name):
     assert row.error is None
     assert len(figures.latency.round_medians) == 2
     assert figures.latency.calls >= 2
-    assert 0 < figures.latency.p50 <= figures.latency.p90 <= figures.latency.p95 <= figures.latency.p99
+    assert (
+        0 < figures.latency.p50 <= figures.latency.p90 <= figures.latency.p95 <= figures.latency.p99
+    )
     assert min(figures.load, figures.first_call, figures.images_per_second) > 0
     assert figures.peak_memory > 30_000_000
-    assert figures.ratio_to_fp32.smallest <= figures.ratio_to_fp32.median <= figures.ratio_to_fp32.largest
+    assert (
+        figures.ratio_to_fp32.smallest
+        <= figures.ratio_to_fp32.median
+        <= figures.ratio_to_fp32.largest
+    )
 
 
 def test_a_runtime_that_cannot_be_had_is_a_row_with_one_line(latency_result):
@@ -122,14 +132,19 @@ def test_an_image_that_is_none_is_refused_before_anything_runs(subject, quick_op
 
 
 def test_a_checkpoint_that_is_not_found_is_named(fp16_artifact, tmp_path):
-    with pytest.raises(ArtifactError, match=r"tiny\.safetensors is neither in checkpoints/ nor here"):
+    with pytest.raises(
+        ArtifactError, match=r"tiny\.safetensors is neither in checkpoints/ nor here"
+    ):
         subject_from_artifact(fp16_artifact)
     with pytest.raises(ArtifactError, match=r"gone\.safetensors is not there"):
         subject_from_artifact(fp16_artifact, checkpoint=tmp_path / "gone.safetensors")
 
 
 def test_the_checkpoint_can_be_given(fp16_artifact, tiny_checkpoint):
-    assert subject_from_artifact(fp16_artifact, checkpoint=tiny_checkpoint).checkpoint == tiny_checkpoint
+    assert (
+        subject_from_artifact(fp16_artifact, checkpoint=tiny_checkpoint).checkpoint
+        == tiny_checkpoint
+    )
 
 
 def test_another_checkpoint_than_the_artifacts_is_refused(fp16_artifact, tmp_path):
@@ -146,7 +161,9 @@ def random_result(quick_options, tmp_path_factory):
     image = folder / "face.png"
     cv2.imwrite(str(image), draw_face("anger", seed=3, size=(90, 60))[:, :, ::-1])
     subject = subject_from_model("tiny", folder, precision="fp32", batch=2)
-    options = dataclasses.replace(quick_options, image=image, rounds=1, batch=2, runtimes=("onnxruntime",))
+    options = dataclasses.replace(
+        quick_options, image=image, rounds=1, batch=2, runtimes=("onnxruntime",)
+    )
     return measure_latency(subject, options)
 
 
@@ -170,20 +187,29 @@ def test_random_weights_have_no_checkpoint_to_be_given(subject, tmp_path):
         subject_from_artifact(tmp_path, checkpoint=tmp_path / "any.safetensors")
 
 
-def test_an_artifact_that_tells_of_a_giant_random_model_is_refused_before_pytorch_makes_room(subject, tmp_path):
+def test_an_artifact_that_tells_of_a_giant_random_model_is_refused_before_pytorch_makes_room(
+    subject, tmp_path
+):
     shutil.copytree(subject.artifact.folder, tmp_path / "giant")
     manifest = json.loads((tmp_path / "giant" / "manifest.json").read_bytes())
     manifest["source"] |= {"random_weights": True, "checkpoint": None, "sha256": None}
     manifest["source"]["config"]["decoder"]["mlp_dim"] = 65_536
     (tmp_path / "giant" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match=r"tells of a model of 17,\d+,\d+ weights, which its .* bytes cannot hold"):
+    with pytest.raises(
+        ArtifactError,
+        match=r"tells of a model of 17,\d+,\d+ weights, which its .* bytes cannot hold",
+    ):
         subject_from_artifact(tmp_path / "giant")
     assert subject_from_artifact(tmp_path / "giant", needs_pytorch=False).checkpoint is None
 
 
-def test_the_command_repeats_what_is_not_the_default_and_hides_where_files_lie(tmp_path, monkeypatch):
+def test_the_command_repeats_what_is_not_the_default_and_hides_where_files_lie(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    options = Options(rounds=3, runtimes=("openvino", "onnxruntime"), image=tmp_path.parent / "my face.jpg")
+    options = Options(
+        rounds=3, runtimes=("openvino", "onnxruntime"), image=tmp_path.parent / "my face.jpg"
+    )
     assert repeat_command("latency", (tmp_path / "artifacts" / "demo",), options) == (
         "motivnet-bench latency artifacts/demo --rounds 3 --runtime openvino --runtime onnxruntime "
         "--image 'my face.jpg'"

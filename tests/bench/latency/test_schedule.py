@@ -10,5 +10,7 @@ def test_every_second_round_runs_backwards() -> None:
 
 def test_over_two_rounds_every_candidate_has_the_same_mean_place_in_time() -> None:
     order = [name for _, name in turns("abcd", 2)]
-    places = {name: sum(place for place, each in enumerate(order) if each == name) for name in "abcd"}
+    places = {
+        name: sum(place for place, each in enumerate(order) if each == name) for name in "abcd"
+    }
     assert len(set(places.values())) == 1

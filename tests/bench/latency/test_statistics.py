@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from motivnet_bench.latency.statistics import MAX_VARIATION, coefficient_of_variation, ratio, summarise
+from motivnet_bench.latency.statistics import (
+    MAX_VARIATION,
+    coefficient_of_variation,
+    ratio,
+    summarise,
+)
 
 
 def test_a_summary_has_the_percentiles_of_all_calls_of_all_rounds() -> None:
@@ -32,9 +37,12 @@ def test_a_slow_round_of_both_sides_leaves_the_ratio_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("medians", "variation"), [([5.0], 0.0), ([2.0, 2.0, 2.0], 0.0), ([1.0, 3.0], 2**0.5 / 2), ([9.0, 10.0, 11.0], 0.1)]
+    ("medians", "variation"),
+    [([5.0], 0.0), ([2.0, 2.0, 2.0], 0.0), ([1.0, 3.0], 2**0.5 / 2), ([9.0, 10.0, 11.0], 0.1)],
 )
-def test_the_coefficient_of_variation_is_deviation_over_mean(medians: list[float], variation: float) -> None:
+def test_the_coefficient_of_variation_is_deviation_over_mean(
+    medians: list[float], variation: float
+) -> None:
     assert coefficient_of_variation(medians) == pytest.approx(variation)
 
 

@@ -49,7 +49,9 @@ def test_a_message_comes_back_as_it_went(open_request):
     assert decode_reply(encode(Turn(seconds=(0.5, 0.25)))) == Turn(seconds=(0.5, 0.25))
 
 
-@pytest.mark.parametrize("line", [b"not JSON\n", b'{"kind": "explode"}\n', b'{"kind": "turn"}\n', b"[]\n"])
+@pytest.mark.parametrize(
+    "line", [b"not JSON\n", b'{"kind": "explode"}\n', b'{"kind": "turn"}\n', b"[]\n"]
+)
 def test_a_worker_answers_nonsense_with_a_failure(line):
     replies = io.BytesIO()
     serve(io.BytesIO(line), replies)
@@ -82,7 +84,9 @@ def test_a_missing_artifact_is_a_one_line_failure(open_request, tmp_path):
             threads=1,
             warmup=0,
         )
-        with pytest.raises(WorkerFailedError, match="none does not exist; build an artifact") as caught:
+        with pytest.raises(
+            WorkerFailedError, match="none does not exist; build an artifact"
+        ) as caught:
             worker.ask(broken, Opened)
         assert "\n" not in str(caught.value)
 
@@ -111,7 +115,9 @@ def test_a_worker_that_cannot_start_says_its_last_words(open_request, monkeypatc
         worker.ask(open_request, Opened)
 
 
-def test_a_contestant_whose_worker_dies_falls_out_with_the_reason(plant_outcome, artifact_model, input_file):
+def test_a_contestant_whose_worker_dies_falls_out_with_the_reason(
+    plant_outcome, artifact_model, input_file
+):
     candidate = dataclasses.replace(plant_outcome("onnxruntime").candidate, model=artifact_model)
     with Contestant(candidate, threads=1, timeout=120) as contestant:
         contestant.open(input_file, warmup=0)
@@ -133,7 +139,9 @@ def test_a_model_that_does_not_fit_in_memory_is_refused():
     )
 
 
-def test_a_contestant_without_memory_falls_out_before_it_opens(plant_outcome, input_file, monkeypatch):
+def test_a_contestant_without_memory_falls_out_before_it_opens(
+    plant_outcome, input_file, monkeypatch
+):
     monkeypatch.setattr("motivnet_bench.latency.candidate_process.free_memory", lambda: 1000)
     with Contestant(plant_outcome("onnxruntime").candidate, threads=1, timeout=120) as contestant:
         contestant.open(input_file, warmup=0)

@@ -25,23 +25,41 @@ def figures():
 
 
 def test_every_number_of_the_figures_has_a_row(figures):
-    numbers = {field.name for field in dataclasses.fields(ClassificationFigures)} - {"recall", "confusion", "absent"}
+    numbers = {field.name for field in dataclasses.fields(ClassificationFigures)} - {
+        "recall",
+        "confusion",
+        "absent",
+    }
     assert numbers - {"images"} == set(TITLES)
     titles = [row[0] for row in figure_rows([figures], ())]
-    assert titles == ["images", *TITLES.values(), "recall neutral", "recall happiness", "recall sadness"]
+    assert titles == [
+        "images",
+        *TITLES.values(),
+        "recall neutral",
+        "recall happiness",
+        "recall sadness",
+    ]
 
 
 def test_a_row_has_ours_and_then_the_published_ones(figures):
     published = published_results()
     by_title = {row[0]: row[1:] for row in figure_rows([figures, figures], published)}
-    assert by_title["accuracy (WAR)"] == ("66.67%", "66.67%", "57.49%", "62.52%", "53.87%", "80.00%")
+    assert by_title["accuracy (WAR)"] == (
+        "66.67%",
+        "66.67%",
+        "57.49%",
+        "62.52%",
+        "53.87%",
+        "80.00%",
+    )
     assert by_title["recall sadness"] == (DASH,) * 6
     assert by_title["loss (cross-entropy)"][2:] == (DASH,) * 4
     assert by_title["AUROC (macro, one against the rest)"][2] == "0.9039"
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "text"), [("auroc", None, DASH), ("loss", 1.5, "1.5000"), ("uar", 0.5, "50.00%")]
+    ("name", "value", "text"),
+    [("auroc", None, DASH), ("loss", 1.5, "1.5000"), ("uar", 0.5, "50.00%")],
 )
 def test_a_figure_is_written_as_a_share_or_with_four_decimals(name, value, text):
     assert figure_text(name, value) == text
@@ -49,7 +67,9 @@ def test_a_figure_is_written_as_a_share_or_with_four_decimals(name, value, text)
 
 def test_published_figures_are_of_other_data_unless_the_dataset_is_theirs():
     assert "measured on other data" in published_note(published_results("class folders"))
-    assert "those on FER2013 are of the same dataset" in published_note(published_results("FER2013"))
+    assert "those on FER2013 are of the same dataset" in published_note(
+        published_results("FER2013")
+    )
 
 
 def test_the_terminal_shows_every_runtime_beside_the_published_figures(figures):

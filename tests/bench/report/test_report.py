@@ -19,7 +19,13 @@ from motivnet_bench.report.html import html_from_result
 from motivnet_bench.report.markdown import escape, markdown_from_result
 from motivnet_bench.report.summary import verdict_of
 from motivnet_bench.report.terminal import latency_table
-from motivnet_bench.report.write import NAMES, check_folder, check_writable, write_report, write_reports
+from motivnet_bench.report.write import (
+    NAMES,
+    check_folder,
+    check_writable,
+    write_report,
+    write_reports,
+)
 from motivnet_bench.viability import report as criteria_report
 
 HOSTILE = '<script>alert("1")</script> & | `x` **y** $title$ \x1b]52;c;aGk=\x07\x9b2J\u202e\u200b\nsecond line'
@@ -36,7 +42,9 @@ def hostile(plant_result):
         result,
         subject=dataclasses.replace(result.subject, name=HOSTILE, weights=HOSTILE),
         settings=dataclasses.replace(result.settings, image=HOSTILE),
-        environment=dataclasses.replace(result.environment, processor=HOSTILE, versions={HOSTILE: HOSTILE}),
+        environment=dataclasses.replace(
+            result.environment, processor=HOSTILE, versions={HOSTILE: HOSTILE}
+        ),
         candidates=(row, *result.candidates[1:3], failed),
         parity=dataclasses.replace(result.parity, image_source=HOSTILE, warnings=(HOSTILE,)),
         warnings=(HOSTILE,),
@@ -52,15 +60,27 @@ def test_hostile_texts_are_shown_and_not_run(hostile, page_of):
 def test_no_report_has_what_a_terminal_obeys(hostile, capsys):
     show(latency_table(hostile))
     page = html_from_result(hostile)
-    for text in (page, markdown_from_result(hostile), hostile.to_json().decode(), capsys.readouterr().out):
+    for text in (
+        page,
+        markdown_from_result(hostile),
+        hostile.to_json().decode(),
+        capsys.readouterr().out,
+    ):
         assert text.replace("\n", "").isprintable()
     images = re.findall(r"base64,([^\"]+)", page)
-    assert all(ElementTree.fromstring(base64.b64decode(image)).tag.endswith("svg") for image in images)
+    assert all(
+        ElementTree.fromstring(base64.b64decode(image)).tag.endswith("svg") for image in images
+    )
 
 
 def test_a_page_asks_for_nothing_outside_itself(hostile, page_of):
     page = page_of(html_from_result(hostile))
-    addresses = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
+    addresses = [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "href")
+    ]
     assert addresses
     assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
     assert "url(" not in html_from_result(hostile)
@@ -123,7 +143,9 @@ def test_a_folder_that_is_a_file_is_refused_before_the_run(tmp_path):
 def test_a_users_file_with_the_name_of_a_report_is_not_written_over(name, plant_result, tmp_path):
     (tmp_path / name).write_text("mine")
     for call in (lambda: check_folder(tmp_path), lambda: write_report(plant_result(), tmp_path)):
-        with pytest.raises(FileError, match=f"{re.escape(name)} is not a report of this command; move it away, or"):
+        with pytest.raises(
+            FileError, match=f"{re.escape(name)} is not a report of this command; move it away, or"
+        ):
             call()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
 
@@ -134,7 +156,9 @@ def test_a_report_is_written_over_an_older_one(plant_result, tmp_path):
     assert read_result(paths[0]) == plant_result(2.0)
 
 
-def test_a_report_in_an_artifact_is_in_its_list_and_the_artifact_no_newer(plant_result, fp32_artifact, tmp_path):
+def test_a_report_in_an_artifact_is_in_its_list_and_the_artifact_no_newer(
+    plant_result, fp32_artifact, tmp_path
+):
     folder = shutil.copytree(fp32_artifact, tmp_path / "artifact")
     time = (folder / "manifest.json").stat().st_mtime_ns
     for _ in range(2):
@@ -151,16 +175,23 @@ def test_a_report_in_an_artifact_is_in_its_list_and_the_artifact_no_newer(plant_
 @pytest.mark.parametrize("text", ["mine", '{"kind": "criteria"}', "[]"])
 def test_a_users_file_with_the_name_of_a_criteria_report_is_not_written_over(text, tmp_path):
     (tmp_path / "criteria.json").write_text(text)
-    with pytest.raises(FileError, match=r"criteria\.json is not a report of this command; move it away, or choose"):
+    with pytest.raises(
+        FileError, match=r"criteria\.json is not a report of this command; move it away, or choose"
+    ):
         criteria_report.check_folder(tmp_path)
 
 
 def test_the_verdict_gives_both_speed_ups(plant_result):
-    assert verdict_of(plant_result(2.0)) == "openvino is 4.0x PyTorch FP32 and 2.0x PyTorch BF16, 2.00 s an image."
+    assert (
+        verdict_of(plant_result(2.0))
+        == "openvino is 4.0x PyTorch FP32 and 2.0x PyTorch BF16, 2.00 s an image."
+    )
 
 
 @pytest.mark.parametrize(("seconds", "named"), [(1.0, True), (1.96, False)])
-def test_the_verdict_names_a_runtime_that_is_clearly_faster(plant_result, plant_outcome, seconds, named):
+def test_the_verdict_names_a_runtime_that_is_clearly_faster(
+    plant_result, plant_outcome, seconds, named
+):
     result = plant_result(2.0)
     rows = rows_of([plant_outcome("onnxruntime", ((seconds,), (seconds,)))], batch=1)
     result = dataclasses.replace(result, candidates=(*result.candidates, *rows))
@@ -174,7 +205,9 @@ def test_the_verdict_says_when_its_figures_are_rough(plant_result, plant_outcome
 
 def test_the_verdict_says_why_the_default_runtime_has_no_figures(plant_result, plant_outcome):
     rows = rows_of([plant_outcome("openvino", default=True, error="no answer within 5 s")], batch=1)
-    assert "could not be measured: no answer" in verdict_of(dataclasses.replace(plant_result(), candidates=rows))
+    assert "could not be measured: no answer" in verdict_of(
+        dataclasses.replace(plant_result(), candidates=rows)
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,6 +225,8 @@ def test_durations_have_three_significant_digits(seconds, text):
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0465, "0.046"), (1.234, "1.23"), (45.67, "45.7"), (1234.5, "1234")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0465, "0.046"), (1.234, "1.23"), (45.67, "45.7"), (1234.5, "1234")]
+)
 def test_rates_keep_their_digits_below_one(value, text):
     assert rate(value) == text

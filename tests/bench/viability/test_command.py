@@ -22,21 +22,30 @@ def run(capsys, monkeypatch):
     return call
 
 
-def test_a_run_leaves_its_page_and_the_json_that_it_prints(run, tiny_checkpoint, tmp_path, monkeypatch):
+def test_a_run_leaves_its_page_and_the_json_that_it_prints(
+    run, tiny_checkpoint, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    status, out, err = run(tiny_checkpoint, "--encoder", tiny_checkpoint, "--device", "cpu", "--json")
+    status, out, err = run(
+        tiny_checkpoint, "--encoder", tiny_checkpoint, "--device", "cpu", "--json"
+    )
     assert (status, err) == (0, "")
     folder = tmp_path / "artifacts" / "criteria-tiny"
     assert {path.name for path in folder.iterdir()} == {"criteria.json", "criteria.html"}
     printed = json.loads(out)
     assert printed == json.loads((folder / "criteria.json").read_bytes())
     assert printed["kind"] == "criteria"
-    assert printed["command"] == "motivnet-bench criteria tiny.safetensors --encoder tiny.safetensors --device cpu"
+    assert (
+        printed["command"]
+        == "motivnet-bench criteria tiny.safetensors --encoder tiny.safetensors --device cpu"
+    )
 
 
 def test_a_terminal_gets_tables_and_the_place_of_the_page(run, tiny_checkpoint, tmp_path):
     for _ in range(2):  # the second takes the place of the first
-        status, out, _ = run(tiny_checkpoint, "--encoder", tiny_checkpoint, "--out", tmp_path / "out")
+        status, out, _ = run(
+            tiny_checkpoint, "--encoder", tiny_checkpoint, "--out", tmp_path / "out"
+        )
         assert status == 0
     assert "Common parameters" in out
     assert out.endswith(f"report: {tmp_path / 'out' / 'criteria.html'}\n")
@@ -54,7 +63,9 @@ def test_a_terminal_gets_tables_and_the_place_of_the_page(run, tiny_checkpoint, 
         (("--encoder", "x", "--device", "tpu"), "no device is called 'tpu'"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_status_1(run, tiny_checkpoint, tmp_path, monkeypatch, words, said):
+def test_a_mistake_is_one_line_and_exit_status_1(
+    run, tiny_checkpoint, tmp_path, monkeypatch, words, said
+):
     monkeypatch.chdir(tmp_path)
     status, out, err = run(tiny_checkpoint, *words)
     assert (status, out) == (1, "")

@@ -15,7 +15,11 @@ SAPIENS = next(layout for layout in LAYOUTS if layout.name == "sapiens")
 
 def sapiens_keys(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A MotivNet's encoder as a Sapiens file names it, each tensor on its own."""
-    return {name_in_file(name, SAPIENS): value.clone() for name, value in state.items() if name.startswith("encoder.")}
+    return {
+        name_in_file(name, SAPIENS): value.clone()
+        for name, value in state.items()
+        if name.startswith("encoder.")
+    }
 
 
 def total(state: dict[str, torch.Tensor]) -> int:
@@ -24,7 +28,9 @@ def total(state: dict[str, torch.Tensor]) -> int:
 
 @pytest.fixture
 def state(tiny_config):
-    return {name: value.clone() for name, value in build_model(tiny_config, seed=1).state_dict().items()}
+    return {
+        name: value.clone() for name, value in build_model(tiny_config, seed=1).state_dict().items()
+    }
 
 
 @pytest.fixture
@@ -52,7 +58,11 @@ def test_what_differs_is_the_head_alone(state, encoder):
 
 def test_modules_count_that_hold_weights_themselves(state, encoder, tiny_model):
     found = model_similarity(state, encoder)
-    holders = [name for name, module in tiny_model.named_modules() if list(module.parameters(recurse=False))]
+    holders = [
+        name
+        for name, module in tiny_model.named_modules()
+        if list(module.parameters(recurse=False))
+    ]
     assert found.modules == len(holders)
     assert found.common_modules == sum(name.startswith("encoder") for name in holders)
 
@@ -88,13 +98,20 @@ def test_a_weight_that_was_zero_has_no_relative_change_and_counts_as_the_largest
     assert (largest.name, largest.relative) == ("encoder.blocks.0.norm1.bias", None)
 
 
-def test_a_pretraining_encoder_differs_in_its_class_token_and_positions(state, tmp_path, tiny_config):
+def test_a_pretraining_encoder_differs_in_its_class_token_and_positions(
+    state, tmp_path, tiny_config
+):
     width = tiny_config.encoder.embed_dim
-    keys = sapiens_keys(state) | {"cls_token": torch.zeros(1, 1, width), "pos_embed": torch.zeros(1, 50, width)}
+    keys = sapiens_keys(state) | {
+        "cls_token": torch.zeros(1, 1, width),
+        "pos_embed": torch.zeros(1, 50, width),
+    }
     path = tmp_path / "pretraining.pth"
     torch.save(keys, path)
     found = model_similarity(state, path)
-    differences = {each.name: each for each in found.differences if each.name.startswith("encoder.")}
+    differences = {
+        each.name: each for each in found.differences if each.name.startswith("encoder.")
+    }
     assert set(differences) == {"encoder.class_token", "encoder.pos_embed"}
     assert differences["encoder.class_token"].motivnet is None
     assert differences["encoder.pos_embed"].motivnet == (1, 48, width)

@@ -46,7 +46,9 @@ def faces(tmp_path_factory):
         (folder / label).mkdir()
         for index in range(4):
             face = draw_face(label, seed=index, size=(64, 48))
-            cv2.imwrite(str(folder / label / f"{index}.png"), np.ascontiguousarray(face[:, :, ::-1]))
+            cv2.imwrite(
+                str(folder / label / f"{index}.png"), np.ascontiguousarray(face[:, :, ::-1])
+            )
     return folder
 
 
@@ -70,9 +72,17 @@ def source(tiny_checkpoint):
 @pytest.fixture(scope="module")
 def result(tiny_checkpoint, faces, noise) -> CriteriaResult:
     options = CriteriaOptions(
-        tests=(faces,), encoder=tiny_checkpoint, data=faces, reference=noise, resamples=20, batch=5, device="cpu"
+        tests=(faces,),
+        encoder=tiny_checkpoint,
+        data=faces,
+        reference=noise,
+        resamples=20,
+        batch=5,
+        device="cpu",
     )
-    return measure_criteria(model_source(tiny_checkpoint, model=None, preprocess=None), options, command="again")
+    return measure_criteria(
+        model_source(tiny_checkpoint, model=None, preprocess=None), options, command="again"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +115,11 @@ def test_a_run_has_all_three_criteria(result, noise):
     assert result.model is not None
     assert result.model.bit_equal == 1.0
     assert result.data is not None
-    assert (result.data.data.images, result.data.reference.images, result.data.dimensions) == (12, 9, 96)
+    assert (result.data.data.images, result.data.reference.images, result.data.dimensions) == (
+        12,
+        9,
+        96,
+    )
     assert list(result.data.reference.unreadable) == ["3.png"]
     assert result.data.frechet.value > result.data.mean_distance > 0
     assert 0 < result.data.alignment.value < 1
@@ -118,7 +132,9 @@ def test_fewer_images_than_dimensions_are_warned_of(result):
 
 
 def test_a_folder_beside_itself_is_at_distance_0(source, faces):
-    found = measure_criteria(source, CriteriaOptions(data=faces, reference=faces, resamples=20, device="cpu"))
+    found = measure_criteria(
+        source, CriteriaOptions(data=faces, reference=faces, resamples=20, device="cpu")
+    )
     assert found.data is not None
     assert found.data.frechet.value == pytest.approx(0.0, abs=1e-9)
     assert found.data.alignment.value == pytest.approx(1.0)
@@ -161,7 +177,9 @@ def test_votes_make_the_loss_and_not_the_accuracy(fed):
         ("AffectNet (CSV lists)", 0.60, "within", (0.5749, 0.6252)),
     ],
 )
-def test_a_figure_is_placed_among_those_of_the_same_data_or_all(result, layout, accuracy, place, range_):
+def test_a_figure_is_placed_among_those_of_the_same_data_or_all(
+    result, layout, accuracy, place, range_
+):
     figures = dataclasses.replace(result.performance[0].figures, accuracy=accuracy)
     standing = standings(figures, published_results(layout))["accuracy"]
     assert (standing.place, (standing.lowest, standing.highest)) == (place, range_)
@@ -183,8 +201,15 @@ def test_a_part_of_a_dataset_is_other_data(faces):
     read = read_dataset(faces, labels=EMOTIONS, limit=1)
     dataset = dataclasses.replace(read, layout="AffectNet (CSV lists)", part="test")
     same = [
-        any(each.same_data for each in measure_performance(fed, "x", each_dataset, whole=whole).published)
-        for each_dataset, whole in ((dataset, True), (dataset, False), (dataclasses.replace(dataset, part=None), True))
+        any(
+            each.same_data
+            for each in measure_performance(fed, "x", each_dataset, whole=whole).published
+        )
+        for each_dataset, whole in (
+            (dataset, True),
+            (dataset, False),
+            (dataclasses.replace(dataset, part=None), True),
+        )
     ]
     assert same == [True, False, False]
 
@@ -205,11 +230,17 @@ def hostile(result):
         result.performance[0], dataset=HOSTILE, unreadable={HOSTILE: HOSTILE}, skipped={HOSTILE: 1}
     )
     data = dataclasses.replace(
-        result.data, data=dataclasses.replace(result.data.data, folder=HOSTILE, unreadable={HOSTILE: HOSTILE})
+        result.data,
+        data=dataclasses.replace(result.data.data, folder=HOSTILE, unreadable={HOSTILE: HOSTILE}),
     )
     model = dataclasses.replace(result.model, encoder=HOSTILE)
     return dataclasses.replace(
-        result, checkpoint=HOSTILE, command=HOSTILE, performance=(performance,), data=data, model=model
+        result,
+        checkpoint=HOSTILE,
+        command=HOSTILE,
+        performance=(performance,),
+        data=data,
+        model=model,
     )
 
 
@@ -222,7 +253,12 @@ def test_hostile_texts_are_shown_and_not_run(hostile, page_of):
 
 def test_a_page_asks_for_nothing_outside_itself(hostile, page_of):
     text = html_from_criteria(hostile)
-    addresses = [value for _, each in page_of(text).tags for name, value in each.items() if name in ("src", "href")]
+    addresses = [
+        value
+        for _, each in page_of(text).tags
+        for name, value in each.items()
+        if name in ("src", "href")
+    ]
     assert addresses
     assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
     assert "url(" not in text
@@ -232,7 +268,9 @@ def test_the_plots_are_svg_and_the_same_result_gives_the_same_page(result):
     page = html_from_criteria(result)
     images = re.findall(r"base64,([^\"]+)", page)
     assert len(images) == 2
-    assert all(ElementTree.fromstring(base64.b64decode(image)).tag.endswith("svg") for image in images)
+    assert all(
+        ElementTree.fromstring(base64.b64decode(image)).tag.endswith("svg") for image in images
+    )
     assert html_from_criteria(result) == page
 
 
@@ -256,7 +294,9 @@ def test_a_result_comes_back_the_same_from_its_json(result):
 
 @pytest.mark.parametrize("limit", [None, 2])
 def test_one_of_the_two_published_parts_is_not_the_published_dataset(source, tmp_path, limit):
-    rows = "\n".join(f"{label},{' '.join(['7'] * 48 * 48)},PrivateTest" for label in (0, 0, 0, 3, 3, 3))
+    rows = "\n".join(
+        f"{label},{' '.join(['7'] * 48 * 48)},PrivateTest" for label in (0, 0, 0, 3, 3, 3)
+    )
     (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,Usage\n{rows}\n")
     found = measure_criteria(source, CriteriaOptions(tests=(tmp_path,), limit=limit, device="cpu"))
     [performance] = found.performance

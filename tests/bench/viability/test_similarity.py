@@ -5,7 +5,13 @@ import pytest
 from scipy.linalg import sqrtm
 
 from motivnet_bench.viability.bootstrap import estimates
-from motivnet_bench.viability.similarity import Moments, covariance_alignment, frechet_distance, mean_distance, moments
+from motivnet_bench.viability.similarity import (
+    Moments,
+    covariance_alignment,
+    frechet_distance,
+    mean_distance,
+    moments,
+)
 
 SHAPES = [(40, 6), (6, 40), (20, 20)]
 """More images than dimensions, fewer, and as many."""
@@ -42,7 +48,9 @@ def test_moments_are_those_of_numpy(shape):
     values = features(0, shape)
     found = moments(values)
     assert found.mean == pytest.approx(values.mean(axis=0))
-    np.testing.assert_allclose(found.factor.T @ found.factor, np.cov(values, rowvar=False), atol=1e-10)
+    np.testing.assert_allclose(
+        found.factor.T @ found.factor, np.cov(values, rowvar=False), atol=1e-10
+    )
     assert found.factor.shape[0] <= shape[1]
 
 
@@ -52,7 +60,9 @@ def test_counts_stand_for_repeated_vectors(shape):
     counts = np.random.default_rng(1).integers(0, 4, shape[0])
     weighted, repeated = moments(values, counts), moments(np.repeat(values, counts, axis=0))
     assert weighted.mean == pytest.approx(repeated.mean)
-    np.testing.assert_allclose(weighted.factor.T @ weighted.factor, repeated.factor.T @ repeated.factor, atol=1e-10)
+    np.testing.assert_allclose(
+        weighted.factor.T @ weighted.factor, repeated.factor.T @ repeated.factor, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -65,13 +75,17 @@ def test_equal_sets_are_at_distance_0_and_aligned(shape):
 @pytest.mark.parametrize("seed", range(3))
 def test_distance_is_the_formula_with_a_matrix_root(seed):
     first, second = features(seed), features(seed + 100, shift=1.0)
-    assert frechet_distance(moments(first), moments(second)) == pytest.approx(textbook_frechet(first, second))
+    assert frechet_distance(moments(first), moments(second)) == pytest.approx(
+        textbook_frechet(first, second)
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_alignment_is_the_formula_on_centred_covariances(shape):
     first, second = features(1, shape), features(2, shape)
-    assert covariance_alignment(moments(first), moments(second)) == pytest.approx(textbook_alignment(first, second))
+    assert covariance_alignment(moments(first), moments(second)) == pytest.approx(
+        textbook_alignment(first, second)
+    )
 
 
 def test_distance_between_commuting_gaussians_is_that_of_their_deviations():
@@ -91,18 +105,25 @@ def test_distance_is_symmetric_and_does_not_change_when_both_sets_are_turned():
     first, second, turn = features(1), features(2, shift=0.5), rotation(6)
     distance = frechet_distance(moments(first), moments(second))
     assert frechet_distance(moments(second), moments(first)) == pytest.approx(distance)
-    assert frechet_distance(moments(first @ turn), moments(second @ turn)) == pytest.approx(distance)
+    assert frechet_distance(moments(first @ turn), moments(second @ turn)) == pytest.approx(
+        distance
+    )
 
 
 def test_alignment_does_not_change_with_order_scale_or_shift():
     first, second = features(1), features(2)
     alignment = covariance_alignment(moments(first), moments(second))
-    order, dimensions = np.random.default_rng(3).permutation(40), np.random.default_rng(4).permutation(6)
-    turned = rotation(40) @ (second - second.mean(axis=0))  # across the images, which are the features here
-    assert covariance_alignment(moments(first[order]), moments(second)) == pytest.approx(alignment)
-    assert covariance_alignment(moments(first[:, dimensions]), moments(second[:, dimensions])) == pytest.approx(
-        alignment
+    order, dimensions = (
+        np.random.default_rng(3).permutation(40),
+        np.random.default_rng(4).permutation(6),
     )
+    turned = rotation(40) @ (
+        second - second.mean(axis=0)
+    )  # across the images, which are the features here
+    assert covariance_alignment(moments(first[order]), moments(second)) == pytest.approx(alignment)
+    assert covariance_alignment(
+        moments(first[:, dimensions]), moments(second[:, dimensions])
+    ) == pytest.approx(alignment)
     assert covariance_alignment(moments(3 * first + 7), moments(second)) == pytest.approx(alignment)
     same_covariance = Moments(mean=np.zeros(6), factor=turned / np.sqrt(39))
     assert covariance_alignment(moments(first), same_covariance) == pytest.approx(alignment)
@@ -131,7 +152,9 @@ def test_small_variances_keep_their_digits_beside_large_ones():
 def test_the_same_seed_gives_the_same_interval_and_another_one_another():
     first, second = features(1), features(2)
     figures = {"frechet": frechet_distance}
-    found = [estimates(first, second, figures, resamples=30, seed=seed)["frechet"] for seed in (0, 0, 1)]
+    found = [
+        estimates(first, second, figures, resamples=30, seed=seed)["frechet"] for seed in (0, 0, 1)
+    ]
     assert found[0] == found[1]
     assert (found[0].low, found[0].high) != (found[2].low, found[2].high)
     assert found[0].value == found[2].value == frechet_distance(moments(first), moments(second))

@@ -21,7 +21,9 @@ def outputs_of() -> Callable[..., LabelledOutputs]:
     embeddings = np.random.default_rng(1).normal(size=(len(NAMES), 24))
     logits = np.random.default_rng(2).normal(size=(len(NAMES), 5))
 
-    def outputs(names: Sequence[str], count: int, *, seed: int = 0, spread: float = 0.35) -> LabelledOutputs:
+    def outputs(
+        names: Sequence[str], count: int, *, seed: int = 0, spread: float = 0.35
+    ) -> LabelledOutputs:
         generator = np.random.default_rng(seed)
         places = np.repeat(np.arange(len(names)), count)
         own = np.array([NAMES.index(name) for name in names])[places]

@@ -19,7 +19,11 @@ from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ArtifactError, ConfigError, DatasetError, FileError
 from motivnet_engines.adaptation.adapt import adapt_artifact
 from motivnet_engines.cli.adapt import adapt
-from motivnet_engines.inference.classes_file import classes_from_file, readout_from_file, write_classes
+from motivnet_engines.inference.classes_file import (
+    classes_from_file,
+    readout_from_file,
+    write_classes,
+)
 from motivnet_engines.inference.classifier import EmotionClassifier
 
 
@@ -50,7 +54,9 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments), "--threads", "1"])
 
 
-def test_classes_lie_beside_the_artifact_and_leave_it_alone(artifact: Artifact, learnt: Path) -> None:
+def test_classes_lie_beside_the_artifact_and_leave_it_alone(
+    artifact: Artifact, learnt: Path
+) -> None:
     assert learnt == artifact.folder.with_name("fp32.classes.npz")
     assert open_artifact(artifact.folder).manifest == artifact.manifest
     readout = readout_from_file(learnt, artifact)
@@ -58,7 +64,9 @@ def test_classes_lie_beside_the_artifact_and_leave_it_alone(artifact: Artifact, 
     assert [mixture.images for mixture in readout.mixtures] == [12, 12]
 
 
-def test_classes_are_for_this_user_alone(artifact: Artifact, learnt: Path, open_umask: None) -> None:
+def test_classes_are_for_this_user_alone(
+    artifact: Artifact, learnt: Path, open_umask: None
+) -> None:
     write_classes(classes_from_file(learnt, artifact), learnt, manifest=artifact.manifest)
     assert learnt.stat().st_mode & 0o777 == 0o600
 
@@ -72,14 +80,18 @@ def test_accuracy_of_old_classes_is_printed_before_and_after(
     assert rows["neutral"][1:3] == ["12", "0"]
     assert rows["Ärger"][1:] == ["12", "12", "-", "-"]
     assert "right (the classes that were there)" in outcome.stdout
-    assert "validation images of anger, disgust, sadness, surprise were not counted" in outcome.stderr
+    assert (
+        "validation images of anger, disgust, sadness, surprise were not counted" in outcome.stderr
+    )
     assert readout_from_file(learnt, artifact).labels == ("happiness", "neutral", "fear", "Ärger")
 
 
 def test_first_classes_are_compared_with_the_models_own(
     artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    outcome = command(artifact.folder, faces[0], "--out", tmp_path / "c.npz", "--val", faces[0], "--json")
+    outcome = command(
+        artifact.folder, faces[0], "--out", tmp_path / "c.npz", "--val", faces[0], "--json"
+    )
     found = json.loads(outcome.stdout)
     assert found["compared_with"] == "the model's own classes"
     assert found["accuracy"] == found["old_after"] > 0.9
@@ -87,16 +99,24 @@ def test_first_classes_are_compared_with_the_models_own(
     assert "no images of sadness, surprise, fear, disgust, anger" in outcome.stderr
 
 
-def test_a_classifier_predicts_the_learnt_classes(artifact: Artifact, faces: tuple[Path, Path], learnt: Path) -> None:
+def test_a_classifier_predicts_the_learnt_classes(
+    artifact: Artifact, faces: tuple[Path, Path], learnt: Path
+) -> None:
     adapt_artifact(artifact.folder, faces[1], classes=learnt, runtime="onnxruntime", threads=1)
-    with EmotionClassifier.open(artifact.folder, runtime="onnxruntime", threads=1, classes=learnt) as classifier:
+    with EmotionClassifier.open(
+        artifact.folder, runtime="onnxruntime", threads=1, classes=learnt
+    ) as classifier:
         assert classifier.labels == ("happiness", "neutral", "fear", "Ärger")
         predictions = classifier.predict(sorted((faces[1] / "Ärger").iterdir()))
-    assert [sum(prediction.probabilities.values()) for prediction in predictions] == pytest.approx([1] * 12)
+    assert [sum(prediction.probabilities.values()) for prediction in predictions] == pytest.approx(
+        [1] * 12
+    )
     assert {"Ärger"} < {prediction.label for prediction in predictions} <= set(classifier.labels)
 
 
-def test_predicting_needs_no_scikit_learn(artifact: Artifact, faces: tuple[Path, Path], learnt: Path) -> None:
+def test_predicting_needs_no_scikit_learn(
+    artifact: Artifact, faces: tuple[Path, Path], learnt: Path
+) -> None:
     program = (
         "import sys; from pathlib import Path; from motivnet_engines.inference.classifier import EmotionClassifier\n"
         "sys.modules['sklearn'] = sys.modules['scipy'] = None\n"
@@ -107,7 +127,9 @@ def test_predicting_needs_no_scikit_learn(artifact: Artifact, faces: tuple[Path,
     )
     image = next((faces[0] / "neutral").iterdir())
     arguments = [str(path) for path in (artifact.folder, learnt, image)]
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in ("neutral", "happiness")
 
@@ -117,8 +139,13 @@ def test_adapting_without_scikit_learn_names_the_extra() -> None:
         "import sys; sys.modules['sklearn'] = None; sys.modules['sklearn.exceptions'] = None\n"
         "import motivnet_engines.adaptation.mixture_fitting"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "scikit-learn is not installed; install it with: pip install 'motivnet[adapt]'" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (
+        "scikit-learn is not installed; install it with: pip install 'motivnet[adapt]'"
+        in done.stderr
+    )
 
 
 def test_a_file_that_is_there_is_not_replaced_unasked(
@@ -135,7 +162,12 @@ def test_extending_to_another_file_keeps_the_first(
 ) -> None:
     before = learnt.read_bytes()
     adapt_artifact(
-        artifact.folder, faces[1], classes=learnt, out=tmp_path / "more.npz", runtime="onnxruntime", threads=1
+        artifact.folder,
+        faces[1],
+        classes=learnt,
+        out=tmp_path / "more.npz",
+        runtime="onnxruntime",
+        threads=1,
     )
     assert learnt.read_bytes() == before
     assert len(readout_from_file(tmp_path / "more.npz", artifact).labels) == 4
@@ -149,7 +181,9 @@ def test_classes_of_another_model_are_refused(part: str, artifact: Artifact, lea
         other = replace(manifest, files=files)
     else:
         other = replace(manifest, source=replace(manifest.source, sha256="0" * 64))
-    with pytest.raises(ArtifactError, match=r"were learnt with another model than that of .*; learn them again"):
+    with pytest.raises(
+        ArtifactError, match=r"were learnt with another model than that of .*; learn them again"
+    ):
         readout_from_file(learnt, replace(artifact, manifest=other))
 
 
@@ -165,7 +199,9 @@ def test_classes_of_another_model_are_refused(part: str, artifact: Artifact, lea
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
-def test_a_file_that_does_not_fit_is_one_line(name: str, damage, message: str, artifact, learnt: Path) -> None:
+def test_a_file_that_does_not_fit_is_one_line(
+    name: str, damage, message: str, artifact, learnt: Path
+) -> None:
     with np.load(learnt) as old:
         arrays = dict(old)
     buffer = io.BytesIO()
@@ -181,7 +217,9 @@ def test_missing_files_and_reserved_names_are_one_line(
     with pytest.raises(FileError, match="does not exist"):
         adapt_artifact(artifact.folder, faces[0], classes=tmp_path / "none.npz")
     (faces[0] / "neutral").rename(faces[0] / "unknown")
-    with pytest.raises(DatasetError, match="cannot be the name of a class; use printable text other than 'unknown'"):
+    with pytest.raises(
+        DatasetError, match="cannot be the name of a class; use printable text other than 'unknown'"
+    ):
         adapt_artifact(artifact.folder, faces[0])
 
 
@@ -191,7 +229,10 @@ def test_without_validation_images_each_fifth_of_the_folder_is_told_by_the_other
     outcome = command(artifact.folder, faces[0], "--out", tmp_path / "c.npz")
     assert outcome.exit_code == 0, outcome.output
     rows = {line.split()[0]: line.split() for line in outcome.stdout.splitlines() if line}
-    assert all(rows[label][3].endswith("%") and rows[label][4].endswith("%") for label in ("neutral", "happiness"))
+    assert all(
+        rows[label][3].endswith("%") and rows[label][4].endswith("%")
+        for label in ("neutral", "happiness")
+    )
     assert "old classes" in outcome.stdout
     assert "fifth by fifth" in outcome.stdout
 
@@ -200,18 +241,26 @@ def test_old_classes_that_nothing_can_measure_ask_for_validation_images(
     artifact: Artifact, faces: tuple[Path, Path], learnt: Path
 ) -> None:
     outcome = command(artifact.folder, faces[1], "--classes", learnt)
-    assert "no images to measure happiness, neutral with, which were known: give some with --val\n" in outcome.stderr
+    assert (
+        "no images to measure happiness, neutral with, which were known: give some with --val\n"
+        in outcome.stderr
+    )
     assert "forgetting" not in outcome.stdout
 
 
 def test_forgetting_counts_from_the_best_accuracy_of_any_time(
     artifact: Artifact, faces: tuple[Path, Path], drawn_folder: Path, tmp_path: Path
 ) -> None:
-    path, options = tmp_path / "c.npz", {"runtime": "onnxruntime", "threads": 1, "validation": drawn_folder}
+    path, options = (
+        tmp_path / "c.npz",
+        {"runtime": "onnxruntime", "threads": 1, "validation": drawn_folder},
+    )
     adapt_artifact(artifact.folder, faces[0], out=path, **options)
     known = classes_from_file(path, artifact)
     assert set(known.best) == {"happiness", "neutral"}
-    write_classes(replace(known, best={"happiness": 1.0, "neutral": 1.0}), path, manifest=artifact.manifest)
+    write_classes(
+        replace(known, best={"happiness": 1.0, "neutral": 1.0}), path, manifest=artifact.manifest
+    )
     found = adapt_artifact(artifact.folder, faces[1], classes=path, **options)
     after = {row.label: row.after for row in found.classes}
     assert found.forgetting == pytest.approx(1 - (after["happiness"] + after["neutral"]) / 2)
@@ -221,7 +270,9 @@ def test_forgetting_counts_from_the_best_accuracy_of_any_time(
     assert "points: best earlier minus final accuracy, averaged over old classes" in outcome.stdout
 
 
-def test_too_few_images_are_said_before_anything_is_opened(artifact: Artifact, faces: tuple[Path, Path]) -> None:
+def test_too_few_images_are_said_before_anything_is_opened(
+    artifact: Artifact, faces: tuple[Path, Path]
+) -> None:
     for path in sorted((faces[0] / "neutral").iterdir())[2:]:
         path.unlink()
     with pytest.raises(DatasetError, match="the class neutral has 2 images; give at least 5"):
@@ -235,4 +286,7 @@ def test_a_class_of_four_images_is_learnt_with_a_remark(
         path.unlink()
     outcome = command(artifact.folder, faces[0], "--out", tmp_path / "c.npz")
     assert outcome.exit_code == 0, outcome.output
-    assert "warning: fewer than 5 images of neutral: too few to tell such a class well\n" in outcome.stderr
+    assert (
+        "warning: fewer than 5 images of neutral: too few to tell such a class well\n"
+        in outcome.stderr
+    )

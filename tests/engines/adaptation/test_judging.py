@@ -29,6 +29,10 @@ def test_nothing_judged_has_no_share() -> None:
 
 
 def test_forgetting_is_the_best_earlier_accuracy_minus_that_of_now_over_the_classes() -> None:
-    assert forgetting({"calm": 1.0, "cheer": 0.8}, {"calm": 0.9, "cheer": 0.9, "doubt": 0.1}) == pytest.approx(0.0)
-    assert forgetting({"calm": 1.0, "cheer": 0.8, "gone": 1.0}, {"calm": 0.5, "cheer": 0.8}) == pytest.approx(0.25)
+    assert forgetting(
+        {"calm": 1.0, "cheer": 0.8}, {"calm": 0.9, "cheer": 0.9, "doubt": 0.1}
+    ) == pytest.approx(0.0)
+    assert forgetting(
+        {"calm": 1.0, "cheer": 0.8, "gone": 1.0}, {"calm": 0.5, "cheer": 0.8}
+    ) == pytest.approx(0.25)
     assert forgetting({}, {"calm": 0.5}) is None

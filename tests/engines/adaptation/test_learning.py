@@ -22,8 +22,17 @@ def learnt(outputs: LabelledOutputs, *, before: MixtureReadout | None = None) ->
 
 
 def accuracy(readout: MixtureReadout, outputs: LabelledOutputs) -> float:
-    best = readout.probabilities(outputs.logits.astype(np.float32), outputs.embedding).argmax(axis=1)
-    return float(np.mean([readout.labels[i] == outputs.labels[j] for i, j in zip(best, outputs.classes, strict=True)]))
+    best = readout.probabilities(outputs.logits.astype(np.float32), outputs.embedding).argmax(
+        axis=1
+    )
+    return float(
+        np.mean(
+            [
+                readout.labels[i] == outputs.labels[j]
+                for i, j in zip(best, outputs.classes, strict=True)
+            ]
+        )
+    )
 
 
 def test_twenty_images_of_each_class_are_enough(outputs_of) -> None:
@@ -62,15 +71,23 @@ def test_new_people_of_an_old_class_are_learnt_and_the_old_ones_kept(outputs_of)
 
 
 def test_probabilities_are_as_sure_as_they_are_right(outputs_of) -> None:
-    readout, held_out = learnt(outputs_of(NAMES, 40, spread=1.0)), outputs_of(NAMES, 200, seed=1, spread=1.0)
+    readout, held_out = (
+        learnt(outputs_of(NAMES, 40, spread=1.0)),
+        outputs_of(NAMES, 200, seed=1, spread=1.0),
+    )
     found = readout.probabilities(held_out.logits.astype(np.float32), held_out.embedding)
     assert calibration_error(found, held_out.classes) < 0.05
 
 
 def test_probabilities_are_at_the_temperature(outputs_of) -> None:
-    readout, outputs = learnt(outputs_of(NAMES, 12, spread=1.2)), outputs_of(NAMES, 20, seed=1, spread=1.2)
+    readout, outputs = (
+        learnt(outputs_of(NAMES, 12, spread=1.2)),
+        outputs_of(NAMES, 20, seed=1, spread=1.2),
+    )
     warm, plain = (
-        replace(readout, temperature=temperature).probabilities(outputs.logits.astype(np.float32), outputs.embedding)
+        replace(readout, temperature=temperature).probabilities(
+            outputs.logits.astype(np.float32), outputs.embedding
+        )
         for temperature in (3.0, 1.0)
     )
     expected = np.cbrt(plain)
@@ -81,7 +98,10 @@ def test_probabilities_are_the_same_in_any_batch(outputs_of) -> None:
     readout, outputs = learnt(outputs_of(NAMES, 10)), outputs_of(NAMES, 8, seed=1)
     logits = outputs.logits.astype(np.float32)
     together = readout.probabilities(logits, outputs.embedding)
-    alone = [readout.probabilities(logits[i : i + 1], outputs.embedding[i : i + 1])[0] for i in range(len(logits))]
+    alone = [
+        readout.probabilities(logits[i : i + 1], outputs.embedding[i : i + 1])[0]
+        for i in range(len(logits))
+    ]
     assert (together == np.stack(alone)).all()
 
 
@@ -89,10 +109,16 @@ def test_probabilities_are_the_same_in_any_batch(outputs_of) -> None:
     ("names", "count", "message"),
     [
         (NAMES[:3], 2, "the class calm has 2 images; give at least 5"),
-        (NAMES[:1], 20, "calm alone is nothing to choose between; give two classes or more, or --classes FILE"),
+        (
+            NAMES[:1],
+            20,
+            "calm alone is nothing to choose between; give two classes or more, or --classes FILE",
+        ),
     ],
 )
-def test_too_little_is_refused(names: tuple[str, ...], count: int, message: str, outputs_of) -> None:
+def test_too_little_is_refused(
+    names: tuple[str, ...], count: int, message: str, outputs_of
+) -> None:
     with pytest.raises(DatasetError, match=message):
         learnt(outputs_of(names, count))
 
@@ -106,8 +132,12 @@ def test_densities_are_of_images_that_had_no_part_in_them(outputs_of) -> None:
     assert accuracy(lesson.readout, shuffled) > 0.8
 
 
-@pytest.mark.parametrize(("count", "few"), [(3, ["calm", "cheer"]), (4, ["calm", "cheer"]), (5, [])])
-def test_classes_of_fewer_than_five_images_are_learnt_and_named(count: int, few: list[str], outputs_of) -> None:
+@pytest.mark.parametrize(
+    ("count", "few"), [(3, ["calm", "cheer"]), (4, ["calm", "cheer"]), (5, [])]
+)
+def test_classes_of_fewer_than_five_images_are_learnt_and_named(
+    count: int, few: list[str], outputs_of
+) -> None:
     outputs = outputs_of(NAMES[:2], count)
     assert accuracy(learnt(outputs), outputs) > 0.5
     assert classes_with_few({**outputs.counts(), "none": 0}) == few

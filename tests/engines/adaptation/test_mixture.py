@@ -96,8 +96,19 @@ def test_merging_again_and_again_keeps_mean_and_spread_in_few_components() -> No
 def test_the_two_that_are_most_alike_become_one() -> None:
     means = np.array([[10.0 * place] for place in range(8)] + [[0.1]], np.float32)
     first = Mixture(
-        images=8, weights=np.full(8, 1 / 8, np.float32), means=means[:8], variances=np.ones((8, 1), np.float32)
+        images=8,
+        weights=np.full(8, 1 / 8, np.float32),
+        means=means[:8],
+        variances=np.ones((8, 1), np.float32),
     )
-    second = Mixture(images=1, weights=np.ones(1, np.float32), means=means[8:], variances=np.ones((1, 1), np.float32))
+    second = Mixture(
+        images=1,
+        weights=np.ones(1, np.float32),
+        means=means[8:],
+        variances=np.ones((1, 1), np.float32),
+    )
     both = merged(first, second)
-    assert sorted(both.means[:, 0].round(2).tolist()) == [pytest.approx(0.05, abs=0.01), *range(10, 80, 10)]
+    assert sorted(both.means[:, 0].round(2).tolist()) == [
+        pytest.approx(0.05, abs=0.01),
+        *range(10, 80, 10),
+    ]

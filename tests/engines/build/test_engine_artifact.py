@@ -12,7 +12,13 @@ from typer.testing import CliRunner
 
 from motivnet.artifact import Artifact, check_free, list_reports, open_artifact
 from motivnet.artifact.manifest import Comparison
-from motivnet.errors import ArtifactError, ConfigError, EngineError, FileError, RuntimeUnavailableError
+from motivnet.errors import (
+    ArtifactError,
+    ConfigError,
+    EngineError,
+    FileError,
+    RuntimeUnavailableError,
+)
 from motivnet.parity import Outputs
 from motivnet_engines.build import engine_artifact
 from motivnet_engines.build.engine_artifact import build_engine, build_first_engine
@@ -60,7 +66,10 @@ def test_graph_of_an_artifact_with_an_engine_still_runs(with_engine: Path) -> No
     import numpy as np
 
     with open_backend("onnxruntime", open_artifact(with_engine), threads=1) as runtime:
-        assert runtime.run({"image": np.zeros((1, 3, 128, 96), np.float32)})["logits"].shape == (1, 7)
+        assert runtime.run({"image": np.zeros((1, 3, 128, 96), np.float32)})["logits"].shape == (
+            1,
+            7,
+        )
 
 
 def test_files_are_linked_and_not_left_linked(artifact: Artifact) -> None:
@@ -78,7 +87,9 @@ def test_what_a_user_keeps_beside_the_graph_stays(artifact: Artifact) -> None:
     build_engine(artifact, OPTIONS, out=None, announce=silent)
     assert (artifact.folder / "src" / "app.py").read_text() == "work"
     (artifact.folder / "model.tensorrt.engine").write_text("mine")
-    with pytest.raises(FileError, match=r"model\.tensorrt\.engine is not of the artifact and in the way"):
+    with pytest.raises(
+        FileError, match=r"model\.tensorrt\.engine is not of the artifact and in the way"
+    ):
         check_free(artifact, "model.tensorrt.engine")
 
 
@@ -91,15 +102,21 @@ def test_what_the_manifest_lists_since_the_artifact_was_opened_stays(artifact: A
 
 
 @pytest.mark.parametrize("manifest", ['{"name": "app"}', "not JSON"])
-def test_a_folder_with_a_strangers_manifest_is_not_replaced(manifest: str, artifact: Artifact, tmp_path: Path) -> None:
+def test_a_folder_with_a_strangers_manifest_is_not_replaced(
+    manifest: str, artifact: Artifact, tmp_path: Path
+) -> None:
     (tmp_path / "web" / "src").mkdir(parents=True)
     (tmp_path / "web" / "manifest.json").write_text(manifest)
-    with pytest.raises(FileError, match=r"web is not replaced, because its manifest\.json is no manifest"):
+    with pytest.raises(
+        FileError, match=r"web is not replaced, because its manifest\.json is no manifest"
+    ):
         build_engine(artifact, OPTIONS, out=tmp_path / "web", announce=silent)
     assert sorted(path.name for path in (tmp_path / "web").iterdir()) == ["manifest.json", "src"]
 
 
-def test_an_engine_alone_is_replaced_unless_something_was_put_beside_it(artifact: Artifact, tmp_path: Path) -> None:
+def test_an_engine_alone_is_replaced_unless_something_was_put_beside_it(
+    artifact: Artifact, tmp_path: Path
+) -> None:
     for _ in range(2):
         build_engine(artifact, OPTIONS, out=tmp_path / "alone", announce=silent)
     (tmp_path / "alone" / "notes").write_text("notes")
@@ -118,7 +135,9 @@ def test_engine_of_the_same_backend_is_replaced(with_engine: Path, tmp_path: Pat
     open_artifact(artifact.folder).verify_files()
 
 
-def test_engine_alone_has_what_a_device_needs_and_no_graph(artifact: Artifact, tmp_path: Path) -> None:
+def test_engine_alone_has_what_a_device_needs_and_no_graph(
+    artifact: Artifact, tmp_path: Path
+) -> None:
     alone = build_engine(artifact, OPTIONS, out=tmp_path / "alone", announce=silent)
     assert sorted(path.name for path in alone.folder.iterdir()) == [
         "manifest.json",
@@ -132,7 +151,9 @@ def test_engine_alone_has_what_a_device_needs_and_no_graph(artifact: Artifact, t
     assert not open_artifact(artifact.folder).manifest.engines
     with pytest.raises(RuntimeUnavailableError, match="an engine alone"):
         open_backend("onnxruntime", alone)
-    with pytest.raises(ConfigError, match="an engine alone; build from the artifact that holds the ONNX graph"):
+    with pytest.raises(
+        ConfigError, match="an engine alone; build from the artifact that holds the ONNX graph"
+    ):
         build_engine(alone, OPTIONS, out=tmp_path / "again", announce=silent)
 
 
@@ -144,14 +165,18 @@ def test_no_engine_is_built_where_something_else_would_be_lost(
     with pytest.raises(FileError, match="holds files that are not an artifact"):
         build_engine(artifact, OPTIONS, out=tmp_path / "out", announce=silent)
     before = (with_engine / "model.onnx").read_bytes()
-    with pytest.raises(ConfigError, match="an artifact with a graph, which the engine alone would replace"):
+    with pytest.raises(
+        ConfigError, match="an artifact with a graph, which the engine alone would replace"
+    ):
         build_engine(artifact, OPTIONS, out=with_engine, announce=silent)
     assert (with_engine / "model.onnx").read_bytes() == before
     with pytest.raises(ConfigError, match="is the artifact itself"):
         build_engine(artifact, OPTIONS, out=artifact.folder, announce=silent)
 
 
-def test_refused_build_leaves_the_artifact_as_it_was(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_build_leaves_the_artifact_as_it_was(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*args: object, **kwargs: object) -> None:
         raise EngineError("the engine computes in float32")
 
@@ -167,7 +192,9 @@ def test_changed_graph_is_refused_before_the_compiler_sees_it(artifact: Artifact
     data = bytearray((artifact.folder / "model.onnx").read_bytes())
     data[-1] ^= 1
     (artifact.folder / "model.onnx").write_bytes(data)
-    with pytest.raises(ArtifactError, match=r"model\.onnx is not the file that the manifest describes"):
+    with pytest.raises(
+        ArtifactError, match=r"model\.onnx is not the file that the manifest describes"
+    ):
         build_engine(artifact, OPTIONS, out=None, announce=silent)
 
 
@@ -178,7 +205,9 @@ def test_artifact_without_a_reference_is_told_so_before_it_is_compiled(
         raise AssertionError("it was compiled first")
 
     monkeypatch.setattr(engine_artifact, "engine_from_onnx", builder)
-    (artifact.folder / "manifest.json").write_bytes(replace(artifact.manifest, reference=None).to_json())
+    (artifact.folder / "manifest.json").write_bytes(
+        replace(artifact.manifest, reference=None).to_json()
+    )
     with pytest.raises(ArtifactError, match="no reference outputs to compare with; build it again"):
         build_engine(open_artifact(artifact.folder), OPTIONS, out=None, announce=silent)
 
@@ -196,7 +225,9 @@ def test_ladder_takes_the_first_artifact_whose_engine_holds(
     assert "fp32 is given up" in lines[0]
 
 
-def test_known_fault_is_announced_before_the_build(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_fault_is_announced_before_the_build(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[str] = []
 
     def builder(*args: object, **kwargs: object) -> None:
@@ -226,7 +257,9 @@ def test_engine_that_computes_something_else_is_refused_where_it_runs(
 
 
 def planted(*failures: str):
-    def comparison(name: str, artifact: Artifact, pixels: object, reference: Outputs | None) -> Comparison:
+    def comparison(
+        name: str, artifact: Artifact, pixels: object, reference: Outputs | None
+    ) -> Comparison:
         return Comparison(
             backend=name,
             compute="float16",
@@ -248,7 +281,9 @@ def test_info_says_what_the_engine_is_and_that_it_never_ran(with_engine: Path) -
     text = CliRunner().invoke(app, ["info", str(with_engine)], catch_exceptions=False).stdout
     for part in ("for SM 86", "100% float16", "6 of 6 attentions fused", "compiled and never run"):
         assert part in text
-    [status] = [status for status in artifact_info(with_engine).runtimes if status.name == "tensorrt-rtx"]
+    [status] = [
+        status for status in artifact_info(with_engine).runtimes if status.name == "tensorrt-rtx"
+    ]
     assert not status.default
     assert "GPU" in (status.obstacle or "")
 
@@ -289,5 +324,7 @@ def test_option_that_cannot_be_used_is_one_line(
 ) -> None:
     before = sorted(path.name for path in artifact.folder.iterdir())
     with pytest.raises(error, match=message):
-        CliRunner().invoke(app, ["build-engine", str(artifact.folder), *arguments], catch_exceptions=False)
+        CliRunner().invoke(
+            app, ["build-engine", str(artifact.folder), *arguments], catch_exceptions=False
+        )
     assert sorted(path.name for path in artifact.folder.iterdir()) == before

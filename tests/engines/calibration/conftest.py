@@ -42,7 +42,9 @@ def texture(generator: np.random.Generator) -> NDArray[np.uint8]:
     elif kind == 1:
         shade = (x // period + y // period) % 2
     elif kind == 2:
-        shade = np.hypot(x % period - period / 2, y % period - period / 2) < period * generator.uniform(0.2, 0.45)
+        shade = np.hypot(
+            x % period - period / 2, y % period - period / 2
+        ) < period * generator.uniform(0.2, 0.45)
     elif kind == 3:
         shade = (along - along.min()) / np.ptp(along)
     else:
@@ -66,15 +68,23 @@ def noise_and_textures() -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8
 def made_outputs() -> Callable[..., LabelledOutputs]:
     """A function that gives outputs of ``count`` images of each of ``classes`` well separated classes."""
 
-    def outputs(count: int, *, classes: int = 4, width: int = 16, seed: int = 0, sure: float = 3.0) -> LabelledOutputs:
-        generator, centres = np.random.default_rng(seed), np.random.default_rng(99).normal(size=(classes, width))
+    def outputs(
+        count: int, *, classes: int = 4, width: int = 16, seed: int = 0, sure: float = 3.0
+    ) -> LabelledOutputs:
+        generator, centres = (
+            np.random.default_rng(seed),
+            np.random.default_rng(99).normal(size=(classes, width)),
+        )
         places = np.repeat(np.arange(classes), count)
         embedding = 3 * centres[places] + generator.normal(size=(len(places), width)) * 0.3
         right = np.where(generator.uniform(size=len(places)) < 0.8, places, (places + 1) % classes)
         logits = generator.normal(size=(len(places), classes))
         logits[np.arange(len(places)), right] += sure
         return LabelledOutputs(
-            labels=EMOTIONS[:classes], classes=places, logits=logits, embedding=embedding.astype(np.float32)
+            labels=EMOTIONS[:classes],
+            classes=places,
+            logits=logits,
+            embedding=embedding.astype(np.float32),
         )
 
     return outputs

@@ -28,8 +28,12 @@ def artifact(copied_artifact) -> Artifact:
 
 
 @pytest.fixture(scope="module")
-def calibrated(fp32_artifact: Path, drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(shutil.copytree(fp32_artifact, tmp_path_factory.mktemp("calibrated") / "artifact"))
+def calibrated(
+    fp32_artifact: Path, drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = Path(
+        shutil.copytree(fp32_artifact, tmp_path_factory.mktemp("calibrated") / "artifact")
+    )
     calibrate_artifact(folder, drawn_folder, runtime="onnxruntime", threads=1)
     return folder
 
@@ -40,7 +44,9 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments), "--threads", "1"])
 
 
-def test_the_figures_are_printed_and_written_into_the_artifact(artifact: Artifact, drawn_folder: Path) -> None:
+def test_the_figures_are_printed_and_written_into_the_artifact(
+    artifact: Artifact, drawn_folder: Path
+) -> None:
     outcome = command(artifact.folder, drawn_folder)
     assert outcome.exit_code == 0, outcome.output
     assert "84 of drawn" in outcome.stdout
@@ -49,7 +55,9 @@ def test_the_figures_are_printed_and_written_into_the_artifact(artifact: Artifac
     assert calibration_of_artifact(open_artifact(artifact.folder)) is not None
 
 
-def test_a_model_that_does_not_know_the_faces_is_said(artifact: Artifact, drawn_folder: Path, tmp_path: Path) -> None:
+def test_a_model_that_does_not_know_the_faces_is_said(
+    artifact: Artifact, drawn_folder: Path, tmp_path: Path
+) -> None:
     """The labels turned round: what the model is sure of is wrong."""
     right = command(artifact.folder, drawn_folder)
     labels = artifact.manifest.labels
@@ -80,9 +88,13 @@ def test_json_has_what_is_in_the_file(artifact: Artifact, drawn_folder: Path) ->
     assert found["runtime"] == "onnxruntime"
 
 
-def test_faces_are_known_and_noise_is_farther_away(calibrated: Path, drawn_folder: Path, noise_and_textures) -> None:
+def test_faces_are_known_and_noise_is_farther_away(
+    calibrated: Path, drawn_folder: Path, noise_and_textures
+) -> None:
     """The weights are random: how well a trained model tells them apart is in ``test_out_of_distribution``."""
-    with EmotionClassifier.open(calibrated, runtime="onnxruntime", threads=1, unknown=True) as classifier:
+    with EmotionClassifier.open(
+        calibrated, runtime="onnxruntime", threads=1, unknown=True
+    ) as classifier:
         faces = classifier.predict(sorted(drawn_folder.rglob("*.png")))
         others = classifier.predict(noise_and_textures[0])
     assert np.mean([face.known for face in faces]) >= 0.95
@@ -98,7 +110,9 @@ def test_probabilities_are_at_the_temperature(calibrated: Path, drawn_folder: Pa
         [tempered] = classifier.predict(image)
         [plain] = EmotionClassifier(classifier.runtime, classifier.manifest).predict(image)
     expected = np.array(list(plain.probabilities.values())) ** (1 / calibration.temperature)
-    assert list(tempered.probabilities.values()) == pytest.approx(expected / expected.sum(), rel=1e-4)
+    assert list(tempered.probabilities.values()) == pytest.approx(
+        expected / expected.sum(), rel=1e-4
+    )
 
 
 def test_calibrating_again_starts_from_the_model_and_not_from_the_last_calibration(
@@ -118,18 +132,32 @@ def test_a_class_without_images_and_an_emotion_that_the_model_lacks_are_said(
     (faces / "anger").rename(faces / "Anger")
     outcome = command(artifact.folder, faces)
     assert outcome.exit_code == 0, outcome.output
-    assert f"warning: {faces}/contempt was left out: the model has no such class\n" in outcome.stderr
-    assert "warning: there are no images of fear: faces that show it may be taken for unknown\n" in outcome.stderr
+    assert (
+        f"warning: {faces}/contempt was left out: the model has no such class\n" in outcome.stderr
+    )
+    assert (
+        "warning: there are no images of fear: faces that show it may be taken for unknown\n"
+        in outcome.stderr
+    )
     assert "72 of faces" in outcome.stdout
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda faces: (faces / "fear").rename(faces / "boredom"), "boredom is not called as a class of the model"),
+        (
+            lambda faces: (faces / "fear").rename(faces / "boredom"),
+            "boredom is not called as a class of the model",
+        ),
         (shutil.rmtree, "is not a folder; give one that holds a folder of images for each class"),
-        (lambda faces: [path.unlink() for path in sorted((faces / "fear").iterdir())[3:]], "the class fear has 3 im"),
-        (lambda faces: [path.unlink() for path in (faces / "fear").iterdir()], "fear holds no image"),
+        (
+            lambda faces: [path.unlink() for path in sorted((faces / "fear").iterdir())[3:]],
+            "the class fear has 3 im",
+        ),
+        (
+            lambda faces: [path.unlink() for path in (faces / "fear").iterdir()],
+            "fear holds no image",
+        ),
         (lambda faces: next((faces / "fear").iterdir()).write_bytes(b"text"), "is not a JPEG"),
     ],
 )
@@ -159,19 +187,34 @@ class BlindDetector:
         return () if self.every == 0 or self.seen % self.every == 0 else (Face(box=box, score=1.0),)
 
 
-def test_images_without_a_face_are_counted_and_left_out(artifact: Artifact, drawn_folder: Path) -> None:
+def test_images_without_a_face_are_counted_and_left_out(
+    artifact: Artifact, drawn_folder: Path
+) -> None:
     result = calibrate_artifact(
-        artifact.folder, drawn_folder, runtime="onnxruntime", threads=1, detector=BlindDetector(every=42)
+        artifact.folder,
+        drawn_folder,
+        runtime="onnxruntime",
+        threads=1,
+        detector=BlindDetector(every=42),
     )
     assert result.facts.detected
     assert sum(result.facts.images.values()) == 82
     assert result.remarks == ("no face was found in 2 images, which were left out",)
 
 
-def test_a_folder_in_which_no_face_is_found_says_what_to_do(artifact: Artifact, drawn_folder: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no face was found in any image of .*; if they are faces, use no detector"):
+def test_a_folder_in_which_no_face_is_found_says_what_to_do(
+    artifact: Artifact, drawn_folder: Path
+) -> None:
+    with pytest.raises(
+        DatasetError,
+        match=r"no face was found in any image of .*; if they are faces, use no detector",
+    ):
         calibrate_artifact(
-            artifact.folder, drawn_folder, runtime="onnxruntime", threads=1, detector=BlindDetector(every=0)
+            artifact.folder,
+            drawn_folder,
+            runtime="onnxruntime",
+            threads=1,
+            detector=BlindDetector(every=0),
         )
 
 
@@ -183,18 +226,26 @@ def test_too_few_images_are_said_before_anything_is_opened(
     with pytest.raises(DatasetError, match="36 images are too few to tell"):
         calibrate_artifact(artifact.folder, tmp_path / "faces", runtime="of no such name")
     with pytest.raises(DatasetError, match="36 images are too few to tell"):
-        calibrate_artifact(artifact.folder, drawn_folder, held_out=tmp_path / "faces", runtime="of no such name")
+        calibrate_artifact(
+            artifact.folder, drawn_folder, held_out=tmp_path / "faces", runtime="of no such name"
+        )
 
 
-def test_folders_of_other_emotions_alone_are_one_line(artifact: Artifact, drawn_folder: Path, tmp_path: Path) -> None:
+def test_folders_of_other_emotions_alone_are_one_line(
+    artifact: Artifact, drawn_folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(drawn_folder / "fear", tmp_path / "faces" / "contempt")
     with pytest.raises(DatasetError, match="there are no images of the model's classes"):
         calibrate_artifact(artifact.folder, tmp_path / "faces", runtime="onnxruntime")
 
 
-def test_a_rebuild_says_that_the_calibration_is_gone(calibrated: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_rebuild_says_that_the_calibration_is_gone(
+    calibrated: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     folder, said = shutil.copytree(calibrated, tmp_path / "demo"), list[str]()
-    build_artifact(BuildRequest(checkpoint=tiny_checkpoint, out=folder, parity_images=2), announce=said.append)
+    build_artifact(
+        BuildRequest(checkpoint=tiny_checkpoint, out=folder, parity_images=2), announce=said.append
+    )
     assert open_artifact(folder).manifest.calibration is None
     assert said == [
         f"the calibration of the older artifact went with it; make it again with: motivnet calibrate {folder}"

@@ -58,7 +58,11 @@ def test_error_falls_where_the_model_was_too_sure(made_outputs) -> None:
     ("count", "classes", "message"),
     [
         (9, 7, "the class neutral has 9 images, and at least 10 are needed"),
-        (12, 3, "36 images are too few to tell which distance 5 % of them exceed; give at least 40"),
+        (
+            12,
+            3,
+            "36 images are too few to tell which distance 5 % of them exceed; give at least 40",
+        ),
     ],
 )
 def test_too_few_images_are_refused(count: int, classes: int, message: str, made_outputs) -> None:
@@ -70,6 +74,9 @@ def test_classes_without_images_are_left_out(made_outputs) -> None:
     outputs = made_outputs(30)
     some = outputs.classes != 1
     fewer = dataclasses.replace(
-        outputs, classes=outputs.classes[some], logits=outputs.logits[some], embedding=outputs.embedding[some]
+        outputs,
+        classes=outputs.classes[some],
+        logits=outputs.logits[some],
+        embedding=outputs.embedding[some],
     )
     assert fitted_calibration(fewer).statistics.means.shape == (3, 16)

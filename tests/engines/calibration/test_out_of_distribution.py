@@ -1,6 +1,7 @@
 """How well the distance of the embedding tells rendered faces from pictures without any.
 
-The statistics are of rendered faces: which the first encoder, of drawn faces, never saw, and the second was trained on.
+The statistics are of rendered faces: which the first encoder, of drawn faces, never saw, and the
+second was trained on.
 """
 
 from __future__ import annotations
@@ -58,21 +59,31 @@ def sample_pictures() -> list[NDArray[np.uint8]]:
         pictures.append(picture)
         for _ in range(CROPS):
             side = int(min(picture.shape[:2]) * generator.uniform(0.4, 0.9))
-            top, left = (int(generator.integers(0, length - side + 1)) for length in picture.shape[:2])
+            top, left = (
+                int(generator.integers(0, length - side + 1)) for length in picture.shape[:2]
+            )
             pictures.append(np.ascontiguousarray(picture[top : top + side, left : left + side]))
     return pictures
 
 
 def rgb(picture: NDArray[np.generic]) -> NDArray[np.uint8]:
-    scaled = picture if picture.dtype == np.uint8 else (picture.astype(np.float64) * 255).astype(np.uint8)
-    return np.ascontiguousarray(np.repeat(scaled[..., None], 3, axis=2) if scaled.ndim == 2 else scaled[..., :3])
+    scaled = (
+        picture
+        if picture.dtype == np.uint8
+        else (picture.astype(np.float64) * 255).astype(np.uint8)
+    )
+    return np.ascontiguousarray(
+        np.repeat(scaled[..., None], 3, axis=2) if scaled.ndim == 2 else scaled[..., :3]
+    )
 
 
 def auroc(inside: list[float], outside: list[float]) -> float:
     return float(roc_auc_score([0] * len(inside) + [1] * len(outside), inside + outside))
 
 
-def areas(artifact: Path, rendered: Path, noise_and_textures, folder: Path) -> dict[str, dict[str, float]]:
+def areas(
+    artifact: Path, rendered: Path, noise_and_textures, folder: Path
+) -> dict[str, dict[str, float]]:
     """By score and by kind of picture, after a calibration on rendered faces; "all" are the kinds together."""
     shutil.copytree(artifact, folder)
     calibrate_artifact(folder, rendered / "train", runtime="onnxruntime", threads=1)
@@ -106,7 +117,12 @@ def test_distance_tells_faces_from_each_kind_of_other_pictures(
     demo_artifact: Path, shared_dir: Path, noise_and_textures, tmp_path: Path
 ) -> None:
     """The energy does not: these logits are of drawn faces, and larger for a texture than for a rendered face."""
-    found = areas(demo_artifact, shared_dir / "data" / "expressions", noise_and_textures, tmp_path / "artifact")
+    found = areas(
+        demo_artifact,
+        shared_dir / "data" / "expressions",
+        noise_and_textures,
+        tmp_path / "artifact",
+    )
     assert found["distance"]["all"] >= 0.95, found
     assert min(found["distance"].values()) >= 0.94, found
     assert found["energy"]["all"] < found["distance"]["all"] - 0.1, found
@@ -119,6 +135,11 @@ def test_energy_tells_the_faces_that_the_model_was_trained_on(
     expressions_artifact: Path, shared_dir: Path, noise_and_textures, tmp_path: Path
 ) -> None:
     """After so short a training the distance has 0.88 here; 0.98 after a long one with strong augmentations."""
-    found = areas(expressions_artifact, shared_dir / "data" / "expressions", noise_and_textures, tmp_path / "artifact")
+    found = areas(
+        expressions_artifact,
+        shared_dir / "data" / "expressions",
+        noise_and_textures,
+        tmp_path / "artifact",
+    )
     assert found["energy"]["all"] >= 0.85, found
     assert found["distance"]["all"] >= 0.8, found

@@ -32,7 +32,9 @@ def artifact(copied_artifact) -> Artifact:
 def calibration_for(artifact: Artifact, **changes: object) -> Calibration:
     labels = artifact.manifest.labels
     generator = np.random.default_rng(0)
-    embedding = generator.normal(size=(70, artifact.manifest.source.config.encoder.embed_dim)).astype(np.float32)
+    embedding = generator.normal(
+        size=(70, artifact.manifest.source.config.encoder.embed_dim)
+    ).astype(np.float32)
     counts = dict.fromkeys(labels, 10)
     facts = CalibrationFacts(
         model=identity_of_model(artifact.manifest),
@@ -57,7 +59,9 @@ def calibration_for(artifact: Artifact, **changes: object) -> Calibration:
 def vouched(artifact: Artifact, content: bytes) -> Artifact:
     """The artifact with these bytes as its calibration, and a manifest that vouches for them."""
     (artifact.folder / "calibration.npz").write_bytes(content)
-    entry = FileEntry(path="calibration.npz", size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    entry = FileEntry(
+        path="calibration.npz", size=len(content), sha256=hashlib.sha256(content).hexdigest()
+    )
     kept = tuple(file for file in artifact.manifest.files if file.path != entry.path)
     manifest = dataclasses.replace(artifact.manifest, files=(*kept, entry), calibration=entry.path)
     (artifact.folder / "manifest.json").write_bytes(manifest.to_json())
@@ -102,7 +106,9 @@ def test_other_files_and_what_others_wrote_meanwhile_stay(artifact: Artifact) ->
     verify_on_device(artifact, runtimes=["openvino"])
     after = with_calibration(artifact, calibration_for(artifact))
     assert "openvino" in {row.backend for row in after.manifest.parity.comparisons}
-    assert {entry.path for entry in artifact.manifest.files} < {entry.path for entry in after.manifest.files}
+    assert {entry.path for entry in artifact.manifest.files} < {
+        entry.path for entry in after.manifest.files
+    }
     assert sorted(path.name for path in artifact.folder.parent.iterdir()) == [artifact.folder.name]
 
 
@@ -114,7 +120,9 @@ def test_what_a_user_keeps_in_an_artifact_stays(artifact: Artifact) -> None:
         (folder / name).write_text(name)
     with_calibration(artifact, calibration_for(artifact))
     after = with_calibration(artifact, calibration_for(artifact))
-    assert {(folder / name).read_text() for name in ("report.html", "notes.txt", "photos/a.jpg")} == {
+    assert {
+        (folder / name).read_text() for name in ("report.html", "notes.txt", "photos/a.jpg")
+    } == {
         "report.html",
         "notes.txt",
         "photos/a.jpg",
@@ -124,9 +132,13 @@ def test_what_a_user_keeps_in_an_artifact_stays(artifact: Artifact) -> None:
 
 def test_a_users_file_with_the_name_of_the_calibration_is_told_of(artifact: Artifact) -> None:
     (artifact.folder / "calibration.npz").write_text("mine")
-    with pytest.raises(FileError, match=r"calibration\.npz is in the way of a file of that name; move it away"):
+    with pytest.raises(
+        FileError, match=r"calibration\.npz is in the way of a file of that name; move it away"
+    ):
         with_calibration(artifact, calibration_for(artifact))
-    with pytest.raises(FileError, match=r"calibration\.npz is not of the artifact and in the way; move it away"):
+    with pytest.raises(
+        FileError, match=r"calibration\.npz is not of the artifact and in the way; move it away"
+    ):
         check_free(artifact, "calibration.npz")
     assert (artifact.folder / "calibration.npz").read_text() == "mine"
 
@@ -137,7 +149,9 @@ def test_verifying_keeps_the_calibration(artifact: Artifact) -> None:
     assert calibration_of_artifact(open_artifact(artifact.folder)) is not None
 
 
-def test_an_engine_keeps_the_calibration_in_its_artifact_and_alone(fp16_artifact: Path, tmp_path: Path) -> None:
+def test_an_engine_keeps_the_calibration_in_its_artifact_and_alone(
+    fp16_artifact: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("tensorrt_rtx")
     import shutil
 
@@ -159,10 +173,14 @@ def test_an_engine_keeps_the_calibration_in_its_artifact_and_alone(fp16_artifact
 def test_a_calibration_of_another_model_is_refused(part: str, artifact: Artifact) -> None:
     own = identity_of_model(artifact.manifest)
     other = calibration_for(artifact, model=dataclasses.replace(own, **{part: "0" * 64}))
-    with pytest.raises(ArtifactError, match="the calibration is of another model; make one of this"):
+    with pytest.raises(
+        ArtifactError, match="the calibration is of another model; make one of this"
+    ):
         with_calibration(artifact, other)
     assert open_artifact(artifact.folder).manifest == artifact.manifest
-    with pytest.raises(ArtifactError, match="the calibration is of another model; make one of this"):
+    with pytest.raises(
+        ArtifactError, match="the calibration is of another model; make one of this"
+    ):
         calibration_of_artifact(vouched(artifact, other.to_bytes()))
 
 
@@ -176,7 +194,9 @@ def test_a_calibration_of_another_model_is_refused(part: str, artifact: Artifact
         (lambda array: np.array([None]), "cannot be read"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(name: str, damage, message: str, artifact: Artifact) -> None:
+def test_arrays_that_do_not_fit_are_refused(
+    name: str, damage, message: str, artifact: Artifact
+) -> None:
     with np.load(io.BytesIO(calibration_for(artifact).to_bytes())) as old:
         arrays = dict(old)
     arrays[name] = damage(arrays[name])
@@ -197,11 +217,15 @@ def test_a_changed_file_is_refused_by_its_hash(artifact: Artifact) -> None:
 
 
 def test_manifest_that_names_a_calibration_it_has_not_is_refused(artifact: Artifact) -> None:
-    with pytest.raises(ArtifactError, match=r"calibration 'calibration\.npz' is not among its files"):
+    with pytest.raises(
+        ArtifactError, match=r"calibration 'calibration\.npz' is not among its files"
+    ):
         dataclasses.replace(artifact.manifest, calibration="calibration.npz")
 
 
-def test_a_full_disk_leaves_the_artifact_as_it_was(artifact: Artifact, file_size_limit: int) -> None:
+def test_a_full_disk_leaves_the_artifact_as_it_was(
+    artifact: Artifact, file_size_limit: int
+) -> None:
     calibration = calibration_for(artifact)
     wide = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
     large = dataclasses.replace(calibration.statistics.whitening, matrix=wide)
@@ -216,5 +240,6 @@ def test_a_full_disk_leaves_the_artifact_as_it_was(artifact: Artifact, file_size
 def test_a_model_is_its_graph_and_its_checkpoint(artifact: Artifact) -> None:
     identity = identity_of_model(artifact.manifest)
     assert identity == ModelIdentity(
-        graph=artifact.manifest.entry("model.onnx").sha256, checkpoint=artifact.manifest.source.sha256
+        graph=artifact.manifest.entry("model.onnx").sha256,
+        checkpoint=artifact.manifest.source.sha256,
     )

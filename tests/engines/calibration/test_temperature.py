@@ -32,7 +32,9 @@ def test_temperature_by_which_the_classes_were_drawn_is_found(temperature: float
 def test_temperature_is_scipys_minimum() -> None:
     logits, classes = drawn(1.7, count=300)
     best = minimize_scalar(
-        lambda log: negative_log_likelihood(logits / np.exp(log), classes), bounds=(-3, 3), method="bounded"
+        lambda log: negative_log_likelihood(logits / np.exp(log), classes),
+        bounds=(-3, 3),
+        method="bounded",
     )
     assert np.log(fitted_temperature(logits, classes)) == pytest.approx(best.x, abs=1e-4)
 

@@ -7,7 +7,11 @@ import pytest
 from sklearn.covariance import ledoit_wolf
 
 from motivnet.errors import DatasetError
-from motivnet_engines.inference.whitening import shrunk_covariance, unit_rows, whitening_within_classes
+from motivnet_engines.inference.whitening import (
+    shrunk_covariance,
+    unit_rows,
+    whitening_within_classes,
+)
 
 
 @pytest.mark.parametrize(("count", "width"), [(500, 8), (40, 40), (6, 60), (3, 2)])
@@ -21,7 +25,9 @@ def test_covariance_is_scikit_learns_ledoit_wolf(count: int, width: int) -> None
 def test_spread_within_a_class_is_one_in_every_direction() -> None:
     generator = np.random.default_rng(0)
     classes = np.repeat([0, 1], 2_000)
-    features = generator.normal(size=(4_000, 5)) * [0.01, 0.1, 1, 10, 100] + 1_000 * classes[:, None]
+    features = (
+        generator.normal(size=(4_000, 5)) * [0.01, 0.1, 1, 10, 100] + 1_000 * classes[:, None]
+    )
     whitening = whitening_within_classes(features, classes)
     coordinates = whitening.coordinates(features)
     for place in (0, 1):
@@ -44,7 +50,9 @@ def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:
 
 
 def test_no_rows_give_no_coordinates() -> None:
-    whitening = whitening_within_classes(np.random.default_rng(0).normal(size=(20, 4)), np.repeat([0, 1], 10))
+    whitening = whitening_within_classes(
+        np.random.default_rng(0).normal(size=(20, 4)), np.repeat([0, 1], 10)
+    )
     assert whitening.coordinates(np.empty((0, 4))).shape == (0, 4)
 
 

@@ -48,7 +48,15 @@ def predict(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
     """A function that runs ``motivnet predict`` and gives its exit status and both streams."""
 
     def run(*arguments: object, detect: bool = False) -> SimpleNamespace:
-        words = ["motivnet", "predict", "--threads", "1", "--artifact", folder, *([] if detect else ["--no-detect"])]
+        words = [
+            "motivnet",
+            "predict",
+            "--threads",
+            "1",
+            "--artifact",
+            folder,
+            *([] if detect else ["--no-detect"]),
+        ]
         monkeypatch.setattr(sys, "argv", [*map(str, [*words, *arguments])])
         with pytest.raises(SystemExit) as raised:
             cli.main()

@@ -41,7 +41,10 @@ def motivnet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["predict", "face.png"], "there is no artifact in artifacts/; build one with: motivnet-export build"),
+        (
+            ["predict", "face.png"],
+            "there is no artifact in artifacts/; build one with: motivnet-export build",
+        ),
         (["predict", "face.png", "--artifact", "nowhere", "--no-detect"], "nowhere does not exist"),
         (["predict", "empty", "--artifact", "nowhere"], "empty holds no image or video (.3gp, "),
         (["predict", "*.jpg", "--artifact", "nowhere"], "*.jpg fits no file"),
@@ -61,7 +64,10 @@ def test_a_users_mistake_is_one_line(
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
-    [("--runtime", "tensorflow", "no runtime is called 'tensorflow'"), ("--threads", 0, "threads must be at least 1")],
+    [
+        ("--runtime", "tensorflow", "no runtime is called 'tensorflow'"),
+        ("--threads", 0, "threads must be at least 1"),
+    ],
 )
 def test_a_wrong_option_is_one_line(
     option: str, value: object, message: str, motivnet, copied_artifact, faces: Path
@@ -83,7 +89,10 @@ def test_info_shows_the_artifact_and_its_runtimes(motivnet, copied_artifact) -> 
     assert f"parity FAILED on {parity.images} images ({parity.image_source})" in lines
     assert "openvino verified runs, the default" in lines
     assert "onnxruntime failed runs" in lines
-    assert "onnxruntime (float32) runtime 1.000000 0.0e+00 0.0e+00 100.0% 1.000000 logits differ by 0.5" in lines
+    assert (
+        "onnxruntime (float32) runtime 1.000000 0.0e+00 0.0e+00 100.0% 1.000000 logits differ by 0.5"
+        in lines
+    )
 
 
 def test_info_gives_json(motivnet, copied_artifact) -> None:
@@ -96,13 +105,22 @@ def test_info_gives_json(motivnet, copied_artifact) -> None:
 def test_doctor_shows_the_packages(motivnet) -> None:
     result = motivnet("doctor")
     assert result.status == 0
-    for word in ("processor", "memory", "onnxruntime", "openvino", "tensorrt_rtx", "pip install 'motivnet[trt]'"):
+    for word in (
+        "processor",
+        "memory",
+        "onnxruntime",
+        "openvino",
+        "tensorrt_rtx",
+        "pip install 'motivnet[trt]'",
+    ):
         assert word in result.out
     document = json.loads(motivnet("doctor", "--json").out)
     assert document["healthy"] is True
 
 
-def test_a_mistake_of_ours_is_not_dressed_up_as_the_users(motivnet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_of_ours_is_not_dressed_up_as_the_users(
+    motivnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert not issubclass(KeyError, MotivNetError)
     monkeypatch.setattr("motivnet_engines.diagnostics.doctor.diagnose", lambda: {}["nothing"])
     with pytest.raises(KeyError):

@@ -31,14 +31,17 @@ def test_a_table_has_a_line_per_image(predict, folder: Path, faces: Path) -> Non
     assert (result.status, result.err) == (0, "")
     assert lines[0] == "file emotion confidence"
     assert lines[1:] == [
-        f"{path} {one.label} {one.confidence:.1%}" for path, one in zip(sorted(faces.iterdir()), expected, strict=True)
+        f"{path} {one.label} {one.confidence:.1%}"
+        for path, one in zip(sorted(faces.iterdir()), expected, strict=True)
     ]
 
 
 def test_json_lines_have_an_object_per_image(predict, faces: Path) -> None:
     result = predict(faces, "--format", "jsonl")
     documents = lines_of(result.out)
-    assert [document["file"] for document in documents] == [str(path) for path in sorted(faces.iterdir())]
+    assert [document["file"] for document in documents] == [
+        str(path) for path in sorted(faces.iterdir())
+    ]
     [face] = documents[0]["faces"]
     assert face["probabilities"][face["label"]] == face["confidence"]
     assert (face["box"], face["score"]) == (None, None)
@@ -52,10 +55,14 @@ def test_csv_goes_to_a_file_whole(predict, faces: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
-def test_one_unreadable_image_is_named_and_the_others_are_shown(form: str, predict, faces: Path) -> None:
+def test_one_unreadable_image_is_named_and_the_others_are_shown(
+    form: str, predict, faces: Path
+) -> None:
     (faces / "face 1.png").write_bytes(b"no image")
     result = predict(faces, "--format", form)
-    reason = f"{faces / 'face 1.png'} is not a JPEG, PNG, WebP or BMP image; convert it to one of these"
+    reason = (
+        f"{faces / 'face 1.png'} is not a JPEG, PNG, WebP or BMP image; convert it to one of these"
+    )
     assert (result.status, result.err) == (1, f"error: {reason}\n")
     assert "face 0.png" in result.out
     assert "face 2.png" in result.out
@@ -63,7 +70,11 @@ def test_one_unreadable_image_is_named_and_the_others_are_shown(form: str, predi
 
 
 def test_the_newest_artifact_is_taken(
-    folder: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    folder: Path,
+    faces: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "artifacts").mkdir()
     folder.rename(tmp_path / "artifacts" / "newest")
@@ -77,9 +88,13 @@ def test_the_newest_artifact_is_taken(
 def test_copies_are_annotated_and_originals_kept(predict, faces: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in faces.iterdir()}
     assert predict(faces, "--annotate", tmp_path / "out").status == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in faces.iterdir())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        path.name for path in faces.iterdir()
+    )
     assert {path: path.read_bytes() for path in faces.iterdir()} == before
-    assert read_image(tmp_path / "out" / "face 0.png").shape != read_image(faces / "face 0.png").shape
+    assert (
+        read_image(tmp_path / "out" / "face 0.png").shape != read_image(faces / "face 0.png").shape
+    )
 
 
 def test_a_montage_shows_the_faces(predict, faces: Path, tmp_path: Path) -> None:
@@ -87,7 +102,9 @@ def test_a_montage_shows_the_faces(predict, faces: Path, tmp_path: Path) -> None
     assert read_image(tmp_path / "sheet.png").shape[1] > 3 * 160
 
 
-def test_several_sheets_are_told_of(predict, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_sheets_are_told_of(
+    predict, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(montage_module, "TILES_OF_A_SHEET", 2)
     result = predict(faces, "--montage", tmp_path / "s.png")
     assert (result.status, result.err.strip()) == (
@@ -103,42 +120,99 @@ def test_several_sheets_are_told_of(predict, faces: Path, tmp_path: Path, monkey
         ([""], "the name of an image is empty; give a file, or . for the current folder"),
         (["faces", "--annotate", ""], "a path is empty; give its option a name"),
         (["no/*.jpg"], "no/*.jpg fits no file; check the pattern"),
-        (["faces", "--annotate", "faces"], "--annotate would replace faces/face 0.png, which is read; choose another"),
+        (
+            ["faces", "--annotate", "faces"],
+            "--annotate would replace faces/face 0.png, which is read; choose another",
+        ),
         (["faces", "--annotate", "notes"], "--annotate notes is a file; give a folder"),
-        (["faces", "--annotate", "new.jpg"], "--annotate new.jpg is the name of an image; give a folder"),
-        (["faces", "--annotate", "mine"], "--annotate would replace mine/face 1.png; choose an empty folder"),
+        (
+            ["faces", "--annotate", "new.jpg"],
+            "--annotate new.jpg is the name of an image; give a folder",
+        ),
+        (
+            ["faces", "--annotate", "mine"],
+            "--annotate would replace mine/face 1.png; choose an empty folder",
+        ),
         (["faces", "--annotate", "x.mp4"], "--annotate x.mp4 is for one video"),
-        (["clip.mp4", "--annotate", "clip.mp4"], "--annotate would replace clip.mp4, which is read"),
-        (["clip.mp4", "--annotate", "x.avi"], "an annotated video ends with .mkv, .mov, .mp4, not '.avi'"),
-        (["faces", "--montage", "x.txt"], "--montage x.txt is to be a picture; its name must end with .bmp, .jpeg, .j"),
+        (
+            ["clip.mp4", "--annotate", "clip.mp4"],
+            "--annotate would replace clip.mp4, which is read",
+        ),
+        (
+            ["clip.mp4", "--annotate", "x.avi"],
+            "an annotated video ends with .mkv, .mov, .mp4, not '.avi'",
+        ),
+        (
+            ["faces", "--montage", "x.txt"],
+            "--montage x.txt is to be a picture; its name must end with .bmp, .jpeg, .j",
+        ),
         (["faces", "--timeline", "x.png"], "--timeline shows one video, and there are 0; give one"),
-        (["clip.mp4", "--timeline", "x.mp4"], "--timeline x.mp4 is to be a picture; its name must end with .png"),
+        (
+            ["clip.mp4", "--timeline", "x.mp4"],
+            "--timeline x.mp4 is to be a picture; its name must end with .png",
+        ),
         (["faces", "--every", 1], "--every is for videos, and there is none; leave it out"),
         (["faces", "--smooth", 0.5], "--smooth is for videos"),
         (["faces", "--realtime"], "--realtime is for videos"),
         (["faces", "--embeddings"], "--embeddings has no place in a table; choose --format jsonl"),
         (["faces", "--embeddings", "--format", "csv"], "--embeddings has no place in a csv"),
-        (["faces", "--format", "csv", "--out", "mine"], "--out mine is a directory; give the name of a file"),
-        (["faces/face 0.png", "--out", "faces/face 0.png", "--format", "csv"], "--out would replace faces/face 0.png"),
-        (["clip.mp4", "--out", "clip.mp4", "--format", "jsonl"], "--out would replace clip.mp4, which is read"),
-        (["faces", "--montage", "faces/face 1.png"], "--montage would replace faces/face 1.png, which is read"),
-        (["faces", "--montage", "link.png"], "--montage would replace faces/face 2.png, which is read"),
-        (["faces", "--montage", "hard.png"], "--montage would replace faces/face 2.png, which is read"),
-        (["mine", "--montage", "mine/x.png"], "--montage would replace mine/x-2.png, which is read"),
-        (["faces", "--montage", "mine/x.png"], "--montage would replace mine/x-2.png; remove it (many faces take sev"),
+        (
+            ["faces", "--format", "csv", "--out", "mine"],
+            "--out mine is a directory; give the name of a file",
+        ),
+        (
+            ["faces/face 0.png", "--out", "faces/face 0.png", "--format", "csv"],
+            "--out would replace faces/face 0.png",
+        ),
+        (
+            ["clip.mp4", "--out", "clip.mp4", "--format", "jsonl"],
+            "--out would replace clip.mp4, which is read",
+        ),
+        (
+            ["faces", "--montage", "faces/face 1.png"],
+            "--montage would replace faces/face 1.png, which is read",
+        ),
+        (
+            ["faces", "--montage", "link.png"],
+            "--montage would replace faces/face 2.png, which is read",
+        ),
+        (
+            ["faces", "--montage", "hard.png"],
+            "--montage would replace faces/face 2.png, which is read",
+        ),
+        (
+            ["mine", "--montage", "mine/x.png"],
+            "--montage would replace mine/x-2.png, which is read",
+        ),
+        (
+            ["faces", "--montage", "mine/x.png"],
+            "--montage would replace mine/x-2.png; remove it (many faces take sev",
+        ),
         (
             ["clip.mp4", "--timeline", "x.png", "--montage", "./x.png"],
             "--montage and --timeline would both write x.png",
         ),
-        (["clip.mp4", "--timeline", "x-2.png", "--montage", "x.png"], "--montage and --timeline would both write x-2"),
-        (["clip.mov", "clip.mov.mp4", "--annotate", "new"], "--annotate and --annotate would both write new/clip.mov"),
+        (
+            ["clip.mp4", "--timeline", "x-2.png", "--montage", "x.png"],
+            "--montage and --timeline would both write x-2",
+        ),
+        (
+            ["clip.mov", "clip.mov.mp4", "--annotate", "new"],
+            "--annotate and --annotate would both write new/clip.mov",
+        ),
         (
             ["faces", "--out", "new", "--format", "csv", "--annotate", "new"],
             "--annotate needs a folder where --out wri",
         ),
         (["faces", "--out", "notes/r.csv"], "--out notes/r.csv cannot be written ("),
-        (["faces", "--out", "r.csv", "--montage", "/proc/m.png"], "--montage /proc/m.png cannot be written (/proc: "),
-        (["faces", "--out", "/dev/null", "--format", "csv"], "--out /dev/null is not a regular file"),
+        (
+            ["faces", "--out", "r.csv", "--montage", "/proc/m.png"],
+            "--montage /proc/m.png cannot be written (/proc: ",
+        ),
+        (
+            ["faces", "--out", "/dev/null", "--format", "csv"],
+            "--out /dev/null is not a regular file",
+        ),
         (["faces", "--out", "x.txt"], "x.txt holds no table"),
         (["faces", "--detector", "x.onnx"], "--no-detect needs no --detector"),
         (["ftp://host/x"], "no stream is read from ftp://"),
@@ -146,7 +220,12 @@ def test_several_sheets_are_told_of(predict, faces: Path, tmp_path: Path, monkey
     ],
 )
 def test_a_users_mistake_is_one_line_and_nothing_is_written(
-    arguments: list[str], message: str, predict, faces: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    message: str,
+    predict,
+    faces: Path,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(faces.parent)
     Path("notes").write_text("mine")
@@ -175,9 +254,13 @@ def test_images_and_videos_may_be_mixed(predict, faces: Path, clip: Path, tmp_pa
     assert (tmp_path / "out" / "faces" / "face 2.png").is_file()
 
 
-def test_a_video_has_a_timeline_a_montage_and_a_line_per_face(predict, clip: Path, tmp_path: Path) -> None:
+def test_a_video_has_a_timeline_a_montage_and_a_line_per_face(
+    predict, clip: Path, tmp_path: Path
+) -> None:
     pictures = [tmp_path / "timeline.png", tmp_path / "sheet.png", tmp_path / "drawn.mp4"]
-    result = predict(clip, "--timeline", pictures[0], "--montage", pictures[1], "--annotate", pictures[2])
+    result = predict(
+        clip, "--timeline", pictures[0], "--montage", pictures[1], "--annotate", pictures[2]
+    )
     assert result.status == 0
     assert [line.split()[0] for line in result.out.splitlines()] == ["file", str(clip)]
     assert "#1, 0.00 to 1.40 s, 8 frames" in result.out
@@ -215,7 +298,9 @@ def test_named_files_are_replaced(predict, faces: Path, clip: Path, tmp_path: Pa
     for name in names:
         (tmp_path / name).write_text("older")
     out, montage, timeline, annotate = (tmp_path / name for name in names)
-    result = predict(clip, "--out", out, "--montage", montage, "--timeline", timeline, "--annotate", annotate)
+    result = predict(
+        clip, "--out", out, "--montage", montage, "--timeline", timeline, "--annotate", annotate
+    )
     assert result.status == 0
     assert [name for name in names if (tmp_path / name).read_bytes() == b"older"] == []
 
@@ -236,17 +321,23 @@ def test_a_folder_of_videos_alone_is_read(predict, clip: Path, tmp_path: Path) -
     assert (result.status, "8 frames" in result.out) == (0, True)
 
 
-def test_a_line_tells_the_time_it_took_and_the_embedding_where_asked_for(predict, folder: Path, faces: Path) -> None:
+def test_a_line_tells_the_time_it_took_and_the_embedding_where_asked_for(
+    predict, folder: Path, faces: Path
+) -> None:
     [document, *_] = lines_of(predict(faces, "--format", "jsonl", "--embeddings").out)
     assert sorted(document["timing"]) == ["classify_ms", "prepare_ms"]
     assert min(document["timing"].values()) > 0
     with EmotionClassifier.open(folder, threads=1) as classifier:
         [expected] = classifier.predict(faces / "face 0.png")
-    np.testing.assert_allclose(document["faces"][0]["embedding"], expected.embedding, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        document["faces"][0]["embedding"], expected.embedding, rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.shared
-def test_photos_of_people_run_from_detection_to_pictures(predict, shared_dir: Path, tmp_path: Path) -> None:
+def test_photos_of_people_run_from_detection_to_pictures(
+    predict, shared_dir: Path, tmp_path: Path
+) -> None:
     photos = sorted((shared_dir / "data" / "london").glob("00[1-5]*.jpg"))
     Image.fromarray(np.full((300, 300, 3), 128, np.uint8)).save(tmp_path / "grey.png")
     result = predict(
@@ -257,4 +348,6 @@ def test_photos_of_people_run_from_detection_to_pictures(predict, shared_dir: Pa
     documents = lines_of(result.out)
     assert [len(document["faces"]) for document in documents] == [1] * len(photos) + [0]
     assert all(document["faces"][0]["box"]["width"] > 100 for document in documents[:-1])
-    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == len(photos) + 1
+    assert (
+        len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == len(photos) + 1
+    )

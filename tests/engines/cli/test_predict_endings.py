@@ -24,11 +24,22 @@ def lines_of(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize(("package", "option"), [("av", ["--every", "2"]), ("matplotlib", ["--timeline", "x.png"])])
+@pytest.mark.parametrize(
+    ("package", "option"), [("av", ["--every", "2"]), ("matplotlib", ["--timeline", "x.png"])]
+)
 def test_a_missing_package_is_told_before_the_work(
     package: str, option: list[str], folder: Path, faces: Path, clip: Path, tmp_path: Path
 ) -> None:
-    words = ["motivnet", "predict", str(faces), str(clip), "--no-detect", "--artifact", str(folder), *option]
+    words = [
+        "motivnet",
+        "predict",
+        str(faces),
+        str(clip),
+        "--no-detect",
+        "--artifact",
+        str(folder),
+        *option,
+    ]
     program = f"""
         import sys
         sys.modules["{package}"] = None
@@ -39,7 +50,11 @@ def test_a_missing_package_is_told_before_the_work(
         cli.main()
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, cwd=tmp_path
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     extra = f"error: {package} is not installed; install it with: pip install 'motivnet[video]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", extra)
@@ -56,7 +71,9 @@ def test_a_picture_that_fails_at_the_end_costs_no_result(
     monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.print_png", full)
     result = predict(clip, "--out", tmp_path / "r.jsonl", option, tmp_path / "x.png")
     assert result.status == 1
-    assert result.err.splitlines()[1:] == [f"error: {tmp_path / 'x.png'} was not written: No space left on device"]
+    assert result.err.splitlines()[1:] == [
+        f"error: {tmp_path / 'x.png'} was not written: No space left on device"
+    ]
     documents = lines_of((tmp_path / "r.jsonl").read_text())
     assert (len(documents), documents[-1]["video"]["complete"]) == (9, True)
 
@@ -72,9 +89,14 @@ def test_an_error_of_the_runtime_costs_no_result(
         raise ArtifactError("the model gives logits that are not finite")
 
     monkeypatch.setattr(EmotionClassifier, "classify", failing)
-    monkeypatch.setattr("motivnet_engines.cli.predict_video_run._counts", lambda _: clip.unlink() or "seen")
+    monkeypatch.setattr(
+        "motivnet_engines.cli.predict_video_run._counts", lambda _: clip.unlink() or "seen"
+    )
     result = predict(clip, faces, "--out", tmp_path / "r.csv")
-    assert (result.status, result.err) == (1, "seen\nerror: the model gives logits that are not finite\n")
+    assert (result.status, result.err) == (
+        1,
+        "seen\nerror: the model gives logits that are not finite\n",
+    )
     rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
     assert [row["label"] != "" for row in rows] == [True] * 8 + [False]
     assert (rows[-1]["file"], rows[-1]["error"]) == (
@@ -83,12 +105,22 @@ def test_an_error_of_the_runtime_costs_no_result(
     )
 
 
-def test_a_video_without_a_frame_says_why_and_not_that_nothing_was_drawn(predict, clip: Path, tmp_path: Path) -> None:
+def test_a_video_without_a_frame_says_why_and_not_that_nothing_was_drawn(
+    predict, clip: Path, tmp_path: Path
+) -> None:
     data = clip.read_bytes()
     start = data.index(b"mdat") + 4
     end = data.index(b"moov") - 4
     clip.write_bytes(data[:start] + bytes(end - start) + data[end:])
-    result = predict(clip, "--format", "jsonl", "--annotate", tmp_path / "drawn.mp4", "--timeline", tmp_path / "t.png")
+    result = predict(
+        clip,
+        "--format",
+        "jsonl",
+        "--annotate",
+        tmp_path / "drawn.mp4",
+        "--timeline",
+        tmp_path / "t.png",
+    )
     assert result.status == 1
     assert "holds nothing that can be decoded" in result.err
     assert "was not written" not in result.err
@@ -113,7 +145,14 @@ INTERRUPTED = """
 
 
 def stopped(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", textwrap.dedent(program), "predict", *map(str, arguments), "--no-detect"]
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(program),
+        "predict",
+        *map(str, arguments),
+        "--no-detect",
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -122,7 +161,18 @@ def test_ctrl_c_keeps_the_results_and_says_what_is_missing(
     form: str, folder: Path, faces: Path, tmp_path: Path
 ) -> None:
     out, drawn, sheet = tmp_path / f"r.{form}", tmp_path / "drawn", tmp_path / "sheet.png"
-    done = stopped(INTERRUPTED, faces, "--artifact", folder, "--out", out, "--annotate", drawn, "--montage", sheet)
+    done = stopped(
+        INTERRUPTED,
+        faces,
+        "--artifact",
+        folder,
+        "--out",
+        out,
+        "--annotate",
+        drawn,
+        "--montage",
+        sheet,
+    )
     said = "stopped by Ctrl-C; 1 of 3 images and videos were not read"
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == f"error: {said}; {out} holds the results so far\n"
@@ -134,17 +184,23 @@ def test_ctrl_c_keeps_the_results_and_says_what_is_missing(
     assert read_image(sheet).shape[1] > 160
 
 
-def test_ctrl_c_before_the_first_result_leaves_an_older_file(folder: Path, faces: Path, tmp_path: Path) -> None:
+def test_ctrl_c_before_the_first_result_leaves_an_older_file(
+    folder: Path, faces: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "r.csv"
     out.write_text("older")
-    program = INTERRUPTED.replace("run.Report.finish = interrupt", "run._predict_groups = lambda *_, **__: int('x')")
+    program = INTERRUPTED.replace(
+        "run.Report.finish = interrupt", "run._predict_groups = lambda *_, **__: int('x')"
+    )
     program = program.replace("int('x')", "os.kill(os.getpid(), signal.SIGINT)")
     done = stopped(program, faces, "--artifact", folder, "--out", out)
     assert (done.returncode, out.read_text()) == (130, "older")
     assert done.stderr == "error: stopped by Ctrl-C before the first result; nothing is written\n"
 
 
-def test_ctrl_c_keeps_what_was_seen_of_a_video(folder: Path, faces: Path, clip: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_seen_of_a_video(
+    folder: Path, faces: Path, clip: Path, tmp_path: Path
+) -> None:
     out, drawn, timeline = tmp_path / "r.jsonl", tmp_path / "drawn", tmp_path / "timeline.png"
     program = """
         import os, signal
@@ -161,7 +217,17 @@ def test_ctrl_c_keeps_what_was_seen_of_a_video(folder: Path, faces: Path, clip: 
         cli.main()
     """
     done = stopped(
-        program, clip, faces, "--artifact", folder, "--out", out, "--annotate", drawn, "--timeline", timeline
+        program,
+        clip,
+        faces,
+        "--artifact",
+        folder,
+        "--out",
+        out,
+        "--annotate",
+        drawn,
+        "--timeline",
+        timeline,
     )
     assert done.returncode == 130
     counts, line = done.stderr.splitlines()

@@ -94,7 +94,9 @@ def test_without_a_gpu_engines_are_only_compiled_ahead_of_time() -> None:
     builds, runs = build_abilities(around), run_abilities(around)
     assert [ability.possible for ability in builds] == [True, False, True]
     assert [ability.possible for ability in runs] == [False, False, False, True, True, True]
-    assert named(builds, "tensorrt engine").detail == "needs an NVIDIA GPU: there is no libcuda.so.1"
+    assert (
+        named(builds, "tensorrt engine").detail == "needs an NVIDIA GPU: there is no libcuda.so.1"
+    )
     assert named(builds, "tensorrt-rtx engine").detail == "ahead of time, for SM 75, 80, 86"
 
 
@@ -102,19 +104,33 @@ def test_without_a_gpu_engines_are_only_compiled_ahead_of_time() -> None:
     ("missing", "name", "detail", "repair"),
     [
         (("tensorrt",), "tensorrt", "tensorrt is not installed", "install tensorrt"),
-        (("tensorrt_rtx",), "tensorrt-rtx", "tensorrt_rtx is not installed", "install tensorrt_rtx"),
-        (("cuda-python", "pycuda"), "tensorrt", "needs cuda-python or pycuda", "install cuda-python"),
+        (
+            ("tensorrt_rtx",),
+            "tensorrt-rtx",
+            "tensorrt_rtx is not installed",
+            "install tensorrt_rtx",
+        ),
+        (
+            ("cuda-python", "pycuda"),
+            "tensorrt",
+            "needs cuda-python or pycuda",
+            "install cuda-python",
+        ),
         (("openvino",), "openvino-bf16", "not installed", "install openvino"),
     ],
 )
-def test_what_is_missing_is_named_with_its_line(missing: tuple[str, ...], name: str, detail: str, repair: str) -> None:
+def test_what_is_missing_is_named_with_its_line(
+    missing: tuple[str, ...], name: str, detail: str, repair: str
+) -> None:
     ability = named(run_abilities(surroundings(driver("8.6"), missing=missing)), name)
     assert (ability.possible, ability.detail, ability.repair) == (False, detail, repair)
 
 
 def test_one_cuda_package_is_enough() -> None:
     for missing in ("cuda-python", "pycuda"):
-        assert named(run_abilities(surroundings(driver("8.6"), missing=(missing,))), "tensorrt").possible
+        assert named(
+            run_abilities(surroundings(driver("8.6"), missing=(missing,))), "tensorrt"
+        ).possible
 
 
 def test_an_export_package_that_is_missing_is_named(wheels: dict[str, str]) -> None:
@@ -134,14 +150,20 @@ def test_an_export_package_that_is_missing_is_named(wheels: dict[str, str]) -> N
         (("9.0", "12.0"), True, True),
     ],
 )
-def test_which_tensorrt_serves_which_gpu(capabilities: tuple[str, ...], trt: bool, rtx: bool) -> None:
+def test_which_tensorrt_serves_which_gpu(
+    capabilities: tuple[str, ...], trt: bool, rtx: bool
+) -> None:
     runs = run_abilities(surroundings(driver(*capabilities)))
     assert (named(runs, "tensorrt").possible, named(runs, "tensorrt-rtx").possible) == (trt, rtx)
 
 
 @pytest.mark.parametrize(
     ("cuda", "repair"),
-    [("12.4", "pip uninstall -y tensorrt tensorrt-cu13 && pip install tensorrt-cu12"), ("13.0", None), (None, None)],
+    [
+        ("12.4", "pip uninstall -y tensorrt tensorrt-cu13 && pip install tensorrt-cu12"),
+        ("13.0", None),
+        (None, None),
+    ],
 )
 def test_a_wheel_for_a_newer_cuda_than_the_drivers_is_noticed(
     cuda: str | None, repair: str | None, wheels: dict[str, str]
@@ -159,7 +181,10 @@ def test_onnx_runtime_needs_its_cuda_provider() -> None:
 
 def test_two_onnx_runtimes_are_not_said_to_have_no_cuda() -> None:
     detail = "onnxruntime-gpu and onnxruntime overwrite each other"
-    ability = named(run_abilities(surroundings(driver("8.6"), details={"onnxruntime": detail})), "onnxruntime-cuda")
+    ability = named(
+        run_abilities(surroundings(driver("8.6"), details={"onnxruntime": detail})),
+        "onnxruntime-cuda",
+    )
     assert (ability.possible, ability.detail) == (False, detail)
 
 
@@ -180,14 +205,23 @@ def test_bf16_needs_the_processors_instructions() -> None:
     ],
 )
 def test_the_driver_has_a_line_where_a_gpu_is_there_without_it(
-    found: NvidiaDriver, jetson: Any, container: bool, line: str | None, tmp_path, monkeypatch: pytest.MonkeyPatch
+    found: NvidiaDriver,
+    jetson: Any,
+    container: bool,
+    line: str | None,
+    tmp_path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(abilities, "_CONTAINERS", (tmp_path if container else tmp_path / "missing",))
+    monkeypatch.setattr(
+        abilities, "_CONTAINERS", (tmp_path if container else tmp_path / "missing",)
+    )
     assert driver_repair(found, jetson) == line
 
 
 def test_a_jetson_with_jetpack_6_is_advised_before_its_first_build() -> None:
-    first, *faults = advice_for(surroundings(driver("8.7"), versions={"tensorrt": "10.3.0"}, jetson=ORIN))
+    first, *faults = advice_for(
+        surroundings(driver("8.7"), versions={"tensorrt": "10.3.0"}, jetson=ORIN)
+    )
     assert first == (
         "tensorrt 10.3.0 is older than 10.14: export with --attention decomposed, "
         "and --precision bf16 or fp32 on a Jetson"

@@ -12,7 +12,9 @@ from motivnet_engines.diagnostics.tables import print_diagnosis
 from motivnet_engines.system.machine import read_machine
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
-NO_DRIVER = NvidiaDriver(version=None, cuda=None, gpus=(), obstacle="there is no libcuda.so.1", unused_gpu=False)
+NO_DRIVER = NvidiaDriver(
+    version=None, cuda=None, gpus=(), obstacle="there is no libcuda.so.1", unused_gpu=False
+)
 ADA = NvidiaDriver(
     version="580.95.05",
     cuda="13.0",
@@ -58,7 +60,9 @@ def test_a_line_that_closes_several_gaps_is_given_once(monkeypatch: pytest.Monke
 
 
 def test_a_driver_that_is_missing_comes_first(driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "driver_repair", lambda *around: "sudo ubuntu-drivers install && sudo reboot")
+    monkeypatch.setattr(
+        doctor, "driver_repair", lambda *around: "sudo ubuntu-drivers install && sudo reboot"
+    )
     assert next(iter(diagnose().repairs)) == "NVIDIA driver"
 
 

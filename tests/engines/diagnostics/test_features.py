@@ -32,6 +32,11 @@ def test_a_missing_package_names_its_extra(
 ) -> None:
     assert (feature(name).possible, feature(name).detail) == (True, "")
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda asked: None if asked == package else object())
-    assert (feature(name).possible, feature(name).detail) == (False, f"pip install 'motivnet[{extra}]'")
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda asked: None if asked == package else object()
+    )
+    assert (feature(name).possible, feature(name).detail) == (
+        False,
+        f"pip install 'motivnet[{extra}]'",
+    )
     assert extra in tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]

@@ -71,7 +71,9 @@ def test_a_checkout_installed_in_place_counts_its_code(site: Any, tmp_path: Path
     with (tmp_path / "ad_checkout-1.0.dist-info" / "RECORD").open("a") as record:
         record.write("ad-checkout.pth,,\n")
     pth = (tmp_path / "ad-checkout.pth").stat().st_size
-    assert sizes(installed_packages(["ad-checkout"])) == {"ad-checkout": 5 + pth}  # another package may hide it
+    assert sizes(installed_packages(["ad-checkout"])) == {
+        "ad-checkout": 5 + pth
+    }  # another package may hide it
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(package.parent)
         assert sizes(installed_packages(["ad-checkout"])) == {"ad-checkout": 5 + pth + 70}
@@ -87,7 +89,9 @@ def test_the_footprint_is_of_a_process_that_predicts(fp16_artifact: Path) -> Non
     assert 0.1 < found.cold_start < time.monotonic() - started
     assert 0 < found.first_call < found.cold_start
     assert 30e6 < found.resident <= found.peak < 200e6
-    assert found.artifact == sum(entry.size for entry in open_artifact(fp16_artifact).manifest.files)
+    assert found.artifact == sum(
+        entry.size for entry in open_artifact(fp16_artifact).manifest.files
+    )
     named = {package.name.lower(): package for package in found.packages}
     assert {"motivnet", "numpy", "onnxruntime", "opencv-python-headless"} <= set(named)
     assert not {"openvino", "torch", "onnx", "lightning"} & set(named)
@@ -107,14 +111,18 @@ def large_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "openvino-bf16"])
-def test_a_large_artifact_takes_what_the_documentation_says(runtime: str, large_artifact: Path) -> None:
+def test_a_large_artifact_takes_what_the_documentation_says(
+    runtime: str, large_artifact: Path
+) -> None:
     try:
         found = footprint(large_artifact, runtime)
     except RuntimeUnavailableError as error:
         pytest.skip(str(error))
     assert 650e6 < found.artifact < 670e6
     assert found.installed < 520e6
-    assert 1e9 < found.resident <= found.peak < 4.5e9  # documented: 3.1 to 3.7, a half more or less between runs
+    assert (
+        1e9 < found.resident <= found.peak < 4.5e9
+    )  # documented: 3.1 to 3.7, a half more or less between runs
     assert found.cold_start < 240
 
 
@@ -133,14 +141,20 @@ def test_a_runtime_of_no_such_name_is_refused(fp16_artifact: Path) -> None:
 def test_a_process_that_fails_says_why(copied_artifact: Any) -> None:
     artifact = copied_artifact("fp32")
     (artifact.folder / "model.onnx").write_bytes(b"damaged")
-    with pytest.raises(RuntimeUnavailableError, match=r"^onnxruntime made no prediction in a process of its own: .+"):
+    with pytest.raises(
+        RuntimeUnavailableError,
+        match=r"^onnxruntime made no prediction in a process of its own: .+",
+    ):
         footprint(artifact.folder, "onnxruntime")
 
 
 def test_a_footprint_is_shown_with_its_largest_packages(capsys: pytest.CaptureFixture[str]) -> None:
     packages = (
         InstalledPackage(name="system", version="1", size=None),
-        *(InstalledPackage(name=f"p{index}", version="1", size=9_000_000 - index) for index in range(9)),
+        *(
+            InstalledPackage(name=f"p{index}", version="1", size=9_000_000 - index)
+            for index in range(9)
+        ),
     )
     found = Footprint(
         runtime="onnxruntime",
@@ -156,11 +170,16 @@ def test_a_footprint_is_shown_with_its_largest_packages(capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     assert "1.23 GB in 10 packages" in shown
     assert "94.0 MB after the first prediction, 97.0 MB at most" in shown
-    assert "0.9 s from the start of Python to the first prediction, 0.0 s of it the prediction" in shown
+    assert (
+        "0.9 s from the start of Python to the first prediction, 0.0 s of it the prediction"
+        in shown
+    )
     assert "unknown" in shown
     assert "2 more" in shown
 
 
-@pytest.mark.parametrize(("size", "text"), [(0, "0.0 MB"), (999_900_000, "999.9 MB"), (1_000_000_000, "1.00 GB")])
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0.0 MB"), (999_900_000, "999.9 MB"), (1_000_000_000, "1.00 GB")]
+)
 def test_sizes_are_megabytes_or_gigabytes(size: int, text: str) -> None:
     assert size_text(size) == text

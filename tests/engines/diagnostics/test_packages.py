@@ -12,7 +12,9 @@ from motivnet_engines.diagnostics.packages import PackageStatus, package_statuse
 
 
 def package(name: str, *, devices: int = 0, jetson: bool = False) -> PackageStatus:
-    return next(status for status in package_statuses(devices=devices, jetson=jetson) if status.name == name)
+    return next(
+        status for status in package_statuses(devices=devices, jetson=jetson) if status.name == name
+    )
 
 
 def test_installed_runtimes_are_usable_and_need_no_repair() -> None:
@@ -42,10 +44,17 @@ def test_a_missing_package_has_its_line(
     monkeypatch.delitem(sys.modules, "cuda.bindings", raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     status = package(name)
-    assert (status.usable, status.version, status.detail, status.repair) == (False, None, "not installed", repair)
+    assert (status.usable, status.version, status.detail, status.repair) == (
+        False,
+        None,
+        "not installed",
+        repair,
+    )
 
 
-def test_a_jetson_gets_tensorrt_from_jetpack_and_not_from_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jetson_gets_tensorrt_from_jetpack_and_not_from_pip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     repair = package("tensorrt", jetson=True).repair
     assert repair is not None
@@ -71,9 +80,13 @@ def test_a_tensorrt_whose_library_is_missing_says_which_and_how_to_repair_it(
     assert status.repair == "pip install --force-reinstall 'motivnet[trt]'"
 
 
-def test_a_package_that_cannot_be_loaded_is_to_be_installed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_cannot_be_loaded_is_to_be_installed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken() -> str:
-        raise RuntimeUnavailableError("openvino is installed but cannot be loaded: libtbb.so.12 is missing")
+        raise RuntimeUnavailableError(
+            "openvino is installed but cannot be loaded: libtbb.so.12 is missing"
+        )
 
     monkeypatch.setattr(packages, "_openvino_detail", broken)
     status = package("openvino")
@@ -82,7 +95,9 @@ def test_a_package_that_cannot_be_loaded_is_to_be_installed_again(monkeypatch: p
     assert status.repair == "pip install --force-reinstall 'motivnet[cpu]'"
 
 
-def test_a_gpu_with_the_cpu_package_calls_for_the_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_with_the_cpu_package_calls_for_the_other_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(packages, "_onnxruntime_detail", lambda: "CPUExecutionProvider")
     status = package("onnxruntime", devices=1)
     assert status.usable
@@ -96,4 +111,7 @@ def test_two_packages_over_one_another_are_both_removed(
     monkeypatch.setattr(packages, "version_of", lambda distribution: "1.0")
     status = package("onnxruntime", devices=devices)
     assert "overwrite each other" in status.detail
-    assert status.repair == f"pip uninstall -y onnxruntime-gpu onnxruntime && pip install 'motivnet[{extra}]'"
+    assert (
+        status.repair
+        == f"pip uninstall -y onnxruntime-gpu onnxruntime && pip install 'motivnet[{extra}]'"
+    )

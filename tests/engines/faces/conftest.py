@@ -37,4 +37,12 @@ def london(shared_dir: Path) -> Callable[..., list[Photo]]:
 
 def _box(row: dict[str, str]) -> Box:
     sides = ("x", "y", "w", "h")
-    return Box(**dict(zip(("x", "y", "width", "height"), (float(row[f"yunet_{side}"]) for side in sides), strict=True)))
+    return Box(
+        **dict(
+            zip(
+                ("x", "y", "width", "height"),
+                (float(row[f"yunet_{side}"]) for side in sides),
+                strict=True,
+            )
+        )
+    )

@@ -24,7 +24,11 @@ def test_a_crop_is_the_square_around_the_box(picture: np.ndarray) -> None:
 
 def test_the_margin_is_added_on_each_side_of_the_longer_side(picture: np.ndarray) -> None:
     box = Box(x=50, y=40, width=30, height=20)
-    assert [square_crop(picture, box, margin=margin).shape[0] for margin in (0.0, 0.1, 0.5)] == [30, 36, 60]
+    assert [square_crop(picture, box, margin=margin).shape[0] for margin in (0.0, 0.1, 0.5)] == [
+        30,
+        36,
+        60,
+    ]
     assert square_crop(picture, box).shape == (round(30 * (1 + 2 * MARGIN)),) * 2 + (3,)
 
 
@@ -42,7 +46,10 @@ def test_beyond_the_edge_the_outermost_pixels_are_repeated(box: Box, picture: np
     side = round(max(box.width, box.height) * 1.2)
     left = int(np.floor(box.x + box.width / 2 - side / 2 + 0.5))
     top = int(np.floor(box.y + box.height / 2 - side / 2 + 0.5))
-    rows, columns = np.clip(np.arange(top, top + side), 0, 99), np.clip(np.arange(left, left + side), 0, 119)
+    rows, columns = (
+        np.clip(np.arange(top, top + side), 0, 99),
+        np.clip(np.arange(left, left + side), 0, 119),
+    )
     assert np.array_equal(crop, picture[rows[:, None], columns])
 
 

@@ -9,7 +9,9 @@ from motivnet.errors import FileError
 from motivnet_engines.faces import YUNET, open_detector
 
 
-def test_the_detector_opens_without_a_network_a_home_or_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_detector_opens_without_a_network_a_home_or_a_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     assert open_detector() is not None

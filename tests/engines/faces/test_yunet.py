@@ -23,7 +23,9 @@ GREY = 190
 
 def scaled(pixels: np.ndarray, box: Box, factor: float) -> tuple[np.ndarray, Box]:
     sides = {name: value * factor for name, value in box.to_dict().items()}
-    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), Box(**sides)
+    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), Box(
+        **sides
+    )
 
 
 def pasted(size: tuple[int, int], parts: list[tuple[np.ndarray, tuple[int, int]]]) -> np.ndarray:
@@ -82,7 +84,9 @@ def test_a_turned_face_is_found(degrees: int, detector, london) -> None:
     for pixels, box in photos:
         middle = (box.x + box.width / 2, box.y + box.height / 2)
         turning = cv2.getRotationMatrix2D(middle, degrees, 1)
-        turned = cv2.warpAffine(pixels, turning, pixels.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+        turned = cv2.warpAffine(
+            pixels, turning, pixels.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
+        )
         faces = detector.detect(turned)
         found += len(faces) == 1 and _holds(faces[0].box, middle)
     # On all 154: every one upside down, 150 and 152 of those lying on a side.
@@ -93,7 +97,10 @@ def test_several_faces_come_with_the_largest_first(detector, london) -> None:
     parts = [
         (scaled(pixels, box, factor)[0], place)
         for (pixels, box), factor, place in zip(
-            london(every=40), (0.4, 0.9, 0.6, 0.5), ((0, 0), (0, 300), (250, 0), (480, 320)), strict=True
+            london(every=40),
+            (0.4, 0.9, 0.6, 0.5),
+            ((0, 0), (0, 300), (250, 0), (480, 320)),
+            strict=True,
         )
     ]
     faces = detector.detect(pasted((760, 780), parts))
@@ -104,7 +111,9 @@ def test_several_faces_come_with_the_largest_first(detector, london) -> None:
 
 def test_boxes_lie_within_the_picture(detector, london) -> None:
     for pixels, box in london(every=30):
-        cut = np.ascontiguousarray(pixels[int(box.y + 0.15 * box.height) :, int(box.x + 0.2 * box.width) :])
+        cut = np.ascontiguousarray(
+            pixels[int(box.y + 0.15 * box.height) :, int(box.x + 0.2 * box.width) :]
+        )
         [face] = detector.detect(cut)
         assert min(face.box.x, face.box.y) >= 0
         assert face.box.x + face.box.width <= cut.shape[1] + 1e-6
@@ -114,16 +123,33 @@ def test_boxes_lie_within_the_picture(detector, london) -> None:
 def test_what_is_no_face_gives_none(detector) -> None:
     generator = np.random.default_rng(0)
     noise = generator.integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    squares = np.kron(np.indices((15, 20)).sum(0) % 2, np.ones((32, 32)))[..., None].repeat(3, 2).astype(np.uint8) * 255
+    squares = (
+        np.kron(np.indices((15, 20)).sum(0) % 2, np.ones((32, 32)))[..., None]
+        .repeat(3, 2)
+        .astype(np.uint8)
+        * 255
+    )
     rings = draw_rings()
-    for picture in (noise, cv2.GaussianBlur(noise, (0, 0), 4), squares, rings, np.zeros((300, 200, 3), np.uint8)):
+    for picture in (
+        noise,
+        cv2.GaussianBlur(noise, (0, 0), 4),
+        squares,
+        rings,
+        np.zeros((300, 200, 3), np.uint8),
+    ):
         assert detector.detect(np.ascontiguousarray(picture)) == ()
 
 
 def draw_rings() -> np.ndarray:
     canvas = np.full((600, 600, 3), 230, np.uint8)
     for index in range(12):
-        cv2.circle(canvas, (80 + 140 * (index % 4), 100 + 180 * (index // 4)), 50, (30 * index % 255, 80, 120), 9)
+        cv2.circle(
+            canvas,
+            (80 + 140 * (index % 4), 100 + 180 * (index // 4)),
+            50,
+            (30 * index % 255, 80, 120),
+            9,
+        )
     return canvas
 
 
@@ -143,7 +169,10 @@ def test_what_is_no_picture_is_refused(detector) -> None:
 
 
 def test_threads_at_once_find_what_one_finds(detector, london) -> None:
-    pictures = [scaled(pixels, box, 0.4 + 0.1 * (index % 7))[0] for index, (pixels, box) in enumerate(london(every=5))]
+    pictures = [
+        scaled(pixels, box, 0.4 + 0.1 * (index % 7))[0]
+        for index, (pixels, box) in enumerate(london(every=5))
+    ]
     alone = [detector.detect(picture) for picture in pictures]
     with ThreadPoolExecutor(6) as threads:
         assert list(threads.map(detector.detect, pictures * 3)) == alone * 3

@@ -13,7 +13,14 @@ import torch
 from PIL import Image
 
 from motivnet.artifact.manifest import EngineEntry, EngineProof, InputEntry, Manifest, ShapeProfile
-from motivnet.errors import ArtifactError, ConfigError, FileError, ImageError, InputError, RuntimeUnavailableError
+from motivnet.errors import (
+    ArtifactError,
+    ConfigError,
+    FileError,
+    ImageError,
+    InputError,
+    RuntimeUnavailableError,
+)
 from motivnet.labels import EMOTIONS
 from motivnet.model import MotivNet
 from motivnet.preprocess import RECIPE_NAMES, InputRecipe
@@ -22,7 +29,9 @@ from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 from motivnet_engines.runtimes.inputs import batch_from_images, input_from_pixels, profile_of
 
 
-def classifier_over_fake(manifest: Manifest | None = None, **options: Any) -> tuple[EmotionClassifier, FakeRuntime]:
+def classifier_over_fake(
+    manifest: Manifest | None = None, **options: Any
+) -> tuple[EmotionClassifier, FakeRuntime]:
     manifest = manifest or fake_manifest()
     runtime = FakeRuntime(manifest)
     return EmotionClassifier(runtime, manifest, **options), runtime
@@ -36,7 +45,14 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize(
     ("count", "batch_size", "calls"),
-    [(0, None, []), (1, None, [1]), (8, None, [8]), (9, None, [8, 1]), (7, 3, [3, 3, 1]), (3, 1, [1, 1, 1])],
+    [
+        (0, None, []),
+        (1, None, [1]),
+        (8, None, [8]),
+        (9, None, [8, 1]),
+        (7, 3, [3, 3, 1]),
+        (3, 1, [1, 1, 1]),
+    ],
 )
 def test_images_are_split_into_batches_and_come_back_in_order(
     count: int, batch_size: int | None, calls: list[int], pixels
@@ -72,7 +88,11 @@ def test_a_prediction_names_its_label_and_all_probabilities(pixels) -> None:
     [prediction] = classifier.predict(pixels(1)[0])
     assert tuple(prediction.probabilities) == EMOTIONS[:7]
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
-    assert prediction.confidence == max(prediction.probabilities.values()) == prediction.probabilities[prediction.label]
+    assert (
+        prediction.confidence
+        == max(prediction.probabilities.values())
+        == prediction.probabilities[prediction.label]
+    )
 
 
 BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
@@ -82,7 +102,11 @@ BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
     (np.zeros((4, 4, 4), np.uint8), InputError, "images[1]: an image must be (H, W, 3) of uint8"),
     (np.zeros((4, 4, 3), np.float32), InputError, "images[1]: an image must be (H, W, 3) of uint8"),
     (np.zeros((0, 4, 3), np.uint8), InputError, "images[1]: an image must be (H, W, 3) of uint8"),
-    (None, InputError, "images[1] must be a path, the bytes of an image file or an (H, W, 3) array"),
+    (
+        None,
+        InputError,
+        "images[1] must be a path, the bytes of an image file or an (H, W, 3) array",
+    ),
 ]
 
 
@@ -166,7 +190,9 @@ def test_open_closes_the_runtime_when_the_batch_size_is_refused(
 ) -> None:
     artifact = copied_artifact()
     runtime = FakeRuntime(artifact.manifest)
-    monkeypatch.setattr("motivnet_engines.inference.classifier.open_runtime", lambda *_, **__: runtime)
+    monkeypatch.setattr(
+        "motivnet_engines.inference.classifier.open_runtime", lambda *_, **__: runtime
+    )
     with pytest.raises(ConfigError, match="batch size"):
         EmotionClassifier.open(artifact.folder, batch_size=99)
     assert runtime.closed
@@ -180,18 +206,30 @@ def test_labels_come_from_the_manifest(pixels) -> None:
 
 
 PROFILE = ShapeProfile(
-    min_batch=1, opt_batch=1, max_batch=8, min_size=(16, 16), opt_size=(128, 96), max_size=(200, 300)
+    min_batch=1,
+    opt_batch=1,
+    max_batch=8,
+    min_size=(16, 16),
+    opt_size=(128, 96),
+    max_size=(200, 300),
 )
 
 
 def any_size_manifest(*, recipe: str = "stretch", engine: bool = False) -> Manifest:
     """Of an artifact that resizes; with ``engine`` it holds one for the backend tensorrt-rtx with PROFILE."""
     manifest = fake_manifest(recipe=recipe, dtype="uint8")
-    manifest = dataclasses.replace(manifest, input=dataclasses.replace(manifest.input, any_size=True))
+    manifest = dataclasses.replace(
+        manifest, input=dataclasses.replace(manifest.input, any_size=True)
+    )
     if not engine:
         return manifest
     proof = EngineProof(
-        evidence="network", layers=1, matrix_layers={}, attention_layers=0, attention_fused=None, activation_bytes=None
+        evidence="network",
+        layers=1,
+        matrix_layers={},
+        attention_layers=0,
+        attention_fused=None,
+        activation_bytes=None,
     )
     entry = EngineEntry(
         backend="tensorrt-rtx",
@@ -266,10 +304,17 @@ def test_an_image_beyond_the_engines_sizes_is_resized_by_the_recipe_first(recipe
     classifier, runtime = over_engine(recipe)
     classifier.predict(images)
     made = classifier.manifest.input.recipe
-    assert [call["image"].shape[:3] for call in runtime.calls] == [(1, 200, 300), (4, *made.content_size), (1, 16, 16)]
-    np.testing.assert_array_equal(runtime.calls[1]["image"], [made.resized(image) for image in images[1:5]])
+    assert [call["image"].shape[:3] for call in runtime.calls] == [
+        (1, 200, 300),
+        (4, *made.content_size),
+        (1, 16, 16),
+    ]
     np.testing.assert_array_equal(
-        [made.pixels(image) for image in runtime.calls[1]["image"]], [made.pixels(image) for image in images[1:5]]
+        runtime.calls[1]["image"], [made.resized(image) for image in images[1:5]]
+    )
+    np.testing.assert_array_equal(
+        [made.pixels(image) for image in runtime.calls[1]["image"]],
+        [made.pixels(image) for image in images[1:5]],
     )
 
 
@@ -280,7 +325,9 @@ def test_a_call_of_an_engine_is_not_split_for_the_memory_of_the_host() -> None:
 
 
 @pytest.mark.parametrize(("image", "error", "message"), BAD_IMAGES)
-def test_an_error_names_the_image_of_any_size(image: Any, error: type[Exception], message: str, pixels) -> None:
+def test_an_error_names_the_image_of_any_size(
+    image: Any, error: type[Exception], message: str, pixels
+) -> None:
     classifier, _ = classifier_over_fake(any_size_manifest())
     with pytest.raises(error) as raised:
         classifier.predict([pixels(1)[0], image])
@@ -291,7 +338,9 @@ def test_a_batch_of_any_size_holds_one_size() -> None:
     entry = any_size_manifest().input
     batch = batch_from_images(entry, faces((20, 30), (20, 30)))
     assert (batch.dtype, batch.shape) == (np.uint8, (2, 20, 30, 3))
-    with pytest.raises(InputError, match="images of one size, not 20x30 and 21x30 and 22x30; put them into several"):
+    with pytest.raises(
+        InputError, match="images of one size, not 20x30 and 21x30 and 22x30; put them into several"
+    ):
         batch_from_images(entry, faces((20, 30), (22, 30), (21, 30)))
 
 
@@ -304,7 +353,9 @@ def test_pixels_at_the_models_size_become_what_the_artifact_takes(recipe: str) -
         name: InputEntry(name="image", dtype=dtype, recipe=made, any_size=name == "any")
         for name, dtype in (("float", "float32"), ("bytes", "uint8"), ("any", "uint8"))
     }
-    np.testing.assert_array_equal(input_from_pixels(entries["float"], pixels), made.normalise(pixels))
+    np.testing.assert_array_equal(
+        input_from_pixels(entries["float"], pixels), made.normalise(pixels)
+    )
     np.testing.assert_array_equal(input_from_pixels(entries["bytes"], pixels), pixels)
     for profile, times in ((None, 2), (dataclasses.replace(PROFILE, max_size=(150, 300)), 1)):
         [fed] = input_from_pixels(entries["any"], pixels, profile=profile)

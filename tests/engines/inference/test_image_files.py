@@ -30,7 +30,12 @@ def folder(tmp_path: Path, pixels) -> Path:
 
 def test_a_folder_becomes_its_images_in_order(folder: Path) -> None:
     found = image_paths([folder, folder / "notes.txt"])
-    assert [path.relative_to(folder).as_posix() for path in found] == ["a.JPG", "b.png", "inner/c.bmp", "notes.txt"]
+    assert [path.relative_to(folder).as_posix() for path in found] == [
+        "a.JPG",
+        "b.png",
+        "inner/c.bmp",
+        "notes.txt",
+    ]
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
@@ -40,15 +45,28 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "names"),
-    [("*.png", ["b.png"]), ("**/*.[bp][mn][pg]", ["b.png", "inner/c.bmp"]), ("inn*", ["inner/c.bmp"])],
+    [
+        ("*.png", ["b.png"]),
+        ("**/*.[bp][mn][pg]", ["b.png", "inner/c.bmp"]),
+        ("inn*", ["inner/c.bmp"]),
+    ],
 )
-def test_a_pattern_that_the_shell_left_is_expanded(pattern: str, names: list[str], folder: Path) -> None:
-    assert [path.relative_to(folder).as_posix() for path in image_paths([folder / pattern])] == names
+def test_a_pattern_that_the_shell_left_is_expanded(
+    pattern: str, names: list[str], folder: Path
+) -> None:
+    assert [
+        path.relative_to(folder).as_posix() for path in image_paths([folder / pattern])
+    ] == names
 
 
 def test_a_file_that_a_pattern_fits_twice_comes_once(folder: Path) -> None:
     found = image_paths([folder / "**"])
-    assert [path.relative_to(folder).as_posix() for path in found] == ["a.JPG", "b.png", "inner/c.bmp", "notes.txt"]
+    assert [path.relative_to(folder).as_posix() for path in found] == [
+        "a.JPG",
+        "b.png",
+        "inner/c.bmp",
+        "notes.txt",
+    ]
 
 
 def test_a_folder_without_images_within_a_pattern_stops_nothing(folder: Path) -> None:
@@ -77,11 +95,18 @@ def test_a_pattern_that_fits_nothing_is_refused(folder: Path) -> None:
 def test_one_unreadable_file_stops_no_other(folder: Path) -> None:
     manifest = fake_manifest()
     classifier = EmotionClassifier(FakeRuntime(manifest), manifest, batch_size=2)
-    paths = [folder / "a.JPG", folder / "notes.txt", folder / "missing.png", folder / "b.png", folder / "inner/c.bmp"]
+    paths = [
+        folder / "a.JPG",
+        folder / "notes.txt",
+        folder / "missing.png",
+        folder / "b.png",
+        folder / "inner/c.bmp",
+    ]
     results = list(predict_files(classifier, iter(paths)))
     assert [result.path for result in results] == paths
     assert [result.result and result.result.faces[0] for result in results] == [
-        classifier.predict(path)[0] if path.name not in ("notes.txt", "missing.png") else None for path in paths
+        classifier.predict(path)[0] if path.name not in ("notes.txt", "missing.png") else None
+        for path in paths
     ]
     assert [result.error is not None for result in results] == [False, True, True, False, False]
     assert results[2].error == f"{folder / 'missing.png'} does not exist; check its name"

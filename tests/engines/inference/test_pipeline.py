@@ -35,7 +35,10 @@ class Halves:
 
     def detect(self, pixels: np.ndarray) -> tuple[Face, ...]:
         side = min(pixels.shape[:2]) // 2
-        boxes = [Box(x=float(index), y=0.0, width=side, height=side) for index in range(int(pixels[0, 0, 0]))]
+        boxes = [
+            Box(x=float(index), y=0.0, width=side, height=side)
+            for index in range(int(pixels[0, 0, 0]))
+        ]
         return tuple(Face(box=box, score=0.9) for box in boxes)
 
 
@@ -105,10 +108,14 @@ def test_only_a_few_images_are_held_however_many_there_are() -> None:
         assert begun - number < 30
 
 
-def test_large_pictures_of_a_model_that_resizes_itself_are_not_piled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_pictures_of_a_model_that_resizes_itself_are_not_piled_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pipeline, "_BYTES_OF_A_GROUP", 1 << 20)
     manifest = fake_manifest(dtype="uint8", max_batch=64)
-    manifest = dataclasses.replace(manifest, input=dataclasses.replace(manifest.input, any_size=True))
+    manifest = dataclasses.replace(
+        manifest, input=dataclasses.replace(manifest.input, any_size=True)
+    )
     runtime = FakeRuntime(manifest)
     classifier = EmotionClassifier(runtime, manifest)
     begun = 0
@@ -154,7 +161,11 @@ def test_results_come_while_later_images_are_missing() -> None:
 
 def test_an_unreadable_image_does_not_stop_the_others() -> None:
     good = pictures([1, 1, 1])
-    found = list(classifier_over(batch_size=2).outcomes([good[0], b"no image", good[1], Path("nowhere.png"), good[2]]))
+    found = list(
+        classifier_over(batch_size=2).outcomes(
+            [good[0], b"no image", good[1], Path("nowhere.png"), good[2]]
+        )
+    )
     assert [type(outcome).__name__ for outcome in found] == [
         "ImageResult", "ImageError", "ImageResult", "FileError", "ImageResult",
     ]  # fmt: skip
@@ -232,7 +243,11 @@ def test_every_public_name_is_there_and_importing_the_package_is_quick() -> None
         "print(time.perf_counter() - start)\n"
     )
     times = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            ).stdout
+        )
         for _ in range(5)
     ]
     assert min(times) < 0.5
@@ -249,7 +264,9 @@ class SleepingRuntime(FakeRuntime):
 @pytest.mark.slow
 def test_a_folder_of_500_photos_runs_at_the_runtimes_own_throughput(tmp_path: Path) -> None:
     for index in range(500):
-        Image.fromarray(draw_face("happiness", seed=index, size=(512, 512))).save(tmp_path / f"{index}.jpg")
+        Image.fromarray(draw_face("happiness", seed=index, size=(512, 512))).save(
+            tmp_path / f"{index}.jpg"
+        )
     paths = sorted(tmp_path.iterdir())
     manifest = fake_manifest()
     runtime = SleepingRuntime(manifest)

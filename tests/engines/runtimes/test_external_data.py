@@ -22,8 +22,13 @@ def split_artifact(copied_artifact, file_entry) -> Artifact:
     artifact: Artifact = copied_artifact()
     path = artifact.folder / "model.onnx"
     model = onnx.load(path)
-    onnx.save_model(model, path, save_as_external_data=True, location="model.onnx.data", size_threshold=1024)
-    files = tuple(file_entry(path.with_name(name)) for name in ("model.onnx", "model.onnx.data", "reference.npz"))
+    onnx.save_model(
+        model, path, save_as_external_data=True, location="model.onnx.data", size_threshold=1024
+    )
+    files = tuple(
+        file_entry(path.with_name(name))
+        for name in ("model.onnx", "model.onnx.data", "reference.npz")
+    )
     assert files[1].size > files[0].size
     manifest = dataclasses.replace(artifact.manifest, files=files)
     (artifact.folder / "manifest.json").write_bytes(manifest.to_json())
@@ -31,7 +36,9 @@ def split_artifact(copied_artifact, file_entry) -> Artifact:
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_it_computes_what_the_single_file_computes(name: str, split_artifact: Artifact, fp32_artifact: Path) -> None:
+def test_it_computes_what_the_single_file_computes(
+    name: str, split_artifact: Artifact, fp32_artifact: Path
+) -> None:
     with open_backend(name, open_artifact(fp32_artifact), threads=1) as whole:
         expected = whole.run({"image": IMAGE})["logits"]
     with open_backend(name, split_artifact, threads=1) as split:
@@ -45,11 +52,15 @@ def test_a_changed_file_is_refused(name: str, victim: str, split_artifact: Artif
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ArtifactError, match=f"{victim} is not the file that the manifest describes"):
+    with pytest.raises(
+        ArtifactError, match=f"{victim} is not the file that the manifest describes"
+    ):
         open_backend(name, split_artifact)
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux to see what is mapped")
+@pytest.mark.skipif(
+    not Path("/proc/self/maps").exists(), reason="needs Linux to see what is mapped"
+)
 def test_openvino_keeps_no_map_of_a_file_that_may_change(split_artifact: Artifact) -> None:
     with open_backend("openvino", split_artifact, threads=1) as runtime:
         runtime.run({"image": IMAGE})

@@ -17,7 +17,9 @@ def images(batch: int) -> np.ndarray:
 
 
 def test_outputs_have_the_shapes_that_it_promises() -> None:
-    runtime = FakeRuntime(fake_manifest(ModelConfig.named("sapiens-0.3b", num_classes=8, image_size=(32, 16))))
+    runtime = FakeRuntime(
+        fake_manifest(ModelConfig.named("sapiens-0.3b", num_classes=8, image_size=(32, 16)))
+    )
     outputs = runtime.run({"image": np.zeros((5, 3, 32, 16), np.float32)})
     assert {name: (array.shape, str(array.dtype)) for name, array in outputs.items()} == {
         "logits": ((5, 8), "float32"),

@@ -109,12 +109,18 @@ def test_too_little_memory_is_one_line(name: str, fp32_artifact: Path) -> None:
     [
         (MemoryError(), RuntimeUnavailableError, "the memory is not enough for x"),
         (RuntimeError("std::bad_alloc"), RuntimeUnavailableError, "the memory is not enough for x"),
-        (RuntimeError("CUDA failure 2: out of memory ; GPU=0"), RuntimeUnavailableError, "the memory is not enough"),
+        (
+            RuntimeError("CUDA failure 2: out of memory ; GPU=0"),
+            RuntimeUnavailableError,
+            "the memory is not enough",
+        ),
         (RuntimeError("first\nsecond"), ArtifactError, "x cannot compute the model: first"),
         (ValueError(""), ArtifactError, "x cannot compute the model: ValueError"),
     ],
 )
-def test_what_a_runtime_raises_is_one_line(error: Exception, kind: type[Exception], words: str) -> None:
+def test_what_a_runtime_raises_is_one_line(
+    error: Exception, kind: type[Exception], words: str
+) -> None:
     with pytest.raises(kind, match=words) as raised, native_errors("x"):
         raise error
     assert "\n" not in str(raised.value)

@@ -10,10 +10,21 @@ from typing import Any
 import pytest
 
 from motivnet.artifact import open_artifact
-from motivnet.errors import ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError
+from motivnet.errors import (
+    ArtifactError,
+    ConfigError,
+    MissingDependencyError,
+    RuntimeUnavailableError,
+)
 from motivnet_engines.runtimes import openvino_ as openvino_adapter
 from motivnet_engines.runtimes import registry as dispatch
-from motivnet_engines.runtimes.registry import RUNTIMES, default_runtime, installed_runtimes, open_backend, open_runtime
+from motivnet_engines.runtimes.registry import (
+    RUNTIMES,
+    default_runtime,
+    installed_runtimes,
+    open_backend,
+    open_runtime,
+)
 
 ON_THE_CPU = ("openvino-bf16", "openvino", "onnxruntime")
 
@@ -33,7 +44,8 @@ def test_the_names_are_in_order_of_preference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "expected"), [("fp32", ON_THE_CPU), ("fp16", ON_THE_CPU), ("bf16", ("openvino-bf16", "openvino"))]
+    ("precision", "expected"),
+    [("fp32", ON_THE_CPU), ("fp16", ON_THE_CPU), ("bf16", ("openvino-bf16", "openvino"))],
 )
 @pytest.mark.usefixtures("with_bf16")
 def test_installed_are_those_that_can_open_the_artifact(
@@ -72,10 +84,15 @@ def test_the_default_moves_on_where_the_build_machine_had_more(copied_artifact) 
 
 @pytest.mark.parametrize("evidence", ["graph", "runtime"])
 def test_either_evidence_of_the_runtime_itself_verifies_it(evidence: str, copied_artifact) -> None:
-    assert default_runtime(copied_artifact(verified=("onnxruntime",), evidence=evidence)) == "onnxruntime"
+    assert (
+        default_runtime(copied_artifact(verified=("onnxruntime",), evidence=evidence))
+        == "onnxruntime"
+    )
 
 
-def test_the_artifact_of_a_real_build_has_a_default(fp32_artifact: Path, fp16_artifact: Path) -> None:
+def test_the_artifact_of_a_real_build_has_a_default(
+    fp32_artifact: Path, fp16_artifact: Path
+) -> None:
     assert default_runtime(open_artifact(fp32_artifact)) == "openvino"
     assert default_runtime(open_artifact(fp16_artifact)) in ("openvino-bf16", "openvino")
 
@@ -86,11 +103,17 @@ def test_one_failed_comparison_outweighs_a_passed_one(copied_artifact) -> None:
 
 
 @pytest.mark.parametrize(
-    "states", [{}, {"failed": ON_THE_CPU}, {"verified": ON_THE_CPU, "evidence": "rounding"}], ids=str
+    "states",
+    [{}, {"failed": ON_THE_CPU}, {"verified": ON_THE_CPU, "evidence": "rounding"}],
+    ids=str,
 )
-def test_without_a_verified_runtime_the_error_says_what_to_do(states: dict[str, Any], copied_artifact) -> None:
+def test_without_a_verified_runtime_the_error_says_what_to_do(
+    states: dict[str, Any], copied_artifact
+) -> None:
     artifact = copied_artifact(**states)
-    with pytest.raises(RuntimeUnavailableError, match="--runtime NAME, or build the artifact again here") as raised:
+    with pytest.raises(
+        RuntimeUnavailableError, match="--runtime NAME, or build the artifact again here"
+    ) as raised:
         open_runtime(artifact.folder)
     assert "openvino, onnxruntime" in str(raised.value)
 
@@ -112,7 +135,10 @@ def test_open_runtime_opens_the_default(copied_artifact) -> None:
     ],
 )
 def test_a_named_runtime_opens_and_is_warned_of_unless_verified(
-    states: dict[str, tuple[str, ...]], message: str | None, copied_artifact, caplog: pytest.LogCaptureFixture
+    states: dict[str, tuple[str, ...]],
+    message: str | None,
+    copied_artifact,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with (
         caplog.at_level(logging.WARNING),
@@ -122,9 +148,13 @@ def test_a_named_runtime_opens_and_is_warned_of_unless_verified(
     assert caplog.messages == ([message] if message else [])
 
 
-@pytest.mark.parametrize("opener", [open_runtime, lambda artifact, runtime: open_backend(runtime, artifact)])
+@pytest.mark.parametrize(
+    "opener", [open_runtime, lambda artifact, runtime: open_backend(runtime, artifact)]
+)
 def test_an_unknown_name_is_answered_with_the_known_ones(opener, copied_artifact) -> None:
-    with pytest.raises(ConfigError, match="no runtime is called 'tensorflow'; the runtimes are tensorrt, "):
+    with pytest.raises(
+        ConfigError, match="no runtime is called 'tensorflow'; the runtimes are tensorrt, "
+    ):
         opener(copied_artifact(), runtime="tensorflow")
 
 
@@ -141,7 +171,9 @@ def test_a_missing_package_names_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     artifact = copied_artifact()
-    with pytest.raises(MissingDependencyError, match=rf"{package} is not installed.*motivnet\[{extra}\]"):
+    with pytest.raises(
+        MissingDependencyError, match=rf"{package} is not installed.*motivnet\[{extra}\]"
+    ):
         open_backend(name, artifact)
     assert name not in installed_runtimes(artifact)
 

@@ -38,7 +38,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch, state: Path, fp16_artifact: Path) -> No
     def opened(*_: Any) -> Any:
         raise NativeCodeRanError
 
-    backend = dataclasses.replace(dispatch._BACKENDS["tensorrt"], package="json", check=lambda _: None, open=opened)
+    backend = dataclasses.replace(
+        dispatch._BACKENDS["tensorrt"], package="json", check=lambda _: None, open=opened
+    )
     monkeypatch.setitem(dispatch._BACKENDS, "tensorrt", backend)
 
 
@@ -60,9 +62,10 @@ def test_what_is_remembered_is_ones_own_and_private(state: Path) -> None:
     assert is_own_engine(SHA)
     assert not is_own_engine("cd" * 32)
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
-    assert [(path.name, path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) for path in state.iterdir()] == [
-        (SHA, b"", 0o600)
-    ]
+    assert [
+        (path.name, path.read_bytes(), stat.S_IMODE(path.stat().st_mode))
+        for path in state.iterdir()
+    ] == [(SHA, b"", 0o600)]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,9 @@ def test_what_is_remembered_is_ones_own_and_private(state: Path) -> None:
     [
         lambda state: state.chmod(0o777),
         lambda state: state.parent.chmod(0o772),
-        lambda state: (state / SHA).rename(state / "elsewhere") and (state / SHA).symlink_to("elsewhere"),
+        lambda state: (
+            (state / SHA).rename(state / "elsewhere") and (state / SHA).symlink_to("elsewhere")
+        ),
         lambda state: ((state / SHA).unlink(), (state / SHA).mkdir()),
     ],
     ids=["others may write", "others may write above", "a link", "a folder"],
@@ -95,7 +100,9 @@ def test_a_strangers_engine_is_skipped_with_one_line(
     assert default_runtime(engine_artifact) == "openvino"
     assert "tensorrt" not in installed_runtimes(engine_artifact)
     [line] = caplog.messages
-    assert line.startswith(f"the tensorrt engine of {engine_artifact.folder} is not used, as this user did not build")
+    assert line.startswith(
+        f"the tensorrt engine of {engine_artifact.folder} is not used, as this user did not build"
+    )
     assert "name it with --runtime tensorrt or give --trust-engines" in line
     with open_runtime(engine_artifact, threads=1) as runtime:
         assert runtime.name == "openvino"
@@ -111,7 +118,9 @@ def test_no_word_is_said_of_an_engine_that_could_not_run_anyway(
 
 
 @pytest.mark.parametrize("trust", [{"runtime": "tensorrt"}, {"trust_engines": True}], ids=str)
-def test_a_strangers_engine_runs_once_it_is_named_or_trusted(engine_artifact: Artifact, trust: dict[str, Any]) -> None:
+def test_a_strangers_engine_runs_once_it_is_named_or_trusted(
+    engine_artifact: Artifact, trust: dict[str, Any]
+) -> None:
     with pytest.raises(NativeCodeRanError):
         open_runtime(engine_artifact, **trust)
 
@@ -124,12 +133,17 @@ def test_an_engine_that_this_user_built_is_chosen_unasked(engine_artifact: Artif
 
 
 def test_a_strangers_engine_alone_says_how_to_run_it(engine_artifact: Artifact) -> None:
-    with pytest.raises(RuntimeUnavailableError, match=r"only a tensorrt engine .*--runtime tensorrt.*--trust-engines"):
+    with pytest.raises(
+        RuntimeUnavailableError,
+        match=r"only a tensorrt engine .*--runtime tensorrt.*--trust-engines",
+    ):
         open_runtime(alone(engine_artifact))
     assert default_runtime(alone(engine_artifact), trust_engines=True) == "tensorrt"
 
 
-def test_verify_runs_a_strangers_engine_only_where_it_is_asked_to(engine_artifact: Artifact) -> None:
+def test_verify_runs_a_strangers_engine_only_where_it_is_asked_to(
+    engine_artifact: Artifact,
+) -> None:
     found = verify_on_device(engine_artifact)
     assert "tensorrt" not in {row.backend for row in found.comparisons}
     for options in ({"runtimes": ["tensorrt"]}, {"trust_engines": True}):
@@ -141,7 +155,10 @@ def test_verify_runs_a_strangers_engine_only_where_it_is_asked_to(engine_artifac
 
 def test_info_says_why_a_strangers_engine_is_not_the_default(engine_artifact: Artifact) -> None:
     def status(**options: bool) -> tuple[str | None, bool]:
-        found = {status.name: status for status in artifact_info(engine_artifact.folder, **options).runtimes}
+        found = {
+            status.name: status
+            for status in artifact_info(engine_artifact.folder, **options).runtimes
+        }
         return found["tensorrt"].obstacle, found["tensorrt"].default
 
     obstacle, default = status()

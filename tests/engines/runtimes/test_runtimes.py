@@ -53,7 +53,9 @@ def opened(copied_artifact):
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
 @pytest.mark.parametrize("name", ON_EVERY_CPU)
-def test_fp32_outputs_are_those_of_pytorch(name: str, batch: int, opened, tiny_model: MotivNet) -> None:
+def test_fp32_outputs_are_those_of_pytorch(
+    name: str, batch: int, opened, tiny_model: MotivNet
+) -> None:
     image = images(batch)
     with torch.no_grad():
         logits, embedding = tiny_model.logits_and_embedding(torch.from_numpy(image))
@@ -74,7 +76,9 @@ def test_fp32_outputs_are_those_of_pytorch(name: str, batch: int, opened, tiny_m
         pytest.param("openvino-bf16", "bf16", marks=needs_bf16),
     ],
 )
-def test_smaller_dtypes_stay_near_pytorch(name: str, precision: str, opened, tiny_model: MotivNet) -> None:
+def test_smaller_dtypes_stay_near_pytorch(
+    name: str, precision: str, opened, tiny_model: MotivNet
+) -> None:
     image = images(3)
     with torch.no_grad():
         expected = tiny_model(torch.from_numpy(image)).numpy()
@@ -85,7 +89,9 @@ def test_smaller_dtypes_stay_near_pytorch(name: str, precision: str, opened, tin
 
 @needs_bf16
 def test_bf16_is_really_computed_in_bf16(opened) -> None:
-    exact, rounded = (opened(name).run({"image": images(3)})["logits"] for name in ("openvino", "openvino-bf16"))
+    exact, rounded = (
+        opened(name).run({"image": images(3)})["logits"] for name in ("openvino", "openvino-bf16")
+    )
     assert np.abs(exact - rounded).max() > 1e-6
 
 
@@ -110,18 +116,28 @@ def test_a_signal_is_handled_after_two_runtimes_were_closed_in_the_order_in_whic
 
 @pytest.mark.parametrize(
     ("name", "compute"),
-    [("onnxruntime", "float32"), ("openvino", "float32"), pytest.param("openvino-bf16", "bfloat16", marks=needs_bf16)],
+    [
+        ("onnxruntime", "float32"),
+        ("openvino", "float32"),
+        pytest.param("openvino-bf16", "bfloat16", marks=needs_bf16),
+    ],
 )
 def test_a_runtime_says_what_it_is(name: str, compute: str, opened) -> None:
     runtime = opened(name)
     assert isinstance(runtime, Runtime)
     assert (runtime.name, runtime.compute) == (name, compute)
     assert [str(spec) for spec in runtime.inputs] == ["float32 (batch, 3, 128, 96)"]
-    assert [(spec.name, spec.shape) for spec in runtime.outputs] == [("logits", (None, 7)), ("embedding", (None, 96))]
+    assert [(spec.name, spec.shape) for spec in runtime.outputs] == [
+        ("logits", (None, 7)),
+        ("embedding", (None, 96)),
+    ]
 
 
 BAD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
-    "dtype": ({"image": images(1).astype(np.float64)}, "must be float32 (batch, 3, 128, 96), not float64"),
+    "dtype": (
+        {"image": images(1).astype(np.float64)},
+        "must be float32 (batch, 3, 128, 96), not float64",
+    ),
     "size": ({"image": images(1)[..., :95]}, "not float32 (1, 3, 128, 95)"),
     "rank": ({"image": images(1)[0]}, "not float32 (3, 128, 96)"),
     "no image": ({"image": images(1)[:0]}, "not float32 (0, 3, 128, 96)"),
@@ -181,7 +197,9 @@ def test_four_threads_get_the_results_of_one(name: str, opened) -> None:
 
 
 @pytest.mark.parametrize("name", ON_EVERY_CPU)
-@pytest.mark.parametrize("data", [PNG, b"", b"\x08\x0a", b"not a graph"], ids=["png", "empty", "bare", "text"])
+@pytest.mark.parametrize(
+    "data", [PNG, b"", b"\x08\x0a", b"not a graph"], ids=["png", "empty", "bare", "text"]
+)
 def test_a_file_that_is_no_graph_is_one_clear_line(name: str, data: bytes, copied_artifact) -> None:
     with pytest.raises(ArtifactError, match=r"model.onnx is not opened: \S") as raised:
         open_backend(name, copied_artifact(model=data))
@@ -203,11 +221,15 @@ def test_fewer_threads_than_one_are_refused(name: str, threads: int, copied_arti
 
 
 def test_onnx_runtime_says_that_it_has_no_bf16_on_the_cpu(copied_artifact) -> None:
-    with pytest.raises(RuntimeUnavailableError, match="no BF16 operators for the CPU; choose the runtime openvino"):
+    with pytest.raises(
+        RuntimeUnavailableError, match="no BF16 operators for the CPU; choose the runtime openvino"
+    ):
         OnnxRuntime(copied_artifact("bf16"))
 
 
-def test_a_processor_without_bf16_is_said_to_have_none(copied_artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_without_bf16_is_said_to_have_none(
+    copied_artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(openvino_adapter, "has_bf16", lambda: False)
     with pytest.raises(RuntimeUnavailableError, match="no BF16 instructions"):
         OpenVINORuntime(copied_artifact(), compute="bfloat16")
@@ -224,21 +246,34 @@ def test_cuda_without_a_device_is_refused_and_not_replaced_by_the_cpu(
 def test_cuda_without_its_provider_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort_adapter, "cuda_device_count", lambda: 1)
     monkeypatch.setattr(ort_adapter, "available_providers", lambda: ("CPUExecutionProvider",))
-    with pytest.raises(RuntimeUnavailableError, match=r"no CUDA provider.*pip install 'motivnet\[gpu\]'"):
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"no CUDA provider.*pip install 'motivnet\[gpu\]'"
+    ):
         check_possible("onnxruntime-cuda", fake_manifest())
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")
-@pytest.mark.skipif("CUDAExecutionProvider" in ort_adapter.available_providers(), reason="CUDA is really here")
-def test_the_silent_fallback_to_the_cpu_is_an_error(copied_artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in ort_adapter.available_providers(), reason="CUDA is really here"
+)
+def test_the_silent_fallback_to_the_cpu_is_an_error(
+    copied_artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ort_adapter, "check_device", lambda *_, **__: None)
-    with pytest.raises(RuntimeUnavailableError, match="CUDAExecutionProvider was asked for and ONNX Runtime gave CPU"):
+    with pytest.raises(
+        RuntimeUnavailableError,
+        match="CUDAExecutionProvider was asked for and ONNX Runtime gave CPU",
+    ):
         OnnxRuntime(copied_artifact(), device="cuda")
 
 
 @pytest.mark.parametrize(
     ("size", "attention", "kernel"),
-    [("sapiens-0.3b", "fused", "16"), ("sapiens-0.3b", "decomposed", None), ("tiny", "fused", None)],
+    [
+        ("sapiens-0.3b", "fused", "16"),
+        ("sapiens-0.3b", "decomposed", None),
+        ("tiny", "fused", None),
+    ],
 )
 def test_cuda_takes_the_plain_kernel_where_others_are_wrong(
     size: str, attention: AttentionForm, kernel: str | None
@@ -253,8 +288,12 @@ def test_matrix_products_left_to_another_provider_are_named(copied_artifact) -> 
     onnxruntime = pytest.importorskip("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    session = onnxruntime.InferenceSession(copied_artifact().model_bytes(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        copied_artifact().model_bytes(), options, providers=["CPUExecutionProvider"]
+    )
     subgraphs = session.get_provider_graph_assignment_info()
     ort_adapter.check_assignment(subgraphs, "CPUExecutionProvider")
-    with pytest.raises(RuntimeUnavailableError, match=r"does not compute Conv, .*MatMul of this graph"):
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"does not compute Conv, .*MatMul of this graph"
+    ):
         ort_adapter.check_assignment(subgraphs, "CUDAExecutionProvider")

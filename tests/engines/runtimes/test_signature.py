@@ -29,9 +29,12 @@ def test_outputs_are_in_the_manifests_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outputs", "message"), [(("logits", "heat"), "unknown output 'heat'"), (("embedding",), "no output 'logits'")]
+    ("outputs", "message"),
+    [(("logits", "heat"), "unknown output 'heat'"), (("embedding",), "no output 'logits'")],
 )
-def test_outputs_that_are_unknown_or_lack_the_logits_are_refused(outputs: tuple[str, ...], message: str) -> None:
+def test_outputs_that_are_unknown_or_lack_the_logits_are_refused(
+    outputs: tuple[str, ...], message: str
+) -> None:
     with pytest.raises(ArtifactError, match=message):
         output_specs(dataclasses.replace(fake_manifest(), outputs=outputs))
 
@@ -43,10 +46,22 @@ def test_a_graph_in_another_order_fits() -> None:
 @pytest.mark.parametrize(
     ("inputs", "outputs", "message"),
     [
-        ((dataclasses.replace(IMAGE, shape=(1, 3, 128, 96)),), (LOGITS, EMBEDDING), r"not float32 \(1, 3, 128, 96\)"),
+        (
+            (dataclasses.replace(IMAGE, shape=(1, 3, 128, 96)),),
+            (LOGITS, EMBEDDING),
+            r"not float32 \(1, 3, 128, 96\)",
+        ),
         ((dataclasses.replace(IMAGE, dtype="float16"),), (LOGITS, EMBEDDING), r"not float16"),
-        ((dataclasses.replace(IMAGE, name="x"),), (LOGITS, EMBEDDING), "'image' should be .* not missing"),
-        ((IMAGE, dataclasses.replace(IMAGE, name="mask")), (LOGITS, EMBEDDING), "does not name: mask"),
+        (
+            (dataclasses.replace(IMAGE, name="x"),),
+            (LOGITS, EMBEDDING),
+            "'image' should be .* not missing",
+        ),
+        (
+            (IMAGE, dataclasses.replace(IMAGE, name="mask")),
+            (LOGITS, EMBEDDING),
+            "does not name: mask",
+        ),
         (
             (IMAGE,),
             (dataclasses.replace(LOGITS, shape=(None, 8)), EMBEDDING),

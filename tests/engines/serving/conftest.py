@@ -58,7 +58,9 @@ class Client:
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)
 
-    def predict(self, body: Any = None, *, headers: dict[str, str] | None = None, **options: Any) -> httpx.Response:
+    def predict(
+        self, body: Any = None, *, headers: dict[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
         if body is not None:
             headers = {"Content-Type": "image/jpeg", **(headers or {})}
         return self.request("POST", "/v1/predict", content=body, headers=headers, **options)
@@ -108,7 +110,9 @@ def make_app(classifier: EmotionClassifier) -> Iterator[AppMaker]:
     apps: list[Starlette] = []
 
     def made(*, batching: Batching | None = None, **changes: Any) -> Starlette:
-        apps.append(create_app(classifier, ServeSettings(**changes), name="fake", batching=batching))
+        apps.append(
+            create_app(classifier, ServeSettings(**changes), name="fake", batching=batching)
+        )
         return apps[-1]
 
     yield made

@@ -152,7 +152,9 @@ def test_a_request_alone_is_let_in_whatever_is_expected() -> None:
 
 
 @pytest.mark.parametrize("end", [asyncio.CancelledError(), RefusedError("late", "late")])
-def test_requests_that_were_given_up_teach_how_slow_it_is(end: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_that_were_given_up_teach_how_slow_it_is(
+    end: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = itertools.count(step=0.001)  # a millisecond passes from one look at it to the next
     late = [0.0]
     now = SimpleNamespace(monotonic=lambda: next(clock) + late[0])

@@ -54,12 +54,18 @@ def test_several_images_of_a_form_are_answered_in_order(
     assert [image["faces"] for image in images] == [[face.to_dict()] for face in expected]
 
 
-def test_an_image_of_several_that_cannot_be_read_has_its_own_error(client: Client, photo: bytes) -> None:
+def test_an_image_of_several_that_cannot_be_read_has_its_own_error(
+    client: Client, photo: bytes
+) -> None:
     files = [("a", ("a.png", photo)), ("b", ("b.png", b"no image")), ("c", ("c.png", photo))]
     response = client.predict(files=files)
     assert response.status_code == 200
     images = response.json()["images"]
-    assert [image["error"] and image["error"]["code"] for image in images] == [None, "bad_image", None]
+    assert [image["error"] and image["error"]["code"] for image in images] == [
+        None,
+        "bad_image",
+        None,
+    ]
     assert images[1]["faces"] == []
     assert images[1]["error"]["message"].startswith("image 2 is not a JPEG")
 
@@ -99,17 +105,29 @@ def test_what_is_wrong_with_a_request_is_one_json_error(
 
 
 def test_a_path_that_is_not_there_is_a_json_error(client: Client) -> None:
-    for path in ("/nothing", "/v1/predict/", "/page/nothing.js", "/page/..%2f__init__.py", "/v1/models/load"):
+    for path in (
+        "/nothing",
+        "/v1/predict/",
+        "/page/nothing.js",
+        "/page/..%2f__init__.py",
+        "/v1/models/load",
+    ):
         response = client.get(path)
         assert (response.status_code, code_of(response)) == (404, "not_found")
 
 
 def test_a_method_that_a_path_does_not_take_says_which_it_takes(client: Client) -> None:
     response = client.get("/v1/predict")
-    assert (response.status_code, code_of(response), response.headers["allow"]) == (405, "wrong_method", "POST")
+    assert (response.status_code, code_of(response), response.headers["allow"]) == (
+        405,
+        "wrong_method",
+        "POST",
+    )
 
 
-def test_a_model_that_fails_is_our_error_and_says_nothing_of_it(client: Client, photo: bytes, runtime: Any) -> None:
+def test_a_model_that_fails_is_our_error_and_says_nothing_of_it(
+    client: Client, photo: bytes, runtime: Any
+) -> None:
     runtime.fails = True
     response = predict(client, photo)
     assert (response.status_code, code_of(response)) == (500, "failed")
@@ -137,7 +155,9 @@ def test_more_images_than_allowed_are_refused(make_client: ClientMaker, photo: b
     assert (response.status_code, code_of(response)) == (400, "bad_request")
 
 
-def test_a_body_may_hold_as_many_bytes_as_allowed_and_no_more(make_client: ClientMaker, photo: bytes) -> None:
+def test_a_body_may_hold_as_many_bytes_as_allowed_and_no_more(
+    make_client: ClientMaker, photo: bytes
+) -> None:
     assert predict(make_client(max_body_bytes=len(photo)), photo).status_code == 200
     response = predict(make_client(max_body_bytes=len(photo) - 1), photo)
     assert (response.status_code, code_of(response)) == (413, "too_large")
@@ -161,7 +181,9 @@ def test_too_many_headers_are_refused(make_client: ClientMaker, photo: bytes) ->
     assert (response.status_code, code_of(response)) == (431, "too_many_headers")
 
 
-def test_the_deadline_is_met_although_the_runtime_hangs(client: Client, photo: bytes, runtime: Any) -> None:
+def test_the_deadline_is_met_although_the_runtime_hangs(
+    client: Client, photo: bytes, runtime: Any
+) -> None:
     runtime.gate.clear()
     response = predict(client, photo, **{"X-Deadline-Ms": "100"})
     runtime.gate.set()
@@ -170,7 +192,9 @@ def test_the_deadline_is_met_although_the_runtime_hangs(client: Client, photo: b
     assert predict(client, photo).status_code == 200
 
 
-def test_what_is_late_before_its_turn_is_not_run(make_client: ClientMaker, photo: bytes, runtime: Any) -> None:
+def test_what_is_late_before_its_turn_is_not_run(
+    make_client: ClientMaker, photo: bytes, runtime: Any
+) -> None:
     client = make_client()
     runtime.gate.clear()
     for _ in range(3):
@@ -181,7 +205,11 @@ def test_what_is_late_before_its_turn_is_not_run(make_client: ClientMaker, photo
 
 
 def test_a_single_image_is_not_numbered_in_its_error(client: Client) -> None:
-    assert predict(client, b"no image").json()["error"]["message"].startswith("the image is not a JPEG")
+    assert (
+        predict(client, b"no image")
+        .json()["error"]["message"]
+        .startswith("the image is not a JPEG")
+    )
 
 
 class Crowd:
@@ -189,7 +217,9 @@ class Crowd:
 
     def detect(self, pixels: Any) -> tuple[Face, ...]:
         del pixels
-        return tuple(Face(box=Box(x=0, y=0, width=10 - number, height=10), score=0.9) for number in range(5))
+        return tuple(
+            Face(box=Box(x=0, y=0, width=10 - number, height=10), score=0.9) for number in range(5)
+        )
 
 
 def test_of_a_crowd_the_largest_faces_are_answered_and_the_others_counted(
@@ -202,7 +232,9 @@ def test_of_a_crowd_the_largest_faces_are_answered_and_the_others_counted(
         assert image["faces_left_out"] == left_out
 
 
-def test_a_detector_is_called_by_its_own_name(make_client: ClientMaker, classifier: EmotionClassifier) -> None:
+def test_a_detector_is_called_by_its_own_name(
+    make_client: ClientMaker, classifier: EmotionClassifier
+) -> None:
     classifier.detector = Crowd()
     assert make_client().get("/v1/model").json()["detector"] == "custom"
     classifier.detector.name = "crowd"  # type: ignore[attr-defined]
@@ -225,9 +257,12 @@ def test_an_answer_an_error_and_the_log_have_the_same_id_of_a_request(
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("trace-7.a_B", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("ä", False)]
+    ("given", "kept"),
+    [("trace-7.a_B", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("ä", False)],
 )
-def test_a_clients_own_id_is_kept_if_it_is_short_and_plain(client: Client, given: str, kept: bool) -> None:
+def test_a_clients_own_id_is_kept_if_it_is_short_and_plain(
+    client: Client, given: str, kept: bool
+) -> None:
     answer = client.get("/nothing", headers={"X-Request-Id": given.encode("latin-1")})
     assert (answer.json()["error"]["request"] == given) == kept
     assert (answer.headers["x-request-id"] == given) == kept
@@ -256,11 +291,15 @@ def test_the_whole_service_is_not_asked_about(client: Client) -> None:
         (b"ftp://localhost/healthz", 404),
     ],
 )
-def test_a_target_with_an_authority_is_that_path_and_that_host(client: Client, target: bytes, status: int) -> None:
+def test_a_target_with_an_authority_is_that_path_and_that_host(
+    client: Client, target: bytes, status: int
+) -> None:
     assert asked(client, "GET", target).status_code == status
 
 
-def asked(client: Client, method: str, target: bytes, *, host: bytes = b"localhost") -> httpx.Response:
+def asked(
+    client: Client, method: str, target: bytes, *, host: bytes = b"localhost"
+) -> httpx.Response:
     """The answer to a request for a target that httpx would not send; as uvicorn hands it on."""
     raw_path, _, query = target.partition(b"?")
     scope = {
@@ -286,7 +325,9 @@ def asked(client: Client, method: str, target: bytes, *, host: bytes = b"localho
 
 
 def test_the_model_is_described_without_a_path(make_client: ClientMaker) -> None:
-    client = make_client(batching=Batching(max_size=4, bit_exact=False), max_images=3, deadline_ms=1234)
+    client = make_client(
+        batching=Batching(max_size=4, bit_exact=False), max_images=3, deadline_ms=1234
+    )
     model = client.get("/v1/model").json()
     assert model["name"] == "fake"
     assert model["labels"][0] == "neutral"
@@ -296,7 +337,9 @@ def test_the_model_is_described_without_a_path(make_client: ClientMaker) -> None
     assert model["detector"] is None
 
 
-def test_health_and_readiness_are_told_apart_while_draining(make_client: ClientMaker, photo: bytes) -> None:
+def test_health_and_readiness_are_told_apart_while_draining(
+    make_client: ClientMaker, photo: bytes
+) -> None:
     client = make_client()
     assert client.get("/readyz").json() == {"status": "ok"}
     client.app.state.admission.draining.set()
@@ -308,7 +351,9 @@ def test_health_and_readiness_are_told_apart_while_draining(make_client: ClientM
     assert int(refused.headers["retry-after"]) >= 1
 
 
-def test_prometheus_is_told_of_requests_images_batches_and_refusals(client: Client, photo: bytes) -> None:
+def test_prometheus_is_told_of_requests_images_batches_and_refusals(
+    client: Client, photo: bytes
+) -> None:
     predict(client, photo)
     predict(client, b"no image")
     client.get("/made/up/by/a/client")
@@ -338,8 +383,14 @@ def test_two_applications_count_on_their_own(make_client: ClientMaker, photo: by
     assert "motivnet_images_total 0.0" in second.get("/metrics").text
 
 
-def test_a_client_that_sends_a_path_as_a_name_gets_the_last_part_back(client: Client, photo: bytes) -> None:
-    for name, shown in (("../../etc/passwd", "passwd"), ("C:\\faces\\me.png", "me.png"), ("x" * 999, "x" * 255)):
+def test_a_client_that_sends_a_path_as_a_name_gets_the_last_part_back(
+    client: Client, photo: bytes
+) -> None:
+    for name, shown in (
+        ("../../etc/passwd", "passwd"),
+        ("C:\\faces\\me.png", "me.png"),
+        ("x" * 999, "x" * 255),
+    ):
         response = client.predict(files=[("a", (name, photo))])
         assert response.json()["images"][0]["name"] == shown
 
@@ -348,7 +399,10 @@ def test_the_page_and_its_files_are_served_and_kept_from_third_parties(client: C
     page = client.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     script = client.get("/page/main.js")
-    assert (script.status_code, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+    assert (script.status_code, script.headers["content-type"]) == (
+        200,
+        "text/javascript; charset=utf-8",
+    )
     for response in (page, script, client.get("/nothing"), client.get("/v1/model")):
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["content-security-policy"].startswith("default-src 'self';")

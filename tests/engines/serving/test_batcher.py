@@ -55,7 +55,9 @@ def make() -> Iterator[BatcherMaker]:
         assert batcher.close(timeout=5)
 
 
-def submit(batcher: Batcher[int, int], item: int, *, patience: float = FAR) -> Future[Answered[int]]:
+def submit(
+    batcher: Batcher[int, int], item: int, *, patience: float = FAR
+) -> Future[Answered[int]]:
     return batcher.submit(item, deadline=time.monotonic() + patience)
 
 
@@ -67,7 +69,9 @@ def held(run: Recorder, batcher: Batcher[int, int]) -> Future[Answered[int]]:
     return first
 
 
-def check_end(future: Future[Answered[int]], item: int, *, poison: frozenset[int], run: Recorder) -> None:
+def check_end(
+    future: Future[Answered[int]], item: int, *, poison: frozenset[int], run: Recorder
+) -> None:
     """An item was cancelled before it was run, failed by itself, or has its own answer."""
     assert future.done()
     if future.cancelled():
@@ -100,7 +104,9 @@ def test_every_item_gets_its_own_answer_whatever_its_batch_holds(
             if items.index(item) in cancelled:
                 futures[item].cancel()
 
-    clients = [threading.Thread(target=client, args=(items[start::threads],)) for start in range(threads)]
+    clients = [
+        threading.Thread(target=client, args=(items[start::threads],)) for start in range(threads)
+    ]
     for thread in clients:
         thread.start()
     for thread in clients:

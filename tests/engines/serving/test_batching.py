@@ -82,10 +82,14 @@ def test_a_real_runtime_is_batched_only_as_far_as_no_bit_changes(
         for size in range(1, batching.max_size + 1):
             chosen = [place % len(inputs) for place in range(size)]
             batch = classifier.classify([inputs[index] for index in chosen])
-            assert [face.to_dict() for face in batch] == [alone[index].to_dict() for index in chosen]
+            assert [face.to_dict() for face in batch] == [
+                alone[index].to_dict() for index in chosen
+            ]
 
 
-def test_a_gpu_batches_anyway_and_says_so(fp32_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_batches_anyway_and_says_so(
+    fp32_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     artifact = open_artifact(fp32_artifact)
     runtime = RoundingRuntime(artifact.manifest)
     classifier = EmotionClassifier(runtime, artifact.manifest)
@@ -102,13 +106,17 @@ def test_smaller_batches_than_asked_for_are_warned_of_with_the_reason(
     largest = artifact.manifest.max_batch
     classifier = EmotionClassifier(RoundingRuntime(artifact.manifest), artifact.manifest)
     assert batching_for(classifier, artifact, max_batch=64) == Batching(max_size=1)
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+    assert [
+        record.getMessage() for record in caplog.records if record.levelno == logging.WARNING
+    ] == [
         f"batches of 64 are asked for, but the artifact takes at most {largest}",
         "fake is bit-equal to single images up to a batch of 1 here, so larger ones are not used",
     ]
 
 
-def test_without_reference_inputs_nothing_is_batched(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_reference_inputs_nothing_is_batched(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     artifact = Artifact(folder=tmp_path, manifest=fake_manifest())
     classifier = EmotionClassifier(FakeRuntime(artifact.manifest), artifact.manifest)
     with caplog.at_level(logging.WARNING):

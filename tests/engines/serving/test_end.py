@@ -24,7 +24,9 @@ runpy.run_path({str(SERVED)!r}, run_name="__main__")
 def ended(photo: bytes, *, deadline_ms: int, **options: object) -> tuple[str, int, float]:
     """What a service prints at its end after one request, its status, and how long the end took."""
     command = [sys.executable, "-c", WITH_ATEXIT, json.dumps(options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         headers = {"Content-Type": "image/png", "X-Deadline-Ms": str(deadline_ms)}
@@ -41,12 +43,16 @@ def test_a_clean_end_takes_the_ordinary_way(photo: bytes) -> None:
 
 
 def test_a_call_that_ends_within_the_grace_period_is_waited_for(photo: bytes) -> None:
-    rest, status, seconds = ended(photo, deadline_ms=100, ms_per_image=1000, settings={"grace_s": 10})
+    rest, status, seconds = ended(
+        photo, deadline_ms=100, ms_per_image=1000, settings={"grace_s": 10}
+    )
     assert (rest, status) == ("the end\n", 0)
     assert seconds < 5
 
 
 def test_a_call_that_outlasts_the_grace_period_is_not(photo: bytes) -> None:
-    rest, status, seconds = ended(photo, deadline_ms=100, ms_per_image=20_000, settings={"grace_s": 1})
+    rest, status, seconds = ended(
+        photo, deadline_ms=100, ms_per_image=20_000, settings={"grace_s": 1}
+    )
     assert (rest, status) == ("", 0)
     assert 0.9 < seconds < 3

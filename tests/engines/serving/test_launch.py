@@ -33,7 +33,9 @@ def test_an_artifact_that_cannot_be_opened_leaves_the_port_free(tmp_path: Path) 
             listening_service(tmp_path, ServeSettings(port=port))
 
 
-def test_nobody_is_let_in_before_the_model_is_open(fp32_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_let_in_before_the_model_is_open(
+    fp32_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     opened = EmotionClassifier.open

@@ -33,7 +33,10 @@ def test_whatever_is_logged_is_one_line_of_json() -> None:
 def _restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers = list(root.handlers)
-    loggers = [logging.getLogger(name) for name in (None, "motivnet_engines", "uvicorn", "python_multipart")]
+    loggers = [
+        logging.getLogger(name)
+        for name in (None, "motivnet_engines", "uvicorn", "python_multipart")
+    ]
     levels = [logger.level for logger in loggers]
     yield
     root.handlers[:] = handlers

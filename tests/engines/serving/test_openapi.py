@@ -31,7 +31,9 @@ def test_every_path_and_method_of_the_application_is_described_and_no_other(
     client: Client, document: dict[str, Any]
 ) -> None:
     described = {(method.upper(), path) for method, path, _ in operations(document)}
-    assert described == {(method, route.path) for route in client.app.routes for method in route.methods}
+    assert described == {
+        (method, route.path) for route in client.app.routes for method in route.methods
+    }
 
 
 def test_every_operation_has_a_name_of_its_own(document: dict[str, Any]) -> None:
@@ -39,7 +41,9 @@ def test_every_operation_has_a_name_of_its_own(document: dict[str, Any]) -> None
     assert len(set(names)) == len(names)
 
 
-def test_what_is_described_of_a_path_is_what_it_answers(client: Client, document: dict[str, Any]) -> None:
+def test_what_is_described_of_a_path_is_what_it_answers(
+    client: Client, document: dict[str, Any]
+) -> None:
     for method, path, operation in operations(document):
         if method == "post":
             continue
@@ -55,13 +59,17 @@ def test_what_is_described_of_a_path_is_what_it_answers(client: Client, document
             assert response.headers["content-type"].split(";")[0] in described["content"]
 
 
-def test_every_example_of_a_body_is_answered_with_a_result(client: Client, document: dict[str, Any]) -> None:
+def test_every_example_of_a_body_is_answered_with_a_result(
+    client: Client, document: dict[str, Any]
+) -> None:
     content = document["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
     examples = {kind: media["example"] for kind, media in content.items() if "example" in media}
     assert set(examples) == {"application/octet-stream", "multipart/form-data"}
     for kind, example in examples.items():
         if kind == "multipart/form-data":
-            files = [(name, ("a", part.encode())) for name, parts in example.items() for part in parts]
+            files = [
+                (name, ("a", part.encode())) for name, parts in example.items() for part in parts
+            ]
             response = client.predict(files=files)
         else:
             response = client.predict(example.encode(), headers={"Content-Type": kind})
@@ -70,7 +78,9 @@ def test_every_example_of_a_body_is_answered_with_a_result(client: Client, docum
 
 
 @pytest.mark.parametrize("name", ["Prediction", "Model", "Status", "Error"])
-def test_every_example_of_an_answer_has_the_form_that_is_described(document: dict[str, Any], name: str) -> None:
+def test_every_example_of_an_answer_has_the_form_that_is_described(
+    document: dict[str, Any], name: str
+) -> None:
     schema = resolved(document, name)
     jsonschema_rs.validate(schema, document["components"]["schemas"][name]["example"])
 
@@ -79,8 +89,12 @@ def test_an_error_has_the_form_that_is_described(client: Client, document: dict[
     jsonschema_rs.validate(resolved(document, "Error"), client.predict(b"no image").json())
 
 
-def test_a_form_may_call_its_images_anything(client: Client, document: dict[str, Any], photo: bytes) -> None:
-    form = document["paths"]["/v1/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+def test_a_form_may_call_its_images_anything(
+    client: Client, document: dict[str, Any], photo: bytes
+) -> None:
+    form = document["paths"]["/v1/predict"]["post"]["requestBody"]["content"][
+        "multipart/form-data"
+    ]["schema"]
     assert "required" not in form
     for name in ("image", "other"):
         assert client.predict(files=[(name, ("a.png", photo))]).status_code == 200

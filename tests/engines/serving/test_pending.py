@@ -26,7 +26,9 @@ class Queue(RuleBasedStateMachine):
 
     @rule(target=arrived, patience=st.floats(min_value=0.0, max_value=10.0))
     def add(self, patience: float) -> Waiting[int, Any]:
-        waiting: Waiting[int, Any] = Waiting(item=self.count, since=self.now, deadline=self.now + patience)
+        waiting: Waiting[int, Any] = Waiting(
+            item=self.count, since=self.now, deadline=self.now + patience
+        )
         self.count += 1
         self.queue.add(waiting)
         self.model.append(waiting)

@@ -23,7 +23,11 @@ def measure() -> Measure:
     def measured(name: str, **options: Any) -> dict[str, Any]:
         arguments = [f"--{option}={value}" for option, value in options.items()]
         done = subprocess.run(
-            [sys.executable, str(RUN), name, *arguments], capture_output=True, text=True, check=False, timeout=200
+            [sys.executable, str(RUN), name, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
         )
         assert done.stdout, done.stderr
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -38,15 +42,21 @@ def test_generated_requests_get_documented_answers(measure: Measure) -> None:
     assert found["failures"] == []
 
 
-def test_batched_requests_get_the_bits_of_their_own_photo(measure: Measure, fp32_artifact: Path) -> None:
+def test_batched_requests_get_the_bits_of_their_own_photo(
+    measure: Measure, fp32_artifact: Path
+) -> None:
     found = measure("batching", requests=2000, artifact=fp32_artifact)
     assert found["failures"] == []
     assert found["answered"] == 2000
 
 
-def test_under_three_times_the_capacity_answers_are_in_time_and_refusals_at_once(measure: Measure) -> None:
+def test_under_three_times_the_capacity_answers_are_in_time_and_refusals_at_once(
+    measure: Measure,
+) -> None:
     # Slow calls, so that this machine is not what is overloaded.
-    found = measure("overload", seconds=5, ms_per_image=50, deadline_ms=2000, refusal_ms=1000, longest_ms=1500)
+    found = measure(
+        "overload", seconds=5, ms_per_image=50, deadline_ms=2000, refusal_ms=1000, longest_ms=1500
+    )
     assert found["failures"] == []
     assert found["overloaded"] > found["answered"]
 
@@ -67,7 +77,9 @@ def test_the_end_under_load_loses_no_accepted_request(measure: Measure) -> None:
     assert measure("drain", runs=3)["failures"] == []
 
 
-def test_what_outlasts_the_grace_period_is_given_up_and_told_in_the_exit_status(measure: Measure) -> None:
+def test_what_outlasts_the_grace_period_is_given_up_and_told_in_the_exit_status(
+    measure: Measure,
+) -> None:
     assert measure("unfinished")["failures"] == []
 
 
@@ -89,7 +101,9 @@ def test_one_connection_too_many_is_refused_at_once(measure: Measure) -> None:
 
 @pytest.mark.slow
 def test_a_leak_of_a_hundred_bytes_a_request_is_seen(measure: Measure) -> None:
-    assert "the process grows with its requests" in measure("soak", seconds=60, leak=100)["failures"]
+    assert (
+        "the process grows with its requests" in measure("soak", seconds=60, leak=100)["failures"]
+    )
 
 
 @pytest.mark.slow

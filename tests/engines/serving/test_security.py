@@ -18,14 +18,18 @@ def test_a_loopback_address_needs_no_token(host: str) -> None:
     assert ServeSettings(host=host).token is None
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "127.0.0.1.example.org", ""])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "127.0.0.1.example.org", ""]
+)
 def test_any_other_address_needs_a_token(host: str) -> None:
     with pytest.raises(ConfigError, match="--token-file or MOTIVNET_TOKEN"):
         ServeSettings(host=host)
     assert ServeSettings(host=host, token=TOKEN).token == TOKEN
 
 
-@pytest.mark.parametrize("token", ["", "short", "with a space in the middle", "umlaut-öäü-öäü-öäü", "x" * 1025])
+@pytest.mark.parametrize(
+    "token", ["", "short", "with a space in the middle", "umlaut-öäü-öäü-öäü", "x" * 1025]
+)
 def test_a_weak_or_unsendable_token_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(ConfigError, match="openssl rand") as refused:
         ServeSettings(token=token)
@@ -36,7 +40,9 @@ def test_a_token_is_not_part_of_what_the_settings_print() -> None:
     assert TOKEN not in repr(ServeSettings(token=TOKEN))
 
 
-def test_a_token_comes_from_a_file_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_comes_from_a_file_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert token_from(None) is None
     monkeypatch.setenv("MOTIVNET_TOKEN", " from-the-environment\n")
     assert token_from(None) == "from-the-environment"
@@ -51,7 +57,9 @@ def test_a_token_that_other_users_can_read_is_warned_of(
     (tmp_path / "token").write_text(TOKEN)
     (tmp_path / "token").chmod(mode)
     assert token_from(tmp_path / "token") == TOKEN
-    assert ("can be read by other users of this machine; keep it to yourself: chmod 600" in caplog.text) == warned
+    assert (
+        "can be read by other users of this machine; keep it to yourself: chmod 600" in caplog.text
+    ) == warned
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"x" * 2000, None])
@@ -63,9 +71,13 @@ def test_a_token_file_without_a_token_is_one_line(tmp_path: Path, content: bytes
     assert "\n" not in str(refused.value)
 
 
-def test_a_token_that_cannot_be_one_is_told_with_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_cannot_be_one_is_told_with_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n{TOKEN}\n")
-    with pytest.raises(ConfigError, match=f"{tmp_path / 'token'} holds no token: a token is") as refused:
+    with pytest.raises(
+        ConfigError, match=f"{tmp_path / 'token'} holds no token: a token is"
+    ) as refused:
         token_from(tmp_path / "token")
     assert TOKEN not in str(refused.value)
     monkeypatch.setenv("MOTIVNET_TOKEN", "short")
@@ -75,7 +87,14 @@ def test_a_token_that_cannot_be_one_is_told_with_its_source(tmp_path: Path, monk
 
 @pytest.mark.parametrize(
     "change",
-    [{"port": -1}, {"port": 65_536}, {"queue": 0}, {"deadline_ms": 0}, {"max_delay_ms": -1.0}, {"grace_s": 0.0}],
+    [
+        {"port": -1},
+        {"port": 65_536},
+        {"queue": 0},
+        {"deadline_ms": 0},
+        {"max_delay_ms": -1.0},
+        {"grace_s": 0.0},
+    ],
 )
 def test_a_limit_that_makes_no_sense_is_named(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
@@ -84,12 +103,29 @@ def test_a_limit_that_makes_no_sense_is_named(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "authorization",
-    [None, "", "Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", TOKEN, "Bearer ÿÿ"],
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Basic {TOKEN}",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        TOKEN,
+        "Bearer ÿÿ",
+    ],
 )
-def test_without_the_token_nothing_is_told(make_client: ClientMaker, authorization: str | None) -> None:
+def test_without_the_token_nothing_is_told(
+    make_client: ClientMaker, authorization: str | None
+) -> None:
     client = make_client(token=TOKEN)
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
-    for method, path in (("POST", "/v1/predict"), ("GET", "/v1/model"), ("GET", "/metrics"), ("GET", "/other")):
+    for method, path in (
+        ("POST", "/v1/predict"),
+        ("GET", "/v1/model"),
+        ("GET", "/metrics"),
+        ("GET", "/other"),
+    ):
         response = client.request(method, path, headers=headers)
         assert response.status_code == 401
         assert response.json()["error"]["code"] == "unauthorised"
@@ -97,7 +133,9 @@ def test_without_the_token_nothing_is_told(make_client: ClientMaker, authorizati
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
-def test_with_the_token_everything_works_from_any_host(make_client: ClientMaker, photo: bytes, scheme: str) -> None:
+def test_with_the_token_everything_works_from_any_host(
+    make_client: ClientMaker, photo: bytes, scheme: str
+) -> None:
     client = make_client(token=TOKEN, host="0.0.0.0")
     headers = {"Authorization": f"{scheme} {TOKEN}", "Host": "faces.example.org"}
     assert client.predict(photo, headers=headers).status_code == 200
@@ -110,7 +148,9 @@ def test_the_page_and_the_probes_need_no_token(make_client: ClientMaker) -> None
         assert client.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST.:1"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST.:1"]
+)
 def test_this_machine_is_asked_by_its_own_names(make_client: ClientMaker, host: str) -> None:
     assert make_client().get("/v1/model", headers={"Host": host}).status_code == 200
 
@@ -129,9 +169,14 @@ def test_this_machine_is_asked_by_its_own_names(make_client: ClientMaker, host: 
         "localhost/evil",
     ],
 )
-def test_a_name_that_was_made_to_lead_here_is_refused(make_client: ClientMaker, photo: bytes, host: str) -> None:
+def test_a_name_that_was_made_to_lead_here_is_refused(
+    make_client: ClientMaker, photo: bytes, host: str
+) -> None:
     client = make_client()
-    for response in (client.get("/", headers={"Host": host}), client.predict(photo, headers={"Host": host})):
+    for response in (
+        client.get("/", headers={"Host": host}),
+        client.predict(photo, headers={"Host": host}),
+    ):
         assert (response.status_code, response.json()["error"]["code"]) == (403, "forbidden")
 
 
@@ -163,5 +208,7 @@ def test_a_page_of_another_site_may_not_send_images(
         {"Sec-Fetch-Site": "none"},
     ],
 )
-def test_our_own_page_may_send_images(make_client: ClientMaker, photo: bytes, headers: dict[str, str]) -> None:
+def test_our_own_page_may_send_images(
+    make_client: ClientMaker, photo: bytes, headers: dict[str, str]
+) -> None:
     assert make_client().predict(photo, headers=headers).status_code == 200

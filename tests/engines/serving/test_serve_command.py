@@ -25,7 +25,14 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def refused(*arguments: str | Path) -> str:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=60)
+    done = subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
+        timeout=60,
+    )
     assert done.returncode == 1
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
@@ -36,27 +43,39 @@ def refused(*arguments: str | Path) -> str:
 def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running command and its address."""
     with subprocess.Popen(
-        command("--port", "0", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        command("--port", "0", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         found = re.search(r"http://\S+?(?=;)", line)
         try:
-            assert found, line + (process.stderr.read() if process.stderr and process.poll() is not None else "")
+            assert found, line + (
+                process.stderr.read() if process.stderr and process.poll() is not None else ""
+            )
             yield process, found[0]
         finally:
             process.kill()
 
 
-def test_curl_and_httpx_get_what_the_classifier_says(fp16_artifact: Path, photo: bytes, tmp_path: Path) -> None:
+def test_curl_and_httpx_get_what_the_classifier_says(
+    fp16_artifact: Path, photo: bytes, tmp_path: Path
+) -> None:
     file = tmp_path / "face.png"
     file.write_bytes(photo)
     with EmotionClassifier.open(fp16_artifact, runtime="onnxruntime", threads=1) as classifier:
         expected = classifier.predict(photo)[0].to_dict()
-    with serving("--artifact", fp16_artifact, "--runtime", "onnxruntime", "--threads", "1", "--no-detect") as (_, url):
+    with serving(
+        "--artifact", fp16_artifact, "--runtime", "onnxruntime", "--threads", "1", "--no-detect"
+    ) as (_, url):
         raw = httpx.post(f"{url}/v1/predict", content=photo, headers={"Content-Type": "image/png"})
         form = subprocess.run(
-            ["curl", "-sS", "-F", f"image=@{file}", f"{url}/v1/predict"], capture_output=True, check=True
+            ["curl", "-sS", "-F", f"image=@{file}", f"{url}/v1/predict"],
+            capture_output=True,
+            check=True,
         )
         assert httpx.get(f"{url}/v1/model").json()["name"] == fp16_artifact.name
     assert raw.json()["images"][0]["faces"] == [expected]
@@ -74,10 +93,14 @@ def test_sigterm_and_ctrl_c_end_it_with_status_0(fp32_artifact: Path) -> None:
             assert time.monotonic() - start < 3
 
 
-def test_each_line_of_the_log_is_json_and_holds_no_token(fp32_artifact: Path, tmp_path: Path) -> None:
+def test_each_line_of_the_log_is_json_and_holds_no_token(
+    fp32_artifact: Path, tmp_path: Path
+) -> None:
     (tmp_path / "token").touch(mode=0o600)
     (tmp_path / "token").write_text(TOKEN)
-    with serving("--artifact", fp32_artifact, "--no-detect", "--token-file", tmp_path / "token") as (process, url):
+    with serving(
+        "--artifact", fp32_artifact, "--no-detect", "--token-file", tmp_path / "token"
+    ) as (process, url):
         headers = {"Authorization": f"Bearer {TOKEN}"}
         assert httpx.get(f"{url}/v1/model", headers=headers).status_code == 200
         assert httpx.get(f"{url}/v1/model?token={TOKEN}").status_code == 401
@@ -102,7 +125,10 @@ def test_a_port_in_use_is_one_line(fp32_artifact: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = refused("--artifact", fp32_artifact, "--no-detect", "--port", str(port))
-    assert line == f"error: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another --port"
+    assert (
+        line
+        == f"error: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another --port"
+    )
 
 
 def test_an_address_beyond_this_machine_without_a_token_is_one_line(fp32_artifact: Path) -> None:
@@ -126,10 +152,14 @@ def test_only_the_address_asked_for_is_listened_on(fp32_artifact: Path, host: st
 
 
 @pytest.mark.shared
-def test_faces_are_found_in_a_photo_of_several_megapixels(fp32_artifact: Path, shared_dir: Path) -> None:
+def test_faces_are_found_in_a_photo_of_several_megapixels(
+    fp32_artifact: Path, shared_dir: Path
+) -> None:
     photo = next((shared_dir / "data" / "london").rglob("*.jpg"))
     with serving("--artifact", fp32_artifact) as (_, url):
-        answer = httpx.post(f"{url}/v1/predict", content=photo.read_bytes(), headers={"Content-Type": "image/jpeg"})
+        answer = httpx.post(
+            f"{url}/v1/predict", content=photo.read_bytes(), headers={"Content-Type": "image/jpeg"}
+        )
         assert httpx.get(f"{url}/v1/model").json()["detector"] == "yunet"
     [image] = answer.json()["images"]
     assert image["faces"][0]["box"]["width"] > 20

@@ -46,7 +46,11 @@ class Counting:
 def large_form(count: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("1", TWENTY_MEGAPIXELS).save(buffer, "PNG")
-    part = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n' + buffer.getvalue() + b"\r\n"
+    part = (
+        b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n'
+        + buffer.getvalue()
+        + b"\r\n"
+    )
     return part * count + b"--b--\r\n"
 
 
@@ -57,7 +61,9 @@ def test_no_more_pixels_are_decoded_at_once_than_the_largest_image_has(runtime: 
 
     async def ask() -> Any:
         service = PredictionService(classifier, settings, batching=Batching(), metrics=Metrics())
-        answer = await service.predict(large_form(6), BodyType(boundary=b"b"), deadline=time.monotonic() + 60)
+        answer = await service.predict(
+            large_form(6), BodyType(boundary=b"b"), deadline=time.monotonic() + 60
+        )
         assert service.close(timeout=10)
         return answer
 
@@ -77,7 +83,9 @@ class InOrder:
         return ()
 
 
-def test_an_honest_image_comes_before_the_rest_of_a_form_of_large_ones(runtime: Any, photo: bytes) -> None:
+def test_an_honest_image_comes_before_the_rest_of_a_form_of_large_ones(
+    runtime: Any, photo: bytes
+) -> None:
     detector = InOrder()
     classifier = EmotionClassifier(runtime, fake_manifest(), detector=detector)
 
@@ -86,7 +94,9 @@ def test_an_honest_image_comes_before_the_rest_of_a_form_of_large_ones(runtime: 
             classifier, ServeSettings(prepare_threads=1), batching=Batching(), metrics=Metrics()
         )
         deadline = time.monotonic() + 60
-        form = asyncio.ensure_future(service.predict(large_form(6), BodyType(boundary=b"b"), deadline=deadline))
+        form = asyncio.ensure_future(
+            service.predict(large_form(6), BodyType(boundary=b"b"), deadline=deadline)
+        )
         while not detector.widths:
             await asyncio.sleep(0.005)
         await service.predict(photo, BodyType(), deadline=deadline)
@@ -106,9 +116,13 @@ def test_images_whose_headers_cannot_be_read_take_no_turn(runtime: Any, photo: b
     ]
 
     async def ask() -> Any:
-        service = PredictionService(classifier, ServeSettings(), batching=Batching(), metrics=Metrics())
+        service = PredictionService(
+            classifier, ServeSettings(), batching=Batching(), metrics=Metrics()
+        )
         body = b"".join(parts) + b"--b--\r\n"
-        answer = await service.predict(body, BodyType(boundary=b"b"), deadline=time.monotonic() + 60)
+        answer = await service.predict(
+            body, BodyType(boundary=b"b"), deadline=time.monotonic() + 60
+        )
         assert service.close(timeout=10)
         return answer["images"]
 
@@ -120,7 +134,9 @@ def test_closing_tells_of_a_call_that_is_under_way(runtime: Any, photo: bytes) -
     classifier = EmotionClassifier(runtime, fake_manifest())
 
     async def ask() -> None:
-        service = PredictionService(classifier, ServeSettings(), batching=Batching(), metrics=Metrics())
+        service = PredictionService(
+            classifier, ServeSettings(), batching=Batching(), metrics=Metrics()
+        )
         runtime.gate.clear()
         with pytest.raises(RefusedError, match="deadline"):
             await service.predict(photo, BodyType(), deadline=time.monotonic() + 0.1)

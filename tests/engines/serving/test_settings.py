@@ -10,7 +10,15 @@ from motivnet_engines.serving.settings import ServeSettings, milliseconds
 
 
 @pytest.mark.parametrize(
-    "name", ["max_delay_ms", "deadline_ms", "grace_s", "header_timeout_s", "body_timeout_s", "write_timeout_s"]
+    "name",
+    [
+        "max_delay_ms",
+        "deadline_ms",
+        "grace_s",
+        "header_timeout_s",
+        "body_timeout_s",
+        "write_timeout_s",
+    ],
 )
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, 1e9])
 def test_a_time_is_within_its_range(name: str, value: float) -> None:
@@ -20,7 +28,16 @@ def test_a_time_is_within_its_range(name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["queue", "max_batch", "max_images", "max_faces", "max_body_bytes", "max_connections", "prepare_threads"]
+    "name",
+    [
+        "queue",
+        "max_batch",
+        "max_images",
+        "max_faces",
+        "max_body_bytes",
+        "max_connections",
+        "prepare_threads",
+    ],
 )
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_limit_is_above_0(name: str, value: int) -> None:

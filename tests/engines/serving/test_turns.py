@@ -36,7 +36,10 @@ class Desk:
         async with self.turns.turn(share, pixels=pixels) as turn:
             self.begun.append(name)
             self._ends[name], self._pixels[name] = Future(), pixels
-            self.most = max(self.most, sum(self._pixels[other] for other in self._ends if not self._ends[other].done()))
+            self.most = max(
+                self.most,
+                sum(self._pixels[other] for other in self._ends if not self._ends[other].done()),
+            )
             self._ends[name].set_running_or_notify_cancel()
             turn.runs(self._ends[name])
             await asyncio.wrap_future(self._ends[name])
@@ -108,7 +111,10 @@ def test_an_ordinary_image_passes_a_large_one_that_waits_for_room() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 50)), min_size=1, max_size=25), st.integers(1, 4))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 50)), min_size=1, max_size=25),
+    st.integers(1, 4),
+)
 def test_there_is_never_more_in_work_than_there_is_room_for_and_all_have_their_turn(
     images: list[tuple[int, int]], threads: int
 ) -> None:
@@ -125,7 +131,9 @@ def test_there_is_never_more_in_work_than_there_is_room_for_and_all_have_their_t
 
 
 @pytest.mark.parametrize("gone", ["waiting", "large"])
-def test_the_room_of_an_image_that_nobody_waits_for_is_given_back_when_its_thread_ends(gone: str) -> None:
+def test_the_room_of_an_image_that_nobody_waits_for_is_given_back_when_its_thread_ends(
+    gone: str,
+) -> None:
     async def scenario() -> None:
         desk = Desk(images=3)
         await desk.ask(Share(), LARGEST, "large")
@@ -150,6 +158,8 @@ def test_a_turn_whose_preparation_never_began_gives_everything_back() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize(("pixels", "weight"), [(0, 1), (3_999_999, 1), (12_000_000, 4), (40_000_000, 11)])
+@pytest.mark.parametrize(
+    ("pixels", "weight"), [(0, 1), (3_999_999, 1), (12_000_000, 4), (40_000_000, 11)]
+)
 def test_an_image_weighs_what_its_header_declares(pixels: int, weight: int) -> None:
     assert weight_of(pixels) == weight

@@ -12,12 +12,20 @@ KIND = BodyType(boundary=BOUNDARY)
 
 
 def form(*parts: bytes) -> bytes:
-    return b"".join(b"--" + BOUNDARY + b"\r\n" + part + b"\r\n" for part in parts) + b"--" + BOUNDARY + b"--\r\n"
+    return (
+        b"".join(b"--" + BOUNDARY + b"\r\n" + part + b"\r\n" for part in parts)
+        + b"--"
+        + BOUNDARY
+        + b"--\r\n"
+    )
 
 
 def file(data: bytes, name: bytes = b"a.png") -> bytes:
     return (
-        b'Content-Disposition: form-data; name="f"; filename="' + name + b'"\r\nContent-Type: image/png\r\n\r\n' + data
+        b'Content-Disposition: form-data; name="f"; filename="'
+        + name
+        + b'"\r\nContent-Type: image/png\r\n\r\n'
+        + data
     )
 
 
@@ -29,7 +37,11 @@ def read(body: bytes) -> int:
         return refused.status
 
 
-@given(st.lists(st.binary(max_size=300).filter(lambda data: BOUNDARY not in data), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.binary(max_size=300).filter(lambda data: BOUNDARY not in data), min_size=1, max_size=8
+    )
+)
 def test_every_byte_of_every_file_comes_through_in_order(contents: list[bytes]) -> None:
     uploads = uploads_of_body(form(*map(file, contents)), KIND, max_images=8)
     assert [upload.data for upload in uploads] == contents
@@ -69,12 +81,18 @@ def test_a_form_that_is_too_much_or_not_one_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("kind", [b"image/png", b"IMAGE/JPEG; q=1", b"application/octet-stream"])
 def test_a_part_of_an_images_type_needs_no_filename(kind: bytes) -> None:
-    part = b'Content-Disposition: form-data; name="image"\r\nContent-Type: ' + kind + b"\r\n\r\nbytes"
+    part = (
+        b'Content-Disposition: form-data; name="image"\r\nContent-Type: ' + kind + b"\r\n\r\nbytes"
+    )
     note = b'Content-Disposition: form-data; name="note"\r\nContent-Type: text/plain\r\n\r\ntext'
-    assert uploads_of_body(form(part, note), KIND, max_images=8) == [Upload(data=b"bytes", name=None)]
+    assert uploads_of_body(form(part, note), KIND, max_images=8) == [
+        Upload(data=b"bytes", name=None)
+    ]
 
 
-@pytest.mark.parametrize("text", ["image/jpeg", "IMAGE/PNG", "image/x-unknown; q=1", "application/octet-stream"])
+@pytest.mark.parametrize(
+    "text", ["image/jpeg", "IMAGE/PNG", "image/x-unknown; q=1", "application/octet-stream"]
+)
 def test_an_image_is_sent_as_it_is(text: str) -> None:
     assert body_type(text, None) == BodyType()
 

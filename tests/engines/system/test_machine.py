@@ -31,13 +31,16 @@ def test_bf16_instructions_are_found_by_their_names(text: str, expected: tuple[s
 
 
 @pytest.mark.parametrize(
-    ("text", "cores"), [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None), ("100000 0", None)]
+    ("text", "cores"),
+    [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None), ("100000 0", None)],
 )
 def test_a_containers_share_of_the_cores(text: str, cores: float | None) -> None:
     assert core_limit_from_cgroup(text) == cores
 
 
-@pytest.mark.parametrize(("text", "limit"), [("1073741824\n", 1 << 30), ("max\n", None), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "limit"), [("1073741824\n", 1 << 30), ("max\n", None), ("", None)]
+)
 def test_a_containers_share_of_the_memory(text: str, limit: int | None) -> None:
     assert memory_limit_from_cgroup(text) == limit
 

@@ -53,14 +53,25 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
         pytest.skip("needs gcc, which compiles the library that stands for the driver")
     folder = tmp_path_factory.mktemp("driver")
     (folder / "driver.c").write_text(LIBRARY)
-    command = ["gcc", "-shared", "-fPIC", "-o", str(folder / "libcuda.so.1"), str(folder / "driver.c")]
+    command = [
+        "gcc",
+        "-shared",
+        "-fPIC",
+        "-o",
+        str(folder / "libcuda.so.1"),
+        str(folder / "driver.c"),
+    ]
     subprocess.run(command, check=True, capture_output=True)
 
     def ask(**answers: int) -> dict[str, object]:
         named = {f"FAKE_{name.upper()}": str(value) for name, value in answers.items()}
         environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), **named}
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False
+            [sys.executable, "-c", PROGRAM],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -96,7 +107,11 @@ def test_without_a_driver_nothing_is_there(monkeypatch: pytest.MonkeyPatch, tmp_
     for name in ("_MODULE_VERSION", "_PROC_VERSION"):
         monkeypatch.setattr(nvidia, name, tmp_path / "missing")
     assert read_driver() == NvidiaDriver(
-        version=None, cuda=None, gpus=(), obstacle="there is no libcuda-that-is-nowhere.so.1", unused_gpu=False
+        version=None,
+        cuda=None,
+        gpus=(),
+        obstacle="there is no libcuda-that-is-nowhere.so.1",
+        unused_gpu=False,
     )
 
 
@@ -120,8 +135,14 @@ def test_a_gpu_on_the_bus_without_a_driver_is_noticed(
     ("text", "version"),
     [
         ("580.95.05\n", "580.95.05"),
-        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22 01:44:30 UTC 2024\n", "550.54.14"),
-        ("NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build\n", "540.4.0"),
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22 01:44:30 UTC 2024\n",
+            "550.54.14",
+        ),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build\n",
+            "540.4.0",
+        ),
         ("", None),
     ],
 )
@@ -132,8 +153,16 @@ def test_the_drivers_version_is_that_of_its_kernel_module(text: str, version: st
 @pytest.mark.parametrize(
     ("release", "l4t", "jetpack"),
     [
-        ("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n", "36.4.3", "6"),
-        ("# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64\n", "35.4.1", "5"),
+        (
+            "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
+            "36.4.3",
+            "6",
+        ),
+        (
+            "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64\n",
+            "35.4.1",
+            "5",
+        ),
         ("# R77 (release), REVISION: 1.0, GCID: 1\n", "77.1.0", None),
     ],
 )

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from motivnet.errors import FileError
-from motivnet_engines.system.user_folders import check_private, made_private, user_cache, user_home, user_state
+from motivnet_engines.system.user_folders import (
+    check_private,
+    made_private,
+    user_cache,
+    user_home,
+    user_state,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +55,9 @@ def test_without_a_home_there_is_no_folder_and_least_of_all_one_of_the_working_d
     unknown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", unknown)
-    with pytest.raises(FileError, match="this user has no home folder; set XDG_CACHE_HOME to a folder of yours"):
+    with pytest.raises(
+        FileError, match="this user has no home folder; set XDG_CACHE_HOME to a folder of yours"
+    ):
         user_cache()
 
 
@@ -72,10 +80,14 @@ def test_a_folder_is_made_for_the_user_alone_with_all_that_leads_to_it(home: Pat
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o702, 0o1777])
-def test_a_folder_that_others_can_write_into_is_refused_with_the_line_that_closes_it(mode: int, home: Path) -> None:
+def test_a_folder_that_others_can_write_into_is_refused_with_the_line_that_closes_it(
+    mode: int, home: Path
+) -> None:
     folder = made_private(user_cache())
     folder.chmod(mode)
-    with pytest.raises(FileError, match=rf"others can write into {folder}, .* chmod go-w {folder}$"):
+    with pytest.raises(
+        FileError, match=rf"others can write into {folder}, .* chmod go-w {folder}$"
+    ):
         user_cache()
     folder.chmod(0o755)
     assert user_cache() == folder
@@ -112,7 +124,9 @@ def test_a_folder_of_another_users_is_refused(home: Path) -> None:
 
 
 @pytest.mark.parametrize(("group", "allowed"), [(0, True), (12_345, False)])
-def test_a_group_may_write_where_it_is_roots_or_the_users_own(group: int, allowed: bool, home: Path) -> None:
+def test_a_group_may_write_where_it_is_roots_or_the_users_own(
+    group: int, allowed: bool, home: Path
+) -> None:
     folder = made_private(user_cache())
     try:
         os.chown(folder, -1, group)

@@ -1,4 +1,5 @@
-"""Graphs of the tiny model, and the engines that the real TensorRT-RTX compiler makes of them, each built once.
+"""Graphs of the tiny model, and the engines that the real TensorRT-RTX compiler makes of them, each
+built once.
 
 The engines are compiled here and never executed: that needs a GPU.
 """
@@ -17,7 +18,15 @@ from typing import Any
 
 import pytest
 
-from motivnet.artifact.manifest import AttentionForm, FileEntry, InputEntry, Manifest, ParityReport, Precision, Source
+from motivnet.artifact.manifest import (
+    AttentionForm,
+    FileEntry,
+    InputEntry,
+    Manifest,
+    ParityReport,
+    Precision,
+    Source,
+)
 from motivnet.config import ModelConfig
 from motivnet.files import sha256_of
 from motivnet.labels import labels_for
@@ -26,7 +35,13 @@ from motivnet.preprocess import InputRecipe
 from motivnet_engines.build.builder import BuiltEngine, engine_from_onnx
 from motivnet_engines.build.options import EngineOptions
 from motivnet_export.precision import apply_precision
-from motivnet_export.torch_to_onnx import INPUT_NAME, OUTPUT_NAMES, onnx_from_model, save_onnx, summary_of
+from motivnet_export.torch_to_onnx import (
+    INPUT_NAME,
+    OUTPUT_NAMES,
+    onnx_from_model,
+    save_onnx,
+    summary_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +100,19 @@ def fixed_addresses() -> None:
         "from motivnet_engines.build.addresses import restart_with_fixed_addresses as restart\n"
         "restart(); print(open('/proc/self/personality').read())"
     )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
     if not int(found.stdout, 16) & 0x40000:
-        pytest.skip("this container forbids a process to have fixed addresses: one build in ten differs in its bytes")
+        pytest.skip(
+            "this container forbids a process to have fixed addresses: one build in ten differs in its bytes"
+        )
 
 
 @pytest.fixture(scope="session")
-def trt_graph(tmp_path_factory: pytest.TempPathFactory, tiny_model: MotivNet, tiny_config: ModelConfig) -> GraphFactory:
+def trt_graph(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: MotivNet, tiny_config: ModelConfig
+) -> GraphFactory:
     """A function that gives the tiny model's graph in one of the ``FORMS``, exported once."""
 
     @functools.cache
@@ -104,7 +125,9 @@ def trt_graph(tmp_path_factory: pytest.TempPathFactory, tiny_model: MotivNet, ti
 
 
 @pytest.fixture(scope="session")
-def rtx_engine(rtx_installed: None, tmp_path_factory: pytest.TempPathFactory, trt_graph: GraphFactory) -> EngineFactory:
+def rtx_engine(
+    rtx_installed: None, tmp_path_factory: pytest.TempPathFactory, trt_graph: GraphFactory
+) -> EngineFactory:
     """A function that gives the TensorRT-RTX engine of one of the ``FORMS`` for some SMs, compiled once."""
 
     @functools.cache
@@ -124,10 +147,14 @@ def built_engine(rtx_installed: None) -> EngineFactory:
 
 
 def build_engine(graph: Graph, folder: Path, **options: Any) -> Engine:
-    chosen = EngineOptions(**{"backend": "tensorrt-rtx", "compute_capabilities": ("86",), **options})
+    chosen = EngineOptions(
+        **{"backend": "tensorrt-rtx", "compute_capabilities": ("86",), **options}
+    )
     announced: list[str] = []
     path = folder / "model.engine"
-    built = engine_from_onnx(graph.onnx, path, manifest=graph.manifest, options=chosen, announce=announced.append)
+    built = engine_from_onnx(
+        graph.onnx, path, manifest=graph.manifest, options=chosen, announce=announced.append
+    )
     return Engine(path=path, built=built, graph=graph, options=chosen, announced=tuple(announced))
 
 
@@ -141,7 +168,11 @@ def _exported(form: Form, tiny_model: MotivNet, config: ModelConfig, path: Path)
         any_size=form.input == "image",
     )
     graph = onnx_from_model(
-        model, attention=form.attention, input_dtype=entry.dtype, any_size=entry.any_size, recipe=entry.recipe
+        model,
+        attention=form.attention,
+        input_dtype=entry.dtype,
+        any_size=entry.any_size,
+        recipe=entry.recipe,
     )
     save_onnx(graph, path)
     manifest = Manifest(
@@ -155,9 +186,13 @@ def _exported(form: Form, tiny_model: MotivNet, config: ModelConfig, path: Path)
         precision=form.precision,
         requested_precision=form.precision,
         attention=form.attention,
-        source=Source(checkpoint=None, sha256=None, random_weights=True, fresh_head=False, config=config),
+        source=Source(
+            checkpoint=None, sha256=None, random_weights=True, fresh_head=False, config=config
+        ),
         graph=summary_of(graph),
-        parity=ParityReport(passed=True, images=0, image_source="", comparisons=(), activations=(), warnings=()),
+        parity=ParityReport(
+            passed=True, images=0, image_source="", comparisons=(), activations=(), warnings=()
+        ),
     )
     (path.parent / "manifest.json").write_bytes(manifest.to_json())
     return Graph(onnx=path, manifest=manifest)

@@ -1,7 +1,8 @@
 """pycuda for the tests that run on the fake driver: built once from its source package, and kept.
 
-pycuda comes as source alone and wants CUDA's headers and a driver to link to: the headers come from NVIDIA's wheels,
-the driver is the fake, so that neither a toolkit nor a GPU is needed. Nothing of it is installed anywhere else.
+pycuda comes as source alone and wants CUDA's headers and a driver to link to: the headers come from
+NVIDIA's wheels, the driver is the fake, so that neither a toolkit nor a GPU is needed. Nothing of
+it is installed anywhere else.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class UnreachableError(Exception):
 
 @cache
 def built(driver: Path, cache_folder: Path) -> Built:
-    """Builds pycuda unless it was built before; what is out of reach is skipped here, and fails in CI.
+    """Builds pycuda unless it was built before; what is out of reach is skipped here, and fails in
+    CI.
 
     Args:
         driver: The folder of the ``libcuda.so`` to link to.
@@ -80,7 +82,9 @@ def _build(driver: Path, target: Path) -> None:
             packed.extractall(scratch / "source", filter="data")
         (source,) = (scratch / "source").iterdir()
         (include,) = (scratch / "headers").glob("nvidia/*/include")
-        text = SITECONF.format(headers=str(include.parent), include=str(include), driver=str(driver))
+        text = SITECONF.format(
+            headers=str(include.parent), include=str(include), driver=str(driver)
+        )
         (source / "siteconf.py").write_text(text, encoding="utf-8")
         _pip("install", "--target", str(scratch / "built"), str(source))
         shutil.move(scratch / "built", target)
@@ -91,7 +95,14 @@ def _download(scratch: Path) -> None:
         raise UnreachableError("there is no g++")
     try:
         _pip("install", "--no-deps", "--target", str(scratch / "headers"), *HEADERS)
-        _pip("download", "--no-deps", "--no-binary=pycuda", "--dest", str(scratch / "download"), PYCUDA)
+        _pip(
+            "download",
+            "--no-deps",
+            "--no-binary=pycuda",
+            "--dest",
+            str(scratch / "download"),
+            PYCUDA,
+        )
     except subprocess.SubprocessError as error:
         raise UnreachableError(_end_of(error).splitlines()[-1]) from error
 
@@ -104,5 +115,9 @@ def _pip(*arguments: str) -> None:
 def _end_of(error: subprocess.SubprocessError) -> str:
     """The end of what was said, without pip's warnings about places that it does not find."""
     said = f"{getattr(error, 'stdout', '') or ''}\n{getattr(error, 'stderr', '') or ''}"
-    lines = [line.rstrip() for line in said.splitlines() if line.strip() and not line.startswith("WARNING")]
+    lines = [
+        line.rstrip()
+        for line in said.splitlines()
+        if line.strip() and not line.startswith("WARNING")
+    ]
     return "\n".join(lines[-40:] or [str(error)])

@@ -30,7 +30,9 @@ def test_the_estimate_is_near_what_the_compiler_reserves(rtx_engine: Any, name: 
     ("size", "precision", "fused", "seen"),
     [("sapiens-1b", "fp16", True, 94e6), ("sapiens-0.3b", "fp32", False, 1_260e6)],
 )
-def test_the_estimate_holds_at_published_sizes(size: str, precision: Precision, fused: bool, seen: float) -> None:
+def test_the_estimate_holds_at_published_sizes(
+    size: str, precision: Precision, fused: bool, seen: float
+) -> None:
     config = ModelConfig.named(size)
 
     expected = activation_bytes(config, precision=precision, fused=fused, batch=1)
@@ -42,15 +44,25 @@ def test_scores_are_one_number_for_each_pair_of_tokens_in_each_head() -> None:
     config = ModelConfig.named("sapiens-1b")
 
     assert score_bytes(config, precision="fp16", batch=1) == 24 * (64 * 48) ** 2 * 2
-    assert score_bytes(config, precision="fp32", batch=8) == 16 * score_bytes(config, precision="fp16", batch=1)
+    assert score_bytes(config, precision="fp32", batch=8) == 16 * score_bytes(
+        config, precision="fp16", batch=1
+    )
 
 
 @pytest.mark.parametrize(
     ("size", "told"),
-    [("tiny", False), ("sapiens-0.3b", True), ("sapiens-0.6b", True), ("sapiens-1b", True), ("sapiens-2b", True)],
+    [
+        ("tiny", False),
+        ("sapiens-0.3b", True),
+        ("sapiens-0.6b", True),
+        ("sapiens-1b", True),
+        ("sapiens-2b", True),
+    ],
 )
 @pytest.mark.parametrize("batch", [1, 8])
-def test_memory_tells_an_unfused_attention_at_every_published_size(size: str, told: bool, batch: int) -> None:
+def test_memory_tells_an_unfused_attention_at_every_published_size(
+    size: str, told: bool, batch: int
+) -> None:
     config = ModelConfig.named(size)
 
     threshold = unfused_bytes(config, precision="fp16", batch=batch)
@@ -58,6 +70,7 @@ def test_memory_tells_an_unfused_attention_at_every_published_size(size: str, to
     assert (threshold is not None) == told
     if threshold is not None:
         fused, unfused = (
-            activation_bytes(config, precision="fp16", fused=state, batch=batch) for state in (True, False)
+            activation_bytes(config, precision="fp16", fused=state, batch=batch)
+            for state in (True, False)
         )
         assert fused < threshold / 2 < threshold < unfused

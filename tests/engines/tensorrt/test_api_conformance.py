@@ -1,7 +1,8 @@
 """Every call of ours exists in every version that we support, looked up in NVIDIA's own bindings.
 
-The bindings are imported against empty stand-ins for the libraries: this says that a call is there and takes these
-arguments, never that it works. What is called is read from our source, not listed here.
+The bindings are imported against empty stand-ins for the libraries: this says that a call is there
+and takes these arguments, never that it works. What is called is read from our source, not listed
+here.
 """
 
 from __future__ import annotations
@@ -195,7 +196,9 @@ def planted(tmp_path: Path, verdict_on: Verdicts) -> Callable[[str, Any], tuple[
     def problems(source: str, wheel: Any) -> tuple[str, ...]:
         path = tmp_path / "planted.py"
         path.write_text(PREFACE + source)
-        found: tuple[str, ...] = verdict_on([path, ENGINES / "runtimes" / "tensorrt" / "api.py"], wheel).problems
+        found: tuple[str, ...] = verdict_on(
+            [path, ENGINES / "runtimes" / "tensorrt" / "api.py"], wheel
+        ).problems
         return found
 
     return problems
@@ -214,16 +217,37 @@ def test_every_function_of_ours_is_looked_at_under_some_version(verdict_on: Verd
 def test_the_calls_are_found_where_they_are_made(verdict_on: Verdicts) -> None:
     uses = frozenset().union(*(verdict_on(PACKAGE, wheel).uses for wheel in check.TENSORRT))
     assert {
-        *("Builder.build_serialized_network", "NetworkDefinitionCreationFlag.STRONGLY_TYPED", "ParserError.node_name"),
-        *("IOptimizationProfile.set_shape", "ILogger.Severity.name", "ITimingCache.serialize", "ILayer.get_output"),
-        *("EngineInspector.get_engine_information", "IExecutionContext.execute_async_v3", "IRuntimeCache.deserialize"),
-        *("IBuilderConfig.set_compute_capability", "HardwareCompatibilityLevel.AMPERE_PLUS", "ComputeCapability"),
+        *(
+            "Builder.build_serialized_network",
+            "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
+            "ParserError.node_name",
+        ),
+        *(
+            "IOptimizationProfile.set_shape",
+            "ILogger.Severity.name",
+            "ITimingCache.serialize",
+            "ILayer.get_output",
+        ),
+        *(
+            "EngineInspector.get_engine_information",
+            "IExecutionContext.execute_async_v3",
+            "IRuntimeCache.deserialize",
+        ),
+        *(
+            "IBuilderConfig.set_compute_capability",
+            "HardwareCompatibilityLevel.AMPERE_PLUS",
+            "ComputeCapability",
+        ),
     } <= uses
-    assert {"cuMemcpyHtoDAsync", "cuGraphLaunch", "CUresult.CUDA_SUCCESS"} <= verdict_on(PACKAGE, CUDA_13).uses
+    assert {"cuMemcpyHtoDAsync", "cuGraphLaunch", "CUresult.CUDA_SUCCESS"} <= verdict_on(
+        PACKAGE, CUDA_13
+    ).uses
 
 
 @pytest.mark.parametrize("name", MISSING)
-def test_a_call_that_a_version_lacks_is_reported_by_name(name: str, planted: Callable[..., tuple[str, ...]]) -> None:
+def test_a_call_that_a_version_lacks_is_reported_by_name(
+    name: str, planted: Callable[..., tuple[str, ...]]
+) -> None:
     source, wheel, wanted = MISSING[name]
     (problem,) = planted(source, wheel)
     assert f"{wheel} {wanted}" in problem
@@ -231,27 +255,37 @@ def test_a_call_that_a_version_lacks_is_reported_by_name(name: str, planted: Cal
 
 
 @pytest.mark.parametrize("name", ["a removed property", "a removed flag"])
-def test_a_call_is_not_reported_for_a_version_that_has_it(name: str, planted: Callable[..., tuple[str, ...]]) -> None:
+def test_a_call_is_not_reported_for_a_version_that_has_it(
+    name: str, planted: Callable[..., tuple[str, ...]]
+) -> None:
     assert planted(MISSING[name][0], TEN_3) == ()
 
 
 @pytest.mark.parametrize("wheel", [TEN_3, ELEVEN_4, RTX[-1]], ids=str)
 @pytest.mark.parametrize("name", GUARDED)
-def test_a_call_behind_a_check_is_not_reported(name: str, wheel: Any, planted: Callable[..., tuple[str, ...]]) -> None:
+def test_a_call_behind_a_check_is_not_reported(
+    name: str, wheel: Any, planted: Callable[..., tuple[str, ...]]
+) -> None:
     functions = CALLED if name == "function" else ""
-    source = f"{functions}def plant(api: Api, config: Any, engine: Any) -> int:\n    {GUARDED[name]}\n"
+    source = (
+        f"{functions}def plant(api: Api, config: Any, engine: Any) -> int:\n    {GUARDED[name]}\n"
+    )
     assert planted(source, wheel) == ()
 
 
 @pytest.mark.parametrize("wheel", [TEN_3, RTX[-1]], ids=str)
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_call_is_reported(name: str, wheel: Any, planted: Callable[..., tuple[str, ...]]) -> None:
+def test_a_wrong_call_is_reported(
+    name: str, wheel: Any, planted: Callable[..., tuple[str, ...]]
+) -> None:
     source, wanted = WRONG[name]
     (problem,) = planted(source, wheel)
     assert wanted in problem
 
 
-def test_a_driver_call_that_does_not_exist_is_reported(tmp_path: Path, verdict_on: Verdicts) -> None:
+def test_a_driver_call_that_does_not_exist_is_reported(
+    tmp_path: Path, verdict_on: Verdicts
+) -> None:
     path = tmp_path / "planted.py"
     path.write_text(
         "from cuda.bindings import driver\n\n\n"
@@ -284,14 +318,32 @@ def test_only_the_build_and_the_tensorrt_runtime_touch_tensorrt() -> None:
 @pytest.mark.parametrize(
     ("source", "wanted"),
     [
-        ("def f(runtime):\n    runtime.engine_host_code_allowed = True\n", "engine_host_code_allowed: an engine must"),
-        ("def f(runtime):\n    setattr(runtime, 'engine_host_code_allowed', True)\n", "must never bring host code"),
-        ("def f(config):\n    config.plugins_to_serialize = ['a.so']\n", "must not carry plugin libraries"),
+        (
+            "def f(runtime):\n    runtime.engine_host_code_allowed = True\n",
+            "engine_host_code_allowed: an engine must",
+        ),
+        (
+            "def f(runtime):\n    setattr(runtime, 'engine_host_code_allowed', True)\n",
+            "must never bring host code",
+        ),
+        (
+            "def f(config):\n    config.plugins_to_serialize = ['a.so']\n",
+            "must not carry plugin libraries",
+        ),
         ("import pycuda.autoinit\n", "pycuda.autoinit is imported"),
         ("from pycuda import autoinit\n", "pycuda.autoinit is imported"),
-        ("def f(importlib):\n    importlib.import_module('pycuda.autoinit')\n", "pycuda.autoinit is imported"),
-        ("def f(builder):\n    return builder.create_network()\n", "without NetworkDefinitionCreationFlag"),
-        ("def f(builder):\n    return builder.create_network(1)\n", "without NetworkDefinitionCreationFlag"),
+        (
+            "def f(importlib):\n    importlib.import_module('pycuda.autoinit')\n",
+            "pycuda.autoinit is imported",
+        ),
+        (
+            "def f(builder):\n    return builder.create_network()\n",
+            "without NetworkDefinitionCreationFlag",
+        ),
+        (
+            "def f(builder):\n    return builder.create_network(1)\n",
+            "without NetworkDefinitionCreationFlag",
+        ),
         (
             "def f(builder, trt):\n    flags = 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)\n"
             "    return builder.create_network(flags)\n",
@@ -307,7 +359,12 @@ def test_a_broken_rule_is_reported(tmp_path: Path, source: str, wanted: str) -> 
 
 
 @pytest.mark.parametrize(
-    "source", ["import tensorrt\n", "from tensorrt_rtx import Builder\n", "def f(api):\n    return api.trt.Builder\n"]
+    "source",
+    [
+        "import tensorrt\n",
+        "from tensorrt_rtx import Builder\n",
+        "def f(api):\n    return api.trt.Builder\n",
+    ],
 )
 def test_tensorrt_outside_its_package_is_reported(tmp_path: Path, source: str) -> None:
     path = tmp_path / "planted.py"

@@ -24,7 +24,9 @@ def assert_alike(engine: Any, other: Any) -> None:
 
 def claiming_fp16(graph: Any) -> Any:
     """The graph with a manifest that passes the check of the options, so that the compiler itself is asked."""
-    return dataclasses.replace(graph, manifest=dataclasses.replace(graph.manifest, precision="fp16"))
+    return dataclasses.replace(
+        graph, manifest=dataclasses.replace(graph.manifest, precision="fp16")
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,9 @@ def claiming_fp16(graph: Any) -> Any:
         ("image", "float16"),
     ],
 )
-def test_an_engine_is_built_in_the_precision_of_its_graph(rtx_engine: Any, name: str, dtype: str) -> None:
+def test_an_engine_is_built_in_the_precision_of_its_graph(
+    rtx_engine: Any, name: str, dtype: str
+) -> None:
     engine = rtx_engine(name)
 
     assert engine.path.read_bytes()[:4] == MAGIC
@@ -66,7 +70,12 @@ def test_one_engine_serves_two_compute_capabilities(rtx_engine: Any, name: str) 
 
 @pytest.mark.parametrize("name", ["fp16", "fp16-decomposed", "bf16", "fp32", "uint8"])
 def test_two_builds_in_different_processes_give_the_same_bytes(
-    fixed_addresses: None, rtx_engine: Any, built_engine: Any, trt_graph: Any, tmp_path: Path, name: str
+    fixed_addresses: None,
+    rtx_engine: Any,
+    built_engine: Any,
+    trt_graph: Any,
+    tmp_path: Path,
+    name: str,
 ) -> None:
     """40 of 40 were seen to; a third build decides should one differ, for the compiler promises nothing."""
     builds = [rtx_engine(name).path.read_bytes()]
@@ -105,16 +114,27 @@ def test_a_build_says_what_it_cost_and_where_it_was(rtx_engine: Any) -> None:
     assert built.platform.startswith("linux-")
     assert built.device is None
     assert built.profile == ShapeProfile(
-        min_batch=1, opt_batch=1, max_batch=8, min_size=(128, 96), opt_size=(128, 96), max_size=(128, 96)
+        min_batch=1,
+        opt_batch=1,
+        max_batch=8,
+        min_size=(128, 96),
+        opt_size=(128, 96),
+        max_size=(128, 96),
     )
     assert 0 < built.seconds < 300
     assert 50_000_000 < built.peak_bytes < 4_000_000_000
 
 
-def test_the_profile_of_any_size_reaches_from_the_smallest_to_the_largest_image(rtx_engine: Any) -> None:
+def test_the_profile_of_any_size_reaches_from_the_smallest_to_the_largest_image(
+    rtx_engine: Any,
+) -> None:
     profile = rtx_engine("image").built.profile
 
-    assert (profile.min_size, profile.opt_size, profile.max_size) == ((16, 16), (128, 96), (480, 640))
+    assert (profile.min_size, profile.opt_size, profile.max_size) == (
+        (16, 16),
+        (128, 96),
+        (480, 640),
+    )
 
 
 def test_the_peak_is_that_of_the_build_and_not_of_the_process_that_asked(
@@ -167,6 +187,8 @@ def test_a_folder_whose_name_is_no_unicode_is_no_obstacle(
     folder.mkdir()
     shutil.copy(trt_graph("fp16").onnx, folder)
 
-    engine = built_engine(dataclasses.replace(trt_graph("fp16"), onnx=folder / "model.onnx"), folder)
+    engine = built_engine(
+        dataclasses.replace(trt_graph("fp16"), onnx=folder / "model.onnx"), folder
+    )
 
     assert_alike(engine, rtx_engine("fp16"))

@@ -1,6 +1,8 @@
-"""How options become calls. The enumerations are real; the configuration is a recording one: simulated, not executed.
+"""How options become calls. The enumerations are real; the configuration is a recording one:
+simulated, not executed.
 
-``tensorrt`` builds only on a GPU, so that the calls which are its alone are seen here and nowhere run.
+``tensorrt`` builds only on a GPU, so that the calls which are its alone are seen here and nowhere
+run.
 """
 
 from __future__ import annotations
@@ -77,7 +79,10 @@ def rtx(rtx_installed: None) -> Api:
         ({"workspace": 1 << 30}, [("set_memory_pool_limit", "WORKSPACE", 1 << 30)]),
         ({"optimisation_level": 0}, [("builder_optimization_level", 0)]),
         ({"weight_streaming": True}, [("set_flag", "WEIGHT_STREAMING")]),
-        ({"version_compatible": True}, [("set_flag", "VERSION_COMPATIBLE"), ("set_flag", "EXCLUDE_LEAN_RUNTIME")]),
+        (
+            {"version_compatible": True},
+            [("set_flag", "VERSION_COMPATIBLE"), ("set_flag", "EXCLUDE_LEAN_RUNTIME")],
+        ),
     ],
 )
 def test_each_option_of_tensorrt_is_one_setting_beside_those_that_are_always_made(
@@ -87,7 +92,10 @@ def test_each_option_of_tensorrt_is_one_setting_beside_those_that_are_always_mad
 
     apply_options(tensorrt, config, EngineOptions(backend="tensorrt", **options))
 
-    always = [("profiling_verbosity", tensorrt.trt.ProfilingVerbosity.DETAILED), ("clear_flag", "TF32")]
+    always = [
+        ("profiling_verbosity", tensorrt.trt.ProfilingVerbosity.DETAILED),
+        ("clear_flag", "TF32"),
+    ]
     assert config.record == [*always, *calls]
 
 
@@ -114,14 +122,18 @@ def test_a_level_that_this_version_lacks_is_an_error(tensorrt: Api) -> None:
     )
     options = EngineOptions(backend="tensorrt", hardware_compatibility="same-compute-capability")
 
-    with pytest.raises(EngineError, match=r"TensorRT 10\.3 has no hardware compatibility 'same-compute-capability'"):
+    with pytest.raises(
+        EngineError, match=r"TensorRT 10\.3 has no hardware compatibility 'same-compute-capability'"
+    ):
         apply_options(Api(backend="tensorrt", trt=old, version="10.3"), RecordingConfig(), options)
 
 
 def test_the_number_of_compute_capabilities_is_set_before_they_are(rtx: Api) -> None:
     config = RecordingRtxConfig()
 
-    apply_options(rtx, config, EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86", "89")))
+    apply_options(
+        rtx, config, EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86", "89"))
+    )
 
     assert config.record[2:] == [
         ("num_compute_capabilities", 2),
@@ -132,12 +144,22 @@ def test_the_number_of_compute_capabilities_is_set_before_they_are(rtx: Api) -> 
 
 @pytest.mark.parametrize(
     ("config", "name"),
-    [(RecordingRtxConfig(accepts=False), "86"), (RecordingRtxConfig(), "87"), (RecordingConfig(), "86")],
+    [
+        (RecordingRtxConfig(accepts=False), "86"),
+        (RecordingRtxConfig(), "87"),
+        (RecordingConfig(), "86"),
+    ],
     ids=["refused", "unknown", "no such call"],
 )
-def test_a_compute_capability_that_is_not_taken_is_an_error(rtx: Api, config: Any, name: str) -> None:
-    with pytest.raises(EngineError, match=r"does not compile for SM 8|builds for the GPU of this machine alone"):
-        apply_options(rtx, config, EngineOptions(backend="tensorrt-rtx", compute_capabilities=(name,)))
+def test_a_compute_capability_that_is_not_taken_is_an_error(
+    rtx: Api, config: Any, name: str
+) -> None:
+    with pytest.raises(
+        EngineError, match=r"does not compile for SM 8|builds for the GPU of this machine alone"
+    ):
+        apply_options(
+            rtx, config, EngineOptions(backend="tensorrt-rtx", compute_capabilities=(name,))
+        )
 
 
 def test_the_real_configuration_takes_every_option_of_tensorrt_rtx(rtx: Api) -> None:
@@ -162,7 +184,9 @@ def test_the_real_configuration_takes_every_option_of_tensorrt_rtx(rtx: Api) -> 
     assert [config.get_compute_capability(i).name for i in range(2)] == ["SM86", "SM120"]
 
 
-def test_timings_are_read_before_a_build_and_written_after_it(tensorrt: Api, tmp_path: Path) -> None:
+def test_timings_are_read_before_a_build_and_written_after_it(
+    tensorrt: Api, tmp_path: Path
+) -> None:
     options = EngineOptions(backend="tensorrt", timing_cache=tmp_path / "timings")
     first, second = RecordingConfig(), RecordingConfig()
 
@@ -190,14 +214,34 @@ def test_a_build_that_fails_does_not_write_timings(tensorrt: Api, tmp_path: Path
     ("version", "device", "changes"),
     [
         ("10.16.1.12", DEVICE, {}),
-        ("10.16.1.11", EngineDevice(name="NVIDIA A30", compute_capability="8.0", memory=1, driver="13.0"), {}),
-        ("10.16.1.11", EngineDevice(name="NVIDIA A10", compute_capability="8.6", memory=1, driver="12.9"), {}),
-        ("10.16.1.11", EngineDevice(name="NVIDIA A10", compute_capability="8.9", memory=1, driver="13.0"), {}),
+        (
+            "10.16.1.11",
+            EngineDevice(name="NVIDIA A30", compute_capability="8.0", memory=1, driver="13.0"),
+            {},
+        ),
+        (
+            "10.16.1.11",
+            EngineDevice(name="NVIDIA A10", compute_capability="8.6", memory=1, driver="12.9"),
+            {},
+        ),
+        (
+            "10.16.1.11",
+            EngineDevice(name="NVIDIA A10", compute_capability="8.9", memory=1, driver="13.0"),
+            {},
+        ),
         ("10.16.1.11", DEVICE, {"optimisation_level": 4}),
         ("10.16.1.11", DEVICE, {"version_compatible": True}),
         ("10.16.1.11", DEVICE, {"hardware_compatibility": "ampere-plus"}),
     ],
-    ids=["version", "GPU", "driver", "compute capability", "level", "version-compatible", "hardware"],
+    ids=[
+        "version",
+        "GPU",
+        "driver",
+        "compute capability",
+        "level",
+        "version-compatible",
+        "hardware",
+    ],
 )
 def test_timings_of_another_version_gpu_driver_or_flag_are_refused(
     tensorrt: Api, tmp_path: Path, version: str, device: EngineDevice, changes: dict[str, Any]
@@ -210,7 +254,10 @@ def test_timings_of_another_version_gpu_driver_or_flag_are_refused(
     api = Api(backend="tensorrt", trt=tensorrt.trt, version=version)
     options = EngineOptions(backend="tensorrt", timing_cache=path, **changes)
 
-    with pytest.raises(EngineError), build_with_timing_cache(api, RecordingConfig(), options, device):
+    with (
+        pytest.raises(EngineError),
+        build_with_timing_cache(api, RecordingConfig(), options, device),
+    ):
         pytest.fail("the build began")
 
 

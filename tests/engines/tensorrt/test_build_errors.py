@@ -13,7 +13,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from motivnet.errors import ConfigError, EngineError, FileError, MissingDependencyError, RuntimeUnavailableError
+from motivnet.errors import (
+    ConfigError,
+    EngineError,
+    FileError,
+    MissingDependencyError,
+    RuntimeUnavailableError,
+)
 from motivnet_engines.build import builder as build
 from motivnet_engines.build import child
 from motivnet_engines.build.options import EngineOptions
@@ -71,7 +77,11 @@ def custom_operator(source: Path, target: Path) -> None:
 
 def unsupported_operator(_source: Path, target: Path) -> None:
     flat = helper.make_node("Flatten", ["image"], ["flat"])
-    target.write_bytes(graph_of(flat, helper.make_node("Unique", ["flat"], ["logits"], name="distinct"), shape=["n"]))
+    target.write_bytes(
+        graph_of(
+            flat, helper.make_node("Unique", ["flat"], ["logits"], name="distinct"), shape=["n"]
+        )
+    )
 
 
 def names_that_are_no_unicode(source: Path, target: Path) -> None:
@@ -79,7 +89,13 @@ def names_that_are_no_unicode(source: Path, target: Path) -> None:
 
 
 def without_its_weights(source: Path, target: Path) -> None:
-    onnx.save(onnx.load(source), target, save_as_external_data=True, location="weights.data", size_threshold=0)
+    onnx.save(
+        onnx.load(source),
+        target,
+        save_as_external_data=True,
+        location="weights.data",
+        size_threshold=0,
+    )
     (target.parent / "weights.data").unlink()
 
 
@@ -90,7 +106,11 @@ def another_graph(_source: Path, target: Path) -> None:
 
 def mixed_types(_source: Path, target: Path) -> None:
     half = helper.make_node("Cast", ["image"], ["half"], to=TensorProto.FLOAT16)
-    target.write_bytes(graph_of(half, helper.make_node("Add", ["image", "half"], ["logits"]), shape=["b", 3, 128, 96]))
+    target.write_bytes(
+        graph_of(
+            half, helper.make_node("Add", ["image", "half"], ["logits"]), shape=["b", 3, 128, 96]
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,10 +121,15 @@ def mixed_types(_source: Path, target: Path) -> None:
         (unsupported_operator, "Unique node 'distinct': "),
         (without_its_weights, "Failed to import initializer"),
         (mixed_types, "must have"),
-        (names_that_are_no_unicode, "Att\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}tion node"),
+        (
+            names_that_are_no_unicode,
+            "Att\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}tion node",
+        ),
     ],
 )
-def test_what_the_parser_refuses_is_one_error_with_its_words(refused: Any, damage: Damage, problem: str) -> None:
+def test_what_the_parser_refuses_is_one_error_with_its_words(
+    refused: Any, damage: Damage, problem: str
+) -> None:
     error = refused(damage)
 
     assert str(error).startswith("model.onnx was refused by TensorRT's parser: ")
@@ -118,7 +143,9 @@ def test_the_log_names_the_file_of_weights_that_is_missing(refused: Any) -> None
 
 
 @pytest.mark.parametrize("damage", [empty, png])
-def test_a_file_that_is_no_graph_is_refused_although_it_parses(refused: Any, damage: Damage) -> None:
+def test_a_file_that_is_no_graph_is_refused_although_it_parses(
+    refused: Any, damage: Damage
+) -> None:
     assert "no ONNX graph, or an empty one" in str(refused(damage))
 
 
@@ -132,14 +159,20 @@ def test_what_the_compiler_refuses_is_one_error_with_its_words(
     built_engine: Any, trt_graph: Any, tmp_path: Path
 ) -> None:
     graph = trt_graph("fp32-fused")
-    claimed = dataclasses.replace(graph, manifest=dataclasses.replace(graph.manifest, precision="fp16"))
+    claimed = dataclasses.replace(
+        graph, manifest=dataclasses.replace(graph.manifest, precision="fp16")
+    )
 
-    with pytest.raises(EngineError, match=r"tensorrt-rtx .* could not compile the graph: ") as caught:
+    with pytest.raises(
+        EngineError, match=r"tensorrt-rtx .* could not compile the graph: "
+    ) as caught:
         built_engine(claimed, tmp_path)
 
     assert "\n" not in str(caught.value)
     assert any("not supported by a dedicated kernel" in line for line in caught.value.log)
-    assert any(line.startswith("Internal Error: ") for line in caught.value.log)  # printed, not logged
+    assert any(
+        line.startswith("Internal Error: ") for line in caught.value.log
+    )  # printed, not logged
     assert list(tmp_path.iterdir()) == []
 
 
@@ -188,7 +221,9 @@ def test_a_missing_package_is_named_with_its_extra(
         built_engine(trt_graph("fp16"), tmp_path, backend="tensorrt", compute_capabilities=())
 
 
-def test_a_full_disk_is_a_file_error_and_leaves_nothing(built_engine: Any, trt_graph: Any, tmp_path: Path) -> None:
+def test_a_full_disk_is_a_file_error_and_leaves_nothing(
+    built_engine: Any, trt_graph: Any, tmp_path: Path
+) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     graph = trt_graph("fp16")
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))

@@ -26,7 +26,15 @@ LAYERS = (
     "Constants: [], Outputs: [], TacticName: _gemm_mha_v2_0x1, StreamId: 0, Metadata: [ONNX Layer: attention]\n"
 )
 INSPECTED = json.dumps(
-    {"Layers": [{"Name": "dense", "LayerType": "gemm", "Inputs": [{"Dimensions": [4, 4], "Format/Datatype": "BF16"}]}]}
+    {
+        "Layers": [
+            {
+                "Name": "dense",
+                "LayerType": "gemm",
+                "Inputs": [{"Dimensions": [4, 4], "Format/Datatype": "BF16"}],
+            }
+        ]
+    }
 )
 
 
@@ -92,22 +100,34 @@ def test_an_engine_of_tensorrt_is_inspected_at_its_best_shape(log: list[tuple[st
         simulated_api("tensorrt", SimulatedEngine()), b"engine", NETWORK, version_compatible=False
     )
 
-    assert (proof.evidence, proof.matrix_layers, proof.activation_bytes) == ("inspector", {"bfloat16": 1}, 42)
+    assert (proof.evidence, proof.matrix_layers, proof.activation_bytes) == (
+        "inspector",
+        {"bfloat16": 1},
+        42,
+    )
 
 
-def test_an_engine_that_tensorrt_cannot_load_is_an_error_with_the_log(log: list[tuple[str, str]]) -> None:
+def test_an_engine_that_tensorrt_cannot_load_is_an_error_with_the_log(
+    log: list[tuple[str, str]],
+) -> None:
     log.append(("ERROR", "the plan is not valid"))
 
     with pytest.raises(EngineError, match="cannot load the engine that it built") as caught:
-        evidence.engine_proof(simulated_api("tensorrt", None), b"engine", NETWORK, version_compatible=False)
+        evidence.engine_proof(
+            simulated_api("tensorrt", None), b"engine", NETWORK, version_compatible=False
+        )
 
     assert caught.value.log == ("the plan is not valid",)
 
 
-def test_a_version_compatible_engine_that_does_not_load_here_is_proven_by_the_log(log: list[tuple[str, str]]) -> None:
+def test_a_version_compatible_engine_that_does_not_load_here_is_proven_by_the_log(
+    log: list[tuple[str, str]],
+) -> None:
     log.append(("VERBOSE", LAYERS))
 
-    proof = evidence.engine_proof(simulated_api("tensorrt", None), b"engine", NETWORK, version_compatible=True)
+    proof = evidence.engine_proof(
+        simulated_api("tensorrt", None), b"engine", NETWORK, version_compatible=True
+    )
 
     assert (proof.evidence, proof.attention_fused) == ("compiler", 1)
 
@@ -116,13 +136,22 @@ def test_an_engine_of_tensorrt_rtx_is_never_loaded(log: list[tuple[str, str]]) -
     log.append(("VERBOSE", LAYERS))
     api = Api(backend="tensorrt-rtx", trt=types.SimpleNamespace(), version="1.7.1.116")
 
-    assert evidence.engine_proof(api, b"engine", NETWORK, version_compatible=False).evidence == "compiler"
+    assert (
+        evidence.engine_proof(api, b"engine", NETWORK, version_compatible=False).evidence
+        == "compiler"
+    )
 
 
-def test_without_a_list_of_layers_the_network_and_the_memory_are_the_proof(log: list[tuple[str, str]]) -> None:
+def test_without_a_list_of_layers_the_network_and_the_memory_are_the_proof(
+    log: list[tuple[str, str]],
+) -> None:
     log.append(("INFO", "Total Activation Memory: 42 bytes"))
     api = Api(backend="tensorrt-rtx", trt=types.SimpleNamespace(), version="1.4.0.76")
 
     proof = evidence.engine_proof(api, b"engine", NETWORK, version_compatible=False)
 
-    assert (proof.evidence, proof.matrix_layers, proof.activation_bytes) == ("network", {"float16": 3}, 42)
+    assert (proof.evidence, proof.matrix_layers, proof.activation_bytes) == (
+        "network",
+        {"float16": 3},
+        42,
+    )

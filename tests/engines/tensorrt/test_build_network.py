@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from motivnet.errors import EngineError
-from motivnet_engines.build.network import add_profile, check_network, parsed_network, profile_shapes
+from motivnet_engines.build.network import (
+    add_profile,
+    check_network,
+    parsed_network,
+    profile_shapes,
+)
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.runtimes.tensorrt.api import Api, load_api
 from motivnet_engines.runtimes.tensorrt.log import logger_of
@@ -33,7 +38,10 @@ SHAPES = {"image": ((1, 3, 128, 96), (1, 3, 128, 96), (8, 3, 128, 96))}
         ({"images": SHAPES["image"]}, "differ in the input 'image'"),
         ({**SHAPES, "mask": SHAPES["image"]}, "differ in the input 'mask'"),
         ({}, "differ in the input 'image'"),
-        ({"image": ((4, 3, 128, 96), (1, 3, 128, 96), (8, 3, 128, 96))}, "TensorRT refuses the profile"),
+        (
+            {"image": ((4, 3, 128, 96), (1, 3, 128, 96), (8, 3, 128, 96))},
+            "TensorRT refuses the profile",
+        ),
         ({"image": ((1, 3, 64, 96), (1, 3, 64, 96), (8, 3, 64, 96))}, "gives 'image' the shape"),
         ({"image": ((1, 3), (1, 3), (8, 3))}, "gives 'image' the shape"),
     ],
@@ -60,7 +68,9 @@ def test_the_profile_has_the_free_dimensions_of_the_input(
     api: Api, builder: Any, trt_graph: Any, name: str, shapes: Any
 ) -> None:
     graph = trt_graph(name)
-    profile = profile_shapes(graph.manifest, EngineOptions(backend="tensorrt-rtx").profile_for(graph.manifest))
+    profile = profile_shapes(
+        graph.manifest, EngineOptions(backend="tensorrt-rtx").profile_for(graph.manifest)
+    )
 
     assert profile == {"image": shapes}
     parsed = parsed_network(api, builder, graph.onnx)
@@ -80,12 +90,16 @@ def test_a_network_with_another_input_than_promised_is_refused(
         check_network(parsed.network, trt_graph(other).manifest)
 
 
-def test_a_network_with_another_number_of_classes_is_refused(api: Api, builder: Any, trt_graph: Any) -> None:
+def test_a_network_with_another_number_of_classes_is_refused(
+    api: Api, builder: Any, trt_graph: Any
+) -> None:
     graph = trt_graph("fp16")
     config = graph.manifest.source.config
     more = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, num_classes=8))
     manifest = dataclasses.replace(
-        graph.manifest, labels=tuple("abcdefgh"), source=dataclasses.replace(graph.manifest.source, config=more)
+        graph.manifest,
+        labels=tuple("abcdefgh"),
+        source=dataclasses.replace(graph.manifest.source, config=more),
     )
     parsed = parsed_network(api, builder, graph.onnx)
 

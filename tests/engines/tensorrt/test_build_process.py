@@ -56,12 +56,18 @@ def workers(of: int) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def caller(rtx_installed: None, trt_graph: Any, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+def caller(
+    rtx_installed: None, trt_graph: Any, tmp_path: Path
+) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     """A function that starts a process which builds for six GPUs, for many seconds, and waits until it compiles."""
     started, builders = [], list[psutil.Process]()
 
     def start() -> subprocess.Popen[str]:
-        arguments = [trt_graph("fp16").onnx, tmp_path / "out" / "model.engine", *RTX_COMPUTE_CAPABILITIES]
+        arguments = [
+            trt_graph("fp16").onnx,
+            tmp_path / "out" / "model.engine",
+            *RTX_COMPUTE_CAPABILITIES,
+        ]
         process = subprocess.Popen(
             [sys.executable, "-c", CALLER, *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -85,7 +91,9 @@ def caller(rtx_installed: None, trt_graph: Any, tmp_path: Path) -> Iterator[Call
 
 
 @pytest.fixture
-def run_fake_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trt_graph: Any) -> Callable[..., object]:
+def run_fake_worker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trt_graph: Any
+) -> Callable[..., object]:
     """A function that puts another program in the builder's place, which has said that it is parsing."""
 
     def run(program: str, on_advance: Callable[[float], None] = print) -> object:
@@ -101,7 +109,9 @@ def run_fake_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trt_graph: 
         monkeypatch.setattr(child, "WORKER", "fake_worker")
         graph = trt_graph("fp16")
         request = Request(manifest=graph.manifest, options=EngineOptions(backend="tensorrt-rtx"))
-        return child.run_worker(graph.onnx, tmp_path / "engine", request=request, on_advance=on_advance)
+        return child.run_worker(
+            graph.onnx, tmp_path / "engine", request=request, on_advance=on_advance
+        )
 
     return run
 
@@ -120,8 +130,14 @@ def run_fake_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trt_graph: 
         ("os.abort()", "ended by SIGABRT while parsing model.onnx"),
         ("os._exit(0)", "ended with status 0 while parsing model.onnx and gave no reason"),
         ("os._exit(3)", "ended with status 3 while parsing model.onnx and gave no reason"),
-        ("reports.write(b'x' * 100); reports.flush(); os._exit(0)", "ended with status 0 while parsing"),
-        ("reports.write(bytes(3)); reports.flush(); os._exit(0)", "ended with status 0 while parsing"),
+        (
+            "reports.write(b'x' * 100); reports.flush(); os._exit(0)",
+            "ended with status 0 while parsing",
+        ),
+        (
+            "reports.write(bytes(3)); reports.flush(); os._exit(0)",
+            "ended with status 0 while parsing",
+        ),
     ],
 )
 def test_a_builder_that_ends_without_a_word_is_one_error_that_names_the_stage(
@@ -148,8 +164,12 @@ def test_a_crash_after_the_last_word_is_a_crash(run_fake_worker: Callable[..., o
         run_fake_worker(success + "os.abort()")
 
 
-def test_what_the_libraries_print_is_in_the_log_of_a_crash(run_fake_worker: Callable[..., object]) -> None:
-    printed = "os.write(2, b'Internal Error: no such kernel\\n\\ncudaError 35: noise\\n'); os.abort()"
+def test_what_the_libraries_print_is_in_the_log_of_a_crash(
+    run_fake_worker: Callable[..., object],
+) -> None:
+    printed = (
+        "os.write(2, b'Internal Error: no such kernel\\n\\ncudaError 35: noise\\n'); os.abort()"
+    )
 
     with pytest.raises(EngineError) as caught:
         run_fake_worker(printed)
@@ -157,7 +177,9 @@ def test_what_the_libraries_print_is_in_the_log_of_a_crash(run_fake_worker: Call
     assert caught.value.log == ("Internal Error: no such kernel",)
 
 
-def test_a_fault_of_ours_in_the_builder_is_no_user_error(run_fake_worker: Callable[..., object]) -> None:
+def test_a_fault_of_ours_in_the_builder_is_no_user_error(
+    run_fake_worker: Callable[..., object],
+) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)while parsing model.onnx:.*ZeroDivisionError"):
         run_fake_worker("1 / 0")
 
@@ -265,7 +287,10 @@ def test_a_builder_stops_by_itself_when_its_input_ends(
 
     with pytest.raises(KeyboardInterrupt):
         child.run_worker(
-            graph.onnx, out, request=Request(manifest=graph.manifest, options=options), on_advance=interrupt
+            graph.onnx,
+            out,
+            request=Request(manifest=graph.manifest, options=options),
+            on_advance=interrupt,
         )
 
     assert not out.exists()
@@ -279,7 +304,9 @@ def test_a_builder_of_tensorrt_rtx_has_the_same_addresses_in_every_run(
     assert int(Path(f"/proc/{worker.pid}/personality").read_text(), 16) & 0x40000
 
 
-def test_ctrl_c_at_the_terminal_does_not_reach_the_builder(caller: Callable[[], subprocess.Popen[str]]) -> None:
+def test_ctrl_c_at_the_terminal_does_not_reach_the_builder(
+    caller: Callable[[], subprocess.Popen[str]],
+) -> None:
     process = caller()
     (worker,) = workers(process.pid)
 
@@ -297,7 +324,9 @@ def test_a_builder_dies_with_its_caller(caller: Callable[[], subprocess.Popen[st
     worker.wait(timeout=5)  # raises if it still runs
 
 
-def test_the_kernel_kills_a_builder_whose_caller_is_gone(caller: Callable[[], subprocess.Popen[str]]) -> None:
+def test_the_kernel_kills_a_builder_whose_caller_is_gone(
+    caller: Callable[[], subprocess.Popen[str]],
+) -> None:
     """One that cannot notice the end of its input, because it is stopped."""
     process = caller()
     (worker,) = workers(process.pid)
@@ -331,7 +360,9 @@ def test_a_module_in_the_working_directory_does_not_take_the_place_of_ours(
     built_engine(trt_graph("fp16"), tmp_path / "out")
 
 
-def test_a_build_leaves_no_descriptor_open(built_engine: Any, trt_graph: Any, tmp_path: Path) -> None:
+def test_a_build_leaves_no_descriptor_open(
+    built_engine: Any, trt_graph: Any, tmp_path: Path
+) -> None:
     graph = trt_graph("fp16")
     before = psutil.Process().num_fds()
 
@@ -344,16 +375,28 @@ def test_a_build_leaves_no_descriptor_open(built_engine: Any, trt_graph: Any, tm
 def nested_functions(depth: int) -> bytes:
     """A graph of functions that call one another, each the next."""
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("d", 1)]
-    last = helper.make_function("d", f"f{depth}", ["x"], ["y"], [helper.make_node("Identity", ["x"], ["y"])], opsets)
+    last = helper.make_function(
+        "d", f"f{depth}", ["x"], ["y"], [helper.make_node("Identity", ["x"], ["y"])], opsets
+    )
     calls = [
         helper.make_function(
-            "d", f"f{i}", ["x"], ["y"], [helper.make_node(f"f{i + 1}", ["x"], ["y"], domain="d")], opsets
+            "d",
+            f"f{i}",
+            ["x"],
+            ["y"],
+            [helper.make_node(f"f{i + 1}", ["x"], ["y"], domain="d")],
+            opsets,
         )
         for i in range(depth)
     ]
     image, logits = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, 128, 96]) for name in ("image", "logits")
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, 128, 96])
+        for name in ("image", "logits")
     )
-    graph = helper.make_graph([helper.make_node("f0", ["image"], ["logits"], domain="d")], "graph", [image], [logits])
-    model: onnx.ModelProto = helper.make_model(graph, functions=[*calls, last], opset_imports=opsets, ir_version=10)
+    graph = helper.make_graph(
+        [helper.make_node("f0", ["image"], ["logits"], domain="d")], "graph", [image], [logits]
+    )
+    model: onnx.ModelProto = helper.make_model(
+        graph, functions=[*calls, last], opset_imports=opsets, ir_version=10
+    )
     return bytes(model.SerializeToString())

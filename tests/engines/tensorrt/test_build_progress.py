@@ -48,7 +48,9 @@ def test_more_steps_than_announced_and_unknown_phases_do_no_harm() -> None:
     assert phases.fraction == 1.0
 
 
-def test_the_real_builder_reports_fractions_that_only_rise(rtx_installed: None, trt_graph: Any, tmp_path: Path) -> None:
+def test_the_real_builder_reports_fractions_that_only_rise(
+    rtx_installed: None, trt_graph: Any, tmp_path: Path
+) -> None:
     graph, fractions = trt_graph("fp16"), list[float]()
     options = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from motivnet.artifact.manifest import EngineDevice, EngineEntry, EngineProof, FileEntry, Manifest, ShapeProfile
+from motivnet.artifact.manifest import (
+    EngineDevice,
+    EngineEntry,
+    EngineProof,
+    FileEntry,
+    Manifest,
+    ShapeProfile,
+)
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
 from motivnet_engines.runtimes.fake import fake_manifest
 from motivnet_engines.runtimes.registry import check_possible
@@ -39,7 +46,9 @@ def manifest(backend: str, **changes: Any) -> Manifest:
         "precision": "fp32",
         "attention": "decomposed",
         "compute_capabilities": (),
-        "device": EngineDevice(name=A4000.name, compute_capability="8.6", memory=A4000.memory, driver="13.0"),
+        "device": EngineDevice(
+            name=A4000.name, compute_capability="8.6", memory=A4000.memory, driver="13.0"
+        ),
         "profile": ShapeProfile(
             min_batch=1,
             opt_batch=1,
@@ -79,10 +88,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that says what this machine is."""
 
     def described(*gpus: Gpu, version: str = "10.16.1.11", obstacle: str | None = None) -> None:
-        driver = NvidiaDriver(version="580.1", cuda="13.0", gpus=gpus, obstacle=obstacle, unused_gpu=False)
+        driver = NvidiaDriver(
+            version="580.1", cuda="13.0", gpus=gpus, obstacle=obstacle, unused_gpu=False
+        )
         monkeypatch.setattr(identity, "read_driver", lambda: driver)
         monkeypatch.setattr(
-            identity, "load_api", lambda backend: Api(backend=backend, trt=types.SimpleNamespace(), version=version)
+            identity,
+            "load_api",
+            lambda backend: Api(backend=backend, trt=types.SimpleNamespace(), version=version),
         )
 
     return described
@@ -96,20 +109,33 @@ FITS = [
     ("tensorrt", {"version_compatible": True}, A4000, "10.16.1.11"),
     ("tensorrt", {"version_compatible": True}, A4000, "10.17.0.2"),
     ("tensorrt-rtx", {"device": None}, L4, "10.16.1.11"),
-    ("tensorrt-rtx", {"device": None, "compute_capabilities": ("86", "120")}, RTX_5090, "10.16.1.11"),
+    (
+        "tensorrt-rtx",
+        {"device": None, "compute_capabilities": ("86", "120")},
+        RTX_5090,
+        "10.16.1.11",
+    ),
     ("tensorrt-rtx", {"device": None, "compute_capabilities": ("75",)}, T4, "10.16.1.11"),
 ]
 
 
 @pytest.mark.parametrize(("backend", "changes", "gpu", "version"), FITS)
-def test_an_engine_that_fits_is_let_through(backend: str, changes: Any, gpu: Gpu, version: str, machine: Any) -> None:
+def test_an_engine_that_fits_is_let_through(
+    backend: str, changes: Any, gpu: Gpu, version: str, machine: Any
+) -> None:
     machine(gpu, version=version)
     check_engine(manifest(backend, **changes), backend)
 
 
 ANOTHER_GPU = "build it here: motivnet build-engine ARTIFACT --backend "
 MISMATCHES = {
-    "another GPU": ("tensorrt", {}, A2000, "10.16.1.11", "for NVIDIA RTX A4000 .*this GPU is NVIDIA RTX A2000"),
+    "another GPU": (
+        "tensorrt",
+        {},
+        A2000,
+        "10.16.1.11",
+        "for NVIDIA RTX A4000 .*this GPU is NVIDIA RTX A2000",
+    ),
     "another capability": (
         "tensorrt",
         {"hardware_compatibility": "same-compute-capability"},
@@ -145,8 +171,20 @@ MISMATCHES = {
         "10.16.1.12",
         r"built by tensorrt 10\.16\.1\.11 and 10\.16\.1\.12 is installed; install that version, or build it here",
     ),
-    "an older version": ("tensorrt", {"version_compatible": True}, A4000, "10.9.0.34", "10.9.0.34 is installed"),
-    "another major version": ("tensorrt", {"version_compatible": True}, A4000, "11.4.0.106", "11.4.0.106 is installed"),
+    "an older version": (
+        "tensorrt",
+        {"version_compatible": True},
+        A4000,
+        "10.9.0.34",
+        "10.9.0.34 is installed",
+    ),
+    "another major version": (
+        "tensorrt",
+        {"version_compatible": True},
+        A4000,
+        "11.4.0.106",
+        "11.4.0.106 is installed",
+    ),
     "RTX of another version": (
         "tensorrt-rtx",
         {"device": None, "version_compatible": True},
@@ -161,7 +199,13 @@ MISMATCHES = {
         "10.16.1.11",
         rf"for linux-mips, this machine is {this_platform()}; build it here",
     ),
-    "no device in the manifest": ("tensorrt", {"device": None}, A4000, "10.16.1.11", "does not name"),
+    "no device in the manifest": (
+        "tensorrt",
+        {"device": None},
+        A4000,
+        "10.16.1.11",
+        "does not name",
+    ),
 }
 
 
@@ -184,7 +228,9 @@ def test_a_gpu_that_tensorrt_rtx_has_nothing_for_is_told_to_use_tensorrt(
 ) -> None:
     machine(Gpu(name="NVIDIA Other", compute_capability=capability, memory=1 << 30))
     with pytest.raises(RuntimeUnavailableError) as raised:
-        check_engine(manifest("tensorrt-rtx", device=None, compute_capabilities=sms), "tensorrt-rtx")
+        check_engine(
+            manifest("tensorrt-rtx", device=None, compute_capabilities=sms), "tensorrt-rtx"
+        )
     sm = capability.replace(".", "")
     assert f"this GPU is NVIDIA Other (compute capability {capability})" in str(raised.value)
     assert str(raised.value).endswith(
@@ -198,7 +244,9 @@ def test_a_version_compatible_engine_without_its_lean_runtime_says_what_to_insta
 ) -> None:
     monkeypatch.delenv(lean.VARIABLE)
     machine(A4000, version="10.17.0.2")
-    with pytest.raises(RuntimeUnavailableError, match=r"install tensorrt-lean==10\.16\.1\.11, or set MOTIVNET_TENS"):
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"install tensorrt-lean==10\.16\.1\.11, or set MOTIVNET_TENS"
+    ):
         check_engine(manifest("tensorrt", version_compatible=True), "tensorrt")
 
 
@@ -206,7 +254,10 @@ def test_every_mismatch_is_named_at_once(machine: Any) -> None:
     machine(L4, version="11.0.0")
     with pytest.raises(RuntimeUnavailableError) as raised:
         check_engine(manifest("tensorrt", platform="linux-mips"), "tensorrt")
-    assert all(words in str(raised.value) for words in ("linux-mips", "11.0.0 is installed", "this GPU is NVIDIA L4"))
+    assert all(
+        words in str(raised.value)
+        for words in ("linux-mips", "11.0.0 is installed", "this GPU is NVIDIA L4")
+    )
 
 
 def test_a_machine_without_a_gpu_says_so(machine: Any) -> None:
@@ -232,12 +283,17 @@ def test_an_engine_alone_is_built_again_from_where_its_graph_is(machine: Any) ->
     machine(A2000)
     both = manifest("tensorrt")
     alone = dataclasses.replace(both, kind="engine", model="model.engine", files=both.files[1:])
-    with pytest.raises(RuntimeUnavailableError, match="from the artifact that holds the ONNX graph"):
+    with pytest.raises(
+        RuntimeUnavailableError, match="from the artifact that holds the ONNX graph"
+    ):
         check_engine(alone, "tensorrt")
 
 
 def test_an_artifact_without_an_engine_says_how_to_get_one() -> None:
-    with pytest.raises(RuntimeUnavailableError, match="has no tensorrt engine; build one here with: motivnet build-en"):
+    with pytest.raises(
+        RuntimeUnavailableError,
+        match="has no tensorrt engine; build one here with: motivnet build-en",
+    ):
         check_engine(fake_manifest(), "tensorrt")
 
 

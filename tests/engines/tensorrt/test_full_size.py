@@ -21,12 +21,16 @@ pytest.importorskip("tensorrt_rtx")
 @pytest.mark.timeout(1800)
 def test_sapiens_1b_compiles_from_external_data_with_every_attention_fused(tmp_path: Path) -> None:
     onnx = tmp_path / "model.onnx"
-    program = "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
+    program = (
+        "import sys; from motivnet_export.cli import main; sys.argv[0] = 'motivnet-export'; main()"
+    )
     arguments = ["onnx", "--model", "sapiens-1b", "--fp16", "--out", str(onnx)]
     subprocess.run([sys.executable, "-c", program, *arguments], check=True)
     assert onnx.with_name("model.onnx.data").stat().st_size > 2**31
     manifest = dataclasses.replace(
-        fake_manifest(ModelConfig.named("sapiens-1b"), max_batch=1), precision="fp16", attention="fused"
+        fake_manifest(ModelConfig.named("sapiens-1b"), max_batch=1),
+        precision="fp16",
+        attention="fused",
     )
     engine = tmp_path / "model.engine"
     options = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))

@@ -41,7 +41,9 @@ def cache(artifacts: Path, *, sm: str = "86", engine: str = "a") -> RuntimeCache
     """The cache of an artifact ``demo`` whose engine has this content."""
     manifest = fake_manifest()
     files = (*manifest.files, FileEntry(path="model.engine", size=1, sha256=engine * 64))
-    artifact = Artifact(folder=artifacts / "demo", manifest=dataclasses.replace(manifest, files=files))
+    artifact = Artifact(
+        folder=artifacts / "demo", manifest=dataclasses.replace(manifest, files=files)
+    )
     return RuntimeCache(artifact, _Engine(), sm=sm)  # type: ignore[arg-type]
 
 
@@ -49,7 +51,9 @@ class _Engine:
     path = "model.engine"
 
 
-def test_what_is_written_is_read_and_lies_in_the_users_own_cache(artifacts: Path, home: Path) -> None:
+def test_what_is_written_is_read_and_lies_in_the_users_own_cache(
+    artifacts: Path, home: Path
+) -> None:
     assert cache(artifacts).read() is None
     cache(artifacts).write(KERNELS)
     assert cache(artifacts).read() == KERNELS
@@ -59,7 +63,9 @@ def test_what_is_written_is_read_and_lies_in_the_users_own_cache(artifacts: Path
     assert stat.S_IMODE((home / NAME).stat().st_mode) == 0o600
 
 
-def test_kernels_beside_an_artifact_come_from_anywhere_and_are_not_read(artifacts: Path, home: Path) -> None:
+def test_kernels_beside_an_artifact_come_from_anywhere_and_are_not_read(
+    artifacts: Path, home: Path
+) -> None:
     cache(artifacts).write(KERNELS)
     for name in (NAME, ".demo.sm86.rtx-cache"):
         shutil.copy2(home / NAME, artifacts / name)
@@ -130,7 +136,9 @@ def test_a_cache_that_others_can_write_into_is_not_used(
     assert "the compiled kernels are not kept" in caplog.text
 
 
-def test_another_users_file_is_not_used(artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_users_file_is_not_used(
+    artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cache(artifacts).write(KERNELS)
     chowned(home / NAME)
     assert cache(artifacts).read() is None

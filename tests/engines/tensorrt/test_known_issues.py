@@ -9,14 +9,27 @@ import pytest
 from motivnet.artifact.manifest import AttentionForm, EngineBackend, Precision
 from motivnet.errors import EngineError
 from motivnet_engines.build import known_issues as known_bad
-from motivnet_engines.build.known_issues import KNOWN_FAULTS, check_supported, fused_supported, warnings_for
+from motivnet_engines.build.known_issues import (
+    KNOWN_FAULTS,
+    check_supported,
+    fused_supported,
+    warnings_for,
+)
 
 
 def issues(
-    backend: EngineBackend, version: str, capability: str | None, precision: Precision, attention: AttentionForm
+    backend: EngineBackend,
+    version: str,
+    capability: str | None,
+    precision: Precision,
+    attention: AttentionForm,
 ) -> list[str]:
     lines = warnings_for(
-        backend=backend, version=version, compute_capability=capability, precision=precision, attention=attention
+        backend=backend,
+        version=version,
+        compute_capability=capability,
+        precision=precision,
+        attention=attention,
     )
     return [number for line in lines for number in re.findall(r"/issues/(\d+)", line)]
 
@@ -57,7 +70,11 @@ def test_exactly_the_reported_combinations_are_warned_of(
 
 def test_a_warning_names_version_fault_report_and_what_to_do() -> None:
     [line] = warnings_for(
-        backend="tensorrt", version="10.4.0", compute_capability="8.6", precision="fp32", attention="decomposed"
+        backend="tensorrt",
+        version="10.4.0",
+        compute_capability="8.6",
+        precision="fp32",
+        attention="decomposed",
     )
 
     assert line == (
@@ -91,17 +108,24 @@ def test_every_row_can_be_reached() -> None:
         ("tensorrt-rtx", "1.2.0", False),
     ],
 )
-def test_the_attention_operator_has_a_first_version(backend: EngineBackend, version: str, supported: bool) -> None:
+def test_the_attention_operator_has_a_first_version(
+    backend: EngineBackend, version: str, supported: bool
+) -> None:
     assert fused_supported(backend, version) is supported
 
 
 def test_a_version_that_is_too_old_is_a_refusal_with_the_ways_out() -> None:
     check_supported("tensorrt", attention="decomposed", version="10.3.0")
-    with pytest.raises(EngineError, match=r"10\.3\.0 cannot build .* needs 10\.14 or later; .* --attention decomposed"):
+    with pytest.raises(
+        EngineError,
+        match=r"10\.3\.0 cannot build .* needs 10\.14 or later; .* --attention decomposed",
+    ):
         check_supported("tensorrt", attention="fused", version="10.3.0")
 
 
-def test_without_a_version_that_of_the_installed_package_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_version_that_of_the_installed_package_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(known_bad, "installed_version", lambda backend: "10.12.0.36")
     with pytest.raises(EngineError, match=r"tensorrt 10\.12\.0\.36"):
         check_supported("tensorrt", attention="fused")

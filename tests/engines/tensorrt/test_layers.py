@@ -42,7 +42,9 @@ def layer(
     name: str = "x", kind: str = "gemm", tactic: str = "", **tensors: tuple[CompiledTensor, ...]
 ) -> CompiledLayer:
     inputs, constants = tensors.get("inputs", ()), tensors.get("constants", ())
-    return CompiledLayer(name=name, kind=kind, tactic=tactic, inputs=inputs, constants=constants, origins=())
+    return CompiledLayer(
+        name=name, kind=kind, tactic=tactic, inputs=inputs, constants=constants, origins=()
+    )
 
 
 def tensor(dtype: str, *shape: int) -> CompiledTensor:
@@ -50,12 +52,20 @@ def tensor(dtype: str, *shape: int) -> CompiledTensor:
 
 
 def test_the_log_lists_each_layer_with_its_tensors_and_its_nodes() -> None:
-    lines = [("INFO", "Layers: none"), logged(SHAPE + "StreamId: 0, Metadata: ", GEMM, ATTENTION), ("INFO", "done")]
+    lines = [
+        ("INFO", "Layers: none"),
+        logged(SHAPE + "StreamId: 0, Metadata: ", GEMM, ATTENTION),
+        ("INFO", "done"),
+    ]
 
     shape, gemm, attention = layers_from_log(lines) or ()
 
     assert (shape.kind, shape.role, shape.inputs, shape.origins) == ("shape_call", "other", (), ())
-    assert (gemm.role, gemm.compute_dtype, gemm.tactic) == ("matrix", "float16", "sm80_xmma_gemm_f16f16")
+    assert (gemm.role, gemm.compute_dtype, gemm.tactic) == (
+        "matrix",
+        "float16",
+        "sm80_xmma_gemm_f16f16",
+    )
     assert gemm.inputs == (tensor("float16", -1, 96),)
     assert gemm.constants == (tensor("float16", 1, 96, 288), tensor("float32", 1))
     assert gemm.origins == ("node_MatMul_10", "node_MatMul_8")
@@ -139,16 +149,35 @@ def test_dtypes_are_read_from_tensorrts_descriptions(text: str, dtype: str) -> N
 
 def inspected(keys: dict[str, str], **more: Any) -> dict[str, Any]:
     described = {"Name": "t", "Dimensions": [-1, 96], **keys}
-    return {"Name": "fc1", "LayerType": "gemm", "Inputs": [described], "Outputs": [described], **more}
+    return {
+        "Name": "fc1",
+        "LayerType": "gemm",
+        "Inputs": [described],
+        "Outputs": [described],
+        **more,
+    }
 
 
 @pytest.mark.parametrize(
     "document",
     [
         {"Layers": [inspected({"Format/Datatype": "Half"})], "Bindings": ["image", "logits"]},
-        {"Layers": [inspected({"Datatype": "Half", "Format": "Linear"})], "I/O Tensors": [{"Name": "image"}]},
-        {"Layers": [inspected({"DataType": "FP16", "Format": "LINEAR"})], "I/O Tensors": [{"Name": "image"}]},
-        {"Layers": [inspected({"Format/Datatype": "N/A due to dynamic shapes"}, Weights={"Type": "Half", "Count": 9})]},
+        {
+            "Layers": [inspected({"Datatype": "Half", "Format": "Linear"})],
+            "I/O Tensors": [{"Name": "image"}],
+        },
+        {
+            "Layers": [inspected({"DataType": "FP16", "Format": "LINEAR"})],
+            "I/O Tensors": [{"Name": "image"}],
+        },
+        {
+            "Layers": [
+                inspected(
+                    {"Format/Datatype": "N/A due to dynamic shapes"},
+                    Weights={"Type": "Half", "Count": 9},
+                )
+            ]
+        },
     ],
 )
 def test_the_inspectors_json_is_read_of_either_version(document: dict[str, Any]) -> None:
@@ -158,7 +187,9 @@ def test_the_inspectors_json_is_read_of_either_version(document: dict[str, Any])
 
 
 def test_control_characters_between_the_nodes_of_a_fused_layer_are_read() -> None:
-    entry = json.dumps(inspected({"Datatype": "Half"}, Metadata="[ONNX Layer: a]@[ONNX Layer: b]")).replace("@", "\x1e")
+    entry = json.dumps(
+        inspected({"Datatype": "Half"}, Metadata="[ONNX Layer: a]@[ONNX Layer: b]")
+    ).replace("@", "\x1e")
 
     [found] = layers_from_inspector(f'{{"Layers": [{entry}]}}')
 

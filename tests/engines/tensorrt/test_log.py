@@ -14,7 +14,13 @@ WARNING, VERBOSE = types.SimpleNamespace(name="WARNING"), types.SimpleNamespace(
 
 
 def test_only_warnings_and_errors_are_for_a_person() -> None:
-    lines = [("VERBOSE", "a"), ("INFO", "b"), ("WARNING", "c"), ("ERROR", "d"), ("INTERNAL_ERROR", "e")]
+    lines = [
+        ("VERBOSE", "a"),
+        ("INFO", "b"),
+        ("WARNING", "c"),
+        ("ERROR", "d"),
+        ("INTERNAL_ERROR", "e"),
+    ]
 
     assert tail_of(lines) == ("c", "d", "e")
 
@@ -96,5 +102,8 @@ def test_the_builder_keeps_all_from_when_it_asks(api: Api) -> None:
     for index in range(1_000):
         logger.log(VERBOSE, f"layer {index}")
 
-    assert logger_of(api).lines == [("WARNING", "careful"), *(("VERBOSE", f"layer {index}") for index in range(1_000))]
+    assert logger_of(api).lines == [
+        ("WARNING", "careful"),
+        *(("VERBOSE", f"layer {index}") for index in range(1_000)),
+    ]
     assert len(logger.since(1)) == 1_000

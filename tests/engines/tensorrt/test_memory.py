@@ -1,6 +1,7 @@
 """Opening CUDA memory on a machine without a driver, and how an implementation is chosen.
 
-What the implementations do once they are open is tested on a fake driver, in the folder ``simulated``.
+What the implementations do once they are open is tested on a fake driver, in the folder
+``simulated``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def installed(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 @without_driver
 def test_without_a_driver_the_error_says_what_to_install() -> None:
     with pytest.raises(
-        RuntimeUnavailableError, match=r"CUDA cannot be used on this machine: .*install NVIDIA's driver"
+        RuntimeUnavailableError,
+        match=r"CUDA cannot be used on this machine: .*install NVIDIA's driver",
     ):
         open_memory("cuda-bindings")
 
@@ -77,14 +79,19 @@ def test_cuda_bindings_are_chosen_before_pycuda(
 
 def test_with_neither_installed_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch)
-    with pytest.raises(MissingDependencyError, match=r"cuda-bindings is not installed.*motivnet\[trt\]"):
+    with pytest.raises(
+        MissingDependencyError, match=r"cuda-bindings is not installed.*motivnet\[trt\]"
+    ):
         open_memory()
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "extra"), [("cuda-bindings", "cuda.bindings", "trt"), ("pycuda", "pycuda", "pycuda")]
+    ("name", "module", "extra"),
+    [("cuda-bindings", "cuda.bindings", "trt"), ("pycuda", "pycuda", "pycuda")],
 )
-def test_an_implementation_that_is_not_installed_names_its_extra(name: str, module: str, extra: str) -> None:
+def test_an_implementation_that_is_not_installed_names_its_extra(
+    name: str, module: str, extra: str
+) -> None:
     code = f"""
 import sys
 sys.modules[{module!r}] = None
@@ -95,5 +102,10 @@ try:
 except MissingDependencyError as error:
     print(error)
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert result.stdout.strip() == f"{name} is not installed; install it with: pip install 'motivnet[{extra}]'"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert (
+        result.stdout.strip()
+        == f"{name} is not installed; install it with: pip install 'motivnet[{extra}]'"
+    )

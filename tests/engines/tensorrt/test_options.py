@@ -34,11 +34,15 @@ def tensorrt(**options: Any) -> EngineOptions:
         rtx(),
         rtx(compute_capabilities=RTX_COMPUTE_CAPABILITIES),
         rtx(optimisation_level=5, weight_streaming=True, max_batch=8, opt_batch=8),
-        tensorrt(timing_cache=Path("t"), hardware_compatibility="ampere-plus", version_compatible=True),
+        tensorrt(
+            timing_cache=Path("t"), hardware_compatibility="ampere-plus", version_compatible=True
+        ),
         tensorrt(optimisation_level=0, max_batch=1, workspace=1 << 20),
     ],
 )
-def test_what_some_machine_can_build_is_accepted(options: EngineOptions, manifest: Manifest) -> None:
+def test_what_some_machine_can_build_is_accepted(
+    options: EngineOptions, manifest: Manifest
+) -> None:
     check_options(options, manifest)
 
 
@@ -51,7 +55,10 @@ def test_what_some_machine_can_build_is_accepted(options: EngineOptions, manifes
         (rtx(compute_capabilities=("CURRENT",)), "does not compile for SM CURRENT"),
         (rtx(compute_capabilities=("86", "86")), "--sm names a compute capability twice"),
         (rtx(timing_cache=Path("t")), "--timing-cache is for tensorrt alone"),
-        (rtx(hardware_compatibility="ampere-plus"), "--hardware-compatibility is for tensorrt alone"),
+        (
+            rtx(hardware_compatibility="ampere-plus"),
+            "--hardware-compatibility is for tensorrt alone",
+        ),
         (rtx(version_compatible=True), "--version-compatible is for tensorrt alone"),
         (tensorrt(compute_capabilities=("86",)), "--sm is for tensorrt-rtx alone"),
         (rtx(max_batch=9), "--max-batch must be 1 to 8 for this artifact, not 9"),
@@ -64,7 +71,9 @@ def test_what_some_machine_can_build_is_accepted(options: EngineOptions, manifes
         (tensorrt(workspace=1000), "--workspace must be at least 1 MiB, not 1000 bytes"),
     ],
 )
-def test_what_no_machine_can_build_is_refused(options: EngineOptions, message: str, manifest: Manifest) -> None:
+def test_what_no_machine_can_build_is_refused(
+    options: EngineOptions, message: str, manifest: Manifest
+) -> None:
     with pytest.raises(ConfigError) as caught:
         check_options(options, manifest)
 
@@ -72,7 +81,9 @@ def test_what_no_machine_can_build_is_refused(options: EngineOptions, message: s
 
 
 def test_every_problem_is_told_at_once(manifest: Manifest) -> None:
-    options = rtx(max_batch=99, optimisation_level=9, timing_cache=Path("t"), compute_capabilities=("90",))
+    options = rtx(
+        max_batch=99, optimisation_level=9, timing_cache=Path("t"), compute_capabilities=("90",)
+    )
 
     with pytest.raises(ConfigError) as caught:
         check_options(options, manifest)
@@ -101,7 +112,9 @@ def test_a_precision_that_the_gpu_or_the_compiler_lacks_is_refused(
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(("precision", "sms"), [("fp8", ("89",)), ("fp8", ("89", "120")), ("int8", ("86",))])
+@pytest.mark.parametrize(
+    ("precision", "sms"), [("fp8", ("89",)), ("fp8", ("89", "120")), ("int8", ("86",))]
+)
 def test_quantised_engines_are_accepted_where_the_gpu_has_them(
     manifest: Manifest, precision: Any, sms: tuple[str, ...]
 ) -> None:
@@ -115,7 +128,12 @@ def test_fused_fp32_is_refused_for_tensorrt_too(trt_graph: Any) -> None:
 
 def test_the_profile_is_from_one_to_the_largest_batch(manifest: Manifest) -> None:
     assert rtx(opt_batch=4).profile_for(manifest) == ShapeProfile(
-        min_batch=1, opt_batch=4, max_batch=8, min_size=(128, 96), opt_size=(128, 96), max_size=(128, 96)
+        min_batch=1,
+        opt_batch=4,
+        max_batch=8,
+        min_size=(128, 96),
+        opt_size=(128, 96),
+        max_size=(128, 96),
     )
 
 
@@ -124,6 +142,8 @@ def test_the_best_batch_is_not_above_the_largest(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("size", [(100, 96), (128, 80), (MAX_SIDE + 1, 640)])
-def test_a_largest_image_below_the_models_or_beyond_the_limit_is_refused(trt_graph: Any, size: tuple[int, int]) -> None:
+def test_a_largest_image_below_the_models_or_beyond_the_limit_is_refused(
+    trt_graph: Any, size: tuple[int, int]
+) -> None:
     with pytest.raises(ConfigError, match=f"--max-image must be 128x96 to {MAX_SIDE}x{MAX_SIDE}"):
         check_options(rtx(max_size=size), trt_graph("image").manifest)

@@ -44,7 +44,9 @@ def test_the_engine_is_about_as_large_as_said(rtx_engine: Any, name: str) -> Non
 
 def test_the_1b_is_estimated_as_it_was_seen(trt_graph: Any) -> None:
     manifest = trt_graph("fp16").manifest
-    manifest = replace(manifest, graph=replace(manifest.graph, weight_bytes={"float16": 2_320_000_000}))
+    manifest = replace(
+        manifest, graph=replace(manifest.graph, weight_bytes={"float16": 2_320_000_000})
+    )
 
     estimate = estimate_build(manifest, OPTIONS)
 
@@ -62,23 +64,31 @@ def test_a_larger_batch_needs_more_and_the_same_weights(trt_graph: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("available", "limit", "swap"), [(8 * GB, None, 0), (None, None, 0), (8 * GB, 9 * GB, 0), (4 * GB, None, 3 * GB)]
+    ("available", "limit", "swap"),
+    [(8 * GB, None, 0), (None, None, 0), (8 * GB, 9 * GB, 0), (4 * GB, None, 3 * GB)],
 )
-def test_a_build_that_fits_passes(machine: Any, tmp_path: Path, available: Any, limit: Any, swap: int) -> None:
+def test_a_build_that_fits_passes(
+    machine: Any, tmp_path: Path, available: Any, limit: Any, swap: int
+) -> None:
     check_fits(ESTIMATE, machine(available, limit=limit, swap=swap), tmp_path, device_memory=3 * GB)
 
 
-@pytest.mark.parametrize(("available", "limit", "have"), [(4 * GB, None, "4.0 GB"), (64 * GB, 6 * GB, "6.0 GB")])
+@pytest.mark.parametrize(
+    ("available", "limit", "have"), [(4 * GB, None, "4.0 GB"), (64 * GB, 6 * GB, "6.0 GB")]
+)
 def test_too_little_memory_is_said_before_the_build(
     machine: Any, tmp_path: Path, available: int, limit: Any, have: str
 ) -> None:
     with pytest.raises(
-        RuntimeUnavailableError, match=f"takes about 7.0 GB of memory and {have} are to be had; close other"
+        RuntimeUnavailableError,
+        match=f"takes about 7.0 GB of memory and {have} are to be had; close other",
     ):
         check_fits(ESTIMATE, machine(available, limit=limit), tmp_path)
 
 
-def test_every_shortage_is_named_with_its_remedy(machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_shortage_is_named_with_its_remedy(
+    machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=GB))
 
     with pytest.raises(RuntimeUnavailableError) as caught:
@@ -105,7 +115,9 @@ def test_the_disk_is_that_of_the_nearest_folder_that_exists(
 ) -> None:
     asked: list[Path] = []
     monkeypatch.setattr(
-        preflight.shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=100 * GB)
+        preflight.shutil,
+        "disk_usage",
+        lambda path: asked.append(path) or SimpleNamespace(free=100 * GB),
     )
 
     check_fits(ESTIMATE, machine(None), tmp_path / "a" / "b")

@@ -14,7 +14,12 @@ from onnx import helper, numpy_helper
 from motivnet.artifact.manifest import EngineProof
 from motivnet.errors import EngineError
 from motivnet_engines.build.layers import CompiledLayer, CompiledTensor
-from motivnet_engines.build.proof import activation_bytes_from_log, check_proof, network_proof, proof_from_layers
+from motivnet_engines.build.proof import (
+    activation_bytes_from_log,
+    check_proof,
+    network_proof,
+    proof_from_layers,
+)
 from motivnet_engines.runtimes.tensorrt.api import load_api
 from motivnet_engines.runtimes.tensorrt.log import logger_of
 
@@ -33,7 +38,9 @@ def proof(**changes: Any) -> EngineProof:
 
 def kernel(name: str, kind: str, *origins: str, dtype: str = "float16") -> CompiledLayer:
     inputs = (CompiledTensor(dtype=dtype, shape=(-1, 96)),)
-    return CompiledLayer(name=name, kind=kind, tactic="", inputs=inputs, constants=(), origins=origins)
+    return CompiledLayer(
+        name=name, kind=kind, tactic="", inputs=inputs, constants=(), origins=origins
+    )
 
 
 def quantised_product() -> onnx.ModelProto:
@@ -68,7 +75,9 @@ def parsed_network(rtx_installed: None) -> Callable[[Path], Any]:
 
     def parsed(onnx: Path) -> Any:
         builder = api.trt.Builder(logger_of(api))
-        network = builder.create_network(1 << int(api.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        network = builder.create_network(
+            1 << int(api.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        )
         parser = api.trt.OnnxParser(network, logger_of(api))
         assert parser.parse_from_file(str(onnx))
         alive.extend((builder, parser))
@@ -78,7 +87,9 @@ def parsed_network(rtx_installed: None) -> Callable[[Path], Any]:
 
 
 @pytest.mark.parametrize("name", ["fp16", "fp16-decomposed", "bf16", "fp32", "uint8"])
-def test_the_parsed_network_agrees_with_the_exported_graph(trt_graph: Any, parsed_network: Any, name: str) -> None:
+def test_the_parsed_network_agrees_with_the_exported_graph(
+    trt_graph: Any, parsed_network: Any, name: str
+) -> None:
     graph = trt_graph(name)
 
     found = network_proof(parsed_network(graph.onnx))
@@ -87,7 +98,9 @@ def test_the_parsed_network_agrees_with_the_exported_graph(trt_graph: Any, parse
     assert (found.evidence, found.attention_layers, found.attention_fused) == ("network", 6, None)
 
 
-def test_a_product_between_quantised_tensors_counts_as_quantised(parsed_network: Any, tmp_path: Path) -> None:
+def test_a_product_between_quantised_tensors_counts_as_quantised(
+    parsed_network: Any, tmp_path: Path
+) -> None:
     onnx.save(quantised_product(), tmp_path / "model.onnx")
 
     found = network_proof(parsed_network(tmp_path / "model.onnx"))
@@ -139,13 +152,24 @@ def test_kernels_that_came_of_the_same_nodes_are_one_attention() -> None:
 def test_no_more_attentions_are_fused_than_there_are() -> None:
     layers = [kernel(f"_gemm_mha_v2_{index}", "kgen") for index in range(9)]
 
-    assert proof_from_layers(layers, network=NETWORK, evidence="compiler", activation_bytes=None).attention_fused == 6
+    assert (
+        proof_from_layers(
+            layers, network=NETWORK, evidence="compiler", activation_bytes=None
+        ).attention_fused
+        == 6
+    )
 
 
 def test_the_memory_for_activations_is_the_last_that_the_builder_named() -> None:
-    lines = [("INFO", "Total Activation Memory: 7 bytes"), ("INFO", "Total Weights Memory: 9 bytes")]
+    lines = [
+        ("INFO", "Total Activation Memory: 7 bytes"),
+        ("INFO", "Total Weights Memory: 9 bytes"),
+    ]
 
-    assert activation_bytes_from_log([*lines, ("INFO", "Total Activation Memory: 1242240 bytes")]) == 1_242_240
+    assert (
+        activation_bytes_from_log([*lines, ("INFO", "Total Activation Memory: 1242240 bytes")])
+        == 1_242_240
+    )
     assert activation_bytes_from_log(lines[1:]) is None
 
 
@@ -162,14 +186,20 @@ def test_the_memory_for_activations_is_the_last_that_the_builder_named() -> None
         (NETWORK, "fp16", "fused"),
     ],
 )
-def test_an_engine_that_is_what_was_asked_passes(found: EngineProof, precision: Any, attention: Any) -> None:
+def test_an_engine_that_is_what_was_asked_passes(
+    found: EngineProof, precision: Any, attention: Any
+) -> None:
     check_proof(found, precision=precision, attention=attention)
 
 
 @pytest.mark.parametrize(
     ("found", "precision", "problem"),
     [
-        (proof(matrix_layers={"float32": 38}), "fp16", r"not fp16: its matrix products are 38 in float32 \(compiler\)"),
+        (
+            proof(matrix_layers={"float32": 38}),
+            "fp16",
+            r"not fp16: its matrix products are 38 in float32 \(compiler\)",
+        ),
         (proof(matrix_layers={"float16": 31, "float32": 1}), "fp16", "31 in float16, 1 in float32"),
         (proof(matrix_layers={"float16": 32}), "bf16", "not bf16"),
         (proof(matrix_layers={"float16": 32}), "fp32", "not fp32"),
@@ -209,5 +239,7 @@ def test_where_no_kernels_are_seen_the_memory_gives_an_unfused_attention_away() 
 
     check_proof(found, precision="fp16", attention="fused", unfused_bytes=None)
     check_proof(found, precision="fp16", attention="fused", unfused_bytes=980_000_001)
-    with pytest.raises(EngineError, match=r"reserves 980,000,000 bytes .* scores alone take 452,984,832"):
+    with pytest.raises(
+        EngineError, match=r"reserves 980,000,000 bytes .* scores alone take 452,984,832"
+    ):
         check_proof(found, precision="fp16", attention="fused", unfused_bytes=452_984_832)

@@ -62,10 +62,14 @@ except RuntimeUnavailableError as error:
     print(error)
 """
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(pycuda), *sys.path])}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables
+    )
     if not result.stdout:
         pytest.skip("this machine has a CUDA driver")
-    assert result.stdout.startswith("CUDA cannot be used on this machine: libcuda.so.1: cannot open shared object file")
+    assert result.stdout.startswith(
+        "CUDA cannot be used on this machine: libcuda.so.1: cannot open shared object file"
+    )
     assert "install NVIDIA's driver" in result.stdout
     assert result.stdout.count("\n") == 1
 
@@ -82,4 +86,6 @@ def test_packages_out_of_reach_are_skipped_with_a_reason_here_and_fail_in_ci(
 
 
 def _refuse(*arguments: str) -> None:
-    raise subprocess.CalledProcessError(1, ["pip", *arguments], "", "WARNING: slow\nERROR: no such package\n")
+    raise subprocess.CalledProcessError(
+        1, ["pip", *arguments], "", "WARNING: slow\nERROR: no such package\n"
+    )

@@ -43,10 +43,10 @@ def test_an_empty_cache_is_one_too(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("field", KEY)
-def test_a_cache_of_another_combination_is_refused_and_the_field_named(cache: Path, field: str) -> None:
-    message = (
-        rf"{field} is other here and {re.escape(KEY[field])} in the cache; remove it, or give another --timing-cache"
-    )
+def test_a_cache_of_another_combination_is_refused_and_the_field_named(
+    cache: Path, field: str
+) -> None:
+    message = rf"{field} is other here and {re.escape(KEY[field])} in the cache; remove it, or give another --timing-cache"
     with pytest.raises(EngineError, match=message):
         read_timing_cache(cache, {**KEY, field: "other"})
 
@@ -60,8 +60,13 @@ def test_a_field_that_only_one_side_has_is_a_difference(cache: Path) -> None:
 
 def test_every_flipped_byte_and_every_cut_is_noticed(cache: Path) -> None:
     content = cache.read_bytes()
-    for position in [*range(0, len(content) - len(TIMINGS), 3), *range(len(content) - len(TIMINGS), len(content), 997)]:
-        cache.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+    for position in [
+        *range(0, len(content) - len(TIMINGS), 3),
+        *range(len(content) - len(TIMINGS), len(content), 997),
+    ]:
+        cache.write_bytes(
+            content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+        )
         with pytest.raises(EngineError):
             read_timing_cache(cache, KEY)
     for length in (0, 10, 24, 100, len(content) - len(TIMINGS), len(content) - 1):
@@ -70,7 +75,9 @@ def test_every_flipped_byte_and_every_cut_is_noticed(cache: Path) -> None:
             read_timing_cache(cache, KEY)
 
 
-@pytest.mark.parametrize("content", [b"", b"ptrt\x00\x01", b'{"key": {}}\n', b"motivnet timing cache 2\n{}\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"ptrt\x00\x01", b'{"key": {}}\n', b"motivnet timing cache 2\n{}\n"]
+)
 def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.cache"
     path.write_bytes(content)
@@ -78,7 +85,9 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
         read_timing_cache(path, KEY)
 
 
-@pytest.mark.parametrize("header", [b"[]", b"{", b'{"bytes": 2, "key": {"GPU": 1}, "sha256": ""}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "header", [b"[]", b"{", b'{"bytes": 2, "key": {"GPU": 1}, "sha256": ""}', b"\xff\xfe"]
+)
 def test_a_header_that_is_none_is_damage(tmp_path: Path, header: bytes) -> None:
     path = tmp_path / "damaged.cache"
     path.write_bytes(b"motivnet timing cache 1\n" + header + b"\nxx")

@@ -33,7 +33,9 @@ class EngineInvalidityDiagnostics(enum.IntFlag):
     VERSION_MISMATCH = 64
 
 
-TRT = types.SimpleNamespace(EngineValidity=EngineValidity, EngineInvalidityDiagnostics=EngineInvalidityDiagnostics)
+TRT = types.SimpleNamespace(
+    EngineValidity=EngineValidity, EngineInvalidityDiagnostics=EngineInvalidityDiagnostics
+)
 COMBINATIONS = range(1 << len(EngineInvalidityDiagnostics))
 
 
@@ -48,7 +50,9 @@ def message(validity: EngineValidity, diagnostics: int, caplog: pytest.LogCaptur
     return "".join(f"warning: {record.message}" for record in caplog.records)
 
 
-def test_every_combination_of_an_invalid_engine_is_an_error_with_each_remedy(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_combination_of_an_invalid_engine_is_an_error_with_each_remedy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     seen = set()
     for diagnostics in COMBINATIONS[1:]:
         text = message(EngineValidity.INVALID, diagnostics, caplog)
@@ -67,14 +71,19 @@ def test_every_doubt_about_a_usable_engine_is_a_warning(
 ) -> None:
     texts = {message(validity, diagnostics, caplog) for diagnostics in COMBINATIONS[1:]}
     assert len(texts) == len(COMBINATIONS) - 1
-    assert all(text.startswith("warning: TensorRT-RTX finds the engine usable, but: ") for text in texts)
+    assert all(
+        text.startswith("warning: TensorRT-RTX finds the engine usable, but: ") for text in texts
+    )
 
 
 @pytest.mark.parametrize(
     ("validity", "expected"),
     [
         (EngineValidity.VALID, ""),
-        (EngineValidity.SUBOPTIMAL, "warning: TensorRT-RTX finds the engine usable, but: it was compiled for another"),
+        (
+            EngineValidity.SUBOPTIMAL,
+            "warning: TensorRT-RTX finds the engine usable, but: it was compiled for another",
+        ),
         (EngineValidity.INVALID, ""),
     ],
 )
@@ -108,7 +117,9 @@ def trt(rtx_installed: None) -> Any:
 @pytest.fixture(scope="module")
 def real_check(trt: Any) -> Callable[[bytes], None]:
     runtime = trt.Runtime(trt.Logger(trt.Logger.INTERNAL_ERROR))
-    return lambda data: check_validity(trt, *runtime.get_engine_validity(data[: runtime.engine_header_size]))
+    return lambda data: check_validity(
+        trt, *runtime.get_engine_validity(data[: runtime.engine_header_size])
+    )
 
 
 def test_the_reasons_that_have_words_are_those_of_the_real_package(trt: Any) -> None:
@@ -121,18 +132,24 @@ def test_a_real_engine_passes(real_check: Any, rtx_engine: Any) -> None:
 
 @pytest.mark.parametrize("length", range(64))
 def test_a_real_header_cut_short_is_refused(length: int, real_check: Any, rtx_engine: Any) -> None:
-    with pytest.raises(EngineError, match="damaged or is not an engine of TensorRT-RTX; build it here"):
+    with pytest.raises(
+        EngineError, match="damaged or is not an engine of TensorRT-RTX; build it here"
+    ):
         real_check(rtx_engine("fp16").path.read_bytes()[:length])
 
 
 @pytest.mark.parametrize(
-    "data", [bytes(64), b"\x89PNG\r\n\x1a\n" + bytes(56), b"ftrt" + bytes(60)], ids=["zeros", "png", "tensorrt"]
+    "data",
+    [bytes(64), b"\x89PNG\r\n\x1a\n" + bytes(56), b"ftrt" + bytes(60)],
+    ids=["zeros", "png", "tensorrt"],
 )
 def test_another_header_is_refused(data: bytes, real_check: Any) -> None:
     with pytest.raises(EngineError, match="damaged or is not an engine"):
         real_check(data)
 
 
-def test_a_truncated_engine_passes_by_its_header_which_is_why_the_hash_counts(real_check: Any, rtx_engine: Any) -> None:
+def test_a_truncated_engine_passes_by_its_header_which_is_why_the_hash_counts(
+    real_check: Any, rtx_engine: Any
+) -> None:
     data = rtx_engine("fp16").path.read_bytes()
     real_check(data[: len(data) // 2])

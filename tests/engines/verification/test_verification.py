@@ -39,7 +39,9 @@ def rewritten(artifact: Artifact, file_entry, **arrays: np.ndarray) -> Artifact:
         np.savez(buffer, **{**dict(old), **arrays})
     path.write_bytes(buffer.getvalue())
     entries = tuple(file_entry(path) if e.path == path.name else e for e in artifact.manifest.files)
-    (artifact.folder / "manifest.json").write_bytes(replace(artifact.manifest, files=entries).to_json())
+    (artifact.folder / "manifest.json").write_bytes(
+        replace(artifact.manifest, files=entries).to_json()
+    )
     return open_artifact(artifact.folder)
 
 
@@ -49,13 +51,17 @@ def test_reference_is_pytorchs_answer(artifact: Artifact, tiny_model) -> None:
     reference = reference_of_artifact(artifact)
     recipe = artifact.manifest.input.recipe
     with torch.inference_mode():
-        logits, embedding = tiny_model.eval().logits_and_embedding(torch.from_numpy(recipe.normalise(reference.pixels)))
+        logits, embedding = tiny_model.eval().logits_and_embedding(
+            torch.from_numpy(recipe.normalise(reference.pixels))
+        )
     assert len(reference.pixels) == 4
     np.testing.assert_allclose(reference.logits, logits.numpy(), atol=1e-5)
     np.testing.assert_allclose(reference.embedding, embedding.numpy(), atol=1e-5)
 
 
-def test_reference_is_drawn_even_where_photos_judged_the_build(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_reference_is_drawn_even_where_photos_judged_the_build(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     import cv2
 
     from motivnet_export.build import build_artifact
@@ -64,7 +70,9 @@ def test_reference_is_drawn_even_where_photos_judged_the_build(tiny_checkpoint: 
     (tmp_path / "photos").mkdir()
     photo = np.full((50, 40, 3), 77, np.uint8)
     assert cv2.imwrite(str(tmp_path / "photos" / "private.png"), photo)
-    request = BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "out", calibration=tmp_path / "photos")
+    request = BuildRequest(
+        checkpoint=tiny_checkpoint, out=tmp_path / "out", calibration=tmp_path / "photos"
+    )
     reference = reference_of_artifact(build_artifact(request))
     assert not any((pixels == 77).all() for pixels in reference.pixels)
 
@@ -97,7 +105,9 @@ def test_verdict_is_not_written_into_another_model(artifact: Artifact) -> None:
 
 def test_outputs_of_another_model_fail_and_are_recorded(artifact: Artifact, file_entry) -> None:
     logits = reference_of_artifact(artifact).logits[:, ::-1].copy()
-    found = verify_on_device(rewritten(artifact, file_entry, logits=logits), runtimes=["onnxruntime"])
+    found = verify_on_device(
+        rewritten(artifact, file_entry, logits=logits), runtimes=["onnxruntime"]
+    )
     assert not found.passed
     assert verdict(open_artifact(artifact.folder).manifest, "onnxruntime") == "failed"
 
@@ -106,7 +116,11 @@ def test_outputs_of_another_model_fail_and_are_recorded(artifact: Artifact, file
     ("name", "error", "message"),
     [
         ("tensorflow", ConfigError, "no runtime is called 'tensorflow'"),
-        ("tensorrt-rtx", RuntimeUnavailableError, "nothing was compared: tensorrt-rtx: the artifact has no"),
+        (
+            "tensorrt-rtx",
+            RuntimeUnavailableError,
+            "nothing was compared: tensorrt-rtx: the artifact has no",
+        ),
     ],
 )
 def test_runtime_that_cannot_be_is_one_line_and_changes_nothing(
@@ -156,7 +170,9 @@ def test_folder_that_cannot_be_written_still_gets_a_verdict(
 
 
 def test_artifact_without_a_reference_says_what_to_do(artifact: Artifact) -> None:
-    (artifact.folder / "manifest.json").write_bytes(replace(artifact.manifest, reference=None).to_json())
+    (artifact.folder / "manifest.json").write_bytes(
+        replace(artifact.manifest, reference=None).to_json()
+    )
     with pytest.raises(ArtifactError, match="no reference outputs to compare with; build it again"):
         verify_on_device(open_artifact(artifact.folder))
 
@@ -166,18 +182,26 @@ def test_artifact_without_a_reference_says_what_to_do(artifact: Artifact) -> Non
     [
         ("pixels", np.zeros((4, 3, 3, 3), np.uint8), "pixels of the reference should be uint8"),
         ("logits", np.zeros((4, 9), np.float32), "logits of the reference should be float32"),
-        ("embedding", np.zeros((4, 96), np.float64), "embedding of the reference should be float32"),
+        (
+            "embedding",
+            np.zeros((4, 96), np.float64),
+            "embedding of the reference should be float32",
+        ),
         ("pixels", np.zeros((0, 128, 96, 3), np.uint8), "should be uint8"),
         ("logits", np.array([None]), "is not a reference"),
     ],
 )
-def test_reference_of_another_shape_is_refused(artifact: Artifact, file_entry, array, value, message) -> None:
+def test_reference_of_another_shape_is_refused(
+    artifact: Artifact, file_entry, array, value, message
+) -> None:
     with pytest.raises(ArtifactError, match=message):
         reference_of_artifact(rewritten(artifact, file_entry, **{array: value}))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"text"])
-def test_reference_that_is_no_archive_is_refused(artifact: Artifact, content: bytes, file_entry) -> None:
+def test_reference_that_is_no_archive_is_refused(
+    artifact: Artifact, content: bytes, file_entry
+) -> None:
     path = artifact.folder / "reference.npz"
     path.write_bytes(content)
     entries = tuple(file_entry(path) if e.path == path.name else e for e in artifact.manifest.files)
@@ -202,7 +226,9 @@ def test_command_prints_the_figures_and_ends_well(artifact: Artifact) -> None:
     assert "logit cosine" in outcome.stdout
     assert "passed" in outcome.stdout
     outcome = CliRunner().invoke(
-        app, ["verify", str(artifact.folder), "--runtime", "openvino", "--json"], catch_exceptions=False
+        app,
+        ["verify", str(artifact.folder), "--runtime", "openvino", "--json"],
+        catch_exceptions=False,
     )
     assert [row["backend"] for row in json.loads(outcome.stdout)["comparisons"]] == ["openvino"]
 

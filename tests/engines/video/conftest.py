@@ -47,7 +47,9 @@ def write_video(
         for index, picture in enumerate(pictures):
             if index == 0:
                 stream.height, stream.width = picture.shape[:2]
-                stream.pix_fmt = "rgb24" if codec == "png" else "yuvj420p" if codec == "mjpeg" else "yuv420p"
+                stream.pix_fmt = (
+                    "rgb24" if codec == "png" else "yuvj420p" if codec == "mjpeg" else "yuv420p"
+                )
                 stream.codec_context.time_base = Fraction(1, TICKS) if times else Fraction(1, rate)
                 if matrix is not None:
                     a, b, c, d = (value << 16 for value in matrix)
@@ -64,7 +66,9 @@ def write_video(
 
 def _write_sound(container: Any, sound: Any, seconds: float) -> None:
     for start in range(0, int(48_000 * seconds), 1024):
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate, frame.pts, frame.time_base = 48_000, start, Fraction(1, 48_000)
         container.mux(sound.encode(frame))
     container.mux(sound.encode(None))
@@ -90,7 +94,10 @@ def moving(count: int, *, size: tuple[int, int] = (120, 160)) -> Pictures:
 
 def talking(count: int) -> Pictures:
     """A drawn face that moves over a plain wall and changes its emotion."""
-    faces = [draw_face(emotion, seed=3, size=(96, 72)) for emotion in ("neutral", "happiness", "surprise")]
+    faces = [
+        draw_face(emotion, seed=3, size=(96, 72))
+        for emotion in ("neutral", "happiness", "surprise")
+    ]
     for index in range(count):
         picture = np.full((144, 192, 3), 200, np.uint8)
         left = 10 + index
@@ -102,7 +109,9 @@ class SquareDetector:
     """Finds red and green squares, the red one first."""
 
     def detect(self, pixels: np.ndarray) -> tuple[Face, ...]:
-        return tuple(face for channel in (0, 1) if (face := self._square(pixels.astype(np.int16), channel)))
+        return tuple(
+            face for channel in (0, 1) if (face := self._square(pixels.astype(np.int16), channel))
+        )
 
     def _square(self, pixels: np.ndarray, channel: int) -> Face | None:
         others = [other for other in range(3) if other != channel]

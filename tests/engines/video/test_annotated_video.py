@@ -50,16 +50,24 @@ def test_every_frame_is_there_at_its_time_with_the_box_drawn(
         assert changed.mean() < 0.4
 
 
-def test_skipped_frames_are_drawn_too(clip: Path, tmp_path: Path, classifier: EmotionClassifier) -> None:
+def test_skipped_frames_are_drawn_too(
+    clip: Path, tmp_path: Path, classifier: EmotionClassifier
+) -> None:
     annotate(clip, tmp_path / "out.mp4", classifier, every=5)
     assert len(read(tmp_path / "out.mp4")) == 50
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
 def test_each_encoder_writes_what_can_be_read(
-    encoder: str, clip: Path, tmp_path: Path, classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+    encoder: str,
+    clip: Path,
+    tmp_path: Path,
+    classifier: EmotionClassifier,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(annotated, "_ENCODERS", tuple(entry for entry in annotated._ENCODERS if entry[0] == encoder))
+    monkeypatch.setattr(
+        annotated, "_ENCODERS", tuple(entry for entry in annotated._ENCODERS if entry[0] == encoder)
+    )
     annotate(clip, tmp_path / "out.mp4", classifier)
     assert len(read(tmp_path / "out.mp4")) == 50
 
@@ -77,7 +85,9 @@ def test_an_odd_size_gets_an_edge(tmp_path: Path, classifier: EmotionClassifier)
 def test_frames_of_another_size_are_fitted_into_the_first(tmp_path: Path) -> None:
     with annotated_video(tmp_path / "sizes.mp4") as draw:
         for index, size in enumerate([(80, 100), (160, 100), (40, 40)]):
-            draw(Frame(index=index, time=index / 25, pixels=np.full((*size, 3), 200, np.uint8)), None)
+            draw(
+                Frame(index=index, time=index / 25, pixels=np.full((*size, 3), 200, np.uint8)), None
+            )
     first, tall, small = (frame.pixels for frame in read(tmp_path / "sizes.mp4"))
     assert first.shape == tall.shape == small.shape == (80, 100, 3)
     assert tall[10, 10].min() > 180
@@ -92,7 +102,9 @@ def test_frames_of_one_time_come_one_after_the_other(tmp_path: Path) -> None:
     assert len(read(tmp_path / "same.mp4")) == 3
 
 
-def test_an_error_leaves_an_older_file_as_it_was(clip: Path, tmp_path: Path, classifier: EmotionClassifier) -> None:
+def test_an_error_leaves_an_older_file_as_it_was(
+    clip: Path, tmp_path: Path, classifier: EmotionClassifier
+) -> None:
     out = tmp_path / "out.mp4"
     out.write_bytes(b"older")
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 99 // 100])
@@ -102,7 +114,9 @@ def test_an_error_leaves_an_older_file_as_it_was(clip: Path, tmp_path: Path, cla
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "out.mp4"]
 
 
-def test_a_video_that_stops_short_can_be_kept_as_far_as_it_goes(tmp_path: Path, classifier: EmotionClassifier) -> None:
+def test_a_video_that_stops_short_can_be_kept_as_far_as_it_goes(
+    tmp_path: Path, classifier: EmotionClassifier
+) -> None:
     path = write_video(tmp_path / "in.mkv", moving(40))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with (
@@ -115,18 +129,26 @@ def test_a_video_that_stops_short_can_be_kept_as_far_as_it_goes(tmp_path: Path, 
 
 
 def test_without_a_frame_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match="no frame to draw in"), annotated_video(tmp_path / "none.mp4"):
+    with (
+        pytest.raises(VideoError, match="no frame to draw in"),
+        annotated_video(tmp_path / "none.mp4"),
+    ):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["out.avi", "out.gif", "out", "out.jpg"])
 def test_another_suffix_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends with \.mkv, \.mov, \.mp4"), annotated_video(tmp_path / name):
+    with (
+        pytest.raises(ConfigError, match=r"ends with \.mkv, \.mov, \.mp4"),
+        annotated_video(tmp_path / name),
+    ):
         pass
 
 
-def test_a_file_that_cannot_grow_is_an_error_of_one_line(tmp_path: Path, file_size_limit: int) -> None:
+def test_a_file_that_cannot_grow_is_an_error_of_one_line(
+    tmp_path: Path, file_size_limit: int
+) -> None:
     with pytest.raises(FileError, match="was not written: File too large"):
         write_noise(tmp_path / "out.mp4")
     assert file_size_limit

@@ -15,7 +15,11 @@ from motivnet_engines.video.decoding import Frame, VideoReader
 from .conftest import moving, write_video
 
 QUADRANTS = np.zeros((64, 96, 3), np.uint8)
-QUADRANTS[:32, :48], QUADRANTS[:32, 48:], QUADRANTS[32:, :48] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+QUADRANTS[:32, :48], QUADRANTS[:32, 48:], QUADRANTS[32:, :48] = (
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+)
 
 
 def read(path: Path) -> tuple[list[Frame], str | None]:
@@ -34,7 +38,15 @@ def test_frames_are_rgb_pixels_with_index_and_time(clip: Path) -> None:
         assert abs(frame.pixels.astype(int) - expected).mean() < 12
 
 
-MATRICES = [(1, 0, 0, 1), (-1, 0, 0, 1), (-1, 0, 0, -1), (1, 0, 0, -1), (0, 1, 1, 0), (0, 1, -1, 0), (0, -1, -1, 0)]
+MATRICES = [
+    (1, 0, 0, 1),
+    (-1, 0, 0, 1),
+    (-1, 0, 0, -1),
+    (1, 0, 0, -1),
+    (0, 1, 1, 0),
+    (0, 1, -1, 0),
+    (0, -1, -1, 0),
+]
 
 
 def shown(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
@@ -49,7 +61,9 @@ def shown(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("matrix", [*MATRICES, (0, -1, 1, 0)])
-def test_a_turned_or_mirrored_video_is_put_upright(matrix: tuple[int, int, int, int], tmp_path: Path) -> None:
+def test_a_turned_or_mirrored_video_is_put_upright(
+    matrix: tuple[int, int, int, int], tmp_path: Path
+) -> None:
     [first, _], _ = read(write_video(tmp_path / "turned.mp4", [QUADRANTS] * 2, matrix=matrix))
     expected = shown(QUADRANTS, matrix)
     assert first.pixels.shape == expected.shape
@@ -58,7 +72,9 @@ def test_a_turned_or_mirrored_video_is_put_upright(matrix: tuple[int, int, int, 
 
 def test_a_phone_held_upright_gives_an_upright_picture(tmp_path: Path) -> None:
     """Phones store such a video lying on its left side, with the matrix of a quarter turn clockwise."""
-    [frame], _ = read(write_video(tmp_path / "phone.mov", [np.rot90(QUADRANTS)], matrix=(0, 1, -1, 0)))
+    [frame], _ = read(
+        write_video(tmp_path / "phone.mov", [np.rot90(QUADRANTS)], matrix=(0, 1, -1, 0))
+    )
     assert abs(frame.pixels.astype(int) - QUADRANTS).mean() < 12
 
 
@@ -79,10 +95,13 @@ def test_times_count_from_the_beginning_of_the_container(name: str, tmp_path: Pa
     times = [1.4 + index / 25 for index in range(20)]
     frames, missing = read(write_video(tmp_path / name, moving(20), times=times))
     assert missing is None
-    # An MP4 says that there is nothing before the first frame, the others have a clock that begins anywhere.
+    # An MP4 says that there is nothing before the first frame, the others have a clock that begins
+    # anywhere.
     start = frames[0].time
     assert start == pytest.approx(0 if name != "late.mp4" else start)
-    assert [frame.time - start for frame in frames] == pytest.approx([time - 1.4 for time in times], abs=2e-3)
+    assert [frame.time - start for frame in frames] == pytest.approx(
+        [time - 1.4 for time in times], abs=2e-3
+    )
 
 
 def test_frames_without_times_follow_one_another_at_the_usual_distance(tmp_path: Path) -> None:
@@ -94,7 +113,9 @@ def test_frames_without_times_follow_one_another_at_the_usual_distance(tmp_path:
         decoded = [picture for packet in pictures for picture in packet.decode()]
         for picture in decoded:
             picture.pts = None
-        assert [reader._time(picture) for picture in decoded] == pytest.approx([index / 25 for index in range(10)])
+        assert [reader._time(picture) for picture in decoded] == pytest.approx(
+            [index / 25 for index in range(10)]
+        )
 
 
 def test_a_time_that_goes_back_is_put_after_its_predecessor(clip: Path) -> None:
@@ -108,7 +129,9 @@ def test_a_time_that_goes_back_is_put_after_its_predecessor(clip: Path) -> None:
 
 def test_frames_of_changing_size_are_read_as_they_are(tmp_path: Path) -> None:
     first = write_video(tmp_path / "1.ts", moving(10), codec="mpeg2video").read_bytes()
-    second = write_video(tmp_path / "2.ts", moving(10, size=(64, 96)), codec="mpeg2video").read_bytes()
+    second = write_video(
+        tmp_path / "2.ts", moving(10, size=(64, 96)), codec="mpeg2video"
+    ).read_bytes()
     path = tmp_path / "both.ts"
     path.write_bytes(first + second)
     frames, _ = read(path)
@@ -116,7 +139,9 @@ def test_frames_of_changing_size_are_read_as_they_are(tmp_path: Path) -> None:
     assert [frame.time for frame in frames] == sorted(frame.time for frame in frames)
 
 
-def test_a_frame_that_becomes_too_large_is_an_error(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_that_becomes_too_large_is_an_error(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with VideoReader(video_source(clip)) as reader:
         monkeypatch.setattr("motivnet_engines.video.opening.MAX_PIXELS", 100)
         with pytest.raises(VideoError, match="160 x 120 pixels"):
@@ -151,5 +176,7 @@ def test_frames_that_an_edit_list_leaves_out_are_not_missed(tmp_path: Path) -> N
 
 
 def test_the_rate_is_what_the_container_declares(tmp_path: Path) -> None:
-    with VideoReader(video_source(write_video(tmp_path / "slow.mp4", moving(10), rate=5))) as reader:
+    with VideoReader(
+        video_source(write_video(tmp_path / "slow.mp4", moving(10), rate=5))
+    ) as reader:
         assert reader.rate == 5

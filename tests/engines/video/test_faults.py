@@ -39,7 +39,9 @@ def video_of(kind: str, folder: Path, *, frames: int = 40) -> Path:
     return write_video(folder / name, moving(frames), codec=codec, options=options)
 
 
-def seen(path: Path, classifier: EmotionClassifier) -> tuple[list[FrameResult], MotivNetError | None]:
+def seen(
+    path: Path, classifier: EmotionClassifier
+) -> tuple[list[FrameResult], MotivNetError | None]:
     """The results, and the error that ended them, which the summary repeats."""
     results: list[FrameResult] = []
     run = None
@@ -54,7 +56,10 @@ def seen(path: Path, classifier: EmotionClassifier) -> tuple[list[FrameResult], 
         assert str(path) in str(ended)
     if run is not None:
         assert run.summary.classified == run.summary.decoded == len(results)
-        assert (run.summary.complete, run.summary.error) == (ended is None, None if ended is None else str(ended))
+        assert (run.summary.complete, run.summary.error) == (
+            ended is None,
+            None if ended is None else str(ended),
+        )
         assert ended is None or isinstance(ended, VideoError)
     return results, ended
 
@@ -93,7 +98,9 @@ def picture(kind: str) -> Callable[[Path], Path]:
     def made(folder: Path) -> Path:
         path = folder / f"{kind}.mp4"
         frames = [Image.fromarray(frame) for frame in moving(3)]
-        frames[0].save(path, kind, **({"save_all": True, "append_images": frames[1:]} if kind == "gif" else {}))
+        frames[0].save(
+            path, kind, **({"save_all": True, "append_images": frames[1:]} if kind == "gif" else {})
+        )
         return path
 
     return made
@@ -105,7 +112,9 @@ def sound_alone(folder: Path) -> Path:
     path = folder / "sound.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=48_000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 48_000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -175,9 +184,15 @@ FAULTS: list[tuple[Callable[[Path], Path], type[MotivNetError], str]] = [
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize(("make", "kind", "message"), FAULTS, ids=[f"{index:02}" for index in range(len(FAULTS))])
+@pytest.mark.parametrize(
+    ("make", "kind", "message"), FAULTS, ids=[f"{index:02}" for index in range(len(FAULTS))]
+)
 def test_a_fault_is_an_error_without_a_result(
-    make: Callable[[Path], Path], kind: type[MotivNetError], message: str, tmp_path: Path, classifier: EmotionClassifier
+    make: Callable[[Path], Path],
+    kind: type[MotivNetError],
+    message: str,
+    tmp_path: Path,
+    classifier: EmotionClassifier,
 ) -> None:
     results, error = seen(make(tmp_path), classifier)
     assert results == []
@@ -186,7 +201,9 @@ def test_a_fault_is_an_error_without_a_result(
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
-def test_a_whole_file_of_every_container_is_complete(kind: str, tmp_path: Path, classifier: EmotionClassifier) -> None:
+def test_a_whole_file_of_every_container_is_complete(
+    kind: str, tmp_path: Path, classifier: EmotionClassifier
+) -> None:
     results, error = seen(video_of(kind, tmp_path), classifier)
     assert error is None
     assert [result.index for result in results] == list(range(40))
@@ -217,14 +234,18 @@ def test_a_file_cut_off_says_how_far_it_goes(tmp_path: Path, classifier: Emotion
     assert f"stops after {len(results)} of 40 frames ({len(results) / 25:.2f} s)" in str(error)
 
 
-def test_a_missing_index_is_told_from_another_fault(tmp_path: Path, classifier: EmotionClassifier) -> None:
+def test_a_missing_index_is_told_from_another_fault(
+    tmp_path: Path, classifier: EmotionClassifier
+) -> None:
     path = video_of("mp4-index-last", tmp_path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     _, error = seen(path, classifier)
     assert "its index is missing, so it is cut off" in str(error)
 
 
-@pytest.mark.parametrize("kind", ["mp4", "mov-mpeg4", "matroska", "avi", "transport-stream", "program-stream", "flash"])
+@pytest.mark.parametrize(
+    "kind", ["mp4", "mov-mpeg4", "matroska", "avi", "transport-stream", "program-stream", "flash"]
+)
 def test_damage_in_the_middle_is_an_error_after_the_results_around_it(
     kind: str, tmp_path: Path, classifier: EmotionClassifier
 ) -> None:

@@ -40,7 +40,9 @@ def slow(classifier: EmotionClassifier, seconds: float) -> EmotionClassifier:
     return classifier
 
 
-def test_late_frames_are_dropped_and_counted_in_real_time(tmp_path: Path, classifier: EmotionClassifier) -> None:
+def test_late_frames_are_dropped_and_counted_in_real_time(
+    tmp_path: Path, classifier: EmotionClassifier
+) -> None:
     path = write_video(tmp_path / "second.mp4", moving(25))
     start = time.monotonic()
     with predict_video(slow(classifier, 0.2), video_source(path), realtime=True, every=2) as run:
@@ -85,7 +87,9 @@ def http_camera() -> Iterator[VideoSource]:
         yield video_source(f"http://127.0.0.1:{port}/video")
 
 
-def test_late_frames_of_a_camera_over_http_are_dropped(http_camera: VideoSource, classifier: EmotionClassifier) -> None:
+def test_late_frames_of_a_camera_over_http_are_dropped(
+    http_camera: VideoSource, classifier: EmotionClassifier
+) -> None:
     with predict_video(slow(classifier, 2.5 * CAMERA_SECONDS), http_camera) as run:
         results = [next(run) for _ in range(7)]
     assert [len(result.faces) for result in results] == [1] * 7
@@ -101,11 +105,14 @@ def test_the_frames_of_a_camera_over_http_have_the_times_at_which_they_came(
 ) -> None:
     with predict_video(classifier, http_camera) as run:
         last = [next(run) for _ in range(8)][-1]
-    # FFmpeg would say 25 pictures a second; the first ones come together, because it looks at them when it opens.
+    # FFmpeg would say 25 pictures a second; the first ones come together, because it looks at them
+    # when it opens.
     assert last.time > 0.6 * last.index * CAMERA_SECONDS
 
 
-def test_ctrl_c_is_a_good_end_of_a_camera_over_http(http_camera: VideoSource, classifier: EmotionClassifier) -> None:
+def test_ctrl_c_is_a_good_end_of_a_camera_over_http(
+    http_camera: VideoSource, classifier: EmotionClassifier
+) -> None:
     def interrupts(frame: Frame, _: FrameResult | None) -> None:
         if frame.index >= 2:
             raise KeyboardInterrupt
@@ -129,7 +136,11 @@ def test_ctrl_c_is_a_good_end_of_the_command_over_a_camera_over_http(
     report = Report(record=interrupts, advance=lambda _: None, total=1)
     predict_videos(classifier, [http_camera], options=RunOptions(), report=report, montage=None)
     assert report.errors == []
-    assert [record.video is not None and record.video.complete for record in records] == [False, False, True]
+    assert [record.video is not None and record.video.complete for record in records] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def sends_without_length(body: bytes) -> Answer:
@@ -162,7 +173,10 @@ def test_over_http_what_has_neither_a_duration_nor_a_length_is_live(
 ) -> None:
     data = write_video(tmp_path / name, moving(20)).read_bytes()
     answer = sends(data) if has_length else sends_without_length(data)
-    with http_server(answer) as port, VideoReader(video_source(f"http://127.0.0.1:{port}/{name}")) as reader:
+    with (
+        http_server(answer) as port,
+        VideoReader(video_source(f"http://127.0.0.1:{port}/{name}")) as reader,
+    ):
         assert reader.live is live
 
 
@@ -183,7 +197,9 @@ def test_frames_of_a_live_playlist_that_come_together_are_shown_at_their_times(
     segment = write_video(tmp_path / "clip.ts", moving(40)).read_bytes()
     with (
         http_server(partial(plays, segment, PLAYLIST)) as port,
-        predict_video(slow(classifier, 0.02), video_source(f"http://127.0.0.1:{port}/live.m3u8")) as run,
+        predict_video(
+            slow(classifier, 0.02), video_source(f"http://127.0.0.1:{port}/live.m3u8")
+        ) as run,
     ):
         last = [next(run) for _ in range(10)][-1]
     assert last.index < 30
@@ -193,7 +209,9 @@ def test_frames_of_a_live_playlist_that_come_together_are_shown_at_their_times(
 def test_a_camera_that_is_not_there_says_so(classifier: EmotionClassifier) -> None:
     if Path("/dev/video63").exists():
         pytest.skip("there is such a camera")
-    with pytest.raises(VideoError, match=r"there is no camera 63 \(/dev/video63\); (none is connected|there are)"):
+    with pytest.raises(
+        VideoError, match=r"there is no camera 63 \(/dev/video63\); (none is connected|there are)"
+    ):
         predict_video(classifier, camera(63))
 
 

@@ -11,7 +11,10 @@ import pytest
 
 def run(program: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()
 

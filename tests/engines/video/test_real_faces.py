@@ -35,7 +35,9 @@ def crossing(photos: list[np.ndarray], *, apart: int) -> Iterator[np.ndarray]:
     for index in range(FRAMES):
         picture = np.full((360, 640, 3), 180, np.uint8)
         step = (640 - 160) * index // (FRAMES - 1)
-        for photo, (left, top) in zip(photos[::-1], [(480 - step, 20 + apart), (step, 20)], strict=True):
+        for photo, (left, top) in zip(
+            photos[::-1], [(480 - step, 20 + apart), (step, 20)], strict=True
+        ):
             picture[top : top + 160, left : left + 160] = photo
         yield picture
 
@@ -88,7 +90,10 @@ def test_people_who_cross_have_each_a_track_before_and_one_after_that_never_doub
         assert len(set(numbers)) == len(numbers) <= 2
     for part in (results[: FRAMES // 4], results[-FRAMES // 4 :]):
         from_left = {
-            tuple(face.track for face in sorted(result.faces, key=lambda face: left_of(face.prediction)))
+            tuple(
+                face.track
+                for face in sorted(result.faces, key=lambda face: left_of(face.prediction))
+            )
             for result in part
         }
         assert len(from_left) == 1

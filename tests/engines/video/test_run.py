@@ -21,7 +21,9 @@ from motivnet_engines.video.run import predict_video
 from .conftest import SquareDetector, moving, squares, talking, write_video
 
 
-def test_every_frame_has_a_result_in_order_with_its_face(clip: Path, classifier: EmotionClassifier) -> None:
+def test_every_frame_has_a_result_in_order_with_its_face(
+    clip: Path, classifier: EmotionClassifier
+) -> None:
     with predict_video(classifier, video_source(clip)) as run:
         results = list(run)
     assert [result.index for result in results] == list(range(50))
@@ -38,9 +40,13 @@ def test_every_frame_has_a_result_in_order_with_its_face(clip: Path, classifier:
     assert summary.duration == pytest.approx(2.0)
 
 
-def test_the_results_are_those_of_each_frame_alone(clip: Path, classifier: EmotionClassifier) -> None:
+def test_the_results_are_those_of_each_frame_alone(
+    clip: Path, classifier: EmotionClassifier
+) -> None:
     frames: list[Frame] = []
-    with predict_video(classifier, video_source(clip), on_frame=lambda frame, _: frames.append(frame)) as run:
+    with predict_video(
+        classifier, video_source(clip), on_frame=lambda frame, _: frames.append(frame)
+    ) as run:
         results = list(run)
     for frame, result in zip(frames, results, strict=True):
         [alone] = classifier.read(frame.pixels)
@@ -59,13 +65,17 @@ def test_every_nth_frame_is_classified_and_the_others_counted(
 
 
 @pytest.mark.parametrize("every", [0, -1])
-def test_every_zeroth_frame_is_refused(every: int, clip: Path, classifier: EmotionClassifier) -> None:
+def test_every_zeroth_frame_is_refused(
+    every: int, clip: Path, classifier: EmotionClassifier
+) -> None:
     with pytest.raises(ConfigError, match="N of 1 or more"):
         predict_video(classifier, video_source(clip), every=every)
 
 
 def test_a_frame_without_a_face_is_a_result(tmp_path: Path, classifier: EmotionClassifier) -> None:
-    path = write_video(tmp_path / "empty.mp4", squares(20, lambda index: None if 5 <= index < 10 else (20, 20)))
+    path = write_video(
+        tmp_path / "empty.mp4", squares(20, lambda index: None if 5 <= index < 10 else (20, 20))
+    )
     with predict_video(classifier, video_source(path)) as run:
         faces = [len(result.faces) for result in run]
     assert faces == [1] * 5 + [0] * 5 + [1] * 10
@@ -103,7 +113,9 @@ def test_a_still_face_is_one_track_however_few_frames_are_classified(
     assert {face.track for result in results for face in result.faces} == {1}
 
 
-def test_smoothing_follows_the_times_of_the_frames(tmp_path: Path, classifier: EmotionClassifier) -> None:
+def test_smoothing_follows_the_times_of_the_frames(
+    tmp_path: Path, classifier: EmotionClassifier
+) -> None:
     path = write_video(tmp_path / "variable.mp4", moving(6), times=[0.0, 0.1, 0.15, 0.7, 0.8, 0.81])
     with predict_video(classifier, video_source(path)) as run:
         raw = list(run)
@@ -112,7 +124,9 @@ def test_smoothing_follows_the_times_of_the_frames(tmp_path: Path, classifier: E
     expected = np.array(list(raw[0].faces[0].prediction.probabilities.values()))
     for before, one, other in zip([raw[0], *raw], raw, smooth, strict=False):
         weight = 1 - np.exp(-(one.time - before.time) / 0.3)
-        expected += weight * (np.array(list(one.faces[0].prediction.probabilities.values())) - expected)
+        expected += weight * (
+            np.array(list(one.faces[0].prediction.probabilities.values())) - expected
+        )
         found = other.faces[0].prediction
         assert list(found.probabilities.values()) == pytest.approx(list(expected))
         assert found.confidence == max(found.probabilities.values())
@@ -120,7 +134,9 @@ def test_smoothing_follows_the_times_of_the_frames(tmp_path: Path, classifier: E
 
 
 def test_an_unknown_face_stays_unknown_when_it_is_smoothed() -> None:
-    face = Prediction(label=UNKNOWN, confidence=0.9, probabilities={"a": 0.9, "b": 0.1}, energy=0.0, known=False)
+    face = Prediction(
+        label=UNKNOWN, confidence=0.9, probabilities={"a": 0.9, "b": 0.1}, energy=0.0, known=False
+    )
     smoothed = with_probabilities(face, {"a": 0.4, "b": 0.6})
     assert (smoothed.label, smoothed.confidence) == (UNKNOWN, 0.6)
 
@@ -150,4 +166,7 @@ def test_a_summary_is_plain_json_values(clip: Path, classifier: EmotionClassifie
 def test_the_detector_of_the_tests_finds_what_is_drawn() -> None:
     [picture] = squares(1, lambda _: (20, 30), lambda _: (90, 50))
     boxes = [face.box for face in SquareDetector().detect(picture)]
-    assert [(box.x, box.y, box.width, box.height) for box in boxes] == [(20, 30, 32, 32), (90, 50, 32, 32)]
+    assert [(box.x, box.y, box.width, box.height) for box in boxes] == [
+        (20, 30, 32, 32),
+        (90, 50, 32, 32),
+    ]

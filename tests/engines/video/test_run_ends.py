@@ -37,7 +37,10 @@ def test_an_exception_in_any_thread_is_raised_in_the_caller(
         return whole(*args, **options)
 
     monkeypatch.setattr(classifier, stage, fails)
-    with predict_video(classifier, video_source(clip)) as run, pytest.raises(ArtifactError, match="not finite"):
+    with (
+        predict_video(classifier, video_source(clip)) as run,
+        pytest.raises(ArtifactError, match="not finite"),
+    ):
         list(run)
     assert run.summary.complete is False
     assert run.summary.error == "the model gives logits that are not finite"
@@ -48,13 +51,18 @@ def test_an_exception_in_on_frame_ends_the_run(clip: Path, classifier: EmotionCl
     def fails(frame: Frame, result: FrameResult | None) -> None:
         raise FileError("the disk is full")
 
-    with predict_video(classifier, video_source(clip), on_frame=fails) as run, pytest.raises(FileError):
+    with (
+        predict_video(classifier, video_source(clip), on_frame=fails) as run,
+        pytest.raises(FileError),
+    ):
         list(run)
     assert run.summary.error == "the disk is full"
 
 
 @pytest.mark.parametrize("how", ["with", "close", "forgotten", "never begun"])
-def test_a_run_that_is_left_early_stops_its_threads(how: str, clip: Path, classifier: EmotionClassifier) -> None:
+def test_a_run_that_is_left_early_stops_its_threads(
+    how: str, clip: Path, classifier: EmotionClassifier
+) -> None:
     run = predict_video(classifier, video_source(clip))
     if how != "never begun":
         assert next(run).index == 0
@@ -74,7 +82,9 @@ def test_a_run_that_is_left_early_stops_its_threads(how: str, clip: Path, classi
     del run
 
 
-def test_the_reader_does_not_run_far_ahead_of_the_caller(tmp_path: Path, classifier: EmotionClassifier) -> None:
+def test_the_reader_does_not_run_far_ahead_of_the_caller(
+    tmp_path: Path, classifier: EmotionClassifier
+) -> None:
     path = write_video(tmp_path / "long.mp4", moving(100))
     with predict_video(classifier, video_source(path)) as run:
         next(run)
@@ -87,9 +97,14 @@ def test_a_source_that_gives_neither_frame_nor_error_is_an_error(
 ) -> None:
     release = threading.Event()
     monkeypatch.setattr("motivnet_engines.video.steps.STALL_SECONDS", 0.2)
-    monkeypatch.setattr("motivnet_engines.video.decoding.VideoReader._packets", lambda _: iter(release.wait, True))
+    monkeypatch.setattr(
+        "motivnet_engines.video.decoding.VideoReader._packets", lambda _: iter(release.wait, True)
+    )
     threading.Timer(0.5, release.set).start()
-    with predict_video(classifier, video_source(clip)) as run, pytest.raises(VideoError, match="gave no frame for"):
+    with (
+        predict_video(classifier, video_source(clip)) as run,
+        pytest.raises(VideoError, match="gave no frame for"),
+    ):
         list(run)
 
 
@@ -112,7 +127,9 @@ def test_ctrl_c_ends_a_run_at_once(clip: Path) -> None:
     """)
     write_video(clip, moving(30), times=[0.0, *(10.0 + index for index in range(29))])
     command = [sys.executable, "-c", program, str(clip)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ}
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "0\n"
         process.send_signal(signal.SIGINT)

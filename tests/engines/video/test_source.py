@@ -70,7 +70,9 @@ def test_a_camera_and_rtsp_push_their_frames_and_a_file_and_http_do_not() -> Non
 
 
 @pytest.mark.parametrize(("platform", "target"), [("linux", "/dev/video2"), ("darwin", "2:none")])
-def test_a_camera_is_named_as_the_platform_does(platform: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_is_named_as_the_platform_does(
+    platform: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.platform", platform)
     assert camera(2).target == target
 

@@ -47,8 +47,12 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.ts", "clip.webm"])
-def test_a_video_over_http_is_read_as_a_file_is(name: str, tmp_path: Path, classifier: EmotionClassifier) -> None:
-    path = write_video(tmp_path / name, moving(20), codec="libvpx" if name.endswith("webm") else "libx264")
+def test_a_video_over_http_is_read_as_a_file_is(
+    name: str, tmp_path: Path, classifier: EmotionClassifier
+) -> None:
+    path = write_video(
+        tmp_path / name, moving(20), codec="libvpx" if name.endswith("webm") else "libx264"
+    )
     with http_server(sends(path.read_bytes())) as port:
         results, summary = watch(f"http://127.0.0.1:{port}/{name}", classifier)
     assert (len(results), summary.complete) == (20, True)
@@ -68,7 +72,9 @@ def test_a_playlist_over_http_is_read(tmp_path: Path, classifier: EmotionClassif
 
 def test_a_playlist_over_http_opens_no_file(tmp_path: Path, classifier: EmotionClassifier) -> None:
     path = write_video(tmp_path / "clip.ts", moving(20))
-    text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.8,\nfile://{path}\n#EXT-X-ENDLIST\n".encode()
+    text = (
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.8,\nfile://{path}\n#EXT-X-ENDLIST\n".encode()
+    )
     with http_server(sends(text)) as port, pytest.raises(VideoError):
         watch(f"http://127.0.0.1:{port}/live.m3u8", classifier)
 
@@ -136,9 +142,13 @@ def closed_port() -> int:
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_a_refused_stream_is_an_error_of_one_line(scheme: str, classifier: EmotionClassifier) -> None:
+def test_a_refused_stream_is_an_error_of_one_line(
+    scheme: str, classifier: EmotionClassifier
+) -> None:
     address = f"{scheme}://127.0.0.1:{closed_port()}/live"
-    with pytest.raises(VideoError, match=f"{re.escape(address)} cannot be opened: Connection refused; check the"):
+    with pytest.raises(
+        VideoError, match=f"{re.escape(address)} cannot be opened: Connection refused; check the"
+    ):
         watch(address, classifier)
 
 
@@ -187,7 +197,9 @@ class RtspCamera(socketserver.StreamRequestHandler):
                 assert isinstance(stream, VideoStream)
                 stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
                 for picture in moving(self.frames):
-                    container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                    container.mux(
+                        stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+                    )
                     self._forward(packets)
                     time.sleep(0.01)
 

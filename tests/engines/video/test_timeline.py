@@ -66,13 +66,17 @@ def test_the_likeliest_emotion_fills_most_of_the_panel(tmp_path: Path) -> None:
 
 def test_a_face_that_was_away_leaves_a_gap(tmp_path: Path) -> None:
     whole = drawn(tmp_path / "a.png", *(result(index / 25, 1) for index in range(100)))
-    gap = drawn(tmp_path / "b.png", *(result(i / 25, *([] if 25 <= i < 75 else [1])) for i in range(100)))
+    gap = drawn(
+        tmp_path / "b.png", *(result(i / 25, *([] if 25 <= i < 75 else [1])) for i in range(100))
+    )
     assert share(gap, HAPPY) == pytest.approx(share(whole, HAPPY) / 2, rel=0.15)
 
 
 def test_each_face_has_a_panel_up_to_four(tmp_path: Path) -> None:
     heights = [
-        drawn(tmp_path / "f.png", *(result(index / 25, *range(1, faces + 1)) for index in range(50))).shape[0]
+        drawn(
+            tmp_path / "f.png", *(result(index / 25, *range(1, faces + 1)) for index in range(50))
+        ).shape[0]
         for faces in (1, 2, PANELS, PANELS + 3)
     ]
     assert heights[0] < heights[1] < heights[2] == heights[3]
@@ -83,11 +87,19 @@ def test_each_face_has_a_panel_up_to_four(tmp_path: Path) -> None:
 def test_a_video_of_hardly_anything_is_drawn_without_a_warning(
     frames: int, tracks: tuple[int, ...], tmp_path: Path
 ) -> None:
-    assert drawn(tmp_path / "t.png", *(result(index / 25, *tracks) for index in range(frames))).shape[1] == 1200
+    assert (
+        drawn(tmp_path / "t.png", *(result(index / 25, *tracks) for index in range(frames))).shape[
+            1
+        ]
+        == 1200
+    )
 
 
 def test_hours_are_drawn_as_means(tmp_path: Path) -> None:
-    changing = (result(float(index), 1, likely=("happiness", "sadness")[index % 2]) for index in range(20_000))
+    changing = (
+        result(float(index), 1, likely=("happiness", "sadness")[index % 2])
+        for index in range(20_000)
+    )
     pixels = drawn(tmp_path / "hours.png", *changing)
     assert share(pixels, HAPPY) == pytest.approx(share(pixels, SAD), rel=0.3)
 
@@ -119,13 +131,26 @@ def test_a_name_lies_within_its_band() -> None:
 
 def test_a_band_that_is_too_thin_or_too_short_has_no_name() -> None:
     times = np.linspace(0, 10, 200)
-    assert list(name_places(times, np.zeros(200), np.full(200, 0.05), width=0.8, height=0.1, apart=2.5)) == []
-    assert list(name_places(times[:5], np.zeros(5), np.ones(5), width=0.8, height=0.1, apart=2.5)) == []
+    assert (
+        list(
+            name_places(times, np.zeros(200), np.full(200, 0.05), width=0.8, height=0.1, apart=2.5)
+        )
+        == []
+    )
+    assert (
+        list(name_places(times[:5], np.zeros(5), np.ones(5), width=0.8, height=0.1, apart=2.5))
+        == []
+    )
 
 
 def test_a_long_band_has_its_name_several_times_but_apart() -> None:
     times = np.linspace(0, 10, 200)
-    places = sorted(x for x, _ in name_places(times, np.zeros(200), np.ones(200), width=0.5, height=0.1, apart=2.5))
+    places = sorted(
+        x
+        for x, _ in name_places(
+            times, np.zeros(200), np.ones(200), width=0.5, height=0.1, apart=2.5
+        )
+    )
     assert len(places) >= 3
     assert min(np.diff(places)) >= 2.5
 
@@ -136,7 +161,9 @@ def test_a_name_at_the_edge_stays_within_its_band() -> None:
     assert [x for x, _ in places] == [pytest.approx(9.0, abs=0.01)]
 
 
-def test_a_band_has_its_name_three_times_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_band_has_its_name_three_times_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts: list[str] = []
     text = Axes.text
 
@@ -145,16 +172,23 @@ def test_a_band_has_its_name_three_times_at_most(tmp_path: Path, monkeypatch: py
         return text(self, x, y, label, **rest)
 
     monkeypatch.setattr(Axes, "text", counted)
-    drawn(tmp_path / "t.png", *(result(index / 25, *([1] if index % 250 < 200 else [])) for index in range(1000)))
+    drawn(
+        tmp_path / "t.png",
+        *(result(index / 25, *([1] if index % 250 < 200 else [])) for index in range(1000)),
+    )
     assert 2 <= texts.count("happiness") <= 3
 
 
 def test_the_axis_ends_with_the_video(tmp_path: Path) -> None:
     results = [result(index / 2, 1) for index in range(10)]
-    by_frames, by_video = (drawn(tmp_path / "t.png", *results, duration=duration) for duration in (None, 10.0))
+    by_frames, by_video = (
+        drawn(tmp_path / "t.png", *results, duration=duration) for duration in (None, 10.0)
+    )
     assert share(by_video, HAPPY) == pytest.approx(share(by_frames, HAPPY) / 2, rel=0.1)
 
 
-@pytest.mark.parametrize(("step", "expected"), [(0.5, ["0:00.0", "0:00.5", "1:01.0"]), (1, ["0:00", "0:00", "1:01"])])
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0.5, ["0:00.0", "0:00.5", "1:01.0"]), (1, ["0:00", "0:00", "1:01"])]
+)
 def test_all_marks_of_the_clock_have_one_format(step: float, expected: list[str]) -> None:
     assert [clock(seconds, decimals=int(step < 1)) for seconds in (0, 0.5, 61)] == expected

@@ -58,12 +58,16 @@ def test_a_face_is_lost_after_a_second(away: float, number: int) -> None:
 def test_a_face_may_be_missing_in_one_frame_however_far_apart_they_are(interval: float) -> None:
     tracker = FaceTracker()
     for step in range(10):
-        assert tracker.update([box(0)] if step % 2 == 0 else [], step * interval) == ((1,) if step % 2 == 0 else ())
+        assert tracker.update([box(0)] if step % 2 == 0 else [], step * interval) == (
+            (1,) if step % 2 == 0 else ()
+        )
 
 
 def test_a_face_is_another_after_two_frames_without_it_that_are_far_apart() -> None:
     tracker = FaceTracker()
-    assert [tracker.update(faces, 2.0 * step) for step, faces in enumerate([[box(0)], [], [], [box(0)]])][-1] == (2,)
+    assert [
+        tracker.update(faces, 2.0 * step) for step, faces in enumerate([[box(0)], [], [], [box(0)]])
+    ][-1] == (2,)
 
 
 def test_one_long_gap_between_frames_loses_the_faces_before_it() -> None:
@@ -93,7 +97,9 @@ def test_faces_that_pass_each_other_at_a_distance_keep_their_numbers() -> None:
 
 
 @given(st.lists(st.lists(st.floats(0, 1000), max_size=5), max_size=20))
-def test_no_number_is_given_twice_in_a_frame_and_none_is_used_again(frames: list[list[float]]) -> None:
+def test_no_number_is_given_twice_in_a_frame_and_none_is_used_again(
+    frames: list[list[float]],
+) -> None:
     tracker = FaceTracker(lost_after=2.0)
     last: dict[int, int] = {}
     for step, places in enumerate(frames):
@@ -135,7 +141,10 @@ def test_tracks_do_not_mix_and_a_forgotten_one_begins_anew() -> None:
 
 @given(
     st.floats(0.001, 100),
-    st.lists(st.tuples(st.floats(0, 1e6), st.lists(st.floats(0.001, 1), min_size=3, max_size=3)), min_size=1),
+    st.lists(
+        st.tuples(st.floats(0, 1e6), st.lists(st.floats(0.001, 1), min_size=3, max_size=3)),
+        min_size=1,
+    ),
 )
 def test_probabilities_always_sum_to_one_and_stay_between_what_was_seen(
     seconds: float, frames: list[tuple[float, list[float]]]
@@ -143,7 +152,9 @@ def test_probabilities_always_sum_to_one_and_stay_between_what_was_seen(
     smoother = ProbabilitySmoother(seconds)
     seen = []
     for time, weights in itertools.islice(frames, 50):
-        seen.append({label: weight / sum(weights) for label, weight in zip("abc", weights, strict=True)})
+        seen.append(
+            {label: weight / sum(weights) for label, weight in zip("abc", weights, strict=True)}
+        )
         smoothed = smoother.smoothed(1, time, seen[-1])
         assert sum(smoothed.values()) == pytest.approx(1.0, abs=1e-12)
         for label, value in smoothed.items():

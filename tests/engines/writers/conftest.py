@@ -19,7 +19,11 @@ def face() -> Callable[..., Prediction]:
     """A function that gives a prediction of a label, in a box (x, y, width, height) or of the whole image."""
 
     def made(
-        label: str = "happiness", *, confidence: float = 0.75, box: tuple[float, ...] | None = None, **changes: Any
+        label: str = "happiness",
+        *,
+        confidence: float = 0.75,
+        box: tuple[float, ...] | None = None,
+        **changes: Any,
     ) -> Prediction:
         rest = (1 - confidence) / (len(LABELS) - 1)
         best = label if label in LABELS else LABELS[0]

@@ -16,8 +16,18 @@ from motivnet.errors import FileError
 from motivnet.images import read_image
 from motivnet.prediction import Prediction
 from motivnet_engines.writers import montage as montage_module
-from motivnet_engines.writers.annotated_images import annotated_copies, annotated_picture, write_annotated
-from motivnet_engines.writers.montage import TILE, MontageWriter, face_tile, sheet_paths, sheets_text
+from motivnet_engines.writers.annotated_images import (
+    annotated_copies,
+    annotated_picture,
+    write_annotated,
+)
+from motivnet_engines.writers.montage import (
+    TILE,
+    MontageWriter,
+    face_tile,
+    sheet_paths,
+    sheets_text,
+)
 from motivnet_engines.writers.short_names import short_names
 from motivnet_engines.writers.sink import open_sink
 
@@ -31,7 +41,12 @@ def test_images_of_one_name_stay_apart(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     paths = [Path("a/x.jpg"), Path("b/x.jpg"), Path("b/../c/x.jpg"), tmp_path / "x.jpg"]
     copies = list(annotated_copies(paths, Path("out")).values())
-    assert copies == [Path("out/a/x.jpg"), Path("out/b/x.jpg"), Path("out/c/x.jpg"), Path("out/x.jpg")]
+    assert copies == [
+        Path("out/a/x.jpg"),
+        Path("out/b/x.jpg"),
+        Path("out/c/x.jpg"),
+        Path("out/x.jpg"),
+    ]
 
 
 def test_a_name_says_the_format(tmp_path: Path) -> None:
@@ -60,14 +75,23 @@ def write_sheet(path: Path, face: Prediction) -> None:
 
 def write_table(form: Literal["csv", "jsonl"]) -> Callable[[Path, Prediction], None]:
     def write(path: Path, face: Prediction) -> None:
-        with open_sink(form, labels=tuple(face.probabilities), out=path.with_suffix(f".{form}"), embeddings=True):
+        with open_sink(
+            form,
+            labels=tuple(face.probabilities),
+            out=path.with_suffix(f".{form}"),
+            embeddings=True,
+        ):
             pass
 
     return write
 
 
-@pytest.mark.parametrize("write", [write_copy, write_sheet, write_table("csv"), write_table("jsonl")])
-def test_what_shows_or_tells_of_people_is_for_this_user_alone(write, tmp_path: Path, face, open_umask: None) -> None:
+@pytest.mark.parametrize(
+    "write", [write_copy, write_sheet, write_table("csv"), write_table("jsonl")]
+)
+def test_what_shows_or_tells_of_people_is_for_this_user_alone(
+    write, tmp_path: Path, face, open_umask: None
+) -> None:
     write(tmp_path / "new" / "result", face(box=(100.0, 100.0, 90.0, 120.0)))
     [file] = (tmp_path / "new").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -94,7 +118,9 @@ def test_a_montage_shows_every_face_once(tmp_path: Path, face) -> None:
         assert (sheet == (20 * index, 0, 255)).all(axis=2).sum() == TILE * TILE
 
 
-def test_a_full_sheet_is_followed_by_another(tmp_path: Path, face, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_sheet_is_followed_by_another(
+    tmp_path: Path, face, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(montage_module, "TILES_OF_A_SHEET", 3)
     monkeypatch.setattr(montage_module, "MAX_SHEETS", 2)
     with contextlib.closing(MontageWriter(tmp_path / "sheet.jpg")) as montage:
@@ -127,7 +153,8 @@ def test_a_sheet_that_cannot_be_written_is_the_end_of_the_montage(
 def test_a_long_name_leaves_the_number_of_the_face_whole(face) -> None:
     pixels = np.zeros((40, 40, 3), np.uint8)
     tiles = [
-        face_tile(pixels, face(), name="a very long name of a file.jpg", detail=f" #{number}") for number in (1, 2)
+        face_tile(pixels, face(), name="a very long name of a file.jpg", detail=f" #{number}")
+        for number in (1, 2)
     ]
     assert (tiles[0] != tiles[1]).any()
 

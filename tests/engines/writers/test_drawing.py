@@ -15,7 +15,9 @@ def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 @pytest.mark.parametrize("size", [(60, 50), (480, 640), (3000, 2000)])
-def test_a_box_and_a_caption_can_be_seen_on_any_background(size: tuple[int, int], level: int, face) -> None:
+def test_a_box_and_a_caption_can_be_seen_on_any_background(
+    size: tuple[int, int], level: int, face
+) -> None:
     pixels = np.full((*size, 3), level, np.uint8)
     box = (size[1] * 0.3, size[0] * 0.4, size[1] * 0.4, size[0] * 0.4)
     drawn = draw_faces(pixels, [face(box=box)])
@@ -57,7 +59,8 @@ def test_captions_of_neighbours_cover_neither_each_other_nor_a_face(face) -> Non
     pixels = np.zeros((400, 400, 3), np.uint8)
     labels = ("happiness", "sadness", "surprise", "fear")
     faces = [
-        face(label, box=(60.0 + 85 * (i % 2), 100.0 + 95 * (i // 2), 70.0, 80.0)) for i, label in enumerate(labels)
+        face(label, box=(60.0 + 85 * (i % 2), 100.0 + 95 * (i // 2), 70.0, 80.0))
+        for i, label in enumerate(labels)
     ]
     together = draw_faces(pixels, faces)
     for one in faces:
@@ -65,7 +68,9 @@ def test_captions_of_neighbours_cover_neither_each_other_nor_a_face(face) -> Non
         beside = (together == colour_of(one)).all(axis=2).sum()
         assert beside == pytest.approx(alone, rel=0.05)
         assert one.box is not None
-        inner = together[int(one.box.y) + 12 : int(one.box.y) + 68, int(one.box.x) + 12 : int(one.box.x) + 58]
+        inner = together[
+            int(one.box.y) + 12 : int(one.box.y) + 68, int(one.box.x) + 12 : int(one.box.x) + 58
+        ]
         assert (inner == 0).all()
 
 
@@ -93,7 +98,9 @@ def test_faces_too_small_for_a_number_have_their_box_alone(face) -> None:
     faces = crowd(face, side=12.0)
     drawn = draw_faces(np.full((400, 400, 3), 60, np.uint8), faces)
     middle = faces[len(faces) // 2].box
-    assert filled(drawn, faces[0])[int(middle.y) : int(middle.y + 12), int(middle.x) : int(middle.x + 12)].any()
+    assert filled(drawn, faces[0])[
+        int(middle.y) : int(middle.y + 12), int(middle.x) : int(middle.x + 12)
+    ].any()
     assert (drawn[int(middle.y) + 6, int(middle.x) + 6] == 60).all()
 
 

@@ -49,15 +49,22 @@ def summary(error: str | None = None) -> VideoSummary:
 
 @pytest.fixture
 def image(face) -> Record:
-    result = ImageResult(name="x", width=64, height=48, faces=(face(box=BOX), face("anger", box=BOX)), timing=TIMING)
+    result = ImageResult(
+        name="x", width=64, height=48, faces=(face(box=BOX), face("anger", box=BOX)), timing=TIMING
+    )
     return record_of_file(FileResult(path=Path("a/photo.jpg"), result=result, error=None))
 
 
 @pytest.fixture
 def frame(face) -> Record:
-    faces = (TrackedFace(track=3, prediction=face(box=BOX)), TrackedFace(track=1, prediction=face("fear", box=BOX)))
+    faces = (
+        TrackedFace(track=3, prediction=face(box=BOX)),
+        TrackedFace(track=1, prediction=face("fear", box=BOX)),
+    )
     return record_of_frame(
-        FrameResult(name="clip.mp4", index=7, time=0.28, width=64, height=48, faces=faces, timing=TIMING)
+        FrameResult(
+            name="clip.mp4", index=7, time=0.28, width=64, height=48, faces=faces, timing=TIMING
+        )
     )
 
 
@@ -121,11 +128,15 @@ def test_a_name_that_is_not_unicode_is_written_all_the_same() -> None:
 
 def test_csv_has_a_row_per_face(image: Record) -> None:
     rows = rows_of(image)
-    assert [(row["file"], row["face"], row["label"], row["x"], row["face_height"]) for row in rows] == [
+    assert [
+        (row["file"], row["face"], row["label"], row["x"], row["face_height"]) for row in rows
+    ] == [
         ("a/photo.jpg", "1", "happiness", "10.0", "40.0"),
         ("a/photo.jpg", "2", "anger", "10.0", "40.0"),
     ]
-    assert [float(rows[0][label]) for label in LABELS] == list(image.faces[0].probabilities.values())
+    assert [float(rows[0][label]) for label in LABELS] == list(
+        image.faces[0].probabilities.values()
+    )
     assert {row["known"] for row in rows} == {""}
 
 
@@ -141,13 +152,17 @@ def test_csv_of_a_video_has_tracks_and_a_row_of_its_error_alone(frame: Record) -
     assert rows_of(record_of_end(summary("cut off")))[0]["error"] == "cut off"
 
 
-@pytest.mark.parametrize("name", ["=1+1.jpg", "+x.jpg", "-x.jpg", "@x.jpg", "\tx.jpg", "\uff1d1.jpg"])
+@pytest.mark.parametrize(
+    "name", ["=1+1.jpg", "+x.jpg", "-x.jpg", "@x.jpg", "\tx.jpg", "\uff1d1.jpg"]
+)
 def test_a_spreadsheet_computes_nothing_of_a_name(name: str) -> None:
     assert rows_of(Record(file=name, error=f"{name} is empty"))[0]["file"] == f"'{name}"
     assert rows_of(Record(file=name, error=f"{name} is empty"))[0]["error"] == f"'{name} is empty"
 
 
-@pytest.mark.parametrize("name", ["\x1b[2J", "\x1b]52;c;aGk=\x07", "\x9b2J", "a\u202eb\u200b", "a\rb", "\x00"])
+@pytest.mark.parametrize(
+    "name", ["\x1b[2J", "\x1b]52;c;aGk=\x07", "\x9b2J", "a\u202eb\u200b", "a\rb", "\x00"]
+)
 def test_no_record_has_what_a_terminal_obeys(name: str) -> None:
     record = Record(file=name, error=f"{name} is empty")
     for text in (csv_rows(record, LABELS), jsonl_line(record)):
@@ -172,8 +187,12 @@ def shown(capsys: pytest.CaptureFixture[str], *records: Record) -> list[str]:
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_the_table_has_a_line_per_face_and_one_without(image: Record, capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, image, Record(file="b.jpg", width=2, height=2), Record(file="c.jpg", error="bad")) == [
+def test_the_table_has_a_line_per_face_and_one_without(
+    image: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown(
+        capsys, image, Record(file="b.jpg", width=2, height=2), Record(file="c.jpg", error="bad")
+    ) == [
         "file emotion confidence face",
         "a/photo.jpg happiness 75.0% 30x40 at 10,20",
         "a/photo.jpg anger 75.0% 30x40 at 10,20",
@@ -181,7 +200,9 @@ def test_the_table_has_a_line_per_face_and_one_without(image: Record, capsys: py
     ]
 
 
-def test_the_table_has_a_line_per_face_of_a_video(frame: Record, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_has_a_line_per_face_of_a_video(
+    frame: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert shown(capsys, frame, frame, record_of_end(summary())) == [
         "file emotion confidence face",
         "clip.mp4 fear 75.0% #1, 0.28 to 0.28 s, 2 frames",
@@ -196,7 +217,9 @@ def test_the_table_gives_no_confidence_for_what_is_unknown(
         faces = tuple(dataclasses.replace(face, label="unknown") for face in record.faces)
         return dataclasses.replace(record, faces=faces)
 
-    lines = shown(capsys, hidden(image), hidden(frame), hidden(frame), frame, record_of_end(summary()))[1:]
+    lines = shown(
+        capsys, hidden(image), hidden(frame), hidden(frame), frame, record_of_end(summary())
+    )[1:]
     assert all("unknown" in line and "%" not in line for line in lines if "emotion" not in line)
 
 
@@ -219,7 +242,9 @@ def test_markup_in_a_name_is_shown_as_it_is(face, capsys: pytest.CaptureFixture[
         ("jsonl", "r.txt", "jsonl"),
     ],
 )
-def test_the_format_is_the_one_named_or_that_of_the_file(named, out: str | None, expected: str) -> None:
+def test_the_format_is_the_one_named_or_that_of_the_file(
+    named, out: str | None, expected: str
+) -> None:
     assert chosen_format(named, None if out is None else Path(out)) == expected
 
 
@@ -230,7 +255,9 @@ def test_a_table_is_no_file(named) -> None:
 
 
 def test_results_need_the_name_of_a_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--out .* is a directory; give the name of a file, as .*results\.jsonl"):
+    with pytest.raises(
+        ConfigError, match=r"--out .* is a directory; give the name of a file, as .*results\.jsonl"
+    ):
         chosen_format("csv", tmp_path)
 
 
@@ -267,7 +294,9 @@ def test_standard_output_has_each_record_at_once(
             assert json.loads((tmp_path / "stdout").read_text())["file"] == "a/photo.jpg"
 
 
-def test_what_was_found_before_an_interruption_is_shown(image: Record, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_found_before_an_interruption_is_shown(
+    image: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted() -> None:
         with open_sink("table", labels=LABELS) as write:
             write(image)

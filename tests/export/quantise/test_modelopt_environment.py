@@ -64,7 +64,9 @@ def test_images_that_cannot_calibrate_are_refused(
     base: Path, tmp_path: Path, images: NDArray[Any], message: str
 ) -> None:
     with pytest.raises(ExportError, match=message):
-        quantise_onnx(base, tmp_path / "model.onnx", precision="int8", images=images, announce=unheard)
+        quantise_onnx(
+            base, tmp_path / "model.onnx", precision="int8", images=images, announce=unheard
+        )
 
 
 @pytest.mark.parametrize(
@@ -85,13 +87,20 @@ def test_a_quantiser_that_dies_is_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["python"]
 
 
-def test_a_python_without_modelopt_is_named(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_without_modelopt_is_named(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(modelopt_environment.VARIABLE, sys.executable)
-    with pytest.raises(ExportError, match=r"cannot import nvidia-modelopt: .*; give another MOTIVNET_MODELOPT_PYTHON"):
+    with pytest.raises(
+        ExportError,
+        match=r"cannot import nvidia-modelopt: .*; give another MOTIVNET_MODELOPT_PYTHON",
+    ):
         quantise(base, tmp_path / "model.onnx")
 
 
-def test_a_python_that_does_not_exist_is_named(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_does_not_exist_is_named(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(modelopt_environment.VARIABLE, str(tmp_path / "python"))
     with pytest.raises(ExportError, match="MOTIVNET_MODELOPT_PYTHON should name a Python"):
         quantise(base, tmp_path / "model.onnx")
@@ -104,7 +113,9 @@ def test_an_installation_that_fails_leaves_nothing_and_says_what_to_do(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     announced: list[str] = []
-    with pytest.raises(ExportError, match=r"cannot be installed: .*nvidia-modelopt.*; try again online, or set"):
+    with pytest.raises(
+        ExportError, match=r"cannot be installed: .*nvidia-modelopt.*; try again online, or set"
+    ):
         quantise(base, tmp_path / "model.onnx", announce=announced.append)
     assert "installing it (40 MB) into" in announced[0]
     assert not any((tmp_path / "cache" / "motivnet").iterdir())
@@ -129,7 +140,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     hostile = tmp_path / "hostile"
     hostile.mkdir()
     for name in ("ensurepip", "json", "pip", "sitecustomize", "subprocess", "venv"):
-        (hostile / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write(__name__)\n")
+        (hostile / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'ran')!r}, 'a').write(__name__)\n"
+        )
     monkeypatch.chdir(hostile)
     monkeypatch.setenv("PYTHONPATH", os.pathsep)
     return tmp_path / "cache"
@@ -143,7 +156,10 @@ def forged_wheel(folder: Path) -> None:
         wheel.writestr("modelopt/__init__.py", "")
         metadata = f"Metadata-Version: 2.1\nName: nvidia-modelopt\nVersion: {modelopt_environment.VERSION}\n"
         wheel.writestr(f"{name}.dist-info/METADATA", metadata)
-        wheel.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{name}.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         wheel.writestr(f"{name}.dist-info/RECORD", "")
 
 
@@ -161,12 +177,16 @@ def test_a_package_whose_hash_is_not_the_pinned_one_is_not_installed(
 def test_every_requirement_is_pinned_by_version_and_hash() -> None:
     text = modelopt_environment.REQUIREMENTS.read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[a-z-]+==[0-9.]+( +--hash=sha256:[0-9a-f]{64})+", line) for line in lines)
+    assert all(
+        re.fullmatch(r"[a-z-]+==[0-9.]+( +--hash=sha256:[0-9a-f]{64})+", line) for line in lines
+    )
     assert f"nvidia-modelopt=={modelopt_environment.VERSION} " in text
 
 
 @pytest.mark.parametrize("opened", [".", "motivnet", "motivnet/NAME"])
-def test_an_environment_that_others_could_have_made_is_not_run(opened: str, own: Path, tmp_path: Path) -> None:
+def test_an_environment_that_others_could_have_made_is_not_run(
+    opened: str, own: Path, tmp_path: Path
+) -> None:
     folder = modelopt_environment.cache_folder()
     (folder / "bin").mkdir(parents=True)
     executable(folder / "bin" / "python", f"touch {tmp_path / 'ran'}")
@@ -181,7 +201,9 @@ def test_without_a_home_no_environment_of_the_working_directory_is_run(
 ) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "~")
-    with pytest.raises(ExportError, match=r"no home folder; set XDG_CACHE_HOME .*, or set MOTIVNET_MODELOPT_PYTHON"):
+    with pytest.raises(
+        ExportError, match=r"no home folder; set XDG_CACHE_HOME .*, or set MOTIVNET_MODELOPT_PYTHON"
+    ):
         modelopt_environment.modelopt_python(unheard)
 
 

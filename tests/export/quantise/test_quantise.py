@@ -80,7 +80,10 @@ def base_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         model = tiny()
         apply_precision(model, "int8")
         path = tmp_path_factory.mktemp("base") / "base.onnx"
-        save_onnx(onnx_from_model(model, attention=attention, input_dtype=input_dtype, recipe=RECIPE), path)
+        save_onnx(
+            onnx_from_model(model, attention=attention, input_dtype=input_dtype, recipe=RECIPE),
+            path,
+        )
         return path
 
     return exported
@@ -99,7 +102,9 @@ def quantised(
     for precision in PRECISIONS:
         targets[precision] = tmp_path_factory.mktemp(precision) / "model.onnx"
         images = RECIPE.normalise(faces[:16])
-        quantise_onnx(base, targets[precision], precision=precision, images=images, announce=unheard)
+        quantise_onnx(
+            base, targets[precision], precision=precision, images=images, announce=unheard
+        )
     return targets
 
 
@@ -163,20 +168,28 @@ def test_a_quantised_graph_gives_the_model_with_the_error_of_its_precision(
         pixels = faces[-count:]
         inputs, reference = RECIPE.normalise(pixels), pytorch_outputs(pixels)
         outputs = outputs_of(quantised[precision], inputs)
-        row = compare("runtime", outputs, reference, compute="float32", evidence="graph", precision=precision)
+        row = compare(
+            "runtime", outputs, reference, compute="float32", evidence="graph", precision=precision
+        )
         assert row.passed, row.failures
         # The runtime really computes with what was quantised, so that the gate judges it.
         assert error(outputs, reference) > 3 * error(outputs_of(base_graph(), inputs), reference)
 
 
 def test_ranges_are_the_largest_magnitudes_on_the_images(
-    quantised: dict[QuantisedPrecision, Path], base_graph: Callable[..., Path], faces: NDArray[np.uint8]
+    quantised: dict[QuantisedPrecision, Path],
+    base_graph: Callable[..., Path],
+    faces: NDArray[np.uint8],
 ) -> None:
-    linear = ir.load(quantised["int8"]).graph.node("node_MatMul_40")  # behind a GELU: the sign does not balance
+    linear = ir.load(quantised["int8"]).graph.node(
+        "node_MatMul_40"
+    )  # behind a GELU: the sign does not balance
     base = onnx.load(base_graph())
     activation = next(node.input[0] for node in base.graph.node if node.name == linear.name)
     base.graph.output.append(onnx.helper.make_empty_tensor_value_info(activation))
-    session = onnxruntime.InferenceSession(base.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        base.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     seen = session.run([activation], {"image": RECIPE.normalise(faces[:16])})[0]
     dequantisation = linear.inputs[0].producer()  # type: ignore[union-attr]
     scale = dequantisation.inputs[1].const_value.numpy()  # type: ignore[union-attr]
@@ -187,10 +200,21 @@ def test_pixels_are_calibrated_on_as_the_graph_takes_them(
     modelopt: Path, base_graph: Callable[..., Path], faces: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     target = tmp_path / "model.onnx"
-    quantise_onnx(base_graph(input_dtype="uint8"), target, precision="int8", images=faces[:8], announce=unheard)
+    quantise_onnx(
+        base_graph(input_dtype="uint8"),
+        target,
+        precision="int8",
+        images=faces[:8],
+        announce=unheard,
+    )
     outputs = onnxruntime_outputs(target, faces[-4:])
     row = compare(
-        "onnxruntime", outputs, pytorch_outputs(faces[-4:]), compute="float32", evidence="graph", precision="int8"
+        "onnxruntime",
+        outputs,
+        pytorch_outputs(faces[-4:]),
+        compute="float32",
+        evidence="graph",
+        precision="int8",
     )
     assert row.passed, row.failures
 
@@ -200,8 +224,13 @@ def test_products_of_a_decomposed_attention_are_not_quantised(
 ) -> None:
     target = tmp_path / "model.onnx"
     images = RECIPE.normalise(faces[:2])
-    quantise_onnx(base_graph("decomposed"), target, precision="int8", images=images, announce=unheard)
-    assert product_dtypes(ir.load(target)) == {"int8": ENCODER_LINEARS, "float16": OTHER_PRODUCTS + 6}
+    quantise_onnx(
+        base_graph("decomposed"), target, precision="int8", images=images, announce=unheard
+    )
+    assert product_dtypes(ir.load(target)) == {
+        "int8": ENCODER_LINEARS,
+        "float16": OTHER_PRODUCTS + 6,
+    }
 
 
 def test_weights_above_the_threshold_lie_beside_the_graph_and_it_computes_the_same(
@@ -242,7 +271,8 @@ def compiled(graph: Path, out: Path, manifest: Manifest, *sms: str) -> BuiltEngi
 
 
 @pytest.mark.parametrize(
-    ("precision", "sms"), [("int8", ("86",)), ("int8", ("86", "89")), ("fp8", ("89",)), ("fp8", ("89", "120"))]
+    ("precision", "sms"),
+    [("int8", ("86",)), ("int8", ("86", "89")), ("fp8", ("89",)), ("fp8", ("89", "120"))],
 )
 def test_the_compiler_multiplies_in_the_narrow_dtype_and_keeps_attention_fused(
     quantised: dict[QuantisedPrecision, Path],
@@ -265,37 +295,68 @@ def test_fp8_is_refused_where_the_hardware_has_none(
     quantised: dict[QuantisedPrecision, Path], manifest: Manifest, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="SM 86 has no FP8"):
-        compiled(quantised["fp8"], tmp_path / "model.engine", replace(manifest, precision="fp8"), "86")
-    with pytest.raises(EngineError, match="fp8"):  # the compiler itself, of a graph that hides what it is
+        compiled(
+            quantised["fp8"], tmp_path / "model.engine", replace(manifest, precision="fp8"), "86"
+        )
+    with pytest.raises(
+        EngineError, match="fp8"
+    ):  # the compiler itself, of a graph that hides what it is
         compiled(quantised["fp8"], tmp_path / "model.engine", manifest, "86")
     assert not any(tmp_path.iterdir())
 
 
-def test_a_build_without_images_in_its_folder_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_build_without_images_in_its_folder_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
-    request = BuildRequest(checkpoint=tiny_checkpoint, out=tmp_path / "artifact", precision="int8", calibration=folder)
+    request = BuildRequest(
+        checkpoint=tiny_checkpoint, out=tmp_path / "artifact", precision="int8", calibration=folder
+    )
     with pytest.raises(ConfigError, match="has no image"):
         build_artifact(request)
 
 
-def test_modelopts_own_words_are_in_the_error(modelopt: Path, base_graph: Callable[..., Path], tmp_path: Path) -> None:
+def test_modelopts_own_words_are_in_the_error(
+    modelopt: Path, base_graph: Callable[..., Path], tmp_path: Path
+) -> None:
     wrong_size = np.zeros((1, 3, 64, 64), np.float32)
-    with pytest.raises(ExportError, match=r"nvidia-modelopt could not quantise the graph: InvalidArgument.*dimensions"):
-        quantise_onnx(base_graph(), tmp_path / "model.onnx", precision="int8", images=wrong_size, announce=unheard)
+    with pytest.raises(
+        ExportError,
+        match=r"nvidia-modelopt could not quantise the graph: InvalidArgument.*dimensions",
+    ):
+        quantise_onnx(
+            base_graph(),
+            tmp_path / "model.onnx",
+            precision="int8",
+            images=wrong_size,
+            announce=unheard,
+        )
     assert not any(tmp_path.iterdir())
 
 
-def test_what_is_installed_is_what_modelopt_asks_for_but_for_a_faster_onnxruntime(modelopt: Path) -> None:
-    script = "import importlib.metadata as m, json; print(json.dumps(m.requires('nvidia-modelopt')))"
-    done = subprocess.run([modelopt, "-I", "-c", script], capture_output=True, text=True, check=True)
+def test_what_is_installed_is_what_modelopt_asks_for_but_for_a_faster_onnxruntime(
+    modelopt: Path,
+) -> None:
+    script = (
+        "import importlib.metadata as m, json; print(json.dumps(m.requires('nvidia-modelopt')))"
+    )
+    done = subprocess.run(
+        [modelopt, "-I", "-c", script], capture_output=True, text=True, check=True
+    )
     asked = [Requirement(text) for text in json.loads(done.stdout)]
     wanted = {
         requirement.name.lower().replace("-gpu", ""): requirement
         for requirement in asked
         if requirement.marker is None or requirement.marker.evaluate({"extra": "onnx"})
     }
-    pinned = dict(re.findall(r"^(\S+)==(\S+)", modelopt_environment.REQUIREMENTS.read_text(), re.MULTILINE))
-    refused = {name for name, version in pinned.items() if name in wanted and version not in wanted[name].specifier}
+    pinned = dict(
+        re.findall(r"^(\S+)==(\S+)", modelopt_environment.REQUIREMENTS.read_text(), re.MULTILINE)
+    )
+    refused = {
+        name
+        for name, version in pinned.items()
+        if name in wanted and version not in wanted[name].specifier
+    }
     assert refused == {"onnxruntime"}
     assert {"onnx", "onnxslim", "onnx-graphsurgeon"} < set(wanted)

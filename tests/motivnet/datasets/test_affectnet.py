@@ -23,20 +23,32 @@ def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
 
 
 def write_list(
-    path: Path, rows: list[Row], *, encoding: str = "utf-8", end: str = "\r\n", columns: tuple[str, ...] = COLUMNS
+    path: Path,
+    rows: list[Row],
+    *,
+    encoding: str = "utf-8",
+    end: str = "\r\n",
+    columns: tuple[str, ...] = COLUMNS,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding=encoding, newline="") as file:
         writer = csv.writer(file, lineterminator=end)
         writer.writerow(columns)
         for name, expression in rows:
-            cells = {"subDirectory_filePath": name, "expression": expression, "facial_landmarks": "1.5;2,5;3"}
+            cells = {
+                "subDirectory_filePath": name,
+                "expression": expression,
+                "facial_landmarks": "1.5;2,5;3",
+            }
             writer.writerow([cells.get(column, "0") for column in columns])
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    lists, images = tmp_path / "Manually_Annotated_file_lists", tmp_path / "Manually_Annotated_Images"
+    lists, images = (
+        tmp_path / "Manually_Annotated_file_lists",
+        tmp_path / "Manually_Annotated_Images",
+    )
     training: list[Row] = [(f"{code}/face.jpg", code) for code in range(11)]
     write_list(lists / "training.csv", training)
     write_list(lists / "validation.csv", [("500/a.jpg", 3), ("500/b.png", 7)])
@@ -91,21 +103,31 @@ def test_an_image_of_both_lists_stays_in_the_test_part(dataset: Path) -> None:
 def test_an_expression_out_of_range_names_its_line(dataset: Path, expression: object) -> None:
     file = dataset / "Manually_Annotated_file_lists" / "training.csv"
     write_list(file, [("1/a.jpg", 1), ("1/b.jpg", expression)])
-    with pytest.raises(DatasetError, match=r"line 3 of .*training.csv has the label .*a whole number from 0 to 10$"):
+    with pytest.raises(
+        DatasetError, match=r"line 3 of .*training.csv has the label .*a whole number from 0 to 10$"
+    ):
         affectnet.listing(dataset, labels=EMOTIONS)
 
 
 def test_a_missing_column_is_named(dataset: Path) -> None:
-    write_list(dataset / "Manually_Annotated_file_lists" / "training.csv", [("a.jpg", 1)], columns=COLUMNS[:6])
+    write_list(
+        dataset / "Manually_Annotated_file_lists" / "training.csv",
+        [("a.jpg", 1)],
+        columns=COLUMNS[:6],
+    )
     with pytest.raises(
-        DatasetError, match=r"training.csv lacks the column expression; .* has: subDirectory_filePath, f"
+        DatasetError,
+        match=r"training.csv lacks the column expression; .* has: subDirectory_filePath, f",
     ):
         affectnet.listing(dataset, labels=EMOTIONS)
 
 
 def test_a_missing_folder_of_images_is_named(dataset: Path) -> None:
     (dataset / "Manually_Annotated_Images").rename(dataset / "elsewhere")
-    with pytest.raises(DatasetError, match="Manually_Annotated_Images is not a folder; put AffectNet's images there"):
+    with pytest.raises(
+        DatasetError,
+        match="Manually_Annotated_Images is not a folder; put AffectNet's images there",
+    ):
         affectnet.listing(dataset, labels=EMOTIONS)
 
 

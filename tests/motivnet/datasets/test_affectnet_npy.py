@@ -33,7 +33,9 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_labels_are_read_as_numbers_or_text_and_the_validation_set_is_the_test_part(dataset: Path) -> None:
+def test_labels_are_read_as_numbers_or_text_and_the_validation_set_is_the_test_part(
+    dataset: Path,
+) -> None:
     assert affectnet_npy.recognises(dataset)
     found = affectnet_npy.listing(dataset, labels=EMOTIONS)
     training = {f"train_set/images/{number}.jpg": (number, "train") for number in range(8)}
@@ -60,11 +62,15 @@ def test_what_has_no_label_or_no_emotion_or_is_no_image_is_counted(dataset: Path
 @pytest.mark.parametrize("value", [11, "happy", 2.5])
 def test_a_label_out_of_range_names_its_file(dataset: Path, value: object) -> None:
     put_label(dataset / "val_set", "0", value)
-    with pytest.raises(DatasetError, match=r"0_exp.npy has the label .* whole number from 0 to 10$"):
+    with pytest.raises(
+        DatasetError, match=r"0_exp.npy has the label .* whole number from 0 to 10$"
+    ):
         affectnet_npy.listing(dataset, labels=EMOTIONS)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00", b"\x80\x04K\x03."], ids=len)
+@pytest.mark.parametrize(
+    "content", [b"", b"text", b"\x93NUMPY\x01\x00", b"\x80\x04K\x03."], ids=len
+)
 def test_a_damaged_label_is_refused_and_never_unpickled(dataset: Path, content: bytes) -> None:
     (dataset / "val_set" / "annotations" / "0_exp.npy").write_bytes(content)
     with pytest.raises(DatasetError, match=r"0_exp.npy is not a NumPy file of one number$"):
@@ -80,13 +86,21 @@ def test_several_values_are_not_a_label(dataset: Path) -> None:
 @pytest.mark.parametrize("folder", ["images", "annotations"])
 def test_a_missing_folder_is_named(dataset: Path, folder: str) -> None:
     (dataset / "val_set" / folder).rename(dataset / "elsewhere")
-    with pytest.raises(DatasetError, match=f"val_set/{folder} is not a folder; put AffectNet's {folder} there"):
+    with pytest.raises(
+        DatasetError, match=f"val_set/{folder} is not a folder; put AffectNet's {folder} there"
+    ):
         affectnet_npy.listing(dataset, labels=EMOTIONS)
 
 
 def _npy(header: str, data: bytes = bytes(8), version: bytes = b"\x01\x00") -> bytes:
     text = header.encode()
-    return b"\x93NUMPY" + version + len(text).to_bytes(2 if version[0] == 1 else 4, "little") + text + data
+    return (
+        b"\x93NUMPY"
+        + version
+        + len(text).to_bytes(2 if version[0] == 1 else 4, "little")
+        + text
+        + data
+    )
 
 
 def _header(shape: str = "()", kind: str = "'<i8'") -> str:
@@ -122,9 +136,13 @@ def test_a_hostile_label_is_one_line_and_takes_no_memory(dataset: Path, content:
 
 
 @pytest.mark.parametrize(
-    "value", [np.int64(3), np.array([3]), np.array("3"), np.array(b"3"), np.array([[3.0]]), np.uint8(3)]
+    "value",
+    [np.int64(3), np.array([3]), np.array("3"), np.array(b"3"), np.array([[3.0]]), np.uint8(3)],
 )
 def test_a_label_is_understood_in_every_form(dataset: Path, value: object) -> None:
     np.save(dataset / "val_set" / "annotations" / "0_exp.npy", value)
-    found = {sample.name: sample.label for sample in affectnet_npy.listing(dataset, labels=EMOTIONS).samples}
+    found = {
+        sample.name: sample.label
+        for sample in affectnet_npy.listing(dataset, labels=EMOTIONS).samples
+    }
     assert EMOTIONS[found["val_set/images/0.jpg"]] == "surprise"

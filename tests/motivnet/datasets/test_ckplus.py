@@ -10,7 +10,16 @@ from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
 
-EMOTION_OF_CODE = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+EMOTION_OF_CODE = (
+    "neutral",
+    "anger",
+    "contempt",
+    "disgust",
+    "fear",
+    "happiness",
+    "sadness",
+    "surprise",
+)
 
 
 def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
@@ -41,7 +50,9 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_ends_of_each_labelled_sequence_are_neutral_and_its_label_of_the_same_person(dataset: Path) -> None:
+def test_the_ends_of_each_labelled_sequence_are_neutral_and_its_label_of_the_same_person(
+    dataset: Path,
+) -> None:
     read = read_dataset(dataset, labels=EMOTIONS[:7])
     assert read.layout == "CK+"
     assert [(s.name, EMOTIONS[s.label], s.person, s.part) for s in read.samples] == [
@@ -54,17 +65,25 @@ def test_the_ends_of_each_labelled_sequence_are_neutral_and_its_label_of_the_sam
 
 
 @pytest.mark.parametrize(("code", "emotion"), list(enumerate(EMOTION_OF_CODE)))
-def test_codes_are_cks_own_and_a_single_frame_is_the_peak(tmp_path: Path, code: int, emotion: str) -> None:
+def test_codes_are_cks_own_and_a_single_frame_is_the_peak(
+    tmp_path: Path, code: int, emotion: str
+) -> None:
     put_sequence(tmp_path, "S011", "001", frames=1, code=f"{code:.7e}")
-    assert [EMOTIONS[s.label] for s in ckplus.listing(tmp_path, labels=EMOTIONS).samples] == [emotion]
+    assert [EMOTIONS[s.label] for s in ckplus.listing(tmp_path, labels=EMOTIONS).samples] == [
+        emotion
+    ]
 
 
 def test_seven_classes_can_be_trained_and_nobody_is_in_both_parts(tmp_path: Path) -> None:
     for person in range(4):
         for code in (1, 3, 4, 5, 6, 7):
             seed = 100 * person + 10 * code  # so that no two frames are the same picture
-            put_sequence(tmp_path, f"S{person:03d}", f"{code:03d}", frames=2, code=f"{code}.0", seed=seed)
-    split = split_dataset(read_dataset(tmp_path, labels=EMOTIONS[:7]), seed=0, validation_share=0.25)
+            put_sequence(
+                tmp_path, f"S{person:03d}", f"{code:03d}", frames=2, code=f"{code}.0", seed=seed
+            )
+    split = split_dataset(
+        read_dataset(tmp_path, labels=EMOTIONS[:7]), seed=0, validation_share=0.25
+    )
     for part, people in ((split.training, 3), (split.validation, 1)):
         assert {sample.label for sample in part} == set(range(7))
         assert len({sample.person for sample in part}) == people
@@ -78,18 +97,26 @@ def test_a_label_without_its_images_is_counted(dataset: Path) -> None:
 @pytest.mark.parametrize("code", ["8.0", "1.5", "anger", ""])
 def test_a_label_out_of_range_names_its_file(dataset: Path, code: str) -> None:
     put_sequence(dataset, "S010", "001", code=code)
-    with pytest.raises(DatasetError, match=r"_emotion.txt has the label .*; it must be a whole number from 0 to 7$"):
+    with pytest.raises(
+        DatasetError, match=r"_emotion.txt has the label .*; it must be a whole number from 0 to 7$"
+    ):
         ckplus.listing(dataset, labels=EMOTIONS)
 
 
 def test_missing_labels_are_asked_for(dataset: Path) -> None:
     (dataset / "Emotion").rename(dataset / "elsewhere")
-    with pytest.raises(DatasetError, match="Emotion is not a folder; unpack CK\\+'s emotion labels there"):
+    with pytest.raises(
+        DatasetError, match="Emotion is not a folder; unpack CK\\+'s emotion labels there"
+    ):
         ckplus.listing(dataset, labels=EMOTIONS)
 
 
 def put_ck48(root: Path) -> None:
-    for name in ("anger/S010_004_00000017.png", "anger/S010_004_00000018.png", "contempt/S138_008_00000009.png"):
+    for name in (
+        "anger/S010_004_00000017.png",
+        "anger/S010_004_00000018.png",
+        "contempt/S138_008_00000009.png",
+    ):
         put_face(root / name)
 
 

@@ -16,10 +16,14 @@ PIXELS = " ".join(["7"] * 2304)
 
 
 def grey_face(emotion: str) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(draw_face(emotion, seed=0, size=(48, 48)), cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.asarray(
+        cv2.cvtColor(draw_face(emotion, seed=0, size=(48, 48)), cv2.COLOR_RGB2GRAY), np.uint8
+    )
 
 
-def write(path: Path, rows: list[tuple[object, str, str]], *, header: str = "emotion,pixels,Usage") -> Path:
+def write(
+    path: Path, rows: list[tuple[object, str, str]], *, header: str = "emotion,pixels,Usage"
+) -> Path:
     path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
     return path
 
@@ -36,14 +40,17 @@ def test_rows_give_labels_parts_and_names_by_line(dataset: Path) -> None:
     found = fer2013.listing(dataset, labels=EMOTIONS[:7])
     parts = ["train"] * 5 + ["val", "test"]
     assert [(sample.name, EMOTIONS[sample.label], sample.part) for sample in found.samples] == [
-        (f"fer2013.csv:{row + 2}", emotion, part) for row, (emotion, part) in enumerate(zip(FACES, parts, strict=True))
+        (f"fer2013.csv:{row + 2}", emotion, part)
+        for row, (emotion, part) in enumerate(zip(FACES, parts, strict=True))
     ]
     assert found.skipped == {}
 
 
 def test_the_grey_levels_become_rgb_pixels(dataset: Path) -> None:
     sample = fer2013.listing(dataset, labels=EMOTIONS[:7]).samples[3]
-    np.testing.assert_array_equal(sample.pixels(), np.repeat(grey_face("happiness")[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(
+        sample.pixels(), np.repeat(grey_face("happiness")[:, :, None], 3, axis=2)
+    )
 
 
 def test_the_folder_and_the_file_itself_are_recognised(dataset: Path) -> None:
@@ -53,12 +60,16 @@ def test_the_folder_and_the_file_itself_are_recognised(dataset: Path) -> None:
 
 
 def test_the_other_release_has_another_name_and_blanks_in_its_header(tmp_path: Path) -> None:
-    write(tmp_path / "icml_face_data.csv", [(3, "Training", PIXELS)], header="emotion, Usage, pixels")
+    write(
+        tmp_path / "icml_face_data.csv", [(3, "Training", PIXELS)], header="emotion, Usage, pixels"
+    )
     sample = fer2013.listing(tmp_path, labels=EMOTIONS[:7]).samples[0]
     assert (sample.label, sample.part) == (1, "train")
 
 
-@pytest.mark.parametrize("pixels", ["", PIXELS[:-2], f"{PIXELS} 7", PIXELS.replace("7", "256", 1), "x" + PIXELS[1:]])
+@pytest.mark.parametrize(
+    "pixels", ["", PIXELS[:-2], f"{PIXELS} 7", PIXELS.replace("7", "256", 1), "x" + PIXELS[1:]]
+)
 def test_a_row_with_damaged_pixels_is_counted(tmp_path: Path, pixels: str) -> None:
     write(tmp_path / "fer2013.csv", [(0, pixels, "Training"), (1, PIXELS, "Training")])
     found = fer2013.listing(tmp_path, labels=EMOTIONS[:7])
@@ -69,8 +80,14 @@ def test_a_row_with_damaged_pixels_is_counted(tmp_path: Path, pixels: str) -> No
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ((7, PIXELS, "Training"), "line 2 of .*fer2013.csv has the label '7'; it must be a whole number from 0 to 6"),
-        ((1, PIXELS, "Testing"), "line 2 of .* has the usage 'Testing'; it must be one of Training, PublicTest, Priv"),
+        (
+            (7, PIXELS, "Training"),
+            "line 2 of .*fer2013.csv has the label '7'; it must be a whole number from 0 to 6",
+        ),
+        (
+            (1, PIXELS, "Testing"),
+            "line 2 of .* has the usage 'Testing'; it must be one of Training, PublicTest, Priv",
+        ),
     ],
 )
 def test_a_value_that_fer2013_does_not_have_names_its_line(
@@ -83,5 +100,7 @@ def test_a_value_that_fer2013_does_not_have_names_its_line(
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     write(tmp_path / "fer2013.csv", [(1, PIXELS, "Training")], header="emotion,pixels,Part")
-    with pytest.raises(DatasetError, match=r"lacks the column Usage; .* has: emotion, pixels, Part"):
+    with pytest.raises(
+        DatasetError, match=r"lacks the column Usage; .* has: emotion, pixels, Part"
+    ):
         fer2013.listing(tmp_path, labels=EMOTIONS[:7])

@@ -9,7 +9,9 @@ from motivnet.datasets.sample import GreyPixels
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 
-HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+HEADER = (
+    "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+)
 ROWS = (
     ("Training", "fer0000000.png", "4,0,0,1,3,2,0,0,0,0"),
     ("Training", "", "0,0,0,0,0,0,0,0,0,10"),
@@ -22,13 +24,17 @@ ROWS = (
 
 
 def write(folder: Path, rows: tuple[tuple[str, str, str], ...] = ROWS) -> Path:
-    (folder / "fer2013new.csv").write_text("\n".join([HEADER, *(",".join(row) for row in rows)]) + "\n")
+    (folder / "fer2013new.csv").write_text(
+        "\n".join([HEADER, *(",".join(row) for row in rows)]) + "\n"
+    )
     return folder
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    pictures = [f"0,{' '.join([str(number)] * 2304)},{usage}" for number, (usage, _, _) in enumerate(ROWS)]
+    pictures = [
+        f"0,{' '.join([str(number)] * 2304)},{usage}" for number, (usage, _, _) in enumerate(ROWS)
+    ]
     (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *pictures]) + "\n")
     return write(tmp_path)
 
@@ -36,7 +42,10 @@ def dataset(tmp_path: Path) -> Path:
 def test_votes_become_distributions_over_the_labels_and_their_parts_are_kept(dataset: Path) -> None:
     read = read_dataset(dataset, labels=EMOTIONS)
     assert read.layout == "FER+"
-    assert {sample.name: (EMOTIONS[sample.label], sample.part, sample.distribution) for sample in read.samples} == {
+    assert {
+        sample.name: (EMOTIONS[sample.label], sample.part, sample.distribution)
+        for sample in read.samples
+    } == {
         "fer0000000.png": ("neutral", "train", (0.4, 0.0, 0.1, 0.0, 0.0, 0.2, 0.3, 0.0)),
         "fer0000003.png": ("contempt", "train", (2 / 9, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 7 / 9)),
         "fer0000004.png": ("happiness", "val", (0.0, 0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0)),
@@ -46,13 +55,19 @@ def test_votes_become_distributions_over_the_labels_and_their_parts_are_kept(dat
 
 
 def test_votes_belong_to_the_picture_in_the_same_row(dataset: Path) -> None:
-    images = {sample.name: sample.image for sample in ferplus.listing(dataset, labels=EMOTIONS).samples}
+    images = {
+        sample.name: sample.image for sample in ferplus.listing(dataset, labels=EMOTIONS).samples
+    }
     assert images["fer0000004.png"] == GreyPixels(data=bytes([4] * 2304), size=(48, 48))
 
 
 def test_seven_labels_lose_pictures_of_contempt_and_elsewhere_only_its_votes(dataset: Path) -> None:
     found = ferplus.listing(dataset, labels=EMOTIONS[:7])
-    assert [sample.name for sample in found.samples] == ["fer0000000.png", "fer0000004.png", "fer0000005.png"]
+    assert [sample.name for sample in found.samples] == [
+        "fer0000000.png",
+        "fer0000004.png",
+        "fer0000005.png",
+    ]
     np.testing.assert_allclose(found.samples[2].distribution, [0.75, 0.25, 0, 0, 0, 0, 0])
     assert found.skipped["the model has no class contempt"] == 1
 
@@ -63,7 +78,9 @@ def test_the_file_of_votes_itself_is_recognised(dataset: Path) -> None:
 
 def test_without_pictures_the_user_is_asked_for_them(dataset: Path) -> None:
     (dataset / "fer2013.csv").unlink()
-    with pytest.raises(DatasetError, match=r"has votes and no pictures; put your own fer2013.csv beside it"):
+    with pytest.raises(
+        DatasetError, match=r"has votes and no pictures; put your own fer2013.csv beside it"
+    ):
         ferplus.listing(dataset, labels=EMOTIONS)
 
 
@@ -72,13 +89,17 @@ def test_files_of_different_lengths_do_not_belong_together(
     dataset: Path, rows: tuple[tuple[str, str, str], ...]
 ) -> None:
     write(dataset, rows)
-    with pytest.raises(DatasetError, match="have different numbers of rows; use whole copies of both"):
+    with pytest.raises(
+        DatasetError, match="have different numbers of rows; use whole copies of both"
+    ):
         ferplus.listing(dataset, labels=EMOTIONS)
 
 
 def test_rows_in_another_order_do_not_belong_together(dataset: Path) -> None:
     write(dataset, (ROWS[4], *ROWS[1:4], ROWS[0], *ROWS[5:]))
-    with pytest.raises(DatasetError, match=r"line 2 of .*fer2013new.csv is not of the same part as line 2 of"):
+    with pytest.raises(
+        DatasetError, match=r"line 2 of .*fer2013new.csv is not of the same part as line 2 of"
+    ):
         ferplus.listing(dataset, labels=EMOTIONS)
 
 

@@ -29,7 +29,9 @@ def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
         ("angry", "anger"),
     ],
 )
-def test_class_folders_are_known_by_label_and_by_common_names(tmp_path: Path, name: str, emotion: str) -> None:
+def test_class_folders_are_known_by_label_and_by_common_names(
+    tmp_path: Path, name: str, emotion: str
+) -> None:
     put_face(tmp_path / name / "1.png", emotion)
     found = folder.listing(tmp_path, labels=SEVEN)
     sample = found.samples[0]
@@ -76,7 +78,13 @@ def test_the_order_of_the_images_does_not_depend_on_the_file_system(tmp_path: Pa
 
 
 def test_folders_of_parts_are_kept_and_what_lies_beside_them_has_none(tmp_path: Path) -> None:
-    for name in ("train/sad/1.png", "Validation/sad/2.png", "test/happy/3.png", "sad/4.png", "train/bored/5.png"):
+    for name in (
+        "train/sad/1.png",
+        "Validation/sad/2.png",
+        "test/happy/3.png",
+        "sad/4.png",
+        "train/bored/5.png",
+    ):
         put_face(tmp_path / name)
     found = folder.listing(tmp_path, labels=SEVEN)
     assert {sample.name: (sample.part, SEVEN[sample.label]) for sample in found.samples} == {
@@ -92,14 +100,25 @@ def test_all_numbers_from_0_to_7_are_affectnets(tmp_path: Path) -> None:
     for number in range(8):
         put_face(tmp_path / ("train" if number < 5 else "test") / str(number) / "1.png")
     found = folder.listing(tmp_path, labels=SEVEN)
-    assert {sample.name.split("/")[1]: sample.label for sample in found.samples} == {str(n): n for n in range(7)}
+    assert {sample.name.split("/")[1]: sample.label for sample in found.samples} == {
+        str(n): n for n in range(7)
+    }
     assert found.skipped == {"the model has no class contempt": 1}
 
 
-@pytest.mark.parametrize("numbers", [range(7), range(1, 8)], ids=["FER2013's or AffectNet's", "RAF-DB's"])
-def test_fewer_numbers_could_mean_anything_and_are_not_guessed(tmp_path: Path, numbers: range) -> None:
+@pytest.mark.parametrize(
+    "numbers", [range(7), range(1, 8)], ids=["FER2013's or AffectNet's", "RAF-DB's"]
+)
+def test_fewer_numbers_could_mean_anything_and_are_not_guessed(
+    tmp_path: Path, numbers: range
+) -> None:
     for number in numbers:
         put_face(tmp_path / str(number) / "1.png")
     found = folder.listing(tmp_path, labels=SEVEN)
     assert found.samples == ()
-    assert found.skipped["unknown class folder 3, a number that means different emotions in different sets"] == 1
+    assert (
+        found.skipped[
+            "unknown class folder 3, a number that means different emotions in different sets"
+        ]
+        == 1
+    )

@@ -30,8 +30,12 @@ def test_names_tell_emotion_and_person_from_every_angle(tmp_path: Path) -> None:
         put_face(tmp_path / name)
     read = read_dataset(tmp_path, labels=EMOTIONS[:7])
     assert read.layout == "KDEF"
-    frontal = {f"AF01/AF01{code}S.JPG": (emotion, "F01") for code, emotion in EMOTION_OF_CODE.items()}
-    assert {sample.name: (EMOTIONS[sample.label], sample.person) for sample in read.samples} == frontal | {
+    frontal = {
+        f"AF01/AF01{code}S.JPG": (emotion, "F01") for code, emotion in EMOTION_OF_CODE.items()
+    }
+    assert {
+        sample.name: (EMOTIONS[sample.label], sample.person) for sample in read.samples
+    } == frontal | {
         "AF01/AF01ANFL.JPG": ("anger", "F01"),
         "BF01/BF01HAHR.JPG": ("happiness", "F01"),
         "AM35/AM35SUFR.JPG": ("surprise", "M35"),

@@ -25,7 +25,10 @@ def write(path: Path, value: object) -> Path:
 def test_keys_are_labels_and_paths_are_relative_to_the_list(tmp_path: Path) -> None:
     for name in ("a.jpg", "more/b.jpg"):
         put_face(tmp_path / "images" / name)
-    path = write(tmp_path / "lists" / "faces.json", {"0": ["../images/a.jpg"], "6": ["../images/more/b.jpg"], "2": []})
+    path = write(
+        tmp_path / "lists" / "faces.json",
+        {"0": ["../images/a.jpg"], "6": ["../images/more/b.jpg"], "2": []},
+    )
     for given in (path, path.parent):
         read = read_dataset(given, labels=EMOTIONS[:7], allow_outside=True)
         assert read.layout == "MotivNet JSON list"
@@ -37,7 +40,9 @@ def test_keys_are_labels_and_paths_are_relative_to_the_list(tmp_path: Path) -> N
 
 
 def test_contempt_is_counted_where_the_model_has_seven_classes(tmp_path: Path) -> None:
-    found = motivnet_json.listing(write(tmp_path / "a.json", {"0": ["a"], "7": ["b", "c"]}), labels=EMOTIONS[:7])
+    found = motivnet_json.listing(
+        write(tmp_path / "a.json", {"0": ["a"], "7": ["b", "c"]}), labels=EMOTIONS[:7]
+    )
     assert len(found.samples) == 1
     assert found.skipped == {"the model has no class contempt": 2}
 
@@ -63,7 +68,8 @@ def test_of_other_lists_one_must_be_given(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
         write(tmp_path / name, {"0": []})
     with pytest.raises(
-        DatasetError, match=r"holds several lists \(a.json, b.json\); give one, or call them train.json"
+        DatasetError,
+        match=r"holds several lists \(a.json, b.json\); give one, or call them train.json",
     ):
         motivnet_json.listing(tmp_path, labels=EMOTIONS)
 
@@ -99,8 +105,15 @@ def soft(folder: Path, shares: object, *, name: str = "faces.json") -> Path:
 def test_an_image_can_have_a_distribution_over_the_labels(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         put_face(tmp_path / "images" / name)
-    shares = {"a": {"surprise": 0.3, "happiness": 0.7}, "b": {"fear": 1}, "c": {"anger": 0.5, "sadness": 0.5}}
-    path = write(tmp_path / "lists" / "train.json", {"images": {f"../images/{k}.jpg": v for k, v in shares.items()}})
+    shares = {
+        "a": {"surprise": 0.3, "happiness": 0.7},
+        "b": {"fear": 1},
+        "c": {"anger": 0.5, "sadness": 0.5},
+    }
+    path = write(
+        tmp_path / "lists" / "train.json",
+        {"images": {f"../images/{k}.jpg": v for k, v in shares.items()}},
+    )
     for given in (path, path.parent):
         read = read_dataset(given, labels=EMOTIONS[:7], allow_outside=True)
         assert read.layout == "MotivNet JSON list"
@@ -113,22 +126,33 @@ def test_an_image_can_have_a_distribution_over_the_labels(tmp_path: Path) -> Non
 
 
 def test_rounded_shares_are_scaled_to_a_sum_of_1(tmp_path: Path) -> None:
-    [found] = motivnet_json.listing(soft(tmp_path, {"fear": 0.333, "anger": 0.6665}), labels=EMOTIONS).samples
+    [found] = motivnet_json.listing(
+        soft(tmp_path, {"fear": 0.333, "anger": 0.6665}), labels=EMOTIONS
+    ).samples
     assert found.distribution is not None
-    assert found.distribution == pytest.approx((0, 0, 0, 0, 0.333 / 0.9995, 0, 0.6665 / 0.9995, 0), abs=1e-12)
+    assert found.distribution == pytest.approx(
+        (0, 0, 0, 0, 0.333 / 0.9995, 0, 0.6665 / 0.9995, 0), abs=1e-12
+    )
     assert sum(found.distribution) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_of_seven_labels_contempt_is_left_out_as_with_votes(tmp_path: Path) -> None:
-    images = {"a": {"contempt": 0.6, "anger": 0.4}, "b": {"contempt": 0.2, "anger": 0.6, "fear": 0.2}}
-    found = motivnet_json.listing(write(tmp_path / "a.json", {"images": images}), labels=EMOTIONS[:7])
+    images = {
+        "a": {"contempt": 0.6, "anger": 0.4},
+        "b": {"contempt": 0.2, "anger": 0.6, "fear": 0.2},
+    }
+    found = motivnet_json.listing(
+        write(tmp_path / "a.json", {"images": images}), labels=EMOTIONS[:7]
+    )
     assert found.skipped == {"the model has no class contempt": 1}
     assert [sample.name for sample in found.samples] == ["b"]
     assert found.samples[0].distribution == pytest.approx((0, 0, 0, 0, 0.25, 0, 0.75))
 
 
 def test_labels_of_any_model_can_have_shares(tmp_path: Path) -> None:
-    [found] = motivnet_json.listing(soft(tmp_path, {"wry": 0.75, "calm": 0.25}), labels=("calm", "wry")).samples
+    [found] = motivnet_json.listing(
+        soft(tmp_path, {"wry": 0.75, "calm": 0.25}), labels=("calm", "wry")
+    ).samples
     assert (found.label, found.distribution) == (1, (0.25, 0.75))
 
 
@@ -145,14 +169,23 @@ def test_soft_and_hard_lists_can_be_parts_of_one_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a.jpg": {"joy": 1}}', "'a.jpg' in .*faces.json has a share of 'joy'; the labels are neutral, .*contempt$"),
+        (
+            '{"a.jpg": {"joy": 1}}',
+            "'a.jpg' in .*faces.json has a share of 'joy'; the labels are neutral, .*contempt$",
+        ),
         ('{"a.jpg": {"fear": 1.5, "anger": -0.5}}', "'a.jpg' in .* has a share of anger below 0"),
-        ('{"a.jpg": {"fear": 0.5, "anger": 0.4}}', "'a.jpg' in .* has shares that sum to 0.9; they must sum to 1$"),
+        (
+            '{"a.jpg": {"fear": 0.5, "anger": 0.4}}',
+            "'a.jpg' in .* has shares that sum to 0.9; they must sum to 1$",
+        ),
         ('{"a.jpg": {"fear": 0.998}}', "sum to 0.998; they must sum to 1$"),
         ('{"a.jpg": {"fear": 1e308, "anger": 1e308}}', "sum to inf; they must sum to 1$"),
         ('{"a.jpg": {}}', "sum to 0; they must sum to 1$"),
         ('{"a\\n.jpg": {}}', r"^'a\\n.jpg' in"),
-        ('{"a.jpg": {"fear": 1, "fear": 1}}', "is not a list such as .*: key 'fear' appears twice$"),
+        (
+            '{"a.jpg": {"fear": 1, "fear": 1}}',
+            "is not a list such as .*: key 'fear' appears twice$",
+        ),
         ('{"a.jpg": {"fear": 1}, "a.jpg": {"anger": 1}}', "key 'a.jpg' appears twice$"),
         ('{"a.jpg": {"fear": NaN}}', "NaN is not a JSON number$"),
         ('{"a.jpg": {"fear": 1e999}}', "1e999 is beyond the range of a float$"),

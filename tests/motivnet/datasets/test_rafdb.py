@@ -29,19 +29,26 @@ def dataset(tmp_path: Path) -> Path:
     lines = [f"{name}.jpg {code}" for name, code in zip(names, codes, strict=True)]
     write_list(tmp_path / "basic", "\r\n".join(lines) + "\r\n\r\n")
     for name, code in zip(names, codes, strict=True):
-        put_face(tmp_path / "basic" / "Image" / "aligned" / f"{name}_aligned.jpg", EMOTION_OF_CODE[code - 1])
+        put_face(
+            tmp_path / "basic" / "Image" / "aligned" / f"{name}_aligned.jpg",
+            EMOTION_OF_CODE[code - 1],
+        )
     return tmp_path
 
 
 def test_the_list_gives_labels_and_names_give_parts(dataset: Path) -> None:
     read = read_dataset(dataset, labels=EMOTIONS)
     assert read.layout == "RAF-DB"
-    expected = [(f"train_{i:05d}.jpg", emotion, "train") for i, emotion in enumerate(EMOTION_OF_CODE, 1)]
+    expected = [
+        (f"train_{i:05d}.jpg", emotion, "train") for i, emotion in enumerate(EMOTION_OF_CODE, 1)
+    ]
     assert [(s.name, EMOTIONS[s.label], s.part) for s in read.samples] == [
         *expected,
         ("test_0001.jpg", "happiness", "test"),
     ]
-    assert read.samples[0].image == dataset / "basic" / "Image" / "aligned" / "train_00001_aligned.jpg"
+    assert (
+        read.samples[0].image == dataset / "basic" / "Image" / "aligned" / "train_00001_aligned.jpg"
+    )
     assert (read.skipped, read.unreadable) == ({}, {})
 
 
@@ -57,8 +64,14 @@ def test_columns_may_be_separated_by_tabs_and_followed_by_others(dataset: Path) 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("train_00002.jpg 0", "line 2 of .*has the label '0'; it must be a whole number from 1 to 7"),
-        ("train_00002.jpg 8", "line 2 of .*has the label '8'; it must be a whole number from 1 to 7"),
+        (
+            "train_00002.jpg 0",
+            "line 2 of .*has the label '0'; it must be a whole number from 1 to 7",
+        ),
+        (
+            "train_00002.jpg 8",
+            "line 2 of .*has the label '8'; it must be a whole number from 1 to 7",
+        ),
         ("train_00002.jpg", "line 2 of .*is not like 'train_00001.jpg 5'"),
         ("val_00002.jpg 3", "line 2 of .*is not like 'train_00001.jpg 5'"),
     ],
@@ -71,5 +84,7 @@ def test_a_damaged_line_is_named(dataset: Path, line: str, message: str) -> None
 
 def test_missing_faces_are_asked_for(dataset: Path) -> None:
     (dataset / "basic" / "Image" / "aligned").rename(dataset / "elsewhere")
-    with pytest.raises(DatasetError, match=r"aligned is not a folder; unpack RAF-DB's aligned.zip there"):
+    with pytest.raises(
+        DatasetError, match=r"aligned is not a folder; unpack RAF-DB's aligned.zip there"
+    ):
         rafdb.listing(dataset, labels=EMOTIONS)

@@ -25,7 +25,9 @@ def put_face(path: Path, emotion: str = "neutral", *, seed: int = 0) -> None:
     assert cv2.imwrite(str(path), draw_face(emotion, seed=seed, size=(32, 24)))
 
 
-def test_an_unreadable_image_is_taken_out_counted_and_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_image_is_taken_out_counted_and_listed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("anger/1.jpg", "anger/2.PNG", "bored/1.jpg", "bored/2.jpg"):
         put_face(tmp_path / name)
     (tmp_path / "anger" / "3.jpg").write_bytes(b"no image")
@@ -35,25 +37,36 @@ def test_an_unreadable_image_is_taken_out_counted_and_listed(tmp_path: Path, cap
     assert read.skipped == {"unknown class folder bored": 2, "unreadable image": 1}
     assert list(read.unreadable) == ["anger/3.jpg"]
     assert "3.jpg is not a JPEG" in read.unreadable["anger/3.jpg"]
-    assert caplog.messages == [f"{tmp_path}: skipped 2 x unknown class folder bored, 1 x unreadable image"]
+    assert caplog.messages == [
+        f"{tmp_path}: skipped 2 x unknown class folder bored, 1 x unreadable image"
+    ]
 
 
-def test_images_are_not_opened_without_the_check(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_are_not_opened_without_the_check(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "sad").mkdir()
     (tmp_path / "sad" / "1.jpg").write_bytes(b"no image")
     read = read_dataset(tmp_path, labels=SEVEN, check=False)
     assert (len(read.samples), read.skipped, caplog.messages) == (1, {}, [])
 
 
-@pytest.mark.parametrize(("broken", "count", "stops"), [(5, 50, True), (4, 50, False), (5, 100, False)])
-def test_too_many_unreadable_images_are_refused(tmp_path: Path, broken: int, count: int, stops: bool) -> None:
+@pytest.mark.parametrize(
+    ("broken", "count", "stops"), [(5, 50, True), (4, 50, False), (5, 100, False)]
+)
+def test_too_many_unreadable_images_are_refused(
+    tmp_path: Path, broken: int, count: int, stops: bool
+) -> None:
     put_face(tmp_path / "sad" / "face.png")
     for number in range(broken):
         put_text(tmp_path / "anger" / f"{number}.png")
     for number in range(1, count - broken):
         (tmp_path / "sad" / f"{number}.png").hardlink_to(tmp_path / "sad" / "face.png")
     if stops:
-        with pytest.raises(DatasetError, match=f"^{broken} of {count} images cannot be read, more than 5%: .*0.png is"):
+        with pytest.raises(
+            DatasetError,
+            match=f"^{broken} of {count} images cannot be read, more than 5%: .*0.png is",
+        ):
             read_dataset(tmp_path, labels=SEVEN)
     read = read_dataset(tmp_path, labels=SEVEN, max_unreadable=1.0 if stops else 0.05)
     assert (len(read.samples), len(read.unreadable)) == (count - broken, broken)
@@ -80,25 +93,38 @@ def test_counts_have_every_label_in_order(tmp_path: Path) -> None:
     for name in ("sad/1.png", "sad/2.png", "neutral/1.png"):
         put_face(tmp_path / name)
     counts = read_dataset(tmp_path, labels=SEVEN).counts()
-    assert list(counts.items()) == [(label, {"neutral": 1, "sadness": 2}.get(label, 0)) for label in SEVEN]
+    assert list(counts.items()) == [
+        (label, {"neutral": 1, "sadness": 2}.get(label, 0)) for label in SEVEN
+    ]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"is not a folder; give a folder with one folder of images per class, or a dataset's$"),
-        ([], "is laid out as none of the datasets known: AffectNet .*, FER2013, .* class folders such as neutral/"),
+        (
+            None,
+            r"is not a folder; give a folder with one folder of images per class, or a dataset's$",
+        ),
+        (
+            [],
+            "is laid out as none of the datasets known: AffectNet .*, FER2013, .* class folders such as neutral/",
+        ),
         (["1.png"], "is laid out as none of the datasets known"),
         (
             ["bored/1.png"],
             r"holds no image of a known class \(1 x unknown class folder bored\); it was read as class fold",
         ),
-        (["anger/notes.txt"], r"1 x not an image file\); .* and the classes are neutral, happiness, sadness, surp"),
+        (
+            ["anger/notes.txt"],
+            r"1 x not an image file\); .* and the classes are neutral, happiness, sadness, surp",
+        ),
         (["anger/broken.jpg"], r"\(1 x unreadable image\)"),
     ],
     ids=["missing", "empty", "no folders", "only unknown classes", "no images", "none readable"],
 )
-def test_what_is_no_dataset_is_refused(tmp_path: Path, content: list[str] | None, message: str) -> None:
+def test_what_is_no_dataset_is_refused(
+    tmp_path: Path, content: list[str] | None, message: str
+) -> None:
     folder = tmp_path / "faces"
     if content is not None:
         folder.mkdir()
@@ -146,7 +172,9 @@ def test_grey_levels_must_fill_their_size() -> None:
         GreyPixels(data=bytes(5), size=(2, 3))
 
 
-def test_a_sample_is_hashed_by_its_file_or_by_its_grey_levels_and_their_size(tmp_path: Path) -> None:
+def test_a_sample_is_hashed_by_its_file_or_by_its_grey_levels_and_their_size(
+    tmp_path: Path,
+) -> None:
     grey = Sample(name="a", image=GreyPixels(data=b"\0\1\2\3\4\5", size=(2, 3)), label=0)
     (tmp_path / "a.jpg").write_bytes(b"\0\1\2\3\4\5")
     file = Sample(name="b", image=tmp_path / "a.jpg", label=0)
@@ -162,8 +190,14 @@ def test_a_sample_can_be_rgb_pixels_that_were_never_a_file() -> None:
     colour = Sample(name="a", image=RGBPixels(data=data, size=(2, 3)), label=0)
     np.testing.assert_array_equal(colour.pixels()[1, 2], [15, 16, 17])
     assert colour.pixels().shape == (2, 3, 3)
-    assert colour.digest() != Sample(name="a", image=RGBPixels(data=data, size=(3, 2)), label=0).digest()
-    assert colour.digest() != Sample(name="a", image=GreyPixels(data=data, size=(6, 3)), label=0).digest()
+    assert (
+        colour.digest()
+        != Sample(name="a", image=RGBPixels(data=data, size=(3, 2)), label=0).digest()
+    )
+    assert (
+        colour.digest()
+        != Sample(name="a", image=GreyPixels(data=data, size=(6, 3)), label=0).digest()
+    )
     with pytest.raises(ValueError, match="18 bytes are not an RGB image of 3 x 3"):
         RGBPixels(data=data, size=(3, 3))
 
@@ -172,7 +206,9 @@ def test_drawn_faces_are_samples_that_go_through_the_labels() -> None:
     faces = drawn_samples(9, seed=3, size=(32, 24), labels=SEVEN)
     assert [sample.label for sample in faces] == [0, 1, 2, 3, 4, 5, 6, 0, 1]
     assert len({sample.name for sample in faces}) == len({sample.digest() for sample in faces}) == 9
-    for sample, face in zip(faces, iterate_faces(9, seed=3, size=(32, 24), labels=SEVEN), strict=True):
+    for sample, face in zip(
+        faces, iterate_faces(9, seed=3, size=(32, 24), labels=SEVEN), strict=True
+    ):
         np.testing.assert_array_equal(sample.pixels(), face)
 
 
@@ -213,9 +249,13 @@ def lists_that_leave(root: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("kind", ["relative", "absolute", "soft", "affectnet"])
-def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(tmp_path: Path, kind: str) -> None:
+def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(
+    tmp_path: Path, kind: str
+) -> None:
     path = lists_that_leave(tmp_path)[kind]
-    with pytest.raises(DatasetError, match=r"names an image outside its folder, .*x\.png; .*--allow-outside"):
+    with pytest.raises(
+        DatasetError, match=r"names an image outside its folder, .*x\.png; .*--allow-outside"
+    ):
         read_dataset(path, labels=EMOTIONS)
     assert len(read_dataset(path, labels=EMOTIONS, allow_outside=True).samples) == 2
 
@@ -223,5 +263,7 @@ def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(tmp_path: 
 def test_a_link_in_the_folder_of_a_dataset_is_its_owners(tmp_path: Path) -> None:
     lists_that_leave(tmp_path)
     (tmp_path / "json/a/link.png").symlink_to(tmp_path / "x.png")
-    (tmp_path / "json/list.json").write_text(json.dumps({"0": ["a/link.png", str(tmp_path / "json/a/in.png")]}))
+    (tmp_path / "json/list.json").write_text(
+        json.dumps({"0": ["a/link.png", str(tmp_path / "json/a/in.png")]})
+    )
     assert len(read_dataset(tmp_path / "json/list.json", labels=EMOTIONS).samples) == 2

@@ -24,29 +24,53 @@ def rows(path: Path, content: bytes) -> list[tuple[int, tuple[str, ...]]]:
         b"name,label,label\na b,1,2\n",
         b'\xef\xbb\xbf"name",label\r\n"a b",1\r\n',
     ],
-    ids=["plain", "CRLF", "CR", "BOM", "quoted", "order", "blanks", "a column twice", "BOM, quotes and CRLF"],
+    ids=[
+        "plain",
+        "CRLF",
+        "CR",
+        "BOM",
+        "quoted",
+        "order",
+        "blanks",
+        "a column twice",
+        "BOM, quotes and CRLF",
+    ],
 )
 def test_a_csv_file_is_read_however_it_was_written(tmp_path: Path, content: bytes) -> None:
     assert rows(tmp_path / "list.csv", content) == [(2, ("a b", "1"))]
 
 
-def test_quoted_cells_may_hold_commas_quotes_and_line_ends_and_lines_are_still_counted(tmp_path: Path) -> None:
+def test_quoted_cells_may_hold_commas_quotes_and_line_ends_and_lines_are_still_counted(
+    tmp_path: Path,
+) -> None:
     content = b'name,label\n"a,b",1\n\n"say ""c""\nd",2\ne,3\n'
-    assert rows(tmp_path / "list.csv", content) == [(2, ("a,b", "1")), (5, ('say "c"\nd', "2")), (6, ("e", "3"))]
+    assert rows(tmp_path / "list.csv", content) == [
+        (2, ("a,b", "1")),
+        (5, ('say "c"\nd', "2")),
+        (6, ("e", "3")),
+    ]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"list.csv lacks the column name, label; its first line must name it, and has: none$"),
+        (
+            b"",
+            r"list.csv lacks the column name, label; its first line must name it, and has: none$",
+        ),
         (b"name,labels\n", r"lacks the column label; .*has: name, labels$"),
         (b"name,label\na\n", r"line 2 of .*list.csv has 1 cells where at least 2 are expected$"),
         (b"name,label\na,\xff\n", r"is not a CSV file in UTF-8 \(near line .*$"),
-        (b"name,label\n" + b"a" * 200_000 + b",1\n", r"is not a CSV file in UTF-8 \(near line 2: field larger.*$"),
+        (
+            b"name,label\n" + b"a" * 200_000 + b",1\n",
+            r"is not a CSV file in UTF-8 \(near line 2: field larger.*$",
+        ),
     ],
     ids=["empty", "column", "short row", "not UTF-8", "huge cell"],
 )
-def test_a_damaged_file_is_one_line_that_names_the_place(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_damaged_file_is_one_line_that_names_the_place(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     with pytest.raises(DatasetError, match=message):
         rows(tmp_path / "list.csv", content)
 
@@ -73,9 +97,13 @@ def test_a_line_without_an_end_is_not_read_whole(tmp_path: Path) -> None:
     path.write_bytes(b"name,label\n")
     with path.open("r+b") as file:
         file.truncate(3 << 30)
-    for read in (lambda: list(csv_rows(path, columns=("name", "label"))), lambda: list(text_lines(path))):
+    for read in (
+        lambda: list(csv_rows(path, columns=("name", "label"))),
+        lambda: list(text_lines(path)),
+    ):
         with pytest.raises(
-            DatasetError, match=r"line 2 of .*list\.csv is longer than the 1,048,576 characters allowed"
+            DatasetError,
+            match=r"line 2 of .*list\.csv is longer than the 1,048,576 characters allowed",
         ):
             read()
 

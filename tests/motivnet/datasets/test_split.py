@@ -30,7 +30,11 @@ def dataset(*samples: Sample, labels: tuple[str, ...] = LABELS) -> Dataset:
 
 
 def of_counts(*counts: int, part: Part | None = None) -> list[Sample]:
-    return [sample(label, f"{part}{i}", part=part) for label, count in enumerate(counts) for i in range(count)]
+    return [
+        sample(label, f"{part}{i}", part=part)
+        for label, count in enumerate(counts)
+        for i in range(count)
+    ]
 
 
 def unreadable(face: Sample) -> Sample:
@@ -62,10 +66,14 @@ def test_a_class_of_one_is_trained_on() -> None:
 
 @pytest.mark.parametrize("stratified", [True, False])
 def test_the_papers_numbers_are_drawn_and_split_nine_to_one(stratified: bool) -> None:
-    split = split_dataset(dataset(*of_counts(900, 375, 600)), seed=0, per_class="smallest", stratified=stratified)
+    split = split_dataset(
+        dataset(*of_counts(900, 375, 600)), seed=0, per_class="smallest", stratified=stratified
+    )
     drawn = [split.training[i] for i in range(len(split.training))] + list(split.validation)
     assert labels_in(tuple(drawn)) == [375, 375, 375]
-    assert (len(split.training), len(split.validation)) == ((1011, 114) if stratified else (1013, 112))
+    assert (len(split.training), len(split.validation)) == (
+        (1011, 114) if stratified else (1013, 112)
+    )
 
 
 def test_without_strata_the_classes_of_the_held_out_are_left_to_chance() -> None:
@@ -96,7 +104,9 @@ def test_every_image_can_be_drawn_and_none_twice() -> None:
 
 
 @pytest.mark.parametrize("per_class", [None, "smallest", 7])
-def test_the_split_follows_seed_and_names_and_not_the_order_of_the_files(per_class: PerClass) -> None:
+def test_the_split_follows_seed_and_names_and_not_the_order_of_the_files(
+    per_class: PerClass,
+) -> None:
     samples = of_counts(40, 20, 10)
     mixed = random.Random(0).sample(samples, len(samples))
     first = split_dataset(dataset(*samples), seed=1, per_class=per_class)
@@ -106,9 +116,17 @@ def test_the_split_follows_seed_and_names_and_not_the_order_of_the_files(per_cla
 
 
 def test_parts_that_the_dataset_brings_are_kept() -> None:
-    samples = of_counts(4, 3, 2, part="train") + of_counts(2, 1, 1, part="val") + of_counts(1, 2, 3, part="test")
+    samples = (
+        of_counts(4, 3, 2, part="train")
+        + of_counts(2, 1, 1, part="val")
+        + of_counts(1, 2, 3, part="test")
+    )
     split = split_dataset(dataset(*samples), seed=0)
-    found = {"train": labels_in(split.training), "val": labels_in(split.validation), "test": labels_in(split.test)}
+    found = {
+        "train": labels_in(split.training),
+        "val": labels_in(split.validation),
+        "test": labels_in(split.test),
+    }
     assert found == {"train": [4, 3, 2], "val": [2, 1, 1], "test": [1, 2, 3]}
     assert {sample.part for sample in split.test} == {"test"}
 
@@ -151,11 +169,18 @@ def test_a_rare_class_is_validated_on_too() -> None:
 
 
 def test_people_of_the_test_part_are_not_trained_on(caplog: pytest.LogCaptureFixture) -> None:
-    faces = [*of_people(10), sample(0, "t", part="test", person="P3"), sample(1, "v", part="val", person="P4")]
+    faces = [
+        *of_people(10),
+        sample(0, "t", part="test", person="P3"),
+        sample(1, "v", part="val", person="P4"),
+    ]
     faces += [sample(0, "w", part="val", person="P3")]
     with caplog.at_level(logging.WARNING):
         split = split_dataset(dataset(*faces), seed=0)
-    assert {sample.person for sample in split.training} == {f"P{i}" for i in range(10)} - {"P3", "P4"}
+    assert {sample.person for sample in split.training} == {f"P{i}" for i in range(10)} - {
+        "P3",
+        "P4",
+    }
     assert names(split.validation) == ["glad/v"]
     left_out = 1 + sum(sample.person in ("P3", "P4") for sample in of_people(10))
     assert split.skipped == {"person who is in another part": left_out}
@@ -172,13 +197,23 @@ def test_classes_of_single_images_cannot_be_split() -> None:
         split_dataset(dataset(*of_counts(1, 1, 1)), seed=0)
 
 
-def test_an_unreadable_image_is_left_out_of_every_part_and_listed(caplog: pytest.LogCaptureFixture) -> None:
-    samples = of_counts(10, 10, 10, part="train") + of_counts(2, 2, 2, part="val") + of_counts(2, 2, 2, part="test")
+def test_an_unreadable_image_is_left_out_of_every_part_and_listed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    samples = (
+        of_counts(10, 10, 10, part="train")
+        + of_counts(2, 2, 2, part="val")
+        + of_counts(2, 2, 2, part="test")
+    )
     broken = ["calm/train3", "glad/val1", "sad/test0"]
     faces = dataset(*[unreadable(face) if face.name in broken else face for face in samples])
     with caplog.at_level(logging.WARNING):
         split = split_dataset(faces, seed=0)
-    assert [labels_in(p) for p in (split.training, split.validation, split.test)] == [[9, 10, 10], [2, 1, 2], [2, 2, 1]]
+    assert [labels_in(p) for p in (split.training, split.validation, split.test)] == [
+        [9, 10, 10],
+        [2, 1, 2],
+        [2, 2, 1],
+    ]
     assert split.skipped == {"unreadable image": 3}
     assert sorted(split.unreadable) == broken
     assert split.unreadable["glad/val1"] == "/nowhere/glad/val1 does not exist"
@@ -206,23 +241,35 @@ def test_images_that_are_not_drawn_are_not_opened() -> None:
 
 
 def test_unreadable_images_of_the_smallest_class_make_every_class_smaller() -> None:
-    samples = [unreadable(f) if f.name in ("glad/None0", "glad/None1") else f for f in of_counts(90, 30, 90)]
+    samples = [
+        unreadable(f) if f.name in ("glad/None0", "glad/None1") else f
+        for f in of_counts(90, 30, 90)
+    ]
     split = split_dataset(dataset(*samples), seed=0, per_class="smallest")
     assert labels_in(split.training + split.validation) == [28, 28, 28]
 
 
 def test_a_class_with_too_few_readable_images_for_the_number_asked_for_is_named() -> None:
-    samples = [unreadable(face) if face.name == "glad/None0" else face for face in of_counts(90, 30, 90)]
-    with pytest.raises(DatasetError, match="class glad has 29 images to draw from, fewer than the 30 asked for"):
+    samples = [
+        unreadable(face) if face.name == "glad/None0" else face for face in of_counts(90, 30, 90)
+    ]
+    with pytest.raises(
+        DatasetError, match="class glad has 29 images to draw from, fewer than the 30 asked for"
+    ):
         split_dataset(dataset(*samples), seed=0, per_class=30)
 
 
 def test_more_than_a_class_has_cannot_be_drawn_and_no_image_is_opened_to_say_so() -> None:
-    with pytest.raises(DatasetError, match="class sad has 9 images to draw from, fewer than the 10 asked for; ask for"):
+    with pytest.raises(
+        DatasetError,
+        match="class sad has 9 images to draw from, fewer than the 10 asked for; ask for",
+    ):
         split_dataset(dataset(*map(unreadable, of_counts(20, 10, 9))), seed=0, per_class=10)
 
 
-@pytest.mark.parametrize(("broken", "count", "stops"), [(5, 60, True), (4, 60, False), (5, 100, False), (6, 100, True)])
+@pytest.mark.parametrize(
+    ("broken", "count", "stops"), [(5, 60, True), (4, 60, False), (5, 100, False), (6, 100, True)]
+)
 def test_too_many_unreadable_images_stop_the_run(broken: int, count: int, stops: bool) -> None:
     samples = of_counts(count - 20, 10, 10)
     faces = dataset(*[unreadable(face) for face in samples[:broken]], *samples[broken:])
@@ -247,22 +294,33 @@ def test_images_found_unreadable_while_reading_count_too() -> None:
         skipped={"unreadable image": 4, "not an image file": 2},
     )
     with pytest.raises(DatasetError, match="5 of 44 images cannot be read"):
-        split_dataset(replace(faces, samples=(unreadable(faces.samples[0]), *faces.samples[1:])), seed=0)
-    assert split_dataset(faces, seed=0, max_unreadable=0.2).skipped == {"unreadable image": 4, "not an image file": 2}
+        split_dataset(
+            replace(faces, samples=(unreadable(faces.samples[0]), *faces.samples[1:])), seed=0
+        )
+    assert split_dataset(faces, seed=0, max_unreadable=0.2).skipped == {
+        "unreadable image": 4,
+        "not an image file": 2,
+    }
 
 
 def twin(face: Sample, label: int, name: str, *, part: Part) -> Sample:
     return replace(sample(label, name, part=part), image=face.image)
 
 
-def test_the_same_image_in_two_parts_is_reported_and_not_trained_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_same_image_in_two_parts_is_reported_and_not_trained_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     samples = of_counts(5, 5, 5, part="train")
     samples += [twin(samples[0], 0, "v", part="val"), twin(samples[1], 1, "t", part="test")]
     samples += [sample(2, "v", part="val")]
     samples += [twin(samples[-1], 2, "t", part="test")]
     with caplog.at_level(logging.WARNING):
         split = split_dataset(dataset(*samples), seed=0)
-    assert split.duplicates == (("calm/train0", "calm/v"), ("calm/train1", "glad/t"), ("sad/v", "sad/t"))
+    assert split.duplicates == (
+        ("calm/train0", "calm/v"),
+        ("calm/train1", "glad/t"),
+        ("sad/v", "sad/t"),
+    )
     assert labels_in(split.training) == [3, 5, 5]
     assert names(split.validation) == ["calm/v", "sad/v"]
     assert names(split.test) == ["glad/t", "sad/t"]
@@ -313,8 +371,12 @@ def test_a_class_without_a_readable_image_is_empty() -> None:
 
 
 def test_without_images_of_contempt_seven_classes_are_proposed() -> None:
-    samples = [replace(sample(0, f"{label}-{i}"), label=label) for label in range(7) for i in range(2)]
-    with pytest.raises(DatasetError, match=r"no image of class contempt to train on; .* or train with 7 classes"):
+    samples = [
+        replace(sample(0, f"{label}-{i}"), label=label) for label in range(7) for i in range(2)
+    ]
+    with pytest.raises(
+        DatasetError, match=r"no image of class contempt to train on; .* or train with 7 classes"
+    ):
         split_dataset(dataset(*samples, labels=EMOTIONS), seed=0)
 
 

@@ -33,7 +33,9 @@ def test_grey_becomes_rgb() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "P", "RGBA", "CMYK", "I;16", "F"])
 def test_other_samples_are_refused(mode: str) -> None:
-    with pytest.raises(ImageError, match="face is not a TIFF image of 8-bit grey or RGB samples; save it as a PNG"):
+    with pytest.raises(
+        ImageError, match="face is not a TIFF image of 8-bit grey or RGB samples; save it as a PNG"
+    ):
         decode_tiff(tiff(Image.new(mode, (4, 3))), name="face")
 
 
@@ -42,7 +44,9 @@ def test_jpeg_inside_tiff_is_refused() -> None:
         decode_tiff(tiff(Image.fromarray(FACE), compression="jpeg"), name="face")
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"II*"], ids=["empty", "a JPEG", "three bytes"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff", b"II*"], ids=["empty", "a JPEG", "three bytes"]
+)
 def test_what_is_no_tiff_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError, match="face is not a TIFF image"):
         decode_tiff(data, name="face")
@@ -58,8 +62,14 @@ def test_a_file_cut_anywhere_is_refused_in_one_line() -> None:
 def test_the_size_in_the_header_is_checked_before_anything_is_decoded() -> None:
     data = bytearray(tiff(Image.new("L", (4, 3))))
     for tag in (256, 257):  # width and length, as short numbers
-        place = data.index(struct.pack("<HHI", tag, 4, 1)) if struct.pack("<HHI", tag, 4, 1) in data else None
+        place = (
+            data.index(struct.pack("<HHI", tag, 4, 1))
+            if struct.pack("<HHI", tag, 4, 1) in data
+            else None
+        )
         place = data.index(struct.pack("<HHI", tag, 3, 1)) if place is None else place
         data[place : place + 12] = struct.pack("<HHII", tag, 4, 1, 60_000)
-    with pytest.raises(ImageError, match=r"face \(60,000 x 60,000 pixels\) is too large; make it smaller"):
+    with pytest.raises(
+        ImageError, match=r"face \(60,000 x 60,000 pixels\) is too large; make it smaller"
+    ):
         decode_tiff(bytes(data), name="face")

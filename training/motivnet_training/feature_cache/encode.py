@@ -44,18 +44,22 @@ def cache_tokens(
 ) -> TokenStore:
     """The tokens of all samples, those computed that ``folder`` does not have yet.
 
-    Tokens are final, normalised and in FP16. Those of another encoder, recipe or precision lie in another folder
-    below ``folder``; equal images are computed once. Killed at any moment, the next call goes on where this one
-    was, with one shard less at most. One process writes at a time. The encoder is left as it was given.
+    Tokens are final, normalised and in FP16. Those of another encoder, recipe or precision lie in
+    another folder below ``folder``; equal images are computed once. Killed at any moment, the next
+    call goes on where this one was, with one shard less at most. One process writes at a time. The
+    encoder is left as it was given.
 
     Args:
-        compute: The precision of matrix products and attention, by autocast as in mixed-precision training.
+        compute: The precision of matrix products and attention, by autocast as in mixed-precision
+        training.
         shard_bytes: Of tokens in one file; an image that takes more has a file of its own.
 
     Raises:
         CheckpointError: If a shard in the folder is truncated, damaged or of another key.
-        ConfigError: If the recipe's images do not fit the encoder, or the batch size is not positive.
-        FileError: If the disk has not enough space, the folder cannot be written or another process writes it.
+        ConfigError: If the recipe's images do not fit the encoder, or the batch size is not
+        positive.
+        FileError: If the disk has not enough space, the folder cannot be written or another process
+        writes it.
         ImageError: If an image cannot be decoded.
         TrainingError: If an image's tokens are not finite or beyond the range of FP16.
     """
@@ -72,7 +76,9 @@ def cache_tokens(
         check_space(folder, key=key, images=len(images))
         with on_device(encoder, device), progress("encoding images", total=len(images)) as advance:
             for path, part in _shards(store, images, shard_bytes=shard_bytes):
-                tokens = _shard_tokens(encoder, part, key=key, batch_size=batch_size, advance=advance)
+                tokens = _shard_tokens(
+                    encoder, part, key=key, batch_size=batch_size, advance=advance
+                )
                 write_shard(path, tokens, key=key, images=[digest for digest, _ in part])
     return TokenStore(folder, key)
 
@@ -101,7 +107,9 @@ def on_device(encoder: SapiensEncoder, device: str) -> Iterator[None]:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise RuntimeUnavailableError(f"PyTorch has no device {device!r} here; use 'cpu'") from error
+        raise RuntimeUnavailableError(
+            f"PyTorch has no device {device!r} here; use 'cpu'"
+        ) from error
     home, training = encoder.pos_embed.device, encoder.training
     encoder.to(device).eval()
     try:
@@ -110,7 +118,9 @@ def on_device(encoder: SapiensEncoder, device: str) -> Iterator[None]:
         encoder.to(home).train(training)
 
 
-def encoded(encoder: SapiensEncoder, samples: Sequence[Sample], *, key: TokenKey) -> NDArray[np.float16]:
+def encoded(
+    encoder: SapiensEncoder, samples: Sequence[Sample], *, key: TokenKey
+) -> NDArray[np.float16]:
     """The final tokens ``(B, N, D)`` of images, computed where the encoder is.
 
     Raises:
@@ -122,7 +132,9 @@ def encoded(encoder: SapiensEncoder, samples: Sequence[Sample], *, key: TokenKey
     reduced = key.compute != "float32"
     with (
         torch.inference_mode(),
-        torch.autocast(device.type, dtype=DTYPES[key.compute] if reduced else None, enabled=reduced),
+        torch.autocast(
+            device.type, dtype=DTYPES[key.compute] if reduced else None, enabled=reduced
+        ),
     ):
         tokens = encoder.tokens(torch.from_numpy(pixels).to(device))
         half = tokens.to(torch.float16)
@@ -152,11 +164,15 @@ def _only_writer(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise FileError(f"{folder} cannot be written: {error.strerror or error}") from error
         if not alone:
-            raise FileError(f"{folder} is being written by another process; wait for it and run again")
+            raise FileError(
+                f"{folder} is being written by another process; wait for it and run again"
+            )
         yield
 
 
-def _shards(store: TokenStore, images: Images, *, shard_bytes: int) -> Iterator[tuple[Path, Images]]:
+def _shards(
+    store: TokenStore, images: Images, *, shard_bytes: int
+) -> Iterator[tuple[Path, Images]]:
     """The images by the shards that they go to, with names that the folder does not have."""
     size = min(MAX_IMAGES, max(1, shard_bytes // store.key.bytes_per_image))
     first = 1 + max((int(path.stem) for path in store.shards if path.stem.isdecimal()), default=0)
@@ -172,7 +188,9 @@ def _shard_tokens(
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         _check_unchanged(batch)
-        tokens[start : start + len(batch)] = encoded(encoder, [sample for _, sample in batch], key=key)
+        tokens[start : start + len(batch)] = encoded(
+            encoder, [sample for _, sample in batch], key=key
+        )
         advance(len(batch))
     return tokens
 

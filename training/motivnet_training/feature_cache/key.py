@@ -22,8 +22,8 @@ _BYTES_PER_NUMBER = 2
 class TokenKey:
     """Tokens are shared only where all of this is equal.
 
-    ``encoder`` is the encoder's hash; ``shape`` is (tokens, width) of one image; ``format`` is the version of the
-    files.
+    ``encoder`` is the encoder's hash; ``shape`` is (tokens, width) of one image; ``format`` is the
+    version of the files.
     """
 
     encoder: str
@@ -45,7 +45,9 @@ class TokenKey:
         return self.shape[0] * self.shape[1] * _BYTES_PER_NUMBER
 
 
-def token_key(encoder: SapiensEncoder, *, recipe: InputRecipe, compute: Compute = "float32") -> TokenKey:
+def token_key(
+    encoder: SapiensEncoder, *, recipe: InputRecipe, compute: Compute = "float32"
+) -> TokenKey:
     """The key of the tokens that ``encoder`` gives for images prepared by ``recipe``.
 
     Raises:
@@ -54,14 +56,17 @@ def token_key(encoder: SapiensEncoder, *, recipe: InputRecipe, compute: Compute 
     patch = encoder.patch_embed.projection.kernel_size
     size = tuple(count * side for count, side in zip(encoder.grid_size, patch, strict=True))
     if recipe.size != size:
-        raise ConfigError(f"the input recipe makes images of {recipe.size}, the encoder takes {size}; give that size")
+        raise ConfigError(
+            f"the input recipe makes images of {recipe.size}, the encoder takes {size}; give that size"
+        )
     rows, columns = encoder.grid_size
     shape = (rows * columns, encoder.pos_embed.shape[-1])
     return TokenKey(encoder=encoder_hash(encoder), recipe=recipe, compute=compute, shape=shape)
 
 
 def encoder_hash(encoder: SapiensEncoder) -> str:
-    """Hexadecimal SHA-256 over every weight's name, dtype, shape and bytes, the heads and the patches' padding.
+    """Hexadecimal SHA-256 over every weight's name, dtype, shape and bytes, the heads and the
+    patches' padding.
 
     The last two are no weights and leave no trace in any weight's shape, but change the tokens.
     """

@@ -1,8 +1,9 @@
-"""One file of the cache: the tokens of some images as safetensors, its metadata saying which images they are of.
+"""One file of the cache: the tokens of some images as safetensors, its metadata saying which images
+they are of.
 
-Safetensors has no checksum of its own. Ours are one SHA-256 over the description and, in it, one over the tokens of
-each image, so that an image's tokens can be checked without reading those of the others. The metadata has a single
-entry, because the library orders several anew in each process.
+Safetensors has no checksum of its own. Ours are one SHA-256 over the description and, in it, one
+over the tokens of each image, so that an image's tokens can be checked without reading those of the
+others. The metadata has a single entry, because the library orders several anew in each process.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class ShardDescription:
     checksums: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(self.images) != len(self.checksums) or not all(map(_SHA256.fullmatch, self.images + self.checksums)):
+        if len(self.images) != len(self.checksums) or not all(
+            map(_SHA256.fullmatch, self.images + self.checksums)
+        ):
             raise ConfigError("images and checksums must be as many SHA-256 hashes each")
 
 
@@ -64,8 +67,11 @@ class _Entry:
     sha256: str
 
 
-def write_shard(path: Path, tokens: NDArray[np.float16], *, key: TokenKey, images: Sequence[str]) -> None:
-    """Writes the tokens ``(images, N, D)`` of images with these hashes, for this user alone, whole or not at all.
+def write_shard(
+    path: Path, tokens: NDArray[np.float16], *, key: TokenKey, images: Sequence[str]
+) -> None:
+    """Writes the tokens ``(images, N, D)`` of images with these hashes, for this user alone, whole
+    or not at all.
 
     Raises:
         FileError: If the file cannot be written.
@@ -131,14 +137,18 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _described(path: Path, metadata: dict[str, str]) -> ShardDescription:
     if set(metadata) != {_ENTRY}:
-        raise CheckpointError(f"{path} is not a shard of tokens; delete it or move it away, and run again")
+        raise CheckpointError(
+            f"{path} is not a shard of tokens; delete it or move it away, and run again"
+        )
     try:
         entry = strict_json.build(_Entry, _loads(metadata[_ENTRY]))
         if entry.sha256 != _hash(entry.description):
             raise damaged(path)
         return strict_json.build(ShardDescription, _loads(entry.description))
     except (strict_json.StrictJSONError, ConfigError) as error:
-        raise CheckpointError(f"{path} describes its tokens in a way that is not valid: {error}; {_AGAIN}") from error
+        raise CheckpointError(
+            f"{path} describes its tokens in a way that is not valid: {error}; {_AGAIN}"
+        ) from error
 
 
 def _loads(text: str) -> Any:

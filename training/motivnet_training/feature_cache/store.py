@@ -15,7 +15,14 @@ from motivnet.datasets.sample import Sample
 from motivnet.errors import CheckpointError, TrainingError
 from motivnet.progress import progress
 from motivnet_training.feature_cache.key import TokenKey
-from motivnet_training.feature_cache.shard import SUFFIX, Rows, checksum, damaged, open_rows, read_description
+from motivnet_training.feature_cache.shard import (
+    SUFFIX,
+    Rows,
+    checksum,
+    damaged,
+    open_rows,
+    read_description,
+)
 
 
 class _Place(NamedTuple):
@@ -30,10 +37,11 @@ class _Place(NamedTuple):
 class TokenStore:
     """The tokens of one encoder, recipe and precision in a folder of caches.
 
-    Opening reads the description of every shard and no tokens. The tokens of an image are compared with their
-    checksum when they are first read, once for all processes forked from this one: checking the whole cache at the
-    beginning would read hundreds of gigabytes. A store may be used in the workers of a data loader: a forked one
-    keeps the memory mappings, which have no position that processes could disturb, a spawned one opens its own.
+    Opening reads the description of every shard and no tokens. The tokens of an image are compared
+    with their checksum when they are first read, once for all processes forked from this one:
+    checking the whole cache at the beginning would read hundreds of gigabytes. A store may be used
+    in the workers of a data loader: a forked one keeps the memory mappings, which have no position
+    that processes could disturb, a spawned one opens its own.
 
     Args:
         root: The folder of caches; each key has a folder of its own there.
@@ -96,7 +104,10 @@ class TokenStore:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -133,6 +144,10 @@ def _places(shards: Iterable[Path], key: TokenKey) -> dict[str, _Place]:
             raise CheckpointError(
                 f"{shard} holds tokens of another encoder, input recipe or precision; delete it and run again"
             )
-        for row, (image, tokens) in enumerate(zip(description.images, description.checksums, strict=True)):
-            places.setdefault(image, _Place(number=len(places), shard=shard, row=row, checksum=tokens))
+        for row, (image, tokens) in enumerate(
+            zip(description.images, description.checksums, strict=True)
+        ):
+            places.setdefault(
+                image, _Place(number=len(places), shard=shard, row=row, checksum=tokens)
+            )
     return places

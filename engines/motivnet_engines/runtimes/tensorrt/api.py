@@ -1,7 +1,8 @@
-"""The two packages behind one name: ``tensorrt`` and ``tensorrt_rtx`` have nearly the same Python API.
+"""The two packages behind one name: ``tensorrt`` and ``tensorrt_rtx`` have nearly the same Python
+API.
 
-What only one of them, or only some versions, have is asked for with ``hasattr`` at its one use; enumerations are
-never integers, because their values moved between TensorRT 10 and 11.
+What only one of them, or only some versions, have is asked for with ``hasattr`` at its one use;
+enumerations are never integers, because their values moved between TensorRT 10 and 11.
 """
 
 from __future__ import annotations
@@ -43,5 +44,7 @@ def load_api(backend: EngineBackend) -> Api:
         raise MissingDependencyError(name, extra=EXTRAS[backend]) from error
     except (ImportError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise RuntimeUnavailableError(f"{name} is installed but cannot be loaded: {reason}") from error
+        raise RuntimeUnavailableError(
+            f"{name} is installed but cannot be loaded: {reason}"
+        ) from error
     return Api(backend=backend, trt=module, version=module.__version__)

@@ -1,7 +1,8 @@
-"""Whether an engine fits this machine: its platform, its TensorRT and its GPU, before anything of it is loaded.
+"""Whether an engine fits this machine: its platform, its TensorRT and its GPU, before anything of
+it is loaded.
 
-An engine is native code for one version of one product on one kind of GPU. What does not match is refused with the
-remedy; nothing is rebuilt, and no other runtime is taken, in silence.
+An engine is native code for one version of one product on one kind of GPU. What does not match is
+refused with the remedy; nothing is rebuilt, and no other runtime is taken, in silence.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def engine_entry(manifest: Manifest, backend: EngineBackend) -> EngineEntry:
 
 
 def check_engine(manifest: Manifest, backend: EngineBackend, *, device: int = 0) -> None:
-    """Returns when the artifact's engine was made for this platform, this version of its package and this GPU.
+    """Returns when the artifact's engine was made for this platform, this version of its package
+    and this GPU.
 
     Nothing of the engine is read for it, and no CUDA context is made.
 
@@ -99,20 +101,30 @@ def _is_compatible(entry: EngineEntry, version: str) -> bool:
     return entry.backend == "tensorrt" and built[:1] == here[:1] and here >= built
 
 
-def _gpu_problems(manifest: Manifest, entry: EngineEntry, driver: NvidiaDriver, device: int) -> list[str]:
+def _gpu_problems(
+    manifest: Manifest, entry: EngineEntry, driver: NvidiaDriver, device: int
+) -> list[str]:
     if driver.obstacle is not None:
         return [
             f"the {entry.backend} engine needs an NVIDIA GPU, and here {driver.obstacle}; install the NVIDIA driver, "
             "or choose another runtime such as onnxruntime"
         ]
     if device >= len(driver.gpus):
-        return [f"there is no GPU {device}, the driver shows {len(driver.gpus)} to this process, numbered from 0"]
+        return [
+            f"there is no GPU {device}, the driver shows {len(driver.gpus)} to this process, numbered from 0"
+        ]
     gpu = driver.gpus[device]
-    wanted = _wanted_by_rtx(entry, gpu) if entry.backend == "tensorrt-rtx" else _wanted_by_tensorrt(entry, gpu)
+    wanted = (
+        _wanted_by_rtx(entry, gpu)
+        if entry.backend == "tensorrt-rtx"
+        else _wanted_by_tensorrt(entry, gpu)
+    )
     if wanted is None:
         return []
     have = f"{gpu.name} (compute capability {gpu.compute_capability})"
-    return [f"the {entry.backend} engine is for {wanted}, this GPU is {have}; {_remedy_for_gpu(manifest, entry, gpu)}"]
+    return [
+        f"the {entry.backend} engine is for {wanted}, this GPU is {have}; {_remedy_for_gpu(manifest, entry, gpu)}"
+    ]
 
 
 def _wanted_by_tensorrt(entry: EngineEntry, gpu: Gpu) -> str | None:
@@ -134,13 +146,19 @@ def _wanted_by_rtx(entry: EngineEntry, gpu: Gpu) -> str | None:
     if entry.compute_capabilities:
         fits = gpu.sm in entry.compute_capabilities
         return None if fits else f"SM {', '.join(entry.compute_capabilities)}"
-    return None if gpu.sm in _PORTABLE else f"Ampere and later as far as TensorRT-RTX goes (SM {', '.join(_PORTABLE)})"
+    return (
+        None
+        if gpu.sm in _PORTABLE
+        else f"Ampere and later as far as TensorRT-RTX goes (SM {', '.join(_PORTABLE)})"
+    )
 
 
 def _remedy_for_gpu(manifest: Manifest, entry: EngineEntry, gpu: Gpu) -> str:
     """The same product does not help where it has no kernels for the GPU at all."""
     if entry.backend == "tensorrt-rtx" and gpu.sm not in RTX_COMPUTE_CAPABILITIES:
-        return f"TensorRT-RTX has none for SM {gpu.sm}, tensorrt has; {_remedy(manifest, 'tensorrt')}"
+        return (
+            f"TensorRT-RTX has none for SM {gpu.sm}, tensorrt has; {_remedy(manifest, 'tensorrt')}"
+        )
     return _remedy(manifest, entry.backend)
 
 

@@ -1,8 +1,8 @@
 """CUDA graphs of the input shapes that come again: one launch instead of hundreds of kernels.
 
-A captured graph is bound to the state of its execution context, and changing that context's shape makes the graph
-undefined; so each graph has a context of its own. They share the activation memory of their lane, on whose one
-stream they run one after another.
+A captured graph is bound to the state of its execution context, and changing that context's shape
+makes the graph undefined; so each graph has a context of its own. They share the activation memory
+of their lane, on whose one stream they run one after another.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class CaptureSwitch:
         with self._lock:
             was, self._enabled = self._enabled, False
         if was:
-            logger.warning("CUDA graphs are off for this engine, which runs without them: %s", error)
+            logger.warning(
+                "CUDA graphs are off for this engine, which runs without them: %s", error
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +62,15 @@ class _Graph:
 
 
 class ShapeGraphs:
-    """The graphs of one lane, by input shape; at most ``MAX_GRAPHS``, the least recently used leaves first.
+    """The graphs of one lane, by input shape; at most ``MAX_GRAPHS``, the least recently used
+    leaves first.
 
-    A shape is captured when it comes for the second time, and once there are as many graphs as there may be, when it
-    came ``WORTH_EVICTING`` times since the least recently used one was launched.
+    A shape is captured when it comes for the second time, and once there are as many graphs as
+    there may be, when it came ``WORTH_EVICTING`` times since the least recently used one was
+    launched.
 
-    All methods must be called inside ``CudaMemory.current``, by one thread at a time and with the stream idle.
+    All methods must be called inside ``CudaMemory.current``, by one thread at a time and with the
+    stream idle.
 
     Args:
         memory: What captures and launches.
@@ -75,7 +80,12 @@ class ShapeGraphs:
     """
 
     def __init__(
-        self, memory: CudaMemory, *, stream: int, new_execution: Callable[[], Execution], switch: CaptureSwitch
+        self,
+        memory: CudaMemory,
+        *,
+        stream: int,
+        new_execution: Callable[[], Execution],
+        switch: CaptureSwitch,
     ) -> None:
         self._memory = memory
         self._stream = stream
@@ -144,7 +154,9 @@ class ShapeGraphs:
         try:
             execution.enqueue()
         except BaseException:
-            with contextlib.suppress(EngineError):  # what was captured is not wanted, and may be no graph
+            with contextlib.suppress(
+                EngineError
+            ):  # what was captured is not wanted, and may be no graph
                 self._memory.destroy_graph(self._memory.end_capture(self._stream))
             raise
         return self._memory.end_capture(self._stream)

@@ -20,10 +20,11 @@ _TAIL = 8
 
 
 class Engine:
-    """The owner of TensorRT's own objects, which must be freed in their order and while CUDA's context is current.
+    """The owner of TensorRT's own objects, which must be freed in their order and while CUDA's
+    context is current.
 
-    Functions take this owner and never a native object: an error's traceback would keep that alive past ``close``.
-    All methods must be called inside ``CudaMemory.current``.
+    Functions take this owner and never a native object: an error's traceback would keep that alive
+    past ``close``. All methods must be called inside ``CudaMemory.current``.
 
     Args:
         api: The package.
@@ -45,18 +46,25 @@ class Engine:
         self.cache: Any = None
 
     def load(self, data: bytes) -> None:
-        """Deserialises the engine; whether the bytes are those of the manifest has been checked by then.
+        """Deserialises the engine; whether the bytes are those of the manifest has been checked by
+        then.
 
         Raises:
             EngineError: With TensorRT's words, if it does not take them.
-            RuntimeUnavailableError: If TensorRT itself does not start, or a version-compatible engine's lean runtime.
+            RuntimeUnavailableError: If TensorRT itself does not start, or a version-compatible
+            engine's lean runtime.
         """
         try:
             self.runtime = self.api.trt.Runtime(self._log)
         except TypeError as error:  # what the bindings make of a null pointer
-            raise RuntimeUnavailableError(f"{self.entry.backend} does not start: {self._last_words()}") from error
+            raise RuntimeUnavailableError(
+                f"{self.entry.backend} does not start: {self._last_words()}"
+            ) from error
         if hasattr(self.runtime, "get_engine_validity"):
-            check_validity(self.api.trt, *self.runtime.get_engine_validity(data[: self.runtime.engine_header_size]))
+            check_validity(
+                self.api.trt,
+                *self.runtime.get_engine_validity(data[: self.runtime.engine_header_size]),
+            )
         # Host code in an engine stays forbidden: `engine_host_code_allowed` is never set.
         if needs_lean_runtime(self.entry):
             self._load_lean_runtime()
@@ -64,13 +72,17 @@ class Engine:
         if self.native is None:
             raise self.failure(f"{self._package} does not take the engine")
         if self.entry.weight_streaming:
-            self.native.weight_streaming_budget_v2 = self.native.get_weight_streaming_automatic_budget()
+            self.native.weight_streaming_budget_v2 = (
+                self.native.get_weight_streaming_automatic_budget()
+            )
 
     def configure(self, cached: bytes | None) -> None:
-        """Gives TensorRT-RTX its cache of compiled kernels and its CUDA graphs; nothing for ``tensorrt``.
+        """Gives TensorRT-RTX its cache of compiled kernels and its CUDA graphs; nothing for
+        ``tensorrt``.
 
         Args:
-            cached: What an earlier ``compiled_kernels`` gave; those of another GPU, driver or version are not taken.
+            cached: What an earlier ``compiled_kernels`` gave; those of another GPU, driver or
+            version are not taken.
         """
         if not hasattr(self.native, "create_runtime_config"):
             return
@@ -82,7 +94,10 @@ class Engine:
             self.config.cuda_graph_strategy = self.api.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         self.cache = self.config.create_runtime_cache()
         if cached is not None and not self.cache.deserialize(cached):
-            logger.warning("%s does not take the compiled kernels of an earlier run, and compiles again", self._package)
+            logger.warning(
+                "%s does not take the compiled kernels of an earlier run, and compiles again",
+                self._package,
+            )
         if not self.config.set_runtime_cache(self.cache):
             logger.warning("%s keeps no compiled kernels: %s", self._package, self._last_words())
 
@@ -104,7 +119,8 @@ class Engine:
         return 0 if self.config is not None else int(self.native.device_memory_size_v2)
 
     def new_context(self) -> Any:
-        """An execution context; without ``scratch_bytes`` of memory still, where those are asked for.
+        """An execution context; without ``scratch_bytes`` of memory still, where those are asked
+        for.
 
         May be called from several threads: two lanes can capture a graph at the same time.
 
@@ -118,7 +134,9 @@ class Engine:
                 strategy = self.api.trt.ExecutionContextAllocationStrategy.USER_MANAGED
                 context = self.native.create_execution_context(strategy)
         if context is None:
-            raise self.failure(f"{self._package} cannot make another execution context; free memory of the GPU")
+            raise self.failure(
+                f"{self._package} cannot make another execution context; free memory of the GPU"
+            )
         return context
 
     def failure(self, message: str) -> EngineError:
@@ -137,17 +155,23 @@ class Engine:
         path = lean_library(self.entry.version)
         self.lean = self.runtime.load_runtime(str(path))
         if self.lean is None:
-            raise RuntimeUnavailableError(f"{self._package} cannot load the lean runtime {path}: {self._last_words()}")
+            raise RuntimeUnavailableError(
+                f"{self._package} cannot load the lean runtime {path}: {self._last_words()}"
+            )
 
     @property
     def _package(self) -> str:
         return f"{self.entry.backend} {self.api.version}"
 
     def _last_words(self) -> str:
-        return next(iter(self._log_tail(_ERRORS)[-1:] or self._log_tail()[-1:]), "it gave no reason")
+        return next(
+            iter(self._log_tail(_ERRORS)[-1:] or self._log_tail()[-1:]), "it gave no reason"
+        )
 
     def _log_tail(self, severities: tuple[str, ...] = (*_ERRORS, "WARNING")) -> tuple[str, ...]:
         """CUDA's errors among them: where an engine is opened there is a driver, and they are the reason."""
         lines = self._log.since(self._log_start)
-        said = dict.fromkeys(" ".join(text.split()) for severity, text in lines if severity in severities)
+        said = dict.fromkeys(
+            " ".join(text.split()) for severity, text in lines if severity in severities
+        )
         return tuple(said)[-_TAIL:]

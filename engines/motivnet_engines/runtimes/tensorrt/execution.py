@@ -41,7 +41,8 @@ def new_buffer(memory: CudaMemory, layout: TensorLayout, stack: contextlib.ExitS
 
 
 class Execution:
-    """An execution context bound to the buffers of its lane: copies in, kernels and copies out, on one stream.
+    """An execution context bound to the buffers of its lane: copies in, kernels and copies out, on
+    one stream.
 
     All methods must be called inside ``CudaMemory.current`` and by one thread at a time.
 
@@ -51,7 +52,8 @@ class Execution:
         stream: Where everything is enqueued.
         source: The input's buffer.
         targets: The outputs' buffers.
-        scratch: Address of ``engine.scratch_bytes`` of device memory, which executions on one stream may share.
+        scratch: Address of ``engine.scratch_bytes`` of device memory, which executions on one
+        stream may share.
     """
 
     def __init__(
@@ -81,7 +83,8 @@ class Execution:
         """Sets the input's shape for the next ``enqueue``; nothing if it is the last one's.
 
         Raises:
-            EngineError: With TensorRT's words, if it refuses the shape or gives the outputs unexpected ones.
+            EngineError: With TensorRT's words, if it refuses the shape or gives the outputs
+            unexpected ones.
         """
         if shape == self._shape:
             return
@@ -92,7 +95,8 @@ class Execution:
         self._shape = shape
 
     def enqueue(self) -> None:
-        """Copies the prepared shape's input in, computes, and copies the outputs out; nothing is awaited.
+        """Copies the prepared shape's input in, computes, and copies the outputs out; nothing is
+        awaited.
 
         Raises:
             EngineError: With CUDA's or TensorRT's words.
@@ -100,7 +104,9 @@ class Execution:
         if self._shape is None:
             raise AssertionError("prepare comes before enqueue")
         source = self._source
-        self._memory.copy_to_device(source.address, source.pinned, source.size(self._shape), self._stream)
+        self._memory.copy_to_device(
+            source.address, source.pinned, source.size(self._shape), self._stream
+        )
         if not self._context.execute_async_v3(self._stream):
             raise self._engine.failure("TensorRT could not start the inference")
         for target in self._targets:
@@ -124,9 +130,13 @@ class Execution:
         except RuntimeError as error:
             raise self._engine.failure("TensorRT cannot infer the shapes") from error
         if missing:
-            raise self._engine.failure(f"TensorRT cannot infer the shapes without those of {', '.join(missing)}")
+            raise self._engine.failure(
+                f"TensorRT cannot infer the shapes without those of {', '.join(missing)}"
+            )
         for target in self._targets:
             wanted = (batch, *target.layout.max_shape[1:])
             have = tuple(self._context.get_tensor_shape(target.layout.name))
             if have != wanted:
-                raise self._engine.failure(f"the engine's {target.layout.name!r} should be {wanted}, not {have}")
+                raise self._engine.failure(
+                    f"the engine's {target.layout.name!r} should be {wanted}, not {have}"
+                )

@@ -1,9 +1,10 @@
-"""TensorRT-RTX compiles kernels when an engine first runs; this keeps them, so that the next start does not wait.
+"""TensorRT-RTX compiles kernels when an engine first runs; this keeps them, so that the next start
+does not wait.
 
 **The file holds native code that is run without another question**, and so it lies in the user's own cache and is never
-looked for beside an artifact, which may come from anywhere. Only a file of this user's own that nobody else may write
-is read (mode 0600), and a hash over its content finds damage. TensorRT-RTX itself refuses the kernels of another GPU,
-driver or version.
+looked for beside an artifact, which may come from anywhere. Only a file of this user's own that
+nobody else may write is read (mode 0600), and a hash over its content finds damage. TensorRT-RTX
+itself refuses the kernels of another GPU, driver or version.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class RuntimeCache:
         try:
             self._write(made_private(user_cache()) / self._name, kernels)
         except (FileError, OSError) as error:
-            logger.warning("the compiled kernels are not kept, the next start compiles them again: %s", error)
+            logger.warning(
+                "the compiled kernels are not kept, the next start compiles them again: %s", error
+            )
 
     def _kernels(self, path: Path) -> bytes:
         with open_regular(path, max_bytes=MAX_BYTES + _HEADER_BYTES, follow_links=False) as file:

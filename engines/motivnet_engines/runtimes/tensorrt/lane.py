@@ -22,24 +22,29 @@ logger = logging.getLogger(__name__)
 
 
 class Lane:
-    """Runs batches of at most the profile's, one after another; made, used and closed inside ``CudaMemory.current``.
+    """Runs batches of at most the profile's, one after another; made, used and closed inside
+    ``CudaMemory.current``.
 
-    Every buffer is made here, for the profile's largest shape, so that no inference allocates: the pinned memory and
-    the device memory of input and outputs, and the device memory of the activations. An input of any size is the
-    costly one: 8 images of 2160x3840 are 199 MB of each.
+    Every buffer is made here, for the profile's largest shape, so that no inference allocates: the
+    pinned memory and the device memory of input and outputs, and the device memory of the
+    activations. An input of any size is the costly one: 8 images of 2160x3840 are 199 MB of each.
 
     Raises:
         EngineError: If memory or another context is not to be had; nothing is left allocated then.
     """
 
-    def __init__(self, engine: Engine, memory: CudaMemory, manifest: Manifest, *, switch: CaptureSwitch) -> None:
+    def __init__(
+        self, engine: Engine, memory: CudaMemory, manifest: Manifest, *, switch: CaptureSwitch
+    ) -> None:
         self._memory = memory
         with contextlib.ExitStack() as stack:
             self._stream = memory.create_stream()
             stack.callback(memory.destroy_stream, self._stream)
             profile = engine.entry.profile
             self._source = new_buffer(memory, input_layout(manifest, profile), stack)
-            self._targets = tuple(new_buffer(memory, layout, stack) for layout in output_layouts(manifest, profile))
+            self._targets = tuple(
+                new_buffer(memory, layout, stack) for layout in output_layouts(manifest, profile)
+            )
             self._scratch = 0
             if size := engine.scratch_bytes:
                 self._scratch = memory.allocate(size)
@@ -47,7 +52,9 @@ class Lane:
             self._engine = engine
             self._plain = self._new_execution()
             stack.callback(self._plain.close)
-            self._graphs = ShapeGraphs(memory, stream=self._stream, new_execution=self._new_execution, switch=switch)
+            self._graphs = ShapeGraphs(
+                memory, stream=self._stream, new_execution=self._new_execution, switch=switch
+            )
             stack.callback(self._graphs.close)
             # Entered last, so done first: what the GPU still reads or writes must not be freed.
             stack.callback(memory.synchronize, self._stream)

@@ -53,13 +53,17 @@ def lean_library(version: str) -> Path:
 def _named_library(named: str, wanted: str) -> Path:
     path = Path(named).absolute()  # a bare name would be looked for in the system's folders
     if not path.is_file():
-        raise RuntimeUnavailableError(f"{VARIABLE} names {named!r}, which is no file; set it to the path of {wanted}")
+        raise RuntimeUnavailableError(
+            f"{VARIABLE} names {named!r}, which is no file; set it to the path of {wanted}"
+        )
     return path
 
 
 def _folders() -> list[Path]:
     spec = importlib.util.find_spec(_PACKAGE)
-    return [] if spec is None else [Path(folder) for folder in spec.submodule_search_locations or ()]
+    return (
+        [] if spec is None else [Path(folder) for folder in spec.submodule_search_locations or ()]
+    )
 
 
 def _installed_versions() -> list[str]:
@@ -75,4 +79,6 @@ def _installed_versions() -> list[str]:
 def _what_is_here(installed: list[str], version: str) -> str:
     if version in installed:
         return "which its installed package lacks"
-    return f"and tensorrt-lean {installed[0]} is installed" if installed else "which is not installed"
+    return (
+        f"and tensorrt-lean {installed[0]} is installed" if installed else "which is not installed"
+    )

@@ -21,9 +21,11 @@ _NOISE = (
     "--- End node ---",
     "Exception caught in log()",
 )
-"""Every call repeats the first four on a machine without a driver, which TensorRT-RTX does not need for a build.
+"""Every call repeats the first four on a machine without a driver, which TensorRT-RTX does not need
+for a build.
 
-The next two are a node's text, cut off. The last is the bindings' complaint of a message that is no Unicode.
+The next two are a node's text, cut off. The last is the bindings' complaint of a message that is no
+Unicode.
 """
 
 _LOGGERS: dict[str, Any] = {}
@@ -34,14 +36,17 @@ _KEPT = ("WARNING", "ERROR", "INTERNAL_ERROR")
 
 
 def logger_of(api: Api, *, keep_all: bool = False) -> Any:
-    """The one logger of a package in this process, with ``lines``: its messages as (severity name, text).
+    """The one logger of a package in this process, with ``lines``: its messages as (severity name,
+    text).
 
-    TensorRT keeps a single logger per process and ignores a second one in part. ``lines`` are the last warnings and
-    errors, so that a process may run for ever; ``since`` gives those after a mark that was taken from ``said``.
+    TensorRT keeps a single logger per process and ignores a second one in part. ``lines`` are the
+    last warnings and errors, so that a process may run for ever; ``since`` gives those after a mark
+    that was taken from ``said``.
 
     Args:
         api: The package.
-        keep_all: Keep every message from now on. The builder names the layers that it compiled in its least ones.
+        keep_all: Keep every message from now on. The builder names the layers that it compiled in
+        its least ones.
     """
     if api.backend not in _LOGGERS:
         _LOGGERS[api.backend] = _new_logger(api)
@@ -62,7 +67,9 @@ def tail_of_output(text: str) -> tuple[str, ...]:
 
 def _tail(texts: Iterable[str]) -> tuple[str, ...]:
     lines = (" ".join(text.split())[:_MAX_LINE] for text in texts)
-    kept = dict.fromkeys(line for line in lines if line and not any(noise in line for noise in _NOISE))
+    kept = dict.fromkeys(
+        line for line in lines if line and not any(noise in line for noise in _NOISE)
+    )
     return tuple(kept)[-_TAIL:]
 
 

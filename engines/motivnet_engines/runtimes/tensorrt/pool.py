@@ -22,7 +22,9 @@ class LanePool:
         limit: The most lanes at a time.
     """
 
-    def __init__(self, name: str, memory: CudaMemory, new_lane: Callable[[], Lane], *, limit: int) -> None:
+    def __init__(
+        self, name: str, memory: CudaMemory, new_lane: Callable[[], Lane], *, limit: int
+    ) -> None:
         self._name = name
         self._memory = memory
         self._new_lane = new_lane
@@ -36,7 +38,8 @@ class LanePool:
 
     @contextlib.contextmanager
     def lane(self) -> Iterator[Lane]:
-        """A lane for this caller alone, its CUDA context current; one whose block fails is closed and not used again.
+        """A lane for this caller alone, its CUDA context current; one whose block fails is closed
+        and not used again.
 
         Raises:
             RuntimeUnavailableError: After ``close``.
@@ -71,7 +74,9 @@ class LanePool:
         ticket = object()
         with self._changed:
             if self._closed:
-                raise RuntimeUnavailableError(f"the {self._name} runtime is closed; open the artifact again")
+                raise RuntimeUnavailableError(
+                    f"the {self._name} runtime is closed; open the artifact again"
+                )
             self._queue.append(ticket)
             try:
                 self._changed.wait_for(lambda: self._free > 0 and self._queue[0] is ticket)

@@ -31,12 +31,13 @@ from motivnet_engines.runtimes.tensorrt.tensors import check_size, check_tensors
 class TensorRTRuntime:
     """An artifact's engine, open on one GPU.
 
-    ``run`` may be called from any thread. At most ``contexts`` calls run at a time, the others wait in their order;
-    an execution context, its stream and its buffers (see ``Lane`` for the bytes) are made when a call first needs
-    them. Batches above the profile's are split.
+    ``run`` may be called from any thread. At most ``contexts`` calls run at a time, the others wait
+    in their order; an execution context, its stream and its buffers (see ``Lane`` for the bytes)
+    are made when a call first needs them. Batches above the profile's are split.
 
-    Before the engine is loaded, its hash, platform, version and GPU are compared with the manifest; then its inputs,
-    outputs and profile; and the artifact's reference images must come out near PyTorch's numbers.
+    Before the engine is loaded, its hash, platform, version and GPU are compared with the manifest;
+    then its inputs, outputs and profile; and the artifact's reference images must come out near
+    PyTorch's numbers.
 
     Args:
         artifact: Whose engine to open.
@@ -47,7 +48,8 @@ class TensorRTRuntime:
         cuda_graphs: Whether input shapes that come again are run as CUDA graphs.
 
     Raises:
-        ArtifactError: If the files are not what the manifest says, or the engine not what it promises.
+        ArtifactError: If the files are not what the manifest says, or the engine not what it
+        promises.
         ConfigError: If ``contexts`` is below 1 or ``device`` negative.
         EngineError: If TensorRT does not take the engine, or its numbers are wrong.
         MissingDependencyError: If a package is not installed.
@@ -82,8 +84,12 @@ class TensorRTRuntime:
                 engine, cache = self._open_engine(artifact, cuda, inside, cuda_graphs=cuda_graphs)
             captures = cuda_graphs and cuda.captures_graphs and not engine.has_builtin_graphs
             switch = CaptureSwitch(enabled=captures)
-            manifest = artifact.manifest  # the pool must not hold this runtime, which holds the pool
-            self._pool = LanePool(backend, cuda, lambda: Lane(engine, cuda, manifest, switch=switch), limit=contexts)
+            manifest = (
+                artifact.manifest
+            )  # the pool must not hold this runtime, which holds the pool
+            self._pool = LanePool(
+                backend, cuda, lambda: Lane(engine, cuda, manifest, switch=switch), limit=contexts
+            )
             inside.callback(self._pool.close)
             self_test(self.run, artifact, self._entry, compute=self.compute)
             inside.callback(lambda: cache.write(engine.compiled_kernels()))
@@ -93,7 +99,8 @@ class TensorRTRuntime:
         """Every output by name.
 
         Raises:
-            EngineError: With CUDA's or TensorRT's words, if they fail; the runtime stays usable if they are.
+            EngineError: With CUDA's or TensorRT's words, if they fail; the runtime stays usable if
+            they are.
             InputError: If the arrays do not fit ``inputs`` or, at any size, the engine's profile.
             RuntimeUnavailableError: After ``close``.
         """
@@ -101,7 +108,9 @@ class TensorRTRuntime:
         array = inputs[self.inputs[0].name]
         profile = self._entry.profile
         check_size(array.shape, self._manifest, profile)
-        outputs = {spec.name: np.empty(fixed_shape(spec, len(array)), np.float32) for spec in self.outputs}
+        outputs = {
+            spec.name: np.empty(fixed_shape(spec, len(array)), np.float32) for spec in self.outputs
+        }
         with self._pool.lane() as lane:
             for start in range(0, len(array), profile.max_batch):
                 part = slice(start, start + profile.max_batch)
@@ -111,7 +120,8 @@ class TensorRTRuntime:
     def close(self) -> None:
         """Frees everything once the calls under way have ended; a second call does nothing."""
         with self._closing:
-            # Not from the stack of resources: were this wait interrupted, that would go on and free what still runs.
+            # Not from the stack of resources: were this wait interrupted, that would go on and free
+            # what still runs.
             self._pool.close()
             self._resources.close()
 
@@ -119,18 +129,28 @@ class TensorRTRuntime:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
     def _open_engine(
-        self, artifact: Artifact, cuda: CudaMemory, stack: contextlib.ExitStack, *, cuda_graphs: bool
+        self,
+        artifact: Artifact,
+        cuda: CudaMemory,
+        stack: contextlib.ExitStack,
+        *,
+        cuda_graphs: bool,
     ) -> tuple[Engine, RuntimeCache]:
         engine = Engine(load_api(self._entry.backend), self._entry, builtin_graphs=cuda_graphs)
         stack.callback(engine.close)
         engine.load(artifact.file_bytes(self._entry.path))
         check_tensors(engine, self._manifest)
-        cache = RuntimeCache(artifact, self._entry, sm=cuda.device().compute_capability.replace(".", ""))
+        cache = RuntimeCache(
+            artifact, self._entry, sm=cuda.device().compute_capability.replace(".", "")
+        )
         engine.configure(cache.read())
         return engine, cache
 

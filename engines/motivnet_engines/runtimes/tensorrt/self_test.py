@@ -21,7 +21,8 @@ Run = Callable[[Arrays], dict[str, NDArray[np.float32]]]
 
 
 def self_test(run: Run, artifact: Artifact, entry: EngineEntry, *, compute: str) -> None:
-    """Returns when the engine gives the artifact's reference outputs, or finite ones where there is no reference.
+    """Returns when the engine gives the artifact's reference outputs, or finite ones where there is
+    no reference.
 
     Args:
         run: The runtime's ``run``.
@@ -62,7 +63,9 @@ def _check_reference(run: Run, artifact: Artifact, entry: EngineEntry, compute: 
         )
 
 
-def _outputs(outputs: dict[str, NDArray[np.float32]], reference: ReferenceSet, seconds: float) -> Outputs:
+def _outputs(
+    outputs: dict[str, NDArray[np.float32]], reference: ReferenceSet, seconds: float
+) -> Outputs:
     """An artifact may have no embedding; the reference's own stands for it then, and only the logits are judged."""
     return Outputs(
         logits=outputs["logits"],

@@ -40,7 +40,9 @@ def input_layout(manifest: Manifest, profile: ShapeProfile) -> TensorLayout:
 def output_layouts(manifest: Manifest, profile: ShapeProfile) -> tuple[TensorLayout, ...]:
     """The outputs at the profile's largest batch, in the manifest's order."""
     return tuple(
-        TensorLayout(name=spec.name, dtype=spec.dtype, max_shape=fixed_shape(spec, profile.max_batch))
+        TensorLayout(
+            name=spec.name, dtype=spec.dtype, max_shape=fixed_shape(spec, profile.max_batch)
+        )
         for spec in output_specs(manifest)
     )
 
@@ -56,7 +58,8 @@ def input_shape(entry: InputEntry, batch: int, size: tuple[int, int]) -> Shape:
 
 
 def check_size(shape: Shape, manifest: Manifest, profile: ShapeProfile) -> None:
-    """Returns when images of this input shape have a size that the engine was built for; a batch may be any.
+    """Returns when images of this input shape have a size that the engine was built for; a batch
+    may be any.
 
     Raises:
         InputError: Naming the smallest and the largest size.
@@ -88,14 +91,18 @@ def check_tensors(engine: Engine, manifest: Manifest) -> None:
     )
     for name in names:
         if engine.native.get_tensor_location(name) != engine.api.trt.TensorLocation.DEVICE:
-            raise EngineError(f"the engine's tensor {name!r} is not in the GPU's memory; build the engine again")
+            raise EngineError(
+                f"the engine's tensor {name!r} is not in the GPU's memory; build the engine again"
+            )
     _check_profile(engine, manifest)
 
 
 def _spec_from_engine(engine: Engine, name: str) -> TensorSpec:
     shape = tuple(engine.native.get_tensor_shape(name))
     return TensorSpec(
-        name=name, dtype=_dtype(engine, name), shape=tuple(_side(side, i, engine) for i, side in enumerate(shape))
+        name=name,
+        dtype=_dtype(engine, name),
+        shape=tuple(_side(side, i, engine) for i, side in enumerate(shape)),
     )
 
 
@@ -122,7 +129,11 @@ def _check_profile(engine: Engine, manifest: Manifest) -> None:
         input_shape(manifest.input, profile.max_batch, profile.max_size),
     ]
     profiles = engine.native.num_optimization_profiles
-    have = [tuple(shape) for shape in engine.native.get_tensor_profile_shape(name, 0)] if profiles == 1 else []
+    have = (
+        [tuple(shape) for shape in engine.native.get_tensor_profile_shape(name, 0)]
+        if profiles == 1
+        else []
+    )
     if have != wanted:
         shown = ", ".join(map(str, have)) if profiles == 1 else f"{profiles} profiles"
         raise EngineError(
@@ -130,4 +141,6 @@ def _check_profile(engine: Engine, manifest: Manifest) -> None:
             f"not {shown}; build the engine again with: motivnet build-engine"
         )
     if profile.min_batch != 1:
-        raise EngineError(f"the engine's smallest batch is {profile.min_batch}, not 1; build the engine again")
+        raise EngineError(
+            f"the engine's smallest batch is {profile.min_batch}, not 1; build the engine again"
+        )

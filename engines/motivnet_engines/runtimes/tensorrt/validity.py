@@ -1,6 +1,7 @@
 """What TensorRT-RTX says of an engine's header before the engine is loaded, in words with a remedy.
 
-A valid header is no proof of an undamaged engine: only its first bytes are looked at. The hash in the manifest is.
+A valid header is no proof of an undamaged engine: only its first bytes are looked at. The hash in
+the manifest is.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ DIAGNOSES: dict[str, str] = {
 def check_validity(trt: Any, validity: Any, diagnostics: int) -> None:
     """Returns unless TensorRT-RTX knows a reason why an engine cannot be loaded here.
 
-    ``INVALID`` without a reason is what a machine without a driver says of every good engine: deserialisation will
-    tell then.
+    ``INVALID`` without a reason is what a machine without a driver says of every good engine:
+    deserialisation will tell then.
 
     Args:
         trt: The module.
@@ -54,7 +55,12 @@ def _reasons(trt: Any, diagnostics: int) -> tuple[str, ...]:
     """The words for the bits that are set, worst first; a bit that a later version added is given by its name."""
     members = trt.EngineInvalidityDiagnostics.__members__
     present = [name for name, member in members.items() if diagnostics & int(member)]
-    present.sort(key=lambda name: list(DIAGNOSES).index(name) if name in DIAGNOSES else len(DIAGNOSES))
+    present.sort(
+        key=lambda name: list(DIAGNOSES).index(name) if name in DIAGNOSES else len(DIAGNOSES)
+    )
     reasons = [DIAGNOSES.get(name, f"TensorRT-RTX says {name}; {_REBUILD}") for name in present]
     rest = diagnostics & ~sum(int(member) for member in members.values())
-    return (*reasons, *([f"TensorRT-RTX gives the unknown reason {rest}; {_REBUILD}"] if rest else []))
+    return (
+        *reasons,
+        *([f"TensorRT-RTX gives the unknown reason {rest}; {_REBUILD}"] if rest else []),
+    )

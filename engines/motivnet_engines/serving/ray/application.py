@@ -1,6 +1,8 @@
-"""An artifact as a Ray Serve application: replicas on the machines of a cluster, more of them as requests come.
+"""An artifact as a Ray Serve application: replicas on the machines of a cluster, more of them as
+requests come.
 
-``serve run motivnet_engines.serving.ray.application:build artifact=/models/demo max_replicas=8`` starts it.
+``serve run motivnet_engines.serving.ray.application:build artifact=/models/demo max_replicas=8``
+starts it.
 """
 
 from __future__ import annotations
@@ -30,17 +32,20 @@ class Arguments(BaseModel):
 
     Args:
         artifact: A folder that every machine of the cluster sees under this path.
-        trust_engines: Whether a replica may choose an engine that its machine's user did not build there.
+        trust_engines: Whether a replica may choose an engine that its machine's user did not build
+        there.
         replicas: How many there are, or at least are where ``max_replicas`` is given.
         max_replicas: The most that Ray Serve starts by itself.
-        ongoing: Requests in work per replica that Ray Serve aims at when it starts and ends replicas.
-        upscale_delay_s, downscale_delay_s: How long more, or fewer, must be wanted before Ray Serve acts.
+        ongoing: Requests in work per replica that Ray Serve aims at when it starts and ends
+        replicas. upscale_delay_s, downscale_delay_s: How long more, or fewer, must be wanted before
+        Ray Serve acts.
         max_ongoing: Requests that a replica takes at once; further ones go to others, or wait.
         max_queued: Requests that wait in each proxy before it answers 503.
         deadline_ms: How long a request may take in its replica.
         cpus, gpus: What each replica is given.
-        token_file: A file with the token that every client must present, read where the application is built; else it
-            is in MOTIVNET_TOKEN there. Without one only clients of a proxy's own machine are answered.
+        token_file: A file with the token that every client must present, read where the application
+            is built; else it is in MOTIVNET_TOKEN there. Without one only clients of a proxy's own
+            machine are answered.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,13 +77,15 @@ class Arguments(BaseModel):
 def application(artifact: Path | str, **arguments: Any) -> serve.Application:
     """An application to be given to ``ray.serve.run``; see ``Arguments``.
 
-    The manifest, the detector and the runtime are looked at here, and the graph is opened by the replicas.
+    The manifest, the detector and the runtime are looked at here, and the graph is opened by the
+    replicas.
 
     Raises:
         ConfigError: If an argument is unknown or not valid.
         ArtifactError: If the folder is not an artifact.
         FileError: If the face detector cannot be had, or the token's file not be read.
-        MissingDependencyError, RuntimeUnavailableError: If the runtime cannot be had; not where replicas have GPUs.
+        MissingDependencyError, RuntimeUnavailableError: If the runtime cannot be had; not where
+        replicas have GPUs.
     """
     return _application(_validated({"artifact": artifact, **arguments}))
 
@@ -87,7 +94,8 @@ def build(arguments: Mapping[str, Any]) -> serve.Application:
     """The application of ``serve run``.
 
     Raises:
-        click.ClickException: For the errors of ``application``. Ray's command prints the traceback of any other error,
+        click.ClickException: For the errors of ``application``. Ray's command prints the traceback
+        of any other error,
             and of this one its one line.
     """
     try:

@@ -57,21 +57,27 @@ class Workers:
             raise ConfigError(f"a run needs at least one worker, not {self.count}")
         if not self.cpus >= _FINEST:
             raise ConfigError(f"a worker needs more than no cores, not {self.cpus:g}")
-        if not (self.gpus == 0 or _FINEST <= self.gpus < 1 or float(self.gpus).is_integer()) or self.gpus < 0:
+        if (
+            not (self.gpus == 0 or _FINEST <= self.gpus < 1 or float(self.gpus).is_integer())
+            or self.gpus < 0
+        ):
             raise ConfigError(f"a worker has whole GPUs or a part of one, not {self.gpus:g}")
 
 
 @contextlib.contextmanager
 def running_ray(address: str | None = None) -> Iterator[None]:
-    """Joins the cluster at this address or of RAY_ADDRESS, or starts Ray on this machine, and leaves it at the end.
+    """Joins the cluster at this address or of RAY_ADDRESS, or starts Ray on this machine, and
+    leaves it at the end.
 
-    Ray on this machine belongs to this user: its folder, its sockets and its token are closed to others. Warns where
-    it listens beyond loopback: Ray decides that by RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 when it is imported, on every
-    system. Where the caller did start or join already, all stays as it is.
+    Ray on this machine belongs to this user: its folder, its sockets and its token are closed to
+    others. Warns where it listens beyond loopback: Ray decides that by
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 when it is imported, on every system. Where the caller did
+    start or join already, all stays as it is.
 
-    While Ray starts or is joined, which takes seconds, the working directory and the umask of the whole process are
-    others: Ray's processes take both from it. Other threads should open no relative path and make no file meanwhile.
-    Both are as before when the block begins.
+    While Ray starts or is joined, which takes seconds, the working directory and the umask of the
+    whole process are
+    others: Ray's processes take both from it. Other threads should open no relative path and make
+    no file meanwhile. Both are as before when the block begins.
 
     Args:
         address: ``host:port`` of a cluster, or ``local`` for this machine.
@@ -83,8 +89,11 @@ def running_ray(address: str | None = None) -> Iterator[None]:
         yield
         return
     cluster = cluster_address(address)
-    with tempfile.TemporaryDirectory(prefix="motivnet-ray-", dir=_folder(), ignore_cleanup_errors=True) as own:
-        # Ray puts the working directory, where anybody's files may lie, before all others on its workers' sys.path.
+    with tempfile.TemporaryDirectory(
+        prefix="motivnet-ray-", dir=_folder(), ignore_cleanup_errors=True
+    ) as own:
+        # Ray puts the working directory, where anybody's files may lie, before all others on its
+        # workers' sys.path.
         with contextlib.chdir(own), _closed_to_others():
             _start(cluster, Path(own))
         try:
@@ -98,7 +107,9 @@ def _start(address: str | None, own: Path) -> None:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:  # a ValueError is a text that is no address
-            raise ConfigError(f"there is no Ray cluster at {address}; start one with ray start --head") from error
+            raise ConfigError(
+                f"there is no Ray cluster at {address}; start one with ray start --head"
+            ) from error
         return
     with _without_usage_process():
         ray.init(
@@ -106,7 +117,9 @@ def _start(address: str | None, own: Path) -> None:
             log_to_driver=False,
             include_dashboard=False,
             logging_level=logging.ERROR,
-            _temp_dir=str(own / "ray"),  # which Ray opens to everybody, but not the folder around it
+            _temp_dir=str(
+                own / "ray"
+            ),  # which Ray opens to everybody, but not the folder around it
         )
     [node] = ray.nodes()  # type: ignore[no-untyped-call]
     if not is_loopback(node["NodeManagerAddress"]):
@@ -120,11 +133,15 @@ def _start(address: str | None, own: Path) -> None:
 def _without_usage_process() -> Iterator[None]:
     """In the block Ray starts no process for its dashboard.
 
-    Without a dashboard that process does nothing but report usage, and where reports are off it still asks the
-    metadata services of three clouds, one of them by name, on what machine it runs. No setting of Ray prevents that.
+    Without a dashboard that process does nothing but report usage, and where reports are off it
+    still asks the metadata services of three clouds, one of them by name, on what machine it runs.
+    No setting of Ray prevents that.
     """
     start = services.start_api_server
-    services.start_api_server = lambda *_, **__: (None, None)  # what it answers where the process does not start
+    services.start_api_server = lambda *_, **__: (
+        None,
+        None,
+    )  # what it answers where the process does not start
     try:
         yield
     finally:
@@ -166,7 +183,9 @@ def worker_count(workers: Workers, found: Sequence[Machine]) -> int:
     room = sum(_room(workers, machine) for machine in found)
     what = f"{workers.cpus:g} cores and {workers.gpus:g} GPUs"
     if room == 0:
-        cores, gpus = (max((machine.get(name, 0) for machine in found), default=0) for name in ("CPU", "GPU"))
+        cores, gpus = (
+            max((machine.get(name, 0) for machine in found), default=0) for name in ("CPU", "GPU")
+        )
         raise ConfigError(
             f"no machine of the cluster has {what} for a worker, the largest have {cores:g} cores and {gpus:g} GPUs; "
             "ask for less, or start Ray where there is more"
@@ -184,7 +203,10 @@ def _room(workers: Workers, machine: Machine) -> int:
     if not workers.gpus:
         return room
     gpus = machine.get("GPU", 0)
-    return min(room, int(gpus) * _times(workers.gpus, 1) if workers.gpus < 1 else _times(workers.gpus, gpus))
+    return min(
+        room,
+        int(gpus) * _times(workers.gpus, 1) if workers.gpus < 1 else _times(workers.gpus, gpus),
+    )
 
 
 def _times(part: float, whole: float) -> int:

@@ -1,9 +1,10 @@
 """Predictions for millions of images on the machines of a Ray cluster, one output file a shard.
 
-The shard is the unit of everything: a worker reads its images and writes its file whole or not at all, a dead worker's
-shards are begun again by another, and a later run does those that are missing. Ray Data keeps a pool of workers with
-open artifacts, feeds it shards and replaces workers that died. Images are decoded in the process that classifies
-them, by threads beside the runtime, so that no pixels travel between machines.
+The shard is the unit of everything: a worker reads its images and writes its file whole or not at
+all, a dead worker's shards are begun again by another, and a later run does those that are missing.
+Ray Data keeps a pool of workers with open artifacts, feeds it shards and replaces workers that
+died. Images are decoded in the process that classifies them, by threads beside the runtime, so that
+no pixels travel between machines.
 
 The output folder and the images must be seen by all machines under the same paths.
 """
@@ -55,15 +56,15 @@ def predict_dataset(
     allow_outside: bool = False,
     on_images: Callable[[int], object] | None = None,
 ) -> DatasetSummary:
-    """Parquet files in ``out`` with exactly one row for each image of ``source``, in its order; ``on_images`` hears how
-    many were finished, shard by shard.
+    """Parquet files in ``out`` with exactly one row for each image of ``source``, in its order;
+    ``on_images`` hears how many were finished, shard by shard.
 
-    Ray is started on this machine, as ``running_ray`` says, unless it is initialised already, or ``address`` or the
-    variable RAY_ADDRESS names a cluster.
+    Ray is started on this machine, as ``running_ray`` says, unless it is initialised already, or
+    ``address`` or the variable RAY_ADDRESS names a cluster.
 
     Raises:
-        DatasetError: If ``source`` is not a list of images, names some outside its folder without ``allow_outside``,
-            ``out`` was begun with another list, or shards stay unread.
+        DatasetError: If ``source`` is not a list of images, names some outside its folder without
+            ``allow_outside``, ``out`` was begun with another list, or shards stay unread.
         ConfigError: If there is no such cluster, or it has no room for the workers.
         FileError: If ``out`` is a file, cannot be written, or is being written by another run.
         MotivNetError: What keeps a worker from opening the artifact, or from writing.
@@ -99,7 +100,9 @@ def _own_folder(out: Path) -> Iterator[None]:
         except OSError as error:
             raise FileError(f"{out} cannot be written: {error.strerror or error}") from error
         if not alone:
-            raise FileError(f"{out} is being written by another run; wait for it or choose a new folder")
+            raise FileError(
+                f"{out} is being written by another run; wait for it or choose a new folder"
+            )
         yield
 
 
@@ -115,7 +118,10 @@ def _images(plan: Plan, shards: list[int]) -> int:
 
 def _items(plan: Plan, shards: list[int], paths: list[str]) -> list[dict[str, Any]]:
     bounds = [(shard, *plan.bounds(shard)) for shard in shards]
-    return [{"shard": shard, "first": first, "paths": paths[first:last]} for shard, first, last in bounds]
+    return [
+        {"shard": shard, "first": first, "paths": paths[first:last]}
+        for shard, first, last in bounds
+    ]
 
 
 def _finished_shards(
@@ -127,13 +133,18 @@ def _finished_shards(
         yield from map(_images_or_raise, finished.iter_rows())
     except RayError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise DatasetError(f"Ray gave up: {reason}; what is finished stays, run it again to go on") from error
+        raise DatasetError(
+            f"Ray gave up: {reason}; what is finished stays, run it again to go on"
+        ) from error
 
 
-def _dataset(items: list[dict[str, Any]], options: ReadingOptions, out: Path, workers: Workers) -> ray.data.Dataset:
+def _dataset(
+    items: list[dict[str, Any]], options: ReadingOptions, out: Path, workers: Workers
+) -> ray.data.Dataset:
     count = worker_count(workers, machines())
-    # A block a shard, so that the death of a worker costs no more than the shards that it had begun. Ray Data restarts
-    # workers and begins their shards again by itself, without end: the worker counts.
+    # A block a shard, so that the death of a worker costs no more than the shards that it had
+    # begun. Ray Data restarts workers and begins their shards again by itself, without end: the
+    # worker counts.
     finished = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         ShardWorker,
         batch_size=1,
@@ -174,5 +185,9 @@ def _forget_attempts(out: Path) -> None:
 def _summary(out: Path, plan: Plan, *, skipped: int) -> DatasetSummary:
     rows = [finished_rows(part_path(out, shard)) or (0, 0) for shard in range(plan.shards)]
     if (images := sum(count for count, _ in rows)) != plan.images:
-        raise DatasetError(f"{out} holds {images:,} rows for {plan.images:,} images; run it again to complete it")
-    return DatasetSummary(images=images, errors=sum(errors for _, errors in rows), shards=plan.shards, skipped=skipped)
+        raise DatasetError(
+            f"{out} holds {images:,} rows for {plan.images:,} images; run it again to complete it"
+        )
+    return DatasetSummary(
+        images=images, errors=sum(errors for _, errors in rows), shards=plan.shards, skipped=skipped
+    )

@@ -15,18 +15,19 @@ _QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
 """The deaths of its workers are errors of ours."""
 
 _CLOSED = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
-"""Without a cluster: every port of Ray is on loopback, which the name of the variable does not tell, and asks for a
-token. That is of this run and in no file."""
+"""Without a cluster: every port of Ray is on loopback, which the name of the variable does not
+tell, and asks for a token. That is of this run and in no file."""
 
 
 def cluster_address(address: str | None = None) -> str | None:
-    """The address of the cluster that is to be joined, given or in RAY_ADDRESS; None for Ray on this machine alone.
+    """The address of the cluster that is to be joined, given or in RAY_ADDRESS; None for Ray on
+    this machine alone.
 
     ``local`` is this machine alone, as it is for Ray.
 
     Raises:
-        ConfigError: For ``auto``. Ray then joins whatever a file in ``/tmp`` names, into which every user can write,
-            and a cluster runs code in those that join it.
+        ConfigError: For ``auto``. Ray then joins whatever a file in ``/tmp`` names, into which
+            every user can write, and a cluster runs code in those that join it.
     """
     named = address or os.environ.get(_ADDRESS_VARIABLE)
     if named == _ANY:

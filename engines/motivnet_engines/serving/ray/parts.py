@@ -1,7 +1,8 @@
 """The output of one shard: a Parquet file with one row an image, whole or not there.
 
-Parquet and not JSON Lines: Ray Data brings pyarrow, columns keep their types, a reader of labels does not read
-embeddings, and the number of rows stands in the file's footer, so that a finished shard is checked without reading it.
+Parquet and not JSON Lines: Ray Data brings pyarrow, columns keep their types, a reader of labels
+does not read embeddings, and the number of rows stands in the file's footer, so that a finished
+shard is checked without reading it.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def part_schema(labels: tuple[str, ...], *, embeddings: bool) -> pyarrow.Schema:
     )
 
 
-def write_part(path: Path, results: Iterable[FileResult], *, first: int, schema: pyarrow.Schema) -> int:
+def write_part(
+    path: Path, results: Iterable[FileResult], *, first: int, schema: pyarrow.Schema
+) -> int:
     """Writes the rows of a shard whose first image has the number ``first``; returns how many have an error."""
     rows = [_row(index, result) for index, result in enumerate(results, first)]
     table = pyarrow.Table.from_pylist(rows, schema=schema)
@@ -94,17 +97,28 @@ def _unread(out: Path) -> Iterator[tuple[str, str]]:
     for path in parts_in(out):
         _, errors = finished_rows(path) or (0, 0)
         if errors:
-            table = parquet.read_table(path, columns=[_PATH, _ERROR], filters=~pyarrow.compute.field(_ERROR).is_null())
+            table = parquet.read_table(
+                path, columns=[_PATH, _ERROR], filters=~pyarrow.compute.field(_ERROR).is_null()
+            )
             yield from zip(table[_PATH].to_pylist(), table[_ERROR].to_pylist(), strict=True)
 
 
 def _row(index: int, result: FileResult) -> dict[str, Any]:
     # A file's name need not be Unicode, and a column of strings is.
-    row: dict[str, Any] = {"index": index, _PATH: str(result.path).encode(errors="replace").decode()}
+    row: dict[str, Any] = {
+        "index": index,
+        _PATH: str(result.path).encode(errors="replace").decode(),
+    }
     if result.result is None:
         return {**row, _ERROR: result.error, "faces": []}
     faces = [_face(face) for face in result.result.faces]
-    return {**row, _ERROR: None, "width": result.result.width, "height": result.result.height, "faces": faces}
+    return {
+        **row,
+        _ERROR: None,
+        "width": result.result.width,
+        "height": result.result.height,
+        "faces": faces,
+    }
 
 
 def _face(prediction: Prediction) -> dict[str, Any]:

@@ -40,10 +40,12 @@ def paths_of_source(source: Source, *, allow_outside: bool = False) -> list[str]
     Paths in a file are relative to its folder. The same path twice is two images.
 
     Args:
-        allow_outside: Whether a file may name images outside its folder; a stranger's could name any file there is.
+        allow_outside: Whether a file may name images outside its folder; a stranger's could name
+        any file there is.
 
     Raises:
-        DatasetError: If there is no image, the file is not a list of paths, or names one outside its folder.
+        DatasetError: If there is no image, the file is not a list of paths, or names one outside
+        its folder.
         FileError: If it cannot be read.
     """
     if not isinstance(source, (str, Path)):
@@ -55,7 +57,9 @@ def paths_of_source(source: Source, *, allow_outside: bool = False) -> list[str]
     elif path.is_dir():
         found, root = list(map(str, image_paths([path]))), path
     else:
-        raise DatasetError(f"{source} is not a folder, a .txt file with a path a line, or .parquet with a column path")
+        raise DatasetError(
+            f"{source} is not a folder, a .txt file with a path a line, or .parquet with a column path"
+        )
     if not found:
         raise DatasetError(f"{source} names no image")
     paths = [str(root / name) for name in found]
@@ -80,7 +84,9 @@ def _lines(path: Path) -> list[str]:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not a list of paths: not UTF-8 at byte {error.start}") from error
+        raise DatasetError(
+            f"{path} is not a list of paths: not UTF-8 at byte {error.start}"
+        ) from error
     # Not splitlines, which ends a line at ten characters that may be part of a file's name.
     return [name for line in text.split("\n") if (name := line.removesuffix("\r")).strip()]
 
@@ -93,8 +99,8 @@ def _column(path: Path) -> list[str]:
     size = 0
     for file in _parquet_files(path):
         for texts, lengths in _texts(file):
-            # A dictionary and run lengths make a few bytes any number of long texts, so that the texts are counted
-            # before they are made.
+            # A dictionary and run lengths make a few bytes any number of long texts, so that the
+            # texts are counted before they are made.
             size += pyarrow.compute.sum(lengths, min_count=0).as_py()
             if len(found) + len(texts) > MAX_PATHS or size > MAX_BYTES:
                 raise _too_long(file)
@@ -109,29 +115,40 @@ def _parquet_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     inside = sorted(file for file in path.rglob("*") if file.is_file())
-    return [file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts)]
+    return [
+        file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts)
+    ]
 
 
 def _texts(path: Path) -> Iterator[tuple[pyarrow.Array, pyarrow.Array]]:
     """The column of a file in pieces, each with the lengths of its texts; dictionaries stay as they are stored."""
     try:
-        with open_regular(path) as opened, parquet.ParquetFile(opened, read_dictionary=[PATH_COLUMN]) as file:
+        with (
+            open_regular(path) as opened,
+            parquet.ParquetFile(opened, read_dictionary=[PATH_COLUMN]) as file,
+        ):
             _check_size(path, file.metadata)
             for batch in file.iter_batches(_BATCH, columns=[PATH_COLUMN]):
                 column = batch.column(PATH_COLUMN)
                 if not isinstance(column, pyarrow.DictionaryArray):
-                    raise DatasetError(f"{path} has a column {PATH_COLUMN!r} of {column.type}, not of paths")
+                    raise DatasetError(
+                        f"{path} has a column {PATH_COLUMN!r} of {column.type}, not of paths"
+                    )
                 texts = column.dictionary.cast(pyarrow.string())
                 yield column, pyarrow.compute.binary_length(texts).take(column.indices)
     except (pyarrow.ArrowException, KeyError, OSError) as error:
-        raise DatasetError(f"{path} has no column {PATH_COLUMN!r} of paths: {one_line(error)}") from error
+        raise DatasetError(
+            f"{path} has no column {PATH_COLUMN!r} of paths: {one_line(error)}"
+        ) from error
 
 
 def _check_size(path: Path, metadata: parquet.FileMetaData) -> None:
     """What the file says of itself; pieces that hold more are found when they are read."""
     groups = map(metadata.row_group, range(metadata.num_row_groups))
     columns = [group.column(index) for group in groups for index in range(group.num_columns)]
-    size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == PATH_COLUMN)
+    size = sum(
+        column.total_uncompressed_size for column in columns if column.path_in_schema == PATH_COLUMN
+    )
     if metadata.num_rows > MAX_PATHS or size > MAX_BYTES:
         raise _too_long(path)
 

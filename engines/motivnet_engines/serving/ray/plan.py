@@ -1,7 +1,8 @@
 """What a run over a dataset is: which images make up which shard, and what is done with them.
 
-The plan is written once beside the shards. A later run goes on where an earlier one ended only if it is the same plan,
-so that the rows of one folder all come from one list, one artifact and one set of options.
+The plan is written once beside the shards. A later run goes on where an earlier one ended only if
+it is the same plan, so that the rows of one folder all come from one list, one artifact and one set
+of options.
 """
 
 from __future__ import annotations
@@ -70,8 +71,11 @@ def plan_of_run(paths: list[str], options: ReadingOptions, *, shard_size: int) -
         images=len(paths),
         shard_size=shard_size,
         paths_sha256=digest_of_paths(paths),
-        # Of the manifest without its list of reports: a benchmark between two runs does not make another artifact.
-        artifact_sha256=hashlib.sha256(replace(artifact.manifest, reports=()).to_json()).hexdigest(),
+        # Of the manifest without its list of reports: a benchmark between two runs does not make
+        # another artifact.
+        artifact_sha256=hashlib.sha256(
+            replace(artifact.manifest, reports=()).to_json()
+        ).hexdigest(),
         runtime=options.runtime,
         detect=not options.no_detect,
         detector_sha256=None if options.detector is None else sha256_of(Path(options.detector)),
@@ -111,4 +115,6 @@ def _check_same(out: Path, before: Plan, now: Plan) -> None:
     for field in fields(Plan):
         if getattr(before, field.name) != getattr(now, field.name):
             what = _WORDS.get(field.name, f"another choice of {field.name.removesuffix('_sha256')}")
-            raise DatasetError(f"{out} was begun with {what}; give the same as then, or choose a new folder")
+            raise DatasetError(
+                f"{out} was begun with {what}; give the same as then, or choose a new folder"
+            )

@@ -17,8 +17,9 @@ from motivnet_engines.runtimes.registry import check_names, check_possible, defa
 class ReadingOptions:
     """How each worker reads images: what it opens, and what it gives.
 
-    Faces are found with YuNet, or with the ``detector`` file; with ``no_detect`` each image is one face. ``threads``
-    are those of the runtime; Ray gives a worker the cores, and this should not exceed them.
+    Faces are found with YuNet, or with the ``detector`` file; with ``no_detect`` each image is one
+    face. ``threads`` are those of the runtime; Ray gives a worker the cores, and this should not
+    exceed them.
 
     Raises:
         ConfigError: If there is a detector that is not to be used.
@@ -52,13 +53,15 @@ def options_for_workers(options: ReadingOptions, *, cpus: float) -> ReadingOptio
 
 
 def check_reading(options: ReadingOptions, *, gpus: float) -> None:
-    """Opens the artifact's manifest and the face detector, and looks for the runtime, before workers are started.
+    """Opens the artifact's manifest and the face detector, and looks for the runtime, before
+    workers are started.
 
-    What they would say of them is said once then, and at once. The graph is left to the workers, and so is a runtime
-    where they have GPUs, which this machine need not have.
+    What they would say of them is said once then, and at once. The graph is left to the workers,
+    and so is a runtime where they have GPUs, which this machine need not have.
 
     Raises:
-        MotivNetError: As ``open_artifact``, ``open_detector``, ``default_runtime`` and ``check_possible``.
+        MotivNetError: As ``open_artifact``, ``open_detector``, ``default_runtime`` and
+        ``check_possible``.
     """
     artifact = open_artifact(options.artifact)
     if options.runtime is not None:

@@ -34,22 +34,26 @@ logger = logging.getLogger(__name__)
 class Replica:
     """What Ray Serve makes one of in each of its processes.
 
-    Faces of several requests share a call by the batcher of ``motivnet serve`` and not by ``serve.batch``: it knows
-    deadlines, and an input that fails does so for its own request alone.
+    Faces of several requests share a call by the batcher of ``motivnet serve`` and not by
+    ``serve.batch``: it knows deadlines, and an input that fails does so for its own request alone.
 
     Args:
         options: What is opened.
-        settings: The token, and the limits of ``motivnet serve`` that concern a request itself; the queue before a
-            replica and the connections are Ray Serve's own.
+        settings: The token, and the limits of ``motivnet serve`` that concern a request itself; the
+            queue before a replica and the connections are Ray Serve's own.
     """
 
     def __init__(self, options: ReadingOptions, settings: ServeSettings) -> None:
         self._settings = settings
         classifier = opened_classifier(options)
-        batching = batching_for(classifier, open_artifact(options.artifact), max_batch=settings.max_batch)
+        batching = batching_for(
+            classifier, open_artifact(options.artifact), max_batch=settings.max_batch
+        )
         name = Path(options.artifact).resolve().name
         self._description = model_description(classifier, settings, name=name, batching=batching)
-        self._service = PredictionService(classifier, settings, batching=batching, metrics=Metrics())
+        self._service = PredictionService(
+            classifier, settings, batching=batching, metrics=Metrics()
+        )
 
     async def __call__(self, request: Request) -> Response:
         """The answer to a request, or its refusal."""
@@ -69,17 +73,23 @@ class Replica:
         except MotivNetError as error:
             # What it says is for the log alone, because it may name files.
             logger.error("a prediction failed: %s", error)
-            return response_of_refusal(RefusedError("failed", "the model failed on this request"), request=name)
+            return response_of_refusal(
+                RefusedError("failed", "the model failed on this request"), request=name
+            )
 
     async def _answer(self, request: Request) -> dict[str, Any]:
         endpoints = {"/v1/predict": ("POST", self._predict), "/v1/model": ("GET", self._model)}
         scope = with_path(request.scope)
         # Ray Serve's route_prefix is the root, and part of the path.
         path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
-        check_request(Headers(scope=scope), method=request.method, path=path, settings=self._settings)
+        check_request(
+            Headers(scope=scope), method=request.method, path=path, settings=self._settings
+        )
         self._check_machine(scope)
         if path not in endpoints:
-            raise RefusedError("not_found", f"there is nothing at this path; there is {' and '.join(endpoints)}")
+            raise RefusedError(
+                "not_found", f"there is nothing at this path; there is {' and '.join(endpoints)}"
+            )
         method, endpoint = endpoints[path]
         if request.method != method:
             raise RefusedError("wrong_method", f"this path takes {method}", allow=method)
@@ -89,7 +99,10 @@ class Replica:
         """As ``motivnet serve`` does not start: where Ray Serve listens is known from a request alone."""
         host = (scope.get("client") or ("",))[0]
         if self._settings.token is None and not is_loopback(host.removeprefix("::ffff:")):
-            raise RefusedError("forbidden", "without a token this service answers only to clients of its own machine")
+            raise RefusedError(
+                "forbidden",
+                "without a token this service answers only to clients of its own machine",
+            )
 
     async def _model(self, request: Request) -> dict[str, Any]:
         del request
@@ -97,7 +110,9 @@ class Replica:
 
     async def _predict(self, request: Request) -> dict[str, Any]:
         deadline = time.monotonic() + deadline_seconds(request.headers, self._settings)
-        kind = body_type(request.headers.get("content-type"), request.headers.get("content-encoding"))
+        kind = body_type(
+            request.headers.get("content-type"), request.headers.get("content-encoding")
+        )
         if body_bytes(request.headers, self._settings) > self._settings.max_body_bytes:
             raise too_large(self._settings.max_body_bytes)
         body = await read_body(request.receive, max_bytes=self._settings.max_body_bytes)

@@ -29,8 +29,8 @@ MAX_ATTEMPTS = 4
 class ShardWorker:
     """A classifier that stays open from shard to shard; Ray Data makes one in each process.
 
-    A user's mistake is given back in the column ``failure`` and not raised: Ray would wrap it into its own error, and
-    restart a worker that cannot open the artifact time and again.
+    A user's mistake is given back in the column ``failure`` and not raised: Ray would wrap it into
+    its own error, and restart a worker that cannot open the artifact time and again.
     """
 
     def __init__(self, options: ReadingOptions, out: str) -> None:
@@ -45,9 +45,15 @@ class ShardWorker:
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """A batch of shards (``shard``, ``first``, ``paths``) to what became of each (``images``, ``failure``)."""
         shards = zip(batch["shard"], batch["first"], batch["paths"], strict=True)
-        failures = [self._failure(int(shard), int(first), list(paths)) for shard, first, paths in shards]
+        failures = [
+            self._failure(int(shard), int(first), list(paths)) for shard, first, paths in shards
+        ]
         images = [len(paths) for paths in batch["paths"]]
-        return {"shard": batch["shard"], "images": np.array(images), "failure": np.array(failures, str)}
+        return {
+            "shard": batch["shard"],
+            "images": np.array(images),
+            "failure": np.array(failures, str),
+        }
 
     def _failure(self, shard: int, first: int, paths: list[str]) -> str:
         """Empty when the shard's file is there."""
@@ -59,7 +65,9 @@ class ShardWorker:
             return one_line(error)
         return ""
 
-    def _write(self, classifier: EmotionClassifier, shard: int, first: int, paths: list[str]) -> None:
+    def _write(
+        self, classifier: EmotionClassifier, shard: int, first: int, paths: list[str]
+    ) -> None:
         attempts = self._out / ATTEMPTS_NAME
         begun = list(attempts.glob(f"{shard:06d}.*"))
         if len(begun) >= MAX_ATTEMPTS:

@@ -1,8 +1,8 @@
 """Triton's configuration of each model of the repository, out of an artifact's manifest.
 
-A model that takes pixels of any size is served alone. Of any other the preprocessing lies outside the graph, and the
-repository holds three: one that makes the model's input of encoded images, the model, and the ensemble of both, which
-is the one that clients call.
+A model that takes pixels of any size is served alone. Of any other the preprocessing lies outside
+the graph, and the repository holds three: one that makes the model's input of encoded images, the
+model, and the ensemble of both, which is the one that clients call.
 """
 
 from __future__ import annotations
@@ -40,10 +40,14 @@ def names_of_models(manifest: Manifest, options: TritonOptions) -> Names:
     """One model, or three."""
     if manifest.input.any_size:
         return Names(entry=options.name, model=options.name, preprocess=None)
-    return Names(entry=options.name, model=f"{options.name}_model", preprocess=f"{options.name}_preprocess")
+    return Names(
+        entry=options.name, model=f"{options.name}_model", preprocess=f"{options.name}_preprocess"
+    )
 
 
-def model_configuration(manifest: Manifest, choice: Choice, options: TritonOptions, names: Names) -> str:
+def model_configuration(
+    manifest: Manifest, choice: Choice, options: TritonOptions, names: Names
+) -> str:
     """The text of the model's own ``config.pbtxt``."""
     message: Message = (
         ("name", names.model),
@@ -59,10 +63,13 @@ def model_configuration(manifest: Manifest, choice: Choice, options: TritonOptio
     return text_of_message(message)
 
 
-def preprocess_configuration(manifest: Manifest, choice: Choice, options: TritonOptions, names: Names) -> str:
+def preprocess_configuration(
+    manifest: Manifest, choice: Choice, options: TritonOptions, names: Names
+) -> str:
     """The text of the preprocessing's ``config.pbtxt``.
 
-    Its instances take requests one by one: decoding gains nothing from a batch, and a bad image is its request's own.
+    Its instances take requests one by one: decoding gains nothing from a batch, and a bad image is
+    its request's own.
     """
     [spec] = input_specs(manifest)
     entry = strict_json.dumps(manifest.input).decode()
@@ -82,7 +89,9 @@ def ensemble_configuration(manifest: Manifest, choice: Choice, names: Names) -> 
     """The text of the ensemble's ``config.pbtxt``: images, preprocessing, model, outputs."""
     tensor = manifest.input.name
     preprocess = _step(names.preprocess or "", inputs={IMAGES: IMAGES}, outputs={tensor: tensor})
-    model = _step(names.model, inputs={tensor: tensor}, outputs={name: name for name in manifest.outputs})
+    model = _step(
+        names.model, inputs={tensor: tensor}, outputs={name: name for name in manifest.outputs}
+    )
     message: Message = (
         ("name", names.entry),
         ("platform", "ensemble"),
@@ -113,7 +122,9 @@ def _images() -> Message:
 def _outputs(manifest: Manifest) -> Message:
     """With the labels beside the logits, for clients that ask for Triton's classification."""
     labels: dict[str, Message] = {"logits": (("label_filename", LABELS),)}
-    return tuple(("output", _tensor(spec, *labels.get(spec.name, ()))) for spec in output_specs(manifest))
+    return tuple(
+        ("output", _tensor(spec, *labels.get(spec.name, ()))) for spec in output_specs(manifest)
+    )
 
 
 def _instances(count: int, device: Device) -> Message:
@@ -122,7 +133,10 @@ def _instances(count: int, device: Device) -> Message:
 
 def _batching(options: TritonOptions) -> Message:
     policy: Message = (("timeout_action", Name("REJECT")), ("max_queue_size", options.max_queue))
-    return ("max_queue_delay_microseconds", options.max_queue_delay_us), ("default_queue_policy", policy)
+    return ("max_queue_delay_microseconds", options.max_queue_delay_us), (
+        "default_queue_policy",
+        policy,
+    )
 
 
 def _arithmetic(manifest: Manifest, choice: Choice) -> Message:
@@ -131,7 +145,12 @@ def _arithmetic(manifest: Manifest, choice: Choice) -> Message:
         return ()
     setting: Message = (("key", "use_tf32"), ("value", "0"))
     accelerator: Message = (("name", "cuda"), ("parameters", setting))
-    return (("optimization", (("execution_accelerators", (("gpu_execution_accelerator", accelerator),)),)),)
+    return (
+        (
+            "optimization",
+            (("execution_accelerators", (("gpu_execution_accelerator", accelerator),)),),
+        ),
+    )
 
 
 def _provenance(manifest: Manifest, choice: Choice) -> Message:
@@ -144,7 +163,9 @@ def _provenance(manifest: Manifest, choice: Choice) -> Message:
         if manifest.input.any_size:
             # The dimensions of -1 say nothing of the sizes that the plan was built for.
             smallest, largest = choice.engine.profile.min_size, choice.engine.profile.max_size
-            found["motivnet_min_size"], found["motivnet_max_size"] = map("{0[0]}x{0[1]}".format, (smallest, largest))
+            found["motivnet_min_size"], found["motivnet_max_size"] = map(
+                "{0[0]}x{0[1]}".format, (smallest, largest)
+            )
     return tuple(_parameter(key, value) for key, value in found.items())
 
 

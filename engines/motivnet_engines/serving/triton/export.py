@@ -42,8 +42,11 @@ class Mark:
     files: tuple[str, ...]
 
 
-def export_triton(artifact: Artifact | Path | str, out: Path, *, options: TritonOptions | None = None) -> Path:
-    """The folder ``out`` as a model repository; the models that an earlier export left in it are replaced.
+def export_triton(
+    artifact: Artifact | Path | str, out: Path, *, options: TritonOptions | None = None
+) -> Path:
+    """The folder ``out`` as a model repository; the models that an earlier export left in it are
+    replaced.
 
     Models and files of others in such a repository stay.
 
@@ -51,10 +54,10 @@ def export_triton(artifact: Artifact | Path | str, out: Path, *, options: Triton
         options: Names, batching, instances; ``TritonOptions()`` if None.
 
     Raises:
-        ArtifactError: If the artifact cannot be trusted.
-        ConfigError, EngineError, ParityError, RuntimeUnavailableError: If Triton cannot serve it so.
-        FileError: If ``out`` holds files and was not written by an export, has a model of that name which is not
-            ours, or cannot be written.
+        ArtifactError: If the artifact cannot be trusted. ConfigError, EngineError, ParityError,
+        RuntimeUnavailableError: If Triton cannot serve it so.
+        FileError: If ``out`` holds files and was not written by an export, has a model of that name
+            which is not ours, or cannot be written.
     """
     options = options or TritonOptions()
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
@@ -71,7 +74,8 @@ def export_triton(artifact: Artifact | Path | str, out: Path, *, options: Triton
 
 
 def own_files(folder: Path) -> frozenset[str]:
-    """The files of a repository that an export may replace: those that its mark lists, and the mark.
+    """The files of a repository that an export may replace: those that its mark lists, and the
+    mark.
 
     Raises:
         FileError: If there is no mark, or one that this version does not read.
@@ -81,11 +85,17 @@ def own_files(folder: Path) -> frozenset[str]:
 
 def _read_mark(folder: Path) -> Mark:
     if not os.path.lexists(folder / MARK):
-        raise FileError(f"{folder} holds files that are not a model repository of ours; choose another folder")
+        raise FileError(
+            f"{folder} holds files that are not a model repository of ours; choose another folder"
+        )
     try:
-        return strict_json.build(Mark, strict_json.loads(read_bytes(folder / MARK, follow_links=False)))
+        return strict_json.build(
+            Mark, strict_json.loads(read_bytes(folder / MARK, follow_links=False))
+        )
     except (strict_json.StrictJSONError, ArtifactError) as error:
-        raise FileError(f"{folder / MARK} is not one that this version reads; choose another folder") from error
+        raise FileError(
+            f"{folder / MARK} is not one that this version reads; choose another folder"
+        ) from error
 
 
 def _check_out(artifact: Artifact, out: Path, names: Names) -> None:
@@ -93,28 +103,39 @@ def _check_out(artifact: Artifact, out: Path, names: Names) -> None:
         ours = _read_mark(out).models
         for name in (names.model, names.preprocess, names.entry):
             if name and name not in ours and os.path.lexists(out / name):
-                raise FileError(f"{out / name} is a model that was not exported from here; choose another folder")
+                raise FileError(
+                    f"{out / name} is a model that was not exported from here; choose another folder"
+                )
     if out.resolve().is_relative_to(artifact.folder.resolve()):
-        raise ConfigError(f"{out} is inside the artifact, whose files the manifest lists; choose another folder")
+        raise ConfigError(
+            f"{out} is inside the artifact, whose files the manifest lists; choose another folder"
+        )
 
 
-def _write_model(artifact: Artifact, choice: Choice, options: TritonOptions, names: Names, folder: Path) -> None:
+def _write_model(
+    artifact: Artifact, choice: Choice, options: TritonOptions, names: Names, folder: Path
+) -> None:
     manifest = artifact.manifest
-    model = _folder_of_model(folder, names.model, model_configuration(manifest, choice, options, names))
+    model = _folder_of_model(
+        folder, names.model, model_configuration(manifest, choice, options, names)
+    )
     _write_labels(manifest, model)
     if choice.engine is not None:
         _copy(artifact, choice.engine.path, model / _VERSION / "model.plan")
     elif not artifact.has_external_data:
         (model / _VERSION / "model.onnx").write_bytes(artifact.model_bytes())
     else:
-        # Triton takes a graph of several files as a folder; the graph names its data relative to itself.
+        # Triton takes a graph of several files as a folder; the graph names its data relative to
+        # itself.
         inside = model / _VERSION / "model.onnx"
         inside.mkdir()
         (inside / "model.onnx").write_bytes(artifact.model_bytes())
         _copy(artifact, f"{manifest.model}.data", inside / Path(f"{manifest.model}.data").name)
 
 
-def _write_preprocess(manifest: Manifest, choice: Choice, options: TritonOptions, names: Names, folder: Path) -> None:
+def _write_preprocess(
+    manifest: Manifest, choice: Choice, options: TritonOptions, names: Names, folder: Path
+) -> None:
     text = preprocess_configuration(manifest, choice, options, names)
     model = _folder_of_model(folder, names.preprocess or "", text)
     code = files("motivnet_engines.serving.triton").joinpath("preprocess.py").read_bytes()
@@ -124,8 +145,8 @@ def _write_preprocess(manifest: Manifest, choice: Choice, options: TritonOptions
 def _write_ensemble(manifest: Manifest, choice: Choice, names: Names, folder: Path) -> None:
     model = _folder_of_model(folder, names.entry, ensemble_configuration(manifest, choice, names))
     _write_labels(manifest, model)
-    # An ensemble has no file of its own and Triton wants the folder of its version all the same, which version
-    # control and object stores drop when it is empty.
+    # An ensemble has no file of its own and Triton wants the folder of its version all the same,
+    # which version control and object stores drop when it is empty.
     (model / _VERSION / ".keep").touch()
 
 
@@ -137,11 +158,14 @@ def _folder_of_model(folder: Path, name: str, configuration: str) -> Path:
 
 
 def _write_labels(manifest: Manifest, model: Path) -> None:
-    (model / LABELS).write_text("".join(f"{label}\n" for label in manifest.labels), encoding="utf-8")
+    (model / LABELS).write_text(
+        "".join(f"{label}\n" for label in manifest.labels), encoding="utf-8"
+    )
 
 
 def _copy(artifact: Artifact, path: str, target: Path) -> None:
-    """Copies a file of the artifact; the bytes that were written are those that the manifest describes.
+    """Copies a file of the artifact; the bytes that were written are those that the manifest
+    describes.
 
     Raises:
         ArtifactError: If they are not.
@@ -149,7 +173,9 @@ def _copy(artifact: Artifact, path: str, target: Path) -> None:
     entry = artifact.manifest.entry(path)
     target.parent.mkdir(exist_ok=True)
     with (
-        open_regular(artifact.regular_path(path), max_bytes=entry.size, follow_links=False) as source,
+        open_regular(
+            artifact.regular_path(path), max_bytes=entry.size, follow_links=False
+        ) as source,
         target.open("xb") as copy,
         progress(f"copying {path}", total=entry.size) as advance,
     ):
@@ -176,6 +202,8 @@ def _mark(artifact: Artifact, choice: Choice, names: Names, folder: Path) -> byt
         precision=manifest.precision,
         max_batch=choice.max_batch,
         labels=manifest.labels,
-        files=tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())),
+        files=tuple(
+            sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        ),
     )
     return strict_json.dumps(mark)

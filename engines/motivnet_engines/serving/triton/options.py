@@ -36,7 +36,8 @@ class TritonOptions:
 
     Args:
         name: What clients call; other models of the repository begin with it.
-        form: The artifact's TensorRT engine or its ONNX graph; the engine where there is one if None.
+        form: The artifact's TensorRT engine or its ONNX graph; the engine where there is one if
+        None.
         device: Where instances run; ``auto`` is a GPU where Triton finds one.
         max_batch: Faces of one call; the artifact's if None.
         instances: Copies of the model, on each GPU.
@@ -61,7 +62,9 @@ class TritonOptions:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ConfigError(f"{self.name[:80]!r} is no name for a model; use letters, digits and _ . -")
+            raise ConfigError(
+                f"{self.name[:80]!r} is no name for a model; use letters, digits and _ . -"
+            )
         if self.device not in DEVICES:
             raise ConfigError(f"there is no device {self.device!r}; choose {', '.join(DEVICES)}")
         for field in ("max_batch", "instances", "preprocess_instances", "max_queue"):
@@ -69,7 +72,9 @@ class TritonOptions:
             if value is not None and value < 1:
                 raise ConfigError(f"{field} must be at least 1, not {value}")
         if self.max_queue_delay_us < 0:
-            raise ConfigError(f"max_queue_delay_us must be at least 0, not {self.max_queue_delay_us}")
+            raise ConfigError(
+                f"max_queue_delay_us must be at least 0, not {self.max_queue_delay_us}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +95,9 @@ def chosen_model(artifact: Artifact, options: TritonOptions) -> Choice:
     """
     manifest = artifact.manifest
     engine = _chosen_engine(manifest, _form(artifact, options))
-    largest = manifest.max_batch if engine is None else min(manifest.max_batch, engine.profile.max_batch)
+    largest = (
+        manifest.max_batch if engine is None else min(manifest.max_batch, engine.profile.max_batch)
+    )
     if options.max_batch is not None and options.max_batch > largest:
         raise ConfigError(
             f"max_batch {options.max_batch} is more than the {largest} that the "
@@ -104,14 +111,21 @@ def chosen_model(artifact: Artifact, options: TritonOptions) -> Choice:
 
 def _form(artifact: Artifact, options: TritonOptions) -> ModelForm | None:
     """The form that is asked for; the graph where only an engine of a stranger's would take its place."""
-    if options.form is not None or options.trust_engines or not strange_engine(artifact, "tensorrt"):
+    if (
+        options.form is not None
+        or options.trust_engines
+        or not strange_engine(artifact, "tensorrt")
+    ):
         return options.form
     way = way_to_trust("--triton-form tensorrt")
     if artifact.manifest.kind == "engine":
         raise RuntimeUnavailableError(
             f"{artifact.folder} holds a tensorrt engine alone, and this user did not build it on this machine; {way}"
         )
-    logger.warning("the tensorrt engine is not exported, as this user did not build it on this machine; %s", way)
+    logger.warning(
+        "the tensorrt engine is not exported, as this user did not build it on this machine; %s",
+        way,
+    )
     return "onnx"
 
 
@@ -127,7 +141,9 @@ def _chosen_engine(manifest: Manifest, form: ModelForm | None) -> EngineEntry | 
             )
         return None
     if engine is None:
-        raise RuntimeUnavailableError("the artifact has no tensorrt engine; build one with: motivnet build-engine")
+        raise RuntimeUnavailableError(
+            "the artifact has no tensorrt engine; build one with: motivnet build-engine"
+        )
     if engine.profile.min_batch != 1:
         raise EngineError(
             f"the engine takes no batch below {engine.profile.min_batch}, and Triton sends some; build it again"
@@ -149,7 +165,10 @@ def _check_verdict(manifest: Manifest, runtime: str) -> None:
             "choose another form or device, or build the artifact again"
         )
     if state == "unverified":
-        logger.warning("%s was not compared with PyTorch; run on the machine of Triton: motivnet verify", runtime)
+        logger.warning(
+            "%s was not compared with PyTorch; run on the machine of Triton: motivnet verify",
+            runtime,
+        )
 
 
 def _device(manifest: Manifest, engine: EngineEntry | None, options: TritonOptions) -> Device:
@@ -157,5 +176,7 @@ def _device(manifest: Manifest, engine: EngineEntry | None, options: TritonOptio
         return options.device
     if options.device == "cpu":
         what = f"{manifest.precision} graph" if engine is None else "tensorrt engine"
-        raise ConfigError(f"a {what} runs on GPUs alone; leave the device to auto, or export an fp32 graph")
+        raise ConfigError(
+            f"a {what} runs on GPUs alone; leave the device to auto, or export an fp32 graph"
+        )
     return "gpu"

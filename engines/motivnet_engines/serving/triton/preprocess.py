@@ -1,7 +1,8 @@
-"""The preprocessing of a Triton repository: encoded images in, a model's input out, by MotivNet's own decoder.
+"""The preprocessing of a Triton repository: encoded images in, a model's input out, by MotivNet's
+own decoder.
 
-Triton's Python backend runs a copy of this file. Its Python needs ``pip install motivnet``, which brings no torch, and
-has a module of Triton's own that exists nowhere else.
+Triton's Python backend runs a copy of this file. Its Python needs ``pip install motivnet``, which
+brings no torch, and has a module of Triton's own that exists nowhere else.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class TritonPythonModel:
         try:
             batch = self._batch([bytes(file) for file in files])
         except MotivNetError as error:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+            )
         return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor(self._entry.name, batch)])
 
     def _batch(self, files: list[bytes]) -> NDArray[np.float32] | NDArray[np.uint8]:

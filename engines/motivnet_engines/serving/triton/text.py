@@ -1,7 +1,7 @@
 """Protocol buffers' text format, as much of it as a ``config.pbtxt`` needs.
 
-Written here because the library would bring Triton's client to every machine that exports; the tests parse what is
-written with that library.
+Written here because the library would bring Triton's client to every machine that exports; the
+tests parse what is written with that library.
 """
 
 from __future__ import annotations

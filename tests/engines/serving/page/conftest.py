@@ -1,7 +1,7 @@
 """A service over a fake runtime in a thread, and Debian's Chromium with a page open on it.
 
-Playwright keeps an event loop in this thread for as long as it runs, beside which no test could use ``asyncio.run``: it
-is stopped at the end of each module.
+Playwright keeps an event loop in this thread for as long as it runs, beside which no test could use
+``asyncio.run``: it is stopped at the end of each module.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-st
 class PatchDetector:
     """Takes every patch on a white ground for a face.
 
-    A picture with a patch is held up for as long as ``free`` is not set; ``called`` is set by the first picture.
+    A picture with a patch is held up for as long as ``free`` is not set; ``called`` is set by the
+    first picture.
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,9 @@ class PatchDetector:
         if dark.any():
             self.free.wait(30)
         count, _, patches, _ = cv2.connectedComponentsWithStats(dark)
-        boxes = [Box(x=x, y=y, width=w, height=h) for x, y, w, h, _ in patches[1:count].tolist() if w > 8]
+        boxes = [
+            Box(x=x, y=y, width=w, height=h) for x, y, w, h, _ in patches[1:count].tolist() if w > 8
+        ]
         largest_first = sorted(boxes, key=lambda box: -box.width * box.height)
         return tuple(Face(box=box, score=0.9) for box in largest_first)
 
@@ -97,7 +100,9 @@ def started_service(*, port: int = 0, **settings: object) -> Service:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    return Service(url=f"http://127.0.0.1:{port}/", port=port, detector=detector, server=server, thread=thread)
+    return Service(
+        url=f"http://127.0.0.1:{port}/", port=port, detector=detector, server=server, thread=thread
+    )
 
 
 @pytest.fixture
@@ -121,7 +126,9 @@ def service() -> Iterator[Service]:
     running.stop()
 
 
-def painted(*boxes: tuple[int, int, int, int], size: tuple[int, int] = (640, 480)) -> NDArray[np.uint8]:
+def painted(
+    *boxes: tuple[int, int, int, int], size: tuple[int, int] = (640, 480)
+) -> NDArray[np.uint8]:
     """A white picture of (width, height) with a patch in each box (x, y, width, height)."""
     pixels = np.full((size[1], size[0], 3), 255, np.uint8)
     for index, (x, y, width, height) in enumerate(boxes):
@@ -133,7 +140,9 @@ def painted(*boxes: tuple[int, int, int, int], size: tuple[int, int] = (640, 480
 def paint(tmp_path: Path) -> Painter:
     """A function that writes a picture with a patch, which the service takes for a face, in each box."""
 
-    def written(*boxes: tuple[int, int, int, int], name: str = "picture.png", **options: tuple[int, int]) -> Path:
+    def written(
+        *boxes: tuple[int, int, int, int], name: str = "picture.png", **options: tuple[int, int]
+    ) -> Path:
         assert cv2.imwrite(str(tmp_path / name), painted(*boxes, **options)[..., ::-1])
         return tmp_path / name
 
@@ -153,7 +162,9 @@ def video_file(path: Path, frame: NDArray[np.uint8]) -> Path:
     """What Chromium's fake camera shows: one picture, as YUV4MPEG2."""
     height, width = frame.shape[:2]
     head = f"YUV4MPEG2 W{width} H{height} F30:1 Ip A1:1 C420jpeg\n".encode()
-    path.write_bytes(head + (b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes()) * 3)
+    path.write_bytes(
+        head + (b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes()) * 3
+    )
     return path
 
 
@@ -172,7 +183,9 @@ def launch(playwright: Playwright) -> Iterator[Callable[..., Browser]]:
 
     def launched(*options: str) -> Browser:
         # Chromium's own sandbox does not run as root.
-        browsers.append(playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", *options]))
+        browsers.append(
+            playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", *options])
+        )
         return browsers[-1]
 
     yield launched
@@ -189,15 +202,18 @@ def browser(launch: Callable[..., Browser], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def open_page(request: pytest.FixtureRequest) -> Iterator[PageOpener]:
-    """A function that opens the page of a service; at the end nothing may have gone wrong in the browser.
+    """A function that opens the page of a service; at the end nothing may have gone wrong in the
+    browser.
 
-    That is: no error of a script, no word in the console (a style or script that the policy refuses is one), and no
-    request to anywhere but the service.
+    That is: no error of a script, no word in the console (a style or script that the policy refuses
+    is one), and no request to anywhere but the service.
     """
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def opened(service: Service, *, browser: Browser | None = None, script: str = "", **options: object) -> Page:
+    def opened(
+        service: Service, *, browser: Browser | None = None, script: str = "", **options: object
+    ) -> Page:
         browser = browser or request.getfixturevalue("browser")
         context = browser.new_context(**{"viewport": {"width": 1100, "height": 800}, **options})
         contexts.append(context)
@@ -223,8 +239,13 @@ def page(service: Service, open_page: PageOpener) -> Page:
 
 
 def _complaint(message: ConsoleMessage) -> list[str]:
-    # That an answer has an error status, or that there is none, is what some of these tests are about.
-    return [] if message.text.startswith("Failed to load resource") else [f"{message.type}: {message.text}"]
+    # That an answer has an error status, or that there is none, is what some of these tests are
+    # about.
+    return (
+        []
+        if message.text.startswith("Failed to load resource")
+        else [f"{message.type}: {message.text}"]
+    )
 
 
 def _foreign(request: Request, url: str) -> list[str]:

@@ -34,7 +34,9 @@ def drawn_picture() -> bytes:
 def picture_of_page(url: str) -> bytes:
     """What the page looks like with the result for the two faces, as a PNG file of 256 colours."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         page = browser.new_page(viewport={"width": 1100, "height": 800}, reduced_motion="reduce")
         page.goto(url)
         picture = {"name": "faces.png", "mimeType": "image/png", "buffer": drawn_picture()}

@@ -110,7 +110,9 @@ def test_the_focus_is_not_lost_with_the_button_that_had_it(page: Page, paint: Pa
         ((), True, "No face found."),
     ],
 )
-def test_the_result_is_said_in_a_sentence(page: Page, paint: Painter, boxes: Any, known: bool, said: str) -> None:
+def test_the_result_is_said_in_a_sentence(
+    page: Page, paint: Painter, boxes: Any, known: bool, said: str
+) -> None:
     set_probabilities(page, known)
     page.locator("#file").set_input_files(paint(*boxes))
     expect(page.get_by_role("status")).to_have_text(said)
@@ -205,13 +207,17 @@ def test_the_page_is_dark_where_the_system_is(page: Page) -> None:
     assert brightness("light") > 600
 
 
-def test_a_phone_of_320_pixels_needs_no_scrolling_sideways(service: Any, open_page: PageOpener, paint: Painter) -> None:
+def test_a_phone_of_320_pixels_needs_no_scrolling_sideways(
+    service: Any, open_page: PageOpener, paint: Painter
+) -> None:
     page = open_page(service, viewport={"width": 320, "height": 600})
     read(page, paint(FACE, OTHER, name="a-very-long-name-of-a-picture-without-any-blank-in-it.png"))
     assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
-def test_on_a_phone_the_result_comes_before_the_time(service: Any, open_page: PageOpener, paint: Painter) -> None:
+def test_on_a_phone_the_result_comes_before_the_time(
+    service: Any, open_page: PageOpener, paint: Painter
+) -> None:
     page = open_page(service, viewport={"width": 320, "height": 600})
     read(page, paint(FACE))
     result, times = page.get_by_role("table").bounding_box(), page.locator("#timing").bounding_box()

@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 PageOpener = Callable[..., Page]
 Painter = Callable[..., Path]
 
-# Keeps what the page was given by the camera, so that a test can look at it after the page has let go of it.
+# Keeps what the page was given by the camera, so that a test can look at it after the page has let
+# go of it.
 REMEMBER_STREAMS = """
     window.streams = [];
     const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -94,7 +95,9 @@ def test_frames_are_read_one_after_the_other_until_it_is_stopped(page: Page) -> 
 def test_what_was_read_last_stays_when_it_is_stopped(page: Page) -> None:
     start(page)
     stop(page)
-    expect(page.get_by_text("The camera is off. This is the last picture that was read.")).to_be_visible()
+    expect(
+        page.get_by_text("The camera is off. This is the last picture that was read.")
+    ).to_be_visible()
     expect(page.get_by_role("img", name="The last picture of the camera")).to_be_visible()
     expect(page.locator("video")).to_be_hidden()
     expect(page.locator(".box")).to_have_count(1)
@@ -116,7 +119,10 @@ def test_people_see_themselves_as_in_a_mirror_with_the_box_in_its_place(page: Pa
     # The face is at 100 to 300 of 640 pixels, from the other side.
     left = (box["x"] - video["x"]) / video["width"]
     assert left == pytest.approx((640 - 300) / 640, abs=0.02)
-    assert page.locator("video").evaluate("video => getComputedStyle(video).transform") == "matrix(-1, 0, 0, 1, 0, 0)"
+    assert (
+        page.locator("video").evaluate("video => getComputedStyle(video).transform")
+        == "matrix(-1, 0, 0, 1, 0, 0)"
+    )
 
 
 def test_the_rate_is_shown(page: Page) -> None:
@@ -136,13 +142,17 @@ def test_a_chosen_picture_turns_the_camera_off(page: Page, paint: Painter) -> No
 def test_a_tab_in_the_background_sends_nothing(page: Page) -> None:
     with counted(page) as counts:
         start(page)
-        page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+        page.evaluate(
+            "Object.defineProperty(document, 'hidden', { value: true, configurable: true })"
+        )
         wait_for(page, lambda: counts["asked"] == counts["answered"])
         page.wait_for_timeout(200)
         asked = counts["asked"]
         page.wait_for_timeout(300)
         assert counts["asked"] == asked
-        page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+        page.evaluate(
+            "delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))"
+        )
         wait_for(page, lambda: counts["asked"] > asked)
 
 
@@ -150,7 +160,10 @@ def test_a_busy_server_is_waited_for(serve: Callable[..., Any], open_page: PageO
     service = serve(queue=1)
     page = open_page(service, script=REMEMBER_STREAMS)
     start(page)
-    page.route("**/v1/predict", lambda route: route.fulfill(status=503, headers={"Retry-After": "3"}, json=OVERLOADED))
+    page.route(
+        "**/v1/predict",
+        lambda route: route.fulfill(status=503, headers={"Retry-After": "3"}, json=OVERLOADED),
+    )
     expect(page.get_by_text("The server is busy")).to_be_visible()
     expect(page.get_by_text("The camera goes on as soon as it can.")).to_be_visible()
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()
@@ -192,7 +205,9 @@ def test_a_server_that_stays_away_turns_the_camera_off(page: Page) -> None:
 
 def test_a_camera_that_is_unplugged_is_told_of(page: Page) -> None:
     start(page)
-    page.evaluate("window.streams.flatMap((stream) => stream.getTracks()).forEach((track) => track.stop())")
+    page.evaluate(
+        "window.streams.flatMap((stream) => stream.getTracks()).forEach((track) => track.stop())"
+    )
     expect(page.get_by_text("The camera was disconnected")).to_be_visible()
     expect(page.get_by_role("button", name="Turn on the camera")).to_be_visible()
 
@@ -201,11 +216,18 @@ def test_a_camera_that_is_unplugged_is_told_of(page: Page) -> None:
     ("options", "title"),
     [
         (("--use-fake-ui-for-media-stream",), "No camera was found"),
-        (("--use-fake-device-for-media-stream", "--deny-permission-prompts"), "The camera is not allowed"),
+        (
+            ("--use-fake-device-for-media-stream", "--deny-permission-prompts"),
+            "The camera is not allowed",
+        ),
     ],
 )
 def test_a_camera_that_cannot_be_had_is_explained(
-    service: Any, open_page: PageOpener, launch: Callable[..., Browser], options: tuple[str, ...], title: str
+    service: Any,
+    open_page: PageOpener,
+    launch: Callable[..., Browser],
+    options: tuple[str, ...],
+    title: str,
 ) -> None:
     page = open_page(service, browser=launch(*options))
     page.get_by_role("button", name="Turn on the camera").click()
@@ -214,7 +236,11 @@ def test_a_camera_that_cannot_be_had_is_explained(
     expect(page.locator("#hint")).to_be_visible()
 
 
-def test_an_address_where_browsers_give_no_camera_is_explained(service: Any, open_page: PageOpener) -> None:
-    page = open_page(service, script="Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+def test_an_address_where_browsers_give_no_camera_is_explained(
+    service: Any, open_page: PageOpener
+) -> None:
+    page = open_page(
+        service, script="Object.defineProperty(navigator, 'mediaDevices', { value: undefined })"
+    )
     page.get_by_role("button", name="Turn on the camera").click()
     expect(page.get_by_role("alert")).to_contain_text("only over https or on this computer")

@@ -12,7 +12,12 @@ import pytest
 FOLDER = files("motivnet_engines.serving") / "page"
 FILES = {file.name: file.read_text("utf-8") for file in FOLDER.iterdir() if file.is_file()}
 MODULES = {name for name in FILES if name.endswith(".js")}
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 
 
 def imported_by(name: str) -> set[str]:
@@ -37,7 +42,9 @@ def test_no_file_names_another_address(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_modules_make_no_markup_from_text(name: str) -> None:
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", FILES[name])
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", FILES[name]
+    )
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

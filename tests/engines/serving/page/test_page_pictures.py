@@ -40,7 +40,9 @@ def choose(page: Page, picture: Path) -> None:
 
 def hand_over(page: Page, kind: str, *pictures: Path) -> bool:
     """Drops or pastes pictures; whether the browser then does what it does by itself."""
-    files = [[picture.name, base64.b64encode(picture.read_bytes()).decode()] for picture in pictures]
+    files = [
+        [picture.name, base64.b64encode(picture.read_bytes()).decode()] for picture in pictures
+    ]
     return bool(page.evaluate(HAND_OVER, [kind, "image/png", files]))
 
 
@@ -113,8 +115,15 @@ def test_labels_that_look_like_numbers_keep_the_models_order(
 ) -> None:
     labels = ["happy", "10", "9"]
     page = open_page(service)
-    changed_answer(page, lambda body: body["images"][0]["faces"][0].update(probabilities=dict.fromkeys(labels, 1 / 3)))
-    page.route("**/v1/model", lambda route: route.fulfill(json={**route.fetch().json(), "labels": labels}))
+    changed_answer(
+        page,
+        lambda body: body["images"][0]["faces"][0].update(
+            probabilities=dict.fromkeys(labels, 1 / 3)
+        ),
+    )
+    page.route(
+        "**/v1/model", lambda route: route.fulfill(json={**route.fetch().json(), "labels": labels})
+    )
     page.reload()
     choose(page, paint(FACE))
     expect(page.get_by_role("rowheader")).to_have_text(labels)
@@ -135,7 +144,9 @@ def length_of_bar(page: Page, label: str) -> float:
 def test_faces_are_numbered_from_left_to_right(page: Page, paint: Painter) -> None:
     choose(page, paint(OTHER, FACE))
     expect(heading(page)).to_have_text("Two faces")
-    expect(page.get_by_role("heading", level=3)).to_have_text([re.compile("^Face 1: "), re.compile("^Face 2: ")])
+    expect(page.get_by_role("heading", level=3)).to_have_text(
+        [re.compile("^Face 1: "), re.compile("^Face 2: ")]
+    )
     assert shares(page) == [expected(FACE), expected(OTHER)]
     expect(page.locator(".box > span")).to_have_text([re.compile("^1 "), re.compile("^2 ")])
 
@@ -158,17 +169,25 @@ def test_no_face_is_a_result(page: Page, paint: Painter) -> None:
 
 
 def test_an_unknown_face_is_said_to_be_unknown(page: Page, paint: Painter) -> None:
-    changed_answer(page, lambda body: body["images"][0]["faces"][0].update(label="unknown", known=False))
+    changed_answer(
+        page, lambda body: body["images"][0]["faces"][0].update(label="unknown", known=False)
+    )
     choose(page, paint(FACE))
     expect(page.get_by_role("heading", level=3)).to_have_text("Unknown")
     expect(page.get_by_text("Unlike what the model has learnt from; closest to")).to_be_visible()
     expect(page.locator(".box.doubtful")).to_have_text("unknown")
 
 
-def test_a_face_far_from_the_calibration_keeps_its_label_with_a_warning(page: Page, paint: Painter) -> None:
-    changed_answer(page, lambda body: body["images"][0]["faces"][0].update(label="fear", known=False))
+def test_a_face_far_from_the_calibration_keeps_its_label_with_a_warning(
+    page: Page, paint: Painter
+) -> None:
+    changed_answer(
+        page, lambda body: body["images"][0]["faces"][0].update(label="fear", known=False)
+    )
     choose(page, paint(FACE))
-    expect(page.get_by_text("Unlike what the model has learnt from; do not rely on it.")).to_be_visible()
+    expect(
+        page.get_by_text("Unlike what the model has learnt from; do not rely on it.")
+    ).to_be_visible()
     expect(page.locator(".box.doubtful")).to_have_text("fear")
 
 
@@ -191,14 +210,18 @@ def test_boxes_fit_at_any_size_and_pixel_density(
     assert shares(page) == [expected(FACE), expected(OTHER)]
 
 
-def test_boxes_fit_a_photo_that_the_camera_held_upright(page: Page, paint: Painter, tmp_path: Path) -> None:
+def test_boxes_fit_a_photo_that_the_camera_held_upright(
+    page: Page, paint: Painter, tmp_path: Path
+) -> None:
     orientation, turned_right = 0x0112, 6
     exif = Image.Exif()
     exif[orientation] = turned_right
     Image.open(paint(FACE)).save(tmp_path / "upright.jpg", exif=exif)
     choose(page, tmp_path / "upright.jpg")
     expect(heading(page)).to_have_text("One face")
-    natural = page.locator("#picture").evaluate("picture => [picture.naturalWidth, picture.naturalHeight]")
+    natural = page.locator("#picture").evaluate(
+        "picture => [picture.naturalWidth, picture.naturalHeight]"
+    )
     assert natural == [480, 640]
     x, y, width, height = FACE
     assert shares(page) == [expected((480 - y - height, x, height, width), (480, 640))]
@@ -230,7 +253,9 @@ def test_the_same_file_can_be_chosen_again(page: Page, paint: Painter) -> None:
     expect(heading(page)).to_have_text("No face found")
 
 
-def test_a_later_picture_takes_the_place_of_one_that_is_being_read(service: Any, page: Page, paint: Painter) -> None:
+def test_a_later_picture_takes_the_place_of_one_that_is_being_read(
+    service: Any, page: Page, paint: Painter
+) -> None:
     service.detector.free.clear()
     choose(page, paint(FACE, OTHER, name="two.png"))
     expect(heading(page)).to_have_text("Reading the picture…")
@@ -244,7 +269,9 @@ def test_a_later_picture_takes_the_place_of_one_that_is_being_read(service: Any,
 
 def test_the_time_and_its_parts_are_shown(page: Page, paint: Painter) -> None:
     choose(page, paint(FACE))
-    expect(page.get_by_role("term")).to_have_text(["Round trip", "Queue", "Prepare", "Model", "Network"])
+    expect(page.get_by_role("term")).to_have_text(
+        ["Round trip", "Queue", "Prepare", "Model", "Network"]
+    )
     expect(page.get_by_role("definition")).to_have_text([re.compile(r"^[\d.]+ m?s$")] * 5)
 
 

@@ -37,11 +37,16 @@ def expect_result(page: Page) -> None:
 def predictions(page: Page) -> list[str]:
     """The predictions that the page asks for from now on."""
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/v1/predict") else None)
+    page.on(
+        "request",
+        lambda request: asked.append(request.url) if request.url.endswith("/v1/predict") else None,
+    )
     return asked
 
 
-def test_a_damaged_picture_cannot_be_read_and_the_next_can(page: Page, paint: Painter, tmp_path: Path) -> None:
+def test_a_damaged_picture_cannot_be_read_and_the_next_can(
+    page: Page, paint: Painter, tmp_path: Path
+) -> None:
     whole = paint(FACE)
     (tmp_path / "damaged.png").write_bytes(whole.read_bytes()[:200])
     choose(page, tmp_path / "damaged.png")
@@ -59,7 +64,9 @@ def test_a_damaged_picture_cannot_be_read_and_the_next_can(page: Page, paint: Pa
         ("empty.png", b"", "This picture cannot be read"),
     ],
 )
-def test_what_is_no_picture_is_not_sent(page: Page, tmp_path: Path, name: str, content: bytes, title: str) -> None:
+def test_what_is_no_picture_is_not_sent(
+    page: Page, tmp_path: Path, name: str, content: bytes, title: str
+) -> None:
     asked = predictions(page)
     (tmp_path / name).write_bytes(content)
     choose(page, tmp_path / name)
@@ -73,7 +80,9 @@ def test_text_by_the_name_of_a_picture_is_refused_by_the_server(page: Page, tmp_
     expect_problem(page, "This picture cannot be read")
 
 
-def test_a_picture_above_the_servers_limit_is_not_sent(serve: Server, open_page: PageOpener, paint: Painter) -> None:
+def test_a_picture_above_the_servers_limit_is_not_sent(
+    serve: Server, open_page: PageOpener, paint: Painter
+) -> None:
     page = open_page(serve(max_body_bytes=1000))
     asked = predictions(page)
     choose(page, paint(FACE))
@@ -97,12 +106,16 @@ WITHOUT_LIMITS = """
 """
 
 
-def test_a_busy_server_is_asked_again_by_button(serve: Server, open_page: PageOpener, paint: Painter) -> None:
+def test_a_busy_server_is_asked_again_by_button(
+    serve: Server, open_page: PageOpener, paint: Painter
+) -> None:
     service = serve(queue=1)
     page = open_page(service)
     picture = paint(FACE)
     service.detector.free.clear()
-    with_place = threading.Thread(target=lambda: httpx.post(f"{service.url}v1/predict", **request_of(picture)))
+    with_place = threading.Thread(
+        target=lambda: httpx.post(f"{service.url}v1/predict", **request_of(picture))
+    )
     with_place.start()
     assert service.detector.called.wait(10)
     choose(page, picture)
@@ -114,7 +127,11 @@ def test_a_busy_server_is_asked_again_by_button(serve: Server, open_page: PageOp
 
 
 def request_of(picture: Path) -> dict[str, Any]:
-    return {"content": picture.read_bytes(), "headers": {"Content-Type": "image/png"}, "timeout": 30}
+    return {
+        "content": picture.read_bytes(),
+        "headers": {"Content-Type": "image/png"},
+        "timeout": 30,
+    }
 
 
 def test_a_late_answer_is_told_of(serve: Server, open_page: PageOpener, paint: Painter) -> None:
@@ -125,7 +142,9 @@ def test_a_late_answer_is_told_of(serve: Server, open_page: PageOpener, paint: P
     expect_problem(page, "The server had no time for this picture")
 
 
-def test_a_server_that_is_gone_is_told_of_and_asked_again(serve: Server, open_page: PageOpener, paint: Painter) -> None:
+def test_a_server_that_is_gone_is_told_of_and_asked_again(
+    serve: Server, open_page: PageOpener, paint: Painter
+) -> None:
     service = serve()
     page = open_page(service)
     service.stop()
@@ -137,7 +156,9 @@ def test_a_server_that_is_gone_is_told_of_and_asked_again(serve: Server, open_pa
 
 
 def test_a_failure_of_the_server_is_told_of(page: Page, paint: Painter) -> None:
-    page.route("**/v1/predict", lambda route: route.fulfill(status=500, body="Internal Server Error"))
+    page.route(
+        "**/v1/predict", lambda route: route.fulfill(status=500, body="Internal Server Error")
+    )
     choose(page, paint(FACE))
     expect_problem(page, "Something went wrong in the server")
 
@@ -152,7 +173,9 @@ def test_a_failure_of_the_server_is_told_of(page: Page, paint: Painter) -> None:
         ("of_a_later_version", "Something went wrong in the server"),
     ],
 )
-def test_every_refusal_of_the_server_is_explained(page: Page, paint: Painter, code: str, title: str) -> None:
+def test_every_refusal_of_the_server_is_explained(
+    page: Page, paint: Painter, code: str, title: str
+) -> None:
     error = {"code": code, "message": "what the server says", "request": "id-7"}
     page.route("**/v1/predict", lambda route: route.fulfill(status=500, json={"error": error}))
     choose(page, paint(FACE))
@@ -191,7 +214,9 @@ def test_a_wrong_token_is_told_of_and_forgotten(serve: Server, open_page: PageOp
     assert page.evaluate("sessionStorage.length") == 0
 
 
-def test_the_token_is_kept_in_the_tab_and_nowhere_else(serve: Server, open_page: PageOpener) -> None:
+def test_the_token_is_kept_in_the_tab_and_nowhere_else(
+    serve: Server, open_page: PageOpener
+) -> None:
     page = open_page(serve(token=TOKEN))
     enter(page, TOKEN)
     expect(page.locator("#model")).to_contain_text("fake")
@@ -208,7 +233,9 @@ def enter(page: Page, token: str) -> None:
     page.get_by_label("Token").press("Enter")
 
 
-def test_a_script_that_somebody_brought_into_the_page_is_refused(browser: Browser, service: Any) -> None:
+def test_a_script_that_somebody_brought_into_the_page_is_refused(
+    browser: Browser, service: Any
+) -> None:
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(service.url)

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-# Ray Serve's controller hears once in this many seconds, and not ten, how many requests are in work.
+# Ray Serve's controller hears once in this many seconds, and not ten, how many requests are in
+# work.
 os.environ["RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "1"
 os.environ["RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "1"
 IMAGES = 160
@@ -25,7 +26,11 @@ def cluster() -> Iterator[str]:
     import ray
 
     context = ray.init(
-        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL"
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="CRITICAL",
     )
     yield context.address_info["address"]
     ray.shutdown()
@@ -38,7 +43,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = np.random.default_rng(0)
     for index in range(IMAGES - 2):
         height, width = generator.integers(40, 120, 2)
-        pixels = generator.integers(0, 128, (1, 1, 3)) + generator.integers(0, 128, (height, width, 3))
+        pixels = generator.integers(0, 128, (1, 1, 3)) + generator.integers(
+            0, 128, (height, width, 3)
+        )
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index:04d}.png")
     (folder / "0007_text.png").write_text("a text")
     (folder / "0031_empty.png").touch()

@@ -23,7 +23,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Extra keys. 'update_type'.*:DeprecationWarning"),
 ]
 _PATIENCE = 60.0
-ARGUMENTS: dict[str, Any] = {"runtime": "onnxruntime", "threads": 1, "replicas": 2, "cpus": 0.5, "no_detect": True}
+ARGUMENTS: dict[str, Any] = {
+    "runtime": "onnxruntime",
+    "threads": 1,
+    "replicas": 2,
+    "cpus": 0.5,
+    "no_detect": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,9 @@ def service(address: str, fp32_artifact: Path) -> str:
 
 @pytest.fixture(scope="module")
 def classifier(fp32_artifact: Path) -> Iterator[EmotionClassifier]:
-    with EmotionClassifier.open(fp32_artifact, runtime="onnxruntime", threads=1, batch_size=1) as opened:
+    with EmotionClassifier.open(
+        fp32_artifact, runtime="onnxruntime", threads=1, batch_size=1
+    ) as opened:
         yield opened
 
 
@@ -61,7 +69,9 @@ def answered(client: httpx.Client, path: Path) -> dict[str, Any]:
     end = time.monotonic() + _PATIENCE
     while True:
         try:
-            response = client.post("/v1/predict", content=path.read_bytes(), headers={"Content-Type": "image/png"})
+            response = client.post(
+                "/v1/predict", content=path.read_bytes(), headers={"Content-Type": "image/png"}
+            )
         except httpx.TransportError:
             response = httpx.Response(503)
         if response.status_code < 500:
@@ -87,11 +97,18 @@ def test_a_killed_replica_costs_no_image_its_answer(
         try:
             [expected] = classifier.read(path)
         except MotivNetError:
-            assert (answer["status"], answer["error"]["code"]) in ((422, "bad_image"), (400, "bad_request"))
+            assert (answer["status"], answer["error"]["code"]) in (
+                (422, "bad_image"),
+                (400, "bad_request"),
+            )
         else:
             [image] = answer["images"]
             assert image["faces"] == [face.to_dict() for face in expected.faces]
-            assert (image["width"], image["height"], image["error"]) == (expected.width, expected.height, None)
+            assert (image["width"], image["height"], image["error"]) == (
+                expected.width,
+                expected.height,
+                None,
+            )
 
 
 def test_an_image_of_several_that_cannot_be_read_has_an_error_of_its_own(
@@ -121,7 +138,9 @@ def test_an_image_of_several_that_cannot_be_read_has_an_error_of_its_own(
 def test_what_is_wrong_with_a_request_is_said_as_the_service_on_one_machine_says_it(
     service: str, method: str, path: str, content: bytes, kind: str, status: int, code: str
 ) -> None:
-    response = httpx.request(method, f"{service}{path}", content=content, headers={"Content-Type": kind})
+    response = httpx.request(
+        method, f"{service}{path}", content=content, headers={"Content-Type": kind}
+    )
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
@@ -139,7 +158,9 @@ def test_the_model_is_described(service: str, classifier: EmotionClassifier) -> 
         ({"replicas": 3, "max_replicas": 2}, "max_replicas 2 is below replicas 3"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str, fp32_artifact: Path) -> None:
+def test_arguments_that_make_no_sense_are_refused(
+    arguments: dict[str, Any], message: str, fp32_artifact: Path
+) -> None:
     from motivnet_engines.serving.ray.application import application
 
     with pytest.raises(ConfigError, match=message):
@@ -149,7 +170,13 @@ def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any], mes
 def test_a_detector_that_cannot_be_had_is_one_line_of_serve_run_before_ray_starts(
     fp32_artifact: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "ray.serve.scripts", "run", "motivnet_engines.serving.ray.application:build"]
+    command = [
+        sys.executable,
+        "-m",
+        "ray.serve.scripts",
+        "run",
+        "motivnet_engines.serving.ray.application:build",
+    ]
     words = [f"artifact={fp32_artifact}", f"detector={tmp_path / 'none.onnx'}"]
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -181,20 +208,32 @@ def test_a_folder_that_is_no_artifact_is_refused_before_anything_starts(tmp_path
 
 
 def test_a_replica_is_added_under_load(
-    address: str, fp32_artifact: Path, photos: Path, processes_named: Callable[[str], list[psutil.Process]]
+    address: str,
+    fp32_artifact: Path,
+    photos: Path,
+    processes_named: Callable[[str], list[psutil.Process]],
 ) -> None:
     from ray import serve
 
     from motivnet_engines.serving.ray.application import build
 
     # As strings, which is how ``serve run`` gives them.
-    words = {"runtime": "onnxruntime", "threads": "1", "cpus": "0.5", "no_detect": "true", "artifact": fp32_artifact}
+    words = {
+        "runtime": "onnxruntime",
+        "threads": "1",
+        "cpus": "0.5",
+        "no_detect": "true",
+        "artifact": fp32_artifact,
+    }
     scaling = {"replicas": "1", "max_replicas": "2", "ongoing": "1", "upscale_delay_s": "0"}
     serve.run(build(words | scaling), name="scaled", route_prefix="/scaled")
     title = "ray::ServeReplica:scaled"
     before = processes_named(title)
     end = time.monotonic() + _PATIENCE
-    with httpx.Client(base_url=f"{address}/scaled", timeout=30) as client, ThreadPoolExecutor(4) as pool:
+    with (
+        httpx.Client(base_url=f"{address}/scaled", timeout=30) as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
         while len(processes_named(title)) < 2:
             assert time.monotonic() < end, "no second replica was started"
             found = list(pool.map(answered, [client] * 8, [photos / "0000.png"] * 8))

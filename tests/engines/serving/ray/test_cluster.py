@@ -49,13 +49,17 @@ def test_there_are_as_many_workers_as_asked_for_or_else_as_the_machines_hold(
 def test_no_room_for_a_worker_is_refused_whether_a_number_was_asked_for_or_not(
     workers: dict[str, Any], machines: list[Machine], count: int | None
 ) -> None:
-    with pytest.raises(ConfigError, match=r"^no machine of the cluster has .* for a worker.*; ask for less") as caught:
+    with pytest.raises(
+        ConfigError, match=r"^no machine of the cluster has .* for a worker.*; ask for less"
+    ) as caught:
         worker_count(Workers(**workers, count=count), machines)
     assert "\n" not in str(caught.value)
 
 
 def test_more_workers_than_there_is_room_for_are_refused() -> None:
-    message = "the cluster has room for 8 workers of 2 cores and 0 GPUs each, not for 11; ask for less"
+    message = (
+        "the cluster has room for 8 workers of 2 cores and 0 GPUs each, not for 11; ask for less"
+    )
     with pytest.raises(ConfigError, match=message):
         worker_count(Workers(count=11, cpus=2), [LARGE, {"CPU": 1.0}])
 

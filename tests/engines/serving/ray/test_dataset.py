@@ -49,12 +49,20 @@ def parts(out: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def expected(photos: Path, fp32_artifact: Path) -> list[tuple[str, str | None, list[dict[str, Any]]]]:
+def expected(
+    photos: Path, fp32_artifact: Path
+) -> list[tuple[str, str | None, list[dict[str, Any]]]]:
     """What the classifier itself says of each image."""
-    with EmotionClassifier.open(fp32_artifact, runtime="onnxruntime", threads=1, batch_size=1) as classifier:
+    with EmotionClassifier.open(
+        fp32_artifact, runtime="onnxruntime", threads=1, batch_size=1
+    ) as classifier:
         results = list(predict_files(classifier, sorted(photos.iterdir())))
     return [
-        (str(one.path), one.error, [] if one.result is None else [face.to_dict() for face in one.result.faces])
+        (
+            str(one.path),
+            one.error,
+            [] if one.result is None else [face.to_dict() for face in one.result.faces],
+        )
         for one in results
     ]
 
@@ -67,19 +75,44 @@ def run(cluster: str, fp32_artifact: Path) -> Callable[..., Any]:
     from motivnet_engines.serving.ray.reading import ReadingOptions
 
     def pipeline(source: Any, out: Path, *, shard_size: int = SHARD, **options: Any) -> Any:
-        fixed = {"artifact": str(fp32_artifact), "runtime": "onnxruntime", "threads": 1, "batch_size": 1}
+        fixed = {
+            "artifact": str(fp32_artifact),
+            "runtime": "onnxruntime",
+            "threads": 1,
+            "batch_size": 1,
+        }
         reading = ReadingOptions(**fixed | {"no_detect": True} | options)
-        return predict_dataset(source, reading, out, shard_size=shard_size, workers=Workers(count=2, cpus=0.5))
+        return predict_dataset(
+            source, reading, out, shard_size=shard_size, workers=Workers(count=2, cpus=0.5)
+        )
 
     return pipeline
 
 
 @pytest.fixture
-def command(cluster: str, photos: Path, fp32_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def command(
+    cluster: str, photos: Path, fp32_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
     """The command in a process of its own, but for --out, in the session's Ray, as ``run`` does it."""
     monkeypatch.setenv("RAY_ADDRESS", cluster)
-    words = [sys.executable, "-m", "motivnet_engines.cli", "predict-dataset", str(photos), "--no-detect"]
-    words += ["--artifact", str(fp32_artifact), "--shard-size", str(SHARD), "--workers", "2", "--cpus", "0.5"]
+    words = [
+        sys.executable,
+        "-m",
+        "motivnet_engines.cli",
+        "predict-dataset",
+        str(photos),
+        "--no-detect",
+    ]
+    words += [
+        "--artifact",
+        str(fp32_artifact),
+        "--shard-size",
+        str(SHARD),
+        "--workers",
+        "2",
+        "--cpus",
+        "0.5",
+    ]
     return [*words, "--runtime", "onnxruntime", "--batch-size", "1"]
 
 
@@ -87,7 +120,9 @@ def test_a_killed_workers_images_are_done_again_and_every_image_has_one_row(
     command: list[str], photos: Path, expected, processes_named, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    driver = subprocess.Popen([*command, "--out", str(out), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    driver = subprocess.Popen(
+        [*command, "--out", str(out), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     wait_for(lambda: len(parts(out)) >= 2)
     [victim, *others] = processes_named("ray::MapWorker")
     victim.send_signal(signal.SIGKILL)
@@ -109,7 +144,10 @@ def test_a_killed_workers_images_are_done_again_and_every_image_has_one_row(
     rows = rows_of(out)
     assert [row["index"] for row in rows] == list(range(len(expected)))
     assert answers(rows) == expected
-    assert sorted(path.name for path in out.iterdir()) == ["_plan.json", *(path.name for path in parts(out))]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "_plan.json",
+        *(path.name for path in parts(out)),
+    ]
 
 
 PLANTED = """
@@ -127,12 +165,30 @@ def test_workers_import_nothing_of_the_working_directory(
     cluster: str, photos: Path, fp32_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("cv2", "json", "motivnet_engines", "numpy", "pyarrow"):
-        (tmp_path / f"{name}.py").write_text(PLANTED.format(log=str(tmp_path / "ran"), folder=str(tmp_path)))
+        (tmp_path / f"{name}.py").write_text(
+            PLANTED.format(log=str(tmp_path / "ran"), folder=str(tmp_path))
+        )
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     (tmp_path / "images.txt").write_text(str(photos / "0000.png"))
-    words = ["predict-dataset", "images.txt", "--artifact", str(fp32_artifact), "--no-detect", "--workers", "1"]
+    words = [
+        "predict-dataset",
+        "images.txt",
+        "--artifact",
+        str(fp32_artifact),
+        "--no-detect",
+        "--workers",
+        "1",
+    ]
     words.append("--allow-outside")
-    line = [sys.executable, "-P", "-c", "from motivnet_engines.cli import main; main()", *words, "--out", "out"]
+    line = [
+        sys.executable,
+        "-P",
+        "-c",
+        "from motivnet_engines.cli import main; main()",
+        *words,
+        "--out",
+        "out",
+    ]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, check=False)
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
     assert done.returncode == 0, done.stderr.decode()
@@ -147,7 +203,8 @@ def test_a_run_after_the_drivers_death_does_what_is_missing_and_no_more(
     wait_for(lambda: len(parts(out)) >= 3)
     driver.kill()
     driver.wait()
-    # Ray ends a dead driver's workers a moment later; the shards that they still write are whole too.
+    # Ray ends a dead driver's workers a moment later; the shards that they still write are whole
+    # too.
     time.sleep(2)
     before = {path: path.stat().st_ino for path in parts(out)}
     assert len(before) < len(expected) // SHARD
@@ -157,11 +214,15 @@ def test_a_run_after_the_drivers_death_does_what_is_missing_and_no_more(
     assert answers(rows_of(out)) == expected
 
 
-def test_images_that_kill_every_worker_are_named_instead_of_begun_again(fp32_artifact: Path, tmp_path: Path) -> None:
+def test_images_that_kill_every_worker_are_named_instead_of_begun_again(
+    fp32_artifact: Path, tmp_path: Path
+) -> None:
     from motivnet_engines.serving.ray.reading import ReadingOptions
     from motivnet_engines.serving.ray.worker import ATTEMPTS_NAME, MAX_ATTEMPTS, ShardWorker
 
-    options = ReadingOptions(artifact=str(fp32_artifact), runtime="onnxruntime", threads=1, no_detect=True)
+    options = ReadingOptions(
+        artifact=str(fp32_artifact), runtime="onnxruntime", threads=1, no_detect=True
+    )
     worker = ShardWorker(options, str(tmp_path))
     (tmp_path / ATTEMPTS_NAME).mkdir()
     for attempt in range(MAX_ATTEMPTS):  # what workers leave that die
@@ -173,13 +234,17 @@ def test_images_that_kill_every_worker_are_named_instead_of_begun_again(fp32_art
     assert parts(tmp_path) == []
 
 
-def test_a_workers_mistake_is_one_line_and_another_choice_can_be_made_then(run, photos: Path, tmp_path: Path) -> None:
+def test_a_workers_mistake_is_one_line_and_another_choice_can_be_made_then(
+    run, photos: Path, tmp_path: Path
+) -> None:
     with pytest.raises(MotivNetError, match="no calibration"):
         run(photos, tmp_path / "out", unknown=True)
     assert run(photos, tmp_path / "out").skipped == 0
 
 
-def test_workers_that_no_machine_has_room_for_are_refused_at_once(command: list[str], tmp_path: Path) -> None:
+def test_workers_that_no_machine_has_room_for_are_refused_at_once(
+    command: list[str], tmp_path: Path
+) -> None:
     command += ["--out", str(tmp_path / "out"), "--workers", "1", "--gpus", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1

@@ -12,7 +12,9 @@ from motivnet_engines.serving.ray.environment import cluster_address, prepare_en
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "environ", {name: value for name, value in os.environ.items() if name[:4] != "RAY_"})
+    monkeypatch.setattr(
+        os, "environ", {name: value for name, value in os.environ.items() if name[:4] != "RAY_"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,10 @@ def test_ray_on_this_machine_alone_is_closed_however_it_is_asked_for(
 def test_no_ray_is_joined_that_only_a_file_in_tmp_names(given: str | None, variable: str) -> None:
     os.environ["RAY_ADDRESS"] = variable
     for decide in (cluster_address, prepare_environment):
-        with pytest.raises(ConfigError, match=r"the address auto joins any Ray .*; name the cluster as host:port, or"):
+        with pytest.raises(
+            ConfigError,
+            match=r"the address auto joins any Ray .*; name the cluster as host:port, or",
+        ):
             decide(given)
 
 

@@ -15,7 +15,9 @@ CLI = "import sys, motivnet_engines.cli.predict_dataset; print('ray' in sys.modu
 
 
 def output(program: str) -> str:
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def test_neither_torch_nor_tritons_client_is_imported() -> None:

@@ -31,7 +31,9 @@ class Seen:
         for one in [process, *process.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
                 found = one.net_connections("inet")
-                self.listened |= {link.laddr.ip for link in found if link.status == psutil.CONN_LISTEN}
+                self.listened |= {
+                    link.laddr.ip for link in found if link.status == psutil.CONN_LISTEN
+                }
                 self.words.add(" ".join(one.cmdline()))
                 self.environments.add(one.environ().get("RAY_AUTH_TOKEN", ""))
         for folder in Path("/tmp").glob("motivnet-ray-*"):
@@ -58,11 +60,30 @@ def run(fp32_artifact: Path, photos: Path, tmp_path_factory: pytest.TempPathFact
         (folder / f"{name}.py").write_text(f"open({str(folder / 'ran')!r}, 'a').write({name!r})\n")
     (folder / "list.txt").write_text("\n".join(str(path) for path in sorted(photos.iterdir())[:10]))
     before = set(Path("/tmp").glob("motivnet-ray-*"))
-    command = [sys.executable, "-P", "-m", "motivnet_engines.cli", "predict-dataset", "list.txt", "--no-detect"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "motivnet_engines.cli",
+        "predict-dataset",
+        "list.txt",
+        "--no-detect",
+    ]
     command += ["--allow-outside"]
-    command += ["--artifact", str(fp32_artifact), "--workers", "1", "--out", str(folder / "out"), "--shard-size", "5"]
+    command += [
+        "--artifact",
+        str(fp32_artifact),
+        "--workers",
+        "1",
+        "--out",
+        str(folder / "out"),
+        "--shard-size",
+        "5",
+    ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    driver = subprocess.Popen(command, cwd=folder, env={**environment, "HOME": str(home)}, umask=0o022)
+    driver = subprocess.Popen(
+        command, cwd=folder, env={**environment, "HOME": str(home)}, umask=0o022
+    )
     seen, process, end = Seen(), psutil.Process(driver.pid), time.monotonic() + 150
     try:
         while driver.poll() is None and time.monotonic() < end:

@@ -21,7 +21,9 @@ PATHS = [f"/photos/{index}.jpg" for index in range(10)]
 
 
 def plan(artifact: Path, *, paths: list[str] = PATHS, shard_size: int = 4, **options: Any) -> Any:
-    return plan_of_run(paths, ReadingOptions(artifact=str(artifact), **options), shard_size=shard_size)
+    return plan_of_run(
+        paths, ReadingOptions(artifact=str(artifact), **options), shard_size=shard_size
+    )
 
 
 def test_shards_cover_every_image_once(fp32_artifact: Path) -> None:
@@ -45,28 +47,36 @@ def test_the_same_plan_goes_on(fp32_artifact: Path, tmp_path: Path) -> None:
         ({"embeddings": True}, "another choice of embeddings"),
     ],
 )
-def test_another_plan_is_refused(changes: dict[str, Any], what: str, fp32_artifact: Path, tmp_path: Path) -> None:
+def test_another_plan_is_refused(
+    changes: dict[str, Any], what: str, fp32_artifact: Path, tmp_path: Path
+) -> None:
     keep_plan(tmp_path, plan(fp32_artifact))
     part_path(tmp_path, 0).touch()
     with pytest.raises(DatasetError, match=f"was begun with {what}"):
         keep_plan(tmp_path, plan(fp32_artifact, **changes))
 
 
-def test_another_artifact_is_refused(fp32_artifact: Path, fp16_artifact: Path, tmp_path: Path) -> None:
+def test_another_artifact_is_refused(
+    fp32_artifact: Path, fp16_artifact: Path, tmp_path: Path
+) -> None:
     keep_plan(tmp_path, plan(fp32_artifact))
     part_path(tmp_path, 0).touch()
     with pytest.raises(DatasetError, match="was begun with another artifact"):
         keep_plan(tmp_path, plan(fp16_artifact))
 
 
-def test_a_benchmark_between_two_runs_makes_no_other_artifact(fp32_artifact: Path, tmp_path: Path) -> None:
+def test_a_benchmark_between_two_runs_makes_no_other_artifact(
+    fp32_artifact: Path, tmp_path: Path
+) -> None:
     artifact = shutil.copytree(fp32_artifact, tmp_path / "artifact")
     before = plan(artifact)
     list_reports(artifact, {"report.html": b"report"})
     assert plan(artifact) == before
 
 
-def test_a_plan_and_a_part_are_for_this_user_alone(fp32_artifact: Path, tmp_path: Path, open_umask: None) -> None:
+def test_a_plan_and_a_part_are_for_this_user_alone(
+    fp32_artifact: Path, tmp_path: Path, open_umask: None
+) -> None:
     keep_plan(tmp_path, plan(fp32_artifact))
     write_part(part_path(tmp_path, 0), [], first=0, schema=part_schema(("a", "b"), embeddings=True))
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
@@ -107,19 +117,25 @@ def test_a_file_of_paths_names_them_relative_to_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["list.txt", "LIST.TXT"])
-def test_a_line_ends_where_a_file_of_any_system_ends_it_and_nowhere_else(name: str, tmp_path: Path) -> None:
+def test_a_line_ends_where_a_file_of_any_system_ends_it_and_nowhere_else(
+    name: str, tmp_path: Path
+) -> None:
     names = [f"a{character}b.jpg" for character in "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r"]
     (tmp_path / name).write_bytes("\r\n".join([*names, "last.jpg"]).encode())
     assert paths_of_source(tmp_path / name) == [str(tmp_path / one) for one in [*names, "last.jpg"]]
 
 
 def test_a_column_of_parquet_names_them(tmp_path: Path) -> None:
-    parquet.write_table(pyarrow.table({"path": ["/b.jpg", "/a.jpg"], "id": [1, 2]}), tmp_path / "list.parquet")
+    parquet.write_table(
+        pyarrow.table({"path": ["/b.jpg", "/a.jpg"], "id": [1, 2]}), tmp_path / "list.parquet"
+    )
     assert paths_of_source(tmp_path / "list.parquet", allow_outside=True) == ["/b.jpg", "/a.jpg"]
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a.jpg", "faces/../../a.jpg"])
-def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(name: str, tmp_path: Path) -> None:
+def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(
+    name: str, tmp_path: Path
+) -> None:
     (tmp_path / "list.txt").write_text(f"inside.jpg\nfaces/../other.jpg\n{tmp_path}/absolute.jpg\n")
     assert len(paths_of_source(tmp_path / "list.txt")) == 3
     (tmp_path / "list.txt").write_text(f"inside.jpg\n{name}\n")
@@ -133,7 +149,11 @@ def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(name: str,
 def test_a_folder_of_parquet_is_one_list_without_the_notes_of_its_writer(tmp_path: Path) -> None:
     folder = tmp_path / "list.parquet"
     (folder / "year=2026").mkdir(parents=True)
-    for name, path in (("b.parquet", "b.jpg"), ("a.parquet", "a.jpg"), ("year=2026/c.parquet", "c.jpg")):
+    for name, path in (
+        ("b.parquet", "b.jpg"),
+        ("a.parquet", "a.jpg"),
+        ("year=2026/c.parquet", "c.jpg"),
+    ):
         parquet.write_table(pyarrow.table({"path": [path]}), folder / name)
     for name in ("_SUCCESS", ".a.parquet.crc"):
         (folder / name).write_bytes(b"note")
@@ -146,15 +166,22 @@ MANY, LONG = 8_000_000, "a" * 1_000_000
 
 def repeated(text: str, rows: int) -> pyarrow.Table:
     """A column that Parquet writes in some kilobytes: the text once, and how often it comes."""
-    return pyarrow.table({"path": pyarrow.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [text])})
+    return pyarrow.table(
+        {"path": pyarrow.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [text])}
+    )
 
 
 @pytest.mark.parametrize(("text", "rows"), [("a.jpg", MANY), (LONG, 100_000), ("a.jpg", 2_000_001)])
-def test_a_small_file_does_not_become_a_list_without_end(text: str, rows: int, tmp_path: Path) -> None:
+def test_a_small_file_does_not_become_a_list_without_end(
+    text: str, rows: int, tmp_path: Path
+) -> None:
     parquet.write_table(repeated(text, rows), tmp_path / "list.parquet")
     assert (tmp_path / "list.parquet").stat().st_size < 200_000
     before = pyarrow.default_memory_pool().max_memory()
-    with pytest.raises(DatasetError, match=r"names more than 2,000,000 images, or holds more .*; cut it into several"):
+    with pytest.raises(
+        DatasetError,
+        match=r"names more than 2,000,000 images, or holds more .*; cut it into several",
+    ):
         paths_of_source(tmp_path / "list.parquet")
     assert pyarrow.default_memory_pool().max_memory() - before < 50_000_000
 

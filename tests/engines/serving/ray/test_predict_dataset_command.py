@@ -30,7 +30,14 @@ def invoked(fp32_artifact: Path) -> Callable[..., Result]:
     """A function that runs the command over a source, without detection unless words say otherwise."""
 
     def run(source: Path, out: Path | str, *words: str) -> Result:
-        command = ["predict-dataset", str(source), "--out", str(out), "--artifact", str(fp32_artifact)]
+        command = [
+            "predict-dataset",
+            str(source),
+            "--out",
+            str(out),
+            "--artifact",
+            str(fp32_artifact),
+        ]
         return CliRunner().invoke(app, [*command, "--allow-outside", *(words or ("--no-detect",))])
 
     return run
@@ -43,7 +50,9 @@ def finished(fp32_artifact: Path, photos: Path, tmp_path: Path) -> Callable[[lis
     def made(names: list[str]) -> Path:
         source, out = tmp_path / "list.txt", tmp_path / "out"
         source.write_text("\n\n".join(str(photos / name) for name in names))
-        options = options_for_workers(ReadingOptions(artifact=str(fp32_artifact), no_detect=True), cpus=1)
+        options = options_for_workers(
+            ReadingOptions(artifact=str(fp32_artifact), no_detect=True), cpus=1
+        )
         paths = paths_of_source(source, allow_outside=True)
         keep_plan(out, plan_of_run(paths, options, shard_size=1_000))
         shard = {"shard": np.array([0]), "first": np.array([0]), "paths": np.array([paths], object)}
@@ -53,11 +62,15 @@ def finished(fp32_artifact: Path, photos: Path, tmp_path: Path) -> Callable[[lis
     return made
 
 
-def test_images_that_could_not_be_read_are_named_and_the_exit_status_is_1(finished, invoked, tmp_path: Path) -> None:
+def test_images_that_could_not_be_read_are_named_and_the_exit_status_is_1(
+    finished, invoked, tmp_path: Path
+) -> None:
     out = finished(["0000.png", "0007_text.png", *(f"absent{index}.png" for index in range(6))])
     done = invoked(tmp_path / "list.txt", out)
     assert done.exit_code == 1
-    assert done.stdout == f"{out}: 8 images in 1 file, 7 could not be read (1 file was there before)\n"
+    assert (
+        done.stdout == f"{out}: 8 images in 1 file, 7 could not be read (1 file was there before)\n"
+    )
     *errors, more = done.stderr.splitlines()
     names = ["0007_text.png", *(f"absent{index}.png" for index in range(4))]
     for error, name in zip(errors, names, strict=True):
@@ -71,7 +84,9 @@ def test_where_every_image_was_read_the_exit_status_is_0(finished, invoked, tmp_
     out = finished(["0000.png"])
     done = invoked(tmp_path / "list.txt", out)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == f"{out}: 1 image in 1 file, 0 could not be read (1 file was there before)\n"
+    assert (
+        done.stdout == f"{out}: 1 image in 1 file, 0 could not be read (1 file was there before)\n"
+    )
 
 
 def test_an_output_that_is_a_file_is_refused(photos: Path, invoked) -> None:

@@ -11,7 +11,9 @@ from motivnet_engines.serving.ray.reading import ReadingOptions, opened_classifi
 def test_faces_are_looked_for_unless_told_no(fp32_artifact: Path) -> None:
     with opened_classifier(ReadingOptions(artifact=str(fp32_artifact))) as classifier:
         assert classifier.detector is not None
-    with opened_classifier(ReadingOptions(artifact=str(fp32_artifact), no_detect=True)) as classifier:
+    with opened_classifier(
+        ReadingOptions(artifact=str(fp32_artifact), no_detect=True)
+    ) as classifier:
         assert classifier.detector is None
 
 

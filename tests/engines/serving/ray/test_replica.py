@@ -26,10 +26,22 @@ def request(path: str, body: bytes = b"", *, client: str = "127.0.0.1", **header
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    named = {"content-type": "image/png", "content-length": str(len(body)), "host": "localhost", **headers}
+    named = {
+        "content-type": "image/png",
+        "content-length": str(len(body)),
+        "host": "localhost",
+        **headers,
+    }
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
     method = "POST" if body else "GET"
-    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": raw, "client": (client, 5)}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": raw,
+        "client": (client, 5),
+    }
     return Request(scope, receive)
 
 
@@ -68,7 +80,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 @pytest.fixture
 def replica(fp32_artifact: Path, calls: Calls) -> Replica:
-    options = ReadingOptions(artifact=str(fp32_artifact), runtime=RUNTIME, threads=1, no_detect=True)
+    options = ReadingOptions(
+        artifact=str(fp32_artifact), runtime=RUNTIME, threads=1, no_detect=True
+    )
     opened = Replica(options, ServeSettings(max_delay_ms=200))
     calls.sizes.clear()
     return opened
@@ -81,10 +95,14 @@ def test_requests_that_share_calls_get_their_own_answers(
     found = answers(replica, [request("/v1/predict", photo) for photo in photos])
     assert len(calls.sizes) < len(photos)
     assert max(calls.sizes) > 1
-    with EmotionClassifier.open(fp32_artifact, runtime=RUNTIME, threads=1, batch_size=1) as classifier:
+    with EmotionClassifier.open(
+        fp32_artifact, runtime=RUNTIME, threads=1, batch_size=1
+    ) as classifier:
         expected = [prediction.to_dict() for prediction in classifier.predict(photos)]
     assert len({json.dumps(one) for one in expected}) == len(photos)
-    assert [(status, answer["images"][0]["faces"]) for status, answer in found] == [(200, [one]) for one in expected]
+    assert [(status, answer["images"][0]["faces"]) for status, answer in found] == [
+        (200, [one]) for one in expected
+    ]
 
 
 def test_an_image_that_cannot_be_read_spoils_no_other_of_its_batch(
@@ -98,7 +116,9 @@ def test_an_image_that_cannot_be_read_spoils_no_other_of_its_batch(
 def test_a_request_whose_deadline_cannot_be_met_is_refused(
     replica: Replica, unique_photo: Callable[[int], bytes]
 ) -> None:
-    [(status, answer)] = answers(replica, [request("/v1/predict", unique_photo(1), x_deadline_ms="50")])
+    [(status, answer)] = answers(
+        replica, [request("/v1/predict", unique_photo(1), x_deadline_ms="50")]
+    )
     assert (status, answer["error"]["code"]) == (503, "late")
 
 
@@ -113,7 +133,11 @@ def test_outputs_that_cannot_be_used_are_an_error_without_the_models_words(
 
 def test_the_model_has_the_name_of_its_folder(replica: Replica, fp32_artifact: Path) -> None:
     [(status, description)] = answers(replica, [request("/v1/model")])
-    assert (status, description["name"], description["runtime"]) == (200, fp32_artifact.name, RUNTIME)
+    assert (status, description["name"], description["runtime"]) == (
+        200,
+        fp32_artifact.name,
+        RUNTIME,
+    )
     assert description["batching"]["max_size"] > 1
 
 
@@ -122,7 +146,9 @@ TOKEN = "a-token-of-enough-letters"
 
 @pytest.fixture(scope="module")
 def make_replica(fp32_artifact: Path) -> Callable[..., Replica]:
-    options = ReadingOptions(artifact=str(fp32_artifact), runtime="onnxruntime", threads=1, no_detect=True)
+    options = ReadingOptions(
+        artifact=str(fp32_artifact), runtime="onnxruntime", threads=1, no_detect=True
+    )
     return lambda **settings: Replica(options, ServeSettings(**settings))
 
 
@@ -150,7 +176,10 @@ def test_without_a_token_only_clients_of_the_machine_itself_are_answered(
     ("options", "status"),
     [
         ({"authorization": f"Bearer {TOKEN}"}, 200),
-        ({"authorization": f"Bearer {TOKEN}", "client": "192.0.2.7", "host": "emotions.example"}, 200),
+        (
+            {"authorization": f"Bearer {TOKEN}", "client": "192.0.2.7", "host": "emotions.example"},
+            200,
+        ),
         ({"authorization": "Bearer another-token-here"}, 401),
         ({}, 401),
     ],
@@ -165,7 +194,9 @@ def test_with_a_token_everybody_needs_it(
         assert found != 401 or answer["error"]["code"] == "unauthorised"
 
 
-@pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"sec_fetch_site": "cross-site"}])
+@pytest.mark.parametrize(
+    "headers", [{"origin": "http://evil.example"}, {"sec_fetch_site": "cross-site"}]
+)
 def test_a_page_of_another_site_may_not_ask(
     make_replica: Callable[..., Replica], headers: dict[str, str], photo: bytes
 ) -> None:
@@ -173,7 +204,9 @@ def test_a_page_of_another_site_may_not_ask(
     assert (status, answer["error"]["code"]) == (403, "forbidden")
 
 
-def test_a_request_has_no_more_headers_than_the_service_takes(make_replica: Callable[..., Replica]) -> None:
+def test_a_request_has_no_more_headers_than_the_service_takes(
+    make_replica: Callable[..., Replica],
+) -> None:
     many = {f"x_{number}": "1" for number in range(70)}
     [(status, answer)] = answers(make_replica(), [request("/v1/model", **many)])
     assert (status, answer["error"]["code"]) == (431, "too_many_headers")

@@ -15,7 +15,9 @@ from process import served
 _PARTS = ("sum", "count")
 
 
-def batching(*, requests: int, artifact: str | None = None, runtime: str = "openvino", clients: int = 32) -> Figure:
+def batching(
+    *, requests: int, artifact: str | None = None, runtime: str = "openvino", clients: int = 32
+) -> Figure:
     """Unique requests of many clients at once: every answer is, to the bit, that of its own photo alone."""
     numbers = list(range(1, requests + 1))
     wrong, replies = asyncio.run(_batched(numbers, artifact, runtime, clients))
@@ -26,7 +28,9 @@ def batching(*, requests: int, artifact: str | None = None, runtime: str = "open
     return figure
 
 
-async def _batched(numbers: list[int], artifact: str | None, runtime: str, clients: int) -> tuple[dict[str, Any], int]:
+async def _batched(
+    numbers: list[int], artifact: str | None, runtime: str, clients: int
+) -> tuple[dict[str, Any], int]:
     expected = expected_faces(numbers, artifact=artifact, runtime=runtime)
     counts: Counter[str] = Counter()
     waiting = iter(numbers)
@@ -48,7 +52,14 @@ async def _batched(numbers: list[int], artifact: str | None, runtime: str, clien
         await asyncio.gather(*(client() for _ in range(clients)))
         seconds = time.monotonic() - start
         text = (await ask_once(service.port, get("/metrics"))).body.decode()
-    size = {part: float(re.search(rf"^motivnet_batch_size_{part} (.+)$", text, re.MULTILINE)[1]) for part in _PARTS}
+    size = {
+        part: float(re.search(rf"^motivnet_batch_size_{part} (.+)$", text, re.MULTILINE)[1])
+        for part in _PARTS
+    }
     mean = size["sum"] / size["count"]
     found = {name: counts[name] for name in ("different", "refused")}
-    return {**found, "mean_batch": round(mean, 2), "per_second": round(len(numbers) / seconds)}, counts["answered"]
+    return {
+        **found,
+        "mean_batch": round(mean, 2),
+        "per_second": round(len(numbers) / seconds),
+    }, counts["answered"]

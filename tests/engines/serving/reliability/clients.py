@@ -63,9 +63,14 @@ class Connection:
 
 async def read_reply(reader: asyncio.StreamReader, start: float) -> Reply:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    headers = {
+        name.lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in head[1:] if line)
+    }
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Reply(status=int(head[0].split()[1]), headers=headers, body=body, seconds=time.monotonic() - start)
+    return Reply(
+        status=int(head[0].split()[1]), headers=headers, body=body, seconds=time.monotonic() - start
+    )
 
 
 async def ask_once(port: int, data: bytes) -> Reply:
@@ -77,7 +82,9 @@ async def ask_once(port: int, data: bytes) -> Reply:
         connection.close()
 
 
-def request_of(body: bytes, *, path: str = "/v1/predict", method: str = "POST", headers: Iterable[str] = ()) -> bytes:
+def request_of(
+    body: bytes, *, path: str = "/v1/predict", method: str = "POST", headers: Iterable[str] = ()
+) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Content-Type: image/png", *headers]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
@@ -85,8 +92,15 @@ def request_of(body: bytes, *, path: str = "/v1/predict", method: str = "POST", 
 def form_of(photos: Iterable[bytes]) -> bytes:
     """A request with several photos."""
     head = 'Content-Disposition: form-data; name="image"; filename="face.bmp"'
-    body = b"".join(f"--b\r\n{head}\r\n\r\n".encode() + photo + b"\r\n" for photo in photos) + b"--b--\r\n"
-    lines = ("POST /v1/predict HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=b")
+    body = (
+        b"".join(f"--b\r\n{head}\r\n\r\n".encode() + photo + b"\r\n" for photo in photos)
+        + b"--b--\r\n"
+    )
+    lines = (
+        "POST /v1/predict HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: multipart/form-data; boundary=b",
+    )
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 

@@ -34,10 +34,17 @@ def drain(*, runs: int, seed: int = 0) -> Figure:
         }
     )
     figure.require(figure.values["accepted_and_lost"] == 0, "an accepted request was not answered")
-    figure.require(figure.values["answered_after_signal"] > 0, "nothing was in work when the signal came")
+    figure.require(
+        figure.values["answered_after_signal"] > 0, "nothing was in work when the signal came"
+    )
     figure.require(figure.values["wrong"] == 0, "an answer is not that of its photo")
-    figure.require(figure.values["not_ready_max_ms"] <= 100, "it says that it is ready for more than 100 ms")
-    figure.require(figure.values["exit_max_s"] <= GRACE + 1, "the end comes more than a second after the grace period")
+    figure.require(
+        figure.values["not_ready_max_ms"] <= 100, "it says that it is ready for more than 100 ms"
+    )
+    figure.require(
+        figure.values["exit_max_s"] <= GRACE + 1,
+        "the end comes more than a second after the grace period",
+    )
     figure.require(figure.values["exit_status"] == [0], "the exit status is not 0")
     return figure
 
@@ -105,15 +112,21 @@ def unfinished(*, grace_s: float = 1.0) -> Figure:
     with served(ms_per_image=20_000.0, settings={"grace_s": grace_s}) as service:
         seconds, code = asyncio.run(_left_unfinished(service))
         told = _logged(service, 503)
-    figure = Figure({"exit_s": round(seconds, 2), "exit_status": service.process.returncode, "code": code})
+    figure = Figure(
+        {"exit_s": round(seconds, 2), "exit_status": service.process.returncode, "code": code}
+    )
     figure.require(code == "draining", "the client is not told why there is no answer")
     figure.require(told == 1, "the log does not tell of it")
-    figure.require(grace_s <= seconds <= grace_s + 1, "the end is not within a second after the grace period")
+    figure.require(
+        grace_s <= seconds <= grace_s + 1, "the end is not within a second after the grace period"
+    )
     figure.require(service.process.returncode == 1, "the exit status is not 1")
     return figure
 
 
-async def _left_unfinished(service: Served, *, signals: tuple[int, ...] = (signal.SIGTERM,), gap: float = 0.0) -> Any:
+async def _left_unfinished(
+    service: Served, *, signals: tuple[int, ...] = (signal.SIGTERM,), gap: float = 0.0
+) -> Any:
     """How long the end took, and what the client was told."""
     asked = asyncio.create_task(ask_once(service.port, request_of(unique_photo(1))))
     await asyncio.sleep(0.5)
@@ -129,13 +142,21 @@ async def _left_unfinished(service: Served, *, signals: tuple[int, ...] = (signa
 
 def hurried(*, grace_s: float = 10.0) -> Figure:
     """A second signal ends the grace period, and whoever is still inside is told so."""
-    pairs = {"TERM, TERM": (signal.SIGTERM,) * 2, "INT, INT": (signal.SIGINT,) * 2, "INT x 4": (signal.SIGINT,) * 4}
+    pairs = {
+        "TERM, TERM": (signal.SIGTERM,) * 2,
+        "INT, INT": (signal.SIGINT,) * 2,
+        "INT x 4": (signal.SIGINT,) * 4,
+    }
     figure = Figure({})
     for name, signals in pairs.items():
         with served(ms_per_image=20_000.0, settings={"grace_s": grace_s}) as service:
             seconds, code = asyncio.run(_left_unfinished(service, signals=signals, gap=0.3))
             log = service.log.read_text()
-        figure.values[name] = {"exit_s": round(seconds, 2), "status": service.process.returncode, "code": code}
+        figure.values[name] = {
+            "exit_s": round(seconds, 2),
+            "status": service.process.returncode,
+            "code": code,
+        }
         figure.require(seconds <= 0.3 * len(signals) + 1, f"{name}: the end is not at once")
         figure.require(service.process.returncode == 1, f"{name}: the exit status is not 1")
         figure.require(code == "draining", f"{name}: the client is not told")

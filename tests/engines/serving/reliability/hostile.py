@@ -14,7 +14,9 @@ from figure import Figure, expected_faces, faces
 from process import Served, served
 
 LIMIT = 1_000_000
-_LEAK = re.compile(r"Traceback|File \"|/work|/home|/usr|/tmp|site-packages|\.py\b|0x[0-9a-f]{6}|uvicorn|starlette")
+_LEAK = re.compile(
+    r"Traceback|File \"|/work|/home|/usr|/tmp|site-packages|\.py\b|0x[0-9a-f]{6}|uvicorn|starlette"
+)
 _PLAIN = request_of(unique_photo(1))
 _HEADS = (
     b"",
@@ -39,7 +41,9 @@ _HEADS = (
     b"A" * 20_000,
     b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X%d: 1\r\n" % i for i in range(500)) + b"\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+    + b"".join(b"X%d: 1\r\n" % i for i in range(500))
+    + b"\r\n",
     b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
     b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1e9\r\n\r\n",
     b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
@@ -56,7 +60,9 @@ _HEADS = (
 
 def hostile(*, requests: int, seed: int = 0) -> Figure:
     """Broken requests over bare sockets; after each hundred an honest one must get its answer."""
-    with served(settings={"max_body_bytes": LIMIT, "header_timeout_s": 1.0, "body_timeout_s": 1.0}) as service:
+    with served(
+        settings={"max_body_bytes": LIMIT, "header_timeout_s": 1.0, "body_timeout_s": 1.0}
+    ) as service:
         values = asyncio.run(_attacked(service, requests, random.Random(seed)))
         values["tracebacks"] = service.log.read_text().count("Traceback")
     figure = Figure(values)
@@ -97,7 +103,9 @@ def _attack(index: int, randomness: random.Random) -> bytes:
         elif action == 1:
             del data[place : place + randomness.randint(1, 40)]
         elif action == 2:
-            data[place:place] = randomness.choice((b"\r\n", b"\x00", b":", b"\xff", b" ", b"Content-Length: 0\r\n"))
+            data[place:place] = randomness.choice(
+                (b"\r\n", b"\x00", b":", b"\xff", b" ", b"Content-Length: 0\r\n")
+            )
         else:
             del data[place:]
     return bytes(data)
@@ -141,7 +149,9 @@ def oversized(*, requests: int) -> Figure:
         values = asyncio.run(_oversized(service, requests))
     figure = Figure(values)
     figure.require(values["not_413"] == 0, "a body beyond the limit was not refused with 413")
-    figure.require(values["rss_growth_kib_per_100"] < 1024, "over-limit requests make the process grow")
+    figure.require(
+        values["rss_growth_kib_per_100"] < 1024, "over-limit requests make the process grow"
+    )
     return figure
 
 
@@ -157,7 +167,11 @@ async def _oversized(service: Served, requests: int) -> dict[str, Any]:
     for index in range(requests):
         wrong += await _refused(service.port, hidden if index % 2 else announced) != 413
     growth = (service.rss() - before) / 1024
-    return {"requests": requests, "not_413": wrong, "rss_growth_kib_per_100": round(growth * 100 / requests, 1)}
+    return {
+        "requests": requests,
+        "not_413": wrong,
+        "rss_growth_kib_per_100": round(growth * 100 / requests, 1),
+    }
 
 
 async def _refused(port: int, data: bytes) -> int:

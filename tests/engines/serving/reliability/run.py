@@ -1,4 +1,5 @@
-"""Measures a service's figures and prints each as a line of JSON; exits with 1 if a bound does not hold.
+"""Measures a service's figures and prints each as a line of JSON; exits with 1 if a bound does not
+hold.
 
 python tests/engines/serving/reliability/run.py all            every figure at its full size
 python tests/engines/serving/reliability/run.py overload --seconds 5
@@ -68,21 +69,34 @@ def measure(name: str, options: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="figure", required=True)
     everything = commands.add_parser("all")
-    everything.add_argument("--artifact", help="for the figure of batches: an artifact that a runtime opens here")
+    everything.add_argument(
+        "--artifact", help="for the figure of batches: an artifact that a runtime opens here"
+    )
     for name, function in FIGURES.items():
         command = commands.add_parser(name)
         for option in inspect.signature(function, eval_str=True).parameters.values():
-            kind = next(kind for kind in (int, float, str) if kind in (option.annotation, *_members(option.annotation)))
-            default = {} if option.default is inspect.Parameter.empty else {"default": option.default}
+            kind = next(
+                kind
+                for kind in (int, float, str)
+                if kind in (option.annotation, *_members(option.annotation))
+            )
+            default = (
+                {} if option.default is inspect.Parameter.empty else {"default": option.default}
+            )
             command.add_argument(f"--{option.name}", type=kind, required=not default, **default)
     options = vars(parser.parse_args())
     name = options.pop("figure")
     if name != "all":
         sys.exit(0 if measure(name, options) else 1)
-    runs = [(name, {**sizes, **(_batches_of(options) if name == "batching" else {})}) for name, sizes in FULL]
+    runs = [
+        (name, {**sizes, **(_batches_of(options) if name == "batching" else {})})
+        for name, sizes in FULL
+    ]
     held = [measure(name, sizes) for name, sizes in runs]
     sys.exit(0 if all(held) else 1)
 

@@ -1,4 +1,5 @@
-"""A service to be measured: ``motivnet serve`` itself, or a runtime whose speed, or leak, the measurement chooses.
+"""A service to be measured: ``motivnet serve`` itself, or a runtime whose speed, or leak, the
+measurement chooses.
 
 Reads its options as JSON from the command line and prints the address.
 """
@@ -52,9 +53,13 @@ def service_from(options: dict[str, Any]) -> ListeningService:
         runtime = options.get("runtime", "openvino")
         return listening_service(Path(options["artifact"]), settings, runtime=runtime, threads=1)
     manifest = fake_manifest()
-    runtime = PacedRuntime(manifest, ms_per_image=options.get("ms_per_image", 0), leak=options.get("leak", 0))
+    runtime = PacedRuntime(
+        manifest, ms_per_image=options.get("ms_per_image", 0), leak=options.get("leak", 0)
+    )
     classifier = EmotionClassifier(runtime, manifest)
-    app = create_app(classifier, settings, name="paced", batching=Batching(max_size=options.get("max_batch", 8)))
+    app = create_app(
+        classifier, settings, name="paced", batching=Batching(max_size=options.get("max_batch", 8))
+    )
     listener = bound_socket(settings)
     start_listening(listener)
     return ListeningService(classifier=classifier, app=app, listener=listener, settings=settings)

@@ -38,7 +38,9 @@ async def _soaked(service: Served, seconds: float, seed: int, clients: int) -> d
     await ask_once(service.port, request_of(unique_photo(1)))
     descriptors, threads = service.descriptors(), 0
     tasks = [
-        asyncio.create_task(_client(service.port, random.Random(seed + i), expected, counts, start + seconds))
+        asyncio.create_task(
+            _client(service.port, random.Random(seed + i), expected, counts, start + seconds)
+        )
         for i in range(clients)
     ]
     while time.monotonic() < start + seconds:
@@ -78,7 +80,9 @@ async def _client(
     connection = Connection(port)
     while time.monotonic() < end:
         number = randomness.choice(list(expected))
-        kind = randomness.choices(("good", "bad", "vanishing", "cancelled", "slow"), (90, 6, 2, 1.95, 0.05))[0]
+        kind = randomness.choices(
+            ("good", "bad", "vanishing", "cancelled", "slow"), (90, 6, 2, 1.95, 0.05)
+        )[0]
         try:
             await _ask(kind, connection, number, expected[number], counts)
         except (OSError, EOFError):
@@ -86,7 +90,9 @@ async def _client(
     connection.close()
 
 
-async def _ask(kind: str, connection: Connection, number: int, expected: Any, counts: Counter[str]) -> None:
+async def _ask(
+    kind: str, connection: Connection, number: int, expected: Any, counts: Counter[str]
+) -> None:
     counts[kind] += 1
     data = request_of(unique_photo(number))
     if kind == "good":

@@ -27,7 +27,10 @@ def slow(*, header_s: float = 1.0, body_s: float = 1.5, write_s: float = 1.0) ->
     figure.require(values["status"]["half a head"] == 408, "a slow head is not told so")
     figure.require(values["status"]["half a body"] == 408, "a slow body is not told so")
     figure.require(values["honest_ms"] < 1000, "honest clients wait for slow ones")
-    figure.require(values["honest_refused"] == 0, "honest clients are refused because others stall with large bodies")
+    figure.require(
+        values["honest_refused"] == 0,
+        "honest clients are refused because others stall with large bodies",
+    )
     figure.require(values["rss_growth_mb"] < 450, "bodies that stall are held without bound")
     return figure
 

@@ -26,7 +26,10 @@ def stateful(*, examples: int) -> Figure:
     failures = []
     try:
         run_state_machine_as_test(
-            Counted, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None, database=None)
+            Counted,
+            settings=settings(
+                max_examples=examples, stateful_step_count=30, deadline=None, database=None
+            ),
         )
     except AssertionError as error:
         failures.append(f"the queue and its model differ: {error}")

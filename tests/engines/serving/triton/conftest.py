@@ -35,7 +35,9 @@ def encoded(pixels: Callable[[int], list[np.ndarray]]) -> Callable[[int], list[b
 
 
 @pytest.fixture(scope="session")
-def artifact_of_input(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Callable[[InputForm], Path]:
+def artifact_of_input(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path
+) -> Callable[[InputForm], Path]:
     """A function that gives the folder of an artifact with this form of input, built once."""
     built: dict[InputForm, Path] = {}
 
@@ -43,7 +45,13 @@ def artifact_of_input(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint:
         if form not in built:
             out = tmp_path_factory.mktemp("inputs") / form
             build_artifact(
-                BuildRequest(checkpoint=tiny_checkpoint, out=out, precision="fp32", input=form, parity_images=2)
+                BuildRequest(
+                    checkpoint=tiny_checkpoint,
+                    out=out,
+                    precision="fp32",
+                    input=form,
+                    parity_images=2,
+                )
             )
             built[form] = out
         return built[form]

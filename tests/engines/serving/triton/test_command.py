@@ -27,8 +27,24 @@ def test_the_options_of_the_command_are_those_of_the_repository(
     monkeypatch, parsed, engine_artifact: Artifact, tmp_path: Path
 ) -> None:
     out = tmp_path / "models"
-    arguments = ["--artifact", engine_artifact.folder, "--export-triton", out, "--triton-form", "onnx"]
-    arguments += ["--max-batch", "3", "--max-delay-ms", "0.7", "--triton-instances", "2", "--triton-device", "cpu"]
+    arguments = [
+        "--artifact",
+        engine_artifact.folder,
+        "--export-triton",
+        out,
+        "--triton-form",
+        "onnx",
+    ]
+    arguments += [
+        "--max-batch",
+        "3",
+        "--max-delay-ms",
+        "0.7",
+        "--triton-instances",
+        "2",
+        "--triton-device",
+        "cpu",
+    ]
     assert status_of(monkeypatch, *arguments) == 0
     model = parsed(out, "motivnet_model")
     assert model.backend == "onnxruntime"
@@ -41,15 +57,26 @@ def test_the_options_of_the_command_are_those_of_the_repository(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--export-triton", "models", "--token-file", "token"), "--token-file is not for --export-triton"),
+        (
+            ("--export-triton", "models", "--token-file", "token"),
+            "--token-file is not for --export-triton",
+        ),
         (("--export-triton", "models", "--no-detect"), "--no-detect is not for --export-triton"),
-        (("--export-triton", "models", "--port", "8000"), "--port is not for --export-triton"),  # its default, given
+        (
+            ("--export-triton", "models", "--port", "8000"),
+            "--port is not for --export-triton",
+        ),  # its default, given
         (("--export-triton", "models", "--queue", "9"), "--queue is not for --export-triton"),
         (("--triton-instances", "2"), "--triton-instances is for --export-triton alone"),
     ],
 )
 def test_an_option_that_would_be_left_undone_is_refused_by_name(
-    monkeypatch, capsys, arguments: tuple[str, ...], message: str, fp32_artifact: Path, tmp_path: Path
+    monkeypatch,
+    capsys,
+    arguments: tuple[str, ...],
+    message: str,
+    fp32_artifact: Path,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert status_of(monkeypatch, "--artifact", fp32_artifact, *arguments) == 1

@@ -18,11 +18,17 @@ TYPES = {"tensor(float)": "TYPE_FP32", "tensor(uint8)": "TYPE_UINT8"}
 
 
 def tensors(described: Any) -> list[tuple[str, str, list[int]]]:
-    return [(one.name, model_config_pb2.DataType.Name(one.data_type), list(one.dims)) for one in described]
+    return [
+        (one.name, model_config_pb2.DataType.Name(one.data_type), list(one.dims))
+        for one in described
+    ]
 
 
 def tensors_of_graph(nodes: Any) -> list[tuple[str, str, list[int]]]:
-    return [(n.name, TYPES[n.type], [side if isinstance(side, int) else -1 for side in n.shape[1:]]) for n in nodes]
+    return [
+        (n.name, TYPES[n.type], [side if isinstance(side, int) else -1 for side in n.shape[1:]])
+        for n in nodes
+    ]
 
 
 def session(path: Path) -> Any:
@@ -41,13 +47,17 @@ def test_the_configuration_of_the_model_is_that_of_the_graph(
     assert configuration.backend == "onnxruntime"
     assert tensors(configuration.input) == tensors_of_graph(graph.get_inputs())
     assert tensors(configuration.output) == tensors_of_graph(graph.get_outputs())
-    assert all(not isinstance(node.shape[0], int) for node in graph.get_inputs())  # Triton's batches vary
+    assert all(
+        not isinstance(node.shape[0], int) for node in graph.get_inputs()
+    )  # Triton's batches vary
 
 
 def test_batching_and_instances_come_from_the_manifest_and_the_options(
     parsed, fp32_artifact: Path, tmp_path: Path
 ) -> None:
-    options = TritonOptions(max_batch=3, instances=2, preprocess_instances=5, max_queue_delay_us=700, max_queue=9)
+    options = TritonOptions(
+        max_batch=3, instances=2, preprocess_instances=5, max_queue_delay_us=700, max_queue=9
+    )
     repository = export_triton(fp32_artifact, tmp_path / "models", options=options)
     model = parsed(repository, "motivnet_model")
     assert model.max_batch_size == 3
@@ -59,14 +69,22 @@ def test_batching_and_instances_come_from_the_manifest_and_the_options(
     assert (group.count, group.kind) == (5, model_config_pb2.ModelInstanceGroup.KIND_CPU)
 
 
-def test_the_batch_is_the_manifests_without_an_option(parsed, fp32_artifact: Path, tmp_path: Path) -> None:
+def test_the_batch_is_the_manifests_without_an_option(
+    parsed, fp32_artifact: Path, tmp_path: Path
+) -> None:
     repository = export_triton(fp32_artifact, tmp_path / "models")
     largest = open_artifact(fp32_artifact).manifest.max_batch
-    sizes = {parsed(repository, model.name).max_batch_size for model in repository.iterdir() if model.is_dir()}
+    sizes = {
+        parsed(repository, model.name).max_batch_size
+        for model in repository.iterdir()
+        if model.is_dir()
+    }
     assert sizes == {largest}
 
 
-def test_the_ensemble_joins_the_preprocessing_and_the_model(parsed, fp32_artifact: Path, tmp_path: Path) -> None:
+def test_the_ensemble_joins_the_preprocessing_and_the_model(
+    parsed, fp32_artifact: Path, tmp_path: Path
+) -> None:
     repository = export_triton(fp32_artifact, tmp_path / "models")
     ensemble, model = parsed(repository, "motivnet"), parsed(repository, "motivnet_model")
     preprocess = parsed(repository, "motivnet_preprocess")
@@ -83,7 +101,9 @@ def test_the_ensemble_joins_the_preprocessing_and_the_model(parsed, fp32_artifac
     assert ensemble.WhichOneof("scheduling_choice") == "ensemble_scheduling"
 
 
-def test_labels_lie_beside_the_logits_in_output_order(parsed, fp32_artifact: Path, tmp_path: Path) -> None:
+def test_labels_lie_beside_the_logits_in_output_order(
+    parsed, fp32_artifact: Path, tmp_path: Path
+) -> None:
     repository = export_triton(fp32_artifact, tmp_path / "models")
     labels = open_artifact(fp32_artifact).manifest.labels
     for model in ("motivnet", "motivnet_model"):
@@ -97,10 +117,15 @@ def test_a_graph_that_resizes_is_served_alone(artifact_of_input, tmp_path: Path)
     assert [path.name for path in sorted(repository.iterdir()) if path.is_dir()] == ["motivnet"]
 
 
-def test_an_engine_is_served_as_a_plan_on_gpus(parsed, own_engine_artifact: Artifact, tmp_path: Path) -> None:
+def test_an_engine_is_served_as_a_plan_on_gpus(
+    parsed, own_engine_artifact: Artifact, tmp_path: Path
+) -> None:
     repository = export_triton(own_engine_artifact, tmp_path / "models")
     configuration = parsed(repository, "motivnet_model")
-    assert (configuration.platform, configuration.default_model_filename) == ("tensorrt_plan", "model.plan")
+    assert (configuration.platform, configuration.default_model_filename) == (
+        "tensorrt_plan",
+        "model.plan",
+    )
     assert configuration.max_batch_size == 2  # the engine's, not the graph's 8
     assert configuration.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
     assert configuration.parameters["motivnet_gpu"].string_value == "NVIDIA L4"
@@ -113,31 +138,47 @@ def test_an_engine_for_any_size_says_which_sizes_it_was_built_for(
     parsed, own_engine_artifact: Artifact, tmp_path: Path
 ) -> None:
     [engine] = own_engine_artifact.manifest.engines
-    profile = dataclasses.replace(engine.profile, min_size=(32, 24), opt_size=(128, 96), max_size=(2160, 3840))
+    profile = dataclasses.replace(
+        engine.profile, min_size=(32, 24), opt_size=(128, 96), max_size=(2160, 3840)
+    )
     manifest = dataclasses.replace(
         own_engine_artifact.manifest,
         engines=(dataclasses.replace(engine, profile=profile),),
         input=dataclasses.replace(own_engine_artifact.manifest.input, dtype="uint8", any_size=True),
     )
-    repository = export_triton(dataclasses.replace(own_engine_artifact, manifest=manifest), tmp_path / "models")
+    repository = export_triton(
+        dataclasses.replace(own_engine_artifact, manifest=manifest), tmp_path / "models"
+    )
     configuration = parsed(repository, "motivnet")
     assert list(configuration.input[0].dims) == [-1, -1, 3]
-    sizes = [configuration.parameters[f"motivnet_{bound}_size"].string_value for bound in ("min", "max")]
+    sizes = [
+        configuration.parameters[f"motivnet_{bound}_size"].string_value for bound in ("min", "max")
+    ]
     assert sizes == ["32x24", "2160x3840"]
 
 
 def test_the_graph_of_an_artifact_with_an_engine_is_served_where_asked(
     parsed, own_engine_artifact: Artifact, tmp_path: Path
 ) -> None:
-    repository = export_triton(own_engine_artifact, tmp_path / "models", options=TritonOptions(form="onnx"))
+    repository = export_triton(
+        own_engine_artifact, tmp_path / "models", options=TritonOptions(form="onnx")
+    )
     assert parsed(repository, "motivnet_model").backend == "onnxruntime"
 
 
 @pytest.mark.parametrize(("precision", "expected"), [("fp32", {"use_tf32": "0"}), ("fp16", None)])
-def test_an_fp32_graph_is_not_computed_in_tf32(parsed, precision: str, expected: Any, request, tmp_path: Path) -> None:
-    repository = export_triton(request.getfixturevalue(f"{precision}_artifact"), tmp_path / "models")
-    accelerators = parsed(repository, "motivnet_model").optimization.execution_accelerators.gpu_execution_accelerator
-    assert [dict(one.parameters) for one in accelerators] == ([] if expected is None else [expected])
+def test_an_fp32_graph_is_not_computed_in_tf32(
+    parsed, precision: str, expected: Any, request, tmp_path: Path
+) -> None:
+    repository = export_triton(
+        request.getfixturevalue(f"{precision}_artifact"), tmp_path / "models"
+    )
+    accelerators = parsed(
+        repository, "motivnet_model"
+    ).optimization.execution_accelerators.gpu_execution_accelerator
+    assert [dict(one.parameters) for one in accelerators] == (
+        [] if expected is None else [expected]
+    )
 
 
 def test_a_bf16_graph_runs_on_gpus_alone(parsed, bf16_artifact: Path, tmp_path: Path) -> None:
@@ -152,5 +193,7 @@ def test_text_with_every_kind_of_character_survives_tritons_own_parser() -> None
     from motivnet_engines.serving.triton.text import text_of_message
 
     value = "".join(map(chr, range(1, 0x250))) + '\U0001f600 "quoted" \\ back\nslash'
-    parsed_back = text_format.Parse(text_of_message((("name", value),)), model_config_pb2.ModelConfig())
+    parsed_back = text_format.Parse(
+        text_of_message((("name", value),)), model_config_pb2.ModelConfig()
+    )
     assert parsed_back.name == value

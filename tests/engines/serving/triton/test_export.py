@@ -35,9 +35,20 @@ def test_weights_beside_the_graph_go_where_triton_and_the_graph_look_for_them(
 ) -> None:
     artifact = copied_artifact()
     path = artifact.folder / "model.onnx"
-    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location="model.onnx.data", size_threshold=1024)
-    files = tuple(file_entry(path.with_name(name)) for name in ("model.onnx", "model.onnx.data", "reference.npz"))
-    artifact = dataclasses.replace(artifact, manifest=dataclasses.replace(artifact.manifest, files=files))
+    onnx.save_model(
+        onnx.load(path),
+        path,
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=1024,
+    )
+    files = tuple(
+        file_entry(path.with_name(name))
+        for name in ("model.onnx", "model.onnx.data", "reference.npz")
+    )
+    artifact = dataclasses.replace(
+        artifact, manifest=dataclasses.replace(artifact.manifest, files=files)
+    )
     repository = export_triton(artifact, tmp_path / "models")
     inside = repository / "motivnet_model" / "1" / "model.onnx"
     assert sorted(file.name for file in inside.iterdir()) == ["model.onnx", "model.onnx.data"]
@@ -53,7 +64,9 @@ def test_an_older_repository_is_replaced_whole(fp32_artifact: Path, tmp_path: Pa
     assert folders == ["after", "after_model", "after_preprocess"]
 
 
-def test_models_of_others_and_what_was_added_to_ours_stay(fp32_artifact: Path, tmp_path: Path) -> None:
+def test_models_of_others_and_what_was_added_to_ours_stay(
+    fp32_artifact: Path, tmp_path: Path
+) -> None:
     out = export_triton(fp32_artifact, tmp_path / "models", options=TritonOptions(name="before"))
     for name in ("resnet/config.pbtxt", "resnet/1/model.onnx", "before/2/model.onnx", "notes.txt"):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +74,12 @@ def test_models_of_others_and_what_was_added_to_ours_stay(fp32_artifact: Path, t
     for name in ("before", "after"):
         export_triton(fp32_artifact, out, options=TritonOptions(name=name))
         assert (out / name / "config.pbtxt").exists()
-        for mine in ("resnet/config.pbtxt", "resnet/1/model.onnx", "before/2/model.onnx", "notes.txt"):
+        for mine in (
+            "resnet/config.pbtxt",
+            "resnet/1/model.onnx",
+            "before/2/model.onnx",
+            "notes.txt",
+        ):
             assert (out / mine).read_text() == mine
     assert not (out / "before" / "config.pbtxt").exists()
     assert not (out / "before_model").exists()
@@ -74,17 +92,23 @@ def test_a_model_of_that_name_which_is_not_ours_is_not_written_over(
     out = export_triton(fp32_artifact, tmp_path / "models")
     (out / name / "1").mkdir(parents=True)
     (out / name / "config.pbtxt").write_text("theirs")
-    with pytest.raises(FileError, match=f"{name} is a model that was not exported from here; choose another"):
+    with pytest.raises(
+        FileError, match=f"{name} is a model that was not exported from here; choose another"
+    ):
         export_triton(fp32_artifact, out, options=TritonOptions(name="mine"))
     assert (out / name / "config.pbtxt").read_text() == "theirs"
     assert (out / "motivnet" / "config.pbtxt").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"entry": "a"}', "[" * 5_000])
-def test_a_mark_that_is_not_ours_is_no_leave_to_replace(text: str, fp32_artifact: Path, tmp_path: Path) -> None:
+def test_a_mark_that_is_not_ours_is_no_leave_to_replace(
+    text: str, fp32_artifact: Path, tmp_path: Path
+) -> None:
     (tmp_path / "motivnet-triton.json").write_text(text)
     (tmp_path / "work").write_text("work")
-    with pytest.raises(FileError, match=r"motivnet-triton\.json is not one that this version reads; choose another"):
+    with pytest.raises(
+        FileError, match=r"motivnet-triton\.json is not one that this version reads; choose another"
+    ):
         export_triton(fp32_artifact, tmp_path)
     assert (tmp_path / "work").read_text() == "work"
 
@@ -97,14 +121,18 @@ def test_a_strangers_folder_is_left_alone(fp32_artifact: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("served", ["model.onnx", "model.tensorrt.engine"])
-def test_a_changed_file_is_refused_and_nothing_is_left(served: str, engine_artifact: Artifact, tmp_path: Path) -> None:
+def test_a_changed_file_is_refused_and_nothing_is_left(
+    served: str, engine_artifact: Artifact, tmp_path: Path
+) -> None:
     path = engine_artifact.folder / served
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     out = tmp_path / "out" / "models"
     form = "onnx" if served == "model.onnx" else "tensorrt"
-    with pytest.raises(ArtifactError, match=f"{served} is not the file that the manifest describes"):
+    with pytest.raises(
+        ArtifactError, match=f"{served} is not the file that the manifest describes"
+    ):
         export_triton(engine_artifact, out, options=TritonOptions(form=form))
     assert list(out.parent.iterdir()) == []
 
@@ -132,12 +160,29 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
         TritonOptions(**options)
 
 
-def test_what_triton_cannot_serve_is_refused_with_the_reason(own_engine_artifact: Artifact, tmp_path: Path) -> None:
+def test_what_triton_cannot_serve_is_refused_with_the_reason(
+    own_engine_artifact: Artifact, tmp_path: Path
+) -> None:
     [engine] = own_engine_artifact.manifest.engines
     cases: list[tuple[dict[str, Any], TritonOptions, type[MotivNetError], str]] = [
-        ({"engines": ()}, TritonOptions(form="tensorrt"), RuntimeUnavailableError, "has no tensorrt engine"),
-        ({}, TritonOptions(max_batch=4), ConfigError, "max_batch 4 is more than the 2 that the engine takes"),
-        ({}, TritonOptions(form="onnx", max_batch=99), ConfigError, "more than the 8 that the graph takes"),
+        (
+            {"engines": ()},
+            TritonOptions(form="tensorrt"),
+            RuntimeUnavailableError,
+            "has no tensorrt engine",
+        ),
+        (
+            {},
+            TritonOptions(max_batch=4),
+            ConfigError,
+            "max_batch 4 is more than the 2 that the engine takes",
+        ),
+        (
+            {},
+            TritonOptions(form="onnx", max_batch=99),
+            ConfigError,
+            "more than the 8 that the graph takes",
+        ),
         (
             {
                 "kind": "engine",
@@ -151,7 +196,10 @@ def test_what_triton_cannot_serve_is_refused_with_the_reason(own_engine_artifact
         (
             {
                 "engines": (
-                    dataclasses.replace(engine, profile=dataclasses.replace(engine.profile, min_batch=2, opt_batch=2)),
+                    dataclasses.replace(
+                        engine,
+                        profile=dataclasses.replace(engine.profile, min_batch=2, opt_batch=2),
+                    ),
                 )
             },
             TritonOptions(),
@@ -161,7 +209,8 @@ def test_what_triton_cannot_serve_is_refused_with_the_reason(own_engine_artifact
     ]
     for changes, options, error, message in cases:
         artifact = dataclasses.replace(
-            own_engine_artifact, manifest=dataclasses.replace(own_engine_artifact.manifest, **changes)
+            own_engine_artifact,
+            manifest=dataclasses.replace(own_engine_artifact.manifest, **changes),
         )
         with pytest.raises(error, match=message):
             export_triton(artifact, tmp_path / "models", options=options)
@@ -182,11 +231,15 @@ def test_a_strangers_engine_is_not_exported_unless_it_is_asked_for(
     assert served(TritonOptions(trust_engines=True)) == "model.tensorrt.engine"
 
 
-def test_a_strangers_engine_alone_is_refused_in_one_line(engine_artifact: Artifact, tmp_path: Path) -> None:
+def test_a_strangers_engine_alone_is_refused_in_one_line(
+    engine_artifact: Artifact, tmp_path: Path
+) -> None:
     [engine] = engine_artifact.manifest.engines
     manifest = dataclasses.replace(engine_artifact.manifest, kind="engine", model=engine.path)
     alone = dataclasses.replace(engine_artifact, manifest=manifest)
-    with pytest.raises(RuntimeUnavailableError, match="did not build it on this machine; an engine is native code"):
+    with pytest.raises(
+        RuntimeUnavailableError, match="did not build it on this machine; an engine is native code"
+    ):
         export_triton(alone, tmp_path / "models")
 
 
@@ -215,7 +268,9 @@ def test_a_graph_that_the_runtime_of_triton_computes_wrongly_is_refused(
     export_triton(artifact, tmp_path / "models", options=TritonOptions(device=taken))
 
 
-def test_a_graph_that_was_compared_nowhere_like_triton_is_warned_of(copied_artifact, caplog, tmp_path: Path) -> None:
+def test_a_graph_that_was_compared_nowhere_like_triton_is_warned_of(
+    copied_artifact, caplog, tmp_path: Path
+) -> None:
     export_triton(copied_artifact(verified=("onnxruntime",)), tmp_path / "first")
     assert "onnxruntime-cuda was not compared with PyTorch" in caplog.text
     caplog.clear()

@@ -35,13 +35,17 @@ def backend_model(monkeypatch: pytest.MonkeyPatch, parsed: Any) -> Any:
     monkeypatch.setitem(sys.modules, utils.__name__, utils)
 
     def opened(repository: Path, name: str = "motivnet_preprocess") -> tuple[Any, ModuleType]:
-        spec = importlib.util.spec_from_file_location("triton_model", repository / name / "1" / "model.py")
+        spec = importlib.util.spec_from_file_location(
+            "triton_model", repository / name / "1" / "model.py"
+        )
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         model = module.TritonPythonModel()
-        configuration = json_format.MessageToDict(parsed(repository, name), preserving_proto_field_name=True)
+        configuration = json_format.MessageToDict(
+            parsed(repository, name), preserving_proto_field_name=True
+        )
         model.initialize({"model_config": json.dumps(configuration)})
         return model, utils
 
@@ -66,19 +70,27 @@ def test_the_preprocessing_and_the_graph_give_the_classifiers_own_answers(
     logits = graph.run(["logits"], {responses[0].output_tensors[0].name: made})[0]
     with EmotionClassifier.open(folder, runtime="onnxruntime", threads=1) as classifier:
         expected = classifier.predict(files)
-    assert [classifier.labels[row.argmax()] for row in logits] == [prediction.label for prediction in expected]
+    assert [classifier.labels[row.argmax()] for row in logits] == [
+        prediction.label for prediction in expected
+    ]
     recipe = open_artifact(folder).manifest.input.recipe
     images = [decode_image(file, name="image") for file in files]
     wanted = [recipe(image) if form == "float32" else recipe.pixels(image) for image in images]
     np.testing.assert_array_equal(made, np.stack(wanted))
 
 
-def test_a_bad_image_fails_its_own_request_alone(fp32_artifact: Path, backend_model, encoded, tmp_path: Path) -> None:
+def test_a_bad_image_fails_its_own_request_alone(
+    fp32_artifact: Path, backend_model, encoded, tmp_path: Path
+) -> None:
     model, utils = backend_model(export_triton(fp32_artifact, tmp_path / "models"))
     [good] = encoded(1)
-    first, second, third = model.execute([request_of(utils, files) for files in ([good], [good, b"text"], [good])])
+    first, second, third = model.execute(
+        [request_of(utils, files) for files in ([good], [good, b"text"], [good])]
+    )
     assert first.error is None
     assert third.error is None
     assert second.error.code == utils.TritonError.INVALID_ARG
     assert "image_file[1] is not a JPEG, PNG, WebP or BMP image" in second.error.message
-    np.testing.assert_array_equal(first.output_tensors[0].as_numpy(), third.output_tensors[0].as_numpy())
+    np.testing.assert_array_equal(
+        first.output_tensors[0].as_numpy(), third.output_tensors[0].as_numpy()
+    )

@@ -1,8 +1,9 @@
 """What every expression of our source can be under one version, and what of that the version lacks.
 
-Conditions that the version decides (``hasattr``, the backend's name, what was never assigned) are decided, and what
-they exclude is not looked at. Functions are analysed where analysed code mentions them, with the arguments that it
-gives; the tables of arguments, results and fields are computed again from the last round's until they no longer change.
+Conditions that the version decides (``hasattr``, the backend's name, what was never assigned) are
+decided, and what they exclude is not looked at. Functions are analysed where analysed code mentions
+them, with the arguments that it gives; the tables of arguments, results and fields are computed
+again from the last round's until they no longer change.
 """
 
 from __future__ import annotations
@@ -81,7 +82,11 @@ class Analysis:
         """Has the methods analysed that others can call on an object of this class."""
         for name, method in self.sources.classes[key].methods.items():
             function = self.sources.functions[method]
-            if not name.startswith("_") or name.startswith("__") or not self.sources.is_used(function):
+            if (
+                not name.startswith("_")
+                or name.startswith("__")
+                or not self.sources.is_used(function)
+            ):
                 self.reach(method)
 
     def report(self, module: str, node: ast.AST, text: str) -> None:
@@ -150,7 +155,11 @@ def _round(analysis: Analysis) -> None:
     for module in analysis.sources.modules.values():
         run_module(analysis, module)
     for key, function in analysis.sources.functions.items():
-        if function.owner is None and function.outer is None and not analysis.sources.is_used(function):
+        if (
+            function.owner is None
+            and function.outer is None
+            and not analysis.sources.is_used(function)
+        ):
             analysis.reach(key)
     for key, owner in analysis.sources.classes.items():
         if not analysis.sources.is_used(owner):

@@ -7,7 +7,18 @@ from typing import Protocol
 
 from conformance.sources import Sources
 from conformance.target import Target
-from conformance.values import NIL, PLAIN, UNEXPLAINED, Backend, Instance, Ours, Values, holder, join, one
+from conformance.values import (
+    NIL,
+    PLAIN,
+    UNEXPLAINED,
+    Backend,
+    Instance,
+    Ours,
+    Values,
+    holder,
+    join,
+    one,
+)
 
 _TRANSPARENT = {"Final", "ClassVar", "Annotated", "Optional"}
 

@@ -64,7 +64,10 @@ def _assign(frame: Frame, node: ast.AST, value: Value, name: str, values: Values
         offer = frame.analysis.target.catalogue.classes.get(value.name)
         member = offer.members.get(name) if offer else None
         if member is not None and member.kind == "property" and not member.settable:
-            frame.report(node, f"{frame.analysis.target.catalogue.label} does not let {value.name}.{name} be set")
+            frame.report(
+                node,
+                f"{frame.analysis.target.catalogue.label} does not let {value.name}.{name} be set",
+            )
     elif isinstance(value, Unexplained):
         attribute_of(frame, node, value, name)
 

@@ -37,10 +37,46 @@ from conformance.values import (
     one,
 )
 
-_SAME_ELEMENTS = {"list", "tuple", "set", "frozenset", "sorted", "reversed", "iter", "deque", "cast"}
+_SAME_ELEMENTS = {
+    "list",
+    "tuple",
+    "set",
+    "frozenset",
+    "sorted",
+    "reversed",
+    "iter",
+    "deque",
+    "cast",
+}
 _NOTHING_OF_PACKAGE = {
-    *("len", "int", "str", "bool", "bytes", "bytearray", "memoryview", "float", "repr", "isinstance", "issubclass"),
-    *("id", "print", "range", "sum", "any", "all", "type", "hash", "abs", "divmod", "callable", "super", "format"),
+    *(
+        "len",
+        "int",
+        "str",
+        "bool",
+        "bytes",
+        "bytearray",
+        "memoryview",
+        "float",
+        "repr",
+        "isinstance",
+        "issubclass",
+    ),
+    *(
+        "id",
+        "print",
+        "range",
+        "sum",
+        "any",
+        "all",
+        "type",
+        "hash",
+        "abs",
+        "divmod",
+        "callable",
+        "super",
+        "format",
+    ),
 }
 
 
@@ -76,7 +112,9 @@ def _call(frame: Frame, node: ast.Call) -> Values:
     return join(_called(frame, node, callee, given) for callee in callees)
 
 
-def called_with(frame: Frame, node: ast.Call, callee: Value, positional: tuple[Values, ...]) -> Values:
+def called_with(
+    frame: Frame, node: ast.Call, callee: Value, positional: tuple[Values, ...]
+) -> Values:
     """What a callee gives for these arguments."""
     return _called(frame, node, callee, Arguments((), positional, {}, {}, complete=False))
 
@@ -88,11 +126,16 @@ def _called(frame: Frame, node: ast.Call, callee: Value, given: Arguments) -> Va
         case ClassOf(name):
             return _construction(frame, node, name, given)
         case OurFunction(key, owner):
-            return _our_call(frame, frame.analysis.sources.functions[key], given, bound=owner is not None)
+            return _our_call(
+                frame, frame.analysis.sources.functions[key], given, bound=owner is not None
+            )
         case OurClass(key):
             return _our_object(frame, frame.analysis.sources.classes[key], given)
         case Holder(items):
-            return join(_called(frame, node, item, given) if _is_callable(item) else one(item) for item in items)
+            return join(
+                _called(frame, node, item, given) if _is_callable(item) else one(item)
+                for item in items
+            )
         case Unexplained():
             return UNEXPLAINED
         case Nil():
@@ -104,10 +147,18 @@ def _called(frame: Frame, node: ast.Call, callee: Value, given: Arguments) -> Va
 def _package_call(frame: Frame, node: ast.Call, owner: str, name: str, given: Arguments) -> Values:
     target = frame.analysis.target
     offer = target.catalogue.classes.get(owner)
-    member = (offer.members.get(name) if offer else None) if owner else target.catalogue.functions.get(name)
+    member = (
+        (offer.members.get(name) if offer else None)
+        if owner
+        else target.catalogue.functions.get(name)
+    )
     if member is not None:
         _check(frame, node, f"{owner}.{name}" if owner else name, member.signatures, given)
-    known = target.everything.classes[owner].members[name] if owner else target.everything.functions[name]
+    known = (
+        target.everything.classes[owner].members[name]
+        if owner
+        else target.everything.functions[name]
+    )
     return join(target.typed(way.returns, many=way.many) for way in known.signatures) or PLAIN
 
 
@@ -121,7 +172,9 @@ def _construction(frame: Frame, node: ast.Call, name: str, given: Arguments) -> 
     return one(Instance(name))
 
 
-def _check(frame: Frame, node: ast.Call, name: str, ways: tuple[Signature, ...], given: Arguments) -> None:
+def _check(
+    frame: Frame, node: ast.Call, name: str, ways: tuple[Signature, ...], given: Arguments
+) -> None:
     """Reports arguments that no way of calling takes, and integers given for an enumeration."""
     if not given.complete or not ways:
         return
@@ -132,7 +185,9 @@ def _check(frame: Frame, node: ast.Call, name: str, ways: tuple[Signature, ...],
     fitting = [way for way, refusal in zip(ways, refusals, strict=True) if refusal is None]
     wrong = [_integer_for_enumeration(frame, way, given) for way in fitting]
     if all(wrong):
-        frame.report(node, f"{name} is given an integer for a {wrong[0]}; integers differ between versions")
+        frame.report(
+            node, f"{name} is given an integer for a {wrong[0]}; integers differ between versions"
+        )
 
 
 def _integer_for_enumeration(frame: Frame, way: Signature, given: Arguments) -> str | None:
@@ -178,9 +233,14 @@ def _defaults(function: Function) -> dict[str, ast.expr]:
 def _our_object(frame: Frame, owner: Class, given: Arguments) -> Values:
     frame.analysis.reach_class(owner.key)
     if "__init__" in owner.methods:
-        _our_call(frame, frame.analysis.sources.functions[owner.methods["__init__"]], given, bound=True)
+        _our_call(
+            frame, frame.analysis.sources.functions[owner.methods["__init__"]], given, bound=True
+        )
     else:
-        for name, values in [*zip(owner.annotations, given.positional, strict=False), *given.named.items()]:
+        for name, values in [
+            *zip(owner.annotations, given.positional, strict=False),
+            *given.named.items(),
+        ]:
             frame.analysis.found.add_field(owner.key, name, values)
     return one(Ours(owner.key))
 
@@ -225,7 +285,9 @@ def _container_method(frame: Frame, node: ast.Call, function: ast.Attribute) -> 
             results.append(entered(frame, given.all))
         else:
             results.append(_of_container(value, function.attr) | kept)
-    if kept and receiver & PLAIN | frozenset(value for value in receiver if isinstance(value, Holder)):
+    if kept and receiver & PLAIN | frozenset(
+        value for value in receiver if isinstance(value, Holder)
+    ):
         put_into(frame, function.value, kept)
     return join(results)
 
@@ -234,7 +296,11 @@ def entered(frame: Frame, values: Values) -> Values:
     """What ``with`` gives of these: what ``__enter__`` returns, or what a generator yields."""
     results = []
     for value in values:
-        method = frame.analysis.sources.classes[value.key].methods.get("__enter__") if isinstance(value, Ours) else None
+        method = (
+            frame.analysis.sources.classes[value.key].methods.get("__enter__")
+            if isinstance(value, Ours)
+            else None
+        )
         if method is not None:
             frame.analysis.reach(method)
         results.append(contents(one(value)) if isinstance(value, Holder) else one(value))
@@ -256,7 +322,11 @@ def _of_container(value: Value, name: str) -> Values:
 def _imported(frame: Frame, node: ast.Call) -> Values:
     names = frame.value(node.args[0])
     known = frame.analysis.target.module_names
-    return one(Module()) if any(isinstance(each, Text) and each.text in known for each in names) else PLAIN
+    return (
+        one(Module())
+        if any(isinstance(each, Text) and each.text in known for each in names)
+        else PLAIN
+    )
 
 
 def _arguments(frame: Frame, node: ast.Call) -> Arguments:
@@ -267,7 +337,9 @@ def _arguments(frame: Frame, node: ast.Call) -> Arguments:
         frame.value(each)
     starred = any(isinstance(each, ast.Starred) for each in node.args)
     nodes = {each.arg: each.value for each in node.keywords if each.arg is not None}
-    return Arguments(tuple(node.args), positional, named, nodes, complete=not hidden and not starred)
+    return Arguments(
+        tuple(node.args), positional, named, nodes, complete=not hidden and not starred
+    )
 
 
 def _is_callable(value: Value) -> bool:

@@ -34,10 +34,14 @@ class Signature:
             return None
         if positional > len(self.parameters):
             return f"takes {len(self.parameters)} arguments, not {positional}"
-        allowed = {parameter.name for parameter in self.parameters[positional:] if parameter.keyword}
+        allowed = {
+            parameter.name for parameter in self.parameters[positional:] if parameter.keyword
+        }
         if unknown := sorted(set(keywords) - allowed):
             return f"takes no argument {unknown[0]!r}"
-        missing = [p.name for p in self.parameters[positional:] if p.required and p.name not in keywords]
+        missing = [
+            p.name for p in self.parameters[positional:] if p.required and p.name not in keywords
+        ]
         return f"lacks the argument {missing[0]!r}" if missing else None
 
 
@@ -94,7 +98,9 @@ def merged(catalogues: list[Catalogue]) -> Catalogue:
             known = classes.get(name, offer)
             names = None if offer.names is None else offer.names | (known.names or frozenset())
             classes[name] = Offer(members={**offer.members, **known.members}, names=names)
-    functions = {name: member for each in reversed(catalogues) for name, member in each.functions.items()}
+    functions = {
+        name: member for each in reversed(catalogues) for name, member in each.functions.items()
+    }
     return Catalogue(label="any version", classes=classes, functions=functions)
 
 

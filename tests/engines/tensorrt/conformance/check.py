@@ -10,7 +10,14 @@ from conformance.analysis import analysed
 from conformance.catalogue import Catalogue, catalogue_from_offer, merged
 from conformance.sources import read_sources
 from conformance.target import Target
-from conformance.wheels import Wheel, driver_wheel, newest_rtx, offer_of_wheel, rtx_wheel, tensorrt_wheel
+from conformance.wheels import (
+    Wheel,
+    driver_wheel,
+    newest_rtx,
+    offer_of_wheel,
+    rtx_wheel,
+    tensorrt_wheel,
+)
 
 TENSORRT: tuple[Wheel, ...] = (
     tensorrt_wheel("tensorrt-cu12-bindings", "10.3.0"),
@@ -20,7 +27,9 @@ TENSORRT: tuple[Wheel, ...] = (
     *(rtx_wheel(version) for version in ("1.4.0.76", "1.5.0.114", "1.6.1.120")),
     newest_rtx(),
 )
-DRIVER: tuple[Wheel, ...] = tuple(driver_wheel(version) for version in ("12.8.0", "12.9.10", "13.5.0"))
+DRIVER: tuple[Wheel, ...] = tuple(
+    driver_wheel(version) for version in ("12.8.0", "12.9.10", "13.5.0")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Run in a child process: what a module offers, as JSON on standard output.
 
-dump.py MODULE: the classes with their members and signatures, the enumerations with their names, the functions.
+dump.py MODULE: the classes with their members and signatures, the enumerations with their names,
+the functions.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ def classes(owner: Any, prefix: str) -> dict[str, Any]:
 
 
 def nested(owner: type, prefix: str) -> dict[str, Any]:
-    inner = {name: value for name, value in vars(owner).items() if isinstance(value, type) and name[:1].isupper()}
+    inner = {
+        name: value
+        for name, value in vars(owner).items()
+        if isinstance(value, type) and name[:1].isupper()
+    }
     return {f"{prefix}{name}": of_class(value) for name, value in inner.items()}
 
 

@@ -43,7 +43,11 @@ def _formatted(frame: Frame, node: ast.JoinedStr) -> Values:
     for part in node.values:
         frame.value(part.value if isinstance(part, ast.FormattedValue) else part)
     first = node.values[0] if node.values else None
-    return one(Named(first.value)) if isinstance(first, ast.Constant) and isinstance(first.value, str) else PLAIN
+    return (
+        one(Named(first.value))
+        if isinstance(first, ast.Constant) and isinstance(first.value, str)
+        else PLAIN
+    )
 
 
 @handles(ast.Name)
@@ -69,8 +73,12 @@ def _subscript(frame: Frame, node: ast.Subscript) -> Values:
     if isinstance(index, ast.Constant) and isinstance(index.value, int):
         return join(at(value, index.value) for value in values)
     for value in values:
-        if isinstance(value, ClassOf) and frame.analysis.target.everything.is_enumeration(value.name):
-            frame.report(node, f"{value.name}[...] looks a name up that cannot be checked; use getattr")
+        if isinstance(value, ClassOf) and frame.analysis.target.everything.is_enumeration(
+            value.name
+        ):
+            frame.report(
+                node, f"{value.name}[...] looks a name up that cannot be checked; use getattr"
+            )
     return contents(values)
 
 
@@ -95,8 +103,16 @@ def _starred(frame: Frame, node: ast.Starred) -> Values:
 @handles(ast.Dict)
 def _dict(frame: Frame, node: ast.Dict) -> Values:
     keys = join(frame.value(key) for key in node.keys if key is not None)
-    merged = [contents(frame.value(value)) for key, value in zip(node.keys, node.values, strict=True) if key is None]
-    given = [frame.value(value) for key, value in zip(node.keys, node.values, strict=True) if key is not None]
+    merged = [
+        contents(frame.value(value))
+        for key, value in zip(node.keys, node.values, strict=True)
+        if key is None
+    ]
+    given = [
+        frame.value(value)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if key is not None
+    ]
     return holder(join([*given, *merged]), keys)
 
 
@@ -150,7 +166,11 @@ def _comprehension(frame: Frame, node: ast.ListComp | ast.SetComp | ast.Generato
 @handles(ast.DictComp)
 def _mapping_comprehension(frame: Frame, node: ast.DictComp) -> Values:
     inner = _iterating(frame, node.generators)
-    return holder(inner.value(node.value), inner.value(node.key)) if inner else holder(NOTHING, NOTHING)
+    return (
+        holder(inner.value(node.value), inner.value(node.key))
+        if inner
+        else holder(NOTHING, NOTHING)
+    )
 
 
 @handles(ast.NamedExpr)
@@ -216,5 +236,9 @@ def _check_numbers(frame: Frame, node: ast.Compare, sides: list[Values]) -> None
     known = frame.analysis.target.everything
     kinds = [value.name for side in sides for value in side if isinstance(value, Instance)]
     numbers = [each for each in [node.left, *node.comparators] if isinstance(each, ast.Constant)]
-    if any(isinstance(each.value, int) for each in numbers) and (named := list(filter(known.is_enumeration, kinds))):
-        frame.report(node, f"a {named[0]} is compared with an integer; integers differ between versions")
+    if any(isinstance(each.value, int) for each in numbers) and (
+        named := list(filter(known.is_enumeration, kinds))
+    ):
+        frame.report(
+            node, f"a {named[0]} is compared with an integer; integers differ between versions"
+        )

@@ -28,9 +28,45 @@ from conformance.values import (
 )
 
 CONTAINER_METHODS = {
-    *("append", "appendleft", "add", "extend", "put", "put_nowait", "push", "insert", "update", "callback", "clear"),
-    *("pop", "popleft", "popitem", "get", "get_nowait", "setdefault", "values", "items", "keys", "copy", "remove"),
-    *("pop_all", "close", "enter_context", "empty", "qsize", "join", "result", "submit", "acquire", "release", "wait"),
+    *(
+        "append",
+        "appendleft",
+        "add",
+        "extend",
+        "put",
+        "put_nowait",
+        "push",
+        "insert",
+        "update",
+        "callback",
+        "clear",
+    ),
+    *(
+        "pop",
+        "popleft",
+        "popitem",
+        "get",
+        "get_nowait",
+        "setdefault",
+        "values",
+        "items",
+        "keys",
+        "copy",
+        "remove",
+    ),
+    *(
+        "pop_all",
+        "close",
+        "enter_context",
+        "empty",
+        "qsize",
+        "join",
+        "result",
+        "submit",
+        "acquire",
+        "release",
+        "wait",
+    ),
 }
 
 
@@ -38,11 +74,19 @@ def attribute_of(frame: Frame, node: ast.AST, value: Value, name: str) -> Values
     """What an attribute is, with a problem if this version has none."""
     match value:
         case Module() | ClassOf() | Instance():
-            return member_of(frame, node, getattr(value, "name", ""), name, static=not isinstance(value, Instance))
+            return member_of(
+                frame,
+                node,
+                getattr(value, "name", ""),
+                name,
+                static=not isinstance(value, Instance),
+            )
         case Ours(key):
             return _of_ours(frame, node, key, name)
         case Unexplained():
-            frame.report(node, f".{name} is taken of something annotated Any, and nothing says what that is")
+            frame.report(
+                node, f".{name} is taken of something annotated Any, and nothing says what that is"
+            )
             return UNEXPLAINED
         case Holder(items) if name not in CONTAINER_METHODS:
             return join(attribute_of(frame, node, item, name) for item in items) or PLAIN

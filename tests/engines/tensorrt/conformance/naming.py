@@ -30,7 +30,9 @@ def by_name(frame: Frame, node: ast.Call, function: str) -> Values:
     if not any(isinstance(each, Module | ClassOf | Instance | Unexplained) for each in owners):
         return PLAIN
     if any(isinstance(each, Unexplained) for each in owners):
-        frame.report(node, f"{function} is asked of something annotated Any, and nothing says what that is")
+        frame.report(
+            node, f"{function} is asked of something annotated Any, and nothing says what that is"
+        )
         return UNEXPLAINED
     known = [owner for owner in owners if isinstance(owner, Module | ClassOf | Instance)]
     return join(_of_named(frame, node, function, owner, names, rest) for owner in known)
@@ -51,10 +53,16 @@ def _of_named(
     if function == "hasattr":
         return one(Truth(present[0])) if len(set(present)) == 1 else PLAIN
     if not texts:
-        frame.report(node, f"{function} takes a name of {key or 'the package'} that cannot be checked")
+        frame.report(
+            node, f"{function} takes a name of {key or 'the package'} that cannot be checked"
+        )
         return rest[0] if rest else PLAIN
     if function == "getattr" and rest:
-        found = [target.value(key, text, static=static) for text, has in zip(texts, present, strict=True) if has]
+        found = [
+            target.value(key, text, static=static)
+            for text, has in zip(texts, present, strict=True)
+            if has
+        ]
         return join([*[each or PLAIN for each in found], *([] if all(present) else rest)])
     return join(attribute_of(frame, node, owner, text) for text in texts)
 
@@ -65,7 +73,13 @@ def _texts(frame: Frame, owner: str, names: Values) -> list[str]:
         return []
     offer = frame.analysis.target.everything.classes.get(owner)
     every = sorted((offer.names if offer else None) or ())
-    begun = [each for name in names if isinstance(name, Named) for each in every if each.startswith(name.prefix)]
+    begun = [
+        each
+        for name in names
+        if isinstance(name, Named)
+        for each in every
+        if each.startswith(name.prefix)
+    ]
     return [*(name.text for name in names if isinstance(name, Text)), *begun]
 
 
@@ -74,10 +88,14 @@ def narrow(frame: Frame, test: ast.expr, *, truth: bool) -> None:
     while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         test, truth = test.operand, not truth
     match test:
-        case ast.Call(func=ast.Name(id="hasattr"), args=[owner, ast.Name(id=name)]) if name in frame.names:
+        case ast.Call(func=ast.Name(id="hasattr"), args=[owner, ast.Name(id=name)]) if (
+            name in frame.names
+        ):
             for each in frame.value(owner):
                 frame.names[name] = frozenset(
-                    value for value in frame.names[name] if _has(frame, each, value) in (truth, None)
+                    value
+                    for value in frame.names[name]
+                    if _has(frame, each, value) in (truth, None)
                 )
 
 

@@ -31,7 +31,9 @@ def _forbidden_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
         match node:
             case ast.Attribute(attr=name) if name in FORBIDDEN:
                 yield node.lineno, f".{name}: {FORBIDDEN[name]}"
-            case ast.Call(func=ast.Name(id="setattr" | "getattr"), args=[_, ast.Constant(value=str(name)), *_]):
+            case ast.Call(
+                func=ast.Name(id="setattr" | "getattr"), args=[_, ast.Constant(value=str(name)), *_]
+            ):
                 if name in FORBIDDEN:
                     yield node.lineno, f"{name}: {FORBIDDEN[name]}"
 
@@ -43,7 +45,9 @@ def _forbidden_imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 names = [alias.name for alias in aliases]
             case ast.ImportFrom(module=str(module), names=aliases):
                 names = [module, *(f"{module}.{alias.name}" for alias in aliases)]
-            case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=str(module)), *_]):
+            case ast.Call(
+                func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=str(module)), *_]
+            ):
                 names = [module]
             case _:
                 continue
@@ -60,7 +64,10 @@ def _weakly_typed(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 match node:
                     case ast.Call(func=ast.Attribute(attr="create_network")):
                         if not _says_strongly_typed(function, node):
-                            yield node.lineno, "create_network without NetworkDefinitionCreationFlag.STRONGLY_TYPED"
+                            yield (
+                                node.lineno,
+                                "create_network without NetworkDefinitionCreationFlag.STRONGLY_TYPED",
+                            )
 
 
 def _own(function: ast.AST) -> Iterator[ast.AST]:
@@ -75,12 +82,18 @@ def _says_strongly_typed(function: ast.AST, call: ast.Call) -> bool:
         return True
     names = {node.id for node in ast.walk(call) if isinstance(node, ast.Name)}
     assigned = [node for node in _own(function) if isinstance(node, ast.Assign)]
-    given = [node.value for node in assigned if {getattr(target, "id", None) for target in node.targets} & names]
+    given = [
+        node.value
+        for node in assigned
+        if {getattr(target, "id", None) for target in node.targets} & names
+    ]
     return any(map(_mentions_it, given))
 
 
 def _mentions_it(tree: ast.AST) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr == "STRONGLY_TYPED" for node in ast.walk(tree))
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == "STRONGLY_TYPED" for node in ast.walk(tree)
+    )
 
 
 def touches(path: Path) -> list[str]:
@@ -88,7 +101,9 @@ def touches(path: Path) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         match node:
-            case ast.Import(names=aliases) if any(alias.name.startswith("tensorrt") for alias in aliases):
+            case ast.Import(names=aliases) if any(
+                alias.name.startswith("tensorrt") for alias in aliases
+            ):
                 found.append(f"{path.name}:{node.lineno}: imports TensorRT")
             case ast.ImportFrom(module=str(module)) if module.startswith("tensorrt"):
                 found.append(f"{path.name}:{node.lineno}: imports TensorRT")

@@ -93,7 +93,15 @@ def read_sources(paths: list[Path]) -> Sources:
     functions: dict[str, Function] = {}
     classes: dict[str, Class] = {}
     for module in modules.values():
-        _collect(module.tree, module.name, functions, classes, prefix=f"{module.name}:", owner=None, outer=None)
+        _collect(
+            module.tree,
+            module.name,
+            functions,
+            classes,
+            prefix=f"{module.name}:",
+            owner=None,
+            outer=None,
+        )
     used = frozenset(use for module in modules.values() for use in _uses(module))
     return Sources(modules=modules, functions=functions, classes=classes, used=used)
 
@@ -159,7 +167,11 @@ def _loaded(node: ast.AST, local: frozenset[str]) -> Iterator[str]:
         for child in field_value if isinstance(field_value, list) else [field_value]:
             if name in ("annotation", "returns") or not isinstance(child, ast.AST):
                 continue
-            if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load) and child.id not in local:
+            if (
+                isinstance(child, ast.Name)
+                and isinstance(child.ctx, ast.Load)
+                and child.id not in local
+            ):
                 yield child.id
             elif isinstance(child, ast.Attribute):
                 yield f".{child.attr}"
@@ -169,8 +181,14 @@ def _loaded(node: ast.AST, local: frozenset[str]) -> Iterator[str]:
 def _locals(node: ast.AST) -> frozenset[str]:
     if not isinstance(node, FunctionNode):
         return frozenset()
-    stored = {each.id for each in own_nodes(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
-    return frozenset(stored | {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)})
+    stored = {
+        each.id
+        for each in own_nodes(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+    }
+    return frozenset(
+        stored | {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
+    )
 
 
 def _last_name(node: ast.expr) -> str:

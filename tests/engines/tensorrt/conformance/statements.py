@@ -222,7 +222,9 @@ def _class(frame: Frame, node: ast.ClassDef) -> bool:
 def _import(frame: Frame, node: ast.Import) -> bool:
     for alias in node.names:
         name = alias.asname or alias.name.partition(".")[0]
-        frame.names[name] = one(Module()) if alias.name in frame.analysis.target.module_names else PLAIN
+        frame.names[name] = (
+            one(Module()) if alias.name in frame.analysis.target.module_names else PLAIN
+        )
     return False
 
 
@@ -262,7 +264,10 @@ def _merge(into: dict[str, Values], other: dict[str, Values]) -> None:
 
 
 def _both(first: dict[str, Values], second: dict[str, Values]) -> dict[str, Values]:
-    return {name: join([first.get(name, NOTHING), second.get(name, NOTHING)]) for name in {**first, **second}}
+    return {
+        name: join([first.get(name, NOTHING), second.get(name, NOTHING)])
+        for name in {**first, **second}
+    }
 
 
 EXECUTORS: dict[type[ast.stmt], Executor] = {

@@ -24,5 +24,13 @@ def compile_stubs(folder: Path, libraries: tuple[str, ...]) -> None:
     source = folder / "stub.c"
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in SYMBOLS))
     for library in libraries:
-        command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", str(folder / library), str(source)]
+        command = [
+            "gcc",
+            "-shared",
+            "-fPIC",
+            f"-Wl,-soname,{library}",
+            "-o",
+            str(folder / library),
+            str(source),
+        ]
         subprocess.run(command, check=True, capture_output=True, text=True)

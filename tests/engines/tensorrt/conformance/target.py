@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conformance.catalogue import Catalogue, Member
-from conformance.values import PLAIN, UNEXPLAINED, Bound, ClassOf, Instance, Module, Values, holder, one
+from conformance.values import (
+    PLAIN,
+    UNEXPLAINED,
+    Bound,
+    ClassOf,
+    Instance,
+    Module,
+    Values,
+    holder,
+    one,
+)
 
 PARAMETERS = {
     "builder": "Builder",
@@ -34,10 +44,11 @@ _PYTHON_TYPES = ("None", "Buffer", "CapsuleType")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A version; ``everything`` is what any version offers, and says what a call gives that this version lacks.
+    """A version; ``everything`` is what any version offers, and says what a call gives that this
+    version lacks.
 
-    ``module_names`` are the imports that give the package, ``module_attributes`` the attributes and parameters that
-    hold it, ``backend`` its name in our source.
+    ``module_names`` are the imports that give the package, ``module_attributes`` the attributes and
+    parameters that hold it, ``backend`` its name in our source.
     """
 
     catalogue: Catalogue

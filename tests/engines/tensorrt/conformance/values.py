@@ -1,6 +1,7 @@
 """What an expression of our source can be, as far as the package under test is concerned.
 
-Each expression has a set of these. An empty set is an expression that no analysed call has reached yet.
+Each expression has a set of these. An empty set is an expression that no analysed call has reached
+yet.
 """
 
 from __future__ import annotations

@@ -94,7 +94,11 @@ def offer_of_wheel(wheel: Wheel) -> dict[str, Any]:
 
 def offer_of_module(module: str, *, search: str | None = None) -> dict[str, Any]:
     """What an installed module offers, or one in the folder ``search``."""
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **({"PYTHONPATH": search} if search else {})}
+    environment = {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **({"PYTHONPATH": search} if search else {}),
+    }
     command = [sys.executable, str(DUMP), module]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -119,12 +123,28 @@ def _downloaded(wheel: Wheel) -> Path:
 
 
 def _download(wheel: Wheel, folder: str) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--dest", folder, f"{wheel.package}=={wheel.version}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]
+    command += [
+        "--disable-pip-version-check",
+        "--dest",
+        folder,
+        f"{wheel.package}=={wheel.version}",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     except subprocess.TimeoutExpired as error:
-        raise OutOfReachError(f"{wheel} cannot be downloaded: the index did not answer in time") from error
+        raise OutOfReachError(
+            f"{wheel} cannot be downloaded: the index did not answer in time"
+        ) from error
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise OutOfReachError(f"{wheel} cannot be downloaded: {reason[0]}")

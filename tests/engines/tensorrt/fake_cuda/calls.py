@@ -35,10 +35,14 @@ class Cuda:
         return address, np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
 
     def to_device(self, device: int, host: int, stream: int, size: int = 64) -> int:
-        return self.call("cuMemcpyHtoDAsync_v2", *map(ctypes.c_void_p, (device, host, size, stream)))
+        return self.call(
+            "cuMemcpyHtoDAsync_v2", *map(ctypes.c_void_p, (device, host, size, stream))
+        )
 
     def to_host(self, host: int, device: int, stream: int, size: int = 64) -> int:
-        return self.call("cuMemcpyDtoHAsync_v2", *map(ctypes.c_void_p, (host, device, size, stream)))
+        return self.call(
+            "cuMemcpyDtoHAsync_v2", *map(ctypes.c_void_p, (host, device, size, stream))
+        )
 
     def wait(self, stream: int) -> int:
         return self.call("cuStreamSynchronize", ctypes.c_void_p(stream))

@@ -2,14 +2,17 @@
 
 How to write a test that runs on it
 -----------------------------------
-Put it into ``tests/engines/tensorrt/simulated/test_<something>.py`` and write it like any other test; take the fixture
-``fake`` (a `FakeDriver`) and, to run once with each implementation, ``memory_name`` ("cuda-bindings", "pycuda").
-``simulated/conftest.py`` runs the selected tests of that folder in one child ``pytest`` in which ``libcuda.so.1``
-is the fake, and reports each of them under its own name, with its own traceback. ``pytest path::name -k ...`` works
-as usual. Fixtures of ``tests/conftest.py`` (``fp16_artifact`` ...) are made in the child.
+Put it into ``tests/engines/tensorrt/simulated/test_<something>.py`` and write it like any other
+test; take the fixture ``fake`` (a `FakeDriver`) and, to run once with each implementation,
+``memory_name`` ("cuda-bindings", "pycuda"). ``simulated/conftest.py`` runs the selected tests of
+that folder in one child ``pytest`` in which ``libcuda.so.1`` is the fake, and reports each of them
+under its own name, with its own traceback. ``pytest path::name -k ...`` works as usual. Fixtures of
+``tests/conftest.py`` (``fp16_artifact`` ...) are made in the child.
 
-After every test ``fake`` asserts that nothing is alive and that no mistake was seen; a test that plants one takes it
-first: ``assert "freed" in fake.take_violations()[0]``, and ``fake.forget()`` where something is left on purpose.
+After every test ``fake`` asserts that nothing is alive and that no mistake was seen; a test that
+plants one takes it
+first: ``assert "freed" in fake.take_violations()[0]``, and ``fake.forget()`` where something is
+left on purpose.
 
 What the fake does
 ------------------
@@ -18,16 +21,18 @@ What the fake does
 * New device and pinned memory is 0xFF bytes (NaN), freed memory 0xDD, and the target of a queued copy to the host
   0xEE: a dropped synchronisation can never show the right result, not even that of the run before.
 * Freeing what a queued operation needs, touching freed memory, copying past an end or from memory that is not
-  pinned, destroying a stream with work in it, releasing the primary context with anything alive or while it is
+  pinned, destroying a stream with work in it, releasing the primary context with anything alive or
+  while it is
   current: each is a violation, in words.
 * Without a current context: CUDA_ERROR_INVALID_CONTEXT. Stacks of contexts are a thread's own.
 * Capturing a stream records instead of queueing; to wait or to allocate meanwhile is
   CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED and spoils the capture.
 * A kernel that raises fails its context for good, as on a device: every later call returns CUDA_ERROR_LAUNCH_FAILED.
 
-A simulated engine enqueues its kernel with ``fake.launch_kernel(stream, function, touches=[(address, bytes), ...])``
-and reads and writes device memory inside it through ``fake.device_array(address, shape, dtype)``. The function runs
-in the thread that waits, with the interpreter's lock, and must not call CUDA.
+A simulated engine enqueues its kernel with ``fake.launch_kernel(stream, function,
+touches=[(address, bytes), ...])`` and reads and writes device memory inside it through
+``fake.device_array(address, shape, dtype)``. The function runs in the thread that waits, with the
+interpreter's lock, and must not call CUDA.
 """
 
 from __future__ import annotations
@@ -49,7 +54,17 @@ LIBRARY = "libcuda.so.1"
 MARK = "MOTIVNET_SIMULATED_CUDA"
 """Set, to the folder of the fake, in a process that runs on it."""
 
-FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-fvisibility=hidden")
+FLAGS = (
+    "-std=c11",
+    "-D_GNU_SOURCE",
+    "-O1",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-fPIC",
+    "-fvisibility=hidden",
+)
 
 INVALID_VALUE, OUT_OF_MEMORY, INVALID_CONTEXT, LAUNCH_FAILED, NOT_SUPPORTED = 1, 2, 201, 719, 801
 
@@ -65,7 +80,9 @@ def cache_folder() -> Path:
 def compiled() -> Path:
     """The folder of ``libcuda.so.1``, compiled by gcc unless these very sources already were."""
     sources = sorted(SOURCES.glob("*.[ch]"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + repr(FLAGS).encode()).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(path.read_bytes() for path in sources) + repr(FLAGS).encode()
+    ).hexdigest()
     folder = cache_folder() / f"fake-cuda-{digest[:16]}"
     if not (folder / LIBRARY).is_file():
         _compile([str(path) for path in sources if path.suffix == ".c"], folder)
@@ -76,7 +93,16 @@ def _compile(sources: list[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / LIBRARY
-        command = ["gcc", *FLAGS, "-pthread", "-shared", f"-Wl,-soname,{LIBRARY}", *sources, "-o", str(made)]
+        command = [
+            "gcc",
+            *FLAGS,
+            "-pthread",
+            "-shared",
+            f"-Wl,-soname,{LIBRARY}",
+            *sources,
+            "-o",
+            str(made),
+        ]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise RuntimeError(f"gcc does not compile the fake CUDA driver:\n{result.stderr}")
@@ -106,7 +132,12 @@ class FakeDriver:
         self.library.fakeProblemWithAccess.argtypes = [ctypes.c_uint64, ctypes.c_size_t]
         self.library.fakeCalls.restype = ctypes.c_long
         self.library.fakeSetMemoryLimit.argtypes = [ctypes.c_size_t]
-        self.library.fakeLaunchKernel.argtypes = [ctypes.c_void_p, KERNEL, *[ctypes.c_void_p] * 3, ctypes.c_int]
+        self.library.fakeLaunchKernel.argtypes = [
+            ctypes.c_void_p,
+            KERNEL,
+            *[ctypes.c_void_p] * 3,
+            ctypes.c_int,
+        ]
         self.library.cuLaunchHostFunc.argtypes = [ctypes.c_void_p, HOST_FUNCTION, ctypes.c_void_p]
         self.library.cuStreamIsCapturing.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         self.kernel_errors: list[BaseException] = []
@@ -199,24 +230,41 @@ class FakeDriver:
         self._functions.clear()
 
     def launch_kernel(
-        self, stream: int, function: Callable[[], object], *, touches: Iterable[tuple[int, int]] = ()
+        self,
+        stream: int,
+        function: Callable[[], object],
+        *,
+        touches: Iterable[tuple[int, int]] = (),
     ) -> int:
-        """Enqueues a function as a kernel; ``touches`` are the (address, bytes) that it reads or writes.
+        """Enqueues a function as a kernel; ``touches`` are the (address, bytes) that it reads or
+        writes.
 
-        Returns CUDA's status. An exception of the function is kept in ``kernel_errors`` and fails the context.
+        Returns CUDA's status. An exception of the function is kept in ``kernel_errors`` and fails
+        the context.
         """
         ranges = list(touches)
         addresses = (ctypes.c_uint64 * len(ranges))(*(address for address, _ in ranges))
         sizes = (ctypes.c_size_t * len(ranges))(*(size for _, size in ranges))
         number = self._keep(stream, function)
-        return int(self.library.fakeLaunchKernel(stream, self._run_kernel, number, addresses, sizes, len(ranges)))
+        return int(
+            self.library.fakeLaunchKernel(
+                stream, self._run_kernel, number, addresses, sizes, len(ranges)
+            )
+        )
 
     def launch_host_function(self, stream: int, function: Callable[[], object]) -> int:
         """Enqueues a function by ``cuLaunchHostFunc``; returns CUDA's status."""
-        return int(self.library.cuLaunchHostFunc(stream, self._run_host_function, self._keep(stream, function)))
+        return int(
+            self.library.cuLaunchHostFunc(
+                stream, self._run_host_function, self._keep(stream, function)
+            )
+        )
 
-    def device_array(self, address: int, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[np.generic]:
-        """Device memory as an array, for a kernel that is running; a violation if it is not all alive.
+    def device_array(
+        self, address: int, shape: tuple[int, ...], dtype: DTypeLike
+    ) -> NDArray[np.generic]:
+        """Device memory as an array, for a kernel that is running; a violation if it is not all
+        alive.
 
         Raises:
             ValueError: If it is not all alive.
@@ -224,7 +272,9 @@ class FakeDriver:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if problem := self.library.fakeProblemWithAccess(address, size):
             raise ValueError(f"a kernel touches {problem.decode()}")
-        return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype=dtype).reshape(shape)
+        return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype=dtype).reshape(
+            shape
+        )
 
     def _keep(self, stream: int, function: Callable[[], object]) -> int:
         """A number for the function, kept until it ran, or for good if a graph may run it again."""

@@ -1,4 +1,5 @@
-"""Runs the tests of this folder in a child process whose CUDA driver is the fake, and reports each under its name.
+"""Runs the tests of this folder in a child process whose CUDA driver is the fake, and reports each
+under its name.
 
 A driver belongs to a whole process, and the other tests must see this machine without one.
 """
@@ -128,7 +129,9 @@ def _is_ours(item: pytest.Item) -> bool:
     return item.path.parent == HERE
 
 
-def _reports_of(item: pytest.Item, reports: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _reports_of(
+    item: pytest.Item, reports: dict[str, list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
     """What the child said of a test; a failure too, if it died before it had said all."""
     found = reports.get(item.nodeid, [])
     return found if any(data["when"] == "teardown" for data in found) else [*found, _not_run(item)]
@@ -145,7 +148,9 @@ def _reports(nodeids: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
     reports: dict[str, list[dict[str, Any]]] = {}
     for data in lines:
         if isinstance(data["longrepr"], list):
-            data["longrepr"] = tuple(data["longrepr"])  # where and why a test was skipped; JSON knows no tuples
+            data["longrepr"] = tuple(
+                data["longrepr"]
+            )  # where and why a test was skipped; JSON knows no tuples
         reports.setdefault(data["nodeid"], []).append(data)
     _last_words.update(dict.fromkeys(nodeids, said))
     return reports
@@ -155,7 +160,13 @@ def _run_child(nodeids: tuple[str, ...], reports: Path) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", *nodeids]
     try:
         child = subprocess.run(
-            command, cwd=ROOT, env=_environment(reports), capture_output=True, text=True, timeout=SECONDS, check=False
+            command,
+            cwd=ROOT,
+            env=_environment(reports),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
     except (subprocess.SubprocessError, OSError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
@@ -167,7 +178,11 @@ _last_words: dict[str, str] = {}
 
 def _environment(reports: Path) -> dict[str, str]:
     pycuda = pycuda_build.built(driver.compiled(), driver.cache_folder())
-    said = {PYCUDA: str(pycuda.folder or ""), PYCUDA_SKIPPED: pycuda.skipped, PYCUDA_FAILED: pycuda.failed}
+    said = {
+        PYCUDA: str(pycuda.folder or ""),
+        PYCUDA_SKIPPED: pycuda.skipped,
+        PYCUDA_FAILED: pycuda.failed,
+    }
     return {**driver.environment(), **said, REPORTS: str(reports)}
 
 

@@ -81,7 +81,9 @@ def test_an_event_tells_the_time_between(cuda) -> None:
     assert elapsed.value >= 0
 
 
-@pytest.mark.parametrize(("flags", "expected"), [(0, ["blocking", "default"]), (NON_BLOCKING, ["default"])])
+@pytest.mark.parametrize(
+    ("flags", "expected"), [(0, ["blocking", "default"]), (NON_BLOCKING, ["default"])]
+)
 def test_the_default_stream_waits_for_blocking_streams_alone(cuda, flags, expected) -> None:
     stream = cuda.stream(flags)
     ran = []
@@ -164,7 +166,12 @@ def test_functions_are_found_by_name_and_version(cuda) -> None:
         out = ctypes.c_void_p()
         flags, status = ctypes.c_uint64(0), ctypes.c_int(-1)
         result = cuda.call(
-            "cuGetProcAddress_v2", name.encode(), ctypes.byref(out), version, flags, ctypes.byref(status)
+            "cuGetProcAddress_v2",
+            name.encode(),
+            ctypes.byref(out),
+            version,
+            flags,
+            ctypes.byref(status),
         )
         return result, bool(out.value)
 

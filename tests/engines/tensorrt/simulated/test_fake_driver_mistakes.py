@@ -20,7 +20,10 @@ def test_a_kernel_that_touches_freed_memory_is_a_violation(cuda) -> None:
     assert cuda.fake.launch_kernel(stream, lambda: None, touches=[(device, 8)]) == INVALID_VALUE
     with pytest.raises(ValueError, match="touches freed device memory"):
         cuda.fake.device_array(device, (2,), np.float32)
-    assert cuda.fake.take_violations() == ["a kernel with freed device memory", "a kernel touches freed device memory"]
+    assert cuda.fake.take_violations() == [
+        "a kernel with freed device memory",
+        "a kernel touches freed device memory",
+    ]
 
 
 def test_a_buffer_freed_under_a_queued_kernel_is_a_violation(cuda) -> None:
@@ -41,7 +44,11 @@ def test_host_memory_that_is_not_pinned_is_a_violation_in_an_asynchronous_copy_a
 
 @pytest.mark.parametrize(
     ("offset", "size", "problem"),
-    [(0, 65, "past the end"), (60, 8, "past the end"), (1 << 40, 8, "an address that is no device memory")],
+    [
+        (0, 65, "past the end"),
+        (60, 8, "past the end"),
+        (1 << 40, 8, "an address that is no device memory"),
+    ],
 )
 def test_a_copy_outside_of_an_allocation_is_refused(cuda, offset, size, problem) -> None:
     stream, device = cuda.stream(), cuda.device_memory(64)
@@ -63,7 +70,9 @@ def test_releasing_the_context_with_anything_alive_or_while_current_is_a_violati
     cuda.stream()
     assert cuda.call("cuDevicePrimaryCtxRelease_v2", 0) == 0
     alive, current = cuda.fake.take_violations()
-    assert alive.startswith("the primary context was released with 1 device allocations, 0 pinned, 1 streams")
+    assert alive.startswith(
+        "the primary context was released with 1 device allocations, 0 pinned, 1 streams"
+    )
     assert current == "the primary context was released while it is current 1 times"
     assert cuda.call("cuDevicePrimaryCtxRelease_v2", 0) == INVALID_CONTEXT
     assert "more often than retained" in cuda.fake.take_violations()[0]
@@ -79,12 +88,17 @@ def test_a_capture_in_global_mode_forbids_other_threads_to_allocate(cuda) -> Non
         cuda.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
         return status
 
-    for mode, allowed, ended in ((GLOBAL, CAPTURE_UNSUPPORTED, CAPTURE_INVALIDATED), (THREAD_LOCAL, 0, 0)):
+    for mode, allowed, ended in (
+        (GLOBAL, CAPTURE_UNSUPPORTED, CAPTURE_INVALIDATED),
+        (THREAD_LOCAL, 0, 0),
+    ):
         assert cuda.call("cuStreamBeginCapture_v2", ctypes.c_void_p(stream), mode) == 0
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(allocate).result() == allowed
         graph = ctypes.c_void_p()
-        assert cuda.call("cuStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(graph)) == ended
+        assert (
+            cuda.call("cuStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(graph)) == ended
+        )
 
 
 def test_a_capture_ends_only_in_the_thread_that_began_it(cuda) -> None:
@@ -94,7 +108,9 @@ def test_a_capture_ends_only_in_the_thread_that_began_it(cuda) -> None:
 
     def end() -> int:
         cuda.call("cuCtxPushCurrent_v2", context)
-        status = cuda.call("cuStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(ctypes.c_void_p()))
+        status = cuda.call(
+            "cuStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(ctypes.c_void_p())
+        )
         cuda.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
         return status
 

@@ -90,7 +90,10 @@ def test_out_of_memory_names_the_bytes_asked_for_and_those_free(memory, fake) ->
 
 def test_out_of_pinned_memory_names_the_bytes_asked_for(memory, fake) -> None:
     fake.fail_next("cuMemHostAlloc", 2)
-    with memory.current(), pytest.raises(EngineError, match="the host has no 8000 bytes left to pin"):
+    with (
+        memory.current(),
+        pytest.raises(EngineError, match="the host has no 8000 bytes left to pin"),
+    ):
         memory.allocate_pinned(8_000)
 
 
@@ -149,8 +152,14 @@ def test_buffers_of_one_thread_are_used_and_freed_by_another(memory, fake) -> No
 @pytest.mark.parametrize(
     ("function", "call"),
     [
-        ("cuMemcpyHtoDAsync", lambda memory, its: memory.copy_to_device(its.device, its.source, 8, its.stream)),
-        ("cuMemcpyDtoHAsync", lambda memory, its: memory.copy_to_host(its.target, its.device, 8, its.stream)),
+        (
+            "cuMemcpyHtoDAsync",
+            lambda memory, its: memory.copy_to_device(its.device, its.source, 8, its.stream),
+        ),
+        (
+            "cuMemcpyDtoHAsync",
+            lambda memory, its: memory.copy_to_host(its.target, its.device, 8, its.stream),
+        ),
         ("cuStreamSynchronize", lambda memory, its: memory.synchronize(its.stream)),
         ("cuStreamCreate", lambda memory, its: memory.create_stream()),
         ("cuMemAlloc", lambda memory, its: memory.allocate(8)),

@@ -85,14 +85,18 @@ def test_eight_threads_close_at_once_and_one_releases(memory, fake) -> None:
 
 def test_a_device_that_is_not_there_is_refused_and_retains_nothing(fake, memory_name) -> None:
     for device in (-1, 1):
-        with pytest.raises(RuntimeUnavailableError, match=f"no CUDA device {device}; choose 0 to 0"):
+        with pytest.raises(
+            RuntimeUnavailableError, match=f"no CUDA device {device}; choose 0 to 0"
+        ):
             open_memory(memory_name, device=device)
     assert fake.primary_retains() == 0
 
 
 def test_a_driver_without_a_gpu_is_named_with_its_remedy(fake, memory_name) -> None:
     fake.set_device_count(0)
-    with pytest.raises(RuntimeUnavailableError, match=r"no CUDA-capable device.*; install NVIDIA's driver"):
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"no CUDA-capable device.*; install NVIDIA's driver"
+    ):
         open_memory(memory_name)
 
 

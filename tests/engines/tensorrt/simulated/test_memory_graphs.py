@@ -40,7 +40,9 @@ def captured(memory, its, fake=None):
     return memory.end_capture(stream)
 
 
-def test_a_graph_repeats_what_was_captured_with_what_the_buffers_hold_then(memory, its, fake) -> None:
+def test_a_graph_repeats_what_was_captured_with_what_the_buffers_hold_then(
+    memory, its, fake
+) -> None:
     _, source, target, stream = its
     graph = captured(memory, its, fake)
     for value in (1, 2, 3):
@@ -88,7 +90,9 @@ def test_planted_a_replay_without_a_wait_gives_wrong_data(memory, its) -> None:
     ],
     ids=["synchronize", "allocate", "allocate_pinned"],
 )
-def test_planted_waiting_or_allocating_while_capturing_spoils_the_capture(memory, its, fake, mistake) -> None:
+def test_planted_waiting_or_allocating_while_capturing_spoils_the_capture(
+    memory, its, fake, mistake
+) -> None:
     *_, stream = its
     memory.begin_capture(stream)
     with pytest.raises(EngineError, match="not permitted when stream is capturing"):
@@ -122,7 +126,9 @@ def test_a_graph_that_cannot_be_instantiated_leaves_nothing(memory, its, fake) -
     assert fake.live_graphs() == 0
 
 
-def test_planted_a_graph_launched_after_its_buffer_was_freed_is_a_violation(memory, its, fake) -> None:
+def test_planted_a_graph_launched_after_its_buffer_was_freed_is_a_violation(
+    memory, its, fake
+) -> None:
     _, source, target, stream = its
     other = memory.allocate(64)
     graph = captured(memory, (other, source, target, stream))

@@ -33,10 +33,16 @@ def test_planted_a_source_written_before_the_wait_gives_wrong_data(memory) -> No
 
 def test_planted_device_memory_freed_early_is_a_violation(memory, fake) -> None:
     with memory.current():
-        stream, device, source = memory.create_stream(), memory.allocate(64), memory.allocate_pinned(64)
+        stream, device, source = (
+            memory.create_stream(),
+            memory.allocate(64),
+            memory.allocate_pinned(64),
+        )
         memory.copy_to_device(device, source, 64, stream)
         memory.free(device)
-        assert fake.take_violations() == ["cuMemFree of memory that a queued cuMemcpyHtoDAsync still needs"]
+        assert fake.take_violations() == [
+            "cuMemFree of memory that a queued cuMemcpyHtoDAsync still needs"
+        ]
         memory.synchronize(stream)
         memory.free_pinned(source)
         memory.destroy_stream(stream)
@@ -44,10 +50,16 @@ def test_planted_device_memory_freed_early_is_a_violation(memory, fake) -> None:
 
 def test_planted_pinned_memory_freed_early_is_a_violation(memory, fake) -> None:
     with memory.current():
-        stream, device, target = memory.create_stream(), memory.allocate(64), memory.allocate_pinned(64)
+        stream, device, target = (
+            memory.create_stream(),
+            memory.allocate(64),
+            memory.allocate_pinned(64),
+        )
         memory.copy_to_host(target, device, 64, stream)
         memory.free_pinned(target)
-        assert fake.take_violations() == ["cuMemFreeHost of memory that a queued cuMemcpyDtoHAsync still needs"]
+        assert fake.take_violations() == [
+            "cuMemFreeHost of memory that a queued cuMemcpyDtoHAsync still needs"
+        ]
         memory.synchronize(stream)
         memory.free(device)
         memory.destroy_stream(stream)
@@ -55,7 +67,11 @@ def test_planted_pinned_memory_freed_early_is_a_violation(memory, fake) -> None:
 
 def test_planted_a_stream_destroyed_with_work_in_it_is_a_violation(memory, fake) -> None:
     with memory.current():
-        stream, device, source = memory.create_stream(), memory.allocate(64), memory.allocate_pinned(64)
+        stream, device, source = (
+            memory.create_stream(),
+            memory.allocate(64),
+            memory.allocate_pinned(64),
+        )
         memory.copy_to_device(device, source, 64, stream)
         memory.destroy_stream(stream)
         assert fake.take_violations() == ["a stream is destroyed with 1 operations queued"]

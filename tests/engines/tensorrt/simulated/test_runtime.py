@@ -11,9 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 from simulated_trt import BUDGET, DataType
-from simulated_trt.fixtures import assert_same, engine_artifact, expected_of, images_of, opened, rewritten, tensorrt
+from simulated_trt.fixtures import (
+    assert_same,
+    engine_artifact,
+    expected_of,
+    images_of,
+    opened,
+    rewritten,
+    tensorrt,
+)
 
-from motivnet.errors import ArtifactError, ConfigError, EngineError, InputError, RuntimeUnavailableError
+from motivnet.errors import (
+    ArtifactError,
+    ConfigError,
+    EngineError,
+    InputError,
+    RuntimeUnavailableError,
+)
 from motivnet.runtime import Runtime
 from motivnet_engines.runtimes.registry import open_runtime
 from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
@@ -42,10 +56,14 @@ def test_other_dtypes_too(form: str, memory_name: str, tensorrt, engine_artifact
     tensorrt()
     artifact = engine_artifact(form)
     array = images_of(artifact, 11)
-    assert_same(opened(artifact, memory=memory_name).run({"image": array}), expected_of(artifact, array))
+    assert_same(
+        opened(artifact, memory=memory_name).run({"image": array}), expected_of(artifact, array)
+    )
 
 
-def test_images_of_any_size_are_taken_within_the_profile(tensorrt, memory_name, engine_artifact, opened) -> None:
+def test_images_of_any_size_are_taken_within_the_profile(
+    tensorrt, memory_name, engine_artifact, opened
+) -> None:
     tensorrt()
     artifact = engine_artifact("image")
     runtime = opened(artifact, memory=memory_name)
@@ -53,18 +71,27 @@ def test_images_of_any_size_are_taken_within_the_profile(tensorrt, memory_name, 
         array = images_of(artifact, 9, size=size)
         assert_same(runtime.run({"image": array}), expected_of(artifact, array))
     for size in ((15, 16), (301, 200), (300, 201)):
-        with pytest.raises(InputError, match=rf"16x16 to 300x200 \(height x width\), not {size[0]}x{size[1]}"):
+        with pytest.raises(
+            InputError, match=rf"16x16 to 300x200 \(height x width\), not {size[0]}x{size[1]}"
+        ):
             runtime.run({"image": images_of(artifact, 1, size=size)})
 
 
-def test_a_strided_view_gives_what_its_copy_gives(tensorrt, memory_name, engine_artifact, opened) -> None:
+def test_a_strided_view_gives_what_its_copy_gives(
+    tensorrt, memory_name, engine_artifact, opened
+) -> None:
     tensorrt()
     artifact = engine_artifact()
     view = images_of(artifact, 20)[::2, :, ::-1]
-    assert_same(opened(artifact, memory=memory_name).run({"image": view}), expected_of(artifact, view.copy()))
+    assert_same(
+        opened(artifact, memory=memory_name).run({"image": view}),
+        expected_of(artifact, view.copy()),
+    )
 
 
-def test_results_outlive_the_next_call_and_the_runtime(tensorrt, memory_name, engine_artifact, opened) -> None:
+def test_results_outlive_the_next_call_and_the_runtime(
+    tensorrt, memory_name, engine_artifact, opened
+) -> None:
     tensorrt()
     artifact = engine_artifact()
     runtime = opened(artifact, memory=memory_name)
@@ -87,7 +114,9 @@ def test_eight_threads_get_their_own_results(
     expected = [expected_of(artifact, array) for array in batches]
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
-            for outputs, wanted in zip(pool.map(lambda a: runtime.run({"image": a}), batches), expected, strict=True):
+            for outputs, wanted in zip(
+                pool.map(lambda a: runtime.run({"image": a}), batches), expected, strict=True
+            ):
                 assert_same(outputs, wanted)
     captured = cuda_graphs and backend == "tensorrt" and memory_name == "cuda-bindings"
     assert (simulation.made["context"] > 3) == captured
@@ -119,7 +148,10 @@ def test_a_runtime_says_what_it_is(tensorrt, memory_name, engine_artifact, opene
     assert isinstance(runtime, Runtime)
     assert (runtime.name, runtime.compute) == ("tensorrt-rtx", "float16")
     assert [str(spec) for spec in runtime.inputs] == ["float32 (batch, 3, 128, 96)"]
-    assert [(spec.name, spec.shape) for spec in runtime.outputs] == [("logits", (None, 7)), ("embedding", (None, 96))]
+    assert [(spec.name, spec.shape) for spec in runtime.outputs] == [
+        ("logits", (None, 7)),
+        ("embedding", (None, 96)),
+    ]
 
 
 def test_the_dispatch_opens_it(tensorrt, engine_artifact) -> None:
@@ -131,7 +163,10 @@ def test_the_dispatch_opens_it(tensorrt, engine_artifact) -> None:
 
 
 BAD_INPUTS: dict[str, tuple[Any, str]] = {
-    "dtype": (lambda a: {"image": a.astype(np.float64)}, "must be float32 (batch, 3, 128, 96), not float64"),
+    "dtype": (
+        lambda a: {"image": a.astype(np.float64)},
+        "must be float32 (batch, 3, 128, 96), not float64",
+    ),
     "size": (lambda a: {"image": a[..., :95]}, "not float32 (1, 3, 128, 95)"),
     "rank": (lambda a: {"image": a[0]}, "not float32 (3, 128, 96)"),
     "no image": (lambda a: {"image": a[:0]}, "not float32 (0, 3, 128, 96)"),
@@ -158,13 +193,17 @@ def test_closing_twice_is_closing_once_and_a_closed_runtime_says_so(
     with TensorRTRuntime(artifact, backend="tensorrt", memory=memory_name) as runtime:
         runtime.run({"image": images_of(artifact, 1)})
     runtime.close()
-    with pytest.raises(RuntimeUnavailableError, match="the tensorrt runtime is closed; open the artifact again"):
+    with pytest.raises(
+        RuntimeUnavailableError, match="the tensorrt runtime is closed; open the artifact again"
+    ):
         runtime.run({"image": images_of(artifact, 1)})
     fake.assert_clean()
     simulation.assert_clean()
 
 
-def test_closing_waits_for_the_calls_under_way(fake, memory_name: str, tensorrt, engine_artifact, opened) -> None:
+def test_closing_waits_for_the_calls_under_way(
+    fake, memory_name: str, tensorrt, engine_artifact, opened
+) -> None:
     tensorrt()
     artifact = engine_artifact()
     runtime = opened(artifact, memory=memory_name, contexts=1)
@@ -184,7 +223,9 @@ def test_closing_waits_for_the_calls_under_way(fake, memory_name: str, tensorrt,
     fake.assert_clean()
 
 
-def test_closing_from_several_threads_frees_once(fake, memory_name: str, tensorrt, engine_artifact) -> None:
+def test_closing_from_several_threads_frees_once(
+    fake, memory_name: str, tensorrt, engine_artifact
+) -> None:
     simulation = tensorrt()
     artifact = engine_artifact()
     runtime = TensorRTRuntime(artifact, backend="tensorrt", memory=memory_name)
@@ -205,7 +246,9 @@ def test_closing_from_several_threads_frees_once(fake, memory_name: str, tensorr
     simulation.assert_clean()
 
 
-def test_many_runs_leave_no_more_than_a_few(fake, memory_name: str, tensorrt, engine_artifact, opened) -> None:
+def test_many_runs_leave_no_more_than_a_few(
+    fake, memory_name: str, tensorrt, engine_artifact, opened
+) -> None:
     simulation = tensorrt()
     artifact = engine_artifact()
     runtime = opened(artifact, memory=memory_name, contexts=1)
@@ -239,7 +282,8 @@ def test_callers_are_served_in_their_order(tensorrt, engine_artifact, opened) ->
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"contexts": 0}, "contexts must be"), ({"device": -1}, "device must be")]
+    ("options", "message"),
+    [({"contexts": 0}, "contexts must be"), ({"device": -1}, "device must be")],
 )
 def test_counts_that_make_no_sense_are_refused(
     options: dict[str, int], message: str, tensorrt, engine_artifact
@@ -249,24 +293,35 @@ def test_counts_that_make_no_sense_are_refused(
         TensorRTRuntime(engine_artifact(), backend="tensorrt", **options)
 
 
-def test_the_weight_streaming_budget_is_the_automatic_one(tensorrt, engine_artifact, opened) -> None:
+def test_the_weight_streaming_budget_is_the_automatic_one(
+    tensorrt, engine_artifact, opened
+) -> None:
     simulation = tensorrt()
     opened(engine_artifact(weight_streaming=True))
     assert simulation.budgets == [BUDGET]
 
 
-def test_an_engine_whose_tensors_are_not_the_manifests_is_refused(tensorrt, engine_artifact, opened) -> None:
+def test_an_engine_whose_tensors_are_not_the_manifests_is_refused(
+    tensorrt, engine_artifact, opened
+) -> None:
     simulation = tensorrt()
     simulation.tensor_dtypes["logits"] = DataType.BF16
-    with pytest.raises(ArtifactError, match=r"'logits' should be float32 \(batch, 7\), not bf16 \(batch, 7\)"):
+    with pytest.raises(
+        ArtifactError, match=r"'logits' should be float32 \(batch, 7\), not bf16 \(batch, 7\)"
+    ):
         opened(engine_artifact())
 
 
-def test_an_engine_whose_profile_is_not_the_manifests_is_refused(tensorrt, engine_artifact, opened) -> None:
+def test_an_engine_whose_profile_is_not_the_manifests_is_refused(
+    tensorrt, engine_artifact, opened
+) -> None:
     tensorrt()
     artifact = engine_artifact()
     engine = artifact.manifest.engines[0]
     other = dataclasses.replace(engine, profile=dataclasses.replace(engine.profile, max_batch=4))
     artifact = rewritten(artifact.folder, artifact.manifest, engines=(other,))
-    with pytest.raises(EngineError, match=r"profile is not the manifest's.*\(4, 3, 128, 96\), not .*\(8, 3, 128, 96\)"):
+    with pytest.raises(
+        EngineError,
+        match=r"profile is not the manifest's.*\(4, 3, 128, 96\), not .*\(8, 3, 128, 96\)",
+    ):
         opened(artifact)

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from simulated_trt import EngineInvalidityDiagnostics, EngineValidity
 from simulated_trt.context import Context
-from simulated_trt.fixtures import assert_same, engine_artifact, expected_of, images_of, opened, rewritten, tensorrt
+from simulated_trt.fixtures import (
+    assert_same,
+    engine_artifact,
+    expected_of,
+    images_of,
+    opened,
+    rewritten,
+    tensorrt,
+)
 
 from motivnet.artifact.reference import REFERENCE_FILE, reference_of_artifact
 from motivnet.errors import ArtifactError, EngineError, RuntimeUnavailableError
@@ -33,7 +41,14 @@ UNKNOWN = 999
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 @pytest.mark.parametrize(
     "function",
-    ["cuStreamCreate", "cuMemHostAlloc", "cuMemAlloc", "cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync", "cuStreamSynchronize"],
+    [
+        "cuStreamCreate",
+        "cuMemHostAlloc",
+        "cuMemAlloc",
+        "cuMemcpyHtoDAsync",
+        "cuMemcpyDtoHAsync",
+        "cuStreamSynchronize",
+    ],
 )
 def test_whatever_cuda_call_fails_while_opening_nothing_stays(
     function: str, after: int, fake, memory_name: str, tensorrt, engine_artifact
@@ -81,7 +96,9 @@ def test_outputs_of_an_unexpected_shape_are_refused_before_they_are_copied(
 ) -> None:
     simulation = tensorrt()
     monkeypatch.setattr(Context, "get_tensor_shape", lambda *_: (8, 9))
-    with pytest.raises(EngineError, match=r"the engine's 'logits' should be \(3, 7\), not \(8, 9\)"):
+    with pytest.raises(
+        EngineError, match=r"the engine's 'logits' should be \(3, 7\), not \(8, 9\)"
+    ):
         TensorRTRuntime(engine_artifact(), backend="tensorrt")
     assert simulation.kernels == 0
     fake.assert_clean()
@@ -123,7 +140,9 @@ def _interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_too_little_memory_names_the_bytes(fake, memory_name: str, tensorrt, engine_artifact) -> None:
+def test_too_little_memory_names_the_bytes(
+    fake, memory_name: str, tensorrt, engine_artifact
+) -> None:
     simulation = tensorrt()
     fake.set_memory_limit(1_000_000)
     artifact = engine_artifact()
@@ -143,7 +162,10 @@ def test_another_lane_that_cannot_be_made_is_an_error_of_that_call_alone(
     runtime = opened(artifact, memory=memory_name, contexts=2)
     array = images_of(artifact, 1)
     fake.set_memory_limit(1_500_000)
-    with runtime._pool.lane(), pytest.raises(EngineError, match="the GPU has no 1179648 bytes left"):
+    with (
+        runtime._pool.lane(),
+        pytest.raises(EngineError, match="the GPU has no 1179648 bytes left"),
+    ):
         runtime.run({"image": array})
     assert_same(runtime.run({"image": array}), expected_of(artifact, array))
 
@@ -181,7 +203,9 @@ def test_a_file_that_is_no_engine_is_one_clear_line(data: bytes, tensorrt, engin
     artifact = engine_artifact()
     (artifact.folder / "model.engine").write_bytes(data)
     artifact = rewritten(artifact.folder, artifact.manifest)
-    with pytest.raises(EngineError, match=r"tensorrt 10\.16\.1\.11 does not take the engine: Error Code 3") as raised:
+    with pytest.raises(
+        EngineError, match=r"tensorrt 10\.16\.1\.11 does not take the engine: Error Code 3"
+    ) as raised:
         TensorRTRuntime(artifact, backend="tensorrt")
     assert "\n" not in str(raised.value)
 
@@ -194,11 +218,15 @@ def test_an_invalid_header_is_refused_before_it_is_loaded(tensorrt, engine_artif
     assert set(simulation.made) == {"runtime"}
 
 
-def test_an_engine_of_another_gpu_is_refused_before_anything_is_loaded(fake, tensorrt, engine_artifact) -> None:
+def test_an_engine_of_another_gpu_is_refused_before_anything_is_loaded(
+    fake, tensorrt, engine_artifact
+) -> None:
     simulation = tensorrt()
     device = dataclasses.replace(engine_artifact().manifest.engines[0].device, name="NVIDIA H100")
     artifact = engine_artifact("uint8", device=device)
-    with pytest.raises(RuntimeUnavailableError, match=r"is for NVIDIA H100 .*this GPU is Simulated GPU"):
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"is for NVIDIA H100 .*this GPU is Simulated GPU"
+    ):
         TensorRTRuntime(artifact, backend="tensorrt")
     assert not simulation.made
     assert fake.calls("cuDevicePrimaryCtxRetain") == 0
@@ -207,7 +235,9 @@ def test_an_engine_of_another_gpu_is_refused_before_anything_is_loaded(fake, ten
 def test_a_machine_without_a_gpu_says_so(fake, tensorrt, engine_artifact) -> None:
     tensorrt()
     fake.set_device_count(0)
-    with pytest.raises(RuntimeUnavailableError, match=r"needs an NVIDIA GPU, and here .*choose another runtime"):
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"needs an NVIDIA GPU, and here .*choose another runtime"
+    ):
         TensorRTRuntime(engine_artifact(), backend="tensorrt")
 
 
@@ -218,7 +248,9 @@ def test_wrong_numbers_are_refused_with_their_figures(fake, tensorrt, engine_art
     reference = dataclasses.replace(reference, logits=reference.logits + 0.5)
     (artifact.folder / REFERENCE_FILE).write_bytes(reference.to_bytes())
     artifact = rewritten(artifact.folder, artifact.manifest)
-    with pytest.raises(EngineError, match=r"too far from PyTorch .*logit_max_abs 0.5 > 0.00") as raised:
+    with pytest.raises(
+        EngineError, match=r"too far from PyTorch .*logit_max_abs 0.5 > 0.00"
+    ) as raised:
         TensorRTRuntime(artifact, backend="tensorrt")
     assert raised.value.problems
     fake.assert_clean()
@@ -330,7 +362,9 @@ class TestPlantedMistakes:
         runtime = TensorRTRuntime(artifact, backend="tensorrt", contexts=1, cuda_graphs=False)
         with runtime._pool.lane() as lane:
             context, lane._plain._context = lane._plain._context, None
-        del context.engine  # the real one would keep its engine alive; only the order is of interest here
+        del (
+            context.engine
+        )  # the real one would keep its engine alive; only the order is of interest here
         runtime.close()
         del context
         assert "engine is freed before its context" in simulation.mistakes
@@ -384,7 +418,10 @@ class TestPlantedMistakes:
         def captured() -> None:
             with runtime._pool.lane() as lane:
                 both.wait()
-                into = {spec.name: np.empty((2, *spec.shape[1:]), np.float32) for spec in runtime.outputs}
+                into = {
+                    spec.name: np.empty((2, *spec.shape[1:]), np.float32)
+                    for spec in runtime.outputs
+                }
                 if not locked:
                     lane._engine._making = contextlib.nullcontext()
                 for _ in range(2):

@@ -7,7 +7,14 @@ import stat
 from pathlib import Path
 
 import pytest
-from simulated_trt.fixtures import assert_same, engine_artifact, expected_of, images_of, opened, tensorrt
+from simulated_trt.fixtures import (
+    assert_same,
+    engine_artifact,
+    expected_of,
+    images_of,
+    opened,
+    tensorrt,
+)
 
 from motivnet.errors import EngineError
 from motivnet_engines.runtimes.tensorrt import cuda_graphs as graphs
@@ -52,7 +59,9 @@ def test_graphs_on_and_off_give_the_same(backend: str, fake, tensorrt, engine_ar
     arrays = [images_of(artifact, 1 + seed % 3, seed=seed) for seed in range(12)]
     results = []
     for cuda_graphs in (True, False):
-        with TensorRTRuntime(artifact, backend=backend, memory=BINDINGS, cuda_graphs=cuda_graphs) as runtime:
+        with TensorRTRuntime(
+            artifact, backend=backend, memory=BINDINGS, cuda_graphs=cuda_graphs
+        ) as runtime:
             before = fake.calls("cuGraphLaunch")
             results.append([runtime.run({"image": array}) for array in arrays])
             launched = fake.calls("cuGraphLaunch") - before
@@ -103,7 +112,9 @@ def test_more_recurring_shapes_than_graphs_are_not_captured_again_and_again(
     assert fake.calls("cuGraphLaunch") == 10 * graphs.MAX_GRAPHS
 
 
-def test_a_shape_that_never_comes_again_is_not_captured(fake, tensorrt, engine_artifact, opened) -> None:
+def test_a_shape_that_never_comes_again_is_not_captured(
+    fake, tensorrt, engine_artifact, opened
+) -> None:
     simulation = tensorrt()
     artifact = engine_artifact("image")
     runtime = opened(artifact, memory=BINDINGS, contexts=1)
@@ -178,7 +189,9 @@ def test_a_capture_that_something_spoils_leaves_the_stream_usable(
     assert (fake.live_graphs(), fake.live_streams()) == (0, 1)
 
 
-def test_pycuda_runs_without_graphs(fake, tensorrt, engine_artifact, opened, memory_name: str) -> None:
+def test_pycuda_runs_without_graphs(
+    fake, tensorrt, engine_artifact, opened, memory_name: str
+) -> None:
     tensorrt()
     artifact = engine_artifact()
     runtime = opened(artifact, memory=memory_name)
@@ -187,7 +200,9 @@ def test_pycuda_runs_without_graphs(fake, tensorrt, engine_artifact, opened, mem
     assert (fake.calls("cuGraphLaunch") > 0) == runtime._pool._memory.captures_graphs
 
 
-@pytest.mark.parametrize(("cuda_graphs", "name"), [(True, "WHOLE_GRAPH_CAPTURE"), (False, "DISABLED")])
+@pytest.mark.parametrize(
+    ("cuda_graphs", "name"), [(True, "WHOLE_GRAPH_CAPTURE"), (False, "DISABLED")]
+)
 def test_tensorrt_rtx_captures_its_own_graphs(
     cuda_graphs: bool, name: str, tensorrt, engine_artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +232,9 @@ class TestCompiledKernels:
         with TensorRTRuntime(artifact, backend="tensorrt-rtx") as runtime:
             runtime.run({"image": images_of(artifact, batch)})
 
-    def test_are_kept_in_the_users_cache_for_the_next_start(self, tensorrt, engine_artifact, home: Path) -> None:
+    def test_are_kept_in_the_users_cache_for_the_next_start(
+        self, tensorrt, engine_artifact, home: Path
+    ) -> None:
         simulation = tensorrt("tensorrt-rtx")
         artifact = engine_artifact(backend="tensorrt-rtx")
         self.run(artifact, 2)
@@ -228,7 +245,9 @@ class TestCompiledKernels:
         simulation.compiled.clear()
         self.run(artifact, 2)
         assert simulation.compiled == []
-        assert path.stat().st_mtime_ns == before.st_mtime_ns, "written again, although nothing was compiled"
+        assert path.stat().st_mtime_ns == before.st_mtime_ns, (
+            "written again, although nothing was compiled"
+        )
         self.run(artifact, 7)
         assert simulation.compiled == ["(7, 3, 128, 96)"]
         assert list(home.iterdir()) == [path]

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 from simulated_trt import write_lean_library
-from simulated_trt.fixtures import assert_same, engine_artifact, expected_of, images_of, opened, tensorrt
+from simulated_trt.fixtures import (
+    assert_same,
+    engine_artifact,
+    expected_of,
+    images_of,
+    opened,
+    tensorrt,
+)
 
 from motivnet.errors import EngineError, RuntimeUnavailableError
 from motivnet_engines.runtimes.tensorrt import engine as engine_module
@@ -41,13 +48,17 @@ def test_it_runs_on_the_lean_runtime_of_its_builder(
     assert simulation.made["lean runtime"] == 1
 
 
-def test_other_engines_load_no_lean_runtime(library: Path, tensorrt, engine_artifact, opened) -> None:
+def test_other_engines_load_no_lean_runtime(
+    library: Path, tensorrt, engine_artifact, opened
+) -> None:
     simulation = tensorrt()
     opened(engine_artifact())
     assert simulation.made["lean runtime"] == 0
 
 
-def test_without_the_library_it_is_refused_before_anything_is_loaded(tensorrt, engine_artifact, opened) -> None:
+def test_without_the_library_it_is_refused_before_anything_is_loaded(
+    tensorrt, engine_artifact, opened
+) -> None:
     simulation = tensorrt(version=NEWER)
     with pytest.raises(RuntimeUnavailableError) as raised:
         opened(engine_artifact(version=BUILT, version_compatible=True))
@@ -55,7 +66,9 @@ def test_without_the_library_it_is_refused_before_anything_is_loaded(tensorrt, e
     assert not simulation.made
 
 
-def test_a_library_of_another_version_does_not_take_it(library: Path, fake, tensorrt, engine_artifact, opened) -> None:
+def test_a_library_of_another_version_does_not_take_it(
+    library: Path, fake, tensorrt, engine_artifact, opened
+) -> None:
     simulation = tensorrt(version=NEWER)
     write_lean_library(library, NEWER)
     with pytest.raises(EngineError, match="does not take the engine"):
@@ -64,11 +77,14 @@ def test_a_library_of_another_version_does_not_take_it(library: Path, fake, tens
     simulation.assert_clean()
 
 
-def test_a_library_that_tensorrt_does_not_load_is_named(library: Path, fake, tensorrt, engine_artifact, opened) -> None:
+def test_a_library_that_tensorrt_does_not_load_is_named(
+    library: Path, fake, tensorrt, engine_artifact, opened
+) -> None:
     simulation = tensorrt(version=NEWER)
     simulation.fail_next("load_runtime")
     with pytest.raises(
-        RuntimeUnavailableError, match=rf"{NEWER} cannot load the lean runtime {library}: .*told to fail"
+        RuntimeUnavailableError,
+        match=rf"{NEWER} cannot load the lean runtime {library}: .*told to fail",
     ):
         opened(engine_artifact(version=BUILT, version_compatible=True))
     fake.assert_clean()

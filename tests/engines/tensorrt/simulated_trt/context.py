@@ -53,7 +53,9 @@ class Context:
             if self.engine.simulation.fails("set_input_shape"):
                 return False
             if not fits:
-                self.engine.simulation.say(Severity.ERROR, f"Error Code 3: {shape} is outside the profile")
+                self.engine.simulation.say(
+                    Severity.ERROR, f"Error Code 3: {shape} is outside the profile"
+                )
                 return False
             self.shapes[name] = tuple(shape)
             self.generation += 1
@@ -74,7 +76,9 @@ class Context:
                 simulation.mistakes.append("a shape is captured that never ran plain")
             self.flushed = self.generation
             kernel = _Kernel(self, captured=captured)
-            return bool(simulation.driver.launch_kernel(stream, kernel, touches=kernel.touches) == 0)
+            return bool(
+                simulation.driver.launch_kernel(stream, kernel, touches=kernel.touches) == 0
+            )
 
     def _is_ready(self, stream: int) -> bool:
         mistakes = self.engine.simulation.mistakes
@@ -121,15 +125,21 @@ class _Kernel:
         ((name, shape),) = context.shapes.items()
         self._source = (name, context.addresses[name], shape)
         self._targets = [
-            (name, context.addresses[name], context.get_tensor_shape(name)) for name in context.engine.outputs
+            (name, context.addresses[name], context.get_tensor_shape(name))
+            for name in context.engine.outputs
         ]
-        self.touches = [(address, self._bytes(name, shape)) for name, address, shape in (self._source, *self._targets)]
+        self.touches = [
+            (address, self._bytes(name, shape))
+            for name, address, shape in (self._source, *self._targets)
+        ]
         self.touches += [context.scratch] if context.scratch else []
 
     def __call__(self) -> None:
         if self._context() is None:
             raise RuntimeError("a kernel runs after its context was freed")
-        self._compute(weakref.proxy(self._context()))  # an error's traceback must not hold the context
+        self._compute(
+            weakref.proxy(self._context())
+        )  # an error's traceback must not hold the context
 
     def _compute(self, context: Any) -> None:
         simulation = self._simulation

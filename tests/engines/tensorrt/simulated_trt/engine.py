@@ -37,12 +37,15 @@ _CACHE_MAGIC = b"simulated-kernels:"
 def engine_from_onnx(
     model: bytes, shapes: dict[str, list[tuple[int, ...]]], *, version_compatible: str | None = None
 ) -> bytes:
-    """The bytes of a simulated engine: the ONNX with its profile (least, best and largest shape of each input).
+    """The bytes of a simulated engine: the ONNX with its profile (least, best and largest shape of
+    each input).
 
     One that is version-compatible names the version that built it, whose lean runtime it needs.
     """
     proto = onnx.load_from_string(model)
-    onnx.helper.set_model_props(proto, {_PROFILE: json.dumps(shapes), _LEAN: version_compatible or ""})
+    onnx.helper.set_model_props(
+        proto, {_PROFILE: json.dumps(shapes), _LEAN: version_compatible or ""}
+    )
     return proto.SerializeToString()
 
 
@@ -103,10 +106,14 @@ class Engine:
     def __init__(self, simulation: Any, data: bytes, *, lean_version: str) -> None:
         self.simulation = simulation
         self._entered = threading.Lock()
-        self.session = onnxruntime.InferenceSession(data, quiet(), providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            data, quiet(), providers=["CPUExecutionProvider"]
+        )
         properties = self.session.get_modelmeta().custom_metadata_map
         if properties[_LEAN] != lean_version:
-            raise ValueError(f"a plan for the lean runtime {properties[_LEAN]!r} in that of {lean_version!r}")
+            raise ValueError(
+                f"a plan for the lean runtime {properties[_LEAN]!r} in that of {lean_version!r}"
+            )
         self.profile = json.loads(properties[_PROFILE])
         self.inputs = {node.name: node for node in self.session.get_inputs()}
         self.outputs = {node.name: node for node in self.session.get_outputs()}
@@ -156,7 +163,9 @@ class Engine:
         assert profile == 0
         return [tuple(shape) for shape in self.profile[name]]
 
-    def create_execution_context(self, how: Any = ExecutionContextAllocationStrategy.STATIC) -> Context | None:
+    def create_execution_context(
+        self, how: Any = ExecutionContextAllocationStrategy.STATIC
+    ) -> Context | None:
         if self.simulation.fails("create_execution_context"):
             return None
         with self._alone():
@@ -186,7 +195,9 @@ class RuntimeConfig:
         self.simulation = simulation
         self.strategy = ExecutionContextAllocationStrategy.STATIC
 
-    def set_execution_context_allocation_strategy(self, strategy: ExecutionContextAllocationStrategy) -> None:
+    def set_execution_context_allocation_strategy(
+        self, strategy: ExecutionContextAllocationStrategy
+    ) -> None:
         self.strategy = strategy
 
 

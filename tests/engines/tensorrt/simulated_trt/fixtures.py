@@ -15,7 +15,14 @@ import onnxruntime
 import pytest
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.artifact.manifest import EngineBackend, EngineDevice, EngineEntry, EngineProof, FileEntry, ShapeProfile
+from motivnet.artifact.manifest import (
+    EngineBackend,
+    EngineDevice,
+    EngineEntry,
+    EngineProof,
+    FileEntry,
+    ShapeProfile,
+)
 from motivnet.artifact.reference import REFERENCE_FILE, ReferenceSet
 from motivnet_engines.runtimes.inputs import input_from_pixels
 from motivnet_engines.runtimes.tensorrt import log
@@ -40,7 +47,9 @@ def tensorrt(fake: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     monkeypatch.setattr(log, "_LOGGERS", {})
 
     def installed(backend: EngineBackend = "tensorrt", *, version: str | None = None) -> Simulation:
-        simulation = Simulation(fake, rtx=backend == "tensorrt-rtx", version=version or VERSIONS[backend])
+        simulation = Simulation(
+            fake, rtx=backend == "tensorrt-rtx", version=version or VERSIONS[backend]
+        )
         monkeypatch.setitem(sys.modules, MODULES[backend], simulation.module)
         simulations.append(simulation)
         return simulation
@@ -89,17 +98,23 @@ def opened() -> Iterator[Callable[..., TensorRTRuntime]]:
 def rewritten(folder: Path, manifest: Any, **changes: Any) -> Artifact:
     """The artifact of a folder whose manifest has changed, and names the files that are there."""
     files = tuple(_file(path) for path in sorted(folder.iterdir()) if path.name != "manifest.json")
-    (folder / "manifest.json").write_bytes(dataclasses.replace(manifest, files=files, **changes).to_json())
+    (folder / "manifest.json").write_bytes(
+        dataclasses.replace(manifest, files=files, **changes).to_json()
+    )
     return open_artifact(folder)
 
 
 def profile_of(manifest: Any) -> ShapeProfile:
     size = manifest.input.recipe.size
     low, high = ((16, 16), MAX_SIZE) if manifest.input.any_size else (size, size)
-    return ShapeProfile(min_batch=1, opt_batch=1, max_batch=MAX_BATCH, min_size=low, opt_size=size, max_size=high)
+    return ShapeProfile(
+        min_batch=1, opt_batch=1, max_batch=MAX_BATCH, min_size=low, opt_size=size, max_size=high
+    )
 
 
-def images_of(artifact: Artifact, batch: int, *, seed: int = 0, size: tuple[int, int] | None = None) -> np.ndarray:
+def images_of(
+    artifact: Artifact, batch: int, *, seed: int = 0, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Random input of an artifact."""
     entry = artifact.manifest.input
     shape = input_shape(entry, batch, size or entry.recipe.size)
@@ -112,9 +127,14 @@ def images_of(artifact: Artifact, batch: int, *, seed: int = 0, size: tuple[int,
 def expected_of(artifact: Artifact, array: np.ndarray) -> dict[str, np.ndarray]:
     """What ONNX Runtime gives for the input, in parts of the profile's largest batch."""
     session = _session(artifact.folder / artifact.manifest.model)
-    parts = [session.run(None, {"image": array[i : i + MAX_BATCH]}) for i in range(0, len(array), MAX_BATCH)]
+    parts = [
+        session.run(None, {"image": array[i : i + MAX_BATCH]})
+        for i in range(0, len(array), MAX_BATCH)
+    ]
     names = [node.name for node in session.get_outputs()]
-    return {name: np.concatenate([part[index] for part in parts]) for index, name in enumerate(names)}
+    return {
+        name: np.concatenate([part[index] for part in parts]) for index, name in enumerate(names)
+    }
 
 
 def assert_same(outputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -126,7 +146,9 @@ def assert_same(outputs: dict[str, np.ndarray], expected: dict[str, np.ndarray])
 
 
 def reference_of(onnx: Path, manifest: Any) -> ReferenceSet:
-    pixels = np.random.default_rng(7).integers(0, 256, (3, *manifest.input.recipe.size, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(7).integers(
+        0, 256, (3, *manifest.input.recipe.size, 3), dtype=np.uint8
+    )
     logits, embedding = _session(onnx).run(
         ["logits", "embedding"], {"image": input_from_pixels(manifest.input, pixels)}
     )
@@ -160,7 +182,9 @@ def _entry(manifest: Any, backend: EngineBackend, profile: ShapeProfile) -> Engi
         precision=manifest.precision,
         attention=manifest.attention,
         compute_capabilities=(),
-        device=EngineDevice(name=GPU_NAME, compute_capability=GPU_CAPABILITY, memory=8 << 30, driver="13.0"),
+        device=EngineDevice(
+            name=GPU_NAME, compute_capability=GPU_CAPABILITY, memory=8 << 30, driver="13.0"
+        ),
         profile=profile,
         hardware_compatibility="none",
         version_compatible=False,

@@ -64,7 +64,11 @@ class EngineInvalidityDiagnostics(enum.IntFlag):
 
 
 NUMPY = {DataType.FLOAT: np.float32, DataType.HALF: np.float16, DataType.UINT8: np.uint8}
-DTYPES = {"tensor(float)": DataType.FLOAT, "tensor(float16)": DataType.HALF, "tensor(uint8)": DataType.UINT8}
+DTYPES = {
+    "tensor(float)": DataType.FLOAT,
+    "tensor(float16)": DataType.HALF,
+    "tensor(uint8)": DataType.UINT8,
+}
 
 
 def nptype(dtype: DataType) -> type:
@@ -73,5 +77,12 @@ def nptype(dtype: DataType) -> type:
     return NUMPY[dtype]
 
 
-EVERYWHERE = (ILogger, TensorIOMode, TensorLocation, DataType, ExecutionContextAllocationStrategy, nptype)
+EVERYWHERE = (
+    ILogger,
+    TensorIOMode,
+    TensorLocation,
+    DataType,
+    ExecutionContextAllocationStrategy,
+    nptype,
+)
 RTX = (*EVERYWHERE, CudaGraphStrategy, EngineValidity, EngineInvalidityDiagnostics)

@@ -60,7 +60,8 @@ class Simulation:
             self.logger.log(severity, text)
 
     def born(self, thing: object, kind: str, *, before: tuple[str, ...]) -> None:
-        """Notes an object, which must die inside a CUDA context, and before those that it was made from.
+        """Notes an object, which must die inside a CUDA context, and before those that it was made
+        from.
 
         ``before`` are the kinds that must be gone when this one goes.
         """
@@ -72,7 +73,9 @@ class Simulation:
     def _died(self, kind: str, before: tuple[str, ...]) -> None:
         self.alive[kind] -= 1
         self.check_context(f"{kind} is freed")
-        self.mistakes += [f"{kind} is freed before its {other}" for other in before if self.alive[other]]
+        self.mistakes += [
+            f"{kind} is freed before its {other}" for other in before if self.alive[other]
+        ]
 
     def check_context(self, what: str) -> None:
         if self.driver.context_stack_depth() == 0:

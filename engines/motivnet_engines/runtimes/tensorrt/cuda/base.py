@@ -35,12 +35,14 @@ class PinnedBuffer(Protocol):
 class CudaMemory(Protocol):
     """Buffers, copies and streams of one device, in its primary context.
 
-    Torch and ONNX Runtime use the primary context too, so it is retained and never created; ``current`` pushes it
-    and pops it again, and every other method must be called inside, in whatever thread. Addresses and handles are
-    plain integers. Copies are asynchronous: until ``synchronize``, neither side may be read, written or freed.
+    Torch and ONNX Runtime use the primary context too, so it is retained and never created;
+    ``current`` pushes it and pops it again, and every other method must be called inside, in
+    whatever thread. Addresses and handles are plain integers. Copies are asynchronous: until
+    ``synchronize``, neither side may be read, written or freed.
 
-    Every method raises ``EngineError`` with CUDA's own words, and ``allocate`` names the bytes that were not there.
-    A copy larger than its pinned buffer is a ``ValueError``: no one but the caller can be wrong about it.
+    Every method raises ``EngineError`` with CUDA's own words, and ``allocate`` names the bytes that
+    were not there. A copy larger than its pinned buffer is a ``ValueError``: no one but the caller
+    can be wrong about it.
     """
 
     @property
@@ -99,7 +101,8 @@ class CudaMemory(Protocol):
     def close(self) -> None:
         """Releases the primary context; a second call does nothing.
 
-        To be called outside of ``current``, by any thread, when every buffer, stream and graph is gone.
+        To be called outside of ``current``, by any thread, when every buffer, stream and graph is
+        gone.
         """
 
 
@@ -140,7 +143,9 @@ def check_copy(buffer: PinnedBuffer, size: int) -> None:
         ValueError: If it does not, which would read or write another's memory.
     """
     if not 0 <= size <= buffer.array.nbytes:
-        raise ValueError(f"a copy of {size} bytes does not fit a pinned buffer of {buffer.array.nbytes}")
+        raise ValueError(
+            f"a copy of {size} bytes does not fit a pinned buffer of {buffer.array.nbytes}"
+        )
 
 
 def _one_line(reason: object) -> str:

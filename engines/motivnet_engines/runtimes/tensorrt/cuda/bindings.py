@@ -67,8 +67,16 @@ class CudaBindingsMemory:
     def device(self) -> DeviceInfo:
         """What the driver says about the device."""
         attribute = driver.CUdevice_attribute
-        major = _call(driver.cuDeviceGetAttribute, attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, self._device)
-        minor = _call(driver.cuDeviceGetAttribute, attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, self._device)
+        major = _call(
+            driver.cuDeviceGetAttribute,
+            attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+            self._device,
+        )
+        minor = _call(
+            driver.cuDeviceGetAttribute,
+            attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+            self._device,
+        )
         version = _call(driver.cuDriverGetVersion)
         return DeviceInfo(
             name=_call(driver.cuDeviceGetName, 256, self._device).split(b"\0")[0].decode(),
@@ -96,7 +104,9 @@ class CudaBindingsMemory:
         if status == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
             raise out_of_host_memory(size)
         _check(driver.cuMemHostAlloc, status)
-        return HostMemory(array=np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address))))
+        return HostMemory(
+            array=np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
+        )
 
     def free_pinned(self, buffer: PinnedBuffer) -> None:
         """Frees pinned memory; its array must not be touched again."""
@@ -158,7 +168,10 @@ def _opened_device(device: int) -> Any:
     try:
         _call(driver.cuInit, 0)
         devices = int(_call(driver.cuDeviceGetCount))
-    except (EngineError, RuntimeError) as error:  # the bindings' own error for a missing library is a RuntimeError
+    except (
+        EngineError,
+        RuntimeError,
+    ) as error:  # the bindings' own error for a missing library is a RuntimeError
         raise no_driver(error) from error
     if not 0 <= device < devices:
         raise no_device(device, devices=devices)

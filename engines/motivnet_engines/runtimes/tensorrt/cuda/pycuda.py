@@ -46,9 +46,10 @@ class HostMemory:
 class PyCudaMemory:
     """``CudaMemory`` of one device; opening it retains the primary context.
 
-    Neither ``pycuda.autoinit`` nor ``make_context``: a context of its own would clash with that of torch and ONNX
-    Runtime (https://github.com/inducer/pycuda/issues/285). pycuda has no CUDA graphs. Its objects are kept here and
-    freed by name, inside the context: it leaks those that die outside of it, with no more than a warning.
+    Neither ``pycuda.autoinit`` nor ``make_context``: a context of its own would clash with that of
+    torch and ONNX Runtime (https://github.com/inducer/pycuda/issues/285). pycuda has no CUDA
+    graphs. Its objects are kept here and freed by name, inside the context: it leaks those that die
+    outside of it, with no more than a warning.
 
     Raises:
         RuntimeUnavailableError: If there is no driver, or no such device.
@@ -170,8 +171,9 @@ class PyCudaMemory:
     def close(self) -> None:
         """Releases the primary context.
 
-        pycuda's ``detach`` releases it only where it is current, or in the thread that opened it, and leaves it on
-        that thread's stack; so it is pushed for pycuda and popped for the driver before.
+        pycuda's ``detach`` releases it only where it is current, or in the thread that opened it,
+        and leaves it on that thread's stack; so it is pushed for pycuda and popped for the driver
+        before.
         """
         with self._closing:
             if self._closed:
@@ -184,7 +186,9 @@ class PyCudaMemory:
 
     def _stream(self, stream: int) -> Any:
         if stream not in self._streams:
-            raise EngineError(f"CUDA has no stream {stream} here; it was destroyed, or is another's")
+            raise EngineError(
+                f"CUDA has no stream {stream} here; it was destroyed, or is another's"
+            )
         return self._streams[stream]
 
 
@@ -209,7 +213,9 @@ def _pop_from_driver() -> None:
 
 def _taken(kept: dict[int, Any], key: int, what: str) -> Any:
     if key not in kept:
-        raise EngineError(f"there is no {what} {key:#x} to free; it was freed before, or is another's")
+        raise EngineError(
+            f"there is no {what} {key:#x} to free; it was freed before, or is another's"
+        )
     return kept.pop(key)
 
 

@@ -1,4 +1,5 @@
-"""A stand-in for the module that Triton's Python backend gives to its models, written from its documentation.
+"""A stand-in for the module that Triton's Python backend gives to its models, written from its
+documentation.
 
 It holds what our preprocessing calls and no more; nothing here is Triton's.
 """
@@ -26,7 +27,9 @@ class Tensor:
 
 
 class InferenceResponse:
-    def __init__(self, output_tensors: list[Tensor] | None = None, error: TritonError | None = None) -> None:
+    def __init__(
+        self, output_tensors: list[Tensor] | None = None, error: TritonError | None = None
+    ) -> None:
         self.output_tensors, self.error = output_tensors or [], error
 
 
