@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
-WORKERS ?= 0
+WORKERS ?= 2
+# Only what takes no browser, Ray, compiler, other process or installation.
+QUICK := not (slow or gpu or browser or ray or compile or process or install)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install check test slow reliability demo clean
+.PHONY: install check quick test slow reliability demo clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -20,6 +22,10 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --eval-annotations --violations -t=3.10- motivnet engines export training bench
+
+quick: install
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "$(QUICK)"
 
 test: check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
