@@ -25,10 +25,10 @@ check: install
 	$(BIN)/vermin --quiet --no-tips --eval-annotations --violations -t=3.10- motivnet engines export training bench
 
 quick: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "$(QUICK)"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "$(QUICK)"
 
 test: check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 slow: install
 	$(BIN)/python -m pytest -m slow

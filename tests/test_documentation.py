@@ -148,7 +148,7 @@ def test_every_reason_for_not_running_a_command_is_still_needed() -> None:
 def test_command_runs(command: str, folder: Path) -> None:
     words = shlex.split(command)
     if words[0] == "motivnet-bench" and not {"accuracy", "viability"} & set(words):
-        words += ["--rounds", "1", "--duration", "0.05"]
+        words += ["--rounds", "1", "--seconds", "0.05"]
     if words[:2] == ["motivnet-export", "build"]:
         words += ["--parity-images", "2"]
     if "gate" in words:  # random weights of a tiny size promise neither a speed-up nor an accuracy
