@@ -1,4 +1,4 @@
-"""A device's own environment: the wheel with the torch-free extras alone, and every command there on a real photo."""
+"""The wheel with the torch-free extras in a new environment: every command on a real photo."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHARED = ROOT.parent / "shared"
 EXTRAS = "cpu,serve,video,adapt"
 NEVER = {"torch", "lightning", "onnx", "torchvision", "onnx_ir", "onnxscript", "safetensors"}
 
-COMMANDS = {"predict", "calibrate", "adapt", "serve", "info", "verify", "doctor"}
+COMMANDS = {"predict", "calibrate", "adapt", "serve", "inspect", "verify", "doctor"}
 
 # Every process of that environment leaves its command and the names of what it imported.
 RECORD = """
@@ -33,13 +33,14 @@ def leave():
     command = sys.argv[1] if os.path.basename(sys.argv[0]) == "motivnet" else None
     imported = sorted({name.partition(".")[0] for name in list(sys.modules)})
     with open(os.environ["MODULES"], "a") as file:
-        file.write(json.dumps({"command": command, "port": "--port" in sys.argv, "imported": imported}) + "\\n")
+        record = {"command": command, "port": "--port" in sys.argv, "imported": imported}
+        file.write(json.dumps(record) + "\\n")
 
 if "MODULES" in os.environ:
     atexit.register(leave)
 """
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.install]
 
 
 class Device:
@@ -97,7 +98,7 @@ def has_shared_material() -> bool:
 
 @pytest.fixture(scope="module")
 def photo(device: Device) -> Path:
-    """A photo of the London set, else the portrait of an astronaut by NASA that scikit-image ships (public domain)."""
+    """A photo of the London set, or NASA's portrait in scikit-image (public domain)."""
     path = device.root / "photo.jpg"
     astronaut = Path(skimage.__file__).parent / "data" / "astronaut.png"
     with Image.open(
@@ -125,7 +126,7 @@ def clip(device: Device, photo: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def labelled(device: Device) -> Path:
-    """A few drawn faces of each class, written by this environment: what draws them is in the wheel too."""
+    """A few drawn faces of each class."""
     from motivnet.labels import labels_for
     from motivnet.synthetic import draw_face
 
@@ -174,12 +175,12 @@ def test_predict_watches_a_video(device: Device, clip: Path) -> None:
 def test_calibrate_adapt_and_what_they_are_for(device: Device, labelled: Path, photo: Path) -> None:
     assert "temperature" in device.run("motivnet", "calibrate", "artifacts/demo", labelled)
     device.run("motivnet", "adapt", "artifacts/demo", labelled, "--out", "classes.npz")
-    for options in (["--unknown"], ["--classes", "classes.npz"]):
+    for options in (["--unknown"], ["--adapted-classes", "classes.npz"]):
         assert device.run("motivnet", "predict", photo, "--no-detect", *options)
 
 
-def test_info_verify_and_doctor(device: Device) -> None:
-    assert "cold start" in device.run("motivnet", "info", "artifacts/demo", "--footprint")
+def test_inspect_verify_and_doctor(device: Device) -> None:
+    assert "cold start" in device.run("motivnet", "inspect", "artifacts/demo", "--footprint")
     device.run("motivnet", "verify", "artifacts/demo")
     assert json.loads(device.run("motivnet", "doctor", "--json"))
 

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that what it installs can be imported where a device has no torch."""
+"""The wheel: its content, and that a device without torch can import what it installs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from motivnet_engines.faces import YUNET
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.install
 PACKAGES = {
     "motivnet",
     "motivnet_bench",
@@ -58,7 +59,7 @@ for name in sys.argv[1:]:
     try:
         print(name, importlib.import_module(name).__file__)
     except MissingDependencyError as error:
-        # pycuda is built from source and tested elsewhere; the others are what some extras of a device are for
+        # pycuda is built from source and tested elsewhere; the others belong to optional extras
         if error.package not in ("pycuda", "scikit-learn", "matplotlib"):
             raise
         print(name, importlib.util.find_spec(name).origin)
@@ -119,7 +120,7 @@ def modules_of(package: str, unpacked: Path) -> list[str]:
 
 
 def declared_torch_free() -> list[str]:
-    """The modules of ``motivnet`` of which import-linter's contract says that they never import torch."""
+    """The modules of ``motivnet`` that import-linter forbids to import torch."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
         "contracts"
     ]

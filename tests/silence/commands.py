@@ -1,4 +1,4 @@
-"""Runs commands of one package one after the other, as its script would: a module name, and the commands as JSON."""
+"""Runs commands of one package in turn: arguments are its module and the commands as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imported by every Python of the tests' environment at its start: refuses and writes down what leaves this machine."""
+"""Refuses and records what leaves this machine; every Python of the tests imports it at start."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def _refused(event: str, arguments: tuple[Any, ...]) -> bool:
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if _refused(event, arguments):
         with open(os.environ["GUARD_LOG"], "a", encoding="utf-8") as log:
-            log.write(
-                f"{event} {arguments[-1] if event in _OUTWARD else arguments[0]} by {sys.orig_argv}\n"
-            )
+            log.write(f"{event} {arguments[-1 if event in _OUTWARD else 0]} by {sys.orig_argv}\n")
         raise PermissionError(f"{event} is refused in this test")
 
 

@@ -55,7 +55,7 @@ PLANTED = (
 """Modules in the working directory; each writes down that it was run."""
 
 LEFT_BY_LIBRARIES = {".cache/matplotlib", ".config/matplotlib", ".cache/torch"}
-"""Fonts, settings and kernels: caches of libraries that hold nothing of the user and are sent to nobody."""
+"""Fonts, settings and kernels: caches of libraries, without anything of the user."""
 
 SMALL = ("--target", "onnx", "--parity-images", "1")
 
@@ -160,7 +160,7 @@ LONG = {"build", "fit", "latency", "report"}
 """They build, train and measure for ten seconds and more; a report is of what ``latency`` found."""
 
 FAILING = {"demo"}
-"""Nobody learns from 14 faces. A build in INT8, for which ModelOpt is not to be had here, goes on with FP16."""
+"""14 faces are too few to learn from. INT8 falls back to FP16, because ModelOpt is missing."""
 
 
 @pytest.fixture(scope="module")
@@ -190,22 +190,20 @@ def hostile(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
-    """What the commands find: a home with nothing in it, no index of packages, and an empty item in PYTHONPATH."""
+    """The commands find an empty home, no package index, and an empty item in PYTHONPATH."""
     kept = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
     (tmp_path / "home").mkdir()
-    return (
-        kept
-        | {
-            "PATH": os.defpath,  # pip asks the rustc that it finds for its version, and that of rustup writes into the home
-            "HOME": str(tmp_path / "home"),
-            "GUARD_LOG": str(tmp_path / "refused"),
-            "CANARY": str(tmp_path / "ran"),
-            "OUTCOMES": str(tmp_path / "outcomes"),
-            "PYTHONPATH": os.pathsep,
-            "PIP_NO_INDEX": "1",
-            "PIP_CONFIG_FILE": os.devnull,
-        }
-    )
+    return kept | {
+        # pip asks a rustc on PATH for its version, and that of rustup writes into the home
+        "PATH": os.defpath,
+        "HOME": str(tmp_path / "home"),
+        "GUARD_LOG": str(tmp_path / "refused"),
+        "CANARY": str(tmp_path / "ran"),
+        "OUTCOMES": str(tmp_path / "outcomes"),
+        "PYTHONPATH": os.pathsep,
+        "PIP_NO_INDEX": "1",
+        "PIP_CONFIG_FILE": os.devnull,
+    }
 
 
 @pytest.fixture(scope="module")
