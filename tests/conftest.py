@@ -1,4 +1,4 @@
-"""Fixtures that several parts share: a tiny model, its checkpoint and artifacts, shared material."""
+"""Fixtures that several parts share: a tiny model, its checkpoint and artifacts, shared files."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def file_size_limit() -> Iterator[int]:
-    """The size in bytes beyond which files of this process cannot grow; Python ignores the signal."""
+    """The size in bytes beyond which files cannot grow; Python ignores the signal."""
     limit, before = 100_000, resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     yield limit

@@ -6,11 +6,11 @@ import configparser
 import os
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import tomllib
 
 from motivnet_engines.faces import YUNET
 
