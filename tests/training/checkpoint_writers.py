@@ -3,7 +3,7 @@ object a kill.
 
     checkpoint_writers.py FILE COUNT SEED
 
-A program of its own, because it forks: the process of the tests has threads, and a fork of it costs
+A separate program, because it forks: the process of the tests has threads, and a fork of it costs
 far more.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from motivnet.errors import MotivNetError
-from motivnet_training.checkpoint_io import AtomicCheckpointIO
+from motivnet_training.checkpointing import read_state, write_state
 
 TENSORS = 8
 VALUES = 100_000  # in each: 3.2 MB a file
@@ -31,16 +31,14 @@ VALUES = 100_000  # in each: 3.2 MB a file
 def checkpoint(version: int) -> dict[str, Any]:
     """One in which every value tells the version."""
     return {
-        "state_dict": {
-            str(number): torch.full((VALUES,), float(version)) for number in range(TENSORS)
-        }
+        "model": {str(number): torch.full((VALUES,), float(version)) for number in range(TENSORS)}
     }
 
 
 def version_of(path: Path) -> int | str:
     """The version of a whole file; what is wrong with any other."""
     try:
-        state = AtomicCheckpointIO().load_checkpoint(path)["state_dict"]
+        state = read_state(path)["model"]
     except MotivNetError as error:
         return str(error)
     values = torch.stack(list(state.values())).unique().tolist()
@@ -52,12 +50,12 @@ def version_of(path: Path) -> int | str:
 def save_forever(path: Path, version: int, pipe: int) -> None:
     while True:
         version += 1
-        AtomicCheckpointIO().save_checkpoint(checkpoint(version), path)
+        write_state(checkpoint(version), path)
         os.write(pipe, f"{version} ".encode())
 
 
 def killed_writer(path: Path, version: int, seconds: float) -> int:
-    """Lets a child save the versions after this one for a while, and kills it; the last one that it finished."""
+    """Let a child save versions for a while, kill it, and return the last one that it finished."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -81,7 +79,7 @@ def main(path: Path, count: int, seed: int) -> None:
     torch.set_num_threads(1)
     draw, began = random.Random(seed), time.perf_counter()
     for version in range(3):
-        AtomicCheckpointIO().save_checkpoint(checkpoint(version), path)
+        write_state(checkpoint(version), path)
     longest = min(1.0, time.perf_counter() - began)  # three saves, however slow the disk
     for _ in range(count):
         version = killed_writer(path, version, draw.uniform(0, longest))
@@ -92,7 +90,7 @@ def main(path: Path, count: int, seed: int) -> None:
             "left": len(os.listdir(path.parent)) - 1,
         }
         version += 1
-        AtomicCheckpointIO().save_checkpoint(checkpoint(version), path)
+        write_state(checkpoint(version), path)
         facts |= {"next": version_of(path), "swept": os.listdir(path.parent)}
         sys.stdout.write(json.dumps(facts) + "\n")
 

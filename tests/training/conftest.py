@@ -17,7 +17,7 @@ from torch import Tensor
 
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.checkpoint_io import AtomicCheckpointIO
+from motivnet_training.checkpointing import read_state
 
 
 @pytest.fixture(scope="session")
@@ -35,32 +35,42 @@ def face_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run of ``motivnet-train`` ended: with which status, whether no process of it is left, and what it said."""
+    """How a run of ``motivnet-train`` ended; ``alone`` is whether no process of it is left.
 
-    status: int
+    ``statuses`` are those of its ranks; what the first one said is in ``said``.
+    """
+
+    statuses: list[int]
     alone: bool
     said: str
 
+    @property
+    def status(self) -> int:
+        return self.statuses[0]
+
 
 class Trainings:
-    """A process that runs ``motivnet-train fit`` on a few drawn faces, with a model of a few thousand weights."""
+    """A process that runs ``motivnet-train fit`` on a few drawn faces, with a very small model."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self.process = process
         self.folder = folder
 
     def arguments(self, out: Path, *options: str) -> list[str]:
-        """28 images in 7 batches make 4 steps of the optimiser in each of 2 epochs; 14 are validated, in 4 batches."""
-        files = {"--data": "faces", "--size": "small.json", "--config": "recipe.yaml"}
+        """Train for 2 epochs of 4 steps on 28 images in 7 batches; 14 are validated in 4."""
+        files = {"--data": "faces", "--model": "small.json", "--config": "recipe.yaml"}
         named = [
             word for option, name in files.items() for word in (option, str(self.folder / name))
         ]
-        return ["fit", *named, "--out", str(out), "--accelerator", "cpu", *options]
+        return ["fit", *named, "--out", str(out), "--device", "cpu", *options]
 
-    def fit(self, out: Path, *options: str, fault: dict[str, object] | None = None) -> Ended:
-        """A run with these options more, in which the fault happens."""
+    def fit(
+        self, out: Path, *options: str, fault: dict[str, object] | None = None, ranks: int = 1
+    ) -> Ended:
+        """Run with additional options; the fault happens in the run."""
         log = out.with_suffix(".log")
-        request = {"arguments": self.arguments(out, *options), "log": str(log), "fault": fault}
+        arguments = self.arguments(out, *options)
+        request = {"arguments": arguments, "log": str(log), "fault": fault, "ranks": ranks}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(request) + "\n")
@@ -114,9 +124,8 @@ def _flat(value: object, name: str = "") -> dict[str, object]:
 
 
 def _outcome(run: Path) -> dict[str, object]:
-    """All that a training comes to, but not how long it took, nor generators that nothing draws from."""
-    state = AtomicCheckpointIO().load_checkpoint(run / "last.ckpt")
-    del state["motivnet"]["random"]
+    """All results of a training, but not how long it took."""
+    state = read_state(run / "last.ckpt")
     summary = json.loads((run / "summary.json").read_text())
     del summary["seconds"], summary["checkpoint"]
     files = {
@@ -128,12 +137,12 @@ def _outcome(run: Path) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that a training came to, by place."""
+    """All results of a training by place."""
 
     values: dict[str, object]
 
     def differences(self, run: Path) -> list[str]:
-        """The places in which another training came to something else."""
+        """The places in which another training has different results."""
         other = _outcome(run)
         return [name for name in self.values | other if self.values.get(name) != other.get(name)]
 

@@ -47,7 +47,7 @@ def test_layout_counts_and_what_was_left_out_are_printed(
 ) -> None:
     assert command(monkeypatch, faces) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["layout", "class", "folders"] in lines
+    assert ["format", "class", "folders"] in lines
     assert ["images", "4"] in lines
     assert ["class", "train", "test", "images"] in lines
     assert ["sadness", "2", "1", "3"] in lines
@@ -59,7 +59,7 @@ def test_layout_counts_and_what_was_left_out_are_printed(
 def test_json_has_every_number(
     faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(monkeypatch, faces, "--classes", 8, "--json") == 0
+    assert command(monkeypatch, faces, "--num-classes", 8, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     counts = {label: {"train": 0, "test": 0} for label in EMOTIONS}
     counts |= {"sadness": {"train": 2, "test": 1}, "happiness": {"train": 1, "test": 0}}
@@ -67,9 +67,9 @@ def test_json_has_every_number(
     assert result.pop("unreadable").keys() == {"train/sad/4.png"}
     assert result == {
         "dataset": "faces",
-        "layout": "class folders",
+        "format": "class folders",
         "images": 5,
-        "parts": ["train", "test"],
+        "splits": ["train", "test"],
         "counts": counts,
         "people": 0,
         "voted": 0,
@@ -140,7 +140,7 @@ def test_the_sheet_is_written_where_asked(
     [
         (["nowhere"], "error: nowhere is not a folder; give a folder"),
         (["faces", "--sheet", "sheet.jpg"], "error: sheet.jpg must end in .png"),
-        (["faces", "--classes", "3"], "error: faces holds no image of a known class"),
+        (["faces", "--num-classes", "3"], "error: faces holds no image of a known class"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -1,10 +1,8 @@
 import pytest
 
 from motivnet.errors import ConfigError, ProcessLostError, TrainingError, TrainingStoppedError
-from motivnet_training.devices import Hardware, is_first_process
-from motivnet_training.fit_command import _as_one_voice
-from motivnet_training.recipe import RECIPES, changed
-from motivnet_training.trainer import _torch_errors, _trainer
+from motivnet_training.cli import _run_in_all_processes
+from motivnet_training.devices import Devices, device_errors, is_first_process, open_fabric
 
 
 @pytest.mark.parametrize(
@@ -28,21 +26,21 @@ def test_one_process_of_those_that_a_launcher_starts_speaks_for_all(
 
 
 @pytest.mark.parametrize(
-    ("hardware", "message"),
+    ("devices", "message"),
     [
-        (Hardware(accelerator="gpu"), "this hardware cannot be had: "),
-        (Hardware(accelerator="cpu", strategy="fsdp"), "this hardware cannot be had: "),
+        (Devices(device="cuda"), "these devices are not available: "),
+        (Devices(device="cpu", strategy="fsdp"), "these devices are not available: "),
     ],
 )
-def test_hardware_that_is_not_there_is_one_line(hardware: Hardware, message: str) -> None:
+def test_devices_that_are_not_there_are_one_line(devices: Devices, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        _trainer(RECIPES["paper"], hardware, ())
+        open_fabric(devices, "32-true")
     assert "\n" not in str(caught.value)
 
 
 def test_half_precision_without_a_gpu_is_refused_and_not_replaced() -> None:
     with pytest.raises(ConfigError, match="16-mixed needs a GPU; use bf16-mixed or 32-true"):
-        _trainer(changed(RECIPES["paper"], precision="16-mixed"), Hardware(accelerator="cpu"), ())
+        open_fabric(Devices(device="cpu"), "16-mixed")
 
 
 def test_a_lost_connection_is_one_line_and_another_error_is_none_of_ours() -> None:
@@ -50,16 +48,16 @@ def test_a_lost_connection_is_one_line_and_another_error_is_none_of_ours() -> No
         "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer\nmore"
     )
     lost = pytest.raises(ProcessLostError, match="the 2 training processes lost each other")
-    with lost as caught, _torch_errors(Hardware(devices=2)):
+    with lost as caught, device_errors(Devices(devices=2)):
         raise gone
     assert "\n" not in str(caught.value)
-    for hardware, error in (
-        (Hardware(), gone),
-        (Hardware(devices=2), RuntimeError("shapes do not fit")),
+    for devices, error in (
+        (Devices(), gone),
+        (Devices(devices=2), RuntimeError("shapes do not fit")),
     ):
         with (
             pytest.raises(RuntimeError, match=str(error).splitlines()[0][-10:]),
-            _torch_errors(hardware),
+            device_errors(devices),
         ):
             raise error
 
@@ -80,7 +78,7 @@ def test_the_other_processes_end_without_a_word_where_the_first_speaks(
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(SystemExit) as caught:
-        _as_one_voice(raising(error))
+        _run_in_all_processes(raising(error))
     assert caught.value.code == status
 
 
@@ -90,4 +88,4 @@ def test_what_only_one_process_knows_it_says_itself(
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", rank)
     with pytest.raises(TrainingError, match="the loss became nan"):
-        _as_one_voice(raising(TrainingError("the loss became nan")))
+        _run_in_all_processes(raising(TrainingError("the loss became nan")))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from motivnet.strict_json import loads
 
 
 def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -23,7 +22,7 @@ def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 def test_every_step_and_every_epoch_is_in_the_log(trainings: Any, tmp_path: Path) -> None:
     assert trainings.fit(tmp_path / "run").status == 0
-    history = loads((tmp_path / "run" / "summary.json").read_bytes())["history"]
+    history = json.loads((tmp_path / "run" / "summary.json").read_bytes())["history"]
     found = events(tmp_path / "run" / "tensorboard")
     assert [step for step, _ in found["rate/decoder"]] == list(range(1, 9))
     assert [step for step, _ in found["epoch/val_loss"]] == [4, 8]

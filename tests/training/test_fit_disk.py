@@ -15,23 +15,22 @@ from motivnet.checkpoints import load_checkpoint
 from motivnet.config import ModelConfig
 from motivnet.errors import FileError
 from motivnet.model import build_model
-from motivnet.preprocess import InputRecipe
-from motivnet_training.checkpoint_io import AtomicCheckpointIO
-from motivnet_training.devices import Hardware
+from motivnet.preprocess import Preprocessing
+from motivnet_training.checkpointing import read_state
+from motivnet_training.devices import Devices
 from motivnet_training.feature_cache import TokenKey, TokenStore
 from motivnet_training.feature_cache.shard import write_shard
 from motivnet_training.fit import fit
 from motivnet_training.fit_request import FitRequest
 from motivnet_training.history import History
-from motivnet_training.published_layout import write_published
-from motivnet_training.recipe import RECIPES, changed
+from motivnet_training.recipe import RECIPES, change_recipe
 from motivnet_training.run_folder import RunFolder
-from motivnet_training.state import position_from_checkpoint
+from motivnet_training.summary import write_published
 
 SMALL = ModelConfig.named("tiny", image_size=(32, 32))
-STRETCH = InputRecipe.named("stretch", size=(32, 32))
+STRETCH = Preprocessing.named("stretch", size=(32, 32))
 WEIGHTS = 4_000_000
-"""Room for the weights of the second epoch, and then for no state with the optimiser's moments."""
+"""Room for the weights of the second epoch, and then for no state with the optimizer's moments."""
 
 
 @pytest.fixture
@@ -61,28 +60,28 @@ def fill(disk: Path, *, but: int = 0) -> Path:
 
 
 def request(data: Path, out: Path, *, epochs: int = 3, resume: bool = False) -> FitRequest:
-    recipe = changed(RECIPES["scratch"], epochs=epochs, batch_size=16, augmentations="mirror")
+    recipe = change_recipe(RECIPES["scratch"], epochs=epochs, batch_size=16, augmentations="mirror")
     return FitRequest(
         data=data,
         out=out,
         config=SMALL,
         recipe=recipe,
         preprocess=STRETCH,
-        hardware=Hardware(accelerator="cpu"),
+        devices=Devices(device="cpu"),
         resume=resume,
         published=True,
     )
 
 
 def refusal(data: Path, disk: Path, *, but: int) -> str:
-    """What a training says on whose disk so many bytes are left when it tells of its first epoch."""
+    """Return the error of a training on whose disk so many bytes are left after an epoch."""
 
-    def announce(line: str) -> None:
+    def fill_up(line: str) -> None:
         if line.startswith("epoch 1/"):
             fill(disk, but=but)
 
     with pytest.raises(FileError) as raised:
-        fit(request(data, disk / "run"), announce=announce)
+        fit(request(data, disk / "run"), on_message=fill_up)
     return str(raised.value)
 
 
@@ -100,8 +99,7 @@ def test_a_disk_that_fills_up_is_one_line_and_the_training_goes_on_when_there_is
     folder = RunFolder(disk / "run")
     said = refusal(face_folder, disk, but=but)
     assert said == f"{folder.path / refused} was not written: No space left on device"
-    state = AtomicCheckpointIO().load_checkpoint(folder.resume)
-    assert position_from_checkpoint(state).history == history[:1]
+    assert len(read_state(folder.resume)["progress"]["history"]) == 1
     assert load_checkpoint(folder.best).metadata["epoch"] == (
         "2" if refused == "last.ckpt" else "1"
     )
@@ -127,7 +125,7 @@ def test_the_published_layout_on_a_full_disk_is_one_line_and_leaves_the_old_file
 
 
 def test_a_shard_of_tokens_on_a_full_disk_is_one_line_and_leaves_the_others(disk: Path) -> None:
-    key = TokenKey(encoder="0" * 64, recipe=STRETCH, compute="float32", shape=(4, 32))
+    key = TokenKey(encoder="0" * 64, preprocess=STRETCH, compute="float32", shape=(4, 32))
     first, second = (
         disk / key.folder_name / name for name in ("00001.safetensors", "00002.safetensors")
     )

@@ -13,17 +13,16 @@ import torch
 
 from motivnet.config import ModelConfig
 from motivnet.labels import EMOTIONS
-from motivnet.preprocess import InputRecipe
+from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import draw_face
-from motivnet_bench.accuracy import measure_accuracy
-from motivnet_bench.accuracy_result import AccuracyResult
-from motivnet_bench.latency.target import subject_from_artifact
+from motivnet_bench.accuracy import AccuracyResult, measure_accuracy
+from motivnet_bench.target import target_from_artifact
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
-from motivnet_training.devices import Hardware
+from motivnet_training.devices import Devices
 from motivnet_training.fit import fit
 from motivnet_training.fit_request import FitRequest
-from motivnet_training.recipe import RECIPES, TrainingRecipe, changed
+from motivnet_training.recipe import RECIPES, TrainingRecipe, change_recipe
 
 RUNTIMES = ("pytorch", "onnxruntime", "openvino")
 TINY = ModelConfig.named("tiny")
@@ -36,8 +35,8 @@ def request(data: Path, out: Path, recipe: TrainingRecipe) -> FitRequest:
         data=data,
         out=out,
         recipe=recipe,
-        preprocess=InputRecipe.named("stretch", size=TINY.encoder.image_size),
-        hardware=Hardware(accelerator="cpu"),
+        preprocess=Preprocessing.named("stretch", size=TINY.encoder.image_size),
+        devices=Devices(device="cpu"),
         published=True,
     )
 
@@ -56,7 +55,11 @@ def write_faces(root: Path, *, of_each: int, seed: int) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("run")
     write_faces(root / "faces", of_each=10, seed=1000)
-    fit(request(root / "faces", root / "run", changed(RECIPES["scratch"], epochs=4, batch_size=8)))
+    fit(
+        request(
+            root / "faces", root / "run", change_recipe(RECIPES["scratch"], epochs=4, batch_size=8)
+        )
+    )
     return root / "run"
 
 
@@ -71,13 +74,13 @@ def measured(checkpoint: Path, artifact: Path, faces: Path) -> AccuracyResult:
     """The figures of an artifact that is built from no more than the file."""
     build_artifact(BuildRequest(checkpoint=checkpoint, out=artifact, precision="fp16"))
     return measure_accuracy(
-        subject_from_artifact(artifact, checkpoint=checkpoint), faces, runtimes=RUNTIMES, threads=1
+        target_from_artifact(artifact, checkpoint=checkpoint), faces, runtimes=RUNTIMES, threads=1
     )
 
 
 def check_agreement(result: AccuracyResult) -> None:
     """At most one image in 400 more or fewer is right, and every image in dispute is listed."""
-    by_runtime = {entry.runtime: entry.figures for entry in result.runtimes}
+    by_runtime = {entry.runtime: entry.metrics for entry in result.runtimes}
     assert tuple(by_runtime) == RUNTIMES
     reference = by_runtime["pytorch"]
     for name, figures in by_runtime.items():
@@ -94,7 +97,7 @@ def test_every_runtime_gives_the_accuracy_of_the_checkpoint(
     result = measured(run / name, tmp_path / "artifact", held_out)
     check_agreement(result)
     assert result.labels == EMOTIONS[:7]
-    named = np.asarray(result.runtimes[0].figures.confusion).sum(axis=0)
+    named = np.asarray(result.runtimes[0].metrics.confusion).sum(axis=0)
     assert (named > 0).sum() >= 4, "the model gives various answers"
 
 
@@ -118,6 +121,6 @@ def test_the_default_training_on_the_shared_expressions_reaches_every_runtime(
     assert trained.validation.accuracy >= 0.75
     result = measured(tmp_path / "run" / "best.safetensors", tmp_path / "artifact", data / "val")
     check_agreement(result)
-    assert result.runtimes[0].figures.accuracy == pytest.approx(
+    assert result.runtimes[0].metrics.accuracy == pytest.approx(
         trained.validation.accuracy, abs=1 / 350
     )

@@ -1,25 +1,24 @@
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from motivnet.errors import ConfigError, FileError, MotivNetError
-from motivnet_training.recipe import RECIPES, TrainingRecipe, changed, recipe_named
+from motivnet_training.recipe import RECIPES, TrainingRecipe, change_recipe, get_recipe
 from motivnet_training.recipe_file import recipe_from_file, yaml_from_recipe
 
 
 def test_the_paper_recipe_is_that_of_the_paper() -> None:
-    recipe = recipe_named("paper")
-    assert (recipe.epochs, recipe.batch_size, recipe.accumulate, recipe.effective_batch) == (
-        30,
-        2,
-        8,
-        16,
-    )
+    recipe = get_recipe("paper")
+    assert (recipe.epochs, recipe.batch_size, recipe.accumulate) == (30, 2, 8)
     assert (recipe.encoder_lr, recipe.decoder_lr) == (1e-8, 1e-5)
-    assert (recipe.course, recipe.restart_epochs, recipe.restart_factor) == ("warm-restarts", 10, 1)
+    assert (recipe.lr_schedule, recipe.restart_epochs, recipe.restart_factor) == (
+        "warm-restarts",
+        10,
+        1,
+    )
     assert (recipe.per_class, recipe.validation_share, recipe.stratified) == (
         "smallest",
         0.1,
@@ -34,15 +33,15 @@ def test_the_paper_recipe_is_that_of_the_paper() -> None:
 
 
 def test_the_fast_recipe_is_that_of_the_paper_on_a_frozen_and_cached_encoder() -> None:
-    paper, fast = recipe_named("paper"), recipe_named("fast")
+    paper, fast = get_recipe("paper"), get_recipe("fast")
     differing = {
-        field.name
-        for field in dataclasses.fields(fast)
-        if getattr(fast, field.name) != getattr(paper, field.name)
+        name
+        for name in TrainingRecipe.__struct_fields__
+        if getattr(fast, name) != getattr(paper, name)
     }
     assert differing == {"name", "encoder_lr", "batch_size", "accumulate", "cached"}
     assert fast.is_frozen
-    assert fast.effective_batch == paper.effective_batch
+    assert fast.batch_size * fast.accumulate == paper.batch_size * paper.accumulate
 
 
 def test_every_recipe_is_known_by_its_own_name() -> None:
@@ -52,51 +51,52 @@ def test_every_recipe_is_known_by_its_own_name() -> None:
     with pytest.raises(
         ConfigError, match="no training recipe is called 'quick'; choose paper, fast, scratch"
     ):
-        recipe_named("quick")
+        get_recipe("quick")
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"decoder_lr": math.nan}, "a learning rate must be between 0 and 1, not nan"),
-        ({"decoder_lr": 0.0}, "a learning rate must be between 0 and 1, not 0"),
-        ({"decoder_lr": 1.0}, "a learning rate must be between 0 and 1, not 1"),
-        ({"encoder_lr": -1e-3}, "a learning rate must be between 0 and 1, not -0.001"),
-        ({"encoder_lr": math.inf}, "a learning rate must be between 0 and 1, not inf"),
-        ({"epochs": 0}, "epochs must be at least 1, not 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"accumulate": 0}, "accumulate must be at least 1"),
-        ({"patience": 0}, "patience must be at least 1"),
-        ({"per_class": 0}, "per_class must be at least 1"),
-        ({"warmup": 1.0}, "warmup must be at least 0 and below 1"),
-        ({"weight_decay": math.nan}, "weight_decay must be at least 0 and below 1"),
-        ({"validation_share": 0.0}, "validation_share must be above 0"),
-        ({"gradient_norm": 0.0}, "gradient_norm must be above 0"),
-        ({"cached": True}, "tokens can be cached only of a frozen encoder"),
+        ({"decoder_lr": math.nan}, "NaN and infinity are not"),
+        ({"decoder_lr": 0.0}, "decoder_lr: Expected `float` > 0.0"),
+        ({"decoder_lr": 1.0}, "decoder_lr: Expected `float` < 1.0"),
+        ({"encoder_lr": -1e-3}, "encoder_lr: Expected `float` >= 0.0"),
+        ({"encoder_lr": math.inf}, "NaN and infinity are not"),
+        ({"epochs": 0}, "epochs: Expected `int` >= 1"),
+        ({"epochs": None}, "epochs: Expected `int`, got `null`"),
+        ({"batch_size": 0}, "batch_size: Expected `int` >= 1"),
+        ({"accumulate": 0}, "accumulate: Expected `int` >= 1"),
+        ({"patience": 0}, "patience: Expected `int` >= 1"),
+        ({"per_class": 0}, "per_class: Expected `int` >= 1"),
+        ({"warmup": 1.0}, "warmup: Expected `float` < 1.0"),
+        ({"weight_decay": math.nan}, "NaN and infinity are not"),
+        ({"validation_share": 0.0}, "validation_share: Expected `float` > 0.0"),
+        ({"gradient_norm": 0.0}, "gradient_norm: Expected `float` > 0.0"),
+        ({"cached": True}, "only tokens of a frozen encoder can be cached"),
         (
             {"cached": True, "encoder_lr": 0.0, "augmentations": "mirror"},
             "cached tokens cannot be augmented",
         ),
-        ({"course": "linear"}, "course must be one of warm-restarts, cosine, not 'linear'"),
+        ({"lr_schedule": "linear"}, "lr_schedule: Invalid enum value 'linear'"),
         (
             {"precision": "8-true"},
-            "precision must be one of 32-true, bf16-mixed, 16-mixed, not '8-true'",
+            "precision: Invalid enum value '8-true'",
         ),
         (
             {"augmentations": "wild"},
-            "augmentations must be one of none, mirror, strong, not 'wild'",
+            "augmentations: Invalid enum value 'wild'",
         ),
-        ({"per_class": "all"}, "per_class must be a number, smallest or null, not 'all'"),
+        ({"per_class": "all"}, "per_class: Invalid enum value 'all'"),
     ],
 )
 def test_a_senseless_value_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        TrainingRecipe(name="own", **values)
+        change_recipe(TrainingRecipe(name="own"), **values)
 
 
 def test_what_is_not_given_stays() -> None:
-    paper = recipe_named("paper")
-    assert changed(paper, epochs=3, decoder_lr=None) == dataclasses.replace(paper, epochs=3)
+    paper = get_recipe("paper")
+    assert change_recipe(paper, epochs=3) == replace(paper, epochs=3)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -110,23 +110,19 @@ def test_a_file_changes_the_recipe_that_it_names_or_the_one_given(tmp_path: Path
     path = tmp_path / "recipe.yaml"
     path.write_text("encoder_lr: 1e-8\nepochs: 3\nper_class: 5\n")
     scratch = recipe_from_file(path, RECIPES["scratch"])
-    assert scratch == dataclasses.replace(
-        RECIPES["scratch"], encoder_lr=1e-8, epochs=3, per_class=5
-    )
+    assert scratch == replace(RECIPES["scratch"], encoder_lr=1e-8, epochs=3, per_class=5)
     path.write_text("name: fast\nepochs: 3\n")
-    assert recipe_from_file(path, RECIPES["scratch"]) == dataclasses.replace(
-        RECIPES["fast"], epochs=3
-    )
+    assert recipe_from_file(path, RECIPES["scratch"]) == replace(RECIPES["fast"], epochs=3)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("epoch: 3", "recipe.yaml: a recipe has no epoch; it has name, epochs, "),
-        ("epochs: 3.5", "epochs.* integer"),
-        ("epochs: many", "epochs.* integer"),
+        ("epochs: 3.5", "epochs: Expected `int`"),
+        ("epochs: many", "epochs: Expected `int`"),
         ("epochs: 3\nepochs: 4", "epochs is given twice"),
-        ("decoder_lr: 2", "recipe.yaml: a learning rate must be between 0 and 1"),
+        ("decoder_lr: 2", "recipe.yaml: the training recipe does not fit: decoder_lr: Expected"),
         ("name: quick", "no training recipe is called 'quick'"),
         ("- epochs", "must hold keys and values"),
         ("", "must hold keys and values"),
@@ -175,12 +171,12 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
             "is not YAML: line 1: could not determine a constructor",
         ),
         ("1: 2\n", "the key 1 is not a name"),
-        (f"{'x' * 900}: 1\n", "a recipe has no x{60}…"),
+        (f"{'x' * 900}: 1\n", "a recipe has no x{29}…x{30}"),
         (
             "".join(f"k{number}: 1\n" for number in range(5_000)),
             "a recipe has no k0, .* and 4992 more; it has",
         ),
-        (f"name: {'x' * 30_000}\n", "x{60}…"),
+        (f"name: {'x' * 30_000}\n", "called 'x{28}…x{29}'"),
         ("x" * 70_000, "has 70,000 bytes, more than the 64,000 allowed"),
     ],
 )

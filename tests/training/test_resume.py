@@ -21,11 +21,11 @@ CALLS = {
     "before the epoch is kept": 2,
 }
 QUICK = (0, 4, 8, 10, 14, 15, 20, 21, 25, 29)
-"""Of the 30 interruptions those that are always tried: every kind at every place, with and without workers."""
+"""Those of the 30 that are always tried: every kind at every place, with and without workers."""
 
 
 def interruption(number: int) -> tuple[dict[str, Any], list[str]]:
-    """The fault and the options of one of the 30; each kind at each place comes three times and more."""
+    """The fault and the options of one of the 30; each kind comes three times at each place."""
     draw = random.Random(number)
     place = PLACES[number // 3 % 3]
     if place == "before the validation" and draw.random() < 0.5:
@@ -43,7 +43,7 @@ def test_a_training_has_trained(uninterrupted: Any) -> None:
     moments = [value for name, value in uninterrupted.values.items() if name.endswith("exp_avg")]
     assert len(moments) > 20
     assert all(any(value[2]) for value in moments)
-    assert uninterrupted.values[".state.motivnet.position.steps"] == 8
+    assert uninterrupted.values[".state.progress.steps"] == 8
 
 
 @pytest.mark.parametrize("options", [["--workers", "2"], ["--checkpoint-minutes", "0"]])

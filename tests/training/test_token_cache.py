@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
-from motivnet.datasets.sample import GreyPixels, Sample
+from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.errors import (
     ConfigError,
     FileError,
@@ -24,13 +25,13 @@ from motivnet.errors import (
     TrainingError,
 )
 from motivnet.model import SapiensEncoder, build_model
-from motivnet.preprocess import InputRecipe
+from motivnet.preprocess import Preprocessing
 from motivnet_training.feature_cache import TokenKey, cache_tokens, token_key
 from motivnet_training.feature_cache.encode import check_space
-from motivnet_training.feature_cache.key import encoder_hash
+from motivnet_training.feature_cache.key import hash_encoder
 from motivnet_training.feature_cache.shard import MAX_IMAGES
 
-RECIPE = InputRecipe.named("stretch", size=(32, 32))
+RECIPE = Preprocessing.named("stretch", size=(32, 32))
 IMAGE_BYTES = 4 * 32 * 2
 
 
@@ -44,7 +45,7 @@ def make_encoder(**sizes: Any) -> SapiensEncoder:
 
 def face(number: int) -> Sample:
     data = np.random.default_rng(number).integers(0, 256, 64, np.uint8).tobytes()
-    return Sample(name=f"list.csv:{number}", image=GreyPixels(data=data, size=(8, 8)), label=0)
+    return Sample(name=f"list.csv:{number}", image=RawPixels(data=data, size=(8, 8)), label=0)
 
 
 def picture(path: Path, number: int) -> Sample:
@@ -78,7 +79,7 @@ def test_the_tokens_are_the_encoders_own_rounded_to_fp16(
     encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
     samples = [face(0), picture(tmp_path / "one.png", 1), face(2)]
-    store = cache_tokens(encoder, samples, tmp_path / "cache", recipe=RECIPE)
+    store = cache_tokens(encoder, samples, tmp_path / "cache", preprocess=RECIPE)
     order = [2, 0, 1, 0]
     tokens = store.tokens([samples[i].digest() for i in order])
     assert tokens.shape == (4, 4, 32)
@@ -90,7 +91,7 @@ def test_the_tokens_are_the_encoders_own_rounded_to_fp16(
 def test_tokens_of_faces_are_for_this_user_alone(
     encoder: SapiensEncoder, tmp_path: Path, open_umask: None
 ) -> None:
-    store = cache_tokens(encoder, [face(0)], tmp_path / "cache", recipe=RECIPE)
+    store = cache_tokens(encoder, [face(0)], tmp_path / "cache", preprocess=RECIPE)
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "cache", store.folder)}
     assert modes == {0o700}
     assert [path.stat().st_mode & 0o777 for path in store.shards] == [0o600]
@@ -101,12 +102,12 @@ def test_batches_and_shards_change_nothing_but_the_last_digit(
 ) -> None:
     samples = [face(number) for number in range(11)]
     digests = [sample.digest() for sample in samples]
-    one = cache_tokens(encoder, samples, tmp_path / "one", recipe=RECIPE)
+    one = cache_tokens(encoder, samples, tmp_path / "one", preprocess=RECIPE)
     many = cache_tokens(
         encoder,
         samples,
         tmp_path / "many",
-        recipe=RECIPE,
+        preprocess=RECIPE,
         batch_size=3,
         shard_bytes=4 * IMAGE_BYTES + 100,
     )
@@ -117,7 +118,7 @@ def test_batches_and_shards_change_nothing_but_the_last_digit(
 def test_an_image_that_is_larger_than_a_shard_has_one_of_its_own(
     encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
-    store = cache_tokens(encoder, [face(0), face(1)], tmp_path, recipe=RECIPE, shard_bytes=1)
+    store = cache_tokens(encoder, [face(0), face(1)], tmp_path, preprocess=RECIPE, shard_bytes=1)
     assert len(store.shards) == len(store) == 2
 
 
@@ -125,7 +126,9 @@ def test_a_shard_never_holds_more_images_than_its_description_may(
     encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
     samples = [face(number) for number in range(MAX_IMAGES + 1)]
-    assert len(cache_tokens(encoder, samples, tmp_path, recipe=RECIPE, batch_size=256).shards) == 2
+    assert (
+        len(cache_tokens(encoder, samples, tmp_path, preprocess=RECIPE, batch_size=256).shards) == 2
+    )
 
 
 def test_only_images_that_the_cache_does_not_have_are_computed(
@@ -134,7 +137,9 @@ def test_only_images_that_the_cache_does_not_have_are_computed(
     samples = [face(number) for number in range(5)]
     for known, batches in ((3, [2, 1]), (3, []), (5, [2]), (5, [])):
         with counting(encoder) as seen:
-            store = cache_tokens(encoder, samples[:known], tmp_path, recipe=RECIPE, batch_size=2)
+            store = cache_tokens(
+                encoder, samples[:known], tmp_path, preprocess=RECIPE, batch_size=2
+            )
         assert seen == batches
         assert len(store) == known
     assert [path.name for path in store.shards] == ["00001.safetensors", "00002.safetensors"]
@@ -145,24 +150,30 @@ def test_equal_images_are_computed_and_kept_once(encoder: SapiensEncoder, tmp_pa
     copy = dataclasses.replace(first, name="b.png", image=tmp_path / "b.png", label=3)
     shutil.copyfile(tmp_path / "a.png", tmp_path / "b.png")
     with counting(encoder) as seen:
-        store = cache_tokens(encoder, [first, copy, first], tmp_path / "cache", recipe=RECIPE)
+        store = cache_tokens(encoder, [first, copy, first], tmp_path / "cache", preprocess=RECIPE)
     assert seen == [1]
     assert (len(store), store.missing([copy])) == (1, {})
 
 
-def test_another_encoder_recipe_or_precision_has_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_another_encoder_preprocessing_or_precision_has_another_folder(tmp_path: Path) -> None:
     other = make_encoder()
     with torch.no_grad():
         other.norm.bias[0] += 1e-3
-    padded = InputRecipe.named("square-white-pad", size=(32, 32))
+    padded = Preprocessing.named("square-white-pad", size=(32, 32))
     stores = [
-        cache_tokens(make_encoder(), [face(0)], tmp_path, recipe=RECIPE),
-        cache_tokens(other, [face(0)], tmp_path, recipe=RECIPE),
-        cache_tokens(make_encoder(), [face(0)], tmp_path, recipe=padded),
-        cache_tokens(make_encoder(), [face(0)], tmp_path, recipe=RECIPE, compute="bfloat16"),
+        cache_tokens(make_encoder(), [face(0)], tmp_path, preprocess=RECIPE),
+        cache_tokens(other, [face(0)], tmp_path, preprocess=RECIPE),
+        cache_tokens(make_encoder(), [face(0)], tmp_path, preprocess=padded),
+        cache_tokens(make_encoder(), [face(0)], tmp_path, preprocess=RECIPE, compute="bfloat16"),
     ]
     assert {store.folder for store in stores} == set(tmp_path.iterdir())
     assert len({store.folder for store in stores}) == 4
+
+
+def changed(value: Any, **fields: Any) -> Any:
+    """The same key or preprocessing with other values."""
+    plain = msgspec.to_builtins(value)
+    return msgspec.convert(plain | msgspec.to_builtins(fields), type(value))
 
 
 class Change(NamedTuple):
@@ -172,37 +183,35 @@ class Change(NamedTuple):
 
 def changed_keys() -> Iterator[Change]:
     """A key with each of its parts changed, the smallest change that there is."""
-    key = token_key(make_encoder(), recipe=RECIPE)
-    yield Change("heads", token_key(make_encoder(num_heads=4), recipe=RECIPE))
-    yield Change("padding", token_key(make_encoder(patch_padding=1), recipe=RECIPE))
+    key = token_key(make_encoder(), preprocess=RECIPE)
+    yield Change("heads", token_key(make_encoder(num_heads=4), preprocess=RECIPE))
+    yield Change("padding", token_key(make_encoder(patch_padding=1), preprocess=RECIPE))
     for name in make_encoder().state_dict():
         encoder = make_encoder()
         bits = encoder.state_dict()[name].view(torch.int32).view(-1)
         bits[-1] ^= 1
-        yield Change(name, token_key(encoder, recipe=RECIPE))
+        yield Change(name, token_key(encoder, preprocess=RECIPE))
     for level in range(3):
         for field in ("mean", "std"):
             values = list(getattr(RECIPE, field))
             values[level] = float(np.nextafter(values[level], 1000))
-            recipe = dataclasses.replace(RECIPE, **{field: tuple(values)})
-            yield Change(f"{field} {level}", dataclasses.replace(key, recipe=recipe))
+            preprocess = changed(RECIPE, **{field: tuple(values)})
+            yield Change(f"{field} {level}", changed(key, preprocess=preprocess))
     for size in ((48, 32), (32, 48)):
-        yield Change(
-            f"size {size}", dataclasses.replace(key, recipe=dataclasses.replace(RECIPE, size=size))
-        )
+        yield Change(f"size {size}", changed(key, preprocess=changed(RECIPE, size=size)))
     yield Change(
-        "recipe",
-        dataclasses.replace(key, recipe=InputRecipe.named("square-white-pad", size=(32, 32))),
+        "preprocessing",
+        changed(key, preprocess=Preprocessing.named("square-white-pad", size=(32, 32))),
     )
-    yield Change("bfloat16", dataclasses.replace(key, compute="bfloat16"))
-    yield Change("float16", dataclasses.replace(key, compute="float16"))
-    yield Change("tokens", dataclasses.replace(key, shape=(5, 32)))
-    yield Change("width", dataclasses.replace(key, shape=(4, 33)))
+    yield Change("bfloat16", changed(key, compute="bfloat16"))
+    yield Change("float16", changed(key, compute="float16"))
+    yield Change("tokens", changed(key, shape=(5, 32)))
+    yield Change("width", changed(key, shape=(4, 33)))
 
 
 def test_every_part_of_a_key_changes_the_folder() -> None:
     names = {change.what: change.key.folder_name for change in changed_keys()}
-    names["unchanged"] = token_key(make_encoder(), recipe=RECIPE).folder_name
+    names["unchanged"] = token_key(make_encoder(), preprocess=RECIPE).folder_name
     assert len(names) > 40
     assert len(set(names.values())) == len(names)
 
@@ -213,7 +222,7 @@ def test_the_hash_of_an_encoder_is_the_same_in_every_process() -> None:
         for weight in encoder.parameters():
             weight.fill_(0.5)
     assert (
-        encoder_hash(encoder) == "782f2f31fc9187e22dab3817c8ba12b29fed3e61860e117879927c0b3023d47d"
+        hash_encoder(encoder) == "782f2f31fc9187e22dab3817c8ba12b29fed3e61860e117879927c0b3023d47d"
     )
 
 
@@ -221,7 +230,7 @@ def test_the_hash_of_an_encoder_is_the_same_in_every_process() -> None:
 def test_a_lower_precision_gives_nearly_the_same_tokens(
     compute: Any, encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
-    store = cache_tokens(encoder, [face(0)], tmp_path, recipe=RECIPE, compute=compute)
+    store = cache_tokens(encoder, [face(0)], tmp_path, preprocess=RECIPE, compute=compute)
     exact = encoded_alone(encoder, face(0)).astype(np.float16)
     tokens = store.tokens([face(0).digest()])[0]
     assert not np.array_equal(tokens, exact)
@@ -232,7 +241,7 @@ def test_a_surrounding_autocast_does_not_lower_the_precision(
     encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        store = cache_tokens(encoder, [face(0)], tmp_path, recipe=RECIPE)
+        store = cache_tokens(encoder, [face(0)], tmp_path, preprocess=RECIPE)
     exact = encoded_alone(encoder, face(0)).astype(np.float16)
     assert np.array_equal(store.tokens([face(0).digest()])[0], exact)
 
@@ -240,7 +249,7 @@ def test_a_surrounding_autocast_does_not_lower_the_precision(
 def test_the_encoder_is_left_as_it_was_given(encoder: SapiensEncoder, tmp_path: Path) -> None:
     encoder.train()
     before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
-    cache_tokens(encoder, [face(0)], tmp_path, recipe=RECIPE, compute="bfloat16")
+    cache_tokens(encoder, [face(0)], tmp_path, preprocess=RECIPE, compute="bfloat16")
     assert encoder.training
     assert all(
         weight.requires_grad and not weight.is_inference() for weight in encoder.parameters()
@@ -255,7 +264,7 @@ def test_the_encoder_is_left_as_it_was_given(encoder: SapiensEncoder, tmp_path: 
     [
         (
             1e6,
-            r"the encoder's tokens reach [\d,]{7,} for list.csv:2, beyond the 65,504 of the FP16",
+            r"the encoder's tokens reach [\d,]{7,} for list.csv:2, beyond the 65,504 of FP16",
         ),
         (
             float("nan"),
@@ -275,7 +284,7 @@ def test_tokens_that_fp16_cannot_hold_stop_and_name_the_image(
     encoder.norm.register_forward_hook(spoil)
     samples = [face(number) for number in range(4)]
     with pytest.raises(TrainingError, match=message):
-        cache_tokens(encoder, samples, tmp_path, recipe=RECIPE, batch_size=4)
+        cache_tokens(encoder, samples, tmp_path, preprocess=RECIPE, batch_size=4)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
@@ -287,7 +296,7 @@ def test_an_image_that_changes_before_its_turn_stops(
     with pytest.raises(
         FileError, match=r"1\.png changed while the tokens were computed; run again"
     ):
-        cache_tokens(encoder, samples, tmp_path / "cache", recipe=RECIPE)
+        cache_tokens(encoder, samples, tmp_path / "cache", preprocess=RECIPE)
 
 
 def test_too_little_space_stops_before_anything_is_computed(
@@ -295,12 +304,12 @@ def test_too_little_space_stops_before_anything_is_computed(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=4 * IMAGE_BYTES - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    cache_tokens(encoder, [face(number) for number in range(3)], tmp_path, recipe=RECIPE)
+    cache_tokens(encoder, [face(number) for number in range(3)], tmp_path, preprocess=RECIPE)
     with (
         counting(encoder) as seen,
         pytest.raises(FileError, match=r"the tokens of 4 images need [\d.]+ MB"),
     ):
-        cache_tokens(encoder, [face(number) for number in range(3, 7)], tmp_path, recipe=RECIPE)
+        cache_tokens(encoder, [face(number) for number in range(3, 7)], tmp_path, preprocess=RECIPE)
     assert seen == []
 
 
@@ -311,13 +320,13 @@ def test_too_little_space_stops_before_anything_is_computed(
 def test_the_published_sizes_take_what_the_documentation_says(
     width: int, image: int, paper: int
 ) -> None:
-    key = dataclasses.replace(token_key(make_encoder(), recipe=RECIPE), shape=(64 * 48, width))
+    key = changed(token_key(make_encoder(), preprocess=RECIPE), shape=(64 * 48, width))
     assert (key.bytes_per_image, 30_000 * key.bytes_per_image) == (image, paper)
 
 
 def test_a_file_is_hardly_larger_than_its_tokens(encoder: SapiensEncoder, tmp_path: Path) -> None:
     store = cache_tokens(
-        encoder, [face(number) for number in range(100)], tmp_path, recipe=RECIPE, batch_size=32
+        encoder, [face(number) for number in range(100)], tmp_path, preprocess=RECIPE, batch_size=32
     )
     assert 100 * IMAGE_BYTES < store.size < 100 * (IMAGE_BYTES + 150) + 1000
 
@@ -325,7 +334,7 @@ def test_a_file_is_hardly_larger_than_its_tokens(encoder: SapiensEncoder, tmp_pa
 def test_the_message_about_space_says_how_much_is_needed_and_how_much_is_free(
     tmp_path: Path,
 ) -> None:
-    key = dataclasses.replace(token_key(make_encoder(), recipe=RECIPE), shape=(3072, 1024))
+    key = changed(token_key(make_encoder(), preprocess=RECIPE), shape=(3072, 1024))
     with pytest.raises(FileError) as raised:
         check_space(tmp_path, key=key, images=10**9)
     assert "need 6,291,456,000.0 MB, " in str(raised.value)
@@ -335,12 +344,11 @@ def test_the_message_about_space_says_how_much_is_needed_and_how_much_is_free(
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"batch_size": 0}, ConfigError, "the batch size must be at least 1, not 0"),
         ({"device": "cuda:99"}, RuntimeUnavailableError, "no device 'cuda:99' here; use 'cpu'"),
         (
-            {"recipe": InputRecipe.named("stretch", size=(32, 48))},
+            {"preprocess": Preprocessing.named("stretch", size=(32, 48))},
             ConfigError,
-            r"makes images of \(32, 48\), the encoder takes \(32, 32\)",
+            r"preprocessing makes images of \(32, 48\), the encoder takes \(32, 32\)",
         ),
     ],
 )
@@ -352,7 +360,7 @@ def test_options_that_cannot_be_say_what_to_do(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(error, match=message):
-        cache_tokens(encoder, [face(0)], tmp_path, **{"recipe": RECIPE, **options})
+        cache_tokens(encoder, [face(0)], tmp_path, **{"preprocess": RECIPE, **options})
 
 
 def test_a_file_in_the_place_of_the_folder_is_one_clear_line(
@@ -360,11 +368,11 @@ def test_a_file_in_the_place_of_the_folder_is_one_clear_line(
 ) -> None:
     (tmp_path / "cache").write_text("notes")
     with pytest.raises(FileError, match="cannot be written: "):
-        cache_tokens(encoder, [face(0)], tmp_path / "cache", recipe=RECIPE)
+        cache_tokens(encoder, [face(0)], tmp_path / "cache", preprocess=RECIPE)
 
 
 def test_no_samples_make_an_empty_store_and_no_folder(
     encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
-    assert len(cache_tokens(encoder, [], tmp_path / "cache", recipe=RECIPE)) == 0
+    assert len(cache_tokens(encoder, [], tmp_path / "cache", preprocess=RECIPE)) == 0
     assert not (tmp_path / "cache").exists()

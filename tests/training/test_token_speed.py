@@ -1,4 +1,4 @@
-"""How much faster a head trains on cached tokens than the whole model trains, measured a few images at a time."""
+"""How much faster a head trains on cached tokens than the whole model, measured on few images."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
-from motivnet.datasets.sample import GreyPixels, Sample
+from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.model import MotivNet, build_model
-from motivnet.preprocess import InputRecipe
+from motivnet.preprocess import Preprocessing
 from motivnet_training.feature_cache import TokenKey, TokenStore, token_key
-from motivnet_training.feature_cache.encode import encoded
+from motivnet_training.feature_cache.encode import encode_images
 from motivnet_training.feature_cache.shard import SUFFIX, write_shard
 from motivnet_training.recipe import RECIPES
 
@@ -31,7 +31,7 @@ PAPER = RECIPES["paper"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSpeed:
-    """Seconds, one entry a measurement, of one image or one step of the optimiser.
+    """Seconds, one entry a measurement, of one image or one step of the optimizer.
 
     ``full`` and ``head`` are forward and backward passes with the reading of the image or of its
     tokens, ``full_step`` and ``head_step`` the steps of AdamW; ``encoder`` is all that caching one
@@ -64,7 +64,7 @@ def measure_speed(
     samples: Sequence[Sample],
     folder: Path,
     *,
-    recipe: InputRecipe,
+    recipe: Preprocessing,
     head_images: int = 3,
 ) -> TrainingSpeed:
     """The speed of ``model`` on the CPU, in FP32 and with batches of one image; the model is
@@ -77,7 +77,7 @@ def measure_speed(
     decoder = {"params": model.decoder.parameters(), "lr": PAPER.decoder_lr}
     full = AdamW([{"params": model.encoder.parameters(), "lr": PAPER.encoder_lr}, decoder])
     head = AdamW(model.decoder.parameters(), lr=PAPER.decoder_lr)
-    key = token_key(model.encoder, recipe=recipe)
+    key = token_key(model.encoder, preprocess=recipe)
     for number, sample in enumerate(samples):
         with _timed(speed.full):
             _backward(model(_input(sample, recipe)), sample)
@@ -92,7 +92,7 @@ def measure_speed(
     return speed
 
 
-def _input(sample: Sample, recipe: InputRecipe) -> Tensor:
+def _input(sample: Sample, recipe: Preprocessing) -> Tensor:
     return torch.from_numpy(recipe(sample.pixels())[None])
 
 
@@ -101,7 +101,9 @@ def _tokens(store: TokenStore, sample: Sample) -> Tensor:
 
 
 def _cache(model: MotivNet, sample: Sample, path: Path, *, key: TokenKey) -> None:
-    write_shard(path, encoded(model.encoder, [sample], key=key), key=key, images=[sample.digest()])
+    write_shard(
+        path, encode_images(model.encoder, [sample], key=key), key=key, images=[sample.digest()]
+    )
 
 
 def _backward(logits: Tensor, sample: Sample) -> None:
@@ -125,7 +127,7 @@ def faces(count: int) -> list[Sample]:
     draw = np.random.default_rng(0)
     pixels = [draw.integers(0, 256, 48 * 48, np.uint8).tobytes() for _ in range(count)]
     return [
-        Sample(name=str(i), image=GreyPixels(data=data, size=(48, 48)), label=i)
+        Sample(name=str(i), image=RawPixels(data=data, size=(48, 48)), label=i)
         for i, data in enumerate(pixels)
     ]
 
@@ -146,7 +148,7 @@ def test_every_part_is_measured_in_turn(tmp_path: Path) -> None:
     )
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     speed = measure_speed(
-        model, faces(2), tmp_path, recipe=InputRecipe.named("stretch", size=(32, 32))
+        model, faces(2), tmp_path, recipe=Preprocessing.named("stretch", size=(32, 32))
     )
     assert [len(part) for part in (speed.full, speed.full_step, speed.encoder)] == [2, 2, 2]
     assert [len(part) for part in (speed.head, speed.head_step)] == [6, 6]
@@ -168,12 +170,13 @@ def all_cores() -> Iterator[None]:
 @pytest.mark.usefixtures("all_cores")
 def test_training_on_cached_tokens_is_twenty_times_faster_at_full_size(tmp_path: Path) -> None:
     model = build_model(ModelConfig.named("sapiens-0.3b"), seed=0)
-    speed = measure_speed(model, faces(2), tmp_path, recipe=InputRecipe.named("stretch"))
+    speed = measure_speed(model, faces(2), tmp_path, recipe=Preprocessing.named("stretch"))
     print(f"\n{speed}")
     for images_per_step in (1, 16):
         full, head = speed.seconds_per_image(images_per_step)
         ratio = speed.ratio(images_per_step=images_per_step)
         print(
-            f"a step of {images_per_step}: {full:.2f} s and {head:.3f} s an image, {ratio:.1f} times over 30 epochs"
+            f"a step of {images_per_step}: {full:.2f} s and {head:.3f} s per image, "
+            f"{ratio:.1f} times over 30 epochs"
         )
         assert ratio >= 20

@@ -16,15 +16,15 @@ from safetensors.numpy import save_file
 from torch.utils.data import DataLoader, Dataset
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
-from motivnet.datasets.sample import GreyPixels, Sample
+from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.errors import CheckpointError, FileError, MotivNetError, TrainingError
 from motivnet.model import SapiensEncoder, build_model
-from motivnet.preprocess import InputRecipe
+from motivnet.preprocess import Preprocessing
 from motivnet_training.feature_cache import TokenKey, TokenStore, cache_tokens, token_key
 from motivnet_training.feature_cache.shard import write_shard
 
-RECIPE = InputRecipe.named("stretch", size=(32, 32))
-KEY = TokenKey(encoder="0" * 64, recipe=RECIPE, compute="float32", shape=(4, 32))
+RECIPE = Preprocessing.named("stretch", size=(32, 32))
+KEY = TokenKey(encoder="0" * 64, preprocess=RECIPE, compute="float32", shape=(4, 32))
 
 
 def make_encoder() -> SapiensEncoder:
@@ -70,8 +70,8 @@ def test_images_of_several_shards_come_in_the_order_asked_for(tmp_path: Path) ->
         write(tmp_path, "00001.safetensors", [1, 2]),
         write(tmp_path, "00002.safetensors", [3, 4]),
     )
-    with TokenStore(tmp_path, KEY) as store:
-        tokens = store.tokens([image(number) for number in (4, 1, 3, 4)])
+    store = TokenStore(tmp_path, KEY)
+    tokens = store.tokens([image(number) for number in (4, 1, 3, 4)])
     assert np.array_equal(tokens, [second[1], first[0], second[0], second[1]])
     assert tokens.flags.writeable
     assert store.tokens([]).shape == (0, 4, 32)
@@ -90,19 +90,20 @@ def test_a_store_knows_what_it_has_and_how_large_it_is(tmp_path: Path) -> None:
 
 
 def test_an_image_without_tokens_is_one_clear_line(shard: Path, tmp_path: Path) -> None:
-    message = f"{KEY.folder_name} has no tokens of the image with SHA-256 {image(9)}; cache the tokens again"
+    message = f"{KEY.folder_name} has no tokens of the image with SHA-256 {image(9)}; cache the"
     with pytest.raises(TrainingError, match=message):
         TokenStore(tmp_path, KEY).tokens([image(1), image(9)])
 
 
 def test_a_cache_is_for_what_it_was_made_with_and_nothing_else(tmp_path: Path) -> None:
-    face = Sample(name="face", image=GreyPixels(data=bytes(range(64)), size=(8, 8)), label=0)
-    cached = cache_tokens(make_encoder(), [face], tmp_path, recipe=RECIPE)
-    opened = TokenStore(tmp_path, token_key(make_encoder(), recipe=RECIPE))
+    face = Sample(name="face", image=RawPixels(data=bytes(range(64)), size=(8, 8)), label=0)
+    cached = cache_tokens(make_encoder(), [face], tmp_path, preprocess=RECIPE)
+    opened = TokenStore(tmp_path, token_key(make_encoder(), preprocess=RECIPE))
     assert opened.missing([face]) == {}
     assert np.array_equal(opened.tokens([face.digest()]), cached.tokens([face.digest()]))
     assert (
-        len(TokenStore(tmp_path, token_key(make_encoder(), recipe=RECIPE, compute="bfloat16"))) == 0
+        len(TokenStore(tmp_path, token_key(make_encoder(), preprocess=RECIPE, compute="bfloat16")))
+        == 0
     )
 
 
@@ -116,7 +117,7 @@ def test_equal_tokens_make_equal_files(tmp_path: Path) -> None:
 def test_no_flipped_bit_goes_unseen(shard: Path, tmp_path: Path) -> None:
     whole = shard.read_bytes()
     draw = random.Random(1)
-    for position in draw.sample(range(8 * len(whole)), 1500):
+    for position in draw.sample(range(8 * len(whole)), 500):
         flip(shard, position)
         with pytest.raises(
             CheckpointError, match=rf"{re.escape(str(shard))} .*delete it .*run again"
@@ -152,7 +153,7 @@ def model_file(path: Path) -> None:
 
 
 def other_key(path: Path) -> None:
-    key = TokenKey(encoder="1" * 64, recipe=RECIPE, compute="float32", shape=(4, 32))
+    key = TokenKey(encoder="1" * 64, preprocess=RECIPE, compute="float32", shape=(4, 32))
     write_shard(path, numbers(1), key=key, images=[image(7)])
 
 
@@ -179,7 +180,7 @@ def wrong_hash(path: Path) -> None:
         (
             other_key,
             CheckpointError,
-            "holds tokens of another encoder, input recipe or precision; delete it and run",
+            "holds tokens of another encoder, preprocessing or precision; delete it and run",
         ),
         (
             other_shape,
@@ -293,7 +294,7 @@ def resident() -> int:
 
 
 def test_only_the_tokens_asked_for_are_read(tmp_path: Path) -> None:
-    key = TokenKey(encoder="0" * 64, recipe=RECIPE, compute="float32", shape=(64, 512))
+    key = TokenKey(encoder="0" * 64, preprocess=RECIPE, compute="float32", shape=(64, 512))
     images = [image(number) for number in range(1024)]
     tokens = np.zeros((1024, 64, 512), np.float16)
     tokens[700] = 1

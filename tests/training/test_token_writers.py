@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
-from motivnet.datasets.sample import GreyPixels, Sample
+from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.errors import FileError
 from motivnet.model import build_model
-from motivnet.preprocess import InputRecipe
-from motivnet.workspace import sole_writer
+from motivnet.preprocess import Preprocessing
+from motivnet.workspace import write_lock
 from motivnet_training.feature_cache import TokenStore, cache_tokens, token_key
 from motivnet_training.feature_cache.shard import read_description
 
@@ -27,16 +27,16 @@ CONFIG = ModelConfig(
     encoder=EncoderConfig(embed_dim=32, depth=2, num_heads=2, image_size=(32, 32)),
     decoder=DecoderConfig(embed_dim=16, num_heads=2, mlp_dim=16),
 )
-RECIPE = InputRecipe.named("stretch", size=(32, 32))
+RECIPE = Preprocessing.named("stretch", size=(32, 32))
 SAMPLES = [
-    Sample(name=str(number), image=GreyPixels(data=bytes([number] * 64), size=(8, 8)), label=0)
+    Sample(name=str(number), image=RawPixels(data=bytes([number] * 64), size=(8, 8)), label=0)
     for number in range(12)
 ]
 
 
 def write(folder: Path, samples: list[Sample] = SAMPLES) -> TokenStore:
     return cache_tokens(
-        build_model(CONFIG, seed=1).encoder, samples, folder, recipe=RECIPE, shard_bytes=1024
+        build_model(CONFIG, seed=1).encoder, samples, folder, preprocess=RECIPE, shard_bytes=1024
     )
 
 
@@ -60,8 +60,8 @@ def test_a_writer_killed_before_any_of_its_steps_loses_one_shard_at_most(tmp_pat
 
 def test_a_second_writer_is_told_so_and_a_reader_is_not_kept_out(tmp_path: Path) -> None:
     write(tmp_path, SAMPLES[:3])
-    key = token_key(build_model(CONFIG, seed=1).encoder, recipe=RECIPE)
-    with sole_writer(tmp_path / key.folder_name) as alone:
+    key = token_key(build_model(CONFIG, seed=1).encoder, preprocess=RECIPE)
+    with write_lock(tmp_path / key.folder_name) as alone:
         assert alone
         with pytest.raises(
             FileError, match="is being written by another process; wait for it and run again"
@@ -86,7 +86,7 @@ def test_what_another_writer_has_finished_meanwhile_is_not_computed_again(tmp_pa
     samples.folder = tmp_path
     encoder = build_model(CONFIG, seed=1).encoder
     encoder.patch_embed.register_forward_hook(lambda *_: pytest.fail("an image was computed twice"))
-    assert len(cache_tokens(encoder, samples, tmp_path, recipe=RECIPE)) == 12
+    assert len(cache_tokens(encoder, samples, tmp_path, preprocess=RECIPE)) == 12
 
 
 def test_a_disk_that_refuses_is_one_clear_line_and_what_was_written_stays(tmp_path: Path) -> None:

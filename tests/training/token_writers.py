@@ -1,7 +1,7 @@
 """Writers of a cache of tokens that are killed before their k-th step, every k; prints one JSON
 object a kill.
 
-A program of its own, because it forks: the process of the tests has threads.
+A separate program, because it forks: the process of the tests has threads.
 
     token_writers.py FOLDER
 """
@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
-from motivnet.datasets.sample import GreyPixels, Sample
+from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.model import build_model
-from motivnet.preprocess import InputRecipe
+from motivnet.preprocess import Preprocessing
 from motivnet_training.feature_cache import TokenStore, cache_tokens, token_key
 
 STEPS = ("os.", "open", "fcntl.", "shutil.")
@@ -30,11 +30,9 @@ CONFIG = ModelConfig(
     encoder=EncoderConfig(embed_dim=32, depth=2, num_heads=2, image_size=(32, 32)),
     decoder=DecoderConfig(embed_dim=16, num_heads=2, mlp_dim=16),
 )
-RECIPE = InputRecipe.named("stretch", size=(32, 32))
+RECIPE = Preprocessing.named("stretch", size=(32, 32))
 SAMPLES = [
-    Sample(
-        name=str(number), image=GreyPixels(data=bytes([number] * 63 + [0]), size=(8, 8)), label=0
-    )
+    Sample(name=str(number), image=RawPixels(data=bytes([number] * 63 + [0]), size=(8, 8)), label=0)
     for number in range(5)
 ]
 DIGESTS = [sample.digest() for sample in SAMPLES]
@@ -45,11 +43,11 @@ ENCODER.patch_embed.register_forward_hook(lambda _, inputs, output: COMPUTED.app
 
 def write(folder: Path) -> TokenStore:
     """Three shards: two, two and one image."""
-    return cache_tokens(ENCODER, SAMPLES, folder, recipe=RECIPE, shard_bytes=SHARD_BYTES)
+    return cache_tokens(ENCODER, SAMPLES, folder, preprocess=RECIPE, shard_bytes=SHARD_BYTES)
 
 
 def kill_before_step(folder: Path, step: int) -> bool:
-    """Whether the writer was killed before its ``step``-th call that touches files; False when it has fewer."""
+    """Whether the writer was killed before its ``step``-th call that touches files."""
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -80,7 +78,7 @@ def files(folder: Path) -> dict[str, int]:
 
 def main(root: Path) -> None:
     torch.set_num_threads(1)
-    key = token_key(ENCODER, recipe=RECIPE)
+    key = token_key(ENCODER, preprocess=RECIPE)
     expected = write(root / "whole").tokens(DIGESTS)
     step, killed = 0, True
     while killed:

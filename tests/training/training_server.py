@@ -1,10 +1,9 @@
-"""Runs ``motivnet-train`` again and again in processes of their own, without importing everything
-anew for each.
+"""Runs ``motivnet-train`` many times, each in a child process forked after all imports.
 
-Reads a JSON object a line, ``{"arguments": [...], "log": FILE, "fault": {...}}``, and answers each
-with one: the exit status (negative for a signal) and whether the process left others behind. A
-fault happens at the n-th call of a place in the program: a signal to the process or to its whole
-group, or an exception.
+Reads one JSON object per line, ``{"arguments": [...], "log": FILE, "fault": {...}, "ranks": 1}``,
+and answers each with one: the exit statuses of the ranks (negative for a signal) and whether they
+left other processes behind. A fault happens at the n-th call of a place in the program, in one
+rank: a signal to the process or to its whole group, or an exception.
 """
 
 from __future__ import annotations
@@ -12,30 +11,32 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import importlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
-from motivnet_training import cli, event_log, fit, inputs, saving  # noqa: F401 - imported once for all runs
-from motivnet_training import summary as outcome
-from motivnet_training.module import EmotionModule
+from motivnet_training import cli, data, event_log, fit, loop, summary  # noqa: F401 - imported once
 
-PLACES: dict[str, tuple[type, str]] = {
-    "before the training": (EmotionModule, "__init__"),
-    "in a training batch": (EmotionModule, "training_step"),
-    "before the validation": (EmotionModule, "on_validation_epoch_start"),
-    "in the validation": (EmotionModule, "validation_step"),
-    "before the epoch is kept": (saving.Saver, "end_epoch"),
-    "before the state is saved": (saving.Saver, "_save"),
+PLACES: dict[str, tuple[Any, str]] = {
+    "before the training": (loop, "prepare_model"),
+    "in a training batch": (loop.Trainer, "compute_loss"),
+    "before the validation": (loop.Trainer, "validate"),
+    "in the validation": (loop.Trainer, "predict"),
+    "before the epoch is kept": (loop.Trainer, "end_epoch"),
+    "before the state is saved": (loop.Trainer, "save"),
 }
+
+PATIENCE = 120
+HANGS = 99
 
 KINDS: dict[str, Callable[[], None]] = {
     "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
@@ -51,33 +52,32 @@ class PlantedError(Exception):
 
 
 def plant(*, place: str, call: int, kind: str, twice: bool = False) -> None:
-    """Lets something happen before the ``call``-th call of a place."""
+    """Make something happen before the ``call``-th call of a place."""
     owner, name = PLACES[place]
     original, calls = getattr(owner, name), 0
 
-    @functools.wraps(original)  # Lightning looks at the signature
-    def counted(self: Any, *arguments: Any, **options: Any) -> Any:
+    @functools.wraps(original)
+    def counted(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == call and kind == "exception":
             raise PlantedError(place)
         for _ in range((calls == call) * (1 + twice)):
             KINDS[kind]()
-        return original(self, *arguments, **options)
+        return original(*arguments, **options)
 
     setattr(owner, name, counted)
 
 
 def no_picture(*_: object, **__: object) -> None:
-    """Takes the place of curves and tables, which cost more than the training and are tested elsewhere."""
+    """Replace the plots, which cost more than the training and are tested elsewhere."""
 
 
 def train(arguments: list[str], log: str, fault: dict[str, Any] | None) -> NoReturn:
-    """In a new process: becomes the command. Images do not fit in memory where there are workers to
-    decode them.
+    """Become the command, in a new process.
 
-    What is to be done at the end of a process is done, but the modules are not taken down one by
-    one: that would take longer than the training.
+    With workers, images do not fit in memory, so that there is something to decode. Exit handlers
+    run, but modules are not taken down one by one: that would take longer than the training.
     """
     os.setsid()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -86,11 +86,8 @@ def train(arguments: list[str], log: str, fault: dict[str, Any] | None) -> NoRet
     if fault is not None:
         plant(**fault)
     if "--workers" in arguments:
-        inputs.MEMORY_LIMIT = 0
-    sys.argv = [
-        str(Path(sys.executable).with_name("motivnet-train")),
-        *arguments,
-    ]  # which other ranks are started as
+        data.MEMORY_LIMIT = 0
+    sys.argv = ["motivnet-train", *arguments]
     status = 1
     try:
         cli.main()
@@ -103,8 +100,34 @@ def train(arguments: list[str], log: str, fault: dict[str, Any] | None) -> NoRet
     os._exit(status)
 
 
+def start(request: dict[str, Any], *, rank: int, ranks: int, port: int) -> int:
+    """Fork one process of the command, as a launcher would start it where there are several."""
+    child = os.fork()
+    if child == 0:
+        if ranks > 1:
+            os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(ranks)}
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        fault = dict(request.get("fault") or {})
+        is_faulty = bool(fault) and fault.pop("rank", 0) == rank
+        log = request["log"] + (f".{rank}" if rank else "")
+        train(request["arguments"], log, fault if is_faulty else None)
+    return child
+
+
+def wait_for(child: int) -> int:
+    """Return the exit status of a process; one that hangs is killed, with another status."""
+    for _ in range(PATIENCE * 50):
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return HANGS
+
+
 def ended(group: int) -> bool:
-    """Whether no process of the group is left; those that find out by themselves are given some seconds."""
+    """Whether no process of the group is left; those that find out by themselves get seconds."""
     for _ in range(100):
         try:
             os.killpg(group, 0)
@@ -118,15 +141,18 @@ def ended(group: int) -> bool:
 
 def main() -> None:
     torch.set_num_threads(1)
-    outcome.write_curves = outcome.write_confusion = no_picture  # type: ignore[assignment]
+    with contextlib.suppress(ImportError):  # typer imports it when it parses, for half a second
+        importlib.import_module("typer._adapters")
+    summary.write_curves = summary.write_confusion = no_picture  # type: ignore[assignment]
     for line in sys.stdin:
         request = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            train(request["arguments"], request["log"], request.get("fault"))
-        _, status = os.waitpid(child, 0)
-        answer = {"status": os.waitstatus_to_exitcode(status), "alone": ended(child)}
-        sys.stdout.write(json.dumps(answer) + "\n")
+        ranks = request.get("ranks", 1)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        children = [start(request, rank=rank, ranks=ranks, port=port) for rank in range(ranks)]
+        statuses = [wait_for(child) for child in children]
+        left = [child for child in children if not ended(child)]
+        sys.stdout.write(json.dumps({"statuses": statuses, "alone": not left}) + "\n")
         sys.stdout.flush()
 
 

@@ -1,38 +1,103 @@
-"""Training and validation images as Lightning takes them."""
+"""The images of a training: which of a dataset are used, and as batches of tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import cv2
-import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
-from typing_extensions import override
 
-from motivnet.datasets.sample import Sample
-from motivnet.datasets.targets import targets_of
+from motivnet.datasets.read import read_dataset
+from motivnet.datasets.sample import Dataset, Sample, target_distributions
+from motivnet.datasets.split import Split, split_dataset
 from motivnet.errors import DatasetError, MotivNetError
-from motivnet_training.batch_sampler import FixedOrder, Key, Shard, TrainingOrder, batches_per_epoch
-from motivnet_training.inputs import Inputs
+from motivnet.preprocess import Preprocessing
+from motivnet.terminal import progress
+from motivnet_training.augmentation import augment
+from motivnet_training.batch_sampler import NOT_AUGMENTED, BatchSampler, Key
+from motivnet_training.feature_cache import TokenStore
+from motivnet_training.recipe import Augmentations, TrainingRecipe
+
+MEMORY_LIMIT = 1 << 30
+"""Bytes of decoded pixels kept in memory; a larger set is decoded again in each epoch."""
 
 
 class Batch(NamedTuple):
-    """Inputs, the labels' distributions ``(B, classes)``, and the places of the images in their set ``(B,)``."""
+    """Inputs, label distributions ``(B, classes)``, and the indices of the images ``(B,)``."""
 
     inputs: Tensor
     targets: Tensor
     indices: Tensor
 
 
+class Inputs(Protocol):
+    """The network's inputs by image."""
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether a batch is so cheap to make that worker processes would not help."""
+
+    def batch(self, keys: Sequence[Key]) -> Tensor:
+        """Return the inputs of these images as one float32 tensor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInputs:
+    """Normalised images ``(B, 3, H, W)``, augmented by (seed, epoch, index).
+
+    ``decoded`` has the pixels ``(N, H, W, 3)`` of all images where they fit into memory.
+    """
+
+    samples: Sequence[Sample]
+    preprocess: Preprocessing
+    decoded: NDArray[np.uint8] | None = None
+    seed: int = 0
+    augmentations: Augmentations = "none"
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing has to be decoded."""
+        return self.decoded is not None
+
+    def batch(self, keys: Sequence[Key]) -> Tensor:
+        """Return normalised images ``(B, 3, H, W)``."""
+        pixels = np.stack([self._pixels(epoch, index) for epoch, index in keys])
+        return torch.from_numpy(self.preprocess.normalise(pixels))
+
+    def _pixels(self, epoch: int, index: int) -> NDArray[np.uint8]:
+        if self.decoded is not None:
+            pixels: NDArray[np.uint8] = self.decoded[index]
+        else:
+            pixels = self.preprocess.pixels(self.samples[index].pixels())
+        if epoch == NOT_AUGMENTED:
+            return pixels
+        return augment(pixels, self.augmentations, key=(self.seed, epoch, index))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInputs:
+    """The frozen encoder's tokens ``(B, N, D)`` from the cache."""
+
+    store: TokenStore
+    digests: tuple[str, ...]
+    in_memory: bool = False
+
+    def batch(self, keys: Sequence[Key]) -> Tensor:
+        """Return tokens ``(B, N, D)``."""
+        tokens = self.store.tokens([self.digests[index] for _, index in keys])
+        return torch.from_numpy(tokens.astype(np.float32))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledInputs:
-    """Inputs with their distributions ``(N, classes)`` and names; a dataset of torch's that is asked for batches."""
+    """Inputs with their label distributions ``(N, classes)`` and names; read in batches of keys."""
 
     inputs: Inputs
     targets: Tensor
@@ -40,9 +105,6 @@ class LabelledInputs:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def __getitem__(self, key: Key) -> Batch:
-        return self.__getitems__([key])
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         indices = torch.tensor([index for _, index in keys])
@@ -54,105 +116,77 @@ class LabelledInputs:
         return np.asarray(self.targets.argmax(dim=1).numpy(), np.int64)
 
 
-def labelled_inputs(samples: Sequence[Sample], inputs: Inputs, *, classes: int) -> LabelledInputs:
-    """Inputs with the samples' labels, soft where people voted.
+def label_inputs(samples: Sequence[Sample], inputs: Inputs, *, classes: int) -> LabelledInputs:
+    """Return the inputs with the samples' labels, which are soft where people voted.
 
     Raises:
         DatasetError: If there is no sample.
     """
     if not samples:
         raise DatasetError("there must be at least one image to train on and one to validate on")
-    targets = torch.from_numpy(targets_of(samples, classes=classes))
+    targets = torch.from_numpy(target_distributions(samples, classes=classes))
     return LabelledInputs(
         inputs=inputs, targets=targets, names=tuple(sample.name for sample in samples)
     )
 
 
-class FaceData(lightning.LightningDataModule):
-    """The two sets in the order of ``order.py``.
+def decode_images(samples: Sequence[Sample], preprocess: Preprocessing) -> NDArray[np.uint8] | None:
+    """Return the images' pixels at the model's size, or None if ``MEMORY_LIMIT`` is too small."""
+    if len(samples) * preprocess.size[0] * preprocess.size[1] * 3 > MEMORY_LIMIT:
+        return None
+    images = np.empty((len(samples), *preprocess.size, 3), np.uint8)
+    with progress("decoding", total=len(samples)) as advance:
+        for index, sample in enumerate(samples):
+            images[index] = preprocess.pixels(sample.pixels())
+            advance(1)
+    return images
 
-    Args:
-        workers: Processes that prepare batches; 0 for none.
 
-    Attributes:
-        start: The batch, of one process, at which the epoch ``start_epoch`` begins; others begin at
-        their first.
+def iterate_batches(
+    data: LabelledInputs, sampler: BatchSampler, *, workers: int = 0
+) -> Iterator[Batch]:
+    """Yield the sampler's batches, made by ``workers`` processes if there are any.
+
+    Raises:
+        MotivNetError: If an image cannot be read.
     """
-
-    def __init__(
-        self,
-        training: LabelledInputs,
-        validation: LabelledInputs,
-        *,
-        batch_size: int,
-        seed: int,
-        workers: int = 0,
-    ) -> None:
-        super().__init__()
-        self.training = training
-        self.validation = validation
-        self.batch_size = batch_size
-        self.seed = seed
-        self.workers = workers
-        self.start_epoch, self.start = 0, 0
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """The pass of the current epoch; the trainer asks anew in each."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        start = self.start if epoch == self.start_epoch else 0
-        order = TrainingOrder(
-            count=len(self.training),
-            batch_size=self.batch_size,
-            seed=self.seed,
-            epoch=epoch,
-            start=start,
-            shard=self._shard(),
-        )
-        return self._loader(self.training, order)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Every validation image, in order and as it is."""
-        return self._loader(
-            self.validation,
-            FixedOrder(count=len(self.validation), batch_size=self.batch_size, shard=self._shard()),
-        )
-
-    @override
-    def on_before_batch_transfer(self, batch: Batch | MotivNetError, dataloader_idx: int) -> Batch:
-        """Raises the error of a worker here; called by Lightning for each batch, in the process that trains."""
+    loader: DataLoader[Batch | MotivNetError] = DataLoader(
+        _WithErrors(data),  # type: ignore[arg-type]  # a map of keys, not of numbers
+        batch_sampler=sampler,
+        num_workers=0 if data.inputs.in_memory else workers,
+        collate_fn=_keep,  # type: ignore[arg-type]  # the data makes batches, not lists
+        worker_init_fn=_limit_threads,
+        generator=torch.Generator(),  # else each loader draws from the training's RNG stream
+    )
+    for batch in loader:
         if isinstance(batch, MotivNetError):
             raise batch
-        return batch
+        yield batch
 
-    def batches_of_an_epoch(self, *, world: int) -> int:
-        """Training batches that each of ``world`` processes sees in an epoch."""
-        return batches_per_epoch(len(self.training), self.batch_size, world=world)
 
-    def _shard(self) -> Shard:
-        return (
-            Shard(rank=self.trainer.global_rank, world=self.trainer.world_size)
-            if self.trainer
-            else Shard()
-        )
-
-    def _loader(self, data: LabelledInputs, order: TrainingOrder | FixedOrder) -> DataLoader[Batch]:
-        workers = 0 if data.inputs.in_memory else self.workers
-        return DataLoader(
-            _Carrying(data) if workers else data,  # type: ignore[arg-type]  # a map of keys, not of numbers
-            batch_sampler=order,
-            num_workers=workers,
-            collate_fn=_as_it_is,  # type: ignore[arg-type]  # the data set makes batches, not lists
-            worker_init_fn=_start_worker,
-        )
+def read_split(
+    path: Path,
+    recipe: TrainingRecipe,
+    *,
+    labels: tuple[str, ...],
+    seed: int,
+    allow_outside: bool = False,
+) -> tuple[Dataset, Split]:
+    """Return a dataset, and the images that the recipe trains, validates and tests on."""
+    dataset = read_dataset(path, labels=labels, check=False, allow_outside=allow_outside)
+    split = split_dataset(
+        dataset,
+        seed=seed,
+        validation_share=recipe.validation_share,
+        stratified=recipe.stratified,
+        per_class=recipe.per_class,
+    )
+    return dataset, split
 
 
 @dataclass(frozen=True, slots=True)
-class _Carrying:
-    """What workers are given: an error that is meant for the user is handed over in the place of
-    its batch.
-
-    Torch raises what a worker raises as an error whose text is the worker's traceback.
-    """
+class _WithErrors:
+    """Returns a user's error in place of a batch: torch would show the worker's traceback."""
 
     data: LabelledInputs
 
@@ -163,12 +197,10 @@ class _Carrying:
             return error
 
 
-def _as_it_is(batch: Batch | MotivNetError) -> Batch | MotivNetError:
-    """The data set has made a batch already."""
+def _keep(batch: Batch | MotivNetError) -> Batch | MotivNetError:
     return batch
 
 
-def _start_worker(_number: int) -> None:
-    """A worker is one thread among several processes."""
+def _limit_threads(_worker: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

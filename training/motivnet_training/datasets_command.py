@@ -1,4 +1,4 @@
-"""``motivnet-train datasets``: what a folder of labelled faces is recognised as, and what it holds."""
+"""``motivnet-train datasets``: what a folder of labelled faces is recognised as and holds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motivnet.command_line import JSONOption, print_json
-from motivnet_training.fit_command import Outside
 
 if TYPE_CHECKING:
-    from motivnet.datasets.summary import DatasetSummary
+    from motivnet.datasets.check import DatasetSummary
     from motivnet.terminal import TextTable
+
+NumClasses = Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")]
+AllowOutside = Annotated[
+    bool,
+    typer.Option(
+        "--allow-outside", help="Also read images that a dataset's list names outside its folder."
+    ),
+]
 
 _SHOWN = 10
 
@@ -23,25 +30,25 @@ def datasets(
         Path,
         typer.Argument(help="A dataset's folder or list, or a folder with a folder per class."),
     ],
-    classes: Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")] = 7,
+    num_classes: NumClasses = 7,
     sheet: Annotated[
         Path | None, typer.Option(help="A PNG file to write, with some faces of each class.")
     ] = None,
-    allow_outside: Outside = False,
+    allow_outside: AllowOutside = False,
     json: JSONOption = False,
 ) -> None:
-    """Show what a dataset is recognised as, its images by class and part, and what is left out or comes twice."""
+    """Show what a dataset is recognised as, its images by class and split, and what is left out."""
+    from motivnet.datasets.check import summarise
     from motivnet.datasets.read import read_dataset
-    from motivnet.datasets.summary import summary_of
     from motivnet.labels import labels_for
-    from motivnet_training.sheet import check_sheet_name, picture_sheet, write_picture_sheet
+    from motivnet_training.picture_sheet import check_sheet_name, picture_sheet, write_picture_sheet
 
     if sheet is not None:
         check_sheet_name(sheet)
     dataset = read_dataset(
-        data, labels=labels_for(classes), max_unreadable=1.0, allow_outside=allow_outside
+        data, labels=labels_for(num_classes), max_unreadable=1.0, allow_outside=allow_outside
     )
-    summary = summary_of(dataset)
+    summary = summarise(dataset)
     if sheet is not None:
         write_picture_sheet(sheet, picture_sheet(dataset))
     if json:
@@ -51,9 +58,9 @@ def datasets(
 
 
 def _print(summary: DatasetSummary, sheet: Path | None) -> None:
-    from motivnet.terminal import facts, show
+    from motivnet.terminal import details, show
 
-    about = {"dataset": summary.dataset, "layout": summary.layout, "images": f"{summary.images:,}"}
+    about = {"dataset": summary.dataset, "format": summary.format, "images": f"{summary.images:,}"}
     if summary.people:
         about["people"] = f"{summary.people:,}"
     if summary.voted:
@@ -65,10 +72,10 @@ def _print(summary: DatasetSummary, sheet: Path | None) -> None:
             (f"{count:,}", reason) for reason, count in sorted(summary.skipped.items())
         ],
         ("unreadable",): [(reason,) for reason in summary.unreadable.values()],
-        ("image", "same bytes in another part"): summary.duplicates,
+        ("image", "same bytes in another split"): summary.duplicates,
     }
     show(
-        facts(about),
+        details(about),
         _counts(summary),
         *(_listed(titles, rows) for titles, rows in lists.items() if rows),
     )
@@ -77,8 +84,8 @@ def _print(summary: DatasetSummary, sheet: Path | None) -> None:
 def _counts(summary: DatasetSummary) -> TextTable:
     from motivnet.terminal import table
 
-    several = len(summary.parts) > 1
-    result = table("class", *(f">{part}" for part in summary.parts if several), ">images")
+    several = len(summary.splits) > 1
+    result = table("class", *(f">{part}" for part in summary.splits if several), ">images")
     for label, counts in summary.counts.items():
         in_parts = [f"{count:,}" for count in counts.values() if several]
         result.add_row(label, *in_parts, f"{sum(counts.values()):,}")
@@ -86,7 +93,7 @@ def _counts(summary: DatasetSummary) -> TextTable:
 
 
 def _listed(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> TextTable:
-    """The first rows, and how many there are more."""
+    """A table of the first rows, which says how many more there are."""
     from motivnet.terminal import table
 
     result = table(*titles)

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.config import ModelConfig
+from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.errors import ConfigError, FileError, TrainingError
 from motivnet.labels import labels_for
-from motivnet.preprocess import InputRecipe
-from motivnet_training.data import LabelledInputs, labelled_inputs
-from motivnet_training.devices import Hardware
-from motivnet_training.drawn_faces import drawn_samples
-from motivnet_training.epoch import EpochKeeper
-from motivnet_training.history import EpochFigures
-from motivnet_training.initialisation import fresh_model
-from motivnet_training.inputs import ImageInputs, pictures_of
+from motivnet.preprocess import Preprocessing
+from motivnet.schema import Schema
+from motivnet.synthetic import iterate_faces
+from motivnet.terminal import progress
+from motivnet_training.data import ImageInputs, LabelledInputs, decode_images, label_inputs
+from motivnet_training.devices import Devices
+from motivnet_training.loop import train
+from motivnet_training.model import fresh_model
 from motivnet_training.recipe import TrainingRecipe
 from motivnet_training.recipe_file import yaml_from_recipe
-from motivnet_training.session import Session, train
+from motivnet_training.session import Session, write_checkpoint
 
 DEMO_ACCURACY = 0.9
 _VALIDATION_SHARE = 0.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoResult:
-    """What was drawn and learnt, and where the weights lie."""
+class DemoSummary(Schema, frozen=True, kw_only=True):
+    """What was drawn and learnt, and where the weights are."""
 
     checkpoint: str
     labels: tuple[str, ...]
@@ -48,46 +47,53 @@ def train_on_drawn_faces(
     recipe: TrainingRecipe,
     seed: int = 0,
     min_accuracy: float = DEMO_ACCURACY,
-) -> DemoResult:
-    """Trains a fresh model on ``count`` drawn faces, validates it on a fifth as many other ones,
-    and writes it.
+) -> DemoSummary:
+    """Train a fresh model on drawn faces, validate it on a fifth as many others, and write it.
 
     Raises:
         ConfigError, FileError: If the file could not be written after the training.
         TrainingError: If the training diverges or stays below ``min_accuracy``; nothing is written
-        then.
+            then.
         TrainingStoppedError: If a signal asked for it; nothing is written.
     """
-    _check_target(out)
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"{out} must end in .safetensors, the format of checkpoints")
+    if out.is_dir():
+        raise FileError(f"{out} is a directory; give a file")
     started = time.monotonic()
     labels = labels_for(config.decoder.num_classes)
-    preprocess = InputRecipe.named("stretch", size=config.encoder.image_size)
+    preprocess = Preprocessing.named("stretch", size=config.encoder.image_size)
     held_out = max(len(labels), round(count * _VALIDATION_SHARE))
-    training, validation = (
-        _drawn(number, labels, preprocess, recipe, seed=seed, set_seed=2 * seed + place)
-        for place, number in enumerate((count, held_out))
-    )
-    keeper = EpochKeeper(
-        folder=None,
-        recipe=recipe,
-        config=config,
-        labels=labels,
-        preprocess=preprocess,
-        validation=validation,
-        metadata=_metadata(recipe, training=count, validation=held_out, seed=seed),
-    )
     model = fresh_model(config, seed=seed)
     session = Session(
         model=model,
-        training=training,
-        keeper=keeper,
+        config=config,
+        recipe=recipe,
+        labels=labels,
+        preprocess=preprocess,
+        training=_draw_inputs(count, labels, preprocess, recipe, seed=seed, face_seed=2 * seed),
+        validation=_draw_inputs(
+            held_out, labels, preprocess, recipe, seed=seed, face_seed=2 * seed + 1
+        ),
         seed=seed,
-        hardware=Hardware(accelerator="cpu"),
+        devices=Devices(device="cpu"),
+        metadata={
+            "dataset": "drawn faces",
+            "training_images": str(count),
+            "validation_images": str(held_out),
+            "seed": str(seed),
+            "training_recipe": yaml_from_recipe(recipe),
+        },
     )
     last = train(session).history[-1]
-    _check_learnt(last, min_accuracy)
-    keeper.write(out, model, last)
-    return DemoResult(
+    if last.accuracy < min_accuracy:
+        raise TrainingError(
+            f"the model reached a validation accuracy of {last.accuracy:.1%}, below the "
+            f"{min_accuracy:.0%} asked for, and was not written; train on more faces or for more "
+            "epochs"
+        )
+    write_checkpoint(session, out, model.state_dict(), last)
+    return DemoSummary(
         checkpoint=str(out),
         labels=labels,
         training_images=count,
@@ -100,50 +106,37 @@ def train_on_drawn_faces(
     )
 
 
-def _drawn(
+def draw_samples(
+    count: int, *, seed: int, size: tuple[int, int], labels: tuple[str, ...]
+) -> tuple[Sample, ...]:
+    """Return drawn faces of ``size`` (height, width) that go through the labels in turn.
+
+    Sets of different seeds share no face.
+    """
+    samples: list[Sample] = []
+    with progress("drawing faces", total=count) as advance:
+        for index, face in enumerate(iterate_faces(count, seed=seed, size=size, labels=labels)):
+            image = RawPixels(data=face.tobytes(), size=size)
+            samples.append(Sample(name=f"face {index}", image=image, label=index % len(labels)))
+            advance(1)
+    return tuple(samples)
+
+
+def _draw_inputs(
     count: int,
     labels: tuple[str, ...],
-    preprocess: InputRecipe,
+    preprocess: Preprocessing,
     recipe: TrainingRecipe,
     *,
     seed: int,
-    set_seed: int,
+    face_seed: int,
 ) -> LabelledInputs:
-    samples = drawn_samples(count, seed=set_seed, size=preprocess.size, labels=labels)
+    samples = draw_samples(count, seed=face_seed, size=preprocess.size, labels=labels)
     inputs = ImageInputs(
-        pictures=pictures_of(samples, preprocess),
-        recipe=preprocess,
+        samples=samples,
+        preprocess=preprocess,
+        decoded=decode_images(samples, preprocess),
         seed=seed,
         augmentations=recipe.augmentations,
     )
-    return labelled_inputs(samples, inputs, classes=len(labels))
-
-
-def _metadata(
-    recipe: TrainingRecipe, *, training: int, validation: int, seed: int
-) -> dict[str, str]:
-    return {
-        "dataset": "drawn faces",
-        "training_images": str(training),
-        "validation_images": str(validation),
-        "seed": str(seed),
-        "training_recipe": yaml_from_recipe(recipe),
-    }
-
-
-def _check_learnt(figures: EpochFigures, min_accuracy: float) -> None:
-    if figures.accuracy < min_accuracy:
-        raise TrainingError(
-            f"the model reached a validation accuracy of {figures.accuracy:.1%}, below the {min_accuracy:.0%} asked "
-            "for, and was not written; train on more faces or for more epochs"
-        )
-
-
-def _check_target(out: Path) -> None:
-    """Refuses before the training what could not be written after it."""
-    if out.suffix != ".safetensors":
-        raise ConfigError(
-            f"{out} must end in .safetensors, the format that checkpoints are written in"
-        )
-    if out.is_dir():
-        raise FileError(f"{out} is a directory; give a file")
+    return label_inputs(samples, inputs, classes=len(labels))

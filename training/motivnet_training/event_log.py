@@ -3,99 +3,69 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import lightning
-from torch.utils.tensorboard import SummaryWriter
-from typing_extensions import override
+import msgspec
 
-from motivnet_training.state import TrainingState
-from motivnet_training.steps import is_between_steps
+from motivnet.errors import MissingDependencyError
+from motivnet_training.history import EpochMetrics
+
+try:
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError as error:
+    raise MissingDependencyError("tensorboard", extra="train") from error
 
 logger = logging.getLogger(__name__)
 
+_NOT_METRICS = ("epoch", "steps", "encoder_lr", "decoder_lr")
 
-class EventLog(lightning.Callback):
-    """The loss and the learning rates by step of the optimiser, and the figures by epoch.
 
-    What an interrupted training had written after the moment it goes on from is purged.
+class EventLog:
+    """Loss and learning rates by step of the optimizer, and metrics by epoch.
+
+    What an interrupted training wrote after step ``steps``, which it resumes from, is purged. A log
+    that cannot be written ends with a warning; it is no reason to end the training.
     """
 
-    def __init__(self, state: TrainingState, folder: Path) -> None:
-        self.state = state
+    def __init__(self, folder: Path, *, steps: int) -> None:
         self.folder = folder
         self._writer: SummaryWriter | None = None
+        with self._warn_on_failure():
+            self._writer = SummaryWriter(str(folder), purge_step=steps + 1)
 
-    @override
-    def on_train_start(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        """Opens the file, in the first process."""
-        if trainer.is_global_zero:
-            with self._without_a_full_disk():
-                self._writer = SummaryWriter(
-                    str(self.folder), purge_step=self.state.position.steps + 1
-                )
-            self._write_epoch()  # that of an epoch whose validation came after an interruption
+    def write_step(self, step: int, *, loss: float, rates: Mapping[str, float]) -> None:
+        """Write the mean loss of the epoch so far and the learning rates."""
+        values = {f"rate/{name}": rate for name, rate in rates.items()}
+        self._write(step, {"loss/training, mean of the epoch so far": loss, **values})
 
-    @override
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any
-    ) -> None:
-        """Writes the mean loss of the epoch so far, with each step of the optimiser."""
-        if self._writer is None or not is_between_steps(trainer):
-            return
-        position = self.state.position
-        self._write(
-            {
-                "loss/training, mean of the epoch so far": position.loss_sum
-                / max(1, position.loss_count),
-                "rate/encoder": position.encoder_lr,
-                "rate/decoder": position.decoder_lr,
-            }
-        )
+    def write_epoch(self, metrics: EpochMetrics) -> None:
+        """Write the metrics; one that is not defined is left out."""
+        values = msgspec.structs.asdict(metrics)
+        shown = {f"epoch/{name}": values[name] for name in values if name not in _NOT_METRICS}
+        self._write(metrics.steps, shown)
+        with self._warn_on_failure():
+            if self._writer is not None:
+                self._writer.flush()
 
-    @override
-    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        """Writes the figures; called after the epoch was added to the history."""
-        self._write_epoch()
-
-    @override
-    def teardown(self, *_: Any, **__: Any) -> None:
-        """Closes the file."""
-        if self._writer is not None:
-            with self._without_a_full_disk():
+    def close(self) -> None:
+        """Close the file."""
+        with self._warn_on_failure():
+            if self._writer is not None:
                 self._writer.close()
-            self._writer = None
 
-    def _write_epoch(self) -> None:
-        if self.state.position.history:
-            figures = dataclasses.asdict(self.state.position.history[-1])
-            left_out = ("epoch", "steps", "encoder_lr", "decoder_lr")
-            self._write(
-                {f"epoch/{name}": value for name, value in figures.items() if name not in left_out}
-            )
-
-    def _write(self, values: Mapping[str, float | None]) -> None:
-        """At the current step; a figure that is not defined is left out."""
-        if self._writer is None:
-            return
-        with self._without_a_full_disk():
+    def _write(self, step: int, values: Mapping[str, float | None]) -> None:
+        with self._warn_on_failure():
             for name, value in values.items():
-                if value is not None:
-                    self._writer.add_scalar(name, value, self.state.position.steps)
+                if self._writer is not None and value is not None:
+                    self._writer.add_scalar(name, value, step)
 
     @contextlib.contextmanager
-    def _without_a_full_disk(self) -> Iterator[None]:
-        """A log that cannot be written ends with a warning; it is no reason to end the training."""
+    def _warn_on_failure(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            logger.warning(
-                "%s cannot be written: %s; the training goes on without it",
-                self.folder,
-                error.strerror,
-            )
             self._writer = None
+            message = "%s cannot be written: %s; the training continues without it"
+            logger.warning(message, self.folder, error.strerror)

@@ -1,23 +1,32 @@
-"""What each epoch of a training came to."""
+"""The metrics of each epoch, and what follows from them: the best epoch and early stopping."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.checkpoints.weights import listed
+from motivnet.errors import TrainingError
+from motivnet.metrics import ClassificationMetrics, compute_metrics, cross_entropy
+from motivnet.prediction import softmax
+from motivnet.schema import Schema
+from motivnet_training.data import LabelledInputs
+from motivnet_training.non_finite import ADVICE
 from motivnet_training.recipe import TrainingRecipe
 
+VALIDATION_METRICS = ("accuracy", "uar", "macro_f1", "macro_precision", "auroc")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochFigures:
-    """One epoch; ``epoch`` counts from 1, ``steps`` those of the optimiser since the start.
 
-    The learning rates are those of the epoch's end, before the course advances; the figures are of
-    the validation images.
+class EpochMetrics(Schema, frozen=True, kw_only=True):
+    """One epoch; ``epoch`` counts from 1, ``steps`` counts all optimizer steps so far.
+
+    The learning rates are those of the epoch's last step; the metrics are of the validation images.
     """
 
     epoch: int
@@ -33,34 +42,51 @@ class EpochFigures:
     auroc: float | None
 
 
-History = tuple[EpochFigures, ...]
+History = tuple[EpochMetrics, ...]
 
 
-def best_of(history: Sequence[EpochFigures]) -> EpochFigures:
-    """The epoch of the lowest validation loss, the first of them if several have it."""
-    return min(history, key=lambda figures: figures.val_loss)
+def validation_metrics(
+    validation: LabelledInputs, logits: NDArray[np.float64], labels: tuple[str, ...]
+) -> ClassificationMetrics:
+    """Return the metrics of the validation images from their logits ``(N, classes)``.
+
+    Raises:
+        TrainingError: Naming the images with a logit that is NaN or infinite.
+    """
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        bad = listed(validation.names[index] for index in np.flatnonzero(~finite))
+        raise TrainingError(
+            f"the model gives NaN or infinity for the validation images {bad}; {ADVICE}"
+        )
+    probabilities = softmax(logits.astype(np.float32))
+    loss = cross_entropy(validation.targets.double().numpy(), probabilities)
+    return compute_metrics(validation.labels, probabilities, labels, loss=loss)
 
 
-def is_better(figures: EpochFigures, before: Sequence[EpochFigures]) -> bool:
-    """Whether an epoch is better than all before it."""
-    return figures.val_loss < min((earlier.val_loss for earlier in before), default=math.inf)
+def best_epoch(history: Sequence[EpochMetrics]) -> EpochMetrics:
+    """Return the epoch of the lowest validation loss, the first of them if several have it."""
+    return min(history, key=lambda metrics: metrics.val_loss)
 
 
-def is_over(history: Sequence[EpochFigures], recipe: TrainingRecipe) -> bool:
-    """Whether all epochs of the recipe are done, or its patience has passed since the best."""
+def is_better(metrics: EpochMetrics, before: Sequence[EpochMetrics]) -> bool:
+    """Return whether an epoch is better than all before it."""
+    return metrics.val_loss < min((earlier.val_loss for earlier in before), default=math.inf)
+
+
+def is_over(history: Sequence[EpochMetrics], recipe: TrainingRecipe) -> bool:
+    """Return whether all epochs of the recipe are done, or its patience has run out."""
     if not history:
         return False
-    waited = len(history) - best_of(history).epoch
-    return len(history) >= recipe.epochs or (
-        recipe.patience is not None and waited >= recipe.patience
-    )
+    waited = len(history) - best_epoch(history).epoch
+    stops_early = recipe.patience is not None and waited >= recipe.patience
+    return len(history) >= recipe.epochs or stops_early
 
 
-def csv_from_history(history: Sequence[EpochFigures]) -> str:
-    """A table with a row an epoch; a figure that is not defined is left empty."""
-    names = [field.name for field in dataclasses.fields(EpochFigures)]
+def csv_from_history(history: Sequence[EpochMetrics]) -> str:
+    """Return a table with one row per epoch; a metric that is not defined is left empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, EpochMetrics.__struct_fields__, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(dataclasses.asdict(figures) for figures in history)
+    writer.writerows(msgspec.structs.asdict(metrics) for metrics in history)
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""Pictures of a training: its curves, and what is taken for what."""
+"""Plots of a training: its curves, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from motivnet.errors import MissingDependencyError
 from motivnet.files import write_atomic
-from motivnet.metrics import ClassificationFigures
+from motivnet.metrics import ClassificationMetrics
 from motivnet.printable import drawn_text
-from motivnet_training.history import History, best_of
+from motivnet_training.history import History, best_epoch
 
 try:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ _DOTS_PER_INCH = 110
 
 
 def write_curves(path: Path, history: History) -> None:
-    """Losses, accuracy and learning rates by epoch, with the best epoch marked, as a PNG file.
+    """Write losses, accuracy and learning rates by epoch, the best epoch marked, as a PNG file.
 
     Raises:
         FileError: If it cannot be written.
@@ -35,39 +35,29 @@ def write_curves(path: Path, history: History) -> None:
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     losses, accuracy, rates = figure.subplots(1, 3)
     epochs = [each.epoch for each in history]
-    best = best_of(history)
+    best = best_epoch(history)
     losses.plot(epochs, [each.train_loss for each in history], color=_TRAINING, label="training")
     losses.plot(epochs, [each.val_loss for each in history], color=_VALIDATION, label="validation")
-    accuracy.plot(
-        epochs, [each.accuracy * 100 for each in history], color=_VALIDATION, label="accuracy"
-    )
-    accuracy.plot(
-        epochs,
-        [each.macro_f1 * 100 for each in history],
-        color=_VALIDATION,
-        ls=":",
-        label="macro F1",
-    )
+    shares = [each.accuracy * 100 for each in history]
+    accuracy.plot(epochs, shares, color=_VALIDATION, label="accuracy")
+    shares = [each.macro_f1 * 100 for each in history]
+    accuracy.plot(epochs, shares, color=_VALIDATION, ls=":", label="macro F1")
     _draw_rates(rates, epochs, history)
-    for axes, title in (
-        (losses, "cross-entropy"),
-        (accuracy, "validation, %"),
-        (rates, "learning rate"),
-    ):
+    titles = {losses: "cross-entropy", accuracy: "validation, %", rates: "learning rate"}
+    for axes, title in titles.items():
         _finish(axes, title, best_epoch=best.epoch)
     _write(path, figure)
 
 
 def write_confusion(
-    path: Path, figures: ClassificationFigures, labels: Sequence[str], *, title: str
+    path: Path, metrics: ClassificationMetrics, labels: Sequence[str], *, title: str
 ) -> None:
-    """Images by true (rows) and predicted class (columns), coloured by the share of the row, as a
-    PNG file.
+    """Write images by true (rows) and predicted class (columns), coloured by row, as a PNG file.
 
     Raises:
         FileError: If it cannot be written.
     """
-    counts = np.asarray(figures.confusion)
+    counts = np.asarray(metrics.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.62 * len(labels)
     figure = Figure(figsize=(side, side), layout="constrained")
@@ -86,7 +76,7 @@ def write_confusion(
 
 
 def _draw_rates(axes: Axes, epochs: Sequence[int], history: History) -> None:
-    """The head's rate dashed above the encoder's, as they may be the same; logarithmic where they are far apart."""
+    """Draw the head's rate dashed, as both may be equal; logarithmic if they are far apart."""
     heads, encoders = [each.decoder_lr for each in history], [each.encoder_lr for each in history]
     if any(encoders):
         axes.plot(epochs, encoders, color=_TRAINING, label="encoder")
@@ -105,7 +95,7 @@ def _finish(axes: Axes, title: str, *, best_epoch: int) -> None:
 
 
 def _write(path: Path, figure: Figure) -> None:
-    """Through a canvas of its own: the global state of pyplot stays untouched."""
+    """Write through a canvas, which leaves pyplot's global state alone."""
     image = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(image, format="png", dpi=_DOTS_PER_INCH)
     write_atomic(path, image.getvalue())

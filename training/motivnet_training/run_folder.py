@@ -1,21 +1,19 @@
-"""The folder of one training: what lies where, and what it says the training is."""
+"""The folder of one training: its files, and whether a training may be written to it."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet import strict_json
 from motivnet.errors import FileError, TrainingError
 from motivnet.files import read_bytes, write_atomic
-from motivnet.workspace import sole_writer
+from motivnet.schema import Schema, SchemaError, decode, encode
+from motivnet.workspace import write_lock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunIdentity:
-    """What has to be the same when a training is resumed, as short texts; hashes where it is long."""
+class RunIdentity(Schema, frozen=True, kw_only=True):
+    """What has to be the same when a training is resumed; hashes of what is long."""
 
     recipe: str
     model: str
@@ -35,82 +33,43 @@ _SHOWN = {
 """What a person needs to know besides a field's name."""
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Where the files of a training are."""
+    """The paths of a training's files.
 
-    path: Path
+    ``resume`` is the state to resume from; ``best`` has the weights of the lowest validation loss,
+    ``last`` those of the last epoch, ``published`` the best ones in the published layout;
+    ``identity`` says what the training is.
+    """
 
-    @property
-    def resume(self) -> Path:
-        """The state to resume from."""
-        return self.path / "last.ckpt"
-
-    @property
-    def best(self) -> Path:
-        """The weights of the lowest validation loss."""
-        return self.path / "best.safetensors"
-
-    @property
-    def last(self) -> Path:
-        """The weights of the last epoch."""
-        return self.path / "last.safetensors"
-
-    @property
-    def published(self) -> Path:
-        """The best weights under the names of the published file."""
-        return self.path / "MotivNet.pth"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.resume = path / "last.ckpt"
+        self.best = path / "best.safetensors"
+        self.last = path / "last.safetensors"
+        self.published = path / "MotivNet.pth"
+        self.identity = path / "run.json"
+        self.recipe = path / "recipe.yaml"
+        self.metrics = path / "metrics.csv"
+        self.tensorboard = path / "tensorboard"
+        self.curves = path / "curves.png"
+        self.confusion = path / "confusion.png"
+        self.summary = path / "summary.json"
 
     @property
     def has_weights(self) -> bool:
-        """Whether there is a model in it, with a state to resume from or without."""
+        """Whether there is a model in it, with or without a state to resume from."""
         return any(path.exists() for path in (self.best, self.last, self.published))
-
-    @property
-    def identity(self) -> Path:
-        """What the training is."""
-        return self.path / "run.json"
-
-    @property
-    def recipe(self) -> Path:
-        """The training recipe, which ``--config`` takes again."""
-        return self.path / "recipe.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        """A row an epoch."""
-        return self.path / "metrics.csv"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def curves(self) -> Path:
-        """Losses, accuracy and learning rates by epoch."""
-        return self.path / "curves.png"
-
-    @property
-    def confusion(self) -> Path:
-        """True against predicted classes."""
-        return self.path / "confusion.png"
-
-    @property
-    def summary(self) -> Path:
-        """What was trained and what came out."""
-        return self.path / "summary.json"
 
 
 def check_usable(folder: RunFolder, *, resume: bool) -> None:
-    """Returns when a training may be written to the folder.
+    """Check that a training may be written to the folder.
 
     Args:
-        resume: A training in it is meant to go on; without one it begins.
+        resume: A training in the folder is to be continued; if there is none, one begins.
 
     Raises:
-        TrainingError: If it holds a state to go on from or weights, and ``resume`` is off, a
-            finished training whose state is gone, or a ``run.json`` that is not one of a training.
+        TrainingError: If the folder holds a state to resume from or weights, and ``resume`` is off,
+            a finished training whose state is gone, or a ``run.json`` that is not a training's.
         FileError: If it is a file, or holds other files.
     """
     path = folder.path
@@ -120,26 +79,24 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         return
     if not folder.identity.exists():
         raise FileError(f"{path} holds files that are not a training; give another --out")
-    _identity(
-        folder
-    )  # a run.json of somebody else is no leave to write over what has the names of ours
+    _read_identity(folder)  # a foreign run.json does not allow to overwrite files with our names
     if folder.resume.exists():
         if not resume:
             raise TrainingError(
-                f"{path} holds a training already; go on with --resume, or give another --out"
+                f"{path} holds a training already; continue it with --resume, or give another --out"
             )
-    # Without the state a training begins anew, in the place of these weights. That is right only
-    # where it was interrupted between the first weights and the first state.
+    # Without the state a training starts from the beginning, in place of these weights. That is
+    # right only if it was interrupted between the first weights and the first state.
     elif folder.summary.exists() or (folder.has_weights and not resume):
         raise TrainingError(
-            f"{path} holds the weights of a training, and no {folder.resume.name} to go on from; give another --out"
+            f"{path} holds the weights of a training, and no {folder.resume.name} to resume from; "
+            "give another --out"
         )
 
 
 @contextlib.contextmanager
-def sole_training(folder: RunFolder) -> Iterator[None]:
-    """The folder, made if need be, with this process as the only one that trains in it until the
-    end of the block.
+def lock_folder(folder: RunFolder) -> Iterator[None]:
+    """Make the folder if need be, and keep other processes from training in it during the block.
 
     Raises:
         FileError: If it cannot be written, or another process is training in it.
@@ -147,20 +104,20 @@ def sole_training(folder: RunFolder) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            is_sole = stack.enter_context(sole_writer(folder.path.resolve()))
+            is_sole = stack.enter_context(write_lock(folder.path.resolve()))
         except OSError as error:
-            raise FileError(
-                f"{folder.path} cannot be written: {error.strerror or error}"
-            ) from error
+            reason = error.strerror or error
+            raise FileError(f"{folder.path} cannot be written: {reason}") from error
         if not is_sole:
             raise FileError(
-                f"{folder.path}: another process is training in it; wait for it or give another --out"
+                f"{folder.path}: another process is training in it; "
+                "wait for it or give another --out"
             )
         yield
 
 
 def check_identity(folder: RunFolder, identity: RunIdentity) -> None:
-    """Returns when the training in the folder, if there is one, is the one that is asked for.
+    """Check that the training in the folder, if there is one, is the one that is asked for.
 
     Raises:
         TrainingError: Naming what differs.
@@ -168,27 +125,30 @@ def check_identity(folder: RunFolder, identity: RunIdentity) -> None:
     """
     if not folder.identity.exists():
         return
-    found = _identity(folder)
+    found = _read_identity(folder)
     names = [
-        name for name in RunIdentity.__slots__ if getattr(found, name) != getattr(identity, name)
+        name
+        for name in RunIdentity.__struct_fields__
+        if getattr(found, name) != getattr(identity, name)
     ]
     if names:
         named = ", ".join(_SHOWN.get(name, name.replace("_", " ")) for name in names)
         raise TrainingError(
-            f"{folder.path} holds a training with other values of: {named}; repeat its options, or give another --out"
+            f"{folder.path} holds a training with other values of: {named}; "
+            "repeat its options, or give another --out"
         )
 
 
 def write_identity(folder: RunFolder, identity: RunIdentity, *, recipe: str) -> None:
-    """Says in the folder what the training is."""
-    write_atomic(folder.identity, strict_json.dumps(identity))
+    """Write what the training is, and its recipe as YAML."""
+    write_atomic(folder.identity, encode(identity))
     write_atomic(folder.recipe, recipe.encode())
 
 
-def _identity(folder: RunFolder) -> RunIdentity:
+def _read_identity(folder: RunFolder) -> RunIdentity:
     try:
-        return strict_json.build(RunIdentity, strict_json.loads(read_bytes(folder.identity)))
-    except strict_json.StrictJSONError as error:
+        return decode(read_bytes(folder.identity), RunIdentity)
+    except SchemaError as error:
         raise TrainingError(
             f"{folder.identity} is damaged, or not of a training: {error}; give another --out"
         ) from error

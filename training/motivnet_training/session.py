@@ -1,176 +1,84 @@
-"""One training from its inputs to the last step: the parts put together."""
+"""One training as a value, and the checkpoints that it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import lightning
-import torch
+import msgspec
 from torch import Tensor
 
-from motivnet.errors import CheckpointError
+from motivnet.checkpoints import save_model
+from motivnet.config import ModelConfig
 from motivnet.model import MotivNet
-from motivnet_training.batch_sampler import steps_per_epoch
-from motivnet_training.checkpoint_io import AtomicCheckpointIO
-from motivnet_training.data import FaceData, LabelledInputs
-from motivnet_training.devices import Hardware
-from motivnet_training.epoch import EpochKeeper, model_from_state
-from motivnet_training.gradient_checkpointing import checkpoint_activations
-from motivnet_training.history import is_over
-from motivnet_training.module import EmotionModule
+from motivnet.preprocess import Preprocessing
+from motivnet_training.batch_sampler import batches_per_epoch, steps_per_epoch
+from motivnet_training.data import LabelledInputs
+from motivnet_training.devices import Devices
+from motivnet_training.history import EpochMetrics
+from motivnet_training.model import model_from_weights
 from motivnet_training.recipe import TrainingRecipe
-from motivnet_training.resumable import check_resumable
-from motivnet_training.saving import Saver
-from motivnet_training.signals import listening
-from motivnet_training.state import Position, TrainingState
-from motivnet_training.trainer import run_training
+from motivnet_training.run_folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Everything that one training needs.
+    """What one training needs.
 
-    ``keeper`` says where and as what the weights are kept; ``checkpoint_seconds`` pass between two
-    savings inside an epoch; ``announce`` hears a line about each epoch.
+    Args:
+        folder: Where checkpoints and logs are written; None writes nothing.
+        metadata: What a checkpoint says about its making.
+        checkpoint_seconds: Between two savings of the state inside an epoch.
+        on_message: Called with a line about each epoch.
     """
 
     model: MotivNet
+    config: ModelConfig
+    recipe: TrainingRecipe
+    labels: tuple[str, ...]
+    preprocess: Preprocessing
     training: LabelledInputs
-    keeper: EpochKeeper
-    seed: int
-    hardware: Hardware
+    validation: LabelledInputs
+    seed: int = 0
+    devices: Devices = field(default_factory=Devices)
+    folder: RunFolder | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
     checkpoint_seconds: float = 600.0
-    announce: Callable[[str], None] | None = None
+    on_message: Callable[[str], None] = lambda _: None
 
     @property
-    def recipe(self) -> TrainingRecipe:
-        """How it is trained."""
-        return self.keeper.recipe
+    def batches_per_epoch(self) -> int:
+        """Training batches of each process."""
+        batch_size, processes = self.recipe.batch_size, self.devices.processes
+        return batches_per_epoch(len(self.training), batch_size, processes=processes)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        recipe, processes = self.recipe, self.devices.processes
+        per_epoch = steps_per_epoch(
+            len(self.training), recipe.batch_size, recipe.accumulate, processes=processes
+        )
+        return recipe.epochs * per_epoch
 
 
-def train(session: Session, *, resume: Path | None = None) -> Position:
-    """Trains the session's model in place and tells where it ended.
-
-    Args:
-        resume: A checkpoint of this training to go on from.
+def write_checkpoint(
+    session: Session, path: Path, weights: Mapping[str, Tensor], metrics: EpochMetrics
+) -> None:
+    """Write a model's weights with all that is needed to use them, whole or not at all.
 
     Raises:
-        CheckpointError: If the checkpoint cannot be resumed from.
-        TrainingError: If a number stops being finite, or another process of the training ends.
-        TrainingStoppedError: If a signal asked for it.
+        CheckpointError: If a weight is NaN or infinite.
+        FileError: If it cannot be written.
     """
-    _prepare(session.model, session.recipe)
-    state = TrainingState()
-    data, pending = _data(session), None
-    if resume is not None:
-        checkpoint = _state_of(resume)
-        position = state.take(checkpoint)
-        check_resumable(checkpoint, _module(session))
-        batches = data.batches_of_an_epoch(world=session.hardware.processes)
-        _check_position(position, batches=batches, epochs=session.recipe.epochs)
-        if session.announce is not None:
-            session.announce(f"goes on after epoch {position.epoch}, step {position.steps}")
-        if is_over(position.history, session.recipe):
-            ended = model_from_state(checkpoint["state_dict"], session.keeper.config)
-            session.model.load_state_dict(ended.state_dict())
-            return position
-        pending = checkpoint if position.batch == batches else None
-        del checkpoint
-    with listening() as request:
-        folder = session.keeper.folder
-        saver = Saver(
-            state,
-            session.keeper,
-            request,
-            folder=folder,
-            seconds=session.checkpoint_seconds,
-            announce=session.announce,
-        )
-        run_training(
-            _module(session),
-            data,
-            state=state,
-            saver=saver,
-            hardware=session.hardware,
-            resume=resume,
-            pending=pending,
-            callbacks=_callbacks(session, state),
-        )
-    session.model.cpu().eval()
-    return state.position
-
-
-def _state_of(resume: Path) -> dict[str, Any]:
-    try:
-        return AtomicCheckpointIO().load_checkpoint(resume)
-    except CheckpointError as error:
-        remedy = (
-            f"the weights beside it are not touched; without {resume.name} the training begins anew"
-        )
-        raise CheckpointError(f"{error}; {remedy}") from error
-
-
-def class_weights(training: LabelledInputs) -> Tensor:
-    """Weights ``(classes,)`` inverse to how often each class occurs; an image weighs one on
-    average.
-
-    A class that does not occur has a weight of 0.
-    """
-    counts = training.targets.sum(dim=0)
-    occurring = counts > 0
-    return torch.where(occurring, counts.sum() / (occurring.sum() * counts.clamp(min=1e-12)), 0.0)
-
-
-def _check_position(position: Position, *, batches: int, epochs: int) -> None:
-    """Returns when a position is within the training; one behind its end would pass for a training that is over."""
-    if position.batch > batches or position.epoch > epochs:
-        raise CheckpointError(
-            f"the checkpoint to resume from is damaged: it stands at batch {position.batch} of {batches} "
-            f"in epoch {position.epoch} of {epochs}"
-        )
-
-
-def _prepare(model: MotivNet, recipe: TrainingRecipe) -> None:
-    model.encoder.requires_grad_(not recipe.is_frozen)
-    if recipe.gradient_checkpointing:
-        checkpoint_activations(model.encoder)
-    if recipe.compile:  # in place: the weights keep their names
-        (model.decoder if recipe.cached else model).compile()
-
-
-def _module(session: Session) -> EmotionModule:
-    recipe, training = session.recipe, session.training
-    per_epoch = steps_per_epoch(
-        len(training), recipe.batch_size, recipe.accumulate, world=session.hardware.processes
+    values = msgspec.structs.asdict(metrics)
+    texts = {name: "" if value is None else str(value) for name, value in values.items()}
+    save_model(
+        model_from_weights(weights, session.config),
+        path,
+        config=session.config,
+        labels=session.labels,
+        preprocessing=session.preprocess,
+        metadata={**session.metadata, **texts},
     )
-    return EmotionModule(
-        session.model,
-        recipe=recipe,
-        total_steps=recipe.epochs * per_epoch,
-        validation_images=len(session.keeper.validation),
-        names=training.names,
-        class_weights=class_weights(training) if recipe.class_weights else None,
-        on_tokens=recipe.cached,
-    )
-
-
-def _data(session: Session) -> FaceData:
-    return FaceData(
-        session.training,
-        session.keeper.validation,
-        batch_size=session.recipe.batch_size,
-        seed=session.seed,
-        workers=session.hardware.worker_count,
-    )
-
-
-def _callbacks(session: Session, state: TrainingState) -> tuple[lightning.Callback, ...]:
-    callbacks: list[lightning.Callback] = []
-    if session.keeper.folder is not None:
-        from motivnet_training.event_log import EventLog
-
-        callbacks.append(EventLog(state, session.keeper.folder.tensorboard))
-    return tuple(callbacks)

@@ -7,92 +7,89 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
 from motivnet.errors import TrainingStoppedError
 
-_ASKED = (signal.SIGTERM, signal.SIGINT)
-PATIENCE = 9.0
-"""Seconds that a batch may take to end after a signal."""
+BATCH_SECONDS = 9.0
+"""How long a batch may take to end after a signal."""
 
-APART = 1.0
-"""Seconds between two signals that mean two requests: ``timeout``, for one, signals the process and then its group."""
+REPEAT_SECONDS = 1.0
+"""Signals closer together are one request: ``timeout`` signals the process and its group."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Which signal asked to stop, if one did.
+    """The signal that asked to stop, if one did.
 
-    A second one ends the process at once, and so does the first where the end of a batch does not
-    come in time: what was saved before stays, because a file takes its place whole or not at all.
+    A second signal ends the process at once, and so does the first if no batch ends in time: what
+    was saved before stays, because files are replaced whole or not at all.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        timer: Callable[..., threading.Timer] = threading.Timer,
+    ) -> None:
         self.number: int | None = None
+        self._clock = clock
+        self._make_timer = timer
         self._since = 0.0
-        self._limit: threading.Timer | None = None
+        self._timer: threading.Timer | None = None
 
-    def receive(self, number: int, frame: FrameType | None) -> None:
-        """Takes the signal."""
-        del frame
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal."""
         if self.number is not None:
-            if time.monotonic() - self._since >= APART:
+            if self._clock() - self._since >= REPEAT_SECONDS:
                 _leave(number, "asked a second time to stop")
             return
-        self.number, self._since = number, time.monotonic()
-        self._limit = threading.Timer(
-            PATIENCE, _leave, (number, f"no batch ended within {PATIENCE:.0f} s")
-        )
-        self._limit.daemon = True
-        self._limit.start()
+        self.number, self._since = number, self._clock()
+        reason = f"no batch ended within {BATCH_SECONDS:.0f} s"
+        self._timer = self._make_timer(BATCH_SECONDS, _leave, (number, reason))
+        self._timer.daemon = True
+        self._timer.start()
 
-    def answered(self) -> None:
-        """The training has noticed: what it now saves may take as long as it takes."""
-        if self._limit is not None:
-            self._limit.cancel()
+    def answer(self) -> None:
+        """Note that the training has seen the request: saving may take as long as it takes."""
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def install(self) -> None:
-        """Lets the signals reach this request; only in the main thread, where alone they can be handled."""
-        if threading.current_thread() is threading.main_thread():
-            for number in _ASKED:
-                signal.signal(number, self.receive)
-
-
-@contextlib.contextmanager
-def listening() -> Iterator[StopRequest]:
-    """A request to be installed inside the block; the handlers before it are back after it.
-
-    Not installed yet, because before the first step there is nothing to save, and the wait for
-    other processes of the training, which may never come, would hear of no request.
-    """
-    request = StopRequest()
-    before = {number: signal.getsignal(number) for number in _ASKED}
-    try:
-        yield request
-    finally:
-        request.answered()
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Receive signals in the block, which ends as if answered."""
+        try:
+            with _handlers(self.receive):
+                yield
+        finally:
+            self.answer()
 
 
 @contextlib.contextmanager
 def stopping(message: str) -> Iterator[None]:
-    """Inside the block a signal ends what is done at once, with this message.
+    """End the block at once on a signal, with this message.
 
     Raises:
-        TrainingStoppedError: When it comes.
+        TrainingStoppedError: When a signal comes.
     """
 
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        del frame
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
         raise TrainingStoppedError(message, signal=number)
 
+    with _handlers(stop):
+        yield
+
+
+@contextlib.contextmanager
+def _handlers(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle the signals in the block; outside the main thread that is impossible."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, stop) for number in _ASKED}
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield
     finally:
@@ -101,9 +98,9 @@ def stopping(message: str) -> Iterator[None]:
 
 
 def _leave(number: int, reason: str) -> None:
-    """Ends the process without unwinding it, which a hanging collective would never let happen."""
-    os.write(
-        2,
-        f"error: {reason}: left without saving; go on with --resume from the state saved last\n".encode(),
+    """End the process without unwinding it, which a hanging collective would never allow."""
+    text = (
+        f"error: {reason}: left without saving; continue with --resume from the state saved last\n"
     )
+    os.write(2, text.encode())
     os._exit(128 + number)

@@ -1,8 +1,8 @@
-"""The cache of encoder tokens: a head trains on them without the frozen encoder being run again.
+"""The cache of encoder tokens: a head trains on them without running the frozen encoder again.
 
 ``cache_tokens`` runs the encoder once over every image and keeps its final tokens in FP16;
 ``TokenStore`` reads them. The tokens of one image are 6.3 MB at ``sapiens-0.3b`` and 9.4 MB at
-``sapiens-1b`` (3,072 tokens, 2 bytes a number), 189 GB and 283 GB for the 30,000 images of the
+``sapiens-1b`` (3,072 tokens, 2 bytes per number), 189 GB and 283 GB for the 30,000 images of the
 paper.
 """
 

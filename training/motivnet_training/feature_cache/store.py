@@ -1,32 +1,31 @@
-"""Reading the cache of tokens: any image's, in any order, from any process."""
+"""Reads the tokens of any image in the cache, in any order, from any process."""
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.datasets.sample import Sample
 from motivnet.errors import CheckpointError, TrainingError
-from motivnet.progress import progress
+from motivnet.terminal import progress
 from motivnet_training.feature_cache.key import TokenKey
 from motivnet_training.feature_cache.shard import (
     SUFFIX,
     Rows,
     checksum,
-    damaged,
+    damage_error,
     open_rows,
     read_description,
 )
 
 
 class _Place(NamedTuple):
-    """Where the tokens of an image are; a tuple, because there are many."""
+    """Where the tokens of an image are."""
 
     number: int
     shard: Path
@@ -35,19 +34,19 @@ class _Place(NamedTuple):
 
 
 class TokenStore:
-    """The tokens of one encoder, recipe and precision in a folder of caches.
+    """The tokens of one encoder, preprocessing and precision in a folder of caches.
 
     Opening reads the description of every shard and no tokens. The tokens of an image are compared
     with their checksum when they are first read, once for all processes forked from this one:
     checking the whole cache at the beginning would read hundreds of gigabytes. A store may be used
     in the workers of a data loader: a forked one keeps the memory mappings, which have no position
-    that processes could disturb, a spawned one opens its own.
+    that processes could disturb; a spawned one opens the files again.
 
     Args:
-        root: The folder of caches; each key has a folder of its own there.
+        root: The folder of caches, with one folder per key.
 
     Raises:
-        CheckpointError: If a shard is truncated, damaged or of another key.
+        CheckpointError: If a shard is truncated, damage_error or of another key.
         FileError: If a shard cannot be opened.
     """
 
@@ -56,7 +55,7 @@ class TokenStore:
         self.key = key
         self.folder = root / key.folder_name
         self.shards = tuple(sorted(self.folder.glob(f"[!.]*{SUFFIX}")))
-        self._places = _places(self.shards, key)
+        self._places = _find_places(self.shards, key)
         self._checked = mmap.mmap(-1, max(1, len(self._places)))  # shared with forked processes
         self._rows: dict[Path, Rows] = {}
 
@@ -66,7 +65,7 @@ class TokenStore:
         return sum(path.stat().st_size for path in self.shards)
 
     def tokens(self, digests: Sequence[str]) -> NDArray[np.float16]:
-        """The tokens ``(B, N, D)`` of images by the hashes of their files, ``Sample.digest``.
+        """Return the tokens ``(B, N, D)`` of images by the hashes of their files.
 
         Raises:
             TrainingError: If the cache does not have one of them.
@@ -75,12 +74,17 @@ class TokenStore:
         result = np.empty((len(digests), *self.key.shape), np.float16)
         for tokens, digest in zip(result, digests, strict=True):
             place = self._place(digest)
-            tokens[:] = self._opened(place.shard)[place.row]
-            self._check(tokens, place)
+            if place.shard not in self._rows:
+                self._rows[place.shard] = open_rows(place.shard)
+            tokens[:] = self._rows[place.shard][place.row]
+            if not self._checked[place.number]:
+                if checksum(tokens) != place.checksum:
+                    raise damage_error(place.shard)
+                self._checked[place.number] = 1
         return result
 
     def missing(self, samples: Sequence[Sample]) -> dict[str, Sample]:
-        """The samples whose images have no tokens here, by the hashes of their files; of equal images the first."""
+        """Return the samples without tokens by the hashes of their files, equal ones once."""
         found: dict[str, Sample] = {}
         with progress("hashing images", total=len(samples)) as advance:
             for sample in samples:
@@ -91,7 +95,7 @@ class TokenStore:
         return found
 
     def close(self) -> None:
-        """Lets go of the open files; a later read opens them again."""
+        """Close the files; a later read opens them again."""
         self._rows = {}
 
     def __contains__(self, digest: object) -> bool:
@@ -100,19 +104,8 @@ class TokenStore:
     def __len__(self) -> int:
         return len(self._places)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __reduce__(self) -> tuple[Callable[[Path, TokenKey], TokenStore], tuple[Path, TokenKey]]:
-        """A spawned worker opens the store anew: neither handles nor shared memory can be sent to it."""
+        """Open the store again in a spawned worker, which takes no handles nor shared memory."""
         return TokenStore, (self.root, self.key)
 
     def _place(self, digest: str) -> _Place:
@@ -120,29 +113,20 @@ class TokenStore:
             return self._places[digest]
         except KeyError as error:
             raise TrainingError(
-                f"{self.folder} has no tokens of the image with SHA-256 {digest}; cache the tokens again"
+                f"{self.folder} has no tokens of the image with SHA-256 {digest}; "
+                "cache the tokens again"
             ) from error
 
-    def _opened(self, shard: Path) -> Rows:
-        if shard not in self._rows:
-            self._rows[shard] = open_rows(shard)
-        return self._rows[shard]
 
-    def _check(self, tokens: NDArray[np.float16], place: _Place) -> None:
-        if not self._checked[place.number]:
-            if checksum(tokens) != place.checksum:
-                raise damaged(place.shard)
-            self._checked[place.number] = 1
-
-
-def _places(shards: Iterable[Path], key: TokenKey) -> dict[str, _Place]:
-    """Where each image is; of an image in two shards, which two machines may write, one place."""
+def _find_places(shards: Iterable[Path], key: TokenKey) -> dict[str, _Place]:
+    """Return where each image is; one that two machines have written to two shards, once."""
     places: dict[str, _Place] = {}
     for shard in shards:
         description = read_description(shard)
         if description.key != key:
             raise CheckpointError(
-                f"{shard} holds tokens of another encoder, input recipe or precision; delete it and run again"
+                f"{shard} holds tokens of another encoder, preprocessing or precision; "
+                "delete it and run again"
             )
         for row, (image, tokens) in enumerate(
             zip(description.images, description.checksums, strict=True)

@@ -1,4 +1,4 @@
-"""A picture of a dataset: some faces of each class, to see at a glance what was read and whether its labels fit."""
+"""A picture with some faces of each class of a dataset, to see whether its labels fit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from motivnet.datasets.sample import Dataset, Sample
-from motivnet.datasets.streams import Use, stream
+from motivnet.datasets.sampling import RandomStream, random_stream
 from motivnet.errors import ConfigError, FileError, ImageError
 from motivnet.files import write_atomic
 
@@ -26,7 +26,7 @@ _FAINT = (120, 120, 120)
 
 
 def check_sheet_name(path: Path) -> None:
-    """Refuses a file that is not called as a PNG image, before a dataset is read for it.
+    """Check that a file is named as a PNG image, before a dataset is read for it.
 
     Raises:
         ConfigError: If it is not.
@@ -36,10 +36,10 @@ def check_sheet_name(path: Path) -> None:
 
 
 def write_picture_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
-    """Writes a sheet as a PNG image that only this user may read, whole or not at all.
+    """Write a sheet as a PNG image that only this user may read, whole or not at all.
 
     Raises:
-        ConfigError: If the file is not called so.
+        ConfigError: If the file is not named as a PNG image.
         FileError: If it cannot be written.
     """
     check_sheet_name(path)
@@ -48,10 +48,9 @@ def write_picture_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
 
 
 def picture_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> NDArray[np.uint8]:
-    """An RGB picture ``(H, W, 3)`` with one row per class: its name, its number of images and some
-    that are drawn.
+    """Return an RGB picture ``(H, W, 3)`` with a row per class: its name, size and some images.
 
-    Images that cannot be read are passed over.
+    Images that cannot be read are left out.
 
     Raises:
         ConfigError: If less than one image per class is asked for.
@@ -60,7 +59,8 @@ def picture_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> NDA
         raise ConfigError(
             f"a picture sheet shows at least one image of each class, not {per_class}"
         )
-    title = f"{_printable(dataset.root.resolve().name)}: {dataset.layout}, {len(dataset.samples):,} images"
+    name = _printable(dataset.root.resolve().name)
+    title = f"{name}: {dataset.format}, {len(dataset.samples):,} images"
     faces_width = _CAPTION_WIDTH + per_class * (_TILE + _GAP) - _GAP
     width = 2 * _MARGIN + max(faces_width, round(_font(20).getlength(title)))
     height = 2 * _MARGIN + _TITLE_HEIGHT + len(dataset.labels) * (_TILE + _GAP) - _GAP
@@ -70,9 +70,10 @@ def picture_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> NDA
     for row, (label, count) in enumerate(dataset.counts().items()):
         top = _MARGIN + _TITLE_HEIGHT + row * (_TILE + _GAP)
         pen.text((_MARGIN, top + _TILE // 2 - 20), _printable(label), fill=_INK, font=_font(18))
-        pen.text((_MARGIN, top + _TILE // 2 + 4), _images(count), fill=_FAINT, font=_font(14))
+        images = "1 image" if count == 1 else f"{count:,} images"
+        pen.text((_MARGIN, top + _TILE // 2 + 4), images, fill=_FAINT, font=_font(14))
         of_class = [sample for sample in dataset.samples if sample.label == row]
-        tiles = _tiles(of_class, per_class, stream(seed, Use.SHEET, row))
+        tiles = _tiles(of_class, per_class, random_stream(seed, RandomStream.SHEET, row))
         for column in range(per_class):
             left = _MARGIN + _CAPTION_WIDTH + column * (_TILE + _GAP)
             if column < len(tiles):
@@ -95,7 +96,7 @@ def _tiles(samples: list[Sample], count: int, random: np.random.Generator) -> li
 
 
 def _tile(pixels: NDArray[np.uint8]) -> Image.Image:
-    """The whole image, as large as it fits into the middle of a square."""
+    """The whole image, as large as possible, in the middle of a square."""
     image = Image.fromarray(pixels)
     scale = _TILE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -111,7 +112,3 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"

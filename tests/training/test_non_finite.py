@@ -15,24 +15,24 @@ from torch import Tensor
 from motivnet.checkpoints import load_model
 from motivnet.config import config_from_name_or_path
 from motivnet.errors import TrainingError
-from motivnet.preprocess import InputRecipe
-from motivnet_training.checkpoint_io import AtomicCheckpointIO
+from motivnet.preprocess import Preprocessing
+from motivnet_training.checkpointing import read_state
 from motivnet_training.data import Batch
-from motivnet_training.devices import Hardware
+from motivnet_training.devices import Devices
 from motivnet_training.fit import fit
 from motivnet_training.fit_request import FitRequest
-from motivnet_training.module import EmotionModule
-from motivnet_training.recipe import changed, recipe_named
+from motivnet_training.loop import Trainer
+from motivnet_training.recipe import change_recipe, get_recipe
 from motivnet_training.run_folder import RunFolder
 
 pytestmark = pytest.mark.timeout(120)
 
 BATCHES = 7
-"""Of an epoch; steps of the optimiser end with batches 2, 4, 6, 7, and 9, 11, 13, 14."""
+"""Of an epoch; steps of the optimizer end with batches 2, 4, 6, 7, and 9, 11, 13, 14."""
 
 
 class Planted:
-    """Lets a number stop being finite in the n-th training batch, and sees what was on the disk just then."""
+    """Spoils a number in the n-th training batch, and sees what was on the disk just then."""
 
     def __init__(self, place: str, *, batch: int, value: float, folder: RunFolder) -> None:
         self.place = place
@@ -42,18 +42,19 @@ class Planted:
         self.batches: list[tuple[str, ...]] = []
         self.files: dict[str, bytes] = {}
 
-    def training_step(
-        self, original: Callable[..., Tensor], module: EmotionModule, batch: Batch
+    def compute_loss(
+        self, original: Callable[..., Tensor], trainer: Trainer, batch: Batch
     ) -> Tensor:
-        self.batches.append(module.names_of(batch))
+        names = trainer.session.training.names
+        self.batches.append(tuple(names[index] for index in batch.indices.tolist()))
         if len(self.batches) != self.batch:
-            return original(module, batch)
+            return original(trainer, batch)
         self.files = {
             path.name: path.read_bytes() for path in self.folder.path.iterdir() if path.is_file()
         }
         if self.place == "input":
             batch.inputs[-1, 0, 0, 0] = self.value
-        loss = original(module, batch)
+        loss = original(trainer, batch)
         if self.place == "gradient":
             loss.register_hook(lambda gradient: gradient * self.value)
         return loss
@@ -61,7 +62,7 @@ class Planted:
     def step(
         self, original: Callable[..., Any], optimizer: torch.optim.Optimizer, *arguments: Any
     ) -> Any:
-        """The optimiser's, after which its state or a weight may be spoilt."""
+        """The optimizer's, after which its state or a weight may be spoilt."""
         result = original(optimizer, *arguments)
         if len(self.batches) == self.batch and self.place in ("weight", "state"):
             weight = optimizer.param_groups[-1]["params"][-1]
@@ -72,17 +73,17 @@ class Planted:
 
 
 def plant(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
-    training_step, step = EmotionModule.training_step, torch.optim.AdamW.step
+    compute_loss, step = Trainer.compute_loss, torch.optim.AdamW.step
 
-    @functools.wraps(training_step)
-    def spoilt_step(module: EmotionModule, batch: Batch, *_: Any) -> Tensor:
-        return planted.training_step(training_step, module, batch)
+    @functools.wraps(compute_loss)
+    def spoilt_step(trainer: Trainer, batch: Batch, *_: Any) -> Tensor:
+        return planted.compute_loss(compute_loss, trainer, batch)
 
     @functools.wraps(step)
     def spoilt_optimizer(optimizer: torch.optim.Optimizer, *arguments: Any, **options: Any) -> Any:
         return planted.step(functools.partial(step, **options), optimizer, *arguments)
 
-    monkeypatch.setattr(EmotionModule, "training_step", spoilt_step)
+    monkeypatch.setattr(Trainer, "compute_loss", spoilt_step)
     monkeypatch.setattr(torch.optim.AdamW, "step", spoilt_optimizer)
 
 
@@ -94,9 +95,9 @@ def request_of(trainings: Any, tmp_path: Path) -> Callable[..., FitRequest]:
         config=config,
         data=trainings.folder / "faces",
         out=tmp_path / "run",
-        recipe=changed(recipe_named("scratch"), **values),
-        preprocess=InputRecipe.named("stretch", size=config.encoder.image_size),
-        hardware=Hardware(accelerator="cpu"),
+        recipe=change_recipe(get_recipe("scratch"), **values),
+        preprocess=Preprocessing.named("stretch", size=config.encoder.image_size),
+        devices=Devices(device="cpu"),
         checkpoint_seconds=0.0,
     )
     return functools.partial(dataclasses.replace, request)
@@ -111,7 +112,7 @@ def request_of(trainings: Any, tmp_path: Path) -> Callable[..., FitRequest]:
         ("input", "the loss became nan"),
         ("gradient", "a gradient became NaN or infinite"),
         ("weight", "a weight became NaN or infinite"),
-        ("state", "the optimiser's state became NaN or infinite"),
+        ("state", "the optimizer's state became NaN or infinite"),
     ],
 )
 def test_it_is_caught_in_that_step_with_its_images_and_reaches_no_file(
@@ -159,7 +160,4 @@ def test_a_training_goes_on_from_before_it_with_a_remedy(
     assert all(
         weight.isfinite().all() for weight in load_model(request.folder.best).state_dict().values()
     )
-    assert (
-        AtomicCheckpointIO().load_checkpoint(request.folder.resume)["motivnet"]["position"]["steps"]
-        == 8
-    )
+    assert read_state(request.folder.resume)["progress"]["steps"] == 8

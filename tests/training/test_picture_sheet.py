@@ -11,7 +11,7 @@ from motivnet.errors import ConfigError
 from motivnet.images import read_image
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
-from motivnet_training.sheet import picture_sheet, write_picture_sheet
+from motivnet_training.picture_sheet import picture_sheet, write_picture_sheet
 
 SEVEN = EMOTIONS[:7]
 TILE = 112
