@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from motivnet.command_line import say
 from motivnet_engines.cli.options import (
     PATH,
+    AdaptedClassesOption,
     ArtifactOption,
-    ClassesOption,
     DetectorOption,
     NoDetectOption,
     RuntimeOption,
@@ -23,30 +22,11 @@ from motivnet_engines.cli.options import (
     TrustEnginesOption,
     UnknownOption,
     check_detection,
-    chosen_artifact,
+    choose_artifact,
 )
-
-if TYPE_CHECKING:
-    from motivnet_engines.faces.detector import FaceDetector
-    from motivnet_engines.serving.triton import TritonOptions
 
 _OF_BOTH = frozenset(("artifact", "max_batch", "max_delay_ms", "export_triton", "trust_engines"))
 _OF_TRITON = frozenset(("triton_instances", "triton_device", "triton_form"))
-
-
-class TritonDeviceName(StrEnum):
-    """Choices of ``--triton-device``."""
-
-    AUTO = "auto"
-    GPU = "gpu"
-    CPU = "cpu"
-
-
-class TritonFormName(StrEnum):
-    """Choices of ``--triton-form``."""
-
-    ONNX = "onnx"
-    TENSORRT = "tensorrt"
 
 
 def serve(
@@ -57,8 +37,8 @@ def serve(
     threads: ThreadsOption = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on; beyond this machine only with a token.")
-    ] = ("127.0.0.1"),
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000,
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 chooses a free one.")] = 8000,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -70,24 +50,26 @@ def serve(
     detector: DetectorOption = None,
     no_detect: NoDetectOption = False,
     unknown: UnknownOption = False,
-    classes: ClassesOption = None,
+    classes: AdaptedClassesOption = None,
     max_batch: Annotated[
         int | None,
-        typer.Option(help="The largest batch.", show_default="the artifact's, if bit-exact here"),
+        typer.Option(
+            help="Largest batch size.", show_default="the artifact's, as far as bit-identical"
+        ),
     ] = None,
     max_delay_ms: Annotated[
-        float, typer.Option(help="How long the first of a batch waits for others.")
+        float, typer.Option(help="Milliseconds that the first image of a batch waits for others.")
     ] = 2.0,
-    queue: Annotated[int, typer.Option(help="Requests that may wait or be in work.")] = 64,
+    queue: Annotated[int, typer.Option(help="Requests that may wait or be in work at once.")] = 64,
     deadline: Annotated[
         float, typer.Option(help="Seconds in which a request is answered or refused.")
     ] = 10.0,
     grace: Annotated[
         float, typer.Option(help="Seconds for accepted requests after SIGTERM.")
     ] = 10.0,
-    max_body: Annotated[int, typer.Option(help="Bytes of a request's body.")] = 20_000_000,
-    max_images: Annotated[int, typer.Option(help="Images of a request.")] = 8,
-    max_faces: Annotated[int, typer.Option(help="Faces of an image, the largest first.")] = 16,
+    max_body: Annotated[int, typer.Option(help="Bytes per request body.")] = 20_000_000,
+    max_images: Annotated[int, typer.Option(help="Images per request.")] = 8,
+    max_faces: Annotated[int, typer.Option(help="Faces per image, the largest first.")] = 16,
     max_connections: Annotated[int, typer.Option(help="Open connections.")] = 256,
     export_triton: Annotated[
         Path | None,
@@ -99,32 +81,36 @@ def serve(
         int, typer.Option(help="With --export-triton: copies of the model, on each GPU.")
     ] = 1,
     triton_device: Annotated[
-        TritonDeviceName, typer.Option(help="With --export-triton: where the model runs.")
-    ] = TritonDeviceName.AUTO,
+        Literal["auto", "gpu", "cpu"],
+        typer.Option(help="With --export-triton: where the model runs."),
+    ] = "auto",
     triton_form: Annotated[
-        TritonFormName | None,
+        Literal["onnx", "tensorrt"] | None,
         typer.Option(
             help="With --export-triton: what is served.",
-            show_default="the engine where there is one",
+            show_default="the engine if there is one",
         ),
     ] = None,
 ) -> None:
     """Answer HTTP requests for predictions until SIGTERM or Ctrl-C; the page is at /."""
     _check_options(context, exporting=export_triton is not None)
     check_detection(detector, no_detect=no_detect)
-    folder = chosen_artifact(artifact)
+    folder = choose_artifact(artifact)
     if export_triton is not None:
-        from motivnet_engines.serving.triton import TritonOptions
+        from motivnet.errors import ConfigError
+        from motivnet_engines.serving import triton
 
-        options = TritonOptions(
-            form=triton_form.value if triton_form else None,
-            device=triton_device.value,
+        if not math.isfinite(max_delay_ms):
+            raise ConfigError(f"--max-delay-ms is a number of milliseconds, not {max_delay_ms}")
+        options = triton.TritonOptions(
+            form=triton_form,
+            device=triton_device,
             max_batch=max_batch,
             instances=triton_instances,
-            max_queue_delay_us=_microseconds(max_delay_ms),
+            max_queue_delay_us=round(max_delay_ms * 1e3),
             trust_engines=trust_engines,
         )
-        _export(folder, export_triton, options)
+        say(str(triton.export_triton(folder, export_triton, options=options)))
         return
     from motivnet_engines.serving.logs import configure_logging
     from motivnet_engines.serving.settings import ServeSettings, milliseconds, token_from
@@ -144,43 +130,29 @@ def serve(
         max_faces=max_faces,
         max_connections=max_connections,
     )
-    from motivnet.progress import progress
-    from motivnet_engines.serving.launch import listening_service
+    from motivnet.terminal import progress
+    from motivnet_engines.faces import open_detector
+    from motivnet_engines.serving.http.server import open_service
 
-    found = None if no_detect else _detector(detector)
     with progress("opening"):
-        service = listening_service(
+        service = open_service(
             folder,
             settings,
             runtime=runtime,
             trust_engines=trust_engines,
             threads=threads,
-            detector=found,
+            detector=None if no_detect else open_detector(detector),
             unknown=unknown,
             classes=classes,
         )
     say(f"serving {folder} ({service.runtime}) at {service.url}; Ctrl-C ends it")
     sys.stdout.flush()
-    ending = service.run()
-    end_process(0 if ending.answered else 1, at_once=not ending.idle)
-
-
-def _detector(path: Path | None) -> FaceDetector:
-    from motivnet_engines.faces import open_detector
-
-    return open_detector(path)
-
-
-def _microseconds(delay_ms: float) -> int:
-    from motivnet.errors import ConfigError
-
-    if not math.isfinite(delay_ms):
-        raise ConfigError(f"--max-delay-ms is a number of milliseconds, not {delay_ms}")
-    return round(delay_ms * 1e3)
+    shutdown = service.run()
+    end_process(0 if shutdown.answered else 1, at_once=not shutdown.idle)
 
 
 def _check_options(context: typer.Context, *, exporting: bool) -> None:
-    """Nothing that was asked for is left undone without a word.
+    """Check that no given option would be ignored.
 
     Raises:
         ConfigError: If an option was given that the export, or the service, has no use for.
@@ -196,20 +168,13 @@ def _check_options(context: typer.Context, *, exporting: bool) -> None:
             raise ConfigError(f"{parameter.opts[0]} {meaning}; leave it out")
 
 
-def _export(folder: Path, out: Path, options: TritonOptions) -> None:
-    from motivnet_engines.serving.triton import export_triton
-
-    exported = export_triton(folder, out, options=options)
-    say(str(exported))
-
-
 def end_process(status: int, *, at_once: bool) -> None:
-    """Ends the process; ``at_once`` where a thread still works for a request that was given up.
+    """End the process; ``at_once`` if a thread still works for an abandoned request.
 
     A thread in native code can neither be stopped nor survive the interpreter's end.
 
     Raises:
-        SystemExit: Where there is time for everything that is done at the end.
+        SystemExit: Unless ``at_once``.
     """
     if not at_once:
         sys.exit(status)

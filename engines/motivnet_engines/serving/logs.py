@@ -1,4 +1,4 @@
-"""The service's log: one JSON object a line, whatever a client or an exception brings."""
+"""The service's log: one JSON object per line, whatever a client or an exception contains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def log(
     exc_info: bool = False,
     **fields: Any,
 ) -> None:
-    """Logs an event with named values, and with the exception that is being handled if asked to."""
+    """Log an event with named values, and with the exception being handled if asked to."""
     logger.log(level, event, exc_info=exc_info, extra={_FIELDS: fields})
 
 
@@ -29,7 +29,7 @@ class JSONLines(logging.Formatter):
     """Records as JSON; control characters and line ends within them are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         fields = getattr(record, _FIELDS, {})
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -47,7 +47,7 @@ class JSONLines(logging.Formatter):
 
 
 def configure_logging(stream: TextIO, *, level: int = logging.INFO) -> None:
-    """Sends every record of this process to a stream as JSON lines."""
+    """Send every record of this process to a stream as JSON lines."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONLines())
     root = logging.getLogger()
@@ -56,6 +56,6 @@ def configure_logging(stream: TextIO, *, level: int = logging.INFO) -> None:
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("motivnet_engines").setLevel(level)
-    # What a client's nonsense looks like to these is counted and answered by this package.
+    # Errors of the service are logged by its own middleware; what these log is caused by clients.
     for name in ("uvicorn", "python_multipart"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)

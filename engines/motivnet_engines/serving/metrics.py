@@ -1,4 +1,4 @@
-"""What Prometheus is told, in a registry that belongs to one application."""
+"""The metrics for Prometheus, in one registry per application."""
 
 from __future__ import annotations
 
@@ -50,31 +50,31 @@ class Metrics:
         ).set_to_current_time()
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Adds a gauge that is read when Prometheus asks."""
+        """Add a gauge that is read when Prometheus asks."""
         Gauge(name, text, **self._options).set_function(value)
 
     def answered(self, *, path: str, status: int) -> None:
-        """Counts a request; ``path`` must be one of a few, because each makes a series of its own."""
+        """Count a request; each ``path`` makes a time series, so there must be few."""
         self._requests.labels(path=path, status=str(status)).inc()
 
     def refused(self, reason: str) -> None:
-        """Counts a request that got no result."""
+        """Count a request that got no result."""
         self._refused.labels(reason=reason).inc()
 
     def image(self, *, faces: int) -> None:
-        """Counts an image."""
+        """Count an image and its faces."""
         self._images.inc()
         self._faces.inc(faces)
 
     def batch(self, size: int, seconds: float) -> None:
-        """Counts a call of the runtime."""
+        """Count a call of the runtime."""
         self._sizes.observe(size)
         self.took("classify", seconds)
 
     def took(self, stage: str, seconds: float) -> None:
-        """Adds to the histogram of a stage."""
+        """Add to the histogram of a stage."""
         self._seconds[stage].observe(seconds)
 
     def text(self) -> bytes:
-        """All of it, in the format that Prometheus reads."""
+        """Return all of it, in the format of Prometheus."""
         return generate_latest(self._registry)

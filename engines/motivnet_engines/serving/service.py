@@ -1,4 +1,4 @@
-"""From uploads to predictions: prepared by a few threads, classified by one, each within its request's deadline."""
+"""From images to predictions: prepared by a few threads, classified by one, within a deadline."""
 
 from __future__ import annotations
 
@@ -10,35 +10,73 @@ from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import anyio
+import numpy as np
 from numpy.typing import NDArray
 
+from motivnet import __version__
 from motivnet.errors import ImageError, InputError
 from motivnet.images import MAX_PIXELS, image_size
 from motivnet.prediction import Prediction
+from motivnet.printable import printable
+from motivnet.schema import convert
+from motivnet_engines.faces.detector import Face, FaceDetector
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.inference.preparation import PreparedImage, prepared_image
-from motivnet_engines.runtimes.inputs import profile_of
-from motivnet_engines.serving.admission import Place
-from motivnet_engines.serving.batcher import Batcher, LateError
-from motivnet_engines.serving.batching import Batching
-from motivnet_engines.serving.largest_faces import LargestFaces
+from motivnet_engines.inference.preprocessing import PreparedImage, prepare_image
+from motivnet_engines.runtimes.selection import parity_status
+from motivnet_engines.runtimes.signature import profile_of
+from motivnet_engines.serving import responses
+from motivnet_engines.serving.batching import Answered, Batcher, Batching, LateError
 from motivnet_engines.serving.metrics import Metrics
-from motivnet_engines.serving.pending import Answered
-from motivnet_engines.serving.refusals import RefusedError, error_body
+from motivnet_engines.serving.request_queue import RequestQueue, Slot, image_cost
 from motivnet_engines.serving.settings import ServeSettings
-from motivnet_engines.serving.turns import Share, Turns, weight_of
-from motivnet_engines.serving.uploads import BodyType, Upload, uploads_of_body
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """The bytes of an image file, and the name that the client gave it."""
+
+    data: bytes
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    """An upload whose header was read; ``title`` is what its errors call it."""
+
+    upload: Upload
+    title: str
+    pixels: int = 0
+    cost: float = 0.0
+    error: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _LargestFaces:
+    """A detector for one image that keeps its ``limit`` largest faces and counts the others.
+
+    Without it a crowd would take the memory of hundreds of prepared faces.
+    """
+
+    detector: FaceDetector
+    limit: int
+    left_out: int = 0
+
+    def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
+        """Return the largest faces, in that order."""
+        found = self.detector.detect(pixels)
+        self.left_out = max(0, len(found) - self.limit)
+        return found[: self.limit]
 
 
 class PredictionService:
     """Answers requests of any number of clients on one event loop, in bounded memory.
 
-    Raw bodies wait; only as many images are prepared at a time as the threads and two batches need,
-    because a prepared face takes more memory than its photo. Those above four megapixels have
-    together no more pixels than the largest image allowed. What the images of a request cost is
-    known from their headers before the first is decoded.
+    Only as many images are prepared at a time as the threads and two batches need, because a
+    prepared face takes more memory than its file. What the images of a request cost is known from
+    their headers before the first one is decoded.
     """
 
     def __init__(
@@ -51,16 +89,16 @@ class PredictionService:
     ) -> None:
         self._classifier = classifier
         self._settings = settings
-        self._detector = classifier.detector
+        self._image_seconds = batching.image_seconds
         self._profile = profile_of(classifier.manifest, classifier.runtime.name)
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
-        # Of its own, because a form with too many images is refused at once, whatever is being
-        # prepared.
-        self._parser = ThreadPoolExecutor(1, thread_name_prefix="parse")
-        self._under_way: set[Future[Any]] = set()
-        self._turns = Turns(
-            images=in_work_at_once(settings, batching),
+        self._preparing: set[Future[Any]] = set()
+        self.queue = RequestQueue(
+            capacity=settings.queue,
+            deadline=settings.deadline_s,
+            images=settings.prepare_threads + 2 * batching.max_size,
+            image_seconds=batching.image_seconds,
             threads=settings.prepare_threads,
             pixels=MAX_PIXELS,
         )
@@ -70,6 +108,7 @@ class PredictionService:
             max_delay=settings.max_delay_ms / 1e3,
             on_batch=metrics.batch,
         )
+        metrics.watch("queue_depth", "Requests that wait or are in work.", lambda: self.queue.size)
         metrics.watch(
             "batch_queue_depth",
             "Faces that wait for a call of the runtime.",
@@ -77,188 +116,170 @@ class PredictionService:
         )
 
     async def predict(
-        self, body: bytes, kind: BodyType, *, deadline: float, place: Place | None = None
-    ) -> dict[str, Any]:
-        """The answer to a request, as JSON values.
+        self, uploads: Sequence[Upload], *, deadline: float
+    ) -> responses.PredictionBody:
+        """Return the answer to a request.
 
         Args:
+            uploads: At least one.
             deadline: By ``time.monotonic``.
-            place: Told what the images cost, and of each that is done; None where nobody else lets
-            requests in.
 
         Raises:
-            RefusedError: If the body holds no image that can be read, there is no room for so many,
-                or the deadline cannot be met.
+            OverloadedError, DrainingError: If the request is not accepted.
+            LateError: If the deadline cannot be met.
+            ImageError: If no image can be read.
             ArtifactError: If the model's outputs for an image cannot be used.
         """
         start = time.monotonic()
-        try:
-            async with asyncio.timeout(deadline - start):
-                asked = await self._in_thread(
-                    self._parser, _images, body, kind, self._settings.max_images
-                )
-                if place is not None:
-                    place.weigh(sum(image.weight for image in asked))
-                share = Share()
-                found = await _all(
-                    asyncio.ensure_future(self._image(image, share, deadline, place))
-                    for image in asked
-                )
-        except (LateError, TimeoutError) as error:
-            raise RefusedError(
-                "late", "the answer would come after the deadline", retry_after=1
-            ) from error
-        images = [image for image, _ in found]
-        if all(image["error"] for image in images):
-            raise RefusedError("bad_image", images[0]["error"]["message"])
-        total = (time.monotonic() - start) * 1e3
-        return {
-            "images": images,
-            "timing": {"queue_ms": max(wait for _, wait in found), "total_ms": total},
-        }
+        async with self.queue.slot() as slot:
+            try:
+                with anyio.fail_after(deadline - start):
+                    images = await anyio.to_thread.run_sync(self._read_headers, uploads)
+                    slot.reserve(sum(image.cost for image in images))
+                    done = await _all(
+                        asyncio.ensure_future(self._predict_image(image, slot, deadline))
+                        for image in images
+                    )
+            except TimeoutError as error:
+                raise LateError from error
+        results = tuple(result for result, _ in done)
+        if all(result.error for result in results):
+            raise ImageError(results[0].error.message if results[0].error else "")
+        timing = responses.RequestTiming(
+            queue_ms=max(waited for _, waited in done), total_ms=(time.monotonic() - start) * 1e3
+        )
+        return responses.PredictionBody(images=results, timing=timing)
 
     def close(self, *, timeout: float = 0.0) -> bool:
-        """Takes nothing in any more; False if what was under way was not done within ``timeout`` seconds."""
+        """Take no more requests; return False if work is left after ``timeout`` seconds."""
         end = time.monotonic() + timeout
-        for threads in (self._parser, self._threads):
-            threads.shutdown(wait=False, cancel_futures=True)
-        ended = self._batcher.close(timeout=timeout)
-        return (
-            ended
-            and not wait_for_futures(
-                tuple(self._under_way), max(0.0, end - time.monotonic())
-            ).not_done
-        )
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        idle = self._batcher.close(timeout=timeout)
+        left = max(0.0, end - time.monotonic())
+        return idle and not wait_for_futures(tuple(self._preparing), left).not_done
 
-    async def _image(
-        self, image: _Image, share: Share, deadline: float, place: Place | None
-    ) -> tuple[dict[str, Any], float]:
-        """The result of one image or its error, and how many milliseconds it waited for its turn."""
-        result, waited = await self._read(image, share, deadline)
-        if place is not None:
-            place.finish_image(image.weight, classified=result["error"] is None)
-        return result, waited
+    def _read_headers(self, uploads: Sequence[Upload]) -> list[_Image]:
+        return [
+            self._read_header(upload, f"image {number}" if len(uploads) > 1 else "the image")
+            for number, upload in enumerate(uploads, 1)
+        ]
 
-    async def _read(
-        self, image: _Image, share: Share, deadline: float
-    ) -> tuple[dict[str, Any], float]:
+    def _read_header(self, upload: Upload, title: str) -> _Image:
+        try:
+            width, height = image_size(upload.data, name=title)
+        except ImageError as error:
+            return _Image(upload=upload, title=title, error=str(error))
+        cost = image_cost(width * height, self._image_seconds)
+        return _Image(upload=upload, title=title, pixels=width * height, cost=cost)
+
+    async def _predict_image(
+        self, image: _Image, slot: Slot, deadline: float
+    ) -> tuple[responses.Image, float]:
+        """Return the result of one image, or its error, and the milliseconds that it waited."""
         if image.error is not None:
             return self._failed(image, image.error), 0.0
         start = time.monotonic()
-        async with self._turns.turn(share, pixels=image.pixels) as turn:
-            waited = (time.monotonic() - start) * 1e3
-            future = self._started(self._threads, self._prepare, image, deadline)
+        async with self.queue.turn(slot, pixels=image.pixels, cost=image.cost) as turn:
+            waited_ms = (time.monotonic() - start) * 1e3
+            future = self._threads.submit(self._prepare, image, deadline)
+            # It continues after its request was cancelled, and ``close`` must know of it.
+            self._preparing.add(future)
+            future.add_done_callback(self._preparing.discard)
             turn.runs(future)
             try:
                 prepared, left_out = await asyncio.wrap_future(future)
             except (ImageError, InputError) as error:
-                return self._failed(image, str(error)), waited
-            answers = await self._classified(prepared, deadline)
-        waited += max((answer.waited_ms for answer in answers), default=0.0)
-        self._measure(prepared, waited)
-        return {**self._result(image.upload, prepared, answers), "faces_left_out": left_out}, waited
+                slot.finish_image(image.cost)
+                return self._failed(image, str(error)), waited_ms
+            answers = await _all(
+                asyncio.wrap_future(self._batcher.submit(array, deadline=deadline))
+                for array in prepared.inputs
+            )
+        slot.finish_image(image.cost)
+        waited_ms += max((answer.waited_ms for answer in answers), default=0.0)
+        self._metrics.image(faces=len(answers))
+        self._metrics.took("queue", waited_ms / 1e3)
+        self._metrics.took("prepare", prepared.prepare_ms / 1e3)
+        return self._result(image.upload, prepared, answers, left_out), waited_ms
 
     def _prepare(self, image: _Image, deadline: float) -> tuple[PreparedImage, int]:
-        """What is to be classified, and how many faces beyond the limit are not."""
+        """Return what is to be classified, and the number of faces beyond the limit."""
         if time.monotonic() > deadline:
             raise LateError
+        detector = self._classifier.detector
         largest = (
-            LargestFaces(detector=self._detector, limit=self._settings.max_faces)
-            if self._detector
-            else None
+            _LargestFaces(detector=detector, limit=self._settings.max_faces) if detector else None
         )
-        entry = self._classifier.manifest.input
-        prepared = prepared_image(
-            image.upload.data, name=image.name, entry=entry, profile=self._profile, detector=largest
+        prepared = prepare_image(
+            image.upload.data,
+            name=image.title,
+            entry=self._classifier.manifest.input,
+            profile=self._profile,
+            detector=largest,
         )
         return prepared, largest.left_out if largest else 0
 
-    async def _classified(
-        self, prepared: PreparedImage, deadline: float
-    ) -> list[Answered[Prediction]]:
-        futures: list[Future[Answered[Prediction]]] = [
-            self._batcher.submit(array, deadline=deadline) for array in prepared.inputs
-        ]
-        return await _all(asyncio.wrap_future(future) for future in futures)
-
     def _result(
-        self, upload: Upload, prepared: PreparedImage, answers: Sequence[Answered[Prediction]]
-    ) -> dict[str, Any]:
-        classify_ms = max((answer.run_ms for answer in answers), default=0.0)
-        predictions = [answer.answer for answer in answers]
-        result = self._classifier.result(prepared, predictions, classify_ms=classify_ms).to_dict()
-        return {**result, "name": upload.name, "error": None}
+        self,
+        upload: Upload,
+        prepared: PreparedImage,
+        answers: Sequence[Answered[Prediction]],
+        left_out: int,
+    ) -> responses.Image:
+        result = self._classifier.result(
+            prepared,
+            [answer.answer for answer in answers],
+            classify_ms=max((answer.run_ms for answer in answers), default=0.0),
+        )
+        values = {**result.to_dict(), "name": upload.name, "faces_left_out": left_out}
+        return convert(values, responses.Image)
 
-    def _measure(self, prepared: PreparedImage, waited_ms: float) -> None:
-        self._metrics.image(faces=len(prepared.inputs))
-        self._metrics.took("queue", waited_ms / 1e3)
-        self._metrics.took("prepare", prepared.prepare_ms / 1e3)
-
-    def _failed(self, image: _Image, message: str) -> dict[str, Any]:
-        """An image of several that could not be read."""
+    def _failed(self, image: _Image, message: str) -> responses.Image:
         self._metrics.image(faces=0)
-        return {
-            "name": image.upload.name,
-            "width": None,
-            "height": None,
-            "faces": [],
-            "faces_left_out": 0,
-            "timing": None,
-            **error_body("bad_image", message),
-        }
-
-    async def _in_thread(self, threads: ThreadPoolExecutor, function: Any, *arguments: Any) -> Any:
-        return await asyncio.wrap_future(self._started(threads, function, *arguments))
-
-    def _started(self, threads: ThreadPoolExecutor, function: Any, *arguments: Any) -> Future[Any]:
-        future = threads.submit(function, *arguments)
-        # What a cancelled request has started goes on, and the end of the process must know of it.
-        self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
-        return future
+        error = responses.ErrorDetail(code="bad_image", message=message)
+        return responses.Image(name=image.upload.name, error=error)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Image:
-    """An image that is asked about; ``name`` is what its errors call it, ``error`` what its header has against it."""
-
-    upload: Upload
-    name: str
-    pixels: int = 0
-    error: str | None = None
-
-    @property
-    def weight(self) -> int:
-        return weight_of(self.pixels)
-
-
-def in_work_at_once(settings: ServeSettings, batching: Batching) -> int:
-    """How many images are prepared, wait for a batch or are in one: enough that neither waits for the other."""
-    return settings.prepare_threads + 2 * batching.max_size
-
-
-def _images(body: bytes, kind: BodyType, max_images: int) -> list[_Image]:
-    uploads = uploads_of_body(body, kind, max_images=max_images)
-    return [
-        _described(name, upload) for name, upload in zip(_names(len(uploads)), uploads, strict=True)
-    ]
-
-
-def _described(name: str, upload: Upload) -> _Image:
-    try:
-        width, height = image_size(upload.data, name=name)
-    except ImageError as error:
-        return _Image(upload=upload, name=name, error=str(error))
-    return _Image(upload=upload, name=name, pixels=width * height)
-
-
-def _names(count: int) -> list[str]:
-    """What errors call the images of a request."""
-    return ["the image"] if count == 1 else [f"image {number}" for number in range(1, count + 1)]
+def describe_model(
+    classifier: EmotionClassifier, settings: ServeSettings, *, name: str, batching: Batching
+) -> responses.ModelBody:
+    """Return the answer of ``GET /v1/model``; it contains no path."""
+    manifest, detector = classifier.manifest, classifier.detector
+    height, width = manifest.input.preprocessing.size
+    return responses.ModelBody(
+        name=printable(name),
+        labels=tuple(classifier.labels),
+        precision=manifest.precision,
+        runtime=classifier.runtime.name,
+        compute=classifier.runtime.compute,
+        input=responses.InputBody(
+            recipe=manifest.input.preprocessing.name,
+            height=height,
+            width=width,
+            dtype=manifest.input.dtype,
+            any_size=manifest.input.any_size,
+        ),
+        parity=responses.ParityBody(
+            passed=manifest.parity.passed,
+            images=manifest.parity.images,
+            runtime=parity_status(manifest, classifier.runtime.name),
+        ),
+        detector=None if detector is None else getattr(detector, "name", "custom"),
+        unknown=classifier.unknown,
+        batching=responses.BatchingBody(max_size=batching.max_size, bit_exact=batching.bit_exact),
+        limits=responses.LimitsBody(
+            max_body_bytes=settings.max_body_bytes,
+            max_pixels=MAX_PIXELS,
+            max_images=settings.max_images,
+            max_faces=settings.max_faces,
+            deadline_ms=settings.deadline_ms,
+        ),
+        version=__version__,
+    )
 
 
 async def _all(awaitables: Iterable[asyncio.Future[T]]) -> list[T]:
-    """Every result in order; where one fails the others are cancelled, so that nothing is run for nobody."""
+    """Return every result in order; if one fails, cancel the others, which nobody needs then."""
     futures = list(awaitables)
     try:
         return await asyncio.gather(*futures)

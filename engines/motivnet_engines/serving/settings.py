@@ -1,4 +1,4 @@
-"""The limits of a service, as one value."""
+"""The settings and limits of a service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN_VARIABLE = "MOTIVNET_TOKEN"  # noqa: S105 - the name of a variable
 _SHORTEST_TOKEN = 16
 _LONGEST_TOKEN = 1024
 _HIGHEST_PORT = 65_535
-_WAITING_BYTES = 200_000_000
+_UPLOAD_BUFFER_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,20 +27,17 @@ class ServeSettings:
     """Where a service listens, and what it takes from a client.
 
     Args:
-        token: What every client must present; None lets everybody in who can reach a loopback
-        address.
-        max_batch: Faces of one call of the runtime; the classifier's batch size if None.
+        token: What every client must present; without one, only a loopback address is allowed.
+        max_batch: Faces per call of the runtime; the classifier's batch size if None.
         max_delay_ms: How long the first face of a batch may wait for others.
         queue: Requests that may be waiting or in work at once.
         deadline_ms: How long a request may take from the last byte of its body to its answer.
         grace_s: How long accepted requests may take once the service is asked to end.
-        max_images: Images of one request.
-        max_faces: Faces of one image that are classified, the largest first.
-        max_waiting_bytes: All the bodies that are held at once; 200 MB, or two of the largest, if
-        None.
-        header_timeout_s: From the connection, or the last answer, to the end of a request's head.
+        max_images: Images per request.
+        max_faces: Faces per image that are classified, the largest first.
+        keep_alive_s: How long a connection may be idle after an answer.
         body_timeout_s: From the head of a request to the end of its body.
-        write_timeout_s: How long a client may leave its answer unread.
+        write_timeout_s: How long a client may leave its answer unread; on Linux.
 
     Raises:
         ConfigError: If a limit is not within its range, or an address beyond loopback has no token.
@@ -57,11 +54,10 @@ class ServeSettings:
     max_body_bytes: int = MAX_BYTES
     max_images: int = 8
     max_faces: int = 16
-    max_waiting_bytes: int | None = None
     max_connections: int = 256
     max_header_bytes: int = 16_384
     max_headers: int = 64
-    header_timeout_s: float = 5.0
+    keep_alive_s: int = 5
     body_timeout_s: float = 8.0
     write_timeout_s: float = 8.0
     prepare_threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
@@ -73,21 +69,16 @@ class ServeSettings:
             )
         for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
-            if (
-                value is not None and not lowest <= value <= highest
-            ):  # which "not a number" is not either
+            # NaN is in no range.
+            if value is not None and not lowest <= value <= highest:
                 raise ConfigError(
                     f"{name} must be between {lowest:,} and {highest:,}, not {value:,}"
                 )
-        if self.waiting_bytes < self.max_body_bytes:
-            raise ConfigError(
-                f"max_waiting_bytes ({self.waiting_bytes:,}) must not be below max_body_bytes "
-                f"({self.max_body_bytes:,}): no such body would have room"
-            )
         _check_token(self.token)
         if self.token is None and not is_loopback(self.host):
             raise ConfigError(
-                f"{self.host} can be reached from other machines; give a token with --token-file or {TOKEN_VARIABLE}"
+                f"{self.host} can be reached from other machines; give a token with "
+                f"--token-file or {TOKEN_VARIABLE}"
             )
 
     @property
@@ -96,9 +87,9 @@ class ServeSettings:
         return self.deadline_ms / 1e3
 
     @property
-    def waiting_bytes(self) -> int:
-        """``max_waiting_bytes``, or what it is where nobody said."""
-        return self.max_waiting_bytes or max(_WAITING_BYTES, 2 * self.max_body_bytes)
+    def upload_buffer_bytes(self) -> int:
+        """What all request bodies together may hold: room for two of the largest at least."""
+        return max(_UPLOAD_BUFFER_BYTES, 2 * self.max_body_bytes)
 
 
 _HOUR = 3600.0
@@ -111,11 +102,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_body_bytes": (1, 2_000_000_000),
     "max_images": (1, 1000),
     "max_faces": (1, 1000),
-    "max_waiting_bytes": (1, 1_000_000_000_000),
     "max_connections": (1, 100_000),
     "max_header_bytes": (256, 1_000_000),
     "max_headers": (1, 10_000),
-    "header_timeout_s": (0.001, _HOUR),
+    "keep_alive_s": (1, _HOUR),
     "body_timeout_s": (0.001, _HOUR),
     "write_timeout_s": (0.001, _HOUR),
     "prepare_threads": (1, 256),
@@ -123,7 +113,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 def milliseconds(seconds: float) -> int:
-    """Of a deadline that somebody typed.
+    """Return a deadline in milliseconds.
 
     Raises:
         ConfigError: If it is not a finite number.
@@ -134,7 +124,7 @@ def milliseconds(seconds: float) -> int:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address; of names only ``localhost`` is believed."""
+    """Return whether only this machine reaches an address; the only such name is ``localhost``."""
     if host == "localhost":
         return True
     try:
@@ -144,8 +134,7 @@ def is_loopback(host: str) -> bool:
 
 
 def token_from(file: Path | None) -> str | None:
-    """The token in a file, else in the environment, without white space around it; None where
-    neither is given.
+    """Return the token of a file, else of the environment, stripped; None without both.
 
     There is no option for the token itself: other users of the machine can read a command line.
 
@@ -190,6 +179,6 @@ def _check_token(token: str | None) -> None:
         "!" <= letter <= "~" for letter in token
     ):
         raise ConfigError(
-            f"a token is {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} printable ASCII characters without spaces; "
-            "make one with: openssl rand -hex 32"
+            f"a token is {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} printable ASCII characters without "
+            "spaces; make one with: openssl rand -hex 32"
         )

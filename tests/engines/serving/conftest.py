@@ -1,4 +1,4 @@
-"""Applications over a runtime without a model, and the photos that they are sent."""
+"""Applications over a runtime without a model, and the photos that they get."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from motivnet.artifact.manifest import Manifest
 from motivnet.runtime import Arrays
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
-from motivnet_engines.serving.app import create_app
 from motivnet_engines.serving.batching import Batching
+from motivnet_engines.serving.http.app import create_app
 from motivnet_engines.serving.settings import ServeSettings
 
 AppMaker = Callable[..., Starlette]
@@ -44,7 +44,7 @@ class HeldRuntime(FakeRuntime):
 
 
 class Client:
-    """An ``httpx`` client that speaks to an application without a network, always on the same event loop."""
+    """An ``httpx`` client of an application, without a network, always on one event loop."""
 
     def __init__(self, app: Starlette) -> None:
         self.app = app

@@ -5,12 +5,11 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from motivnet_engines.serving.logs import JSONLines, configure_logging
-from motivnet_engines.serving.refusals import RefusedError
-from motivnet_engines.serving.uploads import BodyType, uploads_of_body
 
 
 def test_whatever_is_logged_is_one_line_of_json() -> None:
@@ -33,10 +32,8 @@ def test_whatever_is_logged_is_one_line_of_json() -> None:
 def _restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers = list(root.handlers)
-    loggers = [
-        logging.getLogger(name)
-        for name in (None, "motivnet_engines", "uvicorn", "python_multipart")
-    ]
+    names = (None, "motivnet_engines", "uvicorn", "python_multipart")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     yield
     root.handlers[:] = handlers
@@ -45,10 +42,10 @@ def _restored_logging() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_restored_logging")
-def test_a_form_that_is_not_one_is_no_line_of_the_log() -> None:
+def test_what_clients_do_wrong_is_no_line_of_the_libraries_in_the_log(client: Any) -> None:
     stream = io.StringIO()
     configure_logging(stream)
-    with pytest.raises(RefusedError):
-        uploads_of_body(b"--x", BodyType(boundary=b"b"), max_images=1)
-    logging.getLogger("motivnet_engines").warning("a line")
-    assert json.loads(stream.getvalue())["event"] == "a line"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert client.predict(b"--x", headers=headers).status_code == 400
+    [line] = map(json.loads, stream.getvalue().splitlines())
+    assert (line["event"], line["status"]) == ("request", 400)

@@ -1,4 +1,4 @@
-"""The figures of ``reliability/run.py`` at a size for every day, each in processes of its own with real clients."""
+"""The figures of ``reliability/run.py`` at a small size, each in its own processes."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import asyncio
 import io
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,137 +12,169 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from motivnet.errors import ImageError
 from motivnet_engines.faces.detector import Face
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.fake import fake_manifest
-from motivnet_engines.serving.batching import Batching
+from motivnet_engines.serving.batching import Batching, LateError
 from motivnet_engines.serving.metrics import Metrics
-from motivnet_engines.serving.refusals import RefusedError
-from motivnet_engines.serving.service import PredictionService
+from motivnet_engines.serving.request_queue import image_cost
+from motivnet_engines.serving.service import PredictionService, Upload
 from motivnet_engines.serving.settings import ServeSettings
-from motivnet_engines.serving.uploads import BodyType
 
 TWENTY_MEGAPIXELS = (5000, 4000)
 
 
-class Counting:
-    """Finds no face, and counts how many pixels are looked at at once."""
+def service_of(runtime: Any, *, detector: Any = None, **changes: Any) -> PredictionService:
+    classifier = EmotionClassifier(runtime, fake_manifest(), detector=detector)
+    return PredictionService(
+        classifier, ServeSettings(**changes), batching=Batching(), metrics=Metrics()
+    )
+
+
+def far() -> float:
+    return time.monotonic() + 60
+
+
+def large_images(count: int) -> list[Upload]:
+    buffer = io.BytesIO()
+    Image.new("1", TWENTY_MEGAPIXELS).save(buffer, "PNG")
+    return [Upload(data=buffer.getvalue())] * count
+
+
+class Gate:
+    """Finds no face; keeps the images, whose widths are in ``seen``, until ``open`` is called."""
 
     def __init__(self) -> None:
+        self.seen: list[int] = []
         self.most = 0
-        self._now = 0
+        self.entered = threading.Semaphore(0)
+        self._left = threading.Semaphore(0)
+        self._pixels = 0
         self._lock = threading.Lock()
 
     def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
         size = pixels.shape[0] * pixels.shape[1]
         with self._lock:
-            self._now += size
-            self.most = max(self.most, self._now)
-        time.sleep(0.1)
+            self.seen.append(pixels.shape[1])
+            self._pixels += size
+            self.most = max(self.most, self._pixels)
+        self.entered.release()
+        assert self._left.acquire(timeout=30)
         with self._lock:
-            self._now -= size
+            self._pixels -= size
         return ()
 
-
-def large_form(count: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("1", TWENTY_MEGAPIXELS).save(buffer, "PNG")
-    part = (
-        b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n'
-        + buffer.getvalue()
-        + b"\r\n"
-    )
-    return part * count + b"--b--\r\n"
+    def open(self, count: int = 100) -> None:
+        self._left.release(count)
 
 
 def test_no_more_pixels_are_decoded_at_once_than_the_largest_image_has(runtime: Any) -> None:
-    detector = Counting()
-    classifier = EmotionClassifier(runtime, fake_manifest(), detector=detector)
-    settings = ServeSettings(prepare_threads=4)
+    gate = Gate()
 
-    async def ask() -> Any:
-        service = PredictionService(classifier, settings, batching=Batching(), metrics=Metrics())
-        answer = await service.predict(
-            large_form(6), BodyType(boundary=b"b"), deadline=time.monotonic() + 60
-        )
+    async def scenario() -> None:
+        service = service_of(runtime, detector=gate, prepare_threads=4)
+        answer = asyncio.ensure_future(service.predict(large_images(6), deadline=far()))
+        for _ in range(2):
+            await asyncio.to_thread(gate.entered.acquire)
+        assert len(service.queue._turns) == 4  # of six images two are in work
+        gate.open()
+        assert len((await answer).images) == 6
         assert service.close(timeout=10)
-        return answer
 
-    assert len(asyncio.run(ask())["images"]) == 6
-    assert detector.most <= 40_000_000
-
-
-class InOrder:
-    """Finds no face; keeps the width of each image in the order in which they were looked at."""
-
-    def __init__(self) -> None:
-        self.widths: list[int] = []
-
-    def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
-        self.widths.append(pixels.shape[1])
-        time.sleep(0.02)
-        return ()
+    asyncio.run(scenario())
+    assert gate.most == 40_000_000
 
 
-def test_an_honest_image_comes_before_the_rest_of_a_form_of_large_ones(
+def test_an_image_comes_before_the_rest_of_another_requests_large_ones(
     runtime: Any, photo: bytes
 ) -> None:
-    detector = InOrder()
-    classifier = EmotionClassifier(runtime, fake_manifest(), detector=detector)
+    gate = Gate()
 
-    async def ask() -> None:
-        service = PredictionService(
-            classifier, ServeSettings(prepare_threads=1), batching=Batching(), metrics=Metrics()
-        )
-        deadline = time.monotonic() + 60
-        form = asyncio.ensure_future(
-            service.predict(large_form(6), BodyType(boundary=b"b"), deadline=deadline)
-        )
-        while not detector.widths:
-            await asyncio.sleep(0.005)
-        await service.predict(photo, BodyType(), deadline=deadline)
-        assert 1 <= len(detector.widths) - 1 <= 2
+    async def scenario() -> None:
+        service = service_of(runtime, detector=gate, prepare_threads=1)
+        form = asyncio.ensure_future(service.predict(large_images(4), deadline=far()))
+        await asyncio.to_thread(gate.entered.acquire)
+        single = asyncio.ensure_future(service.predict([Upload(data=photo)], deadline=far()))
+        while service.queue.size < 2 or len(service.queue._turns) < 4:
+            await asyncio.sleep(0)
+        gate.open()
+        await asyncio.gather(form, single)
+        assert service.close(timeout=10)
+
+    asyncio.run(scenario())
+    assert gate.seen == [5000, 10, 5000, 5000, 5000]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_image_that_is_done_or_broken_gives_back_its_time(broken: bool, runtime: Any) -> None:
+    gate = Gate()
+    first, second = large_images(2)
+    if broken:
+        first = Upload(data=first.data[: len(first.data) // 2])
+
+    async def scenario() -> None:
+        service = service_of(runtime, detector=gate, prepare_threads=1)
+        form = asyncio.ensure_future(service.predict([first, second], deadline=far()))
+        both = 2 * image_cost(5000 * 4000, 0.0)
+        await asyncio.to_thread(gate.entered.acquire)
+        [slot] = service.queue._slots
+        if not broken:
+            assert slot.cost == pytest.approx(both)
+            gate.open(1)
+            await asyncio.to_thread(gate.entered.acquire)
+        for _ in range(1000):  # the first is done, but its task may not have run yet
+            await asyncio.sleep(0)
+        assert slot.cost == pytest.approx(both / 2)
+        gate.open()
         await form
         assert service.close(timeout=10)
 
-    asyncio.run(ask())
-    assert len(detector.widths) == 7
+    asyncio.run(scenario())
 
 
-def test_images_whose_headers_cannot_be_read_take_no_turn(runtime: Any, photo: bytes) -> None:
-    classifier = EmotionClassifier(runtime, fake_manifest())
-    parts = [
-        b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n' + data + b"\r\n"
-        for data in (b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0/\xb3X-\x16" + bytes(9), photo)
-    ]
+def test_images_whose_headers_cannot_be_read_have_an_error_of_their_own(
+    runtime: Any, photo: bytes
+) -> None:
+    bad = b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0/\xb3X-\x16" + bytes(9)
 
-    async def ask() -> Any:
-        service = PredictionService(
-            classifier, ServeSettings(), batching=Batching(), metrics=Metrics()
-        )
-        body = b"".join(parts) + b"--b--\r\n"
-        answer = await service.predict(
-            body, BodyType(boundary=b"b"), deadline=time.monotonic() + 60
-        )
+    async def scenario() -> None:
+        service = service_of(runtime)
+        uploads = [Upload(data=bad), Upload(data=photo)]
+        broken, good = (await service.predict(uploads, deadline=far())).images
+        assert (broken.error and broken.error.code, good.error) == ("bad_image", None)
+        with pytest.raises(ImageError, match="image 1 "):
+            await service.predict([uploads[0]] * 2, deadline=far())
         assert service.close(timeout=10)
-        return answer["images"]
 
-    bad, good = asyncio.run(ask())
-    assert (bad["error"]["code"], good["error"]) == ("bad_image", None)
+    asyncio.run(scenario())
 
 
-def test_closing_tells_of_a_call_that_is_under_way(runtime: Any, photo: bytes) -> None:
-    classifier = EmotionClassifier(runtime, fake_manifest())
+def test_a_request_that_is_late_leaves_no_work_behind(
+    runtime: Any, photo: bytes, unique_photo: Callable[[int], bytes]
+) -> None:
+    async def scenario() -> None:
+        service = service_of(runtime)
+        with pytest.raises(LateError):
+            await service.predict([Upload(data=photo)], deadline=time.monotonic() - 1)
+        assert runtime.calls == []
+        assert (service.queue.size, service.queue._turns) == (0, [])
+        await service.predict([Upload(data=unique_photo(1))], deadline=far())
+        assert service.close(timeout=10)
 
-    async def ask() -> None:
-        service = PredictionService(
-            classifier, ServeSettings(), batching=Batching(), metrics=Metrics()
-        )
+    asyncio.run(scenario())
+
+
+def test_closing_tells_of_a_call_that_is_running(runtime: Any, photo: bytes) -> None:
+    async def scenario() -> None:
+        service = service_of(runtime)
         runtime.gate.clear()
-        with pytest.raises(RefusedError, match="deadline"):
-            await service.predict(photo, BodyType(), deadline=time.monotonic() + 0.1)
-        assert not service.close(timeout=0.05)
+        request = asyncio.ensure_future(service.predict([Upload(data=photo)], deadline=far()))
+        while not runtime.calls:
+            await asyncio.sleep(0.001)
+        request.cancel()
+        assert not service.close()
         runtime.gate.set()
         assert service.close(timeout=10)
 
-    asyncio.run(ask())
+    asyncio.run(scenario())

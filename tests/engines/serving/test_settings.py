@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from motivnet.errors import ConfigError
-from motivnet_engines.serving.settings import ServeSettings, milliseconds
+from motivnet.errors import ConfigError, MotivNetError
+from motivnet_engines.serving.settings import ServeSettings, milliseconds, token_from
+
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.mark.parametrize(
@@ -15,7 +18,7 @@ from motivnet_engines.serving.settings import ServeSettings, milliseconds
         "max_delay_ms",
         "deadline_ms",
         "grace_s",
-        "header_timeout_s",
+        "keep_alive_s",
         "body_timeout_s",
         "write_timeout_s",
     ],
@@ -51,13 +54,94 @@ def test_a_deadline_is_a_finite_number(seconds: float) -> None:
         milliseconds(seconds)
 
 
-def test_the_largest_body_always_has_room() -> None:
-    assert ServeSettings().waiting_bytes == 200_000_000
-    assert ServeSettings(max_body_bytes=300_000_000).waiting_bytes >= 300_000_000
-    with pytest.raises(ConfigError, match="no such body would have room"):
-        ServeSettings(max_body_bytes=2000, max_waiting_bytes=1999)
+def test_there_is_always_room_for_two_of_the_largest_bodies() -> None:
+    assert ServeSettings().upload_buffer_bytes == 200_000_000
+    assert ServeSettings(max_body_bytes=300_000_000).upload_buffer_bytes == 600_000_000
 
 
-def test_a_body_of_the_largest_size_is_read(make_client: Any, photo: bytes) -> None:
-    client = make_client(max_body_bytes=len(photo), max_waiting_bytes=len(photo))
-    assert client.predict(photo).status_code == 200
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_a_loopback_address_needs_no_token(host: str) -> None:
+    assert ServeSettings(host=host).token is None
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "127.0.0.1.example.org", ""]
+)
+def test_any_other_address_needs_a_token(host: str) -> None:
+    with pytest.raises(ConfigError, match="--token-file or MOTIVNET_TOKEN"):
+        ServeSettings(host=host)
+    assert ServeSettings(host=host, token=TOKEN).token == TOKEN
+
+
+@pytest.mark.parametrize(
+    "token", ["", "short", "with a space in the middle", "umlaut-öäü-öäü-öäü", "x" * 1025]
+)
+def test_a_weak_or_unsendable_token_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(ConfigError, match="openssl rand") as refused:
+        ServeSettings(token=token)
+    assert not token or token not in str(refused.value)
+
+
+def test_a_token_is_not_part_of_what_the_settings_print() -> None:
+    assert TOKEN not in repr(ServeSettings(token=TOKEN))
+
+
+def test_a_token_comes_from_a_file_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert token_from(None) is None
+    monkeypatch.setenv("MOTIVNET_TOKEN", " from-the-environment\n")
+    assert token_from(None) == "from-the-environment"
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert token_from(tmp_path / "token") == TOKEN
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o644, True)])
+def test_a_token_that_other_users_can_read_is_warned_of(
+    mode: int, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "token").chmod(mode)
+    assert token_from(tmp_path / "token") == TOKEN
+    assert (
+        "can be read by other users of this machine; keep it to yourself: chmod 600" in caplog.text
+    ) == warned
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"x" * 2000, None])
+def test_a_token_file_without_a_token_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    with pytest.raises(MotivNetError) as refused:
+        token_from(tmp_path / "token")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_token_that_cannot_be_one_is_told_with_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n{TOKEN}\n")
+    with pytest.raises(
+        ConfigError, match=f"{tmp_path / 'token'} holds no token: a token is"
+    ) as refused:
+        token_from(tmp_path / "token")
+    assert TOKEN not in str(refused.value)
+    monkeypatch.setenv("MOTIVNET_TOKEN", "short")
+    with pytest.raises(ConfigError, match="MOTIVNET_TOKEN holds no token: a token is"):
+        token_from(None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"port": -1},
+        {"port": 65_536},
+        {"queue": 0},
+        {"deadline_ms": 0},
+        {"max_delay_ms": -1.0},
+        {"grace_s": 0.0},
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_named(change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        ServeSettings(**change)

@@ -1,4 +1,4 @@
-"""Figure 25: nothing is swapped, lost or doubled, and no bit changes, however requests are batched."""
+"""Figure 25: batches swap, lose or double nothing, and change no bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PARTS = ("sum", "count")
 def batching(
     *, requests: int, artifact: str | None = None, runtime: str = "openvino", clients: int = 32
 ) -> Figure:
-    """Unique requests of many clients at once: every answer is, to the bit, that of its own photo alone."""
+    """Many clients at once: every answer is, to the bit, that of its own photo alone."""
     numbers = list(range(1, requests + 1))
     wrong, replies = asyncio.run(_batched(numbers, artifact, runtime, clients))
     figure = Figure({"requests": requests, "answered": replies, **wrong})

@@ -1,4 +1,4 @@
-"""A small HTTP client on bare streams: cheap enough to offer more than a service can take, on the same machine."""
+"""A small HTTP client, cheap enough to overload a service on the same machine."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def get(path: str) -> bytes:
 
 
 def unique_photo(number: int) -> bytes:
-    """A picture whose mean colour no other number below 250 ** 3 has; cheap to encode and to decode."""
+    """Return a picture of a colour that no other number below 250 ** 3 has."""
     buffer = io.BytesIO()
     colour = (number % 250, number // 250 % 250, number // 62_500 % 250)
     Image.fromarray(np.full((8, 6, 3), colour, np.uint8)).save(buffer, "BMP")

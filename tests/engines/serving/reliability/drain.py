@@ -17,7 +17,7 @@ GRACE = 3.0
 
 
 def drain(*, runs: int, seed: int = 0) -> Figure:
-    """SIGTERM at random times under load, with clients that went silent: no accepted request is lost."""
+    """SIGTERM at random times under load, with silent clients: no accepted request is lost."""
     randomness = random.Random(seed)
     found = [asyncio.run(_drained(randomness.uniform(0.2, 1.2))) for _ in range(runs)]
     figure = Figure(
@@ -91,7 +91,7 @@ async def _drained(delay: float) -> dict[str, Any]:
 
 
 def _logged(service: Served, status: int) -> int:
-    """Predictions that the service says it answered so; fewer at the clients is an answer that was lost."""
+    """Count the predictions that the service says it answered so."""
     lines = service.log.read_text().splitlines()
     return sum('"path": "/v1/predict"' in line and f'"status": {status}' in line for line in lines)
 
@@ -108,7 +108,7 @@ async def _until_not_ready(port: int, start: float) -> float:
 
 
 def unfinished(*, grace_s: float = 1.0) -> Figure:
-    """A call of the runtime that outlasts the grace period does not hold up the end, and the exit status says so."""
+    """A call that outlasts the grace period does not delay the end; the exit status is 1."""
     with served(ms_per_image=20_000.0, settings={"grace_s": grace_s}) as service:
         seconds, code = asyncio.run(_left_unfinished(service))
         told = _logged(service, 503)

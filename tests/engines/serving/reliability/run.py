@@ -52,7 +52,7 @@ FULL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("hurried", {}),
     ("hostile", {"requests": 2_000}),
     ("oversized", {"requests": 300}),
-    ("slow", {"header_s": 5.0, "body_s": 8.0, "write_s": 8.0}),
+    ("slow", {"keep_alive_s": 5, "body_s": 8.0, "write_s": 8.0}),
     ("crowd", {"connections": 256}),
     ("soak", {"seconds": 300.0}),
 )

@@ -20,15 +20,19 @@ from motivnet.runtime import Arrays
 from motivnet_engines.cli.serve import end_process
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
-from motivnet_engines.serving.app import create_app
 from motivnet_engines.serving.batching import Batching
-from motivnet_engines.serving.launch import ListeningService, listening_service
-from motivnet_engines.serving.server import bound_socket, start_listening
+from motivnet_engines.serving.http.app import create_app
+from motivnet_engines.serving.http.server import (
+    HttpService,
+    bind_socket,
+    open_service,
+    start_listening,
+)
 from motivnet_engines.serving.settings import ServeSettings
 
 
 class PacedRuntime(FakeRuntime):
-    """Takes a time for each image, keeps no record of its calls, and loses some bytes at each if told to."""
+    """Takes a time per image, keeps no record of its calls, and leaks some bytes if told to."""
 
     def __init__(self, manifest: Manifest, *, ms_per_image: float, leak: int) -> None:
         super().__init__(manifest)
@@ -47,27 +51,28 @@ class PacedRuntime(FakeRuntime):
         return outputs
 
 
-def service_from(options: dict[str, Any]) -> ListeningService:
+def service_from(options: dict[str, Any]) -> HttpService:
     settings = ServeSettings(port=0, **options.get("settings", {}))
     if options.get("artifact"):
         runtime = options.get("runtime", "openvino")
-        return listening_service(Path(options["artifact"]), settings, runtime=runtime, threads=1)
+        return open_service(Path(options["artifact"]), settings, runtime=runtime, threads=1)
     manifest = fake_manifest()
     runtime = PacedRuntime(
         manifest, ms_per_image=options.get("ms_per_image", 0), leak=options.get("leak", 0)
     )
     classifier = EmotionClassifier(runtime, manifest)
-    app = create_app(
-        classifier, settings, name="paced", batching=Batching(max_size=options.get("max_batch", 8))
+    batching = Batching(
+        max_size=options.get("max_batch", 8), image_seconds=options.get("ms_per_image", 0) / 1e3
     )
-    listener = bound_socket(settings)
+    app = create_app(classifier, settings, name="paced", batching=batching)
+    listener = bind_socket(settings)
     start_listening(listener)
-    return ListeningService(classifier=classifier, app=app, listener=listener, settings=settings)
+    return HttpService(classifier=classifier, app=app, listener=listener, settings=settings)
 
 
 if __name__ == "__main__":
     service = service_from(json.loads(sys.argv[1]))
     sys.stdout.write(f"{service.url}\n")
     sys.stdout.flush()
-    ending = service.run()
-    end_process(0 if ending.answered else 1, at_once=not ending.idle)
+    shutdown = service.run()
+    end_process(0 if shutdown.answered else 1, at_once=not shutdown.idle)

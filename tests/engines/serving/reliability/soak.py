@@ -1,4 +1,4 @@
-"""Figure 21: hours in minutes. Good, bad, slow, cancelled and vanishing clients, and a process that must not grow."""
+"""Figure 21: good, bad, slow, cancelled and vanishing clients, and a process that must not grow."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ BOUND = 1_000_000
 
 
 def soak(*, seconds: float, leak: int = 0, seed: int = 0, clients: int = 8) -> Figure:
-    """The growth of the process by its requests, after a third of the time as warm-up; ``leak`` plants one."""
-    with served(leak=leak, settings={"header_timeout_s": 1.0, "body_timeout_s": 1.0}) as service:
+    """The growth of the process by its requests after a warm-up; ``leak`` adds bytes per image."""
+    with served(leak=leak, settings={"keep_alive_s": 1, "body_timeout_s": 1.0}) as service:
         values = asyncio.run(_soaked(service, seconds, seed, clients))
     figure = Figure(values)
     figure.require(values["bytes_per_10000_high"] <= BOUND, "the process grows with its requests")

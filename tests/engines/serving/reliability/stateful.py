@@ -10,11 +10,11 @@ from figure import Figure
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-MACHINE = Path(__file__).parents[1] / "test_pending.py"
+MACHINE = Path(__file__).parents[1] / "test_batch_queue.py"
 
 
 def stateful(*, examples: int) -> Figure:
-    """Items that arrive, wait, are cancelled, taken and refused in every order: the queue and its model agree."""
+    """Items arrive, wait, are cancelled, taken and refused: the queue and its model agree."""
     machine = _module().Queue
     run = 0
 

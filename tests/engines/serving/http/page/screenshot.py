@@ -1,7 +1,7 @@
 """Makes the README's picture of the page, with two drawn faces that a running service reads.
 
 motivnet serve --artifact artifacts/demo
-python tests/engines/serving/page/screenshot.py http://127.0.0.1:8000 docs/page.png
+python tests/engines/serving/http/page/screenshot.py http://127.0.0.1:8000 docs/page.png
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-// The picture or the camera's video, with a box around each face.
+// The picture, or the camera's video, with a box around each face.
 
-import { byId, make, setText } from "./elements.js";
-import { doubt, isUnknown } from "./words.js";
+import { byId, make, setText } from "./dom.js";
+import { doubt, isUnknown } from "./format.js";
 
 /** @typedef {import("./server.js").Face} Face */
 
@@ -30,7 +30,7 @@ video.addEventListener("resize", () => setShape(video.videoWidth, video.videoHei
  * @param {{mirror?: boolean}} [options]
  */
 export function showPicture(blob, name, { mirror = false } = {}) {
-  clearStage();
+  clearViewer();
   setMirrored(mirror);
   picture.src = URL.createObjectURL(blob);
   picture.alt = name;
@@ -45,7 +45,7 @@ export function showPicture(blob, name, { mirror = false } = {}) {
  * @param {{mirror: boolean}} options
  */
 export async function showVideo(stream, { mirror }) {
-  clearStage();
+  clearViewer();
   setMirrored(mirror);
   video.srcObject = stream;
   video.hidden = false;
@@ -54,7 +54,7 @@ export async function showVideo(stream, { mirror }) {
   return video;
 }
 
-export function clearStage() {
+export function clearViewer() {
   if (picture.src) URL.revokeObjectURL(picture.src);
   picture.removeAttribute("src");
   picture.alt = "";

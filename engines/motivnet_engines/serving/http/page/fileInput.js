@@ -1,6 +1,6 @@
 // A picture by file, by drop or by paste.
 
-import { byId } from "./elements.js";
+import { byId } from "./dom.js";
 
 /** @param {(files: File[]) => void} take */
 export function onPictures(take) {

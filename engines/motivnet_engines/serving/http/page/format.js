@@ -1,4 +1,4 @@
-// How results are said, on the page and to screen readers.
+// Results as text, for the page and for screen readers.
 
 const COUNTS = ["No face", "One face", "Two faces", "Three faces", "Four faces", "Five faces", "Six faces"];
 
@@ -58,7 +58,7 @@ export function isUnknown(face) {
 }
 
 /**
- * What is to be said of a face that is far from what the model was calibrated on; else nothing.
+ * The remark on a face that is far from what the model was calibrated on; else nothing.
  *
  * @param {import("./server.js").Face} face
  */
@@ -78,7 +78,7 @@ export function sentence(faces) {
 }
 
 /**
- * What is to be said of faces beyond the server's limit; of none nothing.
+ * The remark on faces beyond the server's limit; else nothing.
  *
  * @param {number} count
  */

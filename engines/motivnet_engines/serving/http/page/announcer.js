@@ -1,6 +1,6 @@
-// What screen readers are told, not more often than it can be listened to.
+// Announcements for screen readers, not more often than one can listen.
 
-import { byId } from "./elements.js";
+import { byId } from "./dom.js";
 
 const PAUSE = 3000;
 
@@ -16,7 +16,7 @@ export function announce(text) {
 }
 
 /**
- * Says a passing state: only when its subject is another one, and after a pause.
+ * Announce a passing state: only when its subject changed, and after a pause.
  *
  * @param {string} text
  * @param {string} about what makes it worth saying again

@@ -1,15 +1,13 @@
-// Brings the parts of the page together: one turn at a time, of a picture or of the camera.
+// The page's actions: one at a time, for a picture or for the camera.
 
-import { closeCamera, frameOf, openCamera } from "./camera.js";
-import { byId, setText } from "./elements.js";
-import { showModel } from "./facts.js";
-import { onPictures } from "./intake.js";
-import { Problem, canBeRetried } from "./problems.js";
-import { fetchModel, predict } from "./server.js";
-import { clearStage, showBoxes, showPicture, showVideo } from "./stage.js";
-import { forgetToken, keepToken } from "./token.js";
-import { hideProblem, showAnswer, showIdle, showProblem, showRest, showWork } from "./view.js";
-import { watch } from "./watching.js";
+import { closeCamera, frameOf, openCamera, sendFrames } from "./cameraLoop.js";
+import { byId, setText } from "./dom.js";
+import { PageError, canBeRetried } from "./errors.js";
+import { onPictures } from "./fileInput.js";
+import { hideError, showAnswer, showError, showIdle, showRest, showWork } from "./results.js";
+import { fetchModel, forgetToken, keepToken, predict } from "./server.js";
+import { showModel } from "./timing.js";
+import { clearViewer, showPicture, showVideo } from "./viewer.js";
 
 /** @typedef {import("./server.js").Answer} Answer */
 
@@ -19,29 +17,29 @@ const cameraButton = byId("camera", HTMLButtonElement);
 
 /** @type {import("./server.js").Model | null} */
 let model = null;
-/** What is going on now; aborted when something else begins. */
-let turn = new AbortController();
+/** The running action; aborted when another one begins. */
+let action = new AbortController();
 let cameraIsOn = false;
 /** @type {(() => Promise<void>) | null} what "Try again" does */
 let again = null;
 
-/** @param {{camera: boolean, reason?: string}} options `reason`: why the turn before is over */
-function takeTurn({ camera, reason }) {
-  turn.abort(reason);
-  turn = new AbortController();
+/** @param {{camera: boolean, reason?: string}} options `reason`: why the action before ends */
+function startAction({ camera, reason }) {
+  action.abort(reason);
+  action = new AbortController();
   cameraIsOn = camera;
   setText(cameraButton, camera ? "Stop the camera" : "Turn on the camera");
-  return turn.signal;
+  return action.signal;
 }
 
 /**
  * @param {unknown} error
  * @param {{waiting?: boolean}} [options]
  */
-function tell(error, { waiting = false } = {}) {
-  const problem = error instanceof Problem ? error : new Problem("page_failed", { detail: String(error) });
-  if (problem.code === "wrong_token") forgetToken();
-  showProblem(problem, { model, waiting });
+function report(error, { waiting = false } = {}) {
+  const told = error instanceof PageError ? error : new PageError("page_failed", { detail: String(error) });
+  if (told.code === "wrong_token") forgetToken();
+  showError(told, { model, waiting });
 }
 
 async function loadModel() {
@@ -49,15 +47,15 @@ async function loadModel() {
     model = await fetchModel();
     showModel(model);
   } catch (error) {
-    tell(error);
+    report(error);
   }
 }
 
 /** @param {File[]} files of which the first is read */
 async function readPicture([file, ...others]) {
-  const signal = takeTurn({ camera: false });
+  const signal = startAction({ camera: false });
   again = () => readPicture([file, ...others]);
-  clearStage();
+  clearViewer();
   showWork("Reading the picture…");
   try {
     refuseEarly(file);
@@ -66,8 +64,8 @@ async function readPicture([file, ...others]) {
   } catch (error) {
     if (signal.aborted) return;
     showIdle("No result");
-    tell(error);
-    if (!canBeRetried(error)) clearStage();
+    report(error);
+    if (!canBeRetried(error)) clearViewer();
   }
 }
 
@@ -78,26 +76,26 @@ async function readPicture([file, ...others]) {
  */
 function refuseEarly(file) {
   if (file.type && !file.type.startsWith("image/")) {
-    throw new Problem("not_a_picture", { detail: `“${file.name}” is of the type ${file.type}` });
+    throw new PageError("not_a_picture", { detail: `“${file.name}” is of the type ${file.type}` });
   }
-  if (file.size === 0) throw new Problem("bad_image", { detail: `“${file.name}” is empty` });
-  if (model?.limits && file.size > model.limits.max_body_bytes) throw new Problem("too_large");
+  if (file.size === 0) throw new PageError("bad_image", { detail: `“${file.name}” is empty` });
+  if (model?.limits && file.size > model.limits.max_body_bytes) throw new PageError("too_large");
 }
 
 async function readCamera() {
-  const signal = takeTurn({ camera: true });
+  const signal = startAction({ camera: true });
   again = readCamera;
-  clearStage();
+  clearViewer();
   showWork("Turning on the camera…");
   try {
     const stream = await openCamera();
     await readStream(stream, signal).finally(() => closeCamera(stream));
   } catch (error) {
     if (signal.aborted) return;
-    takeTurn({ camera: false });
-    clearStage();
+    startAction({ camera: false });
+    clearViewer();
     showIdle("No result");
-    tell(error);
+    report(error);
   }
 }
 
@@ -113,11 +111,11 @@ async function readStream(stream, signal) {
   const video = await showVideo(stream, { mirror });
   /** @type {{frame: Blob, answer: Answer} | null} */
   let last = null;
-  await watch(readFrame, (problem) => tell(problem, { waiting: true }), signal);
+  await sendFrames(readFrame, (error) => report(error, { waiting: true }), signal);
   if (signal.reason === STOPPED) rest(last, mirror);
 
   async function readFrame() {
-    if (track.readyState === "ended") throw new Problem("camera_lost");
+    if (track.readyState === "ended") throw new PageError("camera_lost");
     const frame = await frameOf(video);
     const answer = await predict(frame, signal);
     if (signal.aborted) return;
@@ -133,8 +131,8 @@ async function readStream(stream, signal) {
  * @param {boolean} mirror
  */
 function rest(last, mirror) {
-  clearStage();
-  hideProblem();
+  clearViewer();
+  hideError();
   if (last === null) return showIdle("No picture yet");
   showPicture(last.frame, "The last picture of the camera", { mirror });
   showAnswer(last.answer, { camera: true, model });
@@ -143,13 +141,13 @@ function rest(last, mirror) {
 
 /** After a token was given or "Try again" pressed. */
 async function resume() {
-  hideProblem();
+  hideError();
   if (model === null) await loadModel();
   if (model !== null) await again?.();
 }
 
 cameraButton.addEventListener("click", () => {
-  if (cameraIsOn) takeTurn({ camera: false, reason: STOPPED });
+  if (cameraIsOn) startAction({ camera: false, reason: STOPPED });
   else readCamera();
 });
 

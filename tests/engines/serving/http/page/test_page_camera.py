@@ -1,4 +1,4 @@
-"""The camera: frames one after the other, the light off when it is stopped, and what is said when it cannot be used."""
+"""The camera: frames one after the other, its end, and what is said if it cannot be used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+
+pytestmark = pytest.mark.browser
 
 PageOpener = Callable[..., Page]
 Painter = Callable[..., Path]
@@ -165,7 +167,7 @@ def test_a_busy_server_is_waited_for(serve: Callable[..., Any], open_page: PageO
         lambda route: route.fulfill(status=503, headers={"Retry-After": "3"}, json=OVERLOADED),
     )
     expect(page.get_by_text("The server is busy")).to_be_visible()
-    expect(page.get_by_text("The camera goes on as soon as it can.")).to_be_visible()
+    expect(page.get_by_text("The camera continues as soon as it can.")).to_be_visible()
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()
     with counted(page) as counts:
         page.wait_for_timeout(1000)

@@ -1,12 +1,12 @@
-// What the results' column says: nothing yet, at work, a result, a problem.
+// The column of results: nothing yet, at work, a result, an error.
 
 import { announce, announceChange } from "./announcer.js";
-import { byId, setText } from "./elements.js";
+import { byId, setText } from "./dom.js";
 import { clearFaces, showFaces } from "./faces.js";
-import { clearTiming, showTiming } from "./facts.js";
-import { adviceFor, explain } from "./problems.js";
-import { seenAt, showBoxes } from "./stage.js";
-import { faceCount, leftOut, sentence } from "./words.js";
+import { clearTiming, showTiming } from "./timing.js";
+import { adviceFor, explain } from "./errors.js";
+import { seenAt, showBoxes } from "./viewer.js";
+import { faceCount, leftOut, sentence } from "./format.js";
 
 /** @typedef {import("./server.js").Model} Model */
 
@@ -18,7 +18,7 @@ const tokenForm = byId("token-form", HTMLFormElement);
 
 /** @param {string} text */
 export function showWork(text) {
-  hideProblem();
+  hideError();
   clearFaces();
   clearTiming();
   note.textContent = "";
@@ -34,7 +34,7 @@ export function showWork(text) {
 export function showAnswer(answer, { camera, model, others = 0 }) {
   const { image } = answer;
   const faces = [...image.faces].sort((one, other) => seenAt(one, image.width) - seenAt(other, image.width));
-  hideProblem();
+  hideError();
   results.removeAttribute("aria-busy");
   showBoxes(faces, image);
   showFaces(faces, model?.labels ?? []);
@@ -47,14 +47,14 @@ export function showAnswer(answer, { camera, model, others = 0 }) {
 }
 
 /**
- * @param {import("./problems.js").Problem} problem
- * @param {{model: Model | null, waiting: boolean}} options `waiting`: it is tried again without being asked
+ * @param {import("./errors.js").PageError} error
+ * @param {{model: Model | null, waiting: boolean}} options `waiting`: it is retried by itself
  */
-export function showProblem(problem, { model, waiting }) {
-  const { title, retry, token } = explain(problem.code);
+export function showError(error, { model, waiting }) {
+  const { title, retry, token } = explain(error.code);
   results.removeAttribute("aria-busy");
   setText(byId("problem-title", HTMLParagraphElement), title);
-  const advice = waiting ? "The camera goes on as soon as it can." : adviceFor(problem, model);
+  const advice = waiting ? "The camera continues as soon as it can." : adviceFor(error, model);
   setText(byId("problem-advice", HTMLParagraphElement), advice);
   byId("retry", HTMLButtonElement).hidden = waiting || !retry;
   tokenForm.hidden = !token;
@@ -77,7 +77,7 @@ export function showRest() {
   announce("The camera is off.");
 }
 
-export function hideProblem() {
+export function hideError() {
   if (problemBox.contains(document.activeElement)) summary.focus();
   problemBox.hidden = true;
 }

@@ -1,10 +1,10 @@
-// What can go wrong, and what a person can do about it.
+// The errors, and what a person can do about each.
 
-import { capitalised, megabytes } from "./words.js";
+import { capitalised, megabytes } from "./format.js";
 
 /**
  * @typedef {{title: string, advice: string, token?: true, retry?: true, passes?: true}} Explanation
- *   `token`: the field for the token is shown. `retry`: so is "Try again". `passes`: the camera goes on by itself.
+ *   `token`: the field for the token is shown. `retry`: so is "Try again". `passes`: the camera continues by itself.
  */
 
 /** @type {Record<string, Explanation>} */
@@ -38,8 +38,8 @@ const EXPLANATIONS = {
 /** @type {Explanation} */
 const UNEXPECTED = { title: "Something went wrong in the server", advice: "Its log says what. Try again, or another picture.", retry: true };
 
-/** Something that a person is told about; the key of an explanation, or any other code. */
-export class Problem extends Error {
+/** An error that a person is told about; its code is a key of EXPLANATIONS, or any other. */
+export class PageError extends Error {
   /**
    * @param {string} code
    * @param {{detail?: string, request?: string, retryAfter?: number, cause?: unknown}} [more] `request`: its id in the
@@ -61,23 +61,23 @@ export function explain(code) {
 
 /** @param {unknown} error */
 export function canBeRetried(error) {
-  if (!(error instanceof Problem)) return false;
+  if (!(error instanceof PageError)) return false;
   const { retry, token } = explain(error.code);
   return retry || token || false;
 }
 
 /**
- * @param {Problem} problem
+ * @param {PageError} error
  * @param {import("./server.js").Model | null} model
  */
-export function adviceFor(problem, model) {
-  const { advice } = explain(problem.code);
-  if (problem.code === "failed" && problem.request) return `${advice} The server's log says what failed, under ${problem.request}.`;
-  if (problem.code === "too_large" && model?.limits) {
+export function adviceFor(error, model) {
+  const { advice } = explain(error.code);
+  if (error.code === "failed" && error.request) return `${advice} The server's log says what failed, under ${error.request}.`;
+  if (error.code === "too_large" && model?.limits) {
     const { max_body_bytes: bytes, max_pixels: pixels } = model.limits;
     return `${advice} This server takes up to ${megabytes(bytes)} and ${Math.floor(pixels / 1e6)} million pixels.`;
   }
-  return problem.detail && problem.code !== "unauthorised" ? `${sentenceOf(problem.detail)} ${advice}` : advice;
+  return error.detail && error.code !== "unauthorised" ? `${sentenceOf(error.detail)} ${advice}` : advice;
 }
 
 /** @param {string} text */

@@ -1,4 +1,4 @@
-"""What a person is told when a picture gets no result, and that the page goes on."""
+"""What a person is told when a picture gets no result, and that the page continues."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
+
+pytestmark = pytest.mark.browser
 
 PageOpener = Callable[..., Page]
 Painter = Callable[..., Path]

@@ -30,11 +30,11 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from motivnet.box import Box
+from motivnet.prediction import Box
 from motivnet_engines.faces.detector import Face
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
-from motivnet_engines.serving.app import create_app
+from motivnet_engines.serving.http.app import create_app
 from motivnet_engines.serving.settings import ServeSettings
 
 PageOpener = Callable[..., Page]
@@ -138,7 +138,7 @@ def painted(
 
 @pytest.fixture
 def paint(tmp_path: Path) -> Painter:
-    """A function that writes a picture with a patch, which the service takes for a face, in each box."""
+    """A function that writes a picture with a patch, the service's face, in each box."""
 
     def written(
         *boxes: tuple[int, int, int, int], name: str = "picture.png", **options: tuple[int, int]

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-FOLDER = files("motivnet_engines.serving") / "page"
+FOLDER = files("motivnet_engines.serving.http") / "page"
 FILES = {file.name: file.read_text("utf-8") for file in FOLDER.iterdir() if file.is_file()}
 MODULES = {name for name in FILES if name.endswith(".js")}
 TYPES = {
@@ -21,7 +21,7 @@ TYPES = {
 
 
 def imported_by(name: str) -> set[str]:
-    """The modules that a module needs when it runs (not those that its comments take types from)."""
+    """Return the modules that a module imports; its comments may name others for types."""
     return set(re.findall(r'^(?:import|\} from) .*?"\./([\w.]+)"', FILES[name], re.MULTILINE))
 
 

@@ -1,7 +1,7 @@
-// Where the time went, and which model answered.
+// The timing of an answer, and the model's line.
 
-import { byId, make } from "./elements.js";
-import { duration } from "./words.js";
+import { byId, make } from "./dom.js";
+import { duration } from "./format.js";
 
 const timing = byId("timing", HTMLDListElement);
 const modelLine = byId("model", HTMLParagraphElement);

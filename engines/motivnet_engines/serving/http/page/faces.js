@@ -1,8 +1,8 @@
 // A card for each face: its emotion, and a bar for each emotion of the model.
 
-import { byId, make, setText } from "./elements.js";
-import { pointOut } from "./stage.js";
-import { capitalised, doubt, isUnknown, likeliest, percent } from "./words.js";
+import { byId, make, setText } from "./dom.js";
+import { pointOut } from "./viewer.js";
+import { capitalised, doubt, isUnknown, likeliest, percent } from "./format.js";
 
 /** @typedef {import("./server.js").Face} Face */
 /** @typedef {{element: HTMLElement, labels: string, update: (face: Face, number: number | null) => void}} Card */

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
+pytestmark = pytest.mark.browser
+
 Painter = Callable[..., Path]
 PageOpener = Callable[..., Page]
 

@@ -27,7 +27,7 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
- * Changes the text only where it is another one, so that nothing is spoken or drawn twice.
+ * Change the text only if it differs, so that nothing is spoken or drawn twice.
  *
  * @param {Element} element
  * @param {string} text

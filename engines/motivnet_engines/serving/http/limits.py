@@ -1,0 +1,232 @@
+"""What a request may hold: its headers, its deadline, and the images in its body."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import anyio
+from starlette.datastructures import Headers, UploadFile
+from starlette.requests import Request
+
+from motivnet.errors import MissingDependencyError
+from motivnet_engines.serving.http.errors import RequestError
+from motivnet_engines.serving.request_queue import DrainingError
+from motivnet_engines.serving.service import Upload
+from motivnet_engines.serving.settings import ServeSettings
+
+try:
+    from python_multipart.multipart import parse_options_header
+    from starlette.formparsers import MultiPartException, MultiPartParser
+except ModuleNotFoundError as error:
+    raise MissingDependencyError("python-multipart", extra="serve") from error
+
+DEADLINE_HEADER = "X-Deadline-Ms"
+_MAX_DIGITS = 18
+_FORM = "multipart/form-data"
+_MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
+_MAX_EPILOGUE = 1024
+_MAX_FIELDS = 16
+_MAX_FIELD_BYTES = 65_536
+_MAX_NAME = 255
+
+
+def check_head(headers: Headers, settings: ServeSettings) -> None:
+    """Return if the headers are within the limits of every path.
+
+    The server limits the bytes of the whole head.
+
+    Raises:
+        RequestError: If there are too many headers, or two of them say where the body ends.
+    """
+    if len(headers.raw) > settings.max_headers:
+        message = f"a request has at most {settings.max_headers} headers"
+        raise RequestError("too_many_headers", message)
+    if "content-length" in headers and "transfer-encoding" in headers:
+        # RFC 9112, section 6.1: a reader that goes by the other header finds another request in
+        # the body.
+        message = "a request has Content-Length or Transfer-Encoding, not both"
+        raise RequestError("bad_request", message, close=True)
+
+
+def check_body_length(headers: Headers, settings: ServeSettings) -> None:
+    """Return if the announced length of a body, if any, is within the limit.
+
+    Raises:
+        RequestError: If it is too long, or not a number.
+    """
+    if "content-length" not in headers:
+        return
+    length = _whole_number(headers["content-length"])
+    if length is None:
+        raise RequestError("bad_request", "Content-Length is a whole number of bytes")
+    if length > settings.max_body_bytes:
+        raise too_large(settings.max_body_bytes)
+
+
+def deadline_seconds(headers: Headers, settings: ServeSettings) -> float:
+    """Return how long a request may take: its own header's limit, or the service's if lower.
+
+    Raises:
+        RequestError: If the header is not a number of milliseconds.
+    """
+    if DEADLINE_HEADER not in headers:
+        return settings.deadline_s
+    asked = _whole_number(headers[DEADLINE_HEADER])
+    if not asked:
+        message = f"{DEADLINE_HEADER} is a whole number of milliseconds above 0"
+        raise RequestError("bad_request", message)
+    return min(asked / 1e3, settings.deadline_s)
+
+
+@dataclass(slots=True)
+class _Body:
+    """A request body, of which so many bytes are held."""
+
+    size: int = 0
+
+
+class UploadBuffer:
+    """Reads request bodies, all of which together hold a limited number of bytes.
+
+    Bytes are counted when they arrive: what a client only announces costs nothing.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
+        self._bytes = 0
+        self._draining = False
+        self._readers: set[anyio.CancelScope] = set()
+
+    @contextlib.asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[list[Upload]]:
+        """Read the images of a body, and hold their bytes for as long as the block runs.
+
+        Raises:
+            RequestError: If the body is not images or a form, too long, too slow, or if there is no
+                room for it.
+            DrainingError: If the service shuts down while the body arrives.
+            ClientDisconnect: If the client leaves while the body arrives.
+        """
+        body = _Body()
+        try:
+            yield await self._read(request, body)
+        finally:
+            self._bytes -= body.size
+
+    def drain(self) -> None:
+        """Refuse the bodies that have not arrived yet."""
+        self._draining = True
+        for scope in self._readers:
+            scope.cancel()
+
+    async def _read(self, request: Request, body: _Body) -> list[Upload]:
+        seconds = self._settings.body_timeout_s
+        with anyio.move_on_after(seconds) as scope:
+            self._readers.add(scope)
+            try:
+                return await read_uploads(
+                    request.headers,
+                    self._pieces(request, body),
+                    max_images=self._settings.max_images,
+                )
+            finally:
+                self._readers.discard(scope)
+        if self._draining:
+            raise DrainingError
+        # The rest of the body would be taken for the next request.
+        message = f"the body did not arrive within {seconds:g} s"
+        raise RequestError("too_slow", message, close=True)
+
+    async def _pieces(self, request: Request, body: _Body) -> AsyncIterator[bytes]:
+        async for piece in request.stream():
+            if body.size + len(piece) > self._settings.max_body_bytes:
+                raise too_large(self._settings.max_body_bytes)
+            if self._bytes + len(piece) > self._settings.upload_buffer_bytes:
+                raise RequestError("overloaded", "too many bytes are waiting")
+            body.size += len(piece)
+            self._bytes += len(piece)
+            yield piece
+
+
+async def read_uploads(
+    headers: Headers, pieces: AsyncIterator[bytes], *, max_images: int
+) -> list[Upload]:
+    """Return the images of a body in order, at least one.
+
+    Raises:
+        RequestError: If the body is neither an image nor a form with 1 to ``max_images`` files.
+    """
+    if headers.get("content-encoding", "identity") not in ("", "identity"):
+        raise RequestError("wrong_type", "a body is sent as it is, without Content-Encoding")
+    media, options = parse_options_header(headers.get("content-type"))
+    kind = media.decode("latin-1")
+    if kind == _FORM:
+        return await _read_form(headers, pieces, options.get(b"boundary", b""), max_images)
+    if not kind.startswith("image/") and kind != "application/octet-stream":
+        message = f"send one image as image/* or application/octet-stream, or several as {_FORM}"
+        raise RequestError("wrong_type", message)
+    data = bytearray()
+    async for piece in pieces:
+        data += piece
+    if not data:
+        raise RequestError("bad_request", "the body is empty; send the bytes of an image file")
+    return [Upload(data=bytes(data))]
+
+
+async def _read_form(
+    headers: Headers, pieces: AsyncIterator[bytes], boundary: bytes, max_images: int
+) -> list[Upload]:
+    if not 0 < len(boundary) <= _MAX_BOUNDARY:
+        message = f"{_FORM} needs a boundary of 1 to {_MAX_BOUNDARY} characters"
+        raise RequestError("bad_request", message)
+    end = b""
+
+    async def checked() -> AsyncIterator[bytes]:
+        nonlocal end
+        async for piece in pieces:
+            end = (end + piece)[-_MAX_EPILOGUE:]
+            yield piece
+        # The parser would leave out a part without an end.
+        if b"--" + boundary + b"--" not in end:
+            raise RequestError("bad_request", "the form ends before its last boundary")
+
+    parser = MultiPartParser(
+        headers,
+        checked(),  # type: ignore[arg-type] # typed as a generator, of which it uses the iteration
+        max_files=max_images,
+        max_fields=_MAX_FIELDS,
+        max_part_size=_MAX_FIELD_BYTES,
+    )
+    # Images stay in memory: nothing of a client is written to a disk.
+    parser.spool_max_size = 2**62
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise RequestError("bad_request", f"the form cannot be read: {error.message}") from error
+    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    if not files:
+        raise RequestError("bad_request", "the form holds no image; give each a filename")
+    uploads = [Upload(data=await file.read(), name=_shown_name(file.filename)) for file in files]
+    await form.close()
+    return uploads
+
+
+def _shown_name(name: str | None) -> str | None:
+    """Return a file name without its path and control characters; it only goes to the client."""
+    text = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(letter for letter in text if letter.isprintable())[:_MAX_NAME] or None
+
+
+def too_large(max_bytes: int) -> RequestError:
+    """Return the error of a body that is longer than the service takes."""
+    return RequestError("too_large", f"a body holds at most {max_bytes:,} bytes")
+
+
+def _whole_number(text: str) -> int | None:
+    """Return None unless all are digits; ``int`` takes signs, underscores and other scripts too."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
