@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Everything that needs an NVIDIA GPU, in one command: the tests marked gpu, an engine, the benchmark, one report.
+# Run all that needs an NVIDIA GPU: the tests marked gpu, an engine build, the benchmark. Writes one report.
 #
 #   bench/gpu.sh                      both sizes; an hour or more
 #   bench/gpu.sh --quick              the tiny model alone; minutes
 #   bench/gpu.sh --model sapiens-1b   what is built and measured after the tests
 #
-# VENV names the virtual environment (.venv-gpu), PYTHON what makes it, EXTRAS what is installed into it,
-# OUT the folder of the report. An environment that is there already, as on Jetson one made with
-# --system-site-packages, is used as it is: INSTALL=no installs nothing into it.
+# VENV is the virtual environment (.venv-gpu), PYTHON the Python that creates it, EXTRAS the extras to
+# install into it, OUT the folder of the report. INSTALL=no installs nothing: for an existing environment,
+# such as one on a Jetson that was created with --system-site-packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -77,7 +77,7 @@ failed=()
   echo "| --- | --- | --- | --- |"
 } > "$out/report.md"
 
-# step NAME COMMAND...: runs it, keeps what it says in NAME.txt, and goes on if it fails.
+# step NAME COMMAND...: run it, keep its output in NAME.txt, and continue if it fails.
 step() {
   local name=$1 start=$SECONDS result=passed
   shift
@@ -109,8 +109,8 @@ build() {
 }
 
 measure() {
-  local batch=$1
-  "$bin/motivnet-bench" latency "$artifact" --device cuda --batch "$batch" --out "$out/latency-batch-$batch"
+  local batch_size=$1
+  "$bin/motivnet-bench" latency "$artifact" --device cuda --batch-size "$batch_size" --out "$out/latency-batch-$batch_size"
 }
 
 step environment environment
@@ -118,7 +118,7 @@ step doctor doctor
 step tests "$bin/python" -m pytest -m "$tests" tests/gpu -ra -s --junitxml "$out/tests.xml"
 step build build
 if [ -f "$artifact/manifest.json" ]; then
-  step info "$bin/motivnet" info "$artifact"
+  step inspect "$bin/motivnet" inspect "$artifact"
   step verify "$bin/motivnet" verify "$artifact"
   step latency-1 measure 1
   step latency-8 measure 8

@@ -1,33 +1,74 @@
-"""How right an artifact is on labelled images, for any of its runtimes and for PyTorch."""
+"""How accurate an artifact is on labelled images, for any of its runtimes and for PyTorch."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact.manifest import InputEntry, ShapeProfile
-from motivnet.datasets.published import published_results
-from motivnet.datasets.read import JUDGED, read_dataset
-from motivnet.datasets.sample import Sample
-from motivnet.datasets.sample_metrics import figures_of
-from motivnet.errors import ConfigError
+from motivnet.datasets.read import EVALUATED, read_dataset
+from motivnet.datasets.sample import Sample, SplitName
+from motivnet.metrics import (
+    ClassificationMetrics,
+    PublishedResult,
+    compute_sample_metrics,
+    published_results,
+)
 from motivnet.prediction import softmax
-from motivnet.progress import Advance, progress
 from motivnet.runtime import Runtime
-from motivnet_bench.accuracy_result import PYTORCH, AccuracyResult, Flip, RuntimeAccuracy
-from motivnet_bench.latency.inputs import pytorch_entry
-from motivnet_bench.latency.target import Subject
-from motivnet_engines.runtimes.inputs import batch_from_images, profile_of
-from motivnet_engines.runtimes.registry import default_runtime, open_backend
+from motivnet.schema import Schema
+from motivnet.terminal import progress
+from motivnet_bench.target import Target, open_pytorch, pytorch_input
+from motivnet_engines.runtimes.registry import open_backend
+from motivnet_engines.runtimes.selection import default_runtime
+from motivnet_engines.runtimes.signature import batch_from_images, profile_of
+
+PYTORCH = "pytorch"
+
+
+class RuntimeAccuracy(Schema, frozen=True, kw_only=True):
+    """The metrics of one runtime; ``compute`` is the dtype in which it multiplies matrices."""
+
+    runtime: str
+    compute: str
+    metrics: ClassificationMetrics
+
+
+class Flip(Schema, frozen=True, kw_only=True):
+    """An image that two runtimes label differently; ``image`` is its path in the dataset."""
+
+    image: str
+    truth: str
+    predicted: dict[str, str]
+
+
+class AccuracyResult(Schema, frozen=True, kw_only=True):
+    """The metrics of every runtime over the same images, beside the published ones.
+
+    ``dataset_format`` names what the dataset was recognised as; it decides whether the published
+    metrics are of the same data. ``skipped`` counts by reason the files that were left out;
+    ``unreadable`` names those of them that are in a class folder. The metrics cover none of them.
+    """
+
+    format_version: Literal[1] = 1
+    kind: Literal["accuracy"] = "accuracy"
+    artifact: str
+    dataset: str
+    dataset_format: str
+    split: SplitName | None
+    labels: tuple[str, ...]
+    runtimes: tuple[RuntimeAccuracy, ...]
+    published: tuple[PublishedResult, ...]
+    flips: tuple[Flip, ...]
+    unreadable: dict[str, str]
+    skipped: dict[str, int]
 
 
 def measure_accuracy(
-    subject: Subject,
+    target: Target,
     dataset: Path,
     *,
     runtimes: Sequence[str] = (),
@@ -36,125 +77,84 @@ def measure_accuracy(
     threads: int | None = None,
     allow_outside: bool = False,
 ) -> AccuracyResult:
-    """The figures of the runtimes over a dataset, each image through the artifact's recipe.
+    """Measure runtimes over a dataset, each image preprocessed as the artifact says.
 
-    Of a dataset with parts only the test part, else the validation part, is taken. Where people
-    voted, the loss is that of their votes.
+    Of a dataset with splits only the test split is used, or the validation split if there is none.
+    If annotators voted, the loss is that of their votes.
 
     Args:
         runtimes: Names of runtimes, ``pytorch`` for the FP32 model; none for the artifact's default
-        runtime.
+            runtime.
         trust_engines: Whether the default may be an engine that this user did not build here.
-        limit: Images a class at most, the first in order of path.
+        limit: Images per class at most, the first in order of path.
         allow_outside: Whether a list may name images outside its folder.
 
     Raises:
-        ConfigError: If ``limit`` is below 1.
         DatasetError: If the folder has no image that can be read, or many that cannot.
-        RuntimeUnavailableError: If a runtime cannot be had.
+        RuntimeUnavailableError: If a runtime cannot be opened.
     """
-    manifest = subject.artifact.manifest
-    if limit is not None and limit < 1:
-        raise ConfigError(f"--limit must be at least 1, not {limit}")
+    labels, config = target.artifact.manifest.labels, target.artifact.manifest.source.config
     found = read_dataset(
-        dataset, labels=manifest.labels, parts=JUDGED, limit=limit, allow_outside=allow_outside
+        dataset, labels=labels, splits=EVALUATED, limit=limit, allow_outside=allow_outside
     )
     samples = found.samples
-    names = tuple(dict.fromkeys(runtimes)) or (
-        default_runtime(subject.artifact, trust_engines=trust_engines),
-    )
-    opened = {name: _probabilities(subject, name, samples, threads) for name in names}
+    names = runtimes or [default_runtime(target.artifact, trust_engines=trust_engines)]
+    results: list[RuntimeAccuracy] = []
+    probabilities: dict[str, NDArray[np.float64]] = {}
+    for name in dict.fromkeys(names):
+        if name == PYTORCH:
+            opened: Runtime = open_pytorch(target.checkpoint, config, threads=threads)
+        else:
+            opened = open_backend(name, target.artifact, threads=threads)
+        with opened as runtime:
+            probabilities[name] = _predict(target, runtime, name, samples)
+            metrics = compute_sample_metrics(samples, probabilities[name], labels)
+            results.append(RuntimeAccuracy(runtime=name, compute=runtime.compute, metrics=metrics))
     return AccuracyResult(
-        artifact=subject.name,
+        artifact=target.name,
         dataset=dataset.resolve().name,
-        layout=found.layout,
-        part=found.part,
-        labels=manifest.labels,
-        runtimes=tuple(_entry(name, *opened[name], samples, manifest.labels) for name in names),
+        dataset_format=found.format,
+        split=found.split,
+        labels=labels,
+        runtimes=tuple(results),
         published=published_results(
-            found.layout if limit is None else None,  # some images of a part are other data
-            parts=(found.part,) if found.part else (),
-            labels=manifest.labels,
+            found.format if limit is None else None,  # some images of a split are other data
+            splits=(found.split,) if found.split else (),
+            labels=labels,
         ),
-        flips=flips_between(
-            {name: probabilities for name, (_, probabilities) in opened.items()},
-            samples,
-            labels=manifest.labels,
-        ),
+        flips=find_flips(probabilities, samples, labels=labels),
         unreadable=found.unreadable,
         skipped=found.skipped,
     )
 
 
-def _entry(
-    name: str,
-    compute: str,
-    probabilities: NDArray[np.float64],
-    samples: Sequence[Sample],
-    labels: tuple[str, ...],
-) -> RuntimeAccuracy:
-    return RuntimeAccuracy(
-        runtime=name, compute=compute, figures=figures_of(samples, probabilities, labels)
-    )
-
-
-def flips_between(
-    by_runtime: Mapping[str, NDArray[np.float64]],
+def find_flips(
+    probabilities: Mapping[str, NDArray[np.float64]],
     samples: Sequence[Sample],
     *,
     labels: tuple[str, ...],
 ) -> tuple[Flip, ...]:
-    """The samples to which the runtimes, each with its probabilities ``(N, classes)``, give different labels."""
-    predicted = {name: probabilities.argmax(axis=1) for name, probabilities in by_runtime.items()}
+    """Return the samples that get different labels by the probabilities ``(N, classes)``."""
+    classes = {name: values.argmax(axis=1) for name, values in probabilities.items()}
     flips = []
     for index, sample in enumerate(samples):
-        named = {name: labels[int(classes[index])] for name, classes in predicted.items()}
-        if len(set(named.values())) > 1:
-            flips.append(Flip(image=sample.name, truth=labels[sample.label], predicted=named))
+        predicted = {name: labels[int(values[index])] for name, values in classes.items()}
+        if len(set(predicted.values())) > 1:
+            flips.append(Flip(image=sample.name, truth=labels[sample.label], predicted=predicted))
     return tuple(flips)
 
 
-def _probabilities(
-    subject: Subject, name: str, samples: Sequence[Sample], threads: int | None
-) -> tuple[str, NDArray[np.float64]]:
-    manifest = subject.artifact.manifest
-    entry = pytorch_entry(manifest.input) if name == PYTORCH else manifest.input
+def _predict(
+    target: Target, runtime: Runtime, name: str, samples: Sequence[Sample]
+) -> NDArray[np.float64]:
+    """Return the probabilities ``(N, classes)`` of the samples, one at a time as on a device."""
+    manifest = target.artifact.manifest
+    entry = pytorch_input(manifest.input) if name == PYTORCH else manifest.input
     profile = profile_of(manifest, name)
-    with (
-        _open(subject, name, threads) as runtime,
-        progress(f"running {name}", total=len(samples)) as advance,
-    ):
-        return runtime.compute, softmax(
-            np.concatenate(list(_logits(runtime, entry, profile, samples, advance)))
-        )
-
-
-def _logits(
-    runtime: Runtime,
-    entry: InputEntry,
-    profile: ShapeProfile | None,
-    samples: Sequence[Sample],
-    advance: Advance,
-) -> Iterator[NDArray[np.float32]]:
-    for sample in samples:
-        batch: NDArray[Any] = batch_from_images(entry, [sample.pixels()], profile=profile)
-        yield runtime.run({runtime.inputs[0].name: batch})["logits"]
-        advance(1)
-
-
-def _open(
-    subject: Subject, name: str, threads: int | None
-) -> contextlib.AbstractContextManager[Runtime]:
-    if name != PYTORCH:
-        return open_backend(name, subject.artifact, threads=threads)
-    from motivnet.checkpoints import load_model
-    from motivnet.model import build_model
-    from motivnet.model.runtime import TorchRuntime
-
-    config = subject.artifact.manifest.source.config
-    model = (
-        build_model(config, seed=0)
-        if subject.checkpoint is None
-        else load_model(subject.checkpoint, config)
-    )
-    return TorchRuntime(model, config=config, threads=threads)
+    logits = []
+    with progress(f"running {name}", total=len(samples)) as advance:
+        for sample in samples:
+            batch = batch_from_images(entry, [sample.pixels()], profile=profile)
+            logits.append(runtime.run({runtime.inputs[0].name: batch})["logits"])
+            advance(1)
+    return softmax(np.concatenate(logits))

@@ -1,56 +1,69 @@
-"""The ``motivnet-bench`` command: latency (the default), accuracy, criteria, report, gate."""
+"""The ``motivnet-bench`` command: latency (the default), accuracy, viability, report, gate."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from motivnet.command_line import JSONOption, make_app, print_json, run, say
 from motivnet.errors import ConfigError
-from motivnet_bench.cli_criteria import criteria
-from motivnet_bench.cli_options import (
-    ArtifactArgument,
-    BatchOption,
-    CheckpointOption,
-    DeviceOption,
-    DurationOption,
-    ImageOption,
-    LimitOption,
-    OutsideOption,
-    RoundsOption,
-    RuntimeOption,
-    ThreadsOption,
-    TimeoutOption,
-    WarmupOption,
-)
-from motivnet_engines.cli.options import TrustEnginesOption
+from motivnet_engines.cli.options import PATH, TrustEnginesOption
 
 if TYPE_CHECKING:
-    from motivnet_bench.accuracy_result import AccuracyResult
-    from motivnet_bench.latency.measure import Options
-    from motivnet_bench.latency.result import LatencyResult
-    from motivnet_bench.latency.target import Subject
+    from motivnet_bench.target import Target
+
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
-    """How the images of a data set are read, and by what."""
+def _argument(help_text: str, default: str | bool = False) -> Any:
+    return typer.Argument(help=help_text, show_default=default)
 
-    limit: int | None
-    threads: int | None
-    allow_outside: bool
-    trust_engines: bool
 
+def _option(help_text: str, default: str | bool = False) -> Any:
+    """Return an option that may be left out; ``default`` says what is used then."""
+    return typer.Option(help=help_text, show_default=default)
+
+
+def _path_option(help_text: str, default: str | bool = False) -> Any:
+    return typer.Option(help=help_text, show_default=default, **PATH)
+
+
+ArtifactArgument: TypeAlias = Annotated[
+    Path | None, _argument("The artifact's folder.", "the newest in artifacts/")
+]
+CheckpointOption: TypeAlias = Annotated[
+    Path | None,
+    _path_option("The artifact's checkpoint.", "the file of its name in checkpoints/ or here"),
+]
+ThreadsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        max=1024, help="Threads per candidate.", show_default="the physical cores available"
+    ),
+]
+BatchSizeOption: TypeAlias = Annotated[int, typer.Option(help="Images per call.")]
+RoundsOption: TypeAlias = Annotated[int, typer.Option(help="Rounds per candidate.")]
+SecondsOption: TypeAlias = Annotated[
+    float, typer.Option(help="Seconds per round; a call longer than this runs once.")
+]
+DeviceOption: TypeAlias = Annotated[Device, typer.Option(help="Where PyTorch runs.")]
+LimitOption: TypeAlias = Annotated[int | None, _option("Images per class at most.")]
+AllowOutsideOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-outside", help="Also read images that a dataset's list names outside its folder."
+    ),
+]
 
 app = make_app(
-    "How fast an artifact is, and how right, beside the PyTorch model that it was made from. "
-    "Without a command it measures latency: 'motivnet-bench' alone benches the newest artifact.",
+    "Measure how fast and how accurate an artifact is, beside the PyTorch model that it was made "
+    "from. Without a command, 'motivnet-bench' measures the latency of the newest artifact.",
     default="latency",
 )
 
@@ -60,47 +73,43 @@ def latency(
     artifact: ArtifactArgument = None,
     *,
     model: Annotated[
-        str | None,
-        typer.Option(
-            help="Random weights of a named size or CONFIG.json, in place of an artifact.",
-            show_default=False,
-        ),
+        str | None, _option("Measure random weights of a named size or CONFIG.json instead.")
     ] = None,
-    precision: Annotated[
-        str, typer.Option(help="Of the artifact built for --model: fp32, fp16 or bf16.")
-    ] = "fp16",
+    precision: Annotated[Precision, typer.Option(help="Precision of --model.")] = "fp16",
     checkpoint: CheckpointOption = None,
-    runtime: RuntimeOption = None,
+    runtime: Annotated[
+        list[str] | None, _option("Measure only this runtime; repeatable.", "all")
+    ] = None,
     trust_engines: TrustEnginesOption = False,
-    batch: BatchOption = 1,
+    batch_size: BatchSizeOption = 1,
     rounds: RoundsOption = 5,
-    duration: DurationOption = 0.5,
-    warmup: WarmupOption = 1,
+    seconds: SecondsOption = 0.5,
+    warmup: Annotated[int, typer.Option(help="Untimed calls after the first.")] = 1,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
-    image: ImageOption = None,
-    timeout: TimeoutOption = 1800.0,
+    image: Annotated[Path | None, _path_option("The input image.", "a drawn face")] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that a candidate may take to open or for a round.")
+    ] = 1800.0,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of the report; the artifact's, or artifacts/bench-NAME, if left out.",
-            show_default=False,
-        ),
+        _path_option("Folder of the report.", "the artifact's, or artifacts/bench-MODEL"),
     ] = None,
     json: JSONOption = False,
 ) -> None:
-    """Measures every runtime beside PyTorch; leaves report.html, report.md and report.json."""
+    """Measure every runtime beside PyTorch; write report.html, report.md and report.json."""
     from motivnet.artifact import ARTIFACTS
     from motivnet.terminal import show
+    from motivnet_bench.environment import command_line
     from motivnet_bench.latency.measure import Options, measure_latency
-    from motivnet_bench.repeat import repeat_command
-    from motivnet_bench.report.terminal import latency_table
-    from motivnet_bench.report.write import check_folder, write_report
+    from motivnet_bench.report.files import check_latency_folder, write_latency
+    from motivnet_bench.report.latency import latency_report
+    from motivnet_bench.report.terminal import terminal_from_report
 
     options = Options(
-        batch=batch,
+        batch_size=batch_size,
         rounds=rounds,
-        duration=duration,
+        seconds=seconds,
         warmup=warmup,
         threads=threads,
         device=device,
@@ -109,82 +118,169 @@ def latency(
         timeout=timeout,
         image=image,
     )
-    with _subject(artifact, model, precision, checkpoint, options) as (subject, target):
-        folder = out or (ARTIFACTS / f"bench-{subject.name}" if model else subject.artifact.folder)
-        check_folder(folder)
+    words: list[str | Path]
+    opened: contextlib.AbstractContextManager[Target]
+    if model is None:
+        folder = artifact or _newest()
+        words = [folder, *(() if checkpoint is None else ("--checkpoint", checkpoint))]
+        opened = contextlib.nullcontext(_target(folder, checkpoint))
+        out = out or folder
+    elif artifact is not None or checkpoint is not None:
+        raise ConfigError(
+            "--model measures random weights: leave out the artifact and --checkpoint"
+        )
+    else:
+        words = ["--model", model, "--precision", precision]
+        opened = _random_target(model, precision, batch_size)
+    with opened as target:
+        out = out or ARTIFACTS / f"bench-{target.name}"
+        check_latency_folder(out)
         result = measure_latency(
-            subject, options, command=repeat_command("latency", target, options)
+            target, options, command_line=command_line("latency", words, options)
         )
     if json:
         print_json(result)
     else:
-        show(latency_table(result))
-    paths = write_report(result, folder)
+        show(terminal_from_report(latency_report(result)))
+    paths = write_latency(result, out)
     if not json:
         say(f"report: {paths[-1]}")
 
 
 @app.command()
 def accuracy(
-    artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
+    artifact: Annotated[Path, _argument("The artifact's folder.")],
     dataset: Annotated[
-        Path,
-        typer.Argument(
-            help="A dataset; of one with parts the test part, else the validation part.",
-            show_default=False,
-        ),
+        Path, _argument("A dataset; its test split is used, or its validation split, or all of it.")
     ],
     *,
     runtime: Annotated[
         list[str] | None,
-        typer.Option(
-            "--runtime",
-            help="A runtime, or pytorch; may be repeated. The default runtime if left out.",
-            show_default=False,
-        ),
+        _option("A runtime, or pytorch; repeatable.", "the default runtime"),
     ] = None,
     trust_engines: TrustEnginesOption = False,
     checkpoint: CheckpointOption = None,
     limit: LimitOption = None,
     threads: ThreadsOption = None,
-    allow_outside: OutsideOption = False,
+    allow_outside: AllowOutsideOption = False,
     json: JSONOption = False,
 ) -> None:
-    """Measures the figures of the paper on labelled images, and lists what runtimes disagree about."""
+    """Measure the metrics of the paper on labelled images; list what runtimes disagree on."""
     from motivnet.terminal import show
-    from motivnet_bench.report.accuracy_terminal import accuracy_table
+    from motivnet_bench.accuracy import PYTORCH, measure_accuracy
+    from motivnet_bench.report.accuracy import accuracy_report
+    from motivnet_bench.report.terminal import terminal_from_report
 
-    reading = _Reading(
-        limit=limit, threads=threads, allow_outside=allow_outside, trust_engines=trust_engines
-    )
-    result = _accuracy(
-        artifact, dataset, runtimes=runtime or (), checkpoint=checkpoint, reading=reading
+    runtimes = tuple(runtime or ())
+    result = measure_accuracy(
+        _target(artifact, checkpoint, needs_pytorch=PYTORCH in runtimes),
+        dataset,
+        runtimes=runtimes,
+        trust_engines=trust_engines,
+        limit=limit,
+        threads=threads,
+        allow_outside=allow_outside,
     )
     if json:
         print_json(result)
     else:
-        show(accuracy_table(result))
+        show(terminal_from_report(accuracy_report(result)))
 
 
-app.command()(criteria)
+@app.command()
+def viability(
+    checkpoint: Annotated[Path, _argument("The MotivNet's weights file.")],
+    *,
+    test: Annotated[list[Path] | None, _path_option("A labelled dataset; repeatable.")] = None,
+    encoder: Annotated[
+        Path | None, _path_option("Weights file that the training started from.")
+    ] = None,
+    data: Annotated[
+        Path | None, _path_option("A folder of images to compare with --reference.")
+    ] = None,
+    reference: Annotated[
+        Path | None, _path_option("The folder of images that --data is compared with.")
+    ] = None,
+    model: Annotated[
+        str | None, _option("Named size or CONFIG.json.", "the sizes that the checkpoint tells")
+    ] = None,
+    preprocess: Annotated[
+        str | None, _option("stretch or square-white-pad.", "the checkpoint's, or stretch")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        _option("Images at most: per class of --test, and in all of --data and --reference."),
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="Bootstrap samples for the intervals.")] = 500,
+    seed: Annotated[int, typer.Option(max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
+    batch_size: BatchSizeOption = 8,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    allow_outside: AllowOutsideOption = False,
+    out: Annotated[
+        Path | None, _path_option("Folder of the report.", "artifacts/viability-NAME")
+    ] = None,
+    json: JSONOption = False,
+) -> None:
+    """Measure the paper's criteria of a viable task; write viability.html and viability.json.
+
+    Benchmark performance with --test, model similarity with --encoder, data similarity with --data
+    and --reference.
+    """
+    from motivnet.artifact import ARTIFACTS
+    from motivnet.checkpoints import name_of
+    from motivnet.terminal import show
+    from motivnet_bench.environment import command_line
+    from motivnet_bench.report.files import check_viability_folder, write_viability
+    from motivnet_bench.report.terminal import terminal_from_report
+    from motivnet_bench.report.viability import viability_report
+    from motivnet_bench.viability.measure import ViabilityOptions, measure_viability
+    from motivnet_export.source import model_source
+
+    options = ViabilityOptions(
+        tests=tuple(test or ()),
+        encoder=encoder,
+        data=data,
+        reference=reference,
+        limit=limit,
+        resamples=resamples,
+        seed=seed,
+        batch_size=batch_size,
+        threads=threads,
+        device=device,
+        allow_outside=allow_outside,
+    )
+    out = out or ARTIFACTS / f"viability-{name_of(checkpoint)}"
+    check_viability_folder(out)
+    words: list[str | Path] = [checkpoint]
+    words += ["--model", model] if model else []
+    words += ["--preprocess", preprocess] if preprocess else []
+    result = measure_viability(
+        model_source(checkpoint, model=model, preprocess=preprocess),
+        options,
+        command_line=command_line("viability", words, options),
+    )
+    if json:
+        print_json(result)
+    else:
+        show(terminal_from_report(viability_report(result)))
+    paths = write_viability(result, out)
+    if not json:
+        say(f"report: {paths[-1]}")
 
 
 @app.command()
 def report(
-    result: Annotated[
-        Path, typer.Argument(help="A report.json, or the folder that it is in.", show_default=False)
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; the file's own if left out.")
-    ] = None,
+    result: Annotated[Path, _argument("A report.json, or the folder that it is in.")],
+    out: Annotated[Path | None, _path_option("Folder to write to.", "the file's own")] = None,
     json: JSONOption = False,
 ) -> None:
-    """Makes the Markdown and HTML report again from its JSON."""
+    """Write the Markdown and HTML report of a report.json again."""
     from motivnet_bench.latency.result import read_result
-    from motivnet_bench.report.write import write_report
+    from motivnet_bench.report.files import write_latency
 
     file = result / "report.json" if result.is_dir() else result
-    paths = write_report(read_result(file), out or file.parent)
+    paths = write_latency(read_result(file), out or file.parent)
     if json:
         print_json({"files": [str(path) for path in paths]})
     else:
@@ -194,87 +290,79 @@ def report(
 @app.command()
 def gate(
     target: Annotated[
-        Path | None,
-        typer.Argument(
-            help="An artifact, or a report.json of one; the newest artifact if left out.",
-            show_default=False,
-        ),
+        Path | None, _argument("An artifact, or a report.json of one.", "the newest artifact")
     ] = None,
     *,
-    min_speedup: Annotated[
-        float | None,
-        typer.Option(help="Times as fast as PyTorch FP32 at least.", show_default=False),
-    ] = None,
+    min_speedup: Annotated[float | None, _option("Times as fast as PyTorch FP32 at least.")] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(
-            help="Points of accuracy lost against PyTorch FP32 on --dataset at most.",
-            show_default=False,
-        ),
+        _option("Percentage points of accuracy lost against PyTorch FP32 on --dataset at most."),
     ] = None,
-    dataset: Annotated[
-        Path | None, typer.Option(help="A folder of class folders.", show_default=False)
-    ] = None,
-    runtime: Annotated[
-        str | None,
-        typer.Option(
-            help="The runtime to judge; the default runtime if left out.", show_default=False
-        ),
-    ] = None,
+    dataset: Annotated[Path | None, _path_option("A labelled dataset.")] = None,
+    runtime: Annotated[str | None, _option("The runtime to check.", "the default runtime")] = None,
     trust_engines: TrustEnginesOption = False,
     checkpoint: CheckpointOption = None,
-    batch: BatchOption = 1,
+    batch_size: BatchSizeOption = 1,
     rounds: RoundsOption = 5,
-    duration: DurationOption = 0.5,
+    seconds: SecondsOption = 0.5,
     threads: ThreadsOption = None,
     limit: LimitOption = None,
-    allow_outside: OutsideOption = False,
+    allow_outside: AllowOutsideOption = False,
     json: JSONOption = False,
 ) -> None:
-    """Exits with status 1 when a figure is not reached."""
-    from motivnet_bench.gate import check_bounds, check_drop, check_speedup, gate_result, require
-    from motivnet_bench.latency.measure import Options
+    """Exit with status 1 if a metric does not reach its bound."""
+    from motivnet_bench.gate import GateResult, check_bounds, check_drop, check_speedup
+    from motivnet_bench.latency.result import read_result
 
     check_bounds(min_speedup=min_speedup, max_drop=max_drop)
     if (max_drop is None) != (dataset is None):
         raise ConfigError("--max-drop and --dataset go together")
-    found = target or _newest()
-    reading = _Reading(
-        limit=limit, threads=threads, allow_outside=allow_outside, trust_engines=trust_engines
-    )
+    path = target or _newest()
+    if max_drop is not None and path.is_file():
+        raise ConfigError("--max-drop runs the artifact: give its folder, not a report")
     checks = []
     if min_speedup is not None:
-        options = Options(
-            batch=batch,
-            rounds=rounds,
-            duration=duration,
-            threads=threads,
-            runtimes=(runtime,) if runtime else (),
-            trust_engines=trust_engines,
-        )
-        checks.append(
-            check_speedup(_latency_of(found, checkpoint, options), min_speedup, runtime=runtime)
-        )
-    if max_drop is not None and dataset is not None:
-        checks.append(
-            check_drop(
-                _accuracy_beside_pytorch(
-                    found, dataset, runtime=runtime, checkpoint=checkpoint, reading=reading
-                ),
-                max_drop,
+        if path.is_file():
+            measured = read_result(path)
+        else:
+            from motivnet_bench.latency.measure import Options, measure_latency
+
+            options = Options(
+                batch_size=batch_size,
+                rounds=rounds,
+                seconds=seconds,
+                threads=threads,
+                runtimes=(runtime,) if runtime else (),
+                trust_engines=trust_engines,
             )
+            measured = measure_latency(_target(path, checkpoint), options)
+        checks.append(check_speedup(measured, min_speedup, runtime=runtime))
+    if max_drop is not None and dataset is not None:
+        from motivnet.artifact import open_artifact
+        from motivnet_bench.accuracy import PYTORCH, measure_accuracy
+        from motivnet_engines.runtimes.selection import default_runtime
+
+        checked = runtime or default_runtime(open_artifact(path), trust_engines=trust_engines)
+        accuracies = measure_accuracy(
+            _target(path, checkpoint),
+            dataset,
+            runtimes=(PYTORCH, checked),
+            limit=limit,
+            threads=threads,
+            allow_outside=allow_outside,
         )
-    result = gate_result(checks)
+        checks.append(check_drop(accuracies, max_drop))
+    result = GateResult(passed=all(check.passed for check in checks), checks=tuple(checks))
     if json:
         print_json(result)
     else:
         for check in checks:
-            say(f"{'reached' if check.reached else 'not reached'}: {check.text}")
-    require(result)
+            say(f"{'passed' if check.passed else 'failed'}: {check.text}")
+    result.require()
 
 
 def main() -> None:
-    """Runs the command."""
+    """Run the command."""
     run(app)
 
 
@@ -284,90 +372,16 @@ def _newest() -> Path:
     return newest_artifact(ARTIFACTS)
 
 
+def _target(folder: Path, checkpoint: Path | None, *, needs_pytorch: bool = True) -> Target:
+    from motivnet_bench.target import target_from_artifact
+
+    return target_from_artifact(folder, checkpoint=checkpoint, needs_pytorch=needs_pytorch)
+
+
 @contextlib.contextmanager
-def _subject(
-    artifact: Path | None,
-    model: str | None,
-    precision: str,
-    checkpoint: Path | None,
-    options: Options,
-) -> Iterator[tuple[Subject, tuple[str | Path, ...]]]:
-    """What is measured, and the words that name it; an artifact of ``--model`` lasts as long as the block."""
-    from motivnet.artifact.manifest import PRECISIONS
-    from motivnet_bench.latency.target import subject_from_artifact, subject_from_model
+def _random_target(model: str, precision: Precision, batch_size: int) -> Iterator[Target]:
+    """Build an artifact that exists as long as the block."""
+    from motivnet_bench.target import target_from_model
 
-    if model is None:
-        folder = artifact or _newest()
-        named = (folder,) if checkpoint is None else (folder, "--checkpoint", checkpoint)
-        yield subject_from_artifact(folder, checkpoint=checkpoint), named
-        return
-    if artifact is not None or checkpoint is not None:
-        raise ConfigError(
-            "--model measures random weights: leave out the artifact and --checkpoint"
-        )
-    known = next((each for each in PRECISIONS if each == precision), None)
-    if known is None:
-        raise ConfigError(
-            f"no precision is called {precision!r}; choose from {', '.join(PRECISIONS)}"
-        )
-    with tempfile.TemporaryDirectory(prefix="motivnet-bench-") as temporary:
-        subject = subject_from_model(model, Path(temporary), precision=known, batch=options.batch)
-        yield subject, ("--model", model, "--precision", known)
-
-
-def _latency_of(target: Path, checkpoint: Path | None, options: Options) -> LatencyResult:
-    from motivnet_bench.latency.measure import measure_latency
-    from motivnet_bench.latency.result import read_result
-    from motivnet_bench.latency.target import subject_from_artifact
-
-    if target.is_file():
-        return read_result(target)
-    return measure_latency(subject_from_artifact(target, checkpoint=checkpoint), options)
-
-
-def _accuracy(
-    artifact: Path,
-    dataset: Path,
-    *,
-    runtimes: Sequence[str],
-    checkpoint: Path | None,
-    reading: _Reading,
-) -> AccuracyResult:
-    from motivnet_bench.accuracy import measure_accuracy
-    from motivnet_bench.accuracy_result import PYTORCH
-    from motivnet_bench.latency.target import subject_from_artifact
-
-    subject = subject_from_artifact(
-        artifact, checkpoint=checkpoint, needs_pytorch=PYTORCH in runtimes
-    )
-    return measure_accuracy(
-        subject,
-        dataset,
-        runtimes=runtimes,
-        trust_engines=reading.trust_engines,
-        limit=reading.limit,
-        threads=reading.threads,
-        allow_outside=reading.allow_outside,
-    )
-
-
-def _accuracy_beside_pytorch(
-    artifact: Path,
-    dataset: Path,
-    *,
-    runtime: str | None,
-    checkpoint: Path | None,
-    reading: _Reading,
-) -> AccuracyResult:
-    from motivnet.artifact import open_artifact
-    from motivnet_bench.accuracy_result import PYTORCH
-    from motivnet_engines.runtimes.registry import default_runtime
-
-    if artifact.is_file():
-        raise ConfigError("--max-drop runs the artifact: give its folder, not a report")
-    judged = runtime or default_runtime(
-        open_artifact(artifact), trust_engines=reading.trust_engines
-    )
-    return _accuracy(
-        artifact, dataset, runtimes=(PYTORCH, judged), checkpoint=checkpoint, reading=reading
-    )
+    with tempfile.TemporaryDirectory(prefix="motivnet-bench-") as folder:
+        yield target_from_model(model, Path(folder), precision=precision, batch_size=batch_size)

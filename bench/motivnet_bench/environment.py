@@ -1,58 +1,49 @@
-"""The machine and the software that figures depend on; nothing that tells whose machine it is."""
+"""What a result depends on: the machine, its software, and the command line.
+
+A report is passed on, so nothing here tells whose machine it was or where its files are.
+"""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import os
 import platform
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from motivnet import __version__
-from motivnet.errors import MissingDependencyError
+from motivnet.schema import Schema
+from motivnet_engines.system.installed import installed_versions
+from motivnet_engines.system.machine import read_machine, read_processor, read_text
 from motivnet_engines.system.nvidia import NvidiaDriver, read_driver
 
-try:
-    import psutil
-except ImportError as error:
-    raise MissingDependencyError("psutil", extra="bench") from error
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 INSTRUCTIONS = (
-    "avx2",
-    "f16c",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "avx512_fp16",
-    "amx_tile",
-    "amx_bf16",
-    "amx_fp16",
-    "asimd",
-    "asimdhp",
-    "bf16",
+    *("avx2", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_bf16", "amx_fp16"),
+    *("asimd", "asimdhp", "bf16"),
 )
-"""The processor's flags that decide how fast FP32, FP16 and BF16 arithmetic is, on x86 and on Arm."""
+"""Processor flags that decide the speed of FP32, FP16 and BF16 arithmetic, on x86 and on Arm."""
 
 PACKAGES = (
-    "torch",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "tensorrt",
-    "tensorrt-rtx",
-    "numpy",
+    *("torch", "onnxruntime", "onnxruntime-gpu", "openvino"),
+    *("tensorrt", "tensorrt-rtx", "numpy"),
 )
-_CPU = Path("/sys/devices/system/cpu")
+
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_REPEATED = {"runtimes": "runtime", "tests": "test"}
+"""Fields of options that the command line takes one value at a time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """Where figures were taken; ``memory`` is in bytes, ``load_average`` that of the last minute at
-    the start.
+class Environment(Schema, frozen=True, kw_only=True):
+    """The machine of a run.
 
-    ``gpus`` names the GPUs with their memory, ``driver`` NVIDIA's with its CUDA; without a GPU both
-    are empty.
+    ``memory`` is in bytes, ``load_average`` that of the minute before the run. ``gpus`` names the
+    GPUs with their memory, ``driver`` NVIDIA's driver with its CUDA; both are empty without a GPU.
     """
 
     processor: str
@@ -69,57 +60,59 @@ class Environment:
 
 
 def read_environment() -> Environment:
-    """The environment of this process, now."""
-    processor, flags = _processor(Path("/proc/cpuinfo"))
-    nvidia = read_driver()
+    """Return the environment of this process."""
+    processor, machine, nvidia = read_processor(), read_machine(), read_driver()
     return Environment(
-        processor=processor,
-        instructions=tuple(name for name in INSTRUCTIONS if name in flags),
-        physical_cores=available_cores(),
-        memory=int(psutil.virtual_memory().total),
+        processor=processor.name,
+        instructions=tuple(name for name in INSTRUCTIONS if name in processor.flags),
+        physical_cores=machine.physical_cores,
+        memory=machine.memory_total or 0,
         system=_system(),
         python=platform.python_version(),
-        versions=_versions(),
+        versions={"motivnet": __version__, **installed_versions(PACKAGES)},
         load_average=round(os.getloadavg()[0], 2),
-        governor=_text(_CPU / "cpu0/cpufreq/scaling_governor"),
+        governor=read_text(_GOVERNOR).strip() or None,
         gpus=tuple(f"{gpu.name}, SM {gpu.sm}, {gpu.memory / 2**30:.1f} GiB" for gpu in nvidia.gpus),
         driver=_driver(nvidia),
     )
 
 
-def available_cores() -> int:
-    """Physical cores that this process may use: its affinity without hyper-threads, within its cgroup's quota."""
-    allowed = os.sched_getaffinity(0)
-    cores = {
-        _text(_CPU / f"cpu{index}/topology/thread_siblings_list") or str(index) for index in allowed
-    }
-    return max(1, min(len(cores), _quota(_text(Path("/sys/fs/cgroup/cpu.max")))))
+def command_line(command: str, target: Sequence[str | Path], options: DataclassInstance) -> str:
+    """Return the ``motivnet-bench`` command that repeats a run.
+
+    Args:
+        command: Its subcommand.
+        target: The words that name what is measured.
+        options: Written out where they are not at their default.
+    """
+    words = ["motivnet-bench", command, *map(_word, target)]
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        option = f"--{_REPEATED.get(field.name, field.name).replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value != field.default:
+            for each in value if isinstance(value, tuple) else (value,):
+                words += [option, _word(each)]
+    return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    """Return a path below the working directory relative to it, and any other by its name alone."""
+    if not isinstance(value, Path):
+        return str(value)
+    absolute, here = value.absolute(), Path.cwd()
+    if absolute.is_relative_to(here) and absolute != here:
+        return str(absolute.relative_to(here))
+    return absolute.name
 
 
 def _driver(nvidia: NvidiaDriver) -> str | None:
-    """Such as ``580.159.04, CUDA 13.0``; None where no GPU can be used."""
+    """Return such as ``580.159.04, CUDA 13.0``; None if no GPU can be used."""
     if not nvidia.gpus:
         return None
-    return (
-        ", ".join(text for text in (nvidia.version, nvidia.cuda and f"CUDA {nvidia.cuda}") if text)
-        or None
-    )
-
-
-def _quota(text: str | None) -> int:
-    """Whole processors that a ``cpu.max`` such as ``150000 100000`` grants; very many where it sets no limit."""
-    quota, _, period = (text or "max").partition(" ")
-    return 1 << 16 if quota == "max" else max(1, math.floor(int(quota) / int(period)))
-
-
-def _processor(cpuinfo: Path) -> tuple[str, frozenset[str]]:
-    """The model's name and the flags of the first processor."""
-    fields: dict[str, str] = {}
-    for line in (_text(cpuinfo) or "").splitlines():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), value.strip())
-    name = fields.get("model name") or platform.processor() or platform.machine()
-    return name, frozenset((fields.get("flags") or fields.get("Features") or "").split())
+    parts = (nvidia.version, nvidia.cuda and f"CUDA {nvidia.cuda}")
+    return ", ".join(part for part in parts if part) or None
 
 
 def _system() -> str:
@@ -128,20 +121,3 @@ def _system() -> str:
     except (OSError, KeyError):
         name = platform.system()
     return f"{name}, kernel {platform.release()}, {platform.machine()}"
-
-
-def _versions() -> dict[str, str]:
-    found = {"motivnet": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None

@@ -1,42 +1,43 @@
-"""Whether a run reaches the figures that were asked for."""
+"""The benchmark gate: whether a run reaches the speed-up and the accuracy that were asked for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from motivnet.errors import ConfigError, GateError
-from motivnet_bench.accuracy_result import PYTORCH, AccuracyResult
+from motivnet.schema import Schema
+from motivnet_bench.accuracy import PYTORCH, AccuracyResult
 from motivnet_bench.latency.result import CandidateResult, LatencyResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateCheck:
-    """One figure against its bound; ``value`` is None where it could not be measured, ``text`` says so in a line."""
+class GateCheck(Schema, frozen=True, kw_only=True):
+    """One metric against its bound; ``value`` is None if it could not be measured."""
 
-    figure: Literal["speedup", "drop"]
+    metric: Literal["speedup", "drop"]
     runtime: str
     value: float | None
     bound: float
-    reached: bool
+    passed: bool
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateResult:
-    """Every figure that was asked for."""
+class GateResult(Schema, frozen=True, kw_only=True):
+    """Every metric that was asked for."""
 
     format_version: Literal[1] = 1
     kind: Literal["gate"] = "gate"
     passed: bool
     checks: tuple[GateCheck, ...]
 
+    def require(self) -> None:
+        """Raise a GateError that names every check that did not pass."""
+        if not self.passed:
+            raise GateError("; ".join(check.text for check in self.checks if not check.passed))
+
 
 def check_bounds(*, min_speedup: float | None, max_drop: float | None) -> None:
-    """Returns when there is something to check and the bounds are sensible: better known before a
-    long run.
+    """Check that there are bounds and that they make sense, before a long run.
 
     Raises:
         ConfigError: If not.
@@ -51,25 +52,10 @@ def check_bounds(*, min_speedup: float | None, max_drop: float | None) -> None:
         raise ConfigError(f"--max-drop is in percentage points, between 0 and 100, not {max_drop}")
 
 
-def gate_result(checks: Sequence[GateCheck]) -> GateResult:
-    """The verdict over the checks."""
-    return GateResult(passed=all(check.reached for check in checks), checks=tuple(checks))
-
-
-def require(result: GateResult) -> None:
-    """Returns when every figure is reached.
-
-    Raises:
-        GateError: Naming each that is not.
-    """
-    if not result.passed:
-        raise GateError("; ".join(check.text for check in result.checks if not check.reached))
-
-
 def check_speedup(
     result: LatencyResult, minimum: float, *, runtime: str | None = None
 ) -> GateCheck:
-    """Whether a runtime is at least ``minimum`` times as fast as PyTorch FP32, in every round.
+    """Check that a runtime is at least ``minimum`` times as fast as PyTorch FP32 in every round.
 
     The slowest round counts and not the median: a lucky round on a busy machine must not pass a
     gate.
@@ -81,40 +67,44 @@ def check_speedup(
         GateError: If the result has no such runtime.
     """
     row = _row(result, runtime)
-    ratio = None if row.figures is None else row.figures.ratio_to_fp32
-    if ratio is None:
-        reason = row.error or "PyTorch FP32 was not measured"
-        text, value = f"{row.name} has no speed-up: {reason}", None
+    speedup = None if row.metrics is None else row.metrics.speedup_over_fp32
+    if speedup is None:
+        passed = False
+        text = f"{row.name} has no speed-up: {row.error or 'PyTorch FP32 was not measured'}"
     else:
-        value = ratio.smallest
+        passed = speedup.smallest >= minimum
         text = (
-            f"{row.name} is {value:.2f}x PyTorch FP32 in its slowest round (median {ratio.median:.2f}x), "
-            f"{'' if value >= minimum else 'not '}at least {minimum:g}x"
+            f"{row.name} is {speedup.smallest:.2f}x PyTorch FP32 in its slowest round "
+            f"(median {speedup.median:.2f}x), {'' if passed else 'not '}at least {minimum:g}x"
         )
-    reached = value is not None and value >= minimum
     return GateCheck(
-        figure="speedup", runtime=row.name, value=value, bound=minimum, reached=reached, text=text
+        metric="speedup",
+        runtime=row.name,
+        value=None if speedup is None else speedup.smallest,
+        bound=minimum,
+        passed=passed,
+        text=text,
     )
 
 
 def check_drop(result: AccuracyResult, maximum: float) -> GateCheck:
-    """Whether the accuracy of the first runtime that is not PyTorch is at most ``maximum`` points
-    below PyTorch's.
+    """Check that a runtime's accuracy is at most ``maximum`` points below PyTorch's.
 
     Args:
-        result: Of a run over PyTorch and one other runtime.
+        result: Of a run over PyTorch and one other runtime, which is checked.
         maximum: Percentage points.
     """
-    by_name = {entry.runtime: entry.figures.accuracy for entry in result.runtimes}
-    name = next(name for name in by_name if name != PYTORCH)
-    drop = round(100 * (by_name[PYTORCH] - by_name[name]), 9)
-    reached = drop <= maximum
+    accuracy = {entry.runtime: entry.metrics.accuracy for entry in result.runtimes}
+    name = next(name for name in accuracy if name != PYTORCH)
+    drop = round(100 * (accuracy[PYTORCH] - accuracy[name]), 9)
+    passed = drop <= maximum
     text = (
         f"{name} loses {drop:.2f} points of accuracy against PyTorch FP32 "
-        f"({by_name[PYTORCH]:.2%} to {by_name[name]:.2%}), {'' if reached else 'not '}at most {maximum:g}"
+        f"({accuracy[PYTORCH]:.2%} to {accuracy[name]:.2%}), "
+        f"{'' if passed else 'not '}at most {maximum:g}"
     )
     return GateCheck(
-        figure="drop", runtime=name, value=drop, bound=maximum, reached=reached, text=text
+        metric="drop", runtime=name, value=drop, bound=maximum, passed=passed, text=text
     )
 
 

@@ -1,100 +1,73 @@
-"""Fixtures of the benchmark's tests: one real run on the tiny artifact, and results planted from plain numbers."""
+"""Fixtures of the benchmark's tests: a target, and results from plain numbers."""
 
 from __future__ import annotations
 
 import dataclasses
 import html.parser
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
-from motivnet.artifact import open_artifact
 from motivnet.config import ModelConfig
-from motivnet_bench.latency.candidate_process import Outcome
+from motivnet.synthetic import draw_face
+from motivnet_bench.environment import Environment
 from motivnet_bench.latency.candidates import Candidate
-from motivnet_bench.latency.measure import Options
-from motivnet_bench.latency.protocol import ArtifactModel, Opened, PyTorchModel
-from motivnet_bench.latency.result import LatencyResult, Role
-from motivnet_bench.latency.results import rows_of
-from motivnet_bench.latency.target import Subject, subject_from_artifact
+from motivnet_bench.latency.result import LatencyResult, Role, Settings, TargetEntry
+from motivnet_bench.latency.statistics import Measurement, summarise_candidates
+from motivnet_bench.latency.worker import ArtifactModel, Opened, PyTorchModel
+from motivnet_bench.target import Target, target_from_artifact
+from motivnet_bench.viability.measure import ViabilityOptions, measure_viability
+from motivnet_bench.viability.result import ViabilityResult
+from motivnet_export.source import model_source
 
-PlantOutcome = Callable[..., Outcome]
+PlantMeasurement = Callable[..., Measurement]
 PlantResult = Callable[..., LatencyResult]
 
 
 @pytest.fixture(scope="session")
-def subject(fp16_artifact: Path, tiny_checkpoint: Path) -> Subject:
-    return subject_from_artifact(fp16_artifact, checkpoint=tiny_checkpoint)
+def change() -> Callable[..., Any]:
+    """Returns a copy of a dataclass or a schema with other fields."""
+
+    def copy(value: Any, **changes: Any) -> Any:
+        names = getattr(value, "__struct_fields__", None)
+        if names is None:
+            names = [field.name for field in dataclasses.fields(value)]
+        return type(value)(**{name: getattr(value, name) for name in names} | changes)
+
+    return copy
 
 
 @pytest.fixture(scope="session")
-def quick_options() -> Options:
-    runtimes = ("onnxruntime", "openvino", "onnxruntime-cuda")
-    return Options(rounds=2, duration=0.02, warmup=0, threads=1, device="cpu", runtimes=runtimes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchRun:
-    """A run of the command in a folder with one artifact in ``artifacts/demo``."""
-
-    folder: Path
-    status: int
-    output: str
-    errors: str
+def target(fp16_artifact: Path, tiny_checkpoint: Path) -> Target:
+    return target_from_artifact(fp16_artifact, checkpoint=tiny_checkpoint)
 
 
 @pytest.fixture(scope="session")
-def bench_run(
-    fp16_artifact: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> BenchRun:
-    """The command without an argument, over every runtime that a CPU may have and one that it cannot."""
-    folder = tmp_path_factory.mktemp("work")
-    shutil.copytree(fp16_artifact, folder / "artifacts" / "demo")
-    words = [
-        "--json",
-        "--checkpoint",
-        str(tiny_checkpoint),
-        "--rounds",
-        "2",
-        "--duration",
-        "0.02",
-        "--device",
-        "cpu",
-    ]
-    for name in ("onnxruntime", "openvino", "onnxruntime-cuda"):
-        words += ["--runtime", name]
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from motivnet_bench.cli import main; main()",
-            *words,
-            "--threads",
-            "1",
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
+def artifact_model(fp16_artifact: Path) -> ArtifactModel:
+    return ArtifactModel(folder=str(fp16_artifact), runtime="onnxruntime")
+
+
+@pytest.fixture(scope="session")
+def environment() -> Environment:
+    return Environment(
+        processor="AMD EPYC",
+        instructions=("avx2", "f16c"),
+        physical_cores=2,
+        memory=16_000_000_000,
+        system="Debian GNU/Linux 12 (bookworm), kernel 6.1, x86_64",
+        python="3.11.7",
+        versions={"motivnet": "0.1.0", "torch": "2.13.0"},
+        load_average=0.0,
+        governor=None,
     )
-    return BenchRun(folder=folder, status=done.returncode, output=done.stdout, errors=done.stderr)
 
 
 @pytest.fixture(scope="session")
-def latency_result(bench_run: BenchRun) -> LatencyResult:
-    """A real run over PyTorch, ONNX Runtime, OpenVINO, and one runtime that cannot be had on a CPU."""
-    assert bench_run.status == 0, bench_run.errors
-    return LatencyResult.from_json(bench_run.output.encode())
-
-
-@pytest.fixture(scope="session")
-def plant_outcome() -> PlantOutcome:
+def plant_measurement() -> PlantMeasurement:
     def plant(
         name: str,
         rounds: Sequence[Sequence[float]] = ((1.0,), (1.0,)),
@@ -103,18 +76,16 @@ def plant_outcome() -> PlantOutcome:
         default: bool = False,
         logits: Sequence[float] = (1.0, 0.0),
         error: str | None = None,
-    ) -> Outcome:
-        config = ModelConfig.named("tiny")
+    ) -> Measurement:
         model: PyTorchModel | ArtifactModel = ArtifactModel(folder="artifacts/demo", runtime=name)
         if role != "runtime":
+            config = ModelConfig.named("tiny")
             model = PyTorchModel(checkpoint=None, config=config, compute="float32", device="cpu")
         opened = Opened(
             compute="float32", device="cpu", load=0.5, first_call=0.25, logits=(tuple(logits),)
         )
-        return Outcome(
-            candidate=Candidate(
-                name=name, role=role, default=default, gate=None, model=model, config=config
-            ),
+        return Measurement(
+            candidate=Candidate(name=name, role=role, default=default, model=model),
             opened=None if error else opened,
             rounds=() if error else tuple(tuple(seconds) for seconds in rounds),
             peak_memory=100_000_000,
@@ -125,25 +96,93 @@ def plant_outcome() -> PlantOutcome:
 
 
 @pytest.fixture(scope="session")
-def plant_result(latency_result: LatencyResult, plant_outcome: PlantOutcome) -> PlantResult:
-    """The real result with other rows: PyTorch at 8 s and 4 s an image, the default runtime as given."""
+def plant_result(
+    target: Target, environment: Environment, plant_measurement: PlantMeasurement
+) -> PlantResult:
+    """PyTorch at 8 s and 4 s per image, the default runtime as given, and one that failed."""
 
-    def plant(seconds: float = 2.0, **changes: object) -> LatencyResult:
-        outcomes = [
-            plant_outcome("pytorch-fp32", ((8.0,), (8.0,)), role="baseline-fp32"),
-            plant_outcome("pytorch-bf16", ((4.0,), (4.0,)), role="baseline-half"),
-            plant_outcome("openvino", ((seconds,), (seconds,)), default=True),
-            plant_outcome("onnxruntime", error="its process ended with status 3"),
+    def plant(seconds: float = 2.0, **changes: Any) -> LatencyResult:
+        measurements = [
+            plant_measurement("pytorch-fp32", ((8.0,), (8.0,)), role="baseline-fp32"),
+            plant_measurement("pytorch-bf16", ((4.0,), (4.0,)), role="baseline-half"),
+            plant_measurement("openvino", ((seconds,), (seconds,)), default=True),
+            plant_measurement("onnxruntime", error="its process ended with status 3"),
         ]
-        rows = rows_of(outcomes, batch=1)
-        return dataclasses.replace(latency_result, candidates=rows, warnings=(), **changes)  # type: ignore[arg-type]
+        fields: dict[str, Any] = {
+            "created": "2026-11-30T17:00:00+00:00",
+            "command_line": "motivnet-bench latency artifacts/demo",
+            "target": TargetEntry(
+                name="demo",
+                weights="tiny.safetensors",
+                precision="fp16",
+                requested_precision="fp16",
+                attention="fused",
+                input_dtype="float32",
+                image_size=(128, 96),
+                preprocessing="stretch",
+            ),
+            "settings": Settings(
+                batch_size=1,
+                rounds=2,
+                seconds=0.5,
+                warmup=1,
+                threads=2,
+                device="cpu",
+                image="drawn face",
+            ),
+            "environment": environment,
+            "candidates": summarise_candidates(measurements, batch_size=1),
+            "parity": target.artifact.manifest.parity,
+            "warnings": (),
+        }
+        return LatencyResult(**fields | changes)
 
     return plant
 
 
+CLASSES = ("neutral", "happiness", "anger")
+
+
 @pytest.fixture(scope="session")
-def artifact_model(fp16_artifact: Path) -> ArtifactModel:
-    return ArtifactModel(folder=str(open_artifact(fp16_artifact).folder), runtime="onnxruntime")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of four faces."""
+    folder = tmp_path_factory.mktemp("faces")
+    for label in CLASSES:
+        (folder / label).mkdir()
+        for index in range(4):
+            face = draw_face(label, seed=index, size=(64, 48))
+            cv2.imwrite(
+                str(folder / label / f"{index}.png"), np.ascontiguousarray(face[:, :, ::-1])
+            )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten images without a face and without a label, one of them broken, and a text."""
+    folder = tmp_path_factory.mktemp("noise")
+    random = np.random.default_rng(0)
+    for index in range(10):
+        cv2.imwrite(str(folder / f"{index}.png"), random.integers(0, 255, (40, 30, 3), np.uint8))
+    (folder / "3.png").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def viability_result(tiny_checkpoint: Path, faces: Path, noise: Path) -> ViabilityResult:
+    """All criteria of an untrained model, with itself as its encoder."""
+    options = ViabilityOptions(
+        tests=(faces,),
+        encoder=tiny_checkpoint,
+        data=faces,
+        reference=noise,
+        resamples=20,
+        batch_size=5,
+        device="cpu",
+    )
+    source = model_source(tiny_checkpoint, model=None, preprocess=None)
+    return measure_viability(source, options, command_line="again")
 
 
 class Page(html.parser.HTMLParser):
@@ -165,3 +204,18 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture
 def page_of() -> Callable[[str], Page]:
     return Page
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs the command in this process: exit status, standard output, standard error."""
+    from motivnet_bench import cli
+
+    def call(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["motivnet-bench", *map(str, words)])
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(exit_info.value.code or 0), out, err
+
+    return call

@@ -1,105 +1,104 @@
-"""A candidate in its process, with what it has done so far."""
+"""A candidate in its own process, paused except while it opens or is measured."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from dataclasses import dataclass
+import os
+import signal
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any
 
+from motivnet.child_process import ChildProcess, describe_exit, last_line
+from motivnet.config import ModelConfig
+from motivnet.schema import SchemaError
 from motivnet_bench.latency.candidates import Candidate
-from motivnet_bench.latency.memory import free_memory, lack_of_memory
-from motivnet_bench.latency.protocol import (
-    Memory,
-    MemoryRequest,
-    Opened,
-    OpenRequest,
-    Turn,
-    TurnRequest,
-)
-from motivnet_bench.latency.worker_process import WorkerFailedError, WorkerProcess
+from motivnet_bench.latency.statistics import Measurement
+from motivnet_bench.latency.worker import Failed, Measure, Measured, Open, Opened
+from motivnet_engines.system.machine import read_machine
+
+WORKER = "motivnet_bench.latency.worker"
+
+FP32_BYTES = 4
+OPENING_FACTOR = 2.0
+"""Peak memory of opening a model, in sizes of its FP32 weights: the file's beside those in use."""
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a candidate did: seconds of its calls by round, or the one-line reason why it fell out.
+class CandidateProcess:
+    """A candidate and its process: a context manager that ends it.
 
-    Without an ``error``, ``opened`` is set and no round is empty.
-    """
+    A failure ends the process at once, which frees its memory; later requests are then ignored.
+    While it is not used the process is stopped with SIGSTOP: threads that spin while they wait for
+    work would take the processor from the others.
 
-    candidate: Candidate
-    opened: Opened | None
-    rounds: tuple[tuple[float, ...], ...]
-    peak_memory: int
-    error: str | None
-
-
-class Contestant:
-    """A candidate and its worker process, a context manager that ends it.
-
-    A failure ends the process at once, so that it frees its memory; later requests are then
-    ignored.
+    Args:
+        threads: Also the size of thread pools that read it from the environment.
+        timeout: Seconds that a request may take.
     """
 
     def __init__(self, candidate: Candidate, *, threads: int, timeout: float) -> None:
-        self.candidate = candidate
+        self._candidate = candidate
+        self._threads = threads
+        self._timeout = timeout
+        self._child: ChildProcess | None = None
         self._opened: Opened | None = None
         self._rounds: list[tuple[float, ...]] = []
         self._peak_memory = 0
         self._error: str | None = None
-        self._threads = threads
-        self._process = WorkerProcess(threads=threads, timeout=timeout)
 
     @property
-    def process_id(self) -> int:
-        """The worker's process id."""
-        return self._process.process_id
+    def process_id(self) -> int | None:
+        """The id of the process, while there is one."""
+        return None if self._child is None else self._child.process_id
 
-    def open(self, array: Path, *, warmup: int) -> None:
-        """Opens the model, makes the first call and ``warmup`` more on the ``.npy`` input."""
-        request = OpenRequest(
-            model=self.candidate.model, input=str(array), threads=self._threads, warmup=warmup
-        )
-        if (reason := lack_of_memory(self.candidate.config, free=free_memory())) is not None:
-            return self._fail(reason)
-        try:
-            self._opened = self._process.ask(request, Opened)
-        except WorkerFailedError as error:
-            self._fail(str(error))
+    def open(self, inputs: Path, *, warmup: int, config: ModelConfig) -> None:
+        """Start the process and open the model, unless there is too little memory for it.
 
-    def turn(self, duration: float) -> None:
-        """Measures one more round of ``duration`` seconds."""
-        if self._error is not None:
+        Args:
+            inputs: An ``.npy`` file.
+            warmup: Calls after the first.
+            config: Of the model.
+        """
+        if (reason := lack_of_memory(config, free=read_machine().memory_available)) is not None:
+            self._fail(reason)
             return
-        try:
-            self._rounds.append(self._process.ask(TurnRequest(duration=duration), Turn).seconds)
-        except WorkerFailedError as error:
-            self._fail(str(error))
+        threads = str(self._threads)
+        self._child = ChildProcess(
+            WORKER, environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        )
+        request = Open(
+            model=self._candidate.model, inputs=str(inputs), threads=self._threads, warmup=warmup
+        )
+        self._opened = self._ask(request, Opened | Failed)
 
-    def finish(self) -> Outcome:
-        """Takes the peak memory, ends the process, and tells what the candidate did."""
-        self._take_peak_memory()
-        self._process.close()
-        return Outcome(
-            candidate=self.candidate,
+    def measure(self, seconds: float) -> None:
+        """Measure one more round."""
+        measured: Measured | None = self._ask(Measure(seconds=seconds), Measured | Failed)
+        if measured is not None:
+            self._rounds.append(measured.calls)
+            self._peak_memory = measured.peak_memory
+
+    def finish(self) -> Measurement:
+        """End the process and return what was measured."""
+        self.close()
+        return Measurement(
+            candidate=self._candidate,
             opened=self._opened,
             rounds=tuple(self._rounds),
             peak_memory=self._peak_memory,
             error=self._error,
         )
 
-    def _take_peak_memory(self) -> None:
-        if self._error is not None:
-            return
-        try:
-            self._peak_memory = self._process.ask(MemoryRequest(), Memory).peak
-        except WorkerFailedError as error:
-            self._fail(str(error))
+    def close(self) -> None:
+        """End the process; a second call does nothing."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> CandidateProcess:
         return self
 
     def __exit__(
@@ -108,9 +107,51 @@ class Contestant:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.close()
+        self.close()
+
+    def _ask(self, request: Open | Measure, kind: Any) -> Any:
+        """Return the answer of the process, which runs only meanwhile; None after a failure."""
+        child = self._child
+        if child is None:
+            return None
+        child.signal(signal.SIGCONT)
+        child.messages.send(request)
+        try:
+            reply = child.messages.receive(kind, timeout=self._timeout)
+        except TimeoutError:
+            return self._fail(f"no answer within {self._timeout:g} s; --timeout allows more")
+        except SchemaError as error:
+            return self._fail(f"the answer of its process is not valid: {error}")
+        if reply is None:
+            status, line = child.wait(), last_line(child.output())
+            return self._fail(f"its process {describe_exit(status)}{': ' * bool(line)}{line}")
+        if isinstance(reply, Failed):
+            return self._fail(reply.error)
+        self._pause(child)
+        return reply
 
     def _fail(self, reason: str) -> None:
-        logger.debug("%s fell out: %s", self.candidate.name, reason)
+        logger.debug("%s failed: %s", self._candidate.name, reason)
         self._error = reason
-        self._process.close()
+        self.close()
+
+    def _pause(self, child: ChildProcess) -> None:
+        """Stop the process and wait until it has stopped: its threads stop one after the other."""
+        child.signal(signal.SIGSTOP)
+        with contextlib.suppress(ChildProcessError):  # it has ended
+            os.waitid(os.P_PID, child.process_id, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+
+def lack_of_memory(config: ModelConfig, *, free: int | None) -> str | None:
+    """Return why a model should not be opened with so many bytes free; None if it can be.
+
+    All candidates stay open at the same time. A candidate that is refused costs only its own row;
+    without memory, the system may kill any process of the machine.
+    """
+    needed = OPENING_FACTOR * FP32_BYTES * config.parameters
+    if free is None or free >= needed:
+        return None
+    return (
+        f"needs about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+        "measure fewer at once with --runtime"
+    )

@@ -1,50 +1,44 @@
-"""Who takes part: the PyTorch baselines first, then the runtimes that can open the artifact."""
+"""The candidates of a run: the PyTorch baselines, then the runtimes that can open the artifact."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from motivnet.artifact import Artifact
-from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, RuntimeUnavailableError
-from motivnet_bench.latency.protocol import ArtifactModel, PyTorchModel, TorchCompute
 from motivnet_bench.latency.result import Role
-from motivnet_bench.latency.target import Subject
-from motivnet_engines.runtimes.registry import (
-    RUNTIMES,
-    Verdict,
+from motivnet_bench.latency.worker import ArtifactModel, PyTorchModel
+from motivnet_bench.target import Target, TorchCompute
+from motivnet_engines.runtimes.registry import RUNTIMES
+from motivnet_engines.runtimes.selection import (
+    ParityStatus,
     default_runtime,
     installed_runtimes,
-    verdict,
+    parity_status,
 )
 
-FP32_BASELINE = "pytorch-fp32"
-DEVICES = ("auto", "cpu", "cuda")
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One row to be measured.
-
-    ``default`` marks the runtime that opens the artifact where none is asked for; ``gate`` is what
-    the build's gate said of the runtime, None for PyTorch; ``config`` are the sizes of the model.
-    """
+    """One row to be measured; ``default`` and ``parity`` as in ``CandidateResult``."""
 
     name: str
     role: Role
-    default: bool
-    gate: Verdict | None
+    default: bool = False
+    parity: ParityStatus | None = None
     model: PyTorchModel | ArtifactModel
-    config: ModelConfig
 
 
-def candidates_for(
-    subject: Subject, *, device: str, runtimes: Sequence[str] = (), trust_engines: bool = False
+def choose_candidates(
+    target: Target, *, device: str, runtimes: Sequence[str] = (), trust_engines: bool = False
 ) -> tuple[Candidate, ...]:
-    """The baselines and the installed runtimes, or those named.
+    """Return the baselines, and the installed runtimes or those named.
 
-    A named runtime that is not installed takes part too: its row says why it cannot.
+    A named runtime that is not installed takes part too: its row says why it cannot run.
 
     Raises:
         ConfigError: If there is no runtime of a name.
@@ -52,32 +46,42 @@ def candidates_for(
     unknown = [name for name in runtimes if name not in RUNTIMES]
     if unknown:
         raise ConfigError(f"no runtime is called {unknown[0]!r}; choose from {', '.join(RUNTIMES)}")
-    default = default_name(subject.artifact, trust_engines=trust_engines)
-    named = dict.fromkeys(
-        runtimes or installed_runtimes(subject.artifact, trust_engines=trust_engines)
-    )
+    artifact = target.artifact
+    default = default_name(artifact, trust_engines=trust_engines)
+    names = runtimes or installed_runtimes(artifact, trust_engines=trust_engines)
+    half: tuple[str, TorchCompute] = ("pytorch-bf16", "bfloat16")
+    if device == "cuda":
+        half = ("pytorch-fp16", "float16")
     return (
-        *_baselines(subject, device),
-        *(_runtime(subject, name, default=name == default) for name in named),
+        _baseline(target, "pytorch-fp32", "baseline-fp32", compute="float32", device=device),
+        _baseline(target, half[0], "baseline-half", compute=half[1], device=device),
+        *(
+            Candidate(
+                name=name,
+                role="runtime",
+                default=name == default,
+                parity=parity_status(artifact.manifest, name),
+                model=ArtifactModel(folder=str(artifact.folder.absolute()), runtime=name),
+            )
+            for name in dict.fromkeys(names)
+        ),
     )
 
 
 def default_name(artifact: Artifact, *, trust_engines: bool = False) -> str | None:
-    """The runtime that opens the artifact where none is asked for; None where none may."""
+    """Return the runtime that opens the artifact if none is named; None if none may."""
     try:
         return default_runtime(artifact, trust_engines=trust_engines)
     except RuntimeUnavailableError:
         return None
 
 
-def resolve_device(device: str) -> str:
-    """Where the PyTorch baselines run: ``cuda`` for ``auto`` if PyTorch sees a GPU.
+def resolve_device(device: Device) -> str:
+    """Return where PyTorch runs: ``cuda`` for ``auto`` if PyTorch sees a GPU.
 
     Raises:
-        ConfigError: If the device is not known, or is ``cuda`` where PyTorch sees none.
+        ConfigError: If the device is ``cuda`` and PyTorch sees none.
     """
-    if device not in DEVICES:
-        raise ConfigError(f"no device is called {device!r}; choose from {', '.join(DEVICES)}")
     if device == "cpu":
         return device
     import torch
@@ -89,31 +93,13 @@ def resolve_device(device: str) -> str:
     return "cpu"
 
 
-def _baselines(subject: Subject, device: str) -> tuple[Candidate, Candidate]:
-    half = _pytorch(subject, "pytorch-bf16", "baseline-half", compute="bfloat16", device=device)
-    if device == "cuda":
-        half = _pytorch(subject, "pytorch-fp16", "baseline-half", compute="float16", device=device)
-    return _pytorch(subject, FP32_BASELINE, "baseline-fp32", compute="float32", device=device), half
-
-
-def _pytorch(
-    subject: Subject, name: str, role: Role, *, compute: TorchCompute, device: str
+def _baseline(
+    target: Target, name: str, role: Role, *, compute: TorchCompute, device: str
 ) -> Candidate:
     model = PyTorchModel(
-        checkpoint=None if subject.checkpoint is None else str(subject.checkpoint.absolute()),
-        config=subject.artifact.manifest.source.config,
+        checkpoint=None if target.checkpoint is None else str(target.checkpoint.absolute()),
+        config=target.artifact.manifest.source.config,
         compute=compute,
         device=device,
     )
-    return Candidate(
-        name=name, role=role, default=False, gate=None, model=model, config=model.config
-    )
-
-
-def _runtime(subject: Subject, name: str, *, default: bool) -> Candidate:
-    model = ArtifactModel(folder=str(subject.artifact.folder.absolute()), runtime=name)
-    gate = verdict(subject.artifact.manifest, name)
-    config = subject.artifact.manifest.source.config
-    return Candidate(
-        name=name, role="runtime", default=default, gate=gate, model=model, config=config
-    )
+    return Candidate(name=name, role=role, model=model)

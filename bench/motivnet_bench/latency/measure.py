@@ -1,7 +1,7 @@
 """How fast an artifact is beside PyTorch, measured so that no candidate disturbs another.
 
-Every candidate lives in a process of its own and is stopped except in its turn; the turns
-alternate, and a speed-up is taken within each round, so that a slow minute of the machine falls on
+Each candidate runs in its own process, which is paused while another one is measured. The rounds
+alternate, and a speed-up is taken within each round, so that a slow minute of the machine affects
 both sides of the quotient.
 """
 
@@ -10,24 +10,35 @@ from __future__ import annotations
 import contextlib
 import datetime
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.artifact.manifest import InputEntry
+from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError
+from motivnet.images import read_image
 from motivnet.labels import EMOTIONS
-from motivnet.progress import progress
-from motivnet_bench.environment import available_cores, read_environment
-from motivnet_bench.latency.candidate_process import Contestant, Outcome
-from motivnet_bench.latency.candidates import Candidate, candidates_for, resolve_device
-from motivnet_bench.latency.inputs import InputFiles, images_for, write_inputs
-from motivnet_bench.latency.protocol import PyTorchModel
-from motivnet_bench.latency.result import LatencyResult, Settings, SubjectEntry
-from motivnet_bench.latency.results import rows_of, warnings_of
-from motivnet_bench.latency.schedule import turns
-from motivnet_bench.latency.target import Subject
+from motivnet.synthetic import synthetic_faces
+from motivnet.terminal import progress
+from motivnet_bench.environment import read_environment
+from motivnet_bench.latency.candidate_process import CandidateProcess
+from motivnet_bench.latency.candidates import Candidate, Device, choose_candidates, resolve_device
+from motivnet_bench.latency.result import LatencyResult, Settings, TargetEntry
+from motivnet_bench.latency.statistics import Measurement, find_warnings, summarise_candidates
+from motivnet_bench.latency.worker import PyTorchModel
+from motivnet_bench.target import Target, pytorch_input
+from motivnet_engines.runtimes.signature import batch_from_images
+from motivnet_engines.system.machine import usable_physical_cores
 
 MAX_TIMEOUT = 1_000_000
+SEED = 0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,124 +46,164 @@ class Options:
     """How to measure.
 
     Args:
-        batch: Images a call.
-        rounds: Turns of each candidate.
-        duration: Seconds a turn; a call that takes longer is made once.
+        batch_size: Images per call.
+        rounds: Rounds per candidate.
+        seconds: Seconds per round; a call that takes longer is made once.
         warmup: Untimed calls after the first, before the rounds.
-        threads: Threads of each candidate; None for the physical cores available.
-        device: Of the PyTorch baselines: ``auto``, ``cpu`` or ``cuda``.
+        threads: Threads per candidate; None for the physical cores available.
+        device: Where the PyTorch baselines run.
         runtimes: Names of runtimes to measure; none for all that are installed.
-        trust_engines: Whether engines that this user did not build here are measured unnamed.
-        timeout: Seconds that a candidate may take to open or for a turn.
-        image: An image file to use in place of drawn faces.
+        trust_engines: Whether to measure engines too that this user did not build here.
+        timeout: Seconds that a candidate may take to open or for a round.
+        image: An image file to use instead of drawn faces.
     """
 
-    batch: int = 1
+    batch_size: int = 1
     rounds: int = 5
-    duration: float = 0.5
+    seconds: float = 0.5
     warmup: int = 1
     threads: int | None = None
-    device: str = "auto"
+    device: Device = "auto"
     runtimes: tuple[str, ...] = ()
     trust_engines: bool = False
     timeout: float = 1800.0
     image: Path | None = None
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.rounds) < 1 or (self.threads is not None and self.threads < 1):
-            raise ConfigError("batch, rounds and threads must be at least 1")
-        if self.warmup < 0 or not 0 < self.duration <= 3600 or not 0 < self.timeout <= MAX_TIMEOUT:
+        if min(self.batch_size, self.rounds) < 1 or (self.threads is not None and self.threads < 1):
+            raise ConfigError("--batch-size, --rounds and --threads must be at least 1")
+        if self.warmup < 0 or not 0 < self.seconds <= 3600 or not 0 < self.timeout <= MAX_TIMEOUT:
             raise ConfigError(
-                f"warmup must not be negative, duration lie in 0 to 3600 s, and timeout in 0 to {MAX_TIMEOUT:,} s"
+                "--warmup must not be negative, --seconds must be between 0 and 3600, "
+                f"and --timeout between 0 and {MAX_TIMEOUT:,}"
             )
 
 
-def measure_latency(subject: Subject, options: Options, *, command: str = "") -> LatencyResult:
-    """The figures of every candidate on the same input; one that fails is a row with its reason.
+def measure_latency(target: Target, options: Options, *, command_line: str = "") -> LatencyResult:
+    """Measure every candidate on the same inputs; one that fails is a row with its reason.
 
     Args:
-        command: What repeats the run, for the report.
+        command_line: Repeats the run, for the report.
 
     Raises:
-        ConfigError: If the batch is beyond the artifact's, or a runtime or device is not known.
+        ConfigError: If the batch size is beyond the artifact's, or a runtime or device is unknown.
         ImageError: If ``options.image`` is not an image.
     """
-    manifest = subject.artifact.manifest
-    if options.batch > manifest.max_batch:
+    manifest = target.artifact.manifest
+    if options.batch_size > manifest.max_batch:
         raise ConfigError(
-            f"batch {options.batch} is beyond the artifact's largest batch {manifest.max_batch}"
+            f"batch size {options.batch_size} is beyond the artifact's largest batch size "
+            f"{manifest.max_batch}"
         )
     environment = read_environment()
-    settings = _settings(options)
-    candidates = candidates_for(
-        subject,
+    settings = Settings(
+        batch_size=options.batch_size,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        warmup=options.warmup,
+        threads=options.threads or usable_physical_cores(),
+        device=resolve_device(options.device),
+        image="drawn face" if options.image is None else options.image.name,
+    )
+    candidates = choose_candidates(
+        target,
         device=settings.device,
         runtimes=options.runtimes,
         trust_engines=options.trust_engines,
     )
     with tempfile.TemporaryDirectory(prefix="motivnet-bench-") as folder:
-        images = images_for(
-            manifest.input, batch=options.batch, labels=EMOTIONS, image=options.image
+        inputs = write_inputs(
+            Path(folder), manifest.input, batch_size=options.batch_size, image=options.image
         )
-        files = write_inputs(Path(folder), manifest.input, images)
-        outcomes = run_contest(candidates, files, settings, timeout=options.timeout)
-    rows = rows_of(outcomes, batch=options.batch)
+        measurements = run_rounds(
+            candidates, inputs, settings, config=manifest.source.config, timeout=options.timeout
+        )
+    rows = summarise_candidates(measurements, batch_size=options.batch_size)
     return LatencyResult(
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=command,
-        subject=_entry(subject),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        command_line=command_line,
+        target=_target_entry(target),
         settings=settings,
         environment=environment,
         candidates=rows,
         parity=manifest.parity,
-        warnings=warnings_of(rows, environment),
+        warnings=find_warnings(rows, environment),
     )
 
 
-def run_contest(
-    candidates: Sequence[Candidate], files: InputFiles, settings: Settings, *, timeout: float
-) -> list[Outcome]:
-    """What every candidate did in its rounds; all their processes have ended, also after an interrupt."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFiles:
+    """Paths of one batch as ``.npy``: preprocessed for PyTorch, and as the artifact takes it."""
+
+    pytorch: Path
+    artifact: Path
+
+
+def write_inputs(
+    folder: Path, entry: InputEntry, *, batch_size: int, image: Path | None
+) -> InputFiles:
+    """Write a batch of drawn faces, or of one image repeated, in both forms to ``folder``."""
+    images: Sequence[NDArray[np.uint8]]
+    if image is None:
+        images = list(
+            synthetic_faces(batch_size, seed=SEED, size=entry.preprocessing.size, labels=EMOTIONS)
+        )
+    else:
+        images = [read_image(image)] * batch_size
+    files = InputFiles(pytorch=folder / "pytorch.npy", artifact=folder / "artifact.npy")
+    np.save(files.pytorch, batch_from_images(pytorch_input(entry), images), allow_pickle=False)
+    np.save(files.artifact, batch_from_images(entry, images), allow_pickle=False)
+    return files
+
+
+def run_rounds(
+    candidates: Sequence[Candidate],
+    inputs: InputFiles,
+    settings: Settings,
+    *,
+    config: ModelConfig,
+    timeout: float,
+) -> list[Measurement]:
+    """Measure every candidate; all processes have ended on return, also after an interrupt."""
     steps = len(candidates) * (settings.rounds + 1)
     with contextlib.ExitStack() as stack, progress("measuring", total=steps) as advance:
-        contestants = []
+        processes = []
         for candidate in candidates:
-            contestant = stack.enter_context(
-                Contestant(candidate, threads=settings.threads, timeout=timeout)
+            process = stack.enter_context(
+                CandidateProcess(candidate, threads=settings.threads, timeout=timeout)
             )
-            array = files.pytorch if isinstance(candidate.model, PyTorchModel) else files.artifact
-            contestant.open(array, warmup=settings.warmup)
-            contestants.append(contestant)
+            path = inputs.pytorch if isinstance(candidate.model, PyTorchModel) else inputs.artifact
+            process.open(path, warmup=settings.warmup, config=config)
+            processes.append(process)
             advance(1)
-        for _, contestant in turns(contestants, settings.rounds):
-            contestant.turn(settings.duration)
+        for process in alternate(processes, settings.rounds):
+            process.measure(settings.seconds)
             advance(1)
-        return [contestant.finish() for contestant in contestants]
+        return [process.finish() for process in processes]
 
 
-def _settings(options: Options) -> Settings:
-    return Settings(
-        batch=options.batch,
-        rounds=options.rounds,
-        duration=options.duration,
-        warmup=options.warmup,
-        threads=options.threads or available_cores(),
-        device=resolve_device(options.device),
-        image="drawn face" if options.image is None else options.image.name,
-    )
+def alternate(candidates: Sequence[T], rounds: int) -> Iterator[T]:
+    """Yield every candidate once per round; every second round runs backwards.
+
+    There and back (A B C, C B A, ...) gives every candidate the same mean position in time over two
+    rounds, so that a processor that heats up or slows down steadily favours none.
+    """
+    for index in range(rounds):
+        yield from candidates if index % 2 == 0 else reversed(candidates)
 
 
-def _entry(subject: Subject) -> SubjectEntry:
-    manifest = subject.artifact.manifest
-    return SubjectEntry(
-        name=subject.name,
-        weights="random"
-        if subject.checkpoint is None
-        else (manifest.source.checkpoint or subject.checkpoint.name),
+def _target_entry(target: Target) -> TargetEntry:
+    manifest = target.artifact.manifest
+    weights = "random"
+    if target.checkpoint is not None:
+        weights = manifest.source.checkpoint or target.checkpoint.name
+    return TargetEntry(
+        name=target.name,
+        weights=weights,
         precision=manifest.precision,
         requested_precision=manifest.requested_precision,
         attention=manifest.attention,
         input_dtype=manifest.input.dtype,
-        image_size=manifest.input.recipe.size,
-        recipe=manifest.input.recipe.name,
+        image_size=manifest.input.preprocessing.size,
+        preprocessing=manifest.input.preprocessing.name,
     )

@@ -1,28 +1,28 @@
-"""What a run of the benchmark leaves: values that go to JSON and come back the same."""
+"""The result of a latency run: values that are written to JSON and read back unchanged."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from motivnet import strict_json
-from motivnet.artifact.manifest import ParityReport
 from motivnet.errors import ConfigError
 from motivnet.files import read_bytes
+from motivnet.parity import ParityReport
+from motivnet.schema import Schema, SchemaError, decode
 from motivnet_bench.environment import Environment
-from motivnet_bench.latency.statistics import Ratio, Summary
-from motivnet_engines.runtimes.registry import Verdict
+from motivnet_engines.runtimes.selection import ParityStatus
 
 FORMAT_VERSION: Literal[1] = 1
 MAX_BYTES = 16_000_000
 
+MAX_VARIATION = 0.10
+"""Round medians that vary more than this (deviation over mean) make the metrics doubtful."""
+
 Role = Literal["baseline-fp32", "baseline-half", "runtime"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubjectEntry:
-    """The artifact that was measured, in the words of its manifest; ``image_size`` is (height, width)."""
+class TargetEntry(Schema, frozen=True, kw_only=True):
+    """The artifact that was measured, as its manifest says; ``image_size`` is (height, width)."""
 
     name: str
     weights: str
@@ -31,67 +31,100 @@ class SubjectEntry:
     attention: str
     input_dtype: str
     image_size: tuple[int, int]
-    recipe: str
+    preprocessing: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How it was measured; ``duration`` is in seconds a turn, ``warmup`` in calls."""
+class Settings(Schema, frozen=True, kw_only=True):
+    """How it was measured: ``seconds`` per round, ``warmup`` in calls."""
 
-    batch: int
+    batch_size: int
     rounds: int
-    duration: float
+    seconds: float
     warmup: int
     threads: int
     device: str
     image: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What one candidate did. Times are in seconds, ``peak_memory`` in bytes.
+class LatencySummary(Schema, frozen=True, kw_only=True):
+    """Latencies of one candidate in seconds, over all its calls.
+
+    ``deviation`` is the sample standard deviation (0 for a single call); ``quantiles`` are the 0th
+    to the 100th percentile in steps of one, interpolated linearly, from which plots are drawn;
+    ``variation`` is the coefficient of variation of the round medians (0 for a single round).
+    """
+
+    calls: int
+    mean: float
+    deviation: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    round_medians: tuple[float, ...]
+    variation: float
+    quantiles: tuple[float, ...]
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the rounds differ by more than ``MAX_VARIATION``."""
+        return self.variation > MAX_VARIATION
+
+
+class Speedup(Schema, frozen=True, kw_only=True):
+    """How many times faster than a baseline: the median over the rounds, and the range."""
+
+    median: float
+    smallest: float
+    largest: float
+
+
+class Metrics(Schema, frozen=True, kw_only=True):
+    """What was measured of one candidate. Times are in seconds, ``peak_memory`` in bytes.
 
     ``load`` runs from before the backend is imported to the open model, ``first_call`` is the first
     inference after it, ``peak_memory`` the largest resident memory of the candidate's process,
     interpreter and libraries included. ``probability_max_abs`` is the largest difference of a
-    probability from PyTorch FP32 on the input of the run, ``top1_agrees`` whether every image of it
-    got the same label; both are None where there is nothing to compare with.
+    probability from PyTorch FP32 on the inputs of the run, ``top1_agrees`` whether every image got
+    the same label; both are None if there is nothing to compare with.
     """
 
-    latency: Summary
+    latency: LatencySummary
     images_per_second: float
     load: float
     first_call: float
     peak_memory: int
-    ratio_to_fp32: Ratio | None
-    ratio_to_half: Ratio | None
+    speedup_over_fp32: Speedup | None
+    speedup_over_half: Speedup | None
     probability_max_abs: float | None
     top1_agrees: bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateResult:
-    """One row: figures, or the one-line reason why there are none; ``gate`` as in ``Candidate``."""
+class CandidateResult(Schema, frozen=True, kw_only=True):
+    """One row: the metrics, or one line that says why there are none.
+
+    ``default`` marks the runtime that opens the artifact if none is named; ``parity`` is what the
+    parity report says of the runtime, None for PyTorch.
+    """
 
     name: str
     role: Role
     default: bool
-    gate: Verdict | None
+    parity: ParityStatus | None
     compute: str | None
     device: str | None
-    figures: Figures | None
+    metrics: Metrics | None
     error: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyResult:
-    """A whole run; ``created`` is its time in UTC, ``command`` what repeats it."""
+class LatencyResult(Schema, frozen=True, kw_only=True):
+    """A whole run; ``created`` is its time in UTC, ``command_line`` repeats it."""
 
     format_version: Literal[1] = FORMAT_VERSION
     kind: Literal["latency"] = "latency"
     created: str
-    command: str
-    subject: SubjectEntry
+    command_line: str
+    target: TargetEntry
     settings: Settings
     environment: Environment
     candidates: tuple[CandidateResult, ...]
@@ -99,41 +132,25 @@ class LatencyResult:
     warnings: tuple[str, ...]
 
     def candidate(self, name: str) -> CandidateResult | None:
-        """The row of that name, if there is one."""
+        """Return the row of that name."""
         return next((row for row in self.candidates if row.name == name), None)
 
     @property
     def default(self) -> CandidateResult | None:
-        """The row of the runtime that opens the artifact where none is asked for."""
+        """The row of the runtime that opens the artifact if none is named."""
         return next((row for row in self.candidates if row.default), None)
-
-    def to_json(self) -> bytes:
-        """The text that ``from_json`` reads."""
-        return strict_json.dumps(self)
-
-    @classmethod
-    def from_json(cls, data: bytes) -> LatencyResult:
-        """The result in a JSON text.
-
-        Raises:
-            ConfigError: If it is not one, or of another format version.
-        """
-        try:
-            return strict_json.build(cls, strict_json.loads(data, max_bytes=MAX_BYTES))
-        except strict_json.StrictJSONError as error:
-            raise ConfigError(
-                f"not a latency result of format {FORMAT_VERSION}: {error}"
-            ) from error
 
 
 def read_result(path: Path) -> LatencyResult:
-    """The result in a file that ``motivnet-bench latency`` wrote.
+    """Read the result in a file that ``motivnet-bench latency`` wrote.
 
     Raises:
-        ConfigError: If the file is not one.
+        ConfigError: If the file is not one, or of another format version.
         FileError: If it cannot be read.
     """
     try:
-        return LatencyResult.from_json(read_bytes(path, max_bytes=MAX_BYTES))
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        return decode(read_bytes(path, max_bytes=MAX_BYTES), LatencyResult, max_bytes=MAX_BYTES)
+    except SchemaError as error:
+        raise ConfigError(
+            f"{path}: not a latency result of format {FORMAT_VERSION}: {error}"
+        ) from error

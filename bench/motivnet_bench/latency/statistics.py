@@ -1,64 +1,53 @@
-"""From the seconds of single calls, kept by round, to the figures of a row."""
+"""From the seconds of single calls, kept by round, to the rows and the warnings of a result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-MAX_VARIATION = 0.10
-"""Round medians that vary more than this (deviation over mean) make a candidate's figures doubtful."""
+from motivnet.prediction import softmax
+from motivnet_bench.environment import Environment
+from motivnet_bench.latency.candidates import Candidate
+from motivnet_bench.latency.result import (
+    MAX_VARIATION,
+    CandidateResult,
+    LatencySummary,
+    Metrics,
+    Role,
+    Speedup,
+)
+from motivnet_bench.latency.worker import Opened
+
+MAX_PROBABILITY_DIFFERENCE = 0.05
+BUSY_SHARE = 0.5
+"""A load average above this share of the cores, before the run, is worth a warning."""
 
 QUANTILES = 101
 
-Rounds = Sequence[Sequence[float]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """Latencies of one candidate in seconds over all its calls.
+class Measurement:
+    """What a candidate process delivered: seconds of its calls by round, or why it failed.
 
-    ``deviation`` is the sample standard deviation (0 for a single call); ``quantiles`` are the 0th
-    to the 100th percentile in steps of one, interpolated linearly, from which a distribution can be
-    drawn again.
+    Without an ``error``, ``opened`` is set and no round is empty.
     """
 
-    calls: int
-    mean: float
-    deviation: float
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    round_medians: tuple[float, ...]
-    quantiles: tuple[float, ...]
-
-    @property
-    def variation(self) -> float:
-        """Coefficient of variation of the round medians; 0 for a single round."""
-        return coefficient_of_variation(self.round_medians)
-
-    @property
-    def unstable(self) -> bool:
-        """Whether the rounds differ by more than ``MAX_VARIATION``."""
-        return self.variation > MAX_VARIATION
+    candidate: Candidate
+    opened: Opened | None
+    rounds: tuple[tuple[float, ...], ...]
+    peak_memory: int
+    error: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """How many times faster than a baseline: the median over the rounds, with the smallest and the largest."""
-
-    median: float
-    smallest: float
-    largest: float
-
-
-def summarise(rounds: Rounds) -> Summary:
-    """The figures of calls measured in rounds, none of which is empty."""
+def summarise(rounds: Sequence[Sequence[float]]) -> LatencySummary:
+    """Summarise calls that were measured in rounds, none of which is empty."""
     calls = np.concatenate([np.asarray(seconds, np.float64) for seconds in rounds])
     quantiles = np.percentile(calls, np.linspace(0, 100, QUANTILES))
-    return Summary(
+    medians = tuple(float(np.median(seconds)) for seconds in rounds)
+    return LatencySummary(
         calls=len(calls),
         mean=float(calls.mean()),
         deviation=float(calls.std(ddof=1)) if len(calls) > 1 else 0.0,
@@ -66,19 +55,20 @@ def summarise(rounds: Rounds) -> Summary:
         p90=float(quantiles[90]),
         p95=float(quantiles[95]),
         p99=float(quantiles[99]),
-        round_medians=tuple(float(np.median(seconds)) for seconds in rounds),
-        quantiles=tuple(float(value) for value in quantiles),
+        round_medians=medians,
+        variation=coefficient_of_variation(medians),
+        quantiles=tuple(quantiles.tolist()),
     )
 
 
-def ratio(baseline_medians: Sequence[float], candidate_medians: Sequence[float]) -> Ratio:
-    """The speed-up over a baseline, taken within each round.
+def speedup(baseline_medians: Sequence[float], candidate_medians: Sequence[float]) -> Speedup:
+    """Return the speed-up over a baseline, taken within each round.
 
     Both sides of a quotient were measured within the same few seconds, so that a machine that slows
     down during the run slows both.
     """
     quotients = np.asarray(baseline_medians, np.float64) / np.asarray(candidate_medians, np.float64)
-    return Ratio(
+    return Speedup(
         median=float(np.median(quotients)),
         smallest=float(quotients.min()),
         largest=float(quotients.max()),
@@ -86,7 +76,97 @@ def ratio(baseline_medians: Sequence[float], candidate_medians: Sequence[float])
 
 
 def coefficient_of_variation(values: Sequence[float]) -> float:
-    """Sample standard deviation over mean; 0 for fewer than two values."""
+    """Return the sample standard deviation over the mean; 0 for fewer than two values."""
     if len(values) < 2:
         return 0.0
     return float(np.std(values, ddof=1) / np.mean(values))
+
+
+def summarise_candidates(
+    measurements: Sequence[Measurement], *, batch_size: int
+) -> tuple[CandidateResult, ...]:
+    """Return one row per measurement, with its speed-ups over the baselines that were measured."""
+    baselines: dict[Role, Measurement] = {
+        each.candidate.role: each for each in measurements if each.error is None
+    }
+    fp32, half = baselines.get("baseline-fp32"), baselines.get("baseline-half")
+    return tuple(
+        CandidateResult(
+            name=each.candidate.name,
+            role=each.candidate.role,
+            default=each.candidate.default,
+            parity=each.candidate.parity,
+            compute=each.opened.compute if each.opened else None,
+            device=each.opened.device if each.opened else None,
+            metrics=_metrics(each, batch_size=batch_size, fp32=fp32, half=half),
+            error=each.error,
+        )
+        for each in measurements
+    )
+
+
+def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> tuple[str, ...]:
+    """Return the reasons to doubt the metrics, or the candidates."""
+    return tuple(_warnings(rows, environment))
+
+
+def _metrics(
+    measurement: Measurement, *, batch_size: int, fp32: Measurement | None, half: Measurement | None
+) -> Metrics | None:
+    opened = measurement.opened
+    if opened is None or measurement.error is not None:
+        return None
+    summary = summarise(measurement.rounds)
+    difference, agrees = None, None
+    if fp32 is not None and fp32.opened is not None and measurement is not fp32:
+        mine, reference = _probabilities(opened), _probabilities(fp32.opened)
+        difference = float(np.abs(mine - reference).max())
+        agrees = bool((mine.argmax(axis=1) == reference.argmax(axis=1)).all())
+    return Metrics(
+        latency=summary,
+        images_per_second=batch_size / summary.mean,
+        load=opened.load,
+        first_call=opened.first_call,
+        peak_memory=measurement.peak_memory,
+        speedup_over_fp32=_speedup_over(fp32, summary),
+        speedup_over_half=_speedup_over(half, summary),
+        probability_max_abs=difference,
+        top1_agrees=agrees,
+    )
+
+
+def _speedup_over(baseline: Measurement | None, summary: LatencySummary) -> Speedup | None:
+    if baseline is None:
+        return None
+    return speedup(summarise(baseline.rounds).round_medians, summary.round_medians)
+
+
+def _probabilities(opened: Opened) -> NDArray[np.float64]:
+    return softmax(np.asarray(opened.logits, np.float32))
+
+
+def _warnings(rows: Sequence[CandidateResult], environment: Environment) -> Iterator[str]:
+    if environment.load_average > BUSY_SHARE * environment.physical_cores:
+        yield (
+            "other processes were busy when the run began (load average "
+            f"{environment.load_average:g} on {environment.physical_cores} cores); "
+            "run again on an idle machine"
+        )
+    measured = [(row.name, row.metrics) for row in rows if row.metrics is not None]
+    doubtful = [
+        f"{name} ({metrics.latency.variation:.0%})"
+        for name, metrics in measured
+        if metrics.latency.unstable
+    ]
+    if doubtful:
+        yield (
+            f"not stable, round medians vary by more than {MAX_VARIATION:.0%}: "
+            f"{', '.join(doubtful)}; raise --rounds or --seconds, or free the machine"
+        )
+    for name, metrics in measured:
+        difference = metrics.probability_max_abs
+        if difference is not None and difference > MAX_PROBABILITY_DIFFERENCE:
+            yield (
+                f"{name} gives a probability {difference:.3f} away from PyTorch FP32 "
+                "on the inputs of this run"
+            )

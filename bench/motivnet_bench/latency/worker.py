@@ -1,176 +1,213 @@
-"""The process in which one candidate lives: ``python -m motivnet_bench.latency.worker``, spoken to
-over its pipes.
+"""The process of one candidate, and the messages that it exchanges with the benchmark.
 
-A process of its own gives each candidate its own thread pool, its own memory to be counted, and a
-death of its own.
+In its own process a candidate has its own thread pool and its own memory, which can be measured,
+and a crash affects no other candidate.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import os
-import signal
-import sys
+import re
 import time
-import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.child_process import Connection, connect_to_parent
+from motivnet.config import ModelConfig
 from motivnet.errors import MotivNetError
-from motivnet.printable import guard_output, one_line
+from motivnet.printable import one_line
 from motivnet.runtime import Runtime
-from motivnet_bench.latency.protocol import (
-    ArtifactModel,
-    Failed,
-    Memory,
-    MemoryRequest,
-    Opened,
-    OpenRequest,
-    PyTorchModel,
-    Reply,
-    Request,
-    Turn,
-    TurnRequest,
-    decode_request,
-    encode,
-)
+from motivnet.schema import Schema
+from motivnet_bench.target import TorchCompute, open_pytorch
 
 REWARM_SHARE = 0.1
-"""Part of a turn's duration spent on untimed calls first: the others' turns have emptied the caches."""
+"""Share of a round for untimed calls before it: the other candidates have emptied the caches."""
 
 ON_GPU = frozenset({"tensorrt", "tensorrt-rtx", "onnxruntime-cuda"})
 
 _LONGEST_ERROR = 300
-_PR_SET_PDEATHSIG = 1
+
+
+class PyTorchModel(Schema, frozen=True, kw_only=True, tag=True):
+    """The PyTorch baseline: a checkpoint, or random weights of this configuration without one."""
+
+    checkpoint: str | None
+    config: ModelConfig
+    compute: TorchCompute
+    device: str
+
+
+class ArtifactModel(Schema, frozen=True, kw_only=True, tag=True):
+    """An artifact's folder and the runtime that opens it."""
+
+    folder: str
+    runtime: str
+
+
+class Open(Schema, frozen=True, kw_only=True, tag=True):
+    """Open a model, load the ``.npy`` inputs, make the first call and ``warmup`` more."""
+
+    model: PyTorchModel | ArtifactModel
+    inputs: str
+    threads: int
+    warmup: int
+
+
+class Measure(Schema, frozen=True, kw_only=True, tag=True):
+    """Measure one round: calls one after the other for some seconds, at least one."""
+
+    seconds: float
+
+
+class Opened(Schema, frozen=True, kw_only=True, tag=True):
+    """Seconds of loading and of the first call, and the logits ``(N, classes)`` of the inputs."""
+
+    compute: str
+    device: str
+    load: float
+    first_call: float
+    logits: tuple[tuple[float, ...], ...]
+
+
+class Measured(Schema, frozen=True, kw_only=True, tag=True):
+    """Seconds of every call, and the peak resident memory of the process so far in bytes."""
+
+    calls: tuple[float, ...]
+    peak_memory: int
+
+
+class Failed(Schema, frozen=True, kw_only=True, tag=True):
+    """The reason, in one line."""
+
+    error: str
 
 
 class OpenModel:
-    """An open runtime, its input, and the time of its last call."""
+    """An open runtime with its inputs.
 
-    def __init__(self, request: OpenRequest) -> None:
-        start = time.perf_counter()
-        self._runtime = _open_runtime(request)
-        self.load = time.perf_counter() - start
-        array = np.load(request.input, allow_pickle=False)
-        self._inputs: dict[str, NDArray[Any]] = {self._runtime.inputs[0].name: array}
-        self._last = 0.0
-        self._device = _device_name(request.model)
+    Args:
+        clock: Returns seconds.
+    """
 
-    def opened(self, *, warmup: int) -> Opened:
-        """Makes the first call and the warm-up calls."""
-        start = time.perf_counter()
+    def __init__(
+        self,
+        runtime: Runtime,
+        inputs: NDArray[Any],
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._runtime = runtime
+        self._inputs = {runtime.inputs[0].name: inputs}
+        self._clock = clock
+        self._last_call = 0.0
+
+    def warm_up(self, calls: int) -> tuple[float, NDArray[np.float32]]:
+        """Make the first call and ``calls`` more; return its seconds and the logits.
+
+        Raises:
+            MotivNetError: If the logits are not finite.
+        """
+        start = self._clock()
         logits = self._runtime.run(self._inputs)["logits"]
-        first = time.perf_counter() - start
+        first_call = self._clock() - start
         if not np.isfinite(logits).all():
             raise MotivNetError(f"the logits are not finite: {logits[0].tolist()}")
-        for _ in range(warmup):
+        for _ in range(calls):
             self._call()
-        return Opened(
-            compute=self._runtime.compute,
-            device=self._device,
-            load=self.load,
-            first_call=first,
-            logits=tuple(tuple(float(value) for value in row) for row in logits),
-        )
+        return first_call, logits
 
-    def turn(self, duration: float) -> Turn:
-        """Calls for ``duration`` seconds, one at least, after untimed ones where a call is short enough for them."""
+    def measure(self, seconds: float) -> tuple[float, ...]:
+        """Return the seconds of the calls of one round, at least one.
+
+        Untimed calls come first, if the last call was short enough for them.
+        """
         gc.collect()
         gc.disable()
         try:
-            self._rewarm(duration * REWARM_SHARE)
-            end = time.perf_counter() + duration
-            seconds = [self._call()]
-            while time.perf_counter() < end:
-                seconds.append(self._call())
+            budget = seconds * REWARM_SHARE
+            end = self._clock() + budget
+            while self._last_call <= budget and self._clock() < end:
+                self._call()
+            end = self._clock() + seconds
+            calls = [self._call()]
+            while self._clock() < end:
+                calls.append(self._call())
         finally:
             gc.enable()
-        return Turn(seconds=tuple(seconds))
-
-    def close(self) -> None:
-        """Frees the model."""
-        self._runtime.close()
-
-    def _rewarm(self, budget: float) -> None:
-        end = time.perf_counter() + budget
-        while self._last <= budget and time.perf_counter() < end:
-            self._call()
+        return tuple(calls)
 
     def _call(self) -> float:
-        start = time.perf_counter()
+        start = self._clock()
         self._runtime.run(self._inputs)
-        self._last = time.perf_counter() - start
-        return self._last
+        self._last_call = self._clock() - start
+        return self._last_call
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answers requests until there are no more; what goes wrong is an answer too."""
+def serve(parent: Connection) -> None:
+    """Answer requests until the benchmark closes the connection; a failure is an answer too."""
     model: OpenModel | None = None
-    for line in requests:
-        reply: Reply
+    while (request := parent.receive(Open | Measure)) is not None:
         try:
-            request = decode_request(line)
-            if isinstance(request, OpenRequest):
-                model = OpenModel(request)
-            reply = _answer(request, model)
-        except Exception as error:  # noqa: BLE001  # any backend's any failure is this candidate's row
-            traceback.print_exc()
-            reply = Failed(error=_one_line(error))
-        replies.write(encode(reply))
-        replies.flush()
-    if model is not None:
-        model.close()
+            if isinstance(request, Open):
+                model, opened = open_model(request)
+                parent.send(opened)
+            elif model is None:
+                parent.send(Failed(error="a round was requested before a model was opened"))
+            else:
+                calls = model.measure(request.seconds)
+                parent.send(Measured(calls=calls, peak_memory=peak_memory()))
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises belongs into its row
+            named = isinstance(error, MotivNetError)
+            text = str(error) if named else f"{type(error).__name__}: {error}"
+            parent.send(Failed(error=one_line(text, limit=_LONGEST_ERROR)))
 
 
-def _answer(request: Request, model: OpenModel | None) -> Reply:
-    if isinstance(request, MemoryRequest):
-        return Memory(peak=peak_memory())
-    if model is None:
-        raise RuntimeError("a turn was asked for before a model was opened")
-    if isinstance(request, TurnRequest):
-        return model.turn(request.duration)
-    return model.opened(warmup=request.warmup)
+def open_model(request: Open) -> tuple[OpenModel, Opened]:
+    """Open the model of a request and make its first calls."""
+    start = time.perf_counter()
+    runtime = _open_runtime(request)
+    load = time.perf_counter() - start
+    model = OpenModel(runtime, np.load(request.inputs, allow_pickle=False))
+    first_call, logits = model.warm_up(request.warmup)
+    return model, Opened(
+        compute=runtime.compute,
+        device=_device_name(request.model),
+        load=load,
+        first_call=first_call,
+        logits=tuple(tuple(row) for row in logits.tolist()),
+    )
 
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes (``VmHWM``)."""
-    for line in (
-        Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    ):
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/self/status has no VmHWM line")
+    """Return the largest resident memory of this process so far, in bytes.
+
+    ``getrusage`` would give that of the parent if it was larger when it started this process.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    if found is None:
+        raise RuntimeError("/proc/self/status has no VmHWM line")
+    return int(found[1]) * 1024
 
 
-def _open_runtime(request: OpenRequest) -> Runtime:
-    """The backends are imported here, so that a worker loads its own and no other."""
-    if isinstance(request.model, ArtifactModel):
+def _open_runtime(request: Open) -> Runtime:
+    """Import a backend only here: each worker loads the one that it needs."""
+    model, threads = request.model, request.threads
+    if isinstance(model, ArtifactModel):
         from motivnet.artifact import open_artifact
         from motivnet_engines.runtimes.registry import open_backend
 
-        return open_backend(
-            request.model.runtime, open_artifact(request.model.folder), threads=request.threads
-        )
-    return _pytorch_runtime(request.model, request.threads)
-
-
-def _pytorch_runtime(source: PyTorchModel, threads: int) -> Runtime:
-    from motivnet.checkpoints import load_model
-    from motivnet.model import build_model
-    from motivnet.model.runtime import TorchRuntime
-
-    config = source.config
-    model = (
-        build_model(config, seed=0)
-        if source.checkpoint is None
-        else load_model(Path(source.checkpoint), config)
-    )
-    return TorchRuntime(
-        model, config=config, compute=source.compute, device=source.device, threads=threads
+        return open_backend(model.runtime, open_artifact(model.folder), threads=threads)
+    return open_pytorch(
+        None if model.checkpoint is None else Path(model.checkpoint),
+        model.config,
+        compute=model.compute,
+        device=model.device,
+        threads=threads,
     )
 
 
@@ -184,31 +221,9 @@ def _device_name(model: PyTorchModel | ArtifactModel) -> str:
     return str(torch.cuda.get_device_name(model.device))
 
 
-def _one_line(error: Exception) -> str:
-    named = str(error) if isinstance(error, MotivNetError) else f"{type(error).__name__}: {error}"
-    return one_line(named, limit=_LONGEST_ERROR)
-
-
-def _die_with_parent() -> None:
-    """Asks the kernel to kill this process when its parent dies, even while it is stopped between turns."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _claim_stdout() -> BinaryIO:
-    """The pipe to the benchmark; whatever else writes to standard output now writes to standard error."""
-    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return pipe
-
-
 def main() -> None:
-    """Runs a worker on its standard input and output."""
-    _die_with_parent()
-    guard_output()
-    serve(sys.stdin.buffer, _claim_stdout())
+    """Run a worker."""
+    serve(connect_to_parent())
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""One benchmark result as text, Markdown, HTML and plots."""
+"""Results as reports for a terminal, Markdown, and HTML with plots."""

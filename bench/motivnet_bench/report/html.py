@@ -1,89 +1,106 @@
-"""A latency result as one HTML file that needs nothing beside it."""
+"""A report as one HTML file that needs nothing beside it.
+
+The page forbids itself scripts and requests, and every text in it is escaped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import html
+import itertools
+from importlib.resources import files
+from string import Template
 
-from motivnet_bench.latency.result import CandidateResult, LatencyResult
-from motivnet_bench.report.columns import (
-    DASH,
-    Column,
-    cost_columns,
-    footnotes,
-    row_notes,
-    speed_columns,
+from motivnet.printable import printable
+from motivnet_bench.report.document import (
+    Beside,
+    Block,
+    CommandLine,
+    List,
+    Note,
+    Plot,
+    Report,
+    Row,
+    Section,
+    Table,
 )
-from motivnet_bench.report.facts import (
-    METHOD,
-    PARITY_HEADINGS,
-    environment_facts,
-    parity_rows,
-    parity_sentence,
-    subject_facts,
-)
-from motivnet_bench.report.page import data_uri, definitions, escape, notes, page, table, tile
-from motivnet_bench.report.plots import latency_plot, speedup_plot
-from motivnet_bench.report.summary import verdict_of
 
-TEMPLATE = "latency_template.html"
-_NO_TILE = ("p95", "p99")
+PAGE = "page.html"
 
 
-def html_from_result(result: LatencyResult) -> str:
-    """The report: verdict, plots, table, machine, parity and the command that repeats it.
-
-    Every text of the result is escaped.
-    """
-    return page(
-        f"{result.subject.name}: latency",
-        TEMPLATE,
-        verdict=escape(verdict_of(result)),
-        tiles=_tiles(result),
-        speedup_plot=data_uri(speedup_plot(result)),
-        latency_plot=data_uri(latency_plot(result)),
-        speed_table=_latency_table(result, speed_columns(result)),
-        cost_table=_latency_table(result, cost_columns()),
-        notes=notes([f"{row.name}: {row.error}" for row in result.candidates if row.error], "error")
-        + notes(footnotes(result), "warning"),
-        method=escape(METHOD),
-        subject=definitions(subject_facts(result)),
-        environment=definitions(environment_facts(result)),
-        parity_state="passed" if result.parity.passed else "failed",
-        parity=escape(parity_sentence(result)),
-        parity_table=table(PARITY_HEADINGS, parity_rows(result)),
-        parity_notes=notes(result.parity.warnings, "warning"),
-        command=escape(result.command or "motivnet-bench"),
+def html_from_report(report: Report) -> str:
+    """Return the page: summary, tiles, and the sections."""
+    summary = (f'<p class="summary">{escape(text)}</p>\n' for text in report.summary)
+    tiles = "".join(_tile(name, value) for name, value in report.tiles)
+    sections = "".join(
+        f'<div class="pair">\n{"".join(map(_section, group))}</div>\n'
+        if narrow
+        else "".join(map(_section, group))
+        for narrow, group in itertools.groupby(report.sections, key=lambda each: each.narrow)
+    )
+    template = files("motivnet_bench.report").joinpath(PAGE).read_text(encoding="utf-8")
+    return Template(template).substitute(
+        title=escape(report.title),
+        body=f'{"".join(summary)}<div class="tiles">{tiles}</div>\n{sections}',
     )
 
 
-def _tiles(result: LatencyResult) -> str:
-    """The default runtime's figures, large."""
-    row = result.default
-    if row is None or row.figures is None:
-        return ""
-    columns = [
-        column
-        for column in (*speed_columns(result), *cost_columns())
-        if column.heading not in _NO_TILE
-    ]
-    return "".join(
-        tile(column.heading, column.cell(row.figures)) for column in columns if column.brief
+def escape(text: str) -> str:
+    """Return a text as HTML: printable, short, and without markup."""
+    return html.escape(printable(text))
+
+
+def _section(section: Section) -> str:
+    state = ""
+    if section.state is not None:
+        state = f' <span class="state {section.state}">{section.state}</span>'
+    blocks = "".join(f"{_block(block)}\n" for block in section.blocks)
+    return f"<section>\n<h2>{escape(section.title)}{state}</h2>\n{blocks}</section>\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Table():
+            return _table(block)
+        case List():
+            pairs = block.details
+            lines = (f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
+            return f"<dl>{''.join(lines)}</dl>"
+        case Plot():
+            address = f"data:image/svg+xml;base64,{base64.b64encode(block.draw()).decode()}"
+            return f'<img alt="{escape(block.description)}" src="{address}">'
+        case Note():
+            return f'<p class="note {block.kind}">{escape(block.text)}</p>'
+        case CommandLine():
+            return f"<pre>{escape(block.text)}</pre>"
+        case Beside():
+            left, right = _block(block.left), _block(block.right)
+            return f'<div class="halves"><div>{left}</div><div>{right}</div></div>'
+
+
+def _table(table: Table) -> str:
+    title = f'<h2 class="next">{escape(table.title)}</h2>' if table.title else ""
+    heads = "".join(map(_heading, table.headings, table.meanings or table.headings))
+    rows = "".join(map(_row, table.rows))
+    return (
+        f'{title}<div class="scroll{" tall" if table.tall else ""}"><table>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _latency_table(result: LatencyResult, columns: Sequence[Column]) -> str:
-    heads = "".join(
-        f'<th title="{escape(column.meaning)}">{escape(column.heading)}</th>' for column in columns
-    )
-    body = "".join(_latency_row(row, columns) for row in result.candidates)
-    return f"<table><thead><tr><th>candidate</th>{heads}</tr></thead><tbody>{body}</tbody></table>"
+def _heading(heading: str, meaning: str) -> str:
+    return f'<th title="{escape(meaning)}">{escape(heading)}</th>'
 
 
-def _latency_row(row: CandidateResult, columns: Sequence[Column]) -> str:
-    badges = "".join(f'<span class="badge">{escape(note)}</span>' for note in row_notes(row))
-    texts = (
-        [column.cell(row.figures) for column in columns] if row.figures else [DASH] * len(columns)
-    )
-    cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
-    kind = "default" if row.default else "failed" if row.error else row.role
-    return f'<tr class="{kind}"><th scope="row">{escape(row.name)}{badges}</th>{cells}</tr>'
+def _row(row: Row) -> str:
+    marks = "".join(f'<span class="badge">{escape(mark)}</span>' for mark in row.marks)
+    first, *others = row.cells
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
+    return f'<tr class="{row.kind}"><th scope="row">{escape(first)}{marks}</th>{cells}</tr>'
+
+
+def _tile(name: str, value: str) -> str:
+    """Return a large number; what follows it in brackets is small."""
+    value, _, spread = value.partition(" (")
+    small = f"<small>{escape(spread.removesuffix(')'))}</small>" if spread else ""
+    return f'<div class="tile"><span>{escape(name)}</span><b>{escape(value)}</b>{small}</div>'

@@ -1,92 +1,68 @@
-"""A latency result as Markdown, for a pull request or a wiki."""
+"""A report as Markdown, for a pull request or a wiki; without its plots."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from motivnet.printable import one_line
-from motivnet_bench.latency.result import CandidateResult, LatencyResult
-from motivnet_bench.report.columns import (
-    DASH,
-    Column,
-    cost_columns,
-    footnotes,
-    row_notes,
-    speed_columns,
+from motivnet_bench.report.document import (
+    Beside,
+    Block,
+    CommandLine,
+    List,
+    Note,
+    Plot,
+    Report,
+    Row,
+    Table,
 )
-from motivnet_bench.report.facts import (
-    METHOD,
-    PARITY_HEADINGS,
-    environment_facts,
-    parity_rows,
-    parity_sentence,
-    subject_facts,
-)
-from motivnet_bench.report.page import Pairs
-from motivnet_bench.report.summary import verdict_of
 
 
-def markdown_from_result(result: LatencyResult) -> str:
-    """The whole report but for its plots."""
-    failed = [
-        f"- {escape(row.name)}: {escape(row.error)}" for row in result.candidates if row.error
-    ]
-    notes = [f"- {escape(note)}" for note in footnotes(result)]
-    parity = [[escape(cell) for cell in row] for row in parity_rows(result)]
-    blocks = (
-        f"# {escape(result.subject.name)}: latency",
-        f"**{escape(verdict_of(result))}**",
-        _latency_table(result, speed_columns(result)),
-        _latency_table(result, cost_columns()),
-        "\n".join((*failed, *notes)),
-        METHOD,
-        f"## Measured\n\n{_pairs(subject_facts(result))}",
-        f"## Environment\n\n{_pairs(environment_facts(result))}",
-        f"## Parity\n\n{escape(parity_sentence(result))}",
-        _table(PARITY_HEADINGS, parity) if parity else "",
-        f"## Repeat\n\n{_code_block(result.command)}" if result.command else "",
-    )
-    return "\n\n".join(block for block in blocks if block) + "\n"
+def markdown_from_report(report: Report) -> str:
+    """Return the whole report but for its plots; every text is escaped."""
+    parts = [f"# {escape(report.title)}", *(f"**{escape(text)}**" for text in report.summary)]
+    for section in report.sections:
+        blocks = [text for block in section.blocks if (text := _block(block))]
+        if blocks:
+            parts += [f"## {escape(section.title)}", *blocks]
+    return "\n\n".join(parts) + "\n"
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """Return text that Markdown shows as it is, on one line."""
     return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", one_line(text))
 
 
-def _latency_table(result: LatencyResult, columns: Sequence[Column]) -> str:
-    rows = [
-        [
-            _name(row),
-            *(escape(column.cell(row.figures)) if row.figures else DASH for column in columns),
-        ]
-        for row in result.candidates
+def _block(block: Block) -> str:
+    match block:
+        case Table():
+            return _table(block)
+        case List():
+            lines = (f"- {escape(name)}: {escape(value)}" for name, value in block.details)
+            return "\n".join(lines)
+        case Note():
+            return f"{'' if block.kind == 'plain' else '- '}{escape(block.text)}"
+        case CommandLine():  # indented, so that no run of backticks in the command can end it
+            return f"    {one_line(block.text)}"
+        case Beside():
+            return _block(block.left)
+        case Plot():
+            return ""
+
+
+def _table(table: Table) -> str:
+    title = f"### {escape(table.title)}\n\n" if table.title else ""
+    lines = [
+        [escape(heading) for heading in table.headings],
+        ["---", *("---:" for _ in table.headings[1:])],
+        *(_cells(row) for row in table.rows),
     ]
-    return _table(["candidate", *(column.heading for column in columns)], rows)
+    return title + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _name(row: CandidateResult) -> str:
-    notes = row_notes(row)
-    name = escape(row.name)
-    return (
-        f"**{name}** ({', '.join(notes)})"
-        if row.default
-        else f"{name} ({', '.join(notes)})"
-        if notes
-        else name
-    )
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headings, ["---", *("---:" for _ in headings[1:])], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _pairs(pairs: Pairs) -> str:
-    return "\n".join(f"- {name}: {escape(value)}" for name, value in pairs)
-
-
-def _code_block(command: str) -> str:
-    """Indented, so that no run of backticks in the command can end it."""
-    return f"    {one_line(command)}"
+def _cells(row: Row) -> Sequence[str]:
+    first, *others = map(escape, row.cells)
+    name = f"**{first}**" if row.kind == "default" else first
+    marks = f" ({', '.join(row.marks)})" if row.marks else ""
+    return [f"{name}{marks}", *others]

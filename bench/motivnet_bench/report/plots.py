@@ -1,48 +1,60 @@
-"""The latency report's two plots, as SVG with no outside reference."""
+"""The plots of the reports, as SVG without outside references; equal values give equal bytes."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Literal, TypeAlias
 
+from motivnet.errors import MissingDependencyError
 from motivnet.printable import drawn_text
-from motivnet_bench.latency.result import CandidateResult, Figures, LatencyResult
-from motivnet_bench.latency.statistics import Ratio
-from motivnet_bench.report.columns import BASELINE_NAMES, TIMES
-from motivnet_bench.report.plot_style import (
-    ACCENT,
-    BASELINE,
-    GRID,
-    INK,
-    RUNTIME,
-    drawing_style,
-    new_axes,
-    svg_from_figure,
-)
+from motivnet_bench.latency.result import Speedup
 
-if TYPE_CHECKING:
+try:
+    import matplotlib as mpl
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+except ImportError as error:
+    raise MissingDependencyError("matplotlib", extra="bench") from error
 
-ROW_HEIGHT = 0.46
+Shade: TypeAlias = Literal["accent", "normal", "muted"]
+
+PointSet: TypeAlias = tuple[str, Shade, Sequence[tuple[float, float]]]
+"""A name, a shade, and points."""
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+WIDTH, HEIGHT, ROW_HEIGHT = 7.0, 3.4, 0.46
+"""In inches; bar plots have a height per row."""
+
+INK, GRID = "#1f2933", "#e4e7eb"
+COLOURS: dict[Shade, str] = {"accent": "#0f766e", "normal": "#5eaaa2", "muted": "#b6bfc9"}
+
 LOG_FROM = 8.0
-"""Latencies further apart than this are drawn on a logarithmic axis, where the fast ones keep their shape."""
+"""Latencies further apart than this get a logarithmic axis, where short ones stay visible."""
 
 MAX_REACH = 1.25
-"""The speed-up axis ends at this many times the largest median: one disturbed round must not flatten the bars."""
+"""The speed-up axis ends at this many times the largest median: one disturbed round must not
+flatten the bars."""
 
 
-def latency_plot(result: LatencyResult) -> bytes:
-    """SVG of every candidate's latencies: median, middle half, and the 1st to the 99th percentile."""
-    rows = _measured(result)
-    with drawing_style():
-        figure, axes = _canvas(rows)
-        medians = [figures.latency.p50 for _, figures in rows]
+def latency_plot(rows: Sequence[tuple[str, Shade, Sequence[float]]]) -> bytes:
+    """Draw latencies: median, middle half, and the 1st to the 99th percentile.
+
+    Args:
+        rows: Per candidate its name, its shade, and its quantiles in seconds.
+    """
+    with _style():
+        figure, axes = _bar_axes([name for name, _, _ in rows])
+        medians = [quantiles[50] for _, _, quantiles in rows]
         unit, scale = ("seconds", 1.0) if max(medians, default=0.0) >= 1 else ("milliseconds", 1e3)
-        for place, (row, figures) in enumerate(rows):
-            _draw_latencies(
-                axes, place, [scale * value for value in figures.latency.quantiles], _colour(row)
-            )
+        for place, (_, shade, quantiles) in enumerate(rows):
+            colour, q = COLOURS[shade], [scale * value for value in quantiles]
+            axes.plot([q[1], q[99]], [place] * 2, color=colour, lw=1.6, solid_capstyle="round")
+            axes.plot([q[25], q[75]], [place] * 2, color=colour, lw=9, solid_capstyle="butt")
+            axes.plot(q[50], place, "o", color="white", mec=INK, ms=5.5, mew=1.2)
         if medians and max(medians) > LOG_FROM * min(medians):
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
@@ -50,84 +62,115 @@ def latency_plot(result: LatencyResult) -> bytes:
         else:
             axes.set_xlim(left=0)
         axes.set_xlabel(
-            f"{unit} a call (dot: median, bar: middle half, line: 1st to 99th percentile)"
+            f"{unit} per call (dot: median, bar: middle half, line: 1st to 99th percentile)"
         )
-        return svg_from_figure(figure)
+        return _svg(figure)
 
 
-def speedup_plot(result: LatencyResult) -> bytes:
-    """SVG of the speed-ups over PyTorch FP32, with the range over the rounds."""
-    rows = [
-        (row, figures.ratio_to_fp32) for row, figures in _measured(result) if figures.ratio_to_fp32
-    ]
-    with drawing_style():
-        figure, axes = _canvas(rows)
-        end = MAX_REACH * max((ratio.median for _, ratio in rows), default=1.0)
-        for place, (row, ratio) in enumerate(rows):
-            _draw_speedup(axes, place, ratio, _colour(row), end=end)
+def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]]) -> bytes:
+    """Draw the speed-ups over PyTorch FP32 with the range over the rounds.
+
+    Args:
+        rows: Per candidate its name, its shade, and its speed-up.
+    """
+    with _style():
+        figure, axes = _bar_axes([name for name, _, _ in rows])
+        end = MAX_REACH * max((ratio.median for _, _, ratio in rows), default=1.0)
+        for place, (_, shade, ratio) in enumerate(rows):
+            reach = min(ratio.largest, end)
+            axes.barh(place, ratio.median, height=0.56, color=COLOURS[shade])
+            axes.plot([ratio.smallest, reach], [place, place], color=INK, linewidth=1.1)
+            axes.annotate(
+                f"{ratio.median:.2f}{TIMES}",
+                (reach, place),
+                xytext=(6, 0),
+                textcoords="offset points",
+                verticalalignment="center",
+                fontweight="bold",
+            )
         axes.axvline(1.0, color=INK, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
         axes.set_xlim(0, 1.12 * end)
         axes.set_xlabel("times as fast as PyTorch FP32 (median over rounds, with the range)")
-        return svg_from_figure(figure)
+        return _svg(figure)
 
 
-def _measured(result: LatencyResult) -> list[tuple[CandidateResult, Figures]]:
-    return [(row, row.figures) for row in result.candidates if row.figures is not None]
+def change_plot(changes: Sequence[float | None]) -> bytes:
+    """Draw the relative change of each common weight, in the order of the network."""
+    moved = [(place, change) for place, change in enumerate(changes) if change]
+    with _style():
+        figure, axes = _axes(height=HEIGHT)
+        places, values = [place for place, _ in moved], [value for _, value in moved]
+        axes.plot(places, values, ".", color=COLOURS["accent"], markersize=5)
+        axes.set_xlim(-1, max(len(changes), 1))
+        if moved:
+            axes.set_yscale("log")
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
+        axes.set_xlabel("common weight, from the first layer to the last")
+        axes.set_ylabel("relative change")
+        still = len(changes) - len(moved)
+        axes.set_title(
+            f"{still} of {len(changes)} weights did not move, or moved from zero", fontsize=9
+        )
+        return _svg(figure)
 
 
-def _canvas(rows: Sequence[tuple[CandidateResult, object]]) -> tuple[Figure, Axes]:
-    figure, axes = new_axes(height=0.8 + ROW_HEIGHT * max(1, len(rows)))
-    axes.set_yticks(
-        range(len(rows)), [drawn_text(BASELINE_NAMES.get(row.name, row.name)) for row, _ in rows]
+def points_plot(sets: Sequence[PointSet]) -> bytes:
+    """Draw sets of embeddings in the plane of their two largest principal components."""
+    with _style():
+        figure, axes = _axes(height=HEIGHT)
+        for name, shade, points in sets:
+            across, up = zip(*points, strict=True)
+            marker = "." if shade == "accent" else "o"
+            axes.plot(
+                across,
+                up,
+                marker,
+                color=COLOURS[shade],
+                markersize=4,
+                alpha=0.7,
+                label=drawn_text(name),
+            )
+        axes.grid(color=GRID, linewidth=0.8)
+        axes.set_xlabel("first principal component of both")
+        axes.set_ylabel("second")
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def _style() -> contextlib.AbstractContextManager[None]:
+    return mpl.rc_context(
+        {
+            "svg.hashsalt": "motivnet-bench",  # the same result gives the same file
+            "font.family": "DejaVu Sans",
+            "font.size": 9,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+        }
     )
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _axes(*, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure, axes
+
+
+def _bar_axes(names: Sequence[str]) -> tuple[Figure, Axes]:
+    figure, axes = _axes(height=0.8 + ROW_HEIGHT * max(1, len(names)))
+    axes.set_yticks(range(len(names)), [drawn_text(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.spines["left"].set_visible(False)
     return figure, axes
 
 
-def _draw_latencies(axes: Axes, place: int, quantiles: Sequence[float], colour: str) -> None:
-    axes.plot(
-        [quantiles[1], quantiles[99]],
-        [place, place],
-        color=colour,
-        linewidth=1.6,
-        solid_capstyle="round",
-    )
-    axes.plot(
-        [quantiles[25], quantiles[75]],
-        [place, place],
-        color=colour,
-        linewidth=9,
-        solid_capstyle="butt",
-    )
-    axes.plot(
-        quantiles[50],
-        place,
-        "o",
-        color="white",
-        markeredgecolor=INK,
-        markersize=5.5,
-        markeredgewidth=1.2,
-    )
-
-
-def _draw_speedup(axes: Axes, place: int, ratio: Ratio, colour: str, *, end: float) -> None:
-    reach = min(ratio.largest, end)
-    axes.barh(place, ratio.median, height=0.56, color=colour)
-    axes.plot([ratio.smallest, reach], [place, place], color=INK, linewidth=1.1)
-    axes.annotate(
-        f"{ratio.median:.2f}{TIMES}",
-        (reach, place),
-        xytext=(6, 0),
-        textcoords="offset points",
-        verticalalignment="center",
-        fontweight="bold",
-    )
-
-
-def _colour(row: CandidateResult) -> str:
-    if row.default:
-        return ACCENT
-    return RUNTIME if row.role == "runtime" else BASELINE
+def _svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+    return buffer.getvalue()

@@ -1,38 +1,46 @@
-"""A latency result as a table for a terminal."""
+"""A report for a terminal: its overview, and the summary at the end."""
 
 from __future__ import annotations
 
-from motivnet.terminal import Shown, TextTable, stacked, text
-from motivnet_bench.latency.result import CandidateResult, LatencyResult
-from motivnet_bench.report.columns import DASH, cost_columns, footnotes, row_notes, speed_columns
-from motivnet_bench.report.summary import verdict_of
+from motivnet.terminal import Renderable, TextTable, stacked, text
+from motivnet_bench.report.document import Block, List, Note, Report, Table
+
+STYLES = {"plain": "", "warning": "yellow", "error": "red"}
 
 
-def latency_table(result: LatencyResult) -> Shown:
-    """The verdict, the rows with the figures that matter most, and the warnings."""
-    columns = [
-        (column.heading, column.brief)
-        for column in (*speed_columns(result), *cost_columns())
-        if column.brief
-    ]
-    titles = ("candidate", *(f">{heading}" for heading, _ in columns))
-    table = TextTable(titles=titles, title=_title(result), wrapped=False)
-    for row in result.candidates:
-        cells = [cell(row.figures) if row.figures else DASH for _, cell in columns]
-        table.add_row(_name(row), *cells, bold=row.default)
-    errors = [text(f"{row.name}: {row.error}", "red") for row in result.candidates if row.error]
-    notes = [text(note, "yellow") for note in footnotes(result)]
-    return stacked(table, *errors, *notes, text(verdict_of(result), "bold"))
-
-
-def _title(result: LatencyResult) -> str:
-    settings = result.settings
-    return (
-        f"{result.subject.name} ({result.subject.precision}), batch {settings.batch}, "
-        f"{settings.threads} threads, {result.environment.processor}"
+def terminal_from_report(report: Report) -> Renderable:
+    """Return a report for ``motivnet.terminal.show``."""
+    return stacked(
+        *(_block(block) for block in report.overview),
+        *(text(sentence, "bold") for sentence in report.summary),
     )
 
 
-def _name(row: CandidateResult) -> str:
-    notes = row_notes(row)
-    return f"{row.name} ({', '.join(notes)})" if notes else row.name
+def _block(block: Block) -> Renderable:
+    match block:
+        case Note():
+            return text(block.text, STYLES[block.kind])
+        case Table():
+            return _table(block)
+        case List():
+            result = TextTable(titles=("detail", "value"), title=block.title, ruled=True)
+            for name, value in block.details:
+                result.add_row(name, value)
+            return result
+        case _:
+            raise TypeError(f"a terminal cannot show a {type(block).__name__}")
+
+
+def _table(table: Table) -> TextTable:
+    first, *numbers = table.headings
+    result = TextTable(
+        titles=(first, *(f">{heading}" for heading in numbers)),
+        title=table.title,
+        ruled=not table.compact,
+        wrapped=not table.compact,
+    )
+    for row in table.rows:
+        marks = f" ({', '.join(row.marks)})" if row.marks else ""
+        name, *cells = row.cells
+        result.add_row(f"{name}{marks}", *cells, bold=row.kind == "default")
+    return result

@@ -1,67 +1,112 @@
-"""How right a MotivNet is on labelled images, and where that lies among the published figures."""
+"""Benchmark performance: metrics on labelled images, and their place among the published ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from motivnet.datasets.published import PublishedResult, published_results
+import numpy as np
+from numpy.typing import NDArray
+
 from motivnet.datasets.sample import Dataset
-from motivnet.datasets.sample_metrics import figures_of
-from motivnet.metrics import ClassificationFigures
+from motivnet.metrics import (
+    ClassificationMetrics,
+    PublishedResult,
+    compute_sample_metrics,
+    published_results,
+)
 from motivnet.prediction import softmax
-from motivnet_bench.viability.images import FedModel, outputs_of
+from motivnet.preprocess import Preprocessing
+from motivnet.runtime import Runtime
+from motivnet.terminal import progress
 from motivnet_bench.viability.result import Performance, Standing
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchedModel:
+    """An open model, the preprocessing of its images, and how many it gets per call."""
+
+    runtime: Runtime
+    preprocessing: Preprocessing
+    batch_size: int
+
+    def run(
+        self,
+        images: Iterable[NDArray[np.uint8]],
+        output: Literal["logits", "embedding"],
+        *,
+        total: int,
+    ) -> NDArray[np.float32]:
+        """Return one output of the model for every image ``(N, ...)``, in their order."""
+        outputs = []
+        with progress(f"running {self.runtime.name}", total=total) as advance:
+            for batch in self._batches(images):
+                outputs.append(self.runtime.run({self.runtime.inputs[0].name: batch})[output])
+                advance(len(batch))
+        return np.concatenate(outputs) if outputs else np.empty((0, 0), np.float32)
+
+    def _batches(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+        inputs: list[NDArray[np.float32]] = []
+        for image in images:
+            inputs.append(self.preprocessing(image))
+            if len(inputs) == self.batch_size:
+                yield np.stack(inputs)
+                inputs = []
+        if inputs:
+            yield np.stack(inputs)
+
+
 def measure_performance(
-    model: FedModel, name: str, dataset: Dataset, *, whole: bool
+    model: BatchedModel, name: str, dataset: Dataset, *, whole: bool
 ) -> Performance:
-    """The figures of a model over a dataset; where people voted, the loss is that of their votes.
+    """Measure a model over a dataset; if annotators voted, the loss is that of their votes.
 
     Args:
         name: What the dataset is called in the report.
         whole: Whether it is all that its folder has; a part of a published dataset is other data.
     """
-    pictures = (sample.pixels() for sample in dataset.samples)
-    probabilities = softmax(outputs_of(model, pictures, "logits", total=len(dataset.samples)))
-    figures = figures_of(dataset.samples, probabilities, dataset.labels)
-    parts = (dataset.part,) if dataset.part else ()
+    images = (sample.pixels() for sample in dataset.samples)
+    probabilities = softmax(model.run(images, "logits", total=len(dataset.samples)))
+    metrics = compute_sample_metrics(dataset.samples, probabilities, dataset.labels)
+    parts = (dataset.split,) if dataset.split else ()
     published = published_results(
-        dataset.layout if whole else None, parts=parts, labels=dataset.labels
+        dataset.format if whole else None, splits=parts, labels=dataset.labels
     )
     return Performance(
         dataset=name,
-        layout=dataset.layout,
-        figures=figures,
+        dataset_format=dataset.format,
+        metrics=metrics,
         published=published,
-        standings=standings(figures, published),
+        standings=compare_with_published(metrics, published),
         unreadable=dataset.unreadable,
         skipped=dataset.skipped,
     )
 
 
-def standings(
-    ours: ClassificationFigures, published: Sequence[PublishedResult]
+def compare_with_published(
+    ours: ClassificationMetrics, published: Sequence[PublishedResult]
 ) -> dict[str, Standing]:
-    """Where our figures lie among the published ones, by name; those of the same dataset alone where there are any."""
-    names = dict.fromkeys(name for result in published for name in result.figures)
-    return {
-        name: _standing(name, value, published)
-        for name in names
-        if (value := getattr(ours, name)) is not None
-    }
+    """Return by name where our metrics are among the published ones.
 
-
-def _standing(name: str, ours: float, published: Sequence[PublishedResult]) -> Standing:
-    having = [result for result in published if name in result.figures]
-    same = [result for result in having if result.same_data]
-    compared = same or having
-    values = [result.figures[name] for result in compared]
-    return Standing(
-        place="below" if ours < min(values) else "above" if ours > max(values) else "within",
-        ours=ours,
-        lowest=min(values),
-        highest=max(values),
-        datasets=tuple(dict.fromkeys(result.dataset for result in compared)),
-        same_data=bool(same),
-    )
+    They are compared with those of the same dataset alone if there are any.
+    """
+    standings = {}
+    for name in dict.fromkeys(name for result in published for name in result.metrics):
+        value = getattr(ours, name)
+        if value is None:
+            continue
+        having = [result for result in published if name in result.metrics]
+        same = [result for result in having if result.same_data]
+        compared = same or having
+        values = [result.metrics[name] for result in compared]
+        lowest, highest = min(values), max(values)
+        standings[name] = Standing(
+            place="below" if value < lowest else "above" if value > highest else "within",
+            ours=value,
+            lowest=lowest,
+            highest=highest,
+            datasets=tuple(dict.fromkeys(result.dataset for result in compared)),
+            same_data=bool(same),
+        )
+    return standings

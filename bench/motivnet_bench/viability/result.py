@@ -1,27 +1,23 @@
-"""What judging a MotivNet by the three criteria leaves: values that go to JSON."""
+"""The result of a viability run: values that are written to JSON."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from motivnet.config import ModelConfig
-from motivnet.datasets.published import PublishedResult
-from motivnet.metrics import ClassificationFigures
-from motivnet.preprocess import InputRecipe
+from motivnet.metrics import ClassificationMetrics, PublishedResult
+from motivnet.preprocess import Preprocessing
+from motivnet.schema import Schema
 from motivnet_bench.environment import Environment
-from motivnet_bench.viability.bootstrap import Estimate
 
-Shape = tuple[int, ...]
-Place = Literal["below", "within", "above"]
-Point = tuple[float, float]
+Shape: TypeAlias = tuple[int, ...]
+Point: TypeAlias = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Where a figure of ours lies among the published ones of that name, of which ``datasets`` are compared with."""
+class Standing(Schema, frozen=True, kw_only=True):
+    """Where a metric of ours is among the published ones, of which ``datasets`` are compared."""
 
-    place: Place
+    place: Literal["below", "within", "above"]
     ours: float
     lowest: float
     highest: float
@@ -29,49 +25,45 @@ class Standing:
     same_data: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Performance:
-    """The figures on one labelled folder, the published ones, and by name where ours lie among them."""
+class Performance(Schema, frozen=True, kw_only=True):
+    """The metrics on one labelled dataset, the published ones, and by name where ours stand."""
 
     dataset: str
-    layout: str
-    figures: ClassificationFigures
+    dataset_format: str
+    metrics: ClassificationMetrics
     published: tuple[PublishedResult, ...]
     standings: dict[str, Standing]
     unreadable: dict[str, str]
     skipped: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A weight, by our name, that one model has and the other lacks, or has in another shape; None where it lacks."""
+class Difference(Schema, frozen=True, kw_only=True):
+    """A weight that one model lacks (None), or has in another shape than the other."""
 
     name: str
     motivnet: Shape | None
     encoder: Shape | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """How far one weight moved: norm of the difference over the norm before; None if it was zero and is no more."""
+class Change(Schema, frozen=True, kw_only=True):
+    """How far a weight moved, relative to its norm before; None if that was zero."""
 
     name: str
     relative: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSimilarity:
-    """How much of a MotivNet is the Sapiens encoder that it started from.
+class ModelSimilarity(Schema, frozen=True, kw_only=True):
+    """How much of a MotivNet is the Sapiens encoder that it was trained from.
 
-    A weight is common that both have under the same name and in the same shape; a module is common
+    A weight is common if both have it under the same name and in the same shape; a module is common
     if all the weights that it holds itself are. ``bit_equal`` is the share of the numbers in common
     weights that have the same bits in FP32; ``relative_change`` is that of all common weights taken
-    together as one vector. Both are None where there is no common weight.
+    together as one vector. Both are None if there is no common weight.
     """
 
     encoder: str
     sha256: str
-    layout: str
+    key_layout: str
     parameters: int
     common_parameters: int
     modules: int
@@ -83,31 +75,39 @@ class ModelSimilarity:
 
     @property
     def parameter_share(self) -> float:
-        """The common part of the MotivNet's parameters."""
+        """The common share of the MotivNet's parameters."""
         return self.common_parameters / self.parameters
 
     @property
     def module_share(self) -> float:
-        """The common part of the MotivNet's modules."""
+        """The common share of the MotivNet's modules."""
         return self.common_modules / self.modules
 
-    @property
-    def largest_change(self) -> Change | None:
-        """The weight that moved most; one that was zero before counts above all others."""
-        return max(
-            self.changes,
-            key=lambda change: (change.relative is None, change.relative or 0.0),
-            default=None,
+    def largest_changes(self) -> list[Change]:
+        """Return the changes, largest first; one from zero counts as the largest."""
+        return sorted(
+            self.changes, key=lambda each: (each.relative is not None, -(each.relative or 0.0))
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSet:
-    """A folder of images: how many were read, the mean square of their embeddings' deviation, and
-    what was not read.
+class Estimate(Schema, frozen=True, kw_only=True):
+    """A statistic, and the interval that holds 95 % of its values over bootstrap samples."""
 
-    ``points`` are some of the embeddings in the plane of the two largest principal components of
-    both sets.
+    value: float
+    low: float
+    high: float
+
+    @property
+    def inside(self) -> bool:
+        """Whether the value is in its interval; that of a biased statistic need not be."""
+        return self.low <= self.value <= self.high
+
+
+class ImageSet(Schema, frozen=True, kw_only=True):
+    """A folder of images: how many were read, and what was not read.
+
+    ``variance`` is the mean square of their embeddings' deviation. ``points`` are some of the
+    embeddings in the plane of the two largest principal components of both sets.
     """
 
     folder: str
@@ -117,9 +117,11 @@ class ImageSet:
     unreadable: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSimilarity:
-    """How alike the encoder sees two folders; ``mean_distance`` is the means' part of the Frechet distance."""
+class DataSimilarity(Schema, frozen=True, kw_only=True):
+    """How similar the embeddings of two folders are.
+
+    ``mean_distance`` is the share of the means in the Frechet distance.
+    """
 
     data: ImageSet
     reference: ImageSet
@@ -132,19 +134,18 @@ class DataSimilarity:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CriteriaResult:
+class ViabilityResult(Schema, frozen=True, kw_only=True):
     """A whole run; a criterion that was not asked for is empty or None."""
 
     format_version: Literal[1] = 1
-    kind: Literal["criteria"] = "criteria"
+    kind: Literal["viability"] = "viability"
     created: str
-    command: str
+    command_line: str
     checkpoint: str
     sha256: str
     config: ModelConfig
     labels: tuple[str, ...]
-    recipe: InputRecipe
+    preprocessing: Preprocessing
     device: str
     environment: Environment
     performance: tuple[Performance, ...]

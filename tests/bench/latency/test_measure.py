@@ -1,21 +1,38 @@
 from __future__ import annotations
 
-import dataclasses
 import json
-import shutil
 
 import cv2
+import numpy as np
 import pytest
 
-from motivnet.errors import ArtifactError, ConfigError, ImageError
-from motivnet.synthetic import draw_face
-from motivnet_bench.latency.candidates import default_name
-from motivnet_bench.latency.measure import Options, measure_latency
-from motivnet_bench.latency.result import LatencyResult
-from motivnet_bench.latency.target import subject_from_artifact, subject_from_model
-from motivnet_bench.repeat import repeat_command
+from motivnet import schema
+from motivnet.artifact.manifest import InputEntry
+from motivnet.config import ModelConfig
+from motivnet.errors import ConfigError, ImageError
+from motivnet.preprocess import Preprocessing
+from motivnet_bench.latency import measure
+from motivnet_bench.latency.candidates import Candidate, default_name
+from motivnet_bench.latency.measure import (
+    InputFiles,
+    Options,
+    alternate,
+    measure_latency,
+    run_rounds,
+    write_inputs,
+)
+from motivnet_bench.latency.result import read_result
 
 MEASURED = ("pytorch-fp32", "pytorch-bf16", "onnxruntime", "openvino")
+RUNTIMES = ("onnxruntime", "openvino", "onnxruntime-cuda")
+RECIPE = Preprocessing.named("stretch", size=(64, 48))
+
+
+@pytest.fixture(scope="module")
+def latency_result(target):
+    """A real run over PyTorch, ONNX Runtime, OpenVINO, and a runtime that no processor has."""
+    options = Options(rounds=2, seconds=1e-3, warmup=0, threads=1, device="cpu", runtimes=RUNTIMES)
+    return measure_latency(target, options)
 
 
 def test_the_baselines_come_first_and_every_runtime_has_a_row(latency_result):
@@ -28,41 +45,30 @@ def test_the_baselines_come_first_and_every_runtime_has_a_row(latency_result):
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_a_candidate_has_all_its_figures(latency_result, name):
+def test_a_candidate_has_all_its_metrics(latency_result, name):
     row = latency_result.candidate(name)
-    figures = row.figures
+    metrics = row.metrics
     assert row.error is None
-    assert len(figures.latency.round_medians) == 2
-    assert figures.latency.calls >= 2
-    assert (
-        0 < figures.latency.p50 <= figures.latency.p90 <= figures.latency.p95 <= figures.latency.p99
-    )
-    assert min(figures.load, figures.first_call, figures.images_per_second) > 0
-    assert figures.peak_memory > 30_000_000
-    assert (
-        figures.ratio_to_fp32.smallest
-        <= figures.ratio_to_fp32.median
-        <= figures.ratio_to_fp32.largest
-    )
+    assert len(metrics.latency.round_medians) == 2
+    assert metrics.latency.calls >= 2
+    assert 0 < metrics.latency.p50 <= metrics.latency.p90
+    assert metrics.latency.p90 <= metrics.latency.p95 <= metrics.latency.p99
+    assert min(metrics.load, metrics.first_call, metrics.images_per_second) > 0
+    assert metrics.peak_memory > 30_000_000
 
 
-def test_a_runtime_that_cannot_be_had_is_a_row_with_one_line(latency_result):
+def test_a_runtime_that_is_not_there_is_a_row_with_one_line(latency_result):
     row = latency_result.candidate("onnxruntime-cuda")
-    assert row.figures is None
+    assert row.metrics is None
     assert row.error
     assert "\n" not in row.error
 
 
-def test_the_baseline_is_once_as_fast_as_itself(latency_result):
-    ratio = latency_result.candidate("pytorch-fp32").figures.ratio_to_fp32
-    assert (ratio.smallest, ratio.median, ratio.largest) == (1, 1, 1)
-
-
 @pytest.mark.parametrize("name", MEASURED[1:])
-def test_every_candidate_computes_the_same_model_on_the_same_input(latency_result, name):
-    figures = latency_result.candidate(name).figures
-    assert figures.top1_agrees
-    assert figures.probability_max_abs < 0.02
+def test_every_candidate_computes_the_same_model_on_the_same_inputs(latency_result, name):
+    metrics = latency_result.candidate(name).metrics
+    assert metrics.top1_agrees
+    assert metrics.probability_max_abs < 0.02
 
 
 def test_baselines_compute_in_their_dtype(latency_result):
@@ -70,51 +76,49 @@ def test_baselines_compute_in_their_dtype(latency_result):
     assert latency_result.candidate("pytorch-bf16").compute == "bfloat16"
 
 
-def test_the_default_is_the_runtime_that_opens_the_artifact(latency_result, subject):
-    expected = latency_result.candidate(default_name(subject.artifact) or "")
+def test_the_default_is_the_runtime_that_opens_the_artifact(latency_result, target):
+    expected = latency_result.candidate(default_name(target.artifact) or "")
     assert latency_result.default == expected
 
 
-def test_a_result_comes_back_from_its_json(latency_result):
-    assert LatencyResult.from_json(latency_result.to_json()) == latency_result
-
-
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("changes", "said"),
     [
         ({"format_version": 2}, "format_version"),
         ({"surprise": 1}, "surprise"),
         ({"candidates": [{}]}, r"candidates\[0\]"),
     ],
 )
-def test_a_changed_json_is_refused_with_the_place(latency_result, change, said):
-    text = json.dumps({**json.loads(latency_result.to_json()), **change}).encode()
-    with pytest.raises(ConfigError, match=said):
-        LatencyResult.from_json(text)
+def test_a_changed_json_is_refused_with_the_place(plant_result, tmp_path, changes, said):
+    path = tmp_path / "report.json"
+    path.write_bytes(schema.encode(plant_result()))
+    assert read_result(path) == plant_result()
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **changes}))
+    with pytest.raises(ConfigError, match=rf"report\.json: not a latency result .*{said}"):
+        read_result(path)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"batch": 9}, "largest batch 8"),
+        ({"batch_size": 9}, "largest batch size 8"),
         ({"runtimes": ("abacus",)}, "no runtime is called 'abacus'; choose from"),
-        ({"device": "tpu"}, "no device is called 'tpu'"),
     ],
 )
-def test_options_that_do_not_fit_the_artifact_are_refused(subject, quick_options, changes, said):
+def test_options_that_do_not_fit_the_artifact_are_refused(target, changes, said):
     with pytest.raises(ConfigError, match=said):
-        measure_latency(subject, dataclasses.replace(quick_options, **changes))
+        measure_latency(target, Options(device="cpu", **changes))
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("batch", 0),
+        ("batch_size", 0),
         ("rounds", 0),
         ("threads", 0),
         ("warmup", -1),
-        ("duration", 0.0),
-        ("duration", float("nan")),
+        ("seconds", 0.0),
+        ("seconds", float("nan")),
         ("timeout", 0.0),
         ("timeout", float("nan")),
     ],
@@ -124,100 +128,114 @@ def test_options_without_sense_are_refused(name, value):
         Options(**{name: value})
 
 
-def test_an_image_that_is_none_is_refused_before_anything_runs(subject, quick_options, tmp_path):
+def test_a_file_that_is_no_image_is_refused_before_anything_runs(target, tmp_path):
     path = tmp_path / "notes.jpg"
     path.write_text("not an image")
     with pytest.raises(ImageError, match=r"notes\.jpg"):
-        measure_latency(subject, dataclasses.replace(quick_options, image=path))
+        measure_latency(target, Options(device="cpu", image=path))
 
 
-def test_a_checkpoint_that_is_not_found_is_named(fp16_artifact, tmp_path):
-    with pytest.raises(
-        ArtifactError, match=r"tiny\.safetensors is neither in checkpoints/ nor here"
-    ):
-        subject_from_artifact(fp16_artifact)
-    with pytest.raises(ArtifactError, match=r"gone\.safetensors is not there"):
-        subject_from_artifact(fp16_artifact, checkpoint=tmp_path / "gone.safetensors")
+class FakeProcess:
+    """Records what it is asked for, as ``open a``, in ``log``."""
+
+    def __init__(self, log: list[str], candidate: Candidate) -> None:
+        self.log = log
+        self.name = candidate.name
+        self.closed = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.log.append(f"close {self.name}")
+
+    def open(self, inputs, *, warmup, config):
+        self.log.append(f"open {self.name} with {inputs.name}")
+
+    def measure(self, seconds):
+        self.log.append(f"measure {self.name}")
+        if seconds < 0:
+            raise KeyboardInterrupt
+
+    def finish(self):
+        return self.name
 
 
-def test_the_checkpoint_can_be_given(fp16_artifact, tiny_checkpoint):
-    assert (
-        subject_from_artifact(fp16_artifact, checkpoint=tiny_checkpoint).checkpoint
-        == tiny_checkpoint
+@pytest.fixture
+def fake_rounds(plant_measurement, plant_result, change, monkeypatch, tmp_path):
+    """Runs two rounds of a baseline and a runtime: the log, and what came back."""
+    log: list[str] = []
+    monkeypatch.setattr(
+        measure, "CandidateProcess", lambda candidate, **_: FakeProcess(log, candidate)
     )
+    candidates = [
+        plant_measurement("a", role="baseline-fp32").candidate,
+        plant_measurement("b").candidate,
+    ]
+    files = InputFiles(pytorch=tmp_path / "pytorch.npy", artifact=tmp_path / "artifact.npy")
+
+    def call(seconds: float = 1.0):
+        settings = change(plant_result().settings, seconds=seconds)
+        config = ModelConfig.named("tiny")
+        return run_rounds(candidates, files, settings, config=config, timeout=1.0)
+
+    return log, call
 
 
-def test_another_checkpoint_than_the_artifacts_is_refused(fp16_artifact, tmp_path):
-    other = tmp_path / "other.safetensors"
-    other.write_bytes(b"other weights")
-    with pytest.raises(ArtifactError, match="is not the checkpoint that"):
-        subject_from_artifact(fp16_artifact, checkpoint=other)
+def test_candidates_open_one_after_the_other_and_rounds_alternate(fake_rounds):
+    log, call = fake_rounds
+    assert call() == ["a", "b"]
+    assert log[:2] == ["open a with pytorch.npy", "open b with artifact.npy"]
+    assert log[2:6] == ["measure a", "measure b", "measure b", "measure a"]
 
 
-@pytest.fixture(scope="module")
-def random_result(quick_options, tmp_path_factory):
-    """A run of a named size, without any file but an image."""
-    folder = tmp_path_factory.mktemp("random")
-    image = folder / "face.png"
-    cv2.imwrite(str(image), draw_face("anger", seed=3, size=(90, 60))[:, :, ::-1])
-    subject = subject_from_model("tiny", folder, precision="fp32", batch=2)
-    options = dataclasses.replace(
-        quick_options, image=image, rounds=1, batch=2, runtimes=("onnxruntime",)
-    )
-    return measure_latency(subject, options)
+def test_every_process_is_closed_after_an_interrupt(fake_rounds):
+    log, call = fake_rounds
+    with pytest.raises(KeyboardInterrupt):
+        call(seconds=-1.0)
+    assert log[2:] == ["measure a", "close b", "close a"]
 
 
-def test_a_named_size_is_measured_with_the_same_random_weights_on_both_sides(random_result):
-    assert (random_result.subject.name, random_result.subject.weights) == ("tiny", "random")
-    assert random_result.candidate("onnxruntime").figures.probability_max_abs < 1e-5
+def test_every_second_round_runs_backwards() -> None:
+    assert "".join(alternate("abc", 3)) == "abccbaabc"
 
 
-def test_an_image_file_takes_the_place_of_the_drawn_face(random_result):
-    assert (random_result.settings.image, random_result.settings.batch) == ("face.png", 2)
+def test_over_two_rounds_every_candidate_has_the_same_mean_position() -> None:
+    order = list(alternate("abcd", 2))
+    positions = {
+        name: sum(place for place, each in enumerate(order) if each == name) for name in order
+    }
+    assert len(set(positions.values())) == 1
 
 
-def test_random_weights_have_no_checkpoint_to_be_given(subject, tmp_path):
-    manifest = subject.artifact.manifest
-    source = dataclasses.replace(manifest.source, random_weights=True, checkpoint=None, sha256=None)
-    (tmp_path / "manifest.json").write_bytes(dataclasses.replace(manifest, source=source).to_json())
-    for name in ("model.onnx", "reference.npz"):
-        shutil.copy(subject.artifact.folder / name, tmp_path)
-    assert subject_from_artifact(tmp_path).checkpoint is None
-    with pytest.raises(ConfigError, match="leave --checkpoint out"):
-        subject_from_artifact(tmp_path, checkpoint=tmp_path / "any.safetensors")
+@pytest.mark.parametrize(
+    ("dtype", "shape"), [("float32", (3, 3, 64, 48)), ("uint8", (3, 64, 48, 3))]
+)
+def test_pytorch_and_the_artifact_get_the_same_images_each_in_its_form(tmp_path, dtype, shape):
+    entry = InputEntry(name="image", dtype=dtype, preprocessing=RECIPE)
+    files = write_inputs(tmp_path, entry, batch_size=3, image=None)
+    ours, theirs = np.load(files.pytorch), np.load(files.artifact)
+    assert (ours.dtype, ours.shape) == (np.float32, (3, 3, 64, 48))
+    assert (theirs.dtype, theirs.shape) == (dtype, shape)
+    expected = RECIPE.normalise(theirs) if dtype == "uint8" else theirs
+    np.testing.assert_array_equal(ours, expected)
 
 
-def test_an_artifact_that_tells_of_a_giant_random_model_is_refused_before_pytorch_makes_room(
-    subject, tmp_path
-):
-    shutil.copytree(subject.artifact.folder, tmp_path / "giant")
-    manifest = json.loads((tmp_path / "giant" / "manifest.json").read_bytes())
-    manifest["source"] |= {"random_weights": True, "checkpoint": None, "sha256": None}
-    manifest["source"]["config"]["decoder"]["mlp_dim"] = 65_536
-    (tmp_path / "giant" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(
-        ArtifactError,
-        match=r"tells of a model of 17,\d+,\d+ weights, which its .* bytes cannot hold",
-    ):
-        subject_from_artifact(tmp_path / "giant")
-    assert subject_from_artifact(tmp_path / "giant", needs_pytorch=False).checkpoint is None
+def test_the_drawn_faces_are_the_same_every_time(tmp_path):
+    entry = InputEntry(name="image", dtype="float32", preprocessing=RECIPE)
+    batches = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        batches.append(
+            np.load(write_inputs(tmp_path / name, entry, batch_size=2, image=None).pytorch)
+        )
+    np.testing.assert_array_equal(*batches)
 
 
-def test_the_command_repeats_what_is_not_the_default_and_hides_where_files_lie(
-    tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    options = Options(
-        rounds=3, runtimes=("openvino", "onnxruntime"), image=tmp_path.parent / "my face.jpg"
-    )
-    assert repeat_command("latency", (tmp_path / "artifacts" / "demo",), options) == (
-        "motivnet-bench latency artifacts/demo --rounds 3 --runtime openvino --runtime onnxruntime "
-        "--image 'my face.jpg'"
-    )
-
-
-def test_a_damaged_artifact_is_refused_before_anything_is_measured(fp16_artifact, tmp_path):
-    damaged = shutil.copytree(fp16_artifact, tmp_path / "damaged")
-    (damaged / "model.onnx").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(ArtifactError, match="build the artifact again"):
-        subject_from_artifact(damaged, needs_pytorch=False)
+def test_an_artifact_of_any_size_gets_the_image_itself_as_often_as_needed(tmp_path):
+    entry = InputEntry(name="image", dtype="uint8", preprocessing=RECIPE, any_size=True)
+    image = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "face.png"), np.ascontiguousarray(image[:, :, ::-1]))
+    files = write_inputs(tmp_path, entry, batch_size=2, image=tmp_path / "face.png")
+    np.testing.assert_array_equal(np.load(files.artifact), [image] * 2)
+    np.testing.assert_array_equal(np.load(files.pytorch), [RECIPE(image)] * 2)

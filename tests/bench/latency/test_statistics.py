@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from motivnet_bench.latency.result import MAX_VARIATION
 from motivnet_bench.latency.statistics import (
-    MAX_VARIATION,
     coefficient_of_variation,
-    ratio,
+    find_warnings,
+    speedup,
     summarise,
+    summarise_candidates,
 )
 
 
@@ -27,13 +29,13 @@ def test_a_single_call_deviates_by_nothing() -> None:
     assert summarise([[1.5]]).deviation == 0
 
 
-def test_a_ratio_is_taken_within_each_round() -> None:
-    found = ratio([1.0, 10.0, 3.0], [0.5, 2.0, 1.0])
+def test_a_speedup_is_taken_within_each_round() -> None:
+    found = speedup([1.0, 10.0, 3.0], [0.5, 2.0, 1.0])
     assert (found.median, found.smallest, found.largest) == (3.0, 2.0, 5.0)
 
 
-def test_a_slow_round_of_both_sides_leaves_the_ratio_alone() -> None:
-    assert ratio([2.0, 20.0, 2.0], [1.0, 10.0, 1.0]).largest == 2.0
+def test_a_slow_round_of_both_sides_leaves_the_speedup_alone() -> None:
+    assert speedup([2.0, 20.0, 2.0], [1.0, 10.0, 1.0]).largest == 2.0
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,78 @@ def test_drifting_rounds_are_unstable(drift: float, unstable: bool) -> None:
     summary = summarise([[1.0 + drift * index] * 3 for index in range(5)])
     assert summary.unstable is unstable
     assert (summary.variation > MAX_VARIATION) is unstable
+
+
+def test_a_speedup_is_the_median_of_the_quotients_of_the_rounds(plant_measurement):
+    measurements = [
+        plant_measurement("pytorch-fp32", ((8.0,), (80.0,), (8.0,)), role="baseline-fp32"),
+        plant_measurement("pytorch-bf16", ((4.0,), (4.0,), (4.0,)), role="baseline-half"),
+        plant_measurement("openvino", ((4.0,), (10.0,), (2.0,))),
+    ]
+    baseline, _, row = summarise_candidates(measurements, batch_size=1)
+    fp32, half = row.metrics.speedup_over_fp32, row.metrics.speedup_over_half
+    assert (fp32.median, fp32.smallest, fp32.largest) == (4, 2, 8)
+    assert (half.median, half.smallest, half.largest) == (1, 0.4, 2)
+    itself = baseline.metrics.speedup_over_fp32
+    assert (itself.smallest, itself.median, itself.largest) == (1, 1, 1)
+
+
+def test_images_per_second_count_the_batch(plant_measurement):
+    [row] = summarise_candidates([plant_measurement("openvino", ((2.0,), (2.0,)))], batch_size=8)
+    assert row.metrics.images_per_second == 4
+
+
+def test_a_failed_candidate_is_a_row_with_its_reason_and_no_metrics(plant_measurement):
+    failed = plant_measurement("openvino", error="no answer within 5 s")
+    [row] = summarise_candidates([failed], batch_size=1)
+    assert (row.metrics, row.error) == (None, "no answer within 5 s")
+
+
+def test_without_the_fp32_baseline_there_is_no_speedup_and_no_comparison(plant_measurement):
+    measurements = [
+        plant_measurement("pytorch-fp32", role="baseline-fp32", error="killed"),
+        plant_measurement("openvino"),
+    ]
+    metrics = summarise_candidates(measurements, batch_size=1)[1].metrics
+    assert metrics.speedup_over_fp32 is None
+    assert metrics.speedup_over_half is None
+    assert metrics.probability_max_abs is None
+
+
+@pytest.mark.parametrize(
+    ("logits", "agrees"), [((1.0, 0.0), True), ((0.6, 0.4), True), ((0.0, 1.0), False)]
+)
+def test_a_candidate_is_compared_with_pytorch_on_the_inputs(plant_measurement, logits, agrees):
+    measurements = [
+        plant_measurement("pytorch-fp32", role="baseline-fp32"),
+        plant_measurement("openvino", logits=logits),
+    ]
+    baseline, row = summarise_candidates(measurements, batch_size=1)
+    assert row.metrics.top1_agrees is agrees
+    assert (row.metrics.probability_max_abs == 0) is (logits == (1.0, 0.0))
+    assert baseline.metrics.top1_agrees is None
+
+
+def test_drift_raises_a_warning_that_names_the_candidate(plant_measurement, environment):
+    measurements = [
+        plant_measurement("steady", ((1.0,), (1.01,))),
+        plant_measurement("drifting", ((1.0,), (1.5,))),
+    ]
+    [warning] = find_warnings(summarise_candidates(measurements, batch_size=1), environment)
+    assert "drifting (28%)" in warning
+    assert "steady" not in warning
+
+
+def test_other_probabilities_than_those_of_pytorch_raise_a_warning(plant_measurement, environment):
+    measurements = [
+        plant_measurement("pytorch-fp32", role="baseline-fp32"),
+        plant_measurement("wrong", logits=(0.0, 1.0)),
+        plant_measurement("right"),
+    ]
+    [warning] = find_warnings(summarise_candidates(measurements, batch_size=1), environment)
+    assert warning.startswith("wrong gives a probability 0.462 away")
+
+
+def test_a_busy_machine_raises_a_warning(environment, change):
+    [warning] = find_warnings((), change(environment, load_average=1.5))
+    assert "load average 1.5 on 2 cores" in warning

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from motivnet_bench.viability.bootstrap import estimates
 from motivnet_bench.viability.similarity import (
     Moments,
+    bootstrap,
+    compute_moments,
     covariance_alignment,
     frechet_distance,
     mean_distance,
-    moments,
 )
 
 SHAPES = [(40, 6), (6, 40), (20, 20)]
@@ -46,7 +46,7 @@ def textbook_alignment(first: np.ndarray, second: np.ndarray) -> float:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_moments_are_those_of_numpy(shape):
     values = features(0, shape)
-    found = moments(values)
+    found = compute_moments(values)
     assert found.mean == pytest.approx(values.mean(axis=0))
     np.testing.assert_allclose(
         found.factor.T @ found.factor, np.cov(values, rowvar=False), atol=1e-10
@@ -58,7 +58,10 @@ def test_moments_are_those_of_numpy(shape):
 def test_counts_stand_for_repeated_vectors(shape):
     values = features(0, shape)
     counts = np.random.default_rng(1).integers(0, 4, shape[0])
-    weighted, repeated = moments(values, counts), moments(np.repeat(values, counts, axis=0))
+    weighted, repeated = (
+        compute_moments(values, counts),
+        compute_moments(np.repeat(values, counts, axis=0)),
+    )
     assert weighted.mean == pytest.approx(repeated.mean)
     np.testing.assert_allclose(
         weighted.factor.T @ weighted.factor, repeated.factor.T @ repeated.factor, atol=1e-10
@@ -67,7 +70,7 @@ def test_counts_stand_for_repeated_vectors(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_equal_sets_are_at_distance_0_and_aligned(shape):
-    same = moments(features(0, shape, shift=5.0))
+    same = compute_moments(features(0, shape, shift=5.0))
     assert frechet_distance(same, same) == pytest.approx(0.0, abs=1e-9)
     assert covariance_alignment(same, same) == pytest.approx(1.0, abs=1e-12)
 
@@ -75,7 +78,7 @@ def test_equal_sets_are_at_distance_0_and_aligned(shape):
 @pytest.mark.parametrize("seed", range(3))
 def test_distance_is_the_formula_with_a_matrix_root(seed):
     first, second = features(seed), features(seed + 100, shift=1.0)
-    assert frechet_distance(moments(first), moments(second)) == pytest.approx(
+    assert frechet_distance(compute_moments(first), compute_moments(second)) == pytest.approx(
         textbook_frechet(first, second)
     )
 
@@ -83,7 +86,7 @@ def test_distance_is_the_formula_with_a_matrix_root(seed):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_alignment_is_the_formula_on_centred_covariances(shape):
     first, second = features(1, shape), features(2, shape)
-    assert covariance_alignment(moments(first), moments(second)) == pytest.approx(
+    assert covariance_alignment(compute_moments(first), compute_moments(second)) == pytest.approx(
         textbook_alignment(first, second)
     )
 
@@ -103,16 +106,18 @@ def test_distance_between_singular_gaussians_on_orthogonal_lines_is_the_sum_of_t
 
 def test_distance_is_symmetric_and_does_not_change_when_both_sets_are_turned():
     first, second, turn = features(1), features(2, shift=0.5), rotation(6)
-    distance = frechet_distance(moments(first), moments(second))
-    assert frechet_distance(moments(second), moments(first)) == pytest.approx(distance)
-    assert frechet_distance(moments(first @ turn), moments(second @ turn)) == pytest.approx(
+    distance = frechet_distance(compute_moments(first), compute_moments(second))
+    assert frechet_distance(compute_moments(second), compute_moments(first)) == pytest.approx(
         distance
     )
+    assert frechet_distance(
+        compute_moments(first @ turn), compute_moments(second @ turn)
+    ) == pytest.approx(distance)
 
 
 def test_alignment_does_not_change_with_order_scale_or_shift():
     first, second = features(1), features(2)
-    alignment = covariance_alignment(moments(first), moments(second))
+    alignment = covariance_alignment(compute_moments(first), compute_moments(second))
     order, dimensions = (
         np.random.default_rng(3).permutation(40),
         np.random.default_rng(4).permutation(6),
@@ -120,25 +125,29 @@ def test_alignment_does_not_change_with_order_scale_or_shift():
     turned = rotation(40) @ (
         second - second.mean(axis=0)
     )  # across the images, which are the features here
-    assert covariance_alignment(moments(first[order]), moments(second)) == pytest.approx(alignment)
     assert covariance_alignment(
-        moments(first[:, dimensions]), moments(second[:, dimensions])
+        compute_moments(first[order]), compute_moments(second)
     ) == pytest.approx(alignment)
-    assert covariance_alignment(moments(3 * first + 7), moments(second)) == pytest.approx(alignment)
+    assert covariance_alignment(
+        compute_moments(first[:, dimensions]), compute_moments(second[:, dimensions])
+    ) == pytest.approx(alignment)
+    assert covariance_alignment(
+        compute_moments(3 * first + 7), compute_moments(second)
+    ) == pytest.approx(alignment)
     same_covariance = Moments(mean=np.zeros(6), factor=turned / np.sqrt(39))
-    assert covariance_alignment(moments(first), same_covariance) == pytest.approx(alignment)
+    assert covariance_alignment(compute_moments(first), same_covariance) == pytest.approx(alignment)
 
 
 def test_sets_that_vary_in_dimensions_of_their_own_are_hardly_aligned():
     first, second = np.zeros((30, 200)), np.zeros((30, 200))
     first[:, 0], second[:, 1] = features(1, (30, 1))[:, 0], features(2, (30, 1))[:, 0]
-    assert covariance_alignment(moments(first), moments(second)) < 1e-3
+    assert covariance_alignment(compute_moments(first), compute_moments(second)) < 1e-3
 
 
 def test_a_set_that_does_not_vary_is_aligned_with_nothing():
-    still = moments(np.full((3, 4), 0.1))
+    still = compute_moments(np.full((3, 4), 0.1))
     assert not still.factor.any()
-    assert covariance_alignment(still, moments(features(0, (9, 4)))) == 0
+    assert covariance_alignment(still, compute_moments(features(0, (9, 4)))) == 0
 
 
 def test_small_variances_keep_their_digits_beside_large_ones():
@@ -151,24 +160,29 @@ def test_small_variances_keep_their_digits_beside_large_ones():
 
 def test_the_same_seed_gives_the_same_interval_and_another_one_another():
     first, second = features(1), features(2)
-    figures = {"frechet": frechet_distance}
+    statistics = {"frechet": frechet_distance}
     found = [
-        estimates(first, second, figures, resamples=30, seed=seed)["frechet"] for seed in (0, 0, 1)
+        bootstrap(first, second, statistics, resamples=30, seed=seed)["frechet"]
+        for seed in (0, 0, 1)
     ]
     assert found[0] == found[1]
     assert (found[0].low, found[0].high) != (found[2].low, found[2].high)
-    assert found[0].value == found[2].value == frechet_distance(moments(first), moments(second))
+    assert (
+        found[0].value
+        == found[2].value
+        == frechet_distance(compute_moments(first), compute_moments(second))
+    )
 
 
 def test_the_interval_of_a_mean_is_that_of_its_standard_error():
     first, second = np.random.default_rng(0).normal(size=(400, 1)), np.zeros((400, 1))
-    figure = {"mean": lambda a, b: float(a.mean[0] - b.mean[0])}
-    found = estimates(first, second, figure, resamples=800, seed=0)["mean"]
+    statistic = {"mean": lambda a, b: float(a.mean[0] - b.mean[0])}
+    found = bootstrap(first, second, statistic, resamples=800, seed=0)["mean"]
     assert found.high - found.low == pytest.approx(2 * 1.96 * first.std() / 20, rel=0.1)
     assert found.inside
 
 
 def test_an_interval_over_few_images_may_leave_its_figure_out():
     same = features(0, (6, 40))
-    found = estimates(same, same, {"frechet": frechet_distance}, resamples=50, seed=0)["frechet"]
+    found = bootstrap(same, same, {"frechet": frechet_distance}, resamples=50, seed=0)["frechet"]
     assert not found.inside

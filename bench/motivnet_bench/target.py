@@ -1,0 +1,98 @@
+"""The target of a run: an artifact, and the PyTorch model that it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.manifest import InputEntry
+from motivnet.config import ModelConfig
+from motivnet.parity import Precision
+
+if TYPE_CHECKING:
+    from motivnet.model.runtime import TorchRuntime
+
+TorchCompute = Literal["float32", "bfloat16", "float16"]
+
+MIN_MAX_BATCH = 8
+"""Largest batch of an artifact that is built here; the build checks small batches too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An artifact and the checkpoint that it was made from; None if its weights are random."""
+
+    name: str
+    artifact: Artifact
+    checkpoint: Path | None
+
+
+def target_from_artifact(
+    folder: Path, *, checkpoint: Path | None = None, needs_pytorch: bool = True
+) -> Target:
+    """Return the artifact in a folder with the checkpoint that its manifest names.
+
+    Args:
+        checkpoint: Path of that checkpoint; None to look for its name in ``checkpoints/`` and in
+            the working directory.
+        needs_pytorch: Whether PyTorch will run too; if not, the checkpoint is not looked for.
+
+    Raises:
+        ArtifactError: If the folder is no artifact, its files are damaged, its checkpoint is
+            missing or another file, or it claims more random weights than its files can hold.
+        ConfigError: If a checkpoint is given for an artifact of random weights.
+    """
+    artifact = open_artifact(folder)
+    artifact.verify_files()
+    found = None
+    if needs_pytorch:
+        from motivnet_export.source import check_random_weights, checkpoint_of_artifact
+
+        found = checkpoint_of_artifact(artifact, checkpoint)
+        if found is None:
+            check_random_weights(artifact)
+    return Target(name=folder.resolve().name, artifact=artifact, checkpoint=found)
+
+
+def target_from_model(model: str, folder: Path, *, precision: Precision, batch_size: int) -> Target:
+    """Build an artifact with random weights of a named size in a folder below ``folder``.
+
+    Raises:
+        MotivNetError: As ``motivnet_export.build.build_artifact``.
+    """
+    from motivnet_export.build import build_artifact
+    from motivnet_export.request import BuildRequest
+
+    name = Path(model).stem if model.endswith(".json") else model
+    request = BuildRequest(
+        model=model,
+        out=folder / name,
+        precision=precision,
+        max_batch=max(MIN_MAX_BATCH, batch_size),
+        num_images=1,  # the weights are random, and PyTorch may need half a minute per image
+    )
+    return Target(name=name, artifact=build_artifact(request), checkpoint=None)
+
+
+def pytorch_input(entry: InputEntry) -> InputEntry:
+    """Return the input of the PyTorch model: always preprocessed, also if the artifact's is not."""
+    return InputEntry(name=entry.name, dtype="float32", preprocessing=entry.preprocessing)
+
+
+def open_pytorch(
+    checkpoint: Path | None,
+    config: ModelConfig,
+    *,
+    compute: TorchCompute = "float32",
+    device: str = "cpu",
+    threads: int | None = None,
+) -> TorchRuntime:
+    """Open the PyTorch model of a target; without a checkpoint, its random weights are made."""
+    from motivnet.checkpoints import load_model
+    from motivnet.model import build_model
+    from motivnet.model.runtime import TorchRuntime
+
+    model = build_model(config, seed=0) if checkpoint is None else load_model(checkpoint, config)
+    return TorchRuntime(model, config=config, compute=compute, device=device, threads=threads)

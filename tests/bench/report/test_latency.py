@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import base64
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from motivnet import schema
+from motivnet.printable import one_line, printable
+from motivnet.terminal import show
+from motivnet_bench.latency.statistics import summarise_candidates
+from motivnet_bench.report.html import html_from_report
+from motivnet_bench.report.latency import (
+    duration,
+    latency_report,
+    latency_summary,
+    rate,
+)
+from motivnet_bench.report.markdown import escape, markdown_from_report
+from motivnet_bench.report.terminal import terminal_from_report
+
+HOSTILE = (
+    '<script>alert("1")</script> & | `x` **y** $title$ '
+    "\x1b]52;c;aGk=\x07\x9b2J\u202e\u200b\nsecond line"
+)
+SHOWN = printable(HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def hostile(plant_result, change):
+    """The planted result with a hostile text in every place where text can come from outside."""
+    result = plant_result(command_line=HOSTILE)
+    row = change(result.candidates[0], name=HOSTILE)
+    failed = change(result.candidates[3], name=HOSTILE, error=HOSTILE)
+    return change(
+        result,
+        target=change(result.target, name=HOSTILE, weights=HOSTILE),
+        settings=change(result.settings, image=HOSTILE),
+        environment=change(result.environment, processor=HOSTILE, versions={HOSTILE: HOSTILE}),
+        candidates=(row, *result.candidates[1:3], failed),
+        parity=change(result.parity, image_source=HOSTILE, warnings=(HOSTILE,)),
+        warnings=(HOSTILE,),
+    )
+
+
+def test_hostile_texts_are_shown_and_not_run(hostile, page_of):
+    page = page_of(html_from_report(latency_report(hostile)))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.text.count(SHOWN) >= 10
+
+
+def test_no_report_has_what_a_terminal_obeys(hostile, capsys):
+    show(terminal_from_report(latency_report(hostile)))
+    page = html_from_report(latency_report(hostile))
+    for text in (
+        page,
+        markdown_from_report(latency_report(hostile)),
+        schema.encode(hostile).decode(),
+        capsys.readouterr().out,
+    ):
+        assert text.replace("\n", "").isprintable()
+    images = re.findall(r"base64,([^\"]+)", page)
+    assert all(
+        ElementTree.fromstring(base64.b64decode(image)).tag.endswith("svg") for image in images
+    )
+
+
+def test_a_page_asks_for_nothing_outside_itself(hostile, page_of):
+    page = page_of(html_from_report(latency_report(hostile)))
+    addresses = [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "href")
+    ]
+    assert addresses
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
+    assert "url(" not in html_from_report(latency_report(hostile))
+
+
+def test_the_plots_are_svg_with_every_measured_candidate(plant_result):
+    images = re.findall(r"base64,([^\"]+)", html_from_report(latency_report(plant_result())))
+    assert len(images) == 2
+    for image in images:
+        root = ElementTree.fromstring(base64.b64decode(image))
+        assert root.tag.endswith("svg")
+
+
+def test_the_same_result_gives_the_same_page(plant_result):
+    assert html_from_report(latency_report(plant_result())) == html_from_report(
+        latency_report(plant_result())
+    )
+
+
+def test_a_result_without_any_metrics_still_gives_a_report(plant_result, plant_measurement):
+    rows = summarise_candidates(
+        [plant_measurement("pytorch-fp32", role="baseline-fp32", error="died")], batch_size=1
+    )
+    result = plant_result(candidates=rows)
+    assert "died" in html_from_report(latency_report(result))
+    assert "no default runtime" in markdown_from_report(latency_report(result))
+
+
+def test_markdown_keeps_a_hostile_text_in_its_cell(hostile):
+    text = markdown_from_report(latency_report(hostile))
+    assert "<script>" not in text.replace(r"\<script\>", "").replace(f"    {one_line(HOSTILE)}", "")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = {len(re.split(r"(?<!\\)\|", line)) for line in rows[:6]}
+    assert len(cells) == 1
+
+
+def test_an_escaped_text_is_one_line():
+    assert escape("a|b\n<c>") == r"a\|b \<c\>"
+
+
+def test_the_summary_gives_both_speed_ups(plant_result):
+    assert (
+        latency_summary(plant_result(2.0))
+        == "openvino is 4.0x PyTorch FP32 and 2.0x PyTorch BF16, 2.00 s per image."
+    )
+
+
+@pytest.mark.parametrize(("seconds", "named"), [(1.0, True), (1.96, False)])
+def test_the_summary_names_a_runtime_that_is_clearly_faster(
+    plant_result, plant_measurement, seconds, named
+):
+    result = plant_result(2.0)
+    rows = summarise_candidates(
+        [plant_measurement("onnxruntime", ((seconds,), (seconds,)))], batch_size=1
+    )
+    result = plant_result(candidates=(*result.candidates, *rows))
+    said = f"onnxruntime was faster still: {seconds:.2f} s."
+    assert (said in latency_summary(result)) is named
+
+
+def test_the_summary_says_when_its_numbers_are_rough(plant_result, plant_measurement):
+    rows = summarise_candidates(
+        [plant_measurement("openvino", ((1.0,), (2.0,)), default=True)], batch_size=1
+    )
+    assert "These numbers are rough" in latency_summary(plant_result(candidates=rows))
+
+
+def test_the_summary_says_why_the_default_runtime_has_no_metrics(plant_result, plant_measurement):
+    rows = summarise_candidates(
+        [plant_measurement("openvino", default=True, error="no answer within 5 s")], batch_size=1
+    )
+    assert "could not be measured: no answer" in latency_summary(plant_result(candidates=rows))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (21.52, "21.5 s"),
+        (1.0, "1.00 s"),
+        (0.9999, "1.00 s"),
+        (0.1234, "123 ms"),
+        (0.0041, "4.10 ms"),
+        (7.3e-5, "73.0 µs"),
+    ],
+)
+def test_durations_have_three_significant_digits(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0465, "0.046"), (1.234, "1.23"), (45.67, "45.7"), (1234.5, "1234")]
+)
+def test_rates_keep_their_digits_below_one(value, text):
+    assert rate(value) == text
