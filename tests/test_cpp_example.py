@@ -1,4 +1,4 @@
-"""The C++ example: it compiles and runs with a stand-in for TensorRT, and compiles where TensorRT's headers are."""
+"""The C++ example, with a stand-in for TensorRT and, where installed, TensorRT's headers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.compile
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "cpp"
 STAND_IN = Path(__file__).resolve().parent / "cpp_stand_in"
@@ -67,7 +69,7 @@ class Classify:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, linked with the stand-in: it shows that it compiles, links and handles its errors, no more."""
+    """The program, linked with the stand-in, which shows that it handles errors and no more."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("needs g++")
@@ -93,7 +95,7 @@ def assert_one_line_says(result: subprocess.CompletedProcess[str], expected: str
 
 
 def test_the_label_of_the_largest_logit_is_printed_with_its_probability(classify: Classify) -> None:
-    """The stand-in's logits are the mean colour of the top row over 51, so a height for a width would show."""
+    """The stand-in's logits are the top row's mean colour, so swapped sides would show."""
     result = classify()
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == f"happiness {math.exp(5) / (math.exp(5) + 2):.4f}\n"
@@ -178,7 +180,7 @@ def test_labels_that_are_not_the_engines_are_refused(
 def test_a_call_that_fails_is_named_and_all_is_freed(
     call: str, expected: str, classify: Classify
 ) -> None:
-    """The stand-in ends the process with another status where something stays alive, or is freed too early."""
+    """The stand-in exits with another status if something is not freed, or freed too early."""
     assert_one_line_says(classify(failing_call=call), expected)
 
 
@@ -228,13 +230,13 @@ def test_cmake_says_what_to_install_where_tensorrt_is_not(
     assert configured.returncode != 0
     said = " ".join(configured.stderr.split())
     assert (
-        f"NvInferRuntime.h or lib{library} was not found; install libnvinfer-dev, or set TENSORRT_ROOT"
-        in said
+        f"NvInferRuntime.h or lib{library} was not found; install libnvinfer-dev, "
+        "or set TENSORRT_ROOT" in said
     )
 
 
 def test_every_tensorrt_call_of_the_program_is_one_that_all_versions_have() -> None:
-    """By name; enqueueV3 and the names of tensors came with TensorRT 8.5, and 10.3 is the oldest that is supported."""
+    """By name; enqueueV3 came with TensorRT 8.5, and 10.3 is the oldest supported version."""
     known = {
         "createExecutionContext",
         "createInferRuntime",

@@ -1,4 +1,5 @@
-// Prints the emotion in a picture, with a MotivNet engine that does all preprocessing itself (--input image).
+// Prints the emotion in a picture, with a MotivNet engine that contains all preprocessing
+// (--input image).
 //
 //   classify model.engine labels.txt face.ppm
 

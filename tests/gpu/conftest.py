@@ -1,4 +1,4 @@
-"""What the tests on a GPU share: the device, engines that are built once, and the commands as a user runs them."""
+"""What the tests on a GPU share: the device, engines that are built once, and the commands."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import pytest
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import EngineBackend, EngineEntry, Precision
+from motivnet.artifact.engine_entry import EngineBackend, EngineEntry
 from motivnet.checkpoints import save_model
 from motivnet.config import ModelConfig
 from motivnet.errors import MissingDependencyError
 from motivnet.labels import EMOTIONS, labels_for
 from motivnet.model import MotivNet, build_model
 from motivnet.model.runtime import TorchRuntime
-from motivnet.parity import Outputs
-from motivnet.preprocess import InputRecipe
+from motivnet.parity import Outputs, Precision
+from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import synthetic_faces
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES, load_api
@@ -39,7 +39,7 @@ IMAGES = 19
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A model with random weights, its checkpoint, and what PyTorch in FP32 says of ``pixels`` (N, H, W, 3)."""
+    """A model with random weights, its checkpoint, and its FP32 outputs for ``pixels``."""
 
     model: MotivNet
     config: ModelConfig
@@ -73,7 +73,7 @@ def gpu() -> Gpu:
     """The first GPU; without one, every test here is skipped and says so."""
     driver = read_driver()
     if not driver.gpus:
-        pytest.skip(f"needs an NVIDIA GPU: {driver.obstacle}")
+        pytest.skip(f"needs an NVIDIA GPU: {driver.missing_requirement}")
     return driver.gpus[0]
 
 
@@ -84,10 +84,10 @@ def subject_of(gpu: Gpu, tmp_path_factory: pytest.TempPathFactory) -> SubjectOf:
     @functools.cache
     def subject(size: str) -> Subject:
         config = ModelConfig.named(size)
-        recipe = InputRecipe.named("stretch", size=config.encoder.image_size)
+        recipe = Preprocessing.named("stretch", size=config.encoder.image_size)
         model = build_model(config, seed=1)
         checkpoint = tmp_path_factory.mktemp("checkpoints") / f"{size}.safetensors"
-        save_model(model, checkpoint, config=config, labels=labels_for(7), recipe=recipe)
+        save_model(model, checkpoint, config=config, labels=labels_for(7), preprocessing=recipe)
         faces = synthetic_faces(IMAGES, seed=7, size=recipe.size, labels=EMOTIONS)
         pixels = np.stack([recipe.pixels(face) for face in faces])
         return Subject(
@@ -120,11 +120,11 @@ def artifact_of(
             checkpoint=subject_of(size).checkpoint,
             out=tmp_path_factory.mktemp("artifacts") / f"{size}-{precision}-{backend}",
             precision=precision,
-            parity_images=4,
+            num_images=4,
             engine=options,
             **changes,
         )
-        return build_artifact(request, announce=print)
+        return build_artifact(request, on_message=print)
 
     return artifact
 
@@ -200,7 +200,7 @@ def checked(status: int) -> None:
 
 
 def _reference(
-    model: MotivNet, config: ModelConfig, recipe: InputRecipe, pixels: NDArray[np.uint8]
+    model: MotivNet, config: ModelConfig, recipe: Preprocessing, pixels: NDArray[np.uint8]
 ) -> Outputs:
     with TorchRuntime(model, config=config) as runtime:
         rows = [runtime.run({"image": recipe.normalise(pixel[None])}) for pixel in pixels]

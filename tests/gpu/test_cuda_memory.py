@@ -1,4 +1,4 @@
-"""The CUDA driver layer on a real driver: what is copied, captured and freed, and the context that it shares."""
+"""CUDA memory on a real driver: copies, graphs, freeing, and the context that it shares."""
 
 from __future__ import annotations
 

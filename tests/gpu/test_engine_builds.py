@@ -1,4 +1,4 @@
-"""Engines built on the GPU itself, by the library and by each command, and what the inspector finds in them."""
+"""Engines built on the GPU itself, and what the inspector finds in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.artifact.manifest import COMPUTE_DTYPES, EngineBackend, EngineEntry, Precision
+from motivnet.artifact.engine_entry import EngineBackend, EngineEntry
+from motivnet.parity import COMPUTE_DTYPES, Precision
 from motivnet_engines.build.engine_artifact import build_engine
 from motivnet_engines.build.known_issues import fused_supported
 from motivnet_engines.build.options import EngineOptions
@@ -38,15 +39,16 @@ def test_an_engine_is_what_was_asked_for(
     artifact = artifact_of(size, precision, backend)
     entry = entry_of(artifact, backend)
     print(
-        f"\n{size} {precision} {backend} {entry.version} on {gpu.name}: {entry.build_seconds:.0f} s, {entry.proof}"
+        f"\n{size} {precision} {backend} {entry.version} on {gpu.name}: "
+        f"{entry.build_seconds:.0f} s, {entry.report}"
     )
     assert all(
         attempt.precision == precision for attempt in artifact.manifest.attempts
     )  # not a rung lower
     assert entry.precision == precision
-    assert entry.proof.evidence == ("inspector" if backend == "tensorrt" else "compiler")
+    assert entry.report.evidence == ("inspector" if backend == "tensorrt" else "compiler")
     told = {
-        dtype: count for dtype, count in entry.proof.matrix_layers.items() if dtype != "unknown"
+        dtype: count for dtype, count in entry.report.matrix_layers.items() if dtype != "unknown"
     }
     assert told.keys() == {COMPUTE_DTYPES[precision]}
     assert entry.comparison is not None
@@ -63,11 +65,12 @@ def test_every_attention_is_one_kernel(
     entry = entry_of(artifact, backend)
     if not fused_supported(backend, entry.version):
         pytest.skip(
-            f"{backend} {entry.version} has no Attention operator: whether it fuses is its own choice"
+            f"{backend} {entry.version} has no Attention operator: "
+            "whether it fuses is its own choice"
         )
     assert artifact.manifest.attention == "fused"
-    assert entry.proof.attention_layers == ATTENTIONS[size]
-    assert entry.proof.attention_fused == entry.proof.attention_layers
+    assert entry.report.attention_layers == ATTENTIONS[size]
+    assert entry.report.attention_fused == entry.report.attention_layers
 
 
 @pytest.mark.parametrize("form", ["uint8", "image"])
@@ -109,7 +112,7 @@ def test_the_commands_export_build_and_verify(
         "--out",
         tmp_path / "a",
         "--fp16",
-        "--parity-images",
+        "--num-images",
         "4",
     )
     built = run("motivnet_export", "build", *words, "--target", backend, *sm, "--json").document
@@ -161,7 +164,7 @@ def test_the_options_of_tensorrt_give_engines_that_pass(
     artifact = artifact_of("tiny", "fp16", "tensorrt")
     options = EngineOptions(backend="tensorrt", **changes)
     entry = entry_of(
-        build_engine(artifact, options, out=tmp_path / "b", announce=print), "tensorrt"
+        build_engine(artifact, options, out=tmp_path / "b", on_message=print), "tensorrt"
     )
     assert entry.comparison is not None
     assert entry.comparison.passed
@@ -174,7 +177,7 @@ def test_a_timing_cache_is_written_and_taken_again(
     options = EngineOptions(backend="tensorrt", timing_cache=tmp_path / "timing.cache")
     seconds = []
     for name in ("first", "second"):
-        built = build_engine(artifact, options, out=tmp_path / name, announce=print)
+        built = build_engine(artifact, options, out=tmp_path / name, on_message=print)
         seconds.append(entry_of(built, "tensorrt").build_seconds)
         assert (tmp_path / "timing.cache").stat().st_size > 0
     print(f"\nwithout a cache {seconds[0]:.1f} s, with it {seconds[1]:.1f} s")

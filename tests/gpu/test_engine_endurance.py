@@ -9,9 +9,9 @@ from typing import Any
 import psutil
 import pytest
 
-from motivnet.artifact.manifest import EngineBackend
-from motivnet_engines.runtimes.inputs import input_from_pixels
+from motivnet.artifact.engine_entry import EngineBackend
 from motivnet_engines.runtimes.registry import open_backend
+from motivnet_engines.runtimes.signature import input_from_pixels
 from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(3600)]

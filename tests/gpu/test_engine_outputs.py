@@ -1,4 +1,4 @@
-"""The numbers of engines: near PyTorch's, the same with and without CUDA graphs, in any thread, by any binding."""
+"""The outputs of engines: near PyTorch's, with and without CUDA graphs, in any thread."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import EngineBackend, Precision
+from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import MotivNetError
-from motivnet.parity import Outputs, compare
+from motivnet.parity import Outputs, Precision, compare
 from motivnet.runtime import Runtime
-from motivnet_engines.runtimes.inputs import input_from_pixels
 from motivnet_engines.runtimes.registry import check_possible, open_backend
+from motivnet_engines.runtimes.signature import input_from_pixels
 from motivnet_engines.runtimes.tensorrt.cuda.base import MemoryName
 from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
@@ -26,7 +26,7 @@ SIZES = ("tiny", pytest.param("sapiens-0.3b", marks=pytest.mark.slow))
 BACKENDS: tuple[EngineBackend, ...] = ("tensorrt", "tensorrt-rtx")
 PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
 CLOSE = 2e-2
-"""TensorRT-RTX compiles a kernel for a shape in the background and changes to it: half precision rounds elsewhere."""
+"""TensorRT-RTX later replaces a kernel by one compiled for the shape, which rounds differently."""
 
 
 def outputs_of(

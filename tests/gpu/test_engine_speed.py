@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from motivnet.artifact.manifest import EngineBackend
+from motivnet.artifact.engine_entry import EngineBackend
 from motivnet_bench.latency.measure import Options, measure_latency
 from motivnet_bench.latency.result import read_result
-from motivnet_bench.latency.target import subject_from_artifact
+from motivnet_bench.target import target_from_artifact
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(3600)]
 
@@ -33,21 +33,21 @@ def test_an_fp16_engine_is_faster_than_pytorch_in_fp16(
     size: str, backend: EngineBackend, batch: int, artifact_of: Any, subject_of: Any
 ) -> None:
     artifact = artifact_of(size, "fp16", backend)
-    subject = subject_from_artifact(artifact.folder, checkpoint=subject_of(size).checkpoint)
+    subject = target_from_artifact(artifact.folder, checkpoint=subject_of(size).checkpoint)
     result = measure_latency(
-        subject, Options(batch=batch, device="cuda", runtimes=(backend,), warmup=10)
+        subject, Options(batch_size=batch, device="cuda", runtimes=(backend,), warmup=10)
     )
     engine, pytorch = result.candidate(backend), result.candidate("pytorch-fp16")
     assert engine is not None
     assert pytorch is not None
     assert engine.error is None
     assert pytorch.error is None
-    assert engine.figures is not None
-    assert pytorch.figures is not None
-    rates = engine.figures.images_per_second, pytorch.figures.images_per_second
+    assert engine.metrics is not None
+    assert pytorch.metrics is not None
+    rates = engine.metrics.images_per_second, pytorch.metrics.images_per_second
     print(f"\n{size} batch {batch}: {backend} {rates[0]:.1f} images/s, pytorch-fp16 {rates[1]:.1f}")
     assert rates[0] > rates[1]
-    assert engine.figures.top1_agrees
+    assert engine.metrics.top1_agrees
 
 
 @pytest.mark.usefixtures("torch_on_cuda")

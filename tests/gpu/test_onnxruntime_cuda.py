@@ -1,4 +1,4 @@
-"""ONNX Runtime on the GPU: every matrix product there, and near PyTorch; skipped where its package has no CUDA."""
+"""ONNX Runtime on the GPU: every matrix product runs there, and is near PyTorch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import COMPUTE_DTYPES, Precision
 from motivnet.errors import MotivNetError
-from motivnet.parity import Outputs, compare
-from motivnet_engines.runtimes.inputs import input_from_pixels
+from motivnet.parity import COMPUTE_DTYPES, Outputs, Precision, compare
 from motivnet_engines.runtimes.registry import check_possible, open_backend
+from motivnet_engines.runtimes.signature import input_from_pixels
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 
@@ -27,7 +26,7 @@ FORMS = ("fused", "decomposed")
 
 @pytest.fixture(scope="module")
 def graph_of(subject_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
-    """A function that gives an artifact without an engine; a skip where this runtime cannot open it."""
+    """A function that gives an artifact without an engine; skips if it cannot be opened."""
 
     def graph(precision: Precision, *, size: str = "tiny", **changes: Any) -> Artifact:
         out = tmp_path_factory.mktemp("graphs") / precision
@@ -35,7 +34,7 @@ def graph_of(subject_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Calla
             checkpoint=subject_of(size).checkpoint,
             out=out,
             precision=precision,
-            parity_images=2,
+            num_images=2,
             **changes,
         )
         artifact = build_artifact(request)

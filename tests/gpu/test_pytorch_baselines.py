@@ -1,4 +1,4 @@
-"""The PyTorch baselines on the GPU: near PyTorch in FP32 on the CPU, each to its dtype, and measured by the command."""
+"""The PyTorch baselines on the GPU: near PyTorch in FP32 on the CPU, and benchmarked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from motivnet.artifact.manifest import Precision
 from motivnet.model.runtime import Compute, TorchRuntime
-from motivnet.parity import Outputs, compare
-from motivnet.preprocess import InputRecipe
+from motivnet.parity import Outputs, Precision, compare
+from motivnet.preprocess import Preprocessing
 from motivnet_engines.system.nvidia import Gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(600)]
@@ -26,7 +25,7 @@ SIZES = ("tiny", pytest.param("sapiens-0.3b", marks=pytest.mark.slow))
 
 
 def _outputs(subject: Any, compute: Compute) -> Outputs:
-    recipe = InputRecipe.named("stretch", size=subject.config.encoder.image_size)
+    recipe = Preprocessing.named("stretch", size=subject.config.encoder.image_size)
     with TorchRuntime(
         subject.model, config=subject.config, compute=compute, device="cuda"
     ) as runtime:
@@ -57,7 +56,7 @@ def test_the_gpu_gives_what_the_cpu_gives(
 
 
 def test_fp32_is_not_tf32(subject_of: Any) -> None:
-    """TF32 has ten bits of a mantissa: a convolution in it is a thousand times further away than one in FP32."""
+    """TF32 has a mantissa of ten bits: a convolution in it is much less exact than in FP32."""
     subject = subject_of("tiny")
     found = compare(
         "pytorch",
@@ -90,7 +89,7 @@ def test_the_benchmark_measures_them(
         device,
         "--rounds",
         "2",
-        "--duration",
+        "--seconds",
         "0.1",
         "--out",
         tmp_path / "report",

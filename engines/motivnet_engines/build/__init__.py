@@ -1,1 +1,1 @@
-"""From an artifact's ONNX graph to a TensorRT engine, in a process of its own."""
+"""From an artifact's ONNX graph to a TensorRT engine, in a child process."""

@@ -1,12 +1,12 @@
-"""What engines are built with on this machine, and what its GPU allows."""
+"""The backend that engines are built with on this machine, and what its GPU allows."""
 
 from __future__ import annotations
 
 import importlib.util
 
-from motivnet.artifact.manifest import EngineBackend, Precision
+from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.build.builder import check_machine
+from motivnet.parity import Precision
 from motivnet_engines.build.options import precision_problem
 from motivnet_engines.runtimes.tensorrt.api import (
     EXTRAS,
@@ -14,25 +14,25 @@ from motivnet_engines.runtimes.tensorrt.api import (
     RTX_COMPUTE_CAPABILITIES,
     load_api,
 )
-from motivnet_engines.system.nvidia import read_driver
+from motivnet_engines.system.nvidia import cuda_device_count, read_driver
 
 
 def available_backend() -> EngineBackend | None:
-    """What engines are built with here; None where there is nothing.
+    """Return the backend that can build here, None if there is none.
 
-    TensorRT where it and a GPU are, else TensorRT-RTX where that is, unless the GPU here is one
-    that it has no code
-    for: an engine that cannot run where it was made is nobody's default.
+    TensorRT where it is installed and a GPU is present, else TensorRT-RTX if it is installed and
+    has code for the GPU here, if any: by default no engine is built that cannot run on the machine
+    that built it.
     """
     capabilities = capabilities_here()
     if capabilities and _loads("tensorrt"):
         return "tensorrt"
-    served = not capabilities or capabilities[0] in RTX_COMPUTE_CAPABILITIES
-    return "tensorrt-rtx" if served and _loads("tensorrt-rtx") else None
+    supported = not capabilities or capabilities[0] in RTX_COMPUTE_CAPABILITIES
+    return "tensorrt-rtx" if supported and _loads("tensorrt-rtx") else None
 
 
-def chosen_backend(name: EngineBackend | None) -> EngineBackend:
-    """The backend named, else the one that builds here.
+def choose_backend(name: EngineBackend | None) -> EngineBackend:
+    """Return the backend named, else the one that builds here.
 
     Raises:
         MissingDependencyError: If none is named and none is installed.
@@ -44,23 +44,27 @@ def chosen_backend(name: EngineBackend | None) -> EngineBackend:
 
 
 def check_backend(backend: EngineBackend) -> None:
-    """Returns when engines of this backend can be built on this machine.
+    """Check that engines of this backend can be built on this machine.
 
     Raises:
         MissingDependencyError: If its package is not installed.
         RuntimeUnavailableError: If it needs a GPU and there is none.
     """
-    check_machine(backend)
+    if backend == "tensorrt" and cuda_device_count() == 0:
+        raise RuntimeUnavailableError(
+            "this machine has no NVIDIA GPU, and tensorrt builds only on the GPU that the engine "
+            "is for; run 'motivnet build-engine' on the device, or compile ahead of time here for "
+            "RTX GPUs: --target tensorrt-rtx, or for build-engine --backend tensorrt-rtx"
+        )
     if importlib.util.find_spec(MODULES[backend]) is None:
         raise MissingDependencyError(MODULES[backend], extra=EXTRAS[backend])
 
 
 def check_gpu(backend: EngineBackend, precision: Precision) -> None:
-    """Returns when the GPU that TensorRT builds for has the precision; TensorRT-RTX builds for
-    others.
+    """Check that the GPU here supports the precision, if the backend builds for this GPU.
 
     Raises:
-        ConfigError: If it has not.
+        ConfigError: If it does not.
     """
     capabilities = capabilities_here() if backend == "tensorrt" else ()
     if capabilities and (problem := precision_problem(precision, capabilities[0])):
@@ -68,18 +72,18 @@ def check_gpu(backend: EngineBackend, precision: Precision) -> None:
 
 
 def capabilities_here() -> tuple[str, ...]:
-    """Compute capabilities of the GPUs that this process may use, such as ``86``."""
+    """Return the compute capabilities, such as ``86``, of the GPUs that this process may use."""
     return tuple(gpu.sm for gpu in read_driver().gpus)
 
 
 def device_memory(backend: EngineBackend) -> int | None:
-    """Bytes of the GPU that builds; None where none is needed, as TensorRT-RTX needs none."""
+    """Return the bytes of the GPU that builds, None if the backend needs none."""
     gpus = read_driver().gpus
     return gpus[0].memory if backend == "tensorrt" and gpus else None
 
 
 def _loads(backend: EngineBackend) -> bool:
-    """Whether the package is installed with all its libraries."""
+    """Tell whether the package is installed with all its libraries."""
     try:
         load_api(backend)
     except (MissingDependencyError, RuntimeUnavailableError):

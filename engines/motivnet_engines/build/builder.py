@@ -1,45 +1,41 @@
-"""An engine file out of an ONNX graph, built in a process of its own."""
+"""An engine file from an ONNX graph, built in a child process."""
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-from motivnet.artifact.manifest import (
-    EngineBackend,
-    EngineDevice,
-    EngineProof,
-    Manifest,
-    ShapeProfile,
+from motivnet.artifact.engine_entry import EngineBackend, EngineEntry
+from motivnet.artifact.manifest import Manifest
+from motivnet.child_process import ChildProcess, describe_exit
+from motivnet.errors import (
+    ArtifactError,
+    ConfigError,
+    EngineError,
+    FileError,
+    MissingDependencyError,
+    MotivNetError,
+    RuntimeUnavailableError,
 )
-from motivnet.errors import RuntimeUnavailableError
 from motivnet.files import atomic_path, open_regular
-from motivnet.progress import progress
-from motivnet_engines.build.child import run_worker
-from motivnet_engines.build.messages import Request
+from motivnet.schema import SchemaError
+from motivnet.terminal import progress
+from motivnet_engines.build.messages import Advance, Failure, Request, Stage, Success
 from motivnet_engines.build.options import EngineOptions, check_options
+from motivnet_engines.runtimes.tensorrt.api import EXTRAS, MODULES
 from motivnet_engines.runtimes.tensorrt.compatibility import this_platform
-from motivnet_engines.system.nvidia import cuda_device_count
+from motivnet_engines.runtimes.tensorrt.log import tail_of_output
 
+WORKER = "motivnet_engines.build.worker"
+GRACE = 0.5
+"""Seconds in which an interrupted build may end by itself, before its process is killed."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltEngine:
-    """What a build gave: the builder's version, the machine, the profile, the proof, and what it
-    cost.
-
-    ``device`` is the GPU of the build; None for TensorRT-RTX, which compiles without one.
-    ``peak_bytes`` is the largest resident memory of the process that built.
-    """
-
-    version: str
-    platform: str
-    device: EngineDevice | None
-    profile: ShapeProfile
-    proof: EngineProof
-    seconds: float
-    peak_bytes: int
+_ERRORS: dict[str, type[MotivNetError]] = {
+    kind.__name__: kind for kind in (ArtifactError, ConfigError, FileError, RuntimeUnavailableError)
+}
 
 
 def engine_from_onnx(
@@ -48,73 +44,121 @@ def engine_from_onnx(
     *,
     manifest: Manifest,
     options: EngineOptions,
-    announce: Callable[[str], None],
-) -> BuiltEngine:
-    """Compiles the graph of an artifact into a plain engine file at ``out``, whole or not at all.
+    on_message: Callable[[str], None],
+) -> EngineEntry:
+    """Compile the graph of an artifact into the file ``out``, and return its manifest's entry.
 
-    A ``KeyboardInterrupt`` ends the build within two seconds and leaves nothing behind.
+    The file appears whole or not at all. A ``KeyboardInterrupt`` ends the build within two seconds
+    and leaves nothing behind.
 
     Args:
-        onnx: The graph, with its weights beside it where they are not in it.
+        onnx: The graph, with external weights beside it.
+        out: The file.
         manifest: What the graph is promised to be.
-        announce: Hears each of the builder's own warnings.
+        options: What the engine shall be.
+        on_message: Called with each of the builder's warnings.
 
     Raises:
         ConfigError: If no machine could build this.
-        RuntimeUnavailableError: If this one cannot, for it has no GPU.
+        RuntimeUnavailableError: If this machine cannot build it.
         MissingDependencyError: If the backend's package is not installed.
         EngineError: If the parser or the compiler refuses the graph, or crashes.
         FileError: If ``onnx`` is no regular file, or ``out`` cannot be written.
     """
     check_options(options, manifest)
-    check_machine(options.backend)
     open_regular(onnx).close()
     started = time.monotonic()
     with (
         atomic_path(out) as temporary,
         progress(f"building the {options.backend} engine", total=1.0) as advance,
     ):
-        success = run_worker(
-            onnx,
-            temporary,
-            request=Request(manifest=manifest, options=options),
-            on_advance=_steps(advance),
-        )
+        request = Request(manifest=manifest, options=options)
+        success = build_in_child(onnx, temporary, request, on_advance=advance)
     for warning in success.warnings:
-        announce(f"{options.backend}: {warning}")
-    return BuiltEngine(
+        on_message(f"{options.backend}: {warning}")
+    return EngineEntry(
+        backend=options.backend,
+        path=out.name,
+        onnx_sha256=manifest.entry(manifest.model).sha256,
         version=success.version,
         platform=this_platform(),
+        precision=manifest.precision,
+        attention=manifest.attention,
+        compute_capabilities=options.compute_capabilities,
         device=success.device,
         profile=options.profile_for(manifest),
-        proof=success.proof,
-        seconds=time.monotonic() - started,
-        peak_bytes=success.peak_bytes,
+        hardware_compatibility=options.hardware_compatibility,
+        version_compatible=options.version_compatible,
+        weight_streaming=options.weight_streaming,
+        build_seconds=time.monotonic() - started,
+        build_peak_bytes=success.peak_bytes,
+        report=success.report,
     )
 
 
-def check_machine(backend: EngineBackend) -> None:
-    """Returns when engines of this backend can be built here: ``tensorrt`` times its kernels on the
-    GPU.
+def build_in_child(
+    onnx: Path, out: Path, request: Request, *, on_advance: Callable[[float], None]
+) -> Success:
+    """Have a child process write the engine to ``out``, and return what it says of it.
+
+    Args:
+        onnx: The graph.
+        out: The file.
+        request: What to build.
+        on_advance: Called with how much more of the compilation is done, as a fraction.
 
     Raises:
-        RuntimeUnavailableError: Naming the two ways out.
+        MotivNetError: The error of that process; an ``EngineError`` if it crashed.
     """
-    if backend == "tensorrt" and cuda_device_count() == 0:
-        raise RuntimeUnavailableError(
-            "this machine has no NVIDIA GPU, and tensorrt builds only on the GPU that the engine is for; run "
-            "'motivnet build-engine' on the device, or compile ahead of time here for RTX GPUs: "
-            "--target tensorrt-rtx, or for build-engine --backend tensorrt-rtx"
+    options = request.options
+    paths = [onnx, out] if options.timing_cache is None else [onnx, out, options.timing_cache]
+    stage, reached = "starting", 0.0
+    outcome: Success | Failure | None = None
+    with ChildProcess(WORKER, *(str(path.absolute()) for path in paths), grace=GRACE) as child:
+        child.messages.send(
+            Request(manifest=request.manifest, options=replace(options, timing_cache=None))
         )
+        while (message := _receive(child)) is not None:
+            match message:
+                case Stage():
+                    stage = message.stage
+                case Advance():
+                    on_advance(message.fraction - reached)
+                    reached = message.fraction
+                case _:
+                    outcome = message
+        status, output = child.wait(), child.output()
+    if isinstance(outcome, Success) and status == 0:
+        return outcome
+    if isinstance(outcome, Failure):
+        raise _error_from_failure(outcome, output, options.backend)
+    raise _crash_error(stage, status, output)
 
 
-def _steps(advance: Callable[[float], None]) -> Callable[[float], None]:
-    """Turns fractions done into what the bar takes: how much more than before."""
-    reached = 0.0
+def _receive(child: ChildProcess) -> Stage | Advance | Success | Failure | None:
+    try:
+        message: Stage | Advance | Success | Failure | None = child.messages.receive(
+            Stage | Advance | Success | Failure
+        )
+    except SchemaError:  # written by a process that is broken, and about to end
+        return None
+    return message
 
-    def on_advance(fraction: float) -> None:
-        nonlocal reached
-        advance(fraction - reached)
-        reached = fraction
 
-    return on_advance
+def _error_from_failure(failure: Failure, output: str, backend: EngineBackend) -> MotivNetError:
+    if failure.error == "MissingDependencyError":
+        return MissingDependencyError(MODULES[backend], extra=EXTRAS[backend])
+    if failure.error in _ERRORS:
+        return _ERRORS[failure.error](failure.message)
+    return EngineError(
+        failure.message, problems=failure.problems, log=(*failure.log, *tail_of_output(output))
+    )
+
+
+def _crash_error(stage: str, status: int, output: str) -> Exception:
+    if status >= 0 and "Traceback (most recent call last)" in output:
+        return RuntimeError(f"a bug in the builder while {stage}:\n{output}")
+    hint = ", most often because the graph is damaged" if status == -signal.SIGSEGV else ""
+    return EngineError(
+        f"while {stage}, the builder {describe_exit(status)}{hint}", log=tail_of_output(output)
+    )

@@ -1,8 +1,6 @@
-"""The layers of a compiled engine, from either of the two places where TensorRT lists them.
+"""The layers of a compiled engine, from the builder's log or from the engine inspector's JSON.
 
-``layers_from_log`` reads the list that the builder writes into its log; it needs no GPU.
-``layers_from_inspector`` reads the JSON of the engine inspector. Keys differ between versions, so a
-missing one is never an error here.
+The log needs no GPU. Keys differ between versions, so a missing one is never an error here.
 """
 
 from __future__ import annotations
@@ -17,13 +15,15 @@ from motivnet.errors import EngineError
 
 LayerRole = Literal["matrix", "fused-attention", "other"]
 UNKNOWN = "unknown"
-"""The dtype of a tensor whose format TensorRT does not give, such as "N/A due to dynamic shapes"."""
+"""A dtype that TensorRT does not give, such as in "N/A due to dynamic shapes"."""
 
 _LIST_HEADING = "Layers:\n"
 _KEY = re.compile(
     r"(?:^|, )(Name|LayerType|Inputs|Constants|Outputs|TacticName|StreamId|Metadata): "
 )
 _TENSOR = re.compile(r"Dimensions: \[([^\]]*)\](.*?)(?=\{ Name: |$)")
+_DATA_TYPE = re.compile(r"Data[tT]ype: ([^,}\]]*)")
+_DTYPE_KEYS = ("Datatype", "DataType", "Format/Datatype", "Format")
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
 _MATRIX_KINDS = ("gemm", "conv", "correlation", "matrixmultiply", "fullyconnected")
@@ -31,7 +31,10 @@ _MATRIX_KINDS = ("gemm", "conv", "correlation", "matrixmultiply", "fullyconnecte
 _MATRIX_FUSION = re.compile(r"Fc(?![a-z])|(?i:gemm)|Conv(?![a-z])")
 """A fused kernel is named after its operations: ``__myl_FcAddRelu``."""
 _ATTENTION = re.compile(r"(?<![a-z])f?mha(?![a-z])|flash_?attention", re.IGNORECASE)
-"""``_gemm_mha_v2``, ``fmha_v2_flash_attention_fp16_...``; never the bare word: unfused layers keep the node's name."""
+"""As in ``_gemm_mha_v2`` or ``fmha_v2_flash_attention_fp16_...``.
+
+Never the bare word ``attention``: unfused layers keep the node's name.
+"""
 
 _DTYPE_MARKS = (
     ("bfloat16", "bfloat16"),
@@ -52,7 +55,7 @@ _DTYPE_MARKS = (
     ("int32", "int32"),
     ("bool", "bool"),
 )
-"""Words in a tensor's format, longest meaning first: "BFloat16" holds "Float", "UInt8" holds "Int8"."""
+"""Words in a tensor's format; "BFloat16" before "Float" and "UInt8" before "Int8"."""
 
 _TACTIC_MARKS = (
     ("bf16bf16", "bfloat16"),
@@ -63,12 +66,15 @@ _TACTIC_MARKS = (
     ("tf32", "float32"),
     ("f32f32", "float32"),
 )
-"""How kernels name the dtypes that they multiply; with a free batch TensorRT may give no format but this."""
+"""How kernels name the dtypes that they multiply.
+
+With a free batch TensorRT may give no other format.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledTensor:
-    """What goes into a layer or comes out of it: ONNX's name of its dtype, and its shape, -1 where it is free."""
+    """An input or output of a layer: ONNX's name of its dtype, and its shape with -1 if free."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -99,26 +105,25 @@ class CompiledLayer:
 
     @property
     def compute_dtype(self) -> str:
-        """The dtype in which it multiplies: that of its weights, which a typed network shares with
-        the other side.
+        """The dtype in which it multiplies: that of its weights, which the other side shares.
 
-        Without weights that of its first matrix; scalars and biases say nothing, and a fused kernel
-        may also read a residual of another dtype.
+        Without weights it is that of the first matrix. Scalars and biases do not tell, and a fused
+        kernel may also read a residual of another dtype.
         """
         if self.weights is not None:
             return self.weights
-        tensors = (*self.constants, *self.inputs)
-        dtypes = [
-            tensor.dtype for tensor in tensors if _is_matrix(tensor) and tensor.dtype != UNKNOWN
-        ]
-        return dtypes[0] if dtypes else _dtype_of_tactic(self.tactic)
+        for tensor in (*self.constants, *self.inputs):
+            is_matrix = sum(side != 1 for side in tensor.shape) >= 2
+            if is_matrix and tensor.dtype != UNKNOWN:
+                return tensor.dtype
+        return next((dtype for mark, dtype in _TACTIC_MARKS if mark in self.tactic), UNKNOWN)
 
 
 def layers_from_log(lines: Iterable[tuple[str, str]]) -> tuple[CompiledLayer, ...] | None:
-    """The layers that the builder listed in its log, None where it listed none.
+    """Return the layers that the builder listed in its log, None if it listed none.
 
-    It does so for detailed profiling verbosity, at severity VERBOSE, once per engine; the last list
-    counts.
+    It lists them once per engine at severity VERBOSE, if the profiling verbosity is detailed. The
+    last list counts.
 
     Args:
         lines: Messages as (severity name, text).
@@ -131,15 +136,14 @@ def layers_from_log(lines: Iterable[tuple[str, str]]) -> tuple[CompiledLayer, ..
 
 
 def layers_from_inspector(text: str) -> tuple[CompiledLayer, ...]:
-    """The layers in the JSON of an engine inspector, of TensorRT 10 or 11.
+    """Return the layers in the JSON of an engine inspector, of TensorRT 10 or 11.
 
     Raises:
         EngineError: If it is not such JSON, or was made without detailed profiling verbosity.
     """
     try:
-        data = json.loads(
-            text, strict=False
-        )  # TensorRT separates the nodes of a fused layer by control characters
+        # Not strict: TensorRT separates the nodes of a fused layer by control characters.
+        data = json.loads(text, strict=False)
     except json.JSONDecodeError as error:
         raise EngineError(f"the engine inspector gave no JSON: {error}") from error
     entries = data.get("Layers") if isinstance(data, dict) else None
@@ -153,13 +157,9 @@ def layers_from_inspector(text: str) -> tuple[CompiledLayer, ...]:
 
 
 def dtype_of(text: str) -> str:
-    """ONNX's name of the dtype in one of TensorRT's descriptions, such as "Row major linear FP16 format"."""
+    """Return ONNX's name of the dtype in a description such as "Row major linear FP16 format"."""
     lowered = text.lower()
     return next((dtype for mark, dtype in _DTYPE_MARKS if mark in lowered), UNKNOWN)
-
-
-def _dtype_of_tactic(tactic: str) -> str:
-    return next((dtype for mark, dtype in _TACTIC_MARKS if mark in tactic), UNKNOWN)
 
 
 def _layer_of_line(line: str) -> CompiledLayer:
@@ -176,18 +176,12 @@ def _layer_of_line(line: str) -> CompiledLayer:
 
 
 def _tensors_of_line(text: str) -> tuple[CompiledTensor, ...]:
-    return tuple(
-        CompiledTensor(
-            dtype=_dtype_of_line(rest),
-            shape=tuple(int(side) for side in sides.split(",") if side.strip()),
-        )
-        for sides, rest in _TENSOR.findall(text)
-    )
-
-
-def _dtype_of_line(text: str) -> str:
-    match = re.search(r"Data[tT]ype: ([^,}\]]*)", text)
-    return dtype_of(match[1]) if match else UNKNOWN
+    tensors = []
+    for sides, rest in _TENSOR.findall(text):
+        match = _DATA_TYPE.search(rest)
+        shape = tuple(int(side) for side in sides.split(",") if side.strip())
+        tensors.append(CompiledTensor(dtype=dtype_of(match[1]) if match else UNKNOWN, shape=shape))
+    return tuple(tensors)
 
 
 def _layer_of_entry(entry: dict[str, Any]) -> CompiledLayer:
@@ -204,30 +198,19 @@ def _layer_of_entry(entry: dict[str, Any]) -> CompiledLayer:
 
 
 def _tensors_of_entries(entries: object) -> tuple[CompiledTensor, ...]:
-    tensors = (
-        [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    )
-    return tuple(
-        CompiledTensor(dtype=_dtype_of_entry(tensor), shape=_shape_of(tensor)) for tensor in tensors
-    )
-
-
-def _dtype_of_entry(tensor: dict[str, Any]) -> str:
-    """TensorRT 10 has one key for format and dtype, 11 has two, and its spelling varies."""
-    values = (tensor.get(key) for key in ("Datatype", "DataType", "Format/Datatype", "Format"))
-    return next(
-        (dtype for value in values if (dtype := dtype_of(str(value or ""))) != UNKNOWN), UNKNOWN
-    )
-
-
-def _shape_of(tensor: dict[str, Any]) -> tuple[int, ...]:
-    sides = tensor.get("Dimensions")
-    return tuple(side for side in sides if isinstance(side, int)) if isinstance(sides, list) else ()
+    tensors = []
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict):
+            # TensorRT 10 has one key for format and dtype, 11 has two, and its spelling varies.
+            dtypes = (dtype_of(str(entry.get(key) or "")) for key in _DTYPE_KEYS)
+            sides = entry.get("Dimensions")
+            shape = (
+                [side for side in sides if isinstance(side, int)] if isinstance(sides, list) else []
+            )
+            dtype = next((dtype for dtype in dtypes if dtype != UNKNOWN), UNKNOWN)
+            tensors.append(CompiledTensor(dtype=dtype, shape=tuple(shape)))
+    return tuple(tensors)
 
 
 def _origins(metadata: str) -> tuple[str, ...]:
     return tuple(sorted(set(_ORIGIN.findall(metadata))))
-
-
-def _is_matrix(tensor: CompiledTensor) -> bool:
-    return sum(side != 1 for side in tensor.shape) >= 2

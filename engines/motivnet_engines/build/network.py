@@ -1,14 +1,16 @@
-"""From an ONNX file to a network definition with a profile; whatever the parser leaves silent is an error."""
+"""An ONNX file as a network definition with a profile; what the parser ignores is an error here."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motivnet.artifact.manifest import Manifest, ShapeProfile
+from motivnet.artifact.engine_entry import ShapeProfile
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, EngineError
 from motivnet.runtime import TensorSpec
 from motivnet_engines.runtimes.signature import check_graph, input_specs
@@ -22,7 +24,7 @@ _DTYPES = {
     "BF16": "bfloat16",
     "INT64": "int64",
 }
-"""TensorRT's names of types, as NumPy calls them; others keep TensorRT's name."""
+"""NumPy's names of TensorRT's types; other types keep TensorRT's name."""
 
 _MAX_WORDS = 1_000
 
@@ -31,35 +33,33 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedNetwork:
-    """A network and the parser that made it, which owns the weights until the engine is built."""
+    """A network, and the parser that owns its weights until the engine is built."""
 
     network: Any
     parser: Any
 
 
-def parsed_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
-    """The strongly typed network of an ONNX file: every precision is the file's own, none the
-    builder's choice.
+def parse_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
+    """Return the strongly typed network of an ONNX file: the builder chooses no precision.
 
-    The weights of a graph above 2 GB lie beside it, so the file is parsed by its name and not from
-    memory.
+    The file is parsed by name and not from memory, because the weights of a graph above 2 GB are
+    in another file beside it.
 
     Raises:
-        EngineError: If the parser refuses it, with its words for every node; or if it holds no
-        graph.
+        EngineError: If the parser refuses it, with its message for every node, or it has no graph.
     """
     logger = logger_of(api)
     flags = 1 << int(api.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = api.trt.OnnxParser(network, logger)
-    # TensorRT takes only paths of Unicode text; a folder may have another name, the file within
-    # does not.
-    with contextlib.chdir(onnx.parent):
+    # TensorRT takes only Unicode paths. The folder's name may be something else; the file's is not.
+    with _working_directory(onnx.parent):
         parsed = parser.parse_from_file(onnx.name)
     problems = tuple(_problem(parser.get_error(index)) for index in range(parser.num_errors))
     if not parsed or problems:
         raise EngineError(
-            f"{onnx.name} was refused by TensorRT's parser: {problems[0] if problems else 'it gives no reason'}",
+            f"{onnx.name} was refused by TensorRT's parser: "
+            f"{problems[0] if problems else 'it gives no reason'}",
             problems=problems,
             log=tail_of(logger.lines),
         )
@@ -72,7 +72,7 @@ def parsed_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
 
 
 def check_network(network: Any, manifest: Manifest) -> None:
-    """Returns when a network has exactly the inputs and outputs that the manifest promises.
+    """Check that a network has exactly the inputs and outputs that the manifest promises.
 
     Raises:
         EngineError: Naming the first difference.
@@ -87,7 +87,10 @@ def check_network(network: Any, manifest: Manifest) -> None:
 def profile_shapes(
     manifest: Manifest, profile: ShapeProfile
 ) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """The smallest, best and largest shape of each input: its free dimensions are the batch and then height, width."""
+    """Return the smallest, best and largest shape of each input.
+
+    Its free dimensions are the batch and then, for images of any size, height and width.
+    """
     axes = (
         (profile.min_batch, *profile.min_size),
         (profile.opt_batch, *profile.opt_size),
@@ -95,7 +98,7 @@ def profile_shapes(
     )
     specs = input_specs(manifest)
     return {
-        spec.name: (_filled(spec, axes[0]), _filled(spec, axes[1]), _filled(spec, axes[2]))
+        spec.name: (_fill(spec, axes[0]), _fill(spec, axes[1]), _fill(spec, axes[2]))
         for spec in specs
     }
 
@@ -103,13 +106,23 @@ def profile_shapes(
 def add_profile(
     builder: Any, config: Any, network: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]
 ) -> None:
-    """Adds one profile for all inputs of a network.
+    """Add one profile for all inputs of a network.
 
     Raises:
-        EngineError: If it does not fit the inputs, which TensorRT accepts in silence, or TensorRT
-        refuses it.
+        EngineError: If it does not fit the inputs, which TensorRT does not check, or TensorRT
+            refuses it.
     """
-    _check_profile(shapes, {spec.name: spec for spec in _input_specs(network)})
+    inputs = {spec.name: spec for spec in _input_specs(network)}
+    if differing := sorted(set(shapes) ^ set(inputs)):
+        raise EngineError(
+            f"the profile and the network differ in the input {differing[0]!r}; "
+            "build the artifact again"
+        )
+    for name, shape in [(name, shape) for name, three in shapes.items() for shape in three]:
+        if not _fits(shape, inputs[name].shape):
+            raise EngineError(
+                f"the profile gives {name!r} the shape {shape}, but the network has {inputs[name]}"
+            )
     profile = builder.create_optimization_profile()
     for name, (smallest, best, largest) in shapes.items():
         profile.set_shape(name, smallest, best, largest)
@@ -117,27 +130,23 @@ def add_profile(
         raise EngineError(f"TensorRT refuses the profile {dict(shapes)}")
 
 
-def _check_profile(
-    shapes: Mapping[str, tuple[Shape, Shape, Shape]], inputs: Mapping[str, TensorSpec]
-) -> None:
-    if strange := sorted(set(shapes) ^ set(inputs)):
-        raise EngineError(
-            f"the profile and the network differ in the input {strange[0]!r}; build the artifact again"
-        )
-    for name, of_input in shapes.items():
-        for shape in of_input:
-            if not _fits(shape, inputs[name].shape):
-                raise EngineError(
-                    f"the profile gives {name!r} the shape {shape}, but the network has {inputs[name]}"
-                )
+@contextlib.contextmanager
+def _working_directory(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
-def _fits(shape: Shape, free: tuple[int | None, ...]) -> bool:
-    pairs = zip(shape, free, strict=False)
-    return len(shape) == len(free) and all(wanted in (None, side) for side, wanted in pairs)
+def _fits(shape: Shape, expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        side is None or side == given for given, side in zip(shape, expected, strict=True)
+    )
 
 
-def _filled(spec: TensorSpec, free: Shape) -> Shape:
+def _fill(spec: TensorSpec, free: Shape) -> Shape:
     values = iter(free)
     return tuple(next(values) if side is None else side for side in spec.shape)
 
@@ -154,14 +163,14 @@ def _spec(tensor: Any) -> TensorSpec:
 
 
 def _problem(error: Any) -> str:
-    """One line: the operator and the node, what is wrong in the parser's own words, and its code."""
+    """Return one line: the operator and the node, the parser's message, and its code."""
     operator, node = _words(error.node_operator), _words(error.node_name)
     where = f"{operator or 'operator'} node {node!r}: " if operator or node else ""
     return f"{where}{_words(error.desc)} ({error.code().name})"
 
 
 def _words(call: Callable[[], str]) -> str:
-    """One line of text; the names in a damaged file may be no Unicode."""
+    """Return one line of text; the names in a damaged file need not be Unicode."""
     try:
         text = call()
     except UnicodeDecodeError as error:

@@ -1,23 +1,18 @@
-"""What an engine is asked to be, checked before any builder is started."""
+"""The options of an engine, checked before any builder is started."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.artifact.manifest import (
-    EngineBackend,
-    HardwareCompatibility,
-    InputEntry,
-    Manifest,
-    Precision,
-    ShapeProfile,
-)
+from motivnet.artifact.engine_entry import EngineBackend, HardwareCompatibility, ShapeProfile
+from motivnet.artifact.manifest import InputEntry, Manifest
 from motivnet.errors import ConfigError
+from motivnet.parity import Precision
 from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES
 
 _LEAST: dict[Precision, int] = {"bf16": 80, "fp8": 89}
-"""The first compute capability whose tensor cores take the dtype."""
+"""The first compute capability whose tensor cores support the dtype."""
 
 DEFAULT_MAX_SIZE = (2160, 3840)
 MIN_SIDE = 16
@@ -27,12 +22,12 @@ MAX_SIDE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """What ``build-engine`` was asked for; ``max_batch`` None means the artifact's.
+    """The options of ``build-engine``; ``max_batch`` None means the artifact's.
 
-    ``workspace`` is in bytes; ``timing_cache`` and the two compatibilities are ``tensorrt``'s
-    alone, ``compute_capabilities`` (such as ``86``) TensorRT-RTX's alone, empty for its portable
-    default. ``optimisation_level`` is 0 to 5, the builder's own choice if None. ``max_size`` is the
-    largest (height, width) of an input of any size, ``DEFAULT_MAX_SIZE`` if None.
+    ``workspace`` is in bytes. It, ``timing_cache`` and the two compatibilities are for ``tensorrt``
+    only; ``compute_capabilities`` (such as ``86``; empty for the portable default) are for
+    TensorRT-RTX only. ``optimisation_level`` is 0 to 5, the builder's default if None. ``max_size``
+    is the largest (height, width) of an input of any size, ``DEFAULT_MAX_SIZE`` if None.
     """
 
     backend: EngineBackend
@@ -48,23 +43,26 @@ class EngineOptions:
     compute_capabilities: tuple[str, ...] = ()
 
     def profile_for(self, manifest: Manifest) -> ShapeProfile:
-        """The profile of an engine of this artifact: batches from 1, and sizes where the input has any size."""
+        """Return the profile of an engine of this artifact: batches from 1, and image sizes."""
         max_batch = manifest.max_batch if self.max_batch is None else self.max_batch
-        smallest, largest = _sizes(
-            manifest.input, self.max_size or _default_max_size(manifest.input)
-        )
+        height, width = size = manifest.input.preprocessing.size
+        smallest = largest = size
+        if manifest.input.any_size:
+            smallest = MIN_SIDE, MIN_SIDE
+            default = max(DEFAULT_MAX_SIZE[0], height), max(DEFAULT_MAX_SIZE[1], width)
+            largest = self.max_size or default
         return ShapeProfile(
             min_batch=1,
             opt_batch=min(self.opt_batch, max_batch),
             max_batch=max_batch,
             min_size=smallest,
-            opt_size=manifest.input.recipe.size,
+            opt_size=size,
             max_size=largest,
         )
 
 
 def check_options(options: EngineOptions, manifest: Manifest) -> None:
-    """Returns when an engine of this artifact can be built with these options by some machine.
+    """Check that some machine can build an engine of this artifact with these options.
 
     Raises:
         ConfigError: With every problem, one after another.
@@ -74,8 +72,7 @@ def check_options(options: EngineOptions, manifest: Manifest) -> None:
 
 
 def check_target(options: EngineOptions, precision: Precision) -> None:
-    """Returns when the backend and its GPUs have this precision: what can be told before there is a
-    graph.
+    """Check that the backend and its GPUs support this precision, before there is a graph.
 
     Raises:
         ConfigError: With every problem, one after another.
@@ -85,7 +82,7 @@ def check_target(options: EngineOptions, precision: Precision) -> None:
 
 
 def precision_problem(precision: Precision, compute_capability: str) -> str | None:
-    """Why a GPU of a compute capability such as ``86`` has no matrix product in a precision; None where it has."""
+    """Return why a GPU of a compute capability such as ``86`` lacks a precision, None if not."""
     least = _LEAST.get(precision, 0)
     if int(compute_capability) >= least:
         return None
@@ -96,7 +93,8 @@ def _range_problems(options: EngineOptions, manifest: Manifest) -> list[str]:
     problems = []
     if options.max_batch is not None and not 1 <= options.max_batch <= manifest.max_batch:
         problems.append(
-            f"--max-batch must be 1 to {manifest.max_batch} for this artifact, not {options.max_batch}"
+            f"--max-batch must be 1 to {manifest.max_batch} for this artifact, "
+            f"not {options.max_batch}"
         )
     largest = manifest.max_batch if options.max_batch is None else options.max_batch
     if not 1 <= options.opt_batch <= max(1, largest):
@@ -115,13 +113,15 @@ def _size_problems(options: EngineOptions, entry: InputEntry) -> list[str]:
         return []
     if not entry.any_size:
         return [
-            "--max-image is for an artifact with --input image: the images of this one have one size"
+            "--max-image is for an artifact with --input image: "
+            "the images of this one have one size"
         ]
-    (height, width), (tall, wide) = entry.recipe.size, options.max_size
+    (height, width), (tall, wide) = entry.preprocessing.size, options.max_size
     if height <= tall <= MAX_SIDE and width <= wide <= MAX_SIDE:
         return []
     return [
-        f"--max-image must be {height}x{width} to {MAX_SIDE}x{MAX_SIDE} for this artifact, not {tall}x{wide}"
+        f"--max-image must be {height}x{width} to {MAX_SIDE}x{MAX_SIDE} for this artifact, "
+        f"not {tall}x{wide}"
     ]
 
 
@@ -133,7 +133,8 @@ def _backend_problems(options: EngineOptions, manifest: Manifest) -> list[str]:
     problems = _target_problems(options, manifest.precision)
     if manifest.attention == "fused" and manifest.precision == "fp32":
         problems.append(
-            "TensorRT has no fused attention in FP32; build the ONNX artifact with --attention decomposed or --fp16"
+            "TensorRT has no fused attention in FP32; build the ONNX artifact with "
+            "--attention decomposed or --fp16"
         )
     return problems
 
@@ -142,7 +143,7 @@ def _target_problems(options: EngineOptions, precision: Precision) -> list[str]:
     if options.backend == "tensorrt-rtx":
         return _rtx_problems(options, precision)
     if options.compute_capabilities:
-        return ["--sm is for tensorrt-rtx alone: tensorrt builds for the GPU of this machine"]
+        return ["--sm is for tensorrt-rtx only: tensorrt builds for the GPU of this machine"]
     return []
 
 
@@ -154,7 +155,7 @@ def _rtx_problems(options: EngineOptions, precision: Precision) -> list[str]:
         "--version-compatible": options.version_compatible,
     }
     problems = [
-        f"{name} is for tensorrt alone: TensorRT-RTX has none"
+        f"{name} is for tensorrt only: TensorRT-RTX has none"
         for name, given in names.items()
         if given
     ]
@@ -173,7 +174,8 @@ def _capability_problems(name: str, precision: Precision) -> list[str]:
     if name not in RTX_COMPUTE_CAPABILITIES:
         known = ", ".join(RTX_COMPUTE_CAPABILITIES)
         return [
-            f"TensorRT-RTX does not compile for SM {name} (only {known}); use tensorrt on that device"
+            f"TensorRT-RTX does not compile for SM {name} (only {known}); "
+            "use tensorrt on that device"
         ]
     if precision == "fp32" and name == "75":
         return ["TensorRT-RTX has no FP32 matrix product for SM 75 (Turing); build in FP16"]
@@ -181,21 +183,8 @@ def _capability_problems(name: str, precision: Precision) -> list[str]:
     return [] if problem is None else [problem]
 
 
-def _sizes(entry: InputEntry, largest: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    if entry.any_size:
-        return (MIN_SIDE, MIN_SIDE), largest
-    return entry.recipe.size, entry.recipe.size
-
-
-def _default_max_size(entry: InputEntry) -> tuple[int, int]:
-    """That of a 4K picture, or the model's own where that is larger."""
-    return max(DEFAULT_MAX_SIZE[0], entry.recipe.size[0]), max(
-        DEFAULT_MAX_SIZE[1], entry.recipe.size[1]
-    )
-
-
 def compute_capabilities_from_text(text: str | None) -> tuple[str, ...]:
-    """The names in ``86,89``; also ``8.6``, ``sm86`` and ``sm_86``. None are none.
+    """Return the names in ``86,89``; also ``8.6``, ``sm86`` and ``sm_86``; none of None.
 
     Raises:
         ConfigError: If a part is not a number.
@@ -212,7 +201,7 @@ def compute_capabilities_from_text(text: str | None) -> tuple[str, ...]:
 
 
 def bytes_from_gib(gib: float | None) -> int | None:
-    """The bytes of so many GiB; None stays None.
+    """Return the bytes of so many GiB; None stays None.
 
     Raises:
         ConfigError: If it is not a positive, finite number.
@@ -225,7 +214,7 @@ def bytes_from_gib(gib: float | None) -> int | None:
 
 
 def size_from_text(text: str | None) -> tuple[int, int] | None:
-    """(height, width) in pixels from ``1080x1920``; None stays None.
+    """Return (height, width) in pixels from ``1080x1920``; None stays None.
 
     Raises:
         ConfigError: If it is not two numbers.

@@ -1,4 +1,4 @@
-"""An engine in its artifact: compiled by the real TensorRT-RTX, put in its place whole, and said what it is."""
+"""An engine in its artifact: compiled by the real TensorRT-RTX, put in place, and described."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from motivnet.artifact import Artifact, check_free, list_reports, open_artifact
-from motivnet.artifact.manifest import Comparison
+from motivnet.artifact import Artifact, add_reports, check_addable, open_artifact
+from motivnet.artifact.engine_entry import EngineEntry
 from motivnet.errors import (
     ArtifactError,
     ConfigError,
@@ -19,16 +20,19 @@ from motivnet.errors import (
     FileError,
     RuntimeUnavailableError,
 )
-from motivnet.parity import Outputs
+from motivnet.parity import Comparison, Outputs
 from motivnet_engines.build import engine_artifact
 from motivnet_engines.build.engine_artifact import build_engine, build_first_engine
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.cli import app
-from motivnet_engines.diagnostics.info import artifact_info
-from motivnet_engines.runtimes.registry import default_runtime, is_default_choice, open_backend
-from motivnet_engines.verification.verify import verify_on_device
+from motivnet_engines.diagnostics.inspect import inspect_artifact
+from motivnet_engines.runtimes.registry import open_backend
+from motivnet_engines.runtimes.selection import default_runtime, is_default_choice
+from motivnet_engines.verification import parity_run
+from motivnet_engines.verification.parity_run import verify_on_device
 
 pytest.importorskip("tensorrt_rtx")
+pytestmark = [pytest.mark.compile, pytest.mark.xdist_group("engine_artifact")]
 OPTIONS = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
 
 
@@ -45,8 +49,20 @@ def artifact(fp16_artifact: Path, tmp_path: Path) -> Artifact:
 def with_engine(fp16_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("engine") / "artifact"
     shutil.copytree(fp16_artifact, folder)
-    build_engine(open_artifact(folder), OPTIONS, out=None, announce=silent)
+    build_engine(open_artifact(folder), OPTIONS, out=None, on_message=silent)
     return folder
+
+
+@pytest.fixture
+def ready_engine(with_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine of the FP16 graph is compiled no second time, where only its place matters."""
+    [engine] = open_artifact(with_engine).manifest.engines
+
+    def compiled(onnx: Path, out: Path, **_: object) -> EngineEntry:
+        shutil.copy(with_engine / engine.path, out)
+        return engine
+
+    monkeypatch.setattr(engine_artifact, "engine_from_onnx", compiled)
 
 
 def test_engine_stands_beside_the_graph_that_it_was_built_from(with_engine: Path) -> None:
@@ -56,8 +72,8 @@ def test_engine_stands_beside_the_graph_that_it_was_built_from(with_engine: Path
     assert artifact.manifest.kind == "onnx"
     assert engine.onnx_sha256 == artifact.manifest.entry("model.onnx").sha256
     assert engine.compute_capabilities == ("86",)
-    assert engine.proof.matrix_layers.keys() == {"float16"}
-    assert engine.proof.attention_fused == engine.proof.attention_layers == 6
+    assert engine.report.matrix_layers.keys() == {"float16"}
+    assert engine.report.attention_fused == engine.report.attention_layers == 6
     assert engine.comparison is None
     assert (with_engine / engine.path).read_bytes()[:4] == b"vtrt"
 
@@ -72,31 +88,34 @@ def test_graph_of_an_artifact_with_an_engine_still_runs(with_engine: Path) -> No
         )
 
 
+@pytest.mark.usefixtures("ready_engine")
 def test_files_are_linked_and_not_left_linked(artifact: Artifact) -> None:
     before = (artifact.folder / "model.onnx").stat().st_ino
-    build_engine(artifact, OPTIONS, out=None, announce=silent)
+    build_engine(artifact, OPTIONS, out=None, on_message=silent)
     after = (artifact.folder / "model.onnx").stat()
     assert after.st_ino == before
     assert after.st_nlink == 1
     assert sorted(path.name for path in artifact.folder.parent.iterdir()) == ["artifact"]
 
 
+@pytest.mark.usefixtures("ready_engine")
 def test_what_a_user_keeps_beside_the_graph_stays(artifact: Artifact) -> None:
     (artifact.folder / "src").mkdir()
     (artifact.folder / "src" / "app.py").write_text("work")
-    build_engine(artifact, OPTIONS, out=None, announce=silent)
+    build_engine(artifact, OPTIONS, out=None, on_message=silent)
     assert (artifact.folder / "src" / "app.py").read_text() == "work"
     (artifact.folder / "model.tensorrt.engine").write_text("mine")
     with pytest.raises(
         FileError, match=r"model\.tensorrt\.engine is not of the artifact and in the way"
     ):
-        check_free(artifact, "model.tensorrt.engine")
+        check_addable(artifact, "model.tensorrt.engine")
 
 
+@pytest.mark.usefixtures("ready_engine")
 def test_what_the_manifest_lists_since_the_artifact_was_opened_stays(artifact: Artifact) -> None:
-    list_reports(artifact.folder, {"report.html": b"report"})
+    add_reports(artifact.folder, {"report.html": b"report"})
     verify_on_device(artifact, runtimes=["openvino"])
-    after = build_engine(artifact, OPTIONS, out=None, announce=silent).manifest
+    after = build_engine(artifact, OPTIONS, out=None, on_message=silent).manifest
     assert [entry.path for entry in after.reports] == ["report.html"]
     assert "openvino" in {row.backend for row in after.parity.comparisons}
 
@@ -110,35 +129,37 @@ def test_a_folder_with_a_strangers_manifest_is_not_replaced(
     with pytest.raises(
         FileError, match=r"web is not replaced, because its manifest\.json is no manifest"
     ):
-        build_engine(artifact, OPTIONS, out=tmp_path / "web", announce=silent)
+        build_engine(artifact, OPTIONS, out=tmp_path / "web", on_message=silent)
     assert sorted(path.name for path in (tmp_path / "web").iterdir()) == ["manifest.json", "src"]
 
 
+@pytest.mark.usefixtures("ready_engine")
 def test_an_engine_alone_is_replaced_unless_something_was_put_beside_it(
     artifact: Artifact, tmp_path: Path
 ) -> None:
     for _ in range(2):
-        build_engine(artifact, OPTIONS, out=tmp_path / "alone", announce=silent)
+        build_engine(artifact, OPTIONS, out=tmp_path / "alone", on_message=silent)
     (tmp_path / "alone" / "notes").write_text("notes")
     with pytest.raises(FileError, match="alone holds other files too: notes; move them away"):
-        build_engine(artifact, OPTIONS, out=tmp_path / "alone", announce=silent)
+        build_engine(artifact, OPTIONS, out=tmp_path / "alone", on_message=silent)
     assert (tmp_path / "alone" / "notes").read_text() == "notes"
 
 
 def test_engine_of_the_same_backend_is_replaced(with_engine: Path, tmp_path: Path) -> None:
     artifact = open_artifact(shutil.copytree(with_engine, tmp_path / "artifact"))
     other = replace(OPTIONS, compute_capabilities=("89",), max_batch=2)
-    manifest = build_engine(artifact, other, out=None, announce=silent).manifest
+    manifest = build_engine(artifact, other, out=None, on_message=silent).manifest
     assert [engine.compute_capabilities for engine in manifest.engines] == [("89",)]
     assert manifest.engines[0].profile.max_batch == 2
     assert [entry.path for entry in manifest.files].count("model.tensorrt-rtx.engine") == 1
     open_artifact(artifact.folder).verify_files()
 
 
+@pytest.mark.usefixtures("ready_engine")
 def test_engine_alone_has_what_a_device_needs_and_no_graph(
     artifact: Artifact, tmp_path: Path
 ) -> None:
-    alone = build_engine(artifact, OPTIONS, out=tmp_path / "alone", announce=silent)
+    alone = build_engine(artifact, OPTIONS, out=tmp_path / "alone", on_message=silent)
     assert sorted(path.name for path in alone.folder.iterdir()) == [
         "manifest.json",
         "model.tensorrt-rtx.engine",
@@ -154,7 +175,7 @@ def test_engine_alone_has_what_a_device_needs_and_no_graph(
     with pytest.raises(
         ConfigError, match="an engine alone; build from the artifact that holds the ONNX graph"
     ):
-        build_engine(alone, OPTIONS, out=tmp_path / "again", announce=silent)
+        build_engine(alone, OPTIONS, out=tmp_path / "again", on_message=silent)
 
 
 def test_no_engine_is_built_where_something_else_would_be_lost(
@@ -163,27 +184,28 @@ def test_no_engine_is_built_where_something_else_would_be_lost(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
     with pytest.raises(FileError, match="holds files that are not an artifact"):
-        build_engine(artifact, OPTIONS, out=tmp_path / "out", announce=silent)
+        build_engine(artifact, OPTIONS, out=tmp_path / "out", on_message=silent)
     before = (with_engine / "model.onnx").read_bytes()
     with pytest.raises(
         ConfigError, match="an artifact with a graph, which the engine alone would replace"
     ):
-        build_engine(artifact, OPTIONS, out=with_engine, announce=silent)
+        build_engine(artifact, OPTIONS, out=with_engine, on_message=silent)
     assert (with_engine / "model.onnx").read_bytes() == before
     with pytest.raises(ConfigError, match="is the artifact itself"):
-        build_engine(artifact, OPTIONS, out=artifact.folder, announce=silent)
+        build_engine(artifact, OPTIONS, out=artifact.folder, on_message=silent)
 
 
+@pytest.mark.usefixtures("ready_engine")
 def test_refused_build_leaves_the_artifact_as_it_was(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*args: object, **kwargs: object) -> None:
         raise EngineError("the engine computes in float32")
 
-    monkeypatch.setattr(engine_artifact, "check_proof", refused)
+    monkeypatch.setattr(engine_artifact, "check_report", refused)
     before = {path.name: path.read_bytes() for path in artifact.folder.iterdir()}
     with pytest.raises(EngineError, match="float32"):
-        build_engine(artifact, OPTIONS, out=None, announce=silent)
+        build_engine(artifact, OPTIONS, out=None, on_message=silent)
     assert {path.name: path.read_bytes() for path in artifact.folder.iterdir()} == before
     assert sorted(path.name for path in artifact.folder.parent.iterdir()) == ["artifact"]
 
@@ -195,7 +217,7 @@ def test_changed_graph_is_refused_before_the_compiler_sees_it(artifact: Artifact
     with pytest.raises(
         ArtifactError, match=r"model\.onnx is not the file that the manifest describes"
     ):
-        build_engine(artifact, OPTIONS, out=None, announce=silent)
+        build_engine(artifact, OPTIONS, out=None, on_message=silent)
 
 
 def test_artifact_without_a_reference_is_told_so_before_it_is_compiled(
@@ -206,26 +228,29 @@ def test_artifact_without_a_reference_is_told_so_before_it_is_compiled(
 
     monkeypatch.setattr(engine_artifact, "engine_from_onnx", builder)
     (artifact.folder / "manifest.json").write_bytes(
-        replace(artifact.manifest, reference=None).to_json()
+        msgspec.structs.replace(artifact.manifest, reference=None).to_json()
     )
     with pytest.raises(ArtifactError, match="no reference outputs to compare with; build it again"):
-        build_engine(open_artifact(artifact.folder), OPTIONS, out=None, announce=silent)
+        build_engine(open_artifact(artifact.folder), OPTIONS, out=None, on_message=silent)
 
 
-def test_ladder_takes_the_first_artifact_whose_engine_holds(
+@pytest.mark.usefixtures("ready_engine")
+def test_fallback_takes_the_first_artifact_whose_engine_holds(
     artifact: Artifact, fp32_artifact: Path, tmp_path: Path
 ) -> None:
     fp32 = open_artifact(shutil.copytree(fp32_artifact, tmp_path / "fp32"))
-    unbuildable = Artifact(folder=fp32.folder, manifest=replace(fp32.manifest, attention="fused"))
+    unbuildable = Artifact(
+        folder=fp32.folder, manifest=msgspec.structs.replace(fp32.manifest, attention="fused")
+    )
     lines: list[str] = []
-    built = build_first_engine([unbuildable, artifact], OPTIONS, out=None, announce=lines.append)
+    built = build_first_engine([unbuildable, artifact], OPTIONS, out=None, on_message=lines.append)
     assert built.folder == artifact.folder
     assert [engine.precision for engine in built.manifest.engines] == ["fp16"]
     assert len(lines) == 1
-    assert "fp32 is given up" in lines[0]
+    assert "fp32 is skipped" in lines[0]
 
 
-def test_known_fault_is_announced_before_the_build(
+def test_known_issue_is_told_before_the_build(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
@@ -237,21 +262,22 @@ def test_known_fault_is_announced_before_the_build(
     monkeypatch.setattr(engine_artifact, "engine_from_onnx", builder)
     options = replace(OPTIONS, compute_capabilities=("120",))
     with pytest.raises(EngineError, match="enough"):
-        build_engine(artifact, options, out=None, announce=order.append)
+        build_engine(artifact, options, out=None, on_message=order.append)
     assert "issues/4837" in order[0]
     assert order[1:] == ["built"]
 
 
+@pytest.mark.usefixtures("ready_engine")
 def test_engine_that_computes_something_else_is_refused_where_it_runs(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The comparison is planted: no engine runs without a GPU."""
-    monkeypatch.setattr(engine_artifact, "comparison_of", planted("logits differ by 0.5"))
+    monkeypatch.setattr(parity_run, "compare_runtime", planted("logits differ by 0.5"))
     with pytest.raises(EngineError, match=r"too far from PyTorch: logits differ by 0\.5"):
-        build_engine(artifact, OPTIONS, out=None, announce=silent)
+        build_engine(artifact, OPTIONS, out=None, on_message=silent)
     assert not open_artifact(artifact.folder).manifest.engines
-    monkeypatch.setattr(engine_artifact, "comparison_of", planted())
-    built = build_engine(artifact, OPTIONS, out=None, announce=silent)
+    monkeypatch.setattr(parity_run, "compare_runtime", planted())
+    built = build_engine(artifact, OPTIONS, out=None, on_message=silent)
     assert built.manifest.engines[0].comparison == planted()("tensorrt-rtx", artifact, None, None)
     assert is_default_choice(built.manifest, "tensorrt-rtx")
 
@@ -278,14 +304,14 @@ def planted(*failures: str):
 
 
 def test_info_says_what_the_engine_is_and_that_it_never_ran(with_engine: Path) -> None:
-    text = CliRunner().invoke(app, ["info", str(with_engine)], catch_exceptions=False).stdout
+    text = CliRunner().invoke(app, ["inspect", str(with_engine)], catch_exceptions=False).stdout
     for part in ("for SM 86", "100% float16", "6 of 6 attentions fused", "compiled and never run"):
         assert part in text
     [status] = [
-        status for status in artifact_info(with_engine).runtimes if status.name == "tensorrt-rtx"
+        status for status in inspect_artifact(with_engine).runtimes if status.name == "tensorrt-rtx"
     ]
     assert not status.default
-    assert "GPU" in (status.obstacle or "")
+    assert "GPU" in (status.missing_requirement or "")
 
 
 def test_command_builds_and_prints_what_came_of_it(artifact: Artifact) -> None:
@@ -295,7 +321,7 @@ def test_command_builds_and_prints_what_came_of_it(artifact: Artifact) -> None:
     engine = json.loads(outcome.stdout)["engine"]
     assert engine["compute_capabilities"] == ["86", "89"]
     assert engine["profile"]["max_batch"] == 2
-    assert engine["proof"]["evidence"] == "compiler"
+    assert engine["report"]["evidence"] == "compiler"
 
 
 @pytest.mark.parametrize(
@@ -308,11 +334,11 @@ def test_command_builds_and_prints_what_came_of_it(artifact: Artifact) -> None:
         (["--opt-batch", "0"], ConfigError, "must be 1 to 8"),
         (["--opt-batch", "6", "--max-batch", "4"], ConfigError, "must be 1 to 4"),
         (["--max-image", "500x500"], ConfigError, "images of this one have one size"),
-        (["--workspace", "2", "--backend", "tensorrt-rtx"], ConfigError, "for tensorrt alone"),
+        (["--workspace", "2", "--backend", "tensorrt-rtx"], ConfigError, "for tensorrt only"),
         (["--max-image", "big"], ConfigError, "not a height and a width"),
         (["--optimisation-level", "6"], ConfigError, "0 to 5"),
-        (["--timing-cache", "x", "--backend", "tensorrt-rtx"], ConfigError, "for tensorrt alone"),
-        (["--version-compatible", "--backend", "tensorrt-rtx"], ConfigError, "for tensorrt alone"),
+        (["--timing-cache", "x", "--backend", "tensorrt-rtx"], ConfigError, "for tensorrt only"),
+        (["--version-compatible", "--backend", "tensorrt-rtx"], ConfigError, "for tensorrt only"),
         (["--workspace", "nan"], ConfigError, "positive number of GiB"),
         (["--workspace", "inf"], ConfigError, "positive number of GiB"),
         (["--workspace", "-1"], ConfigError, "positive number of GiB"),

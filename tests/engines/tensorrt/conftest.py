@@ -7,10 +7,12 @@ The engines are compiled here and never executed: that needs a GPU.
 from __future__ import annotations
 
 import copy
+import fcntl
 import functools
 import importlib.util
-import subprocess
-import sys
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,30 +20,19 @@ from typing import Any
 
 import pytest
 
-from motivnet.artifact.manifest import (
-    AttentionForm,
-    FileEntry,
-    InputEntry,
-    Manifest,
-    ParityReport,
-    Precision,
-    Source,
-)
+from motivnet.artifact.engine_entry import EngineEntry
+from motivnet.artifact.manifest import FileEntry, InputEntry, Manifest, Source
 from motivnet.config import ModelConfig
 from motivnet.files import sha256_of
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet
-from motivnet.preprocess import InputRecipe
-from motivnet_engines.build.builder import BuiltEngine, engine_from_onnx
+from motivnet.parity import AttentionForm, ParityReport, Precision
+from motivnet.preprocess import Preprocessing
+from motivnet_engines.build.builder import engine_from_onnx
 from motivnet_engines.build.options import EngineOptions
+from motivnet_export.graph import save_onnx, summarise
 from motivnet_export.precision import apply_precision
-from motivnet_export.torch_to_onnx import (
-    INPUT_NAME,
-    OUTPUT_NAMES,
-    onnx_from_model,
-    save_onnx,
-    summary_of,
-)
+from motivnet_export.torch_to_onnx import INPUT_NAME, OUTPUT_NAMES, onnx_from_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +68,7 @@ class Engine:
     """An engine file, what its build said, and the graph that it was built from."""
 
     path: Path
-    built: BuiltEngine
+    built: EngineEntry
     graph: Graph
     options: EngineOptions
     announced: tuple[str, ...]
@@ -85,6 +76,28 @@ class Engine:
 
 GraphFactory = Callable[[str], Graph]
 EngineFactory = Callable[..., Engine]
+
+GRAPHS = "MOTIVNET_TEST_GRAPHS"
+"""Environment variable: the folder of the exported graphs, which child processes use too."""
+
+COMPILING = {"rtx_engine", "built_engine", "run_fake_worker", "caller", "verdict_on", "pycuda"}
+"""Fixtures that start a compiler, or the process of one."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if GRAPHS not in os.environ:
+        os.environ[GRAPHS] = tempfile.mkdtemp(prefix="motivnet-graphs-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(GRAPHS)))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & COMPILING:
+            item.add_marker(pytest.mark.compile)
+        if "rtx_engine" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("rtx_engine"))  # compiled once per process
 
 
 @pytest.fixture(scope="session")
@@ -94,32 +107,21 @@ def rtx_installed() -> None:
 
 
 @pytest.fixture(scope="session")
-def fixed_addresses() -> None:
-    """Skips where the builder's process cannot have the same addresses in every run."""
-    program = (
-        "from motivnet_engines.build.addresses import restart_with_fixed_addresses as restart\n"
-        "restart(); print(open('/proc/self/personality').read())"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=True, text=True
-    )
-    if not int(found.stdout, 16) & 0x40000:
-        pytest.skip(
-            "this container forbids a process to have fixed addresses: one build in ten differs in its bytes"
-        )
-
-
-@pytest.fixture(scope="session")
-def trt_graph(
-    tmp_path_factory: pytest.TempPathFactory, tiny_model: MotivNet, tiny_config: ModelConfig
-) -> GraphFactory:
+def trt_graph(tiny_model: MotivNet, tiny_config: ModelConfig) -> GraphFactory:
     """A function that gives the tiny model's graph in one of the ``FORMS``, exported once."""
 
     @functools.cache
     def exported(name: str) -> Graph:
-        folder = tmp_path_factory.mktemp("graphs") / name
-        folder.mkdir()
-        return _exported(FORMS[name], tiny_model, tiny_config, folder / "model.onnx")
+        folder = Path(os.environ[GRAPHS], name)
+        folder.mkdir(exist_ok=True)
+        with open(folder.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            manifest = folder / "manifest.json"
+            if not manifest.exists():
+                _export(FORMS[name], tiny_model, tiny_config, folder / "model.onnx")
+            return Graph(
+                onnx=folder / "model.onnx", manifest=Manifest.from_json(manifest.read_bytes())
+            )
 
     return exported
 
@@ -128,7 +130,7 @@ def trt_graph(
 def rtx_engine(
     rtx_installed: None, tmp_path_factory: pytest.TempPathFactory, trt_graph: GraphFactory
 ) -> EngineFactory:
-    """A function that gives the TensorRT-RTX engine of one of the ``FORMS`` for some SMs, compiled once."""
+    """A function that gives the TensorRT-RTX engine of one of the ``FORMS``, compiled once."""
 
     @functools.cache
     def built(name: str, sms: tuple[str, ...] = ("86",), **options: Any) -> Engine:
@@ -153,18 +155,18 @@ def build_engine(graph: Graph, folder: Path, **options: Any) -> Engine:
     announced: list[str] = []
     path = folder / "model.engine"
     built = engine_from_onnx(
-        graph.onnx, path, manifest=graph.manifest, options=chosen, announce=announced.append
+        graph.onnx, path, manifest=graph.manifest, options=chosen, on_message=announced.append
     )
     return Engine(path=path, built=built, graph=graph, options=chosen, announced=tuple(announced))
 
 
-def _exported(form: Form, tiny_model: MotivNet, config: ModelConfig, path: Path) -> Graph:
+def _export(form: Form, tiny_model: MotivNet, config: ModelConfig, path: Path) -> None:
     model = copy.deepcopy(tiny_model)
     apply_precision(model, form.precision)
     entry = InputEntry(
         name=INPUT_NAME,
         dtype="float32" if form.input == "float32" else "uint8",
-        recipe=InputRecipe.named("stretch", size=config.encoder.image_size),
+        preprocessing=Preprocessing.named("stretch", size=config.encoder.image_size),
         any_size=form.input == "image",
     )
     graph = onnx_from_model(
@@ -172,7 +174,7 @@ def _exported(form: Form, tiny_model: MotivNet, config: ModelConfig, path: Path)
         attention=form.attention,
         input_dtype=entry.dtype,
         any_size=entry.any_size,
-        recipe=entry.recipe,
+        preprocessing=entry.preprocessing,
     )
     save_onnx(graph, path)
     manifest = Manifest(
@@ -189,10 +191,9 @@ def _exported(form: Form, tiny_model: MotivNet, config: ModelConfig, path: Path)
         source=Source(
             checkpoint=None, sha256=None, random_weights=True, fresh_head=False, config=config
         ),
-        graph=summary_of(graph),
+        graph=summarise(graph),
         parity=ParityReport(
             passed=True, images=0, image_source="", comparisons=(), activations=(), warnings=()
         ),
     )
     (path.parent / "manifest.json").write_bytes(manifest.to_json())
-    return Graph(onnx=path, manifest=manifest)

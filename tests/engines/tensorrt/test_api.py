@@ -16,7 +16,8 @@ from motivnet_engines.runtimes.tensorrt.compatibility import this_platform
 def packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder whose packages come before those that are installed."""
     for name in MODULES.values():
-        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setitem(sys.modules, name, None)  # so that what is imported is removed again
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 

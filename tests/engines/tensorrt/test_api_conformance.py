@@ -65,7 +65,8 @@ MISSING = {
         "has no ICudaEngine.device_memory_size",
     ),
     "a removed flag": (
-        "def plant(api: Api, config: Any) -> None:\n    config.set_flag(api.trt.BuilderFlag.FP16)\n",
+        "def plant(api: Api, config: Any) -> None:\n"
+        "    config.set_flag(api.trt.BuilderFlag.FP16)\n",
         ELEVEN_4,
         "has no BuilderFlag.FP16",
     ),
@@ -110,7 +111,8 @@ WRONG = {
         "takes 1 arguments, not 2",
     ),
     "an argument too few": (
-        "def plant(builder: Any, network: Any) -> None:\n    builder.build_serialized_network(network)\n",
+        "def plant(builder: Any, network: Any) -> None:\n"
+        "    builder.build_serialized_network(network)\n",
         "lacks the argument 'config'",
     ),
     "an argument of another name": (
@@ -152,14 +154,23 @@ WRONG = {
 }
 
 GUARDED = {
-    "if": 'if hasattr(engine, "device_memory_size"):\n        return engine.device_memory_size\n    return 0',
-    "early return": (
-        'if not hasattr(engine, "device_memory_size"):\n        return 0\n    return engine.device_memory_size'
+    "if": (
+        'if hasattr(engine, "device_memory_size"):\n        return engine.device_memory_size\n'
+        "    return 0"
     ),
-    "conditional": 'return engine.device_memory_size if hasattr(engine, "device_memory_size") else 0',
+    "early return": (
+        'if not hasattr(engine, "device_memory_size"):\n        return 0\n'
+        "    return engine.device_memory_size"
+    ),
+    "conditional": (
+        'return engine.device_memory_size if hasattr(engine, "device_memory_size") else 0'
+    ),
     "and": 'return hasattr(engine, "device_memory_size") and engine.device_memory_size',
     "or": 'return not hasattr(engine, "device_memory_size") or engine.device_memory_size',
-    "name": 'has = hasattr(engine, "device_memory_size")\n    return engine.device_memory_size if has else 0',
+    "name": (
+        'has = hasattr(engine, "device_memory_size")\n'
+        "    return engine.device_memory_size if has else 0"
+    ),
     "getattr": 'return getattr(engine, "device_memory_size", 0)',
     "backend": 'return config.num_compute_capabilities if api.backend == "tensorrt-rtx" else 0',
     "function": "return size_of(engine) if can(engine) else 0",
@@ -172,7 +183,7 @@ CALLED = (
 
 @pytest.fixture(scope="module")
 def verdict_on() -> Verdicts:
-    """A function that holds files against a version; the index must be in reach where no cache holds the wheels."""
+    """A function that checks files against a version, whose wheel must be in the cache or index."""
 
     package = functools.cache(functools.partial(check.verdict_on, PACKAGE))
 
@@ -345,7 +356,8 @@ def test_only_the_build_and_the_tensorrt_runtime_touch_tensorrt() -> None:
             "without NetworkDefinitionCreationFlag",
         ),
         (
-            "def f(builder, trt):\n    flags = 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)\n"
+            "def f(builder, trt):\n"
+            "    flags = 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)\n"
             "    return builder.create_network(flags)\n",
             "without NetworkDefinitionCreationFlag",
         ),

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
+import enum
+import importlib
+import logging
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from motivnet.artifact.manifest import (
-    EngineDevice,
-    EngineEntry,
-    EngineProof,
-    FileEntry,
-    Manifest,
-    ShapeProfile,
-)
-from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
+from motivnet.artifact.engine_entry import EngineDevice, EngineEntry, EngineReport, ShapeProfile
+from motivnet.artifact.manifest import FileEntry, Manifest
+from motivnet.errors import EngineError, MissingDependencyError, RuntimeUnavailableError
 from motivnet_engines.runtimes.fake import fake_manifest
 from motivnet_engines.runtimes.registry import check_possible
-from motivnet_engines.runtimes.tensorrt import compatibility as identity
-from motivnet_engines.runtimes.tensorrt import lean
+from motivnet_engines.runtimes.tensorrt import compatibility
 from motivnet_engines.runtimes.tensorrt.api import Api
-from motivnet_engines.runtimes.tensorrt.compatibility import check_engine, this_platform
+from motivnet_engines.runtimes.tensorrt.compatibility import (
+    DIAGNOSES,
+    check_engine,
+    check_validity,
+    this_platform,
+)
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 A4000 = Gpu(name="NVIDIA RTX A4000", compute_capability="8.6", memory=16 << 30)
@@ -36,7 +38,7 @@ RTX_5090 = Gpu(name="NVIDIA GeForce RTX 5090", compute_capability="12.0", memory
 def manifest(backend: str, **changes: Any) -> Manifest:
     """A manifest with an engine that was built on an A4000."""
     base = fake_manifest()
-    height, width = base.input.recipe.size
+    height, width = base.input.preprocessing.size
     values: dict[str, Any] = {
         "backend": backend,
         "path": "model.engine",
@@ -62,7 +64,7 @@ def manifest(backend: str, **changes: Any) -> Manifest:
         "weight_streaming": False,
         "build_seconds": 1.0,
         "build_peak_bytes": 1,
-        "proof": EngineProof(
+        "report": EngineReport(
             evidence="network",
             layers=1,
             matrix_layers={},
@@ -73,27 +75,33 @@ def manifest(backend: str, **changes: Any) -> Manifest:
     }
     engine = EngineEntry(**(values | changes))
     file = FileEntry(path="model.engine", size=0, sha256="0" * 64)
-    return dataclasses.replace(base, files=(*base.files, file), engines=(engine,))
+    return msgspec.structs.replace(base, files=(*base.files, file), engines=(engine,))
 
 
 @pytest.fixture(autouse=True)
 def _lean_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lean.so"
     path.touch()
-    monkeypatch.setenv(lean.VARIABLE, str(path))
+    monkeypatch.setenv(compatibility.LEAN_VARIABLE, str(path))
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that says what this machine is."""
 
-    def described(*gpus: Gpu, version: str = "10.16.1.11", obstacle: str | None = None) -> None:
+    def described(
+        *gpus: Gpu, version: str = "10.16.1.11", missing_requirement: str | None = None
+    ) -> None:
         driver = NvidiaDriver(
-            version="580.1", cuda="13.0", gpus=gpus, obstacle=obstacle, unused_gpu=False
+            version="580.1",
+            cuda="13.0",
+            gpus=gpus,
+            missing_requirement=missing_requirement,
+            unused_gpu=False,
         )
-        monkeypatch.setattr(identity, "read_driver", lambda: driver)
+        monkeypatch.setattr(compatibility, "read_driver", lambda: driver)
         monkeypatch.setattr(
-            identity,
+            compatibility,
             "load_api",
             lambda backend: Api(backend=backend, trt=types.SimpleNamespace(), version=version),
         )
@@ -101,21 +109,17 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     return described
 
 
+SAME = "10.16.1.11"
 FITS = [
-    ("tensorrt", {}, A4000, "10.16.1.11"),
-    ("tensorrt", {"hardware_compatibility": "same-compute-capability"}, A2000, "10.16.1.11"),
-    ("tensorrt", {"hardware_compatibility": "ampere-plus"}, L4, "10.16.1.11"),
-    ("tensorrt", {"hardware_compatibility": "ampere-plus"}, RTX_5090, "10.16.1.11"),
-    ("tensorrt", {"version_compatible": True}, A4000, "10.16.1.11"),
+    ("tensorrt", {}, A4000, SAME),
+    ("tensorrt", {"hardware_compatibility": "same-compute-capability"}, A2000, SAME),
+    ("tensorrt", {"hardware_compatibility": "ampere-plus"}, L4, SAME),
+    ("tensorrt", {"hardware_compatibility": "ampere-plus"}, RTX_5090, SAME),
+    ("tensorrt", {"version_compatible": True}, A4000, SAME),
     ("tensorrt", {"version_compatible": True}, A4000, "10.17.0.2"),
-    ("tensorrt-rtx", {"device": None}, L4, "10.16.1.11"),
-    (
-        "tensorrt-rtx",
-        {"device": None, "compute_capabilities": ("86", "120")},
-        RTX_5090,
-        "10.16.1.11",
-    ),
-    ("tensorrt-rtx", {"device": None, "compute_capabilities": ("75",)}, T4, "10.16.1.11"),
+    ("tensorrt-rtx", {"device": None}, L4, SAME),
+    ("tensorrt-rtx", {"device": None, "compute_capabilities": ("86", "120")}, RTX_5090, SAME),
+    ("tensorrt-rtx", {"device": None, "compute_capabilities": ("75",)}, T4, SAME),
 ]
 
 
@@ -133,35 +137,36 @@ MISMATCHES = {
         "tensorrt",
         {},
         A2000,
-        "10.16.1.11",
+        SAME,
         "for NVIDIA RTX A4000 .*this GPU is NVIDIA RTX A2000",
     ),
     "another capability": (
         "tensorrt",
         {"hardware_compatibility": "same-compute-capability"},
         L4,
-        "10.16.1.11",
+        SAME,
         r"for compute capability 8\.6, this GPU is NVIDIA L4 \(compute capability 8\.9\)",
     ),
     "before Ampere": (
         "tensorrt",
         {"hardware_compatibility": "ampere-plus"},
         T4,
-        "10.16.1.11",
+        SAME,
         "for Ampere and later .*this GPU is Tesla T4",
     ),
     "RTX before Ampere": (
         "tensorrt-rtx",
         {"device": None},
         T4,
-        "10.16.1.11",
-        r"for Ampere and later as far as TensorRT-RTX goes \(SM 80, 86, 89, 120, 121\), this GPU is Tesla T4",
+        SAME,
+        r"for Ampere and later as far as TensorRT-RTX supports it \(SM 80, 86, 89, 120, 121\), "
+        "this GPU is Tesla T4",
     ),
     "RTX of another SM": (
         "tensorrt-rtx",
         {"device": None, "compute_capabilities": ("86", "89")},
         RTX_5090,
-        "10.16.1.11",
+        SAME,
         r"for SM 86, 89, this GPU is NVIDIA GeForce RTX 5090 \(compute capability 12\.0\)",
     ),
     "another version": (
@@ -169,7 +174,8 @@ MISMATCHES = {
         {},
         A4000,
         "10.16.1.12",
-        r"built by tensorrt 10\.16\.1\.11 and 10\.16\.1\.12 is installed; install that version, or build it here",
+        r"built by tensorrt 10\.16\.1\.11 and 10\.16\.1\.12 is installed; install that version, "
+        "or build it here",
     ),
     "an older version": (
         "tensorrt",
@@ -196,16 +202,10 @@ MISMATCHES = {
         "tensorrt",
         {"platform": "linux-mips"},
         A4000,
-        "10.16.1.11",
+        SAME,
         rf"for linux-mips, this machine is {this_platform()}; build it here",
     ),
-    "no device in the manifest": (
-        "tensorrt",
-        {"device": None},
-        A4000,
-        "10.16.1.11",
-        "does not name",
-    ),
+    "no device in the manifest": ("tensorrt", {"device": None}, A4000, SAME, "does not name"),
 }
 
 
@@ -242,7 +242,7 @@ def test_a_gpu_that_tensorrt_rtx_has_nothing_for_is_told_to_use_tensorrt(
 def test_a_version_compatible_engine_without_its_lean_runtime_says_what_to_install(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(lean.VARIABLE)
+    monkeypatch.delenv(compatibility.LEAN_VARIABLE)
     machine(A4000, version="10.17.0.2")
     with pytest.raises(
         RuntimeUnavailableError, match=r"install tensorrt-lean==10\.16\.1\.11, or set MOTIVNET_TENS"
@@ -261,11 +261,12 @@ def test_every_mismatch_is_named_at_once(machine: Any) -> None:
 
 
 def test_a_machine_without_a_gpu_says_so(machine: Any) -> None:
-    machine(obstacle="there is no libcuda.so.1")
+    machine(missing_requirement="there is no libcuda.so.1")
     with pytest.raises(RuntimeUnavailableError) as raised:
         check_engine(manifest("tensorrt"), "tensorrt")
     assert str(raised.value) == (
-        "the tensorrt engine needs an NVIDIA GPU, and here there is no libcuda.so.1; install the NVIDIA driver, "
+        "the tensorrt engine needs an NVIDIA GPU, and here there is no libcuda.so.1; "
+        "install the NVIDIA driver, "
         "or choose another runtime such as onnxruntime"
     )
 
@@ -282,7 +283,7 @@ def test_another_gpu_of_the_machine_can_be_meant(machine: Any) -> None:
 def test_an_engine_alone_is_built_again_from_where_its_graph_is(machine: Any) -> None:
     machine(A2000)
     both = manifest("tensorrt")
-    alone = dataclasses.replace(both, kind="engine", model="model.engine", files=both.files[1:])
+    alone = msgspec.structs.replace(both, kind="engine", model="model.engine", files=both.files[1:])
     with pytest.raises(
         RuntimeUnavailableError, match="from the artifact that holds the ONNX graph"
     ):
@@ -322,6 +323,211 @@ def test_the_dispatch_asks(machine: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_platform_has_one_name(
     system: str, machine_name: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity.sys, "platform", system)
-    monkeypatch.setattr(identity.platform, "machine", lambda: machine_name)
+    monkeypatch.setattr(compatibility.sys, "platform", system)
+    monkeypatch.setattr(compatibility.platform, "machine", lambda: machine_name)
     assert this_platform() == expected
+
+
+BUILT = "10.12.0.36"
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A distribution of that package and version, as pip leaves it."""
+    monkeypatch.delenv(compatibility.LEAN_VARIABLE, raising=False)
+    folder = tmp_path / "site-packages"
+    info = folder / f"tensorrt_lean_cu12_libs-{BUILT}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: tensorrt_lean_cu12_libs\nVersion: {BUILT}\n"
+    )
+    path = folder / "tensorrt_lean_libs" / "libnvinfer_lean.so.10"
+    path.parent.mkdir()
+    (path.parent / "__init__.py").touch()
+    path.touch()
+    monkeypatch.syspath_prepend(str(folder))
+    importlib.invalidate_caches()
+    return path
+
+
+def test_the_library_is_that_of_the_installed_package(installed: Path) -> None:
+    assert compatibility.lean_library(BUILT) == installed
+
+
+def test_the_library_is_not_one_of_another_version(installed: Path) -> None:
+    with pytest.raises(RuntimeUnavailableError) as raised:
+        compatibility.lean_library("10.12.0.37")
+    assert (
+        f"and tensorrt-lean {BUILT} is installed; install tensorrt-lean==10.12.0.37, or set"
+        in str(raised.value)
+    )
+
+
+def test_the_library_must_be_there(installed: Path) -> None:
+    installed.unlink()
+    with pytest.raises(
+        RuntimeUnavailableError, match=rf"of TensorRT {BUILT}, which its installed package lacks"
+    ):
+        compatibility.lean_library(BUILT)
+
+
+def test_the_library_is_the_one_that_the_environment_names(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.so").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(compatibility.LEAN_VARIABLE, "mine.so")
+    assert compatibility.lean_library(BUILT) == tmp_path / "mine.so"
+
+
+def test_a_library_that_is_named_and_not_there_is_refused(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(compatibility.LEAN_VARIABLE, "/nowhere/lean.so")
+    with pytest.raises(RuntimeUnavailableError) as raised:
+        compatibility.lean_library(BUILT)
+    assert str(raised.value) == (
+        "MOTIVNET_TENSORRT_LEAN names '/nowhere/lean.so', which is not a file; "
+        "set it to the path of "
+        f"the libnvinfer_lean.so.10 of TensorRT {BUILT}"
+    )
+
+
+class EngineValidity(enum.Enum):
+    VALID = 10
+    SUBOPTIMAL = 11
+    INVALID = 12
+
+
+class EngineInvalidityDiagnostics(enum.IntFlag):
+    """In another order than the real one, whose integers must not matter."""
+
+    CUDA_ERROR = 1
+    MALFORMED_ENGINE = 2
+    INSUFFICIENT_GPU_MEMORY = 4
+    OLD_CUDA_RUNTIME = 8
+    OLD_CUDA_DRIVER = 16
+    UNSUPPORTED_CC = 32
+    VERSION_MISMATCH = 64
+
+
+TRT = types.SimpleNamespace(
+    EngineValidity=EngineValidity, EngineInvalidityDiagnostics=EngineInvalidityDiagnostics
+)
+COMBINATIONS = range(1 << len(EngineInvalidityDiagnostics))
+
+
+def said(validity: EngineValidity, diagnostics: int, caplog: pytest.LogCaptureFixture) -> str:
+    """What the user gets to read: the error, else the warning, else nothing."""
+    caplog.clear()
+    try:
+        with caplog.at_level(logging.WARNING):
+            check_validity(TRT, validity, diagnostics)
+    except EngineError as error:
+        return f"error: {error}"
+    return "".join(f"warning: {record.message}" for record in caplog.records)
+
+
+def test_every_combination_of_an_invalid_engine_is_an_error_with_each_remedy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen = set()
+    for diagnostics in COMBINATIONS[1:]:
+        text = said(EngineValidity.INVALID, diagnostics, caplog)
+        names = [member.name for member in EngineInvalidityDiagnostics if diagnostics & member]
+        assert text.startswith("error: the engine cannot be used here: ")
+        for name, words in DIAGNOSES.items():
+            assert (words in text) == (name in names)
+        assert "\n" not in text
+        seen.add(text)
+    assert len(seen) == len(COMBINATIONS) - 1
+
+
+@pytest.mark.parametrize("validity", [EngineValidity.VALID, EngineValidity.SUBOPTIMAL])
+def test_every_doubt_about_a_usable_engine_is_a_warning(
+    validity: EngineValidity, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = {said(validity, diagnostics, caplog) for diagnostics in COMBINATIONS[1:]}
+    assert len(texts) == len(COMBINATIONS) - 1
+    assert all(
+        text.startswith("warning: TensorRT-RTX finds the engine usable, but: ") for text in texts
+    )
+
+
+@pytest.mark.parametrize(
+    ("validity", "expected"),
+    [
+        (EngineValidity.VALID, ""),
+        (
+            EngineValidity.SUBOPTIMAL,
+            "warning: TensorRT-RTX finds the engine usable, but: it was compiled for another",
+        ),
+        (EngineValidity.INVALID, ""),
+    ],
+)
+def test_without_a_reason_deserialisation_is_left_to_tell(
+    validity: EngineValidity, expected: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = said(validity, 0, caplog)
+    assert text.startswith(expected)
+    assert bool(text) == bool(expected)
+
+
+def test_each_reason_has_words_of_its_own() -> None:
+    assert len(set(DIAGNOSES.values())) == len(DIAGNOSES)
+
+
+def test_reasons_that_a_later_version_adds_are_not_lost() -> None:
+    later = enum.IntFlag("EngineInvalidityDiagnostics", {"MALFORMED_ENGINE": 1, "OLD_MOON": 2})
+    trt = types.SimpleNamespace(EngineValidity=EngineValidity, EngineInvalidityDiagnostics=later)
+    with pytest.raises(EngineError, match="TensorRT-RTX says OLD_MOON"):
+        check_validity(trt, EngineValidity.INVALID, 2)
+    with pytest.raises(EngineError, match="the unknown reason 4"):
+        check_validity(trt, EngineValidity.INVALID, 4)
+
+
+@pytest.fixture(scope="module")
+def trt(rtx_installed: None) -> Any:
+    """The real package, which reads headers without a GPU."""
+    return importlib.import_module("tensorrt_rtx")
+
+
+@pytest.fixture(scope="module")
+def real_check(trt: Any) -> Callable[[bytes], None]:
+    runtime = trt.Runtime(trt.Logger(trt.Logger.INTERNAL_ERROR))
+    return lambda data: check_validity(
+        trt, *runtime.get_engine_validity(data[: runtime.engine_header_size])
+    )
+
+
+def test_the_reasons_that_have_words_are_those_of_the_real_package(trt: Any) -> None:
+    assert set(trt.EngineInvalidityDiagnostics.__members__) == set(DIAGNOSES)
+
+
+def test_a_real_engine_passes(real_check: Any, rtx_engine: Any) -> None:
+    real_check(rtx_engine("fp16").path.read_bytes())
+
+
+@pytest.mark.parametrize("length", range(64))
+def test_a_real_header_cut_short_is_refused(length: int, real_check: Any, rtx_engine: Any) -> None:
+    with pytest.raises(
+        EngineError, match="damaged or is not an engine of TensorRT-RTX; build it here"
+    ):
+        real_check(rtx_engine("fp16").path.read_bytes()[:length])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [bytes(64), b"\x89PNG\r\n\x1a\n" + bytes(56), b"ftrt" + bytes(60)],
+    ids=["zeros", "png", "tensorrt"],
+)
+def test_another_header_is_refused(data: bytes, real_check: Any) -> None:
+    with pytest.raises(EngineError, match="damaged or is not an engine"):
+        real_check(data)
+
+
+def test_a_truncated_engine_passes_by_its_header_which_is_why_the_hash_counts(
+    real_check: Any, rtx_engine: Any
+) -> None:
+    data = rtx_engine("fp16").path.read_bytes()
+    real_check(data[: len(data) // 2])

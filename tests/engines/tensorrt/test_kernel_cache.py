@@ -1,8 +1,7 @@
-"""The file of compiled kernels: where it lies, who may write it, and that it never stands in the way."""
+"""The file of compiled kernels: where it is, who may write it, and that it is never an error."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import shutil
@@ -11,16 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import FileEntry
-from motivnet.workspace import sole_writer
+from motivnet.workspace import write_lock
 from motivnet_engines.runtimes.fake import fake_manifest
-from motivnet_engines.runtimes.tensorrt.kernel_cache import RuntimeCache
+from motivnet_engines.runtimes.tensorrt.kernel_cache import KernelCache
 
 KERNELS = b"kernels" * 100
 NAME = f"{'a' * 64}.sm86.rtx-cache"
+RECORD = f"{NAME}.json"
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +38,14 @@ def artifacts(tmp_path: Path) -> Path:
     return folder
 
 
-def cache(artifacts: Path, *, sm: str = "86", engine: str = "a") -> RuntimeCache:
+def cache(artifacts: Path, *, sm: str = "86", engine: str = "a") -> KernelCache:
     """The cache of an artifact ``demo`` whose engine has this content."""
     manifest = fake_manifest()
     files = (*manifest.files, FileEntry(path="model.engine", size=1, sha256=engine * 64))
     artifact = Artifact(
-        folder=artifacts / "demo", manifest=dataclasses.replace(manifest, files=files)
+        folder=artifacts / "demo", manifest=msgspec.structs.replace(manifest, files=files)
     )
-    return RuntimeCache(artifact, _Engine(), sm=sm)  # type: ignore[arg-type]
+    return KernelCache(artifact, _Engine(), sm=sm)  # type: ignore[arg-type]
 
 
 class _Engine:
@@ -57,19 +58,19 @@ def test_what_is_written_is_read_and_lies_in_the_users_own_cache(
     assert cache(artifacts).read() is None
     cache(artifacts).write(KERNELS)
     assert cache(artifacts).read() == KERNELS
-    assert [path.name for path in home.iterdir()] == [NAME]
+    assert sorted(path.name for path in home.iterdir()) == [NAME, RECORD]
+    assert (home / NAME).read_bytes() == KERNELS
     assert [path.name for path in artifacts.rglob("*")] == ["demo"]
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    assert stat.S_IMODE((home / NAME).stat().st_mode) == 0o600
+    assert {stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()} == {0o600}
 
 
 def test_kernels_beside_an_artifact_come_from_anywhere_and_are_not_read(
     artifacts: Path, home: Path
 ) -> None:
     cache(artifacts).write(KERNELS)
-    for name in (NAME, ".demo.sm86.rtx-cache"):
-        shutil.copy2(home / NAME, artifacts / name)
-    (home / NAME).unlink()
+    for name in (NAME, RECORD):
+        shutil.move(home / name, artifacts / name)
     assert cache(artifacts).read() is None
 
 
@@ -105,9 +106,10 @@ def link(path: Path) -> None:
 DAMAGE: dict[str, Any] = {
     "a bit flipped": flip,
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
-    "header alone": lambda path: path.write_bytes(path.read_bytes()[:40]),
     "empty": lambda path: path.write_bytes(b""),
-    "kernels alone": lambda path: path.write_bytes(KERNELS),
+    "no record": lambda path: path.with_name(RECORD).unlink(),
+    "a record of others": lambda path: path.with_name(RECORD).write_text("{}"),
+    "a record open to all": lambda path: path.with_name(RECORD).chmod(0o604),
     "a link": link,
     "open to the group": lambda path: path.chmod(0o660),
     "open to all": lambda path: path.chmod(0o604),
@@ -173,7 +175,7 @@ def test_where_nothing_can_be_written_it_is_said_and_nothing_fails(
 
 def test_another_writer_has_precedence(artifacts: Path, home: Path) -> None:
     home.mkdir(mode=0o700, parents=True)
-    with sole_writer(home / NAME):
+    with write_lock(home / NAME):
         cache(artifacts).write(KERNELS)
     assert not (home / NAME).exists()
 
@@ -186,4 +188,4 @@ def test_writers_at_the_same_time_leave_one_whole_file(
         list(pool.map(lambda kernels: cache(artifacts).write(kernels), contents))
     assert cache(artifacts).read() in contents
     assert caplog.text == ""
-    assert [path.name for path in home.iterdir()] == [NAME]
+    assert sorted(path.name for path in home.iterdir()) == [NAME, RECORD]

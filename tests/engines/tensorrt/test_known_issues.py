@@ -1,4 +1,4 @@
-"""Combinations that were reported: who is warned, who is not, and which version cannot build the graph at all."""
+"""Reported combinations: who is warned, who is not, and which version cannot build at all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 
 import pytest
 
-from motivnet.artifact.manifest import AttentionForm, EngineBackend, Precision
+from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import EngineError
-from motivnet_engines.build import known_issues as known_bad
+from motivnet.parity import AttentionForm, Precision
+from motivnet_engines.build import known_issues
 from motivnet_engines.build.known_issues import (
-    KNOWN_FAULTS,
+    KNOWN_ISSUES,
     check_supported,
     fused_supported,
     warnings_for,
@@ -78,21 +79,22 @@ def test_a_warning_names_version_fault_report_and_what_to_do() -> None:
     )
 
     assert line == (
-        "tensorrt 10.4.0: results are wrong even in FP32, and NaN in FP16 (seen with DINOv3 ViT-B on RTX A6000, "
+        "tensorrt 10.4.0: results are wrong even in FP32, and NaN in FP16 "
+        "(seen with DINOv3 ViT-B on RTX A6000, "
         "https://github.com/NVIDIA/TensorRT/issues/4742); use another version of TensorRT"
     )
 
 
 def test_every_row_can_be_reached() -> None:
-    for fault in KNOWN_FAULTS:
-        assert fault.last is None or fault.first <= fault.last
-        assert re.fullmatch(r"https://github\.com/NVIDIA/TensorRT/issues/\d+", fault.issue)
+    for issue in KNOWN_ISSUES:
+        assert issue.last is None or issue.first <= issue.last
+        assert re.fullmatch(r"https://github\.com/NVIDIA/TensorRT/issues/\d+", issue.url)
         assert issues(
-            fault.backend or "tensorrt",
-            ".".join(map(str, fault.first)),
-            (fault.compute_capabilities or ("86",))[0],
-            (fault.precisions or ("fp32",))[0],
-            fault.attention or "decomposed",
+            issue.backend or "tensorrt",
+            ".".join(map(str, issue.first)),
+            (issue.compute_capabilities or ("86",))[0],
+            (issue.precisions or ("fp32",))[0],
+            issue.attention or "decomposed",
         )
 
 
@@ -126,8 +128,8 @@ def test_a_version_that_is_too_old_is_a_refusal_with_the_ways_out() -> None:
 def test_without_a_version_that_of_the_installed_package_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(known_bad, "installed_version", lambda backend: "10.12.0.36")
+    monkeypatch.setattr(known_issues, "installed_version", lambda backend: "10.12.0.36")
     with pytest.raises(EngineError, match=r"tensorrt 10\.12\.0\.36"):
         check_supported("tensorrt", attention="fused")
-    monkeypatch.setattr(known_bad, "installed_version", lambda backend: None)
+    monkeypatch.setattr(known_issues, "installed_version", lambda backend: None)
     check_supported("tensorrt", attention="fused")

@@ -1,4 +1,4 @@
-"""The layers of an engine: in the builder's log, and in the inspector's JSON of TensorRT 10 and 11."""
+"""The layers of an engine, from the builder's log and from the inspector's JSON."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ from motivnet_engines.build.layers import (
 )
 
 GEMM = (
-    "Name: __mye78+__mye80_myl0_4, LayerType: gemm, Inputs: [ { Name: x_myl0, Dimensions: [-1,96], Strides: [96,1], "
-    "StrideOrder: [1,0], Datatype: Half, Format: (Linear) Row major linear format }], Constants: [ { Name: w, "
-    "Dimensions: [1,96,288], Strides: [27648,288,1], StrideOrder: [2,1,0], Datatype: Half, Format: (Linear) Row major "
-    "linear format }, { Name: alpha, Dimensions: [1], Strides: [1], StrideOrder: [0], Datatype: Float, Format: "
-    "(Linear) Row major linear format }], Outputs: [ { Name: y, Dimensions: [1,-1,96], Strides: [-1,288,1], "
-    "StrideOrder: [2,1,0], Datatype: Half, Format: (Linear) Row major linear format }], TacticName: "
-    "sm80_xmma_gemm_f16f16, StreamId: 0, Metadata: [ONNX Layer: node_MatMul_8][ONNX Layer: node_MatMul_10]"
+    "Name: __mye78+__mye80_myl0_4, LayerType: gemm, Inputs: [ { Name: x_myl0, Dimensions: "
+    "[-1,96], Strides: [96,1], StrideOrder: [1,0], Datatype: Half, Format: (Linear) Row major "
+    "linear format }], Constants: [ { Name: w, Dimensions: [1,96,288], Strides: [27648,288,1], "
+    "StrideOrder: [2,1,0], Datatype: Half, Format: (Linear) Row major linear format }, { Name: "
+    "alpha, Dimensions: [1], Strides: [1], StrideOrder: [0], Datatype: Float, Format: (Linear) "
+    "Row major linear format }], Outputs: [ { Name: y, Dimensions: [1,-1,96], Strides: "
+    "[-1,288,1], StrideOrder: [2,1,0], Datatype: Half, Format: (Linear) Row major linear "
+    "format }], TacticName: sm80_xmma_gemm_f16f16, StreamId: 0, Metadata: [ONNX Layer: "
+    "node_MatMul_8][ONNX Layer: node_MatMul_10]"
 )
 ATTENTION = (
-    "Name: _gemm_mha_v2_myl0_8, LayerType: kgen, Inputs: [ { Name: q, Dimensions: [-1,48,32], Strides: [32,-1,1], "
-    "StrideOrder: [1,2,0], Datatype: Half, Format: (Arbitrary) Format with stride order = [1,2,0] }], Constants: [], "
-    "Outputs: [], TacticName: _gemm_mha_v2_0xd4df, StreamId: 0, Metadata: [ONNX Layer: node_attention]"
+    "Name: _gemm_mha_v2_myl0_8, LayerType: kgen, Inputs: [ { Name: q, Dimensions: [-1,48,32], "
+    "Strides: [32,-1,1], StrideOrder: [1,2,0], Datatype: Half, Format: (Arbitrary) Format with "
+    "stride order = [1,2,0] }], Constants: [], Outputs: [], TacticName: _gemm_mha_v2_0xd4df, "
+    "StreamId: 0, Metadata: [ONNX Layer: node_attention]"
 )
-SHAPE = "Name: __mye20115_0_myl0_0, LayerType: shape_call, Inputs: [], Constants: [], Outputs: [], TacticName: , "
+SHAPE = (
+    "Name: __mye20115_0_myl0_0, LayerType: shape_call, Inputs: [], Constants: [], Outputs: [], "
+    "TacticName: , "
+)
 TAIL = "\n\nI/O Tensors:\n Name: image, IOMode: Input, DataType: Float, Dimensions: [-1,3,128,96]"
 
 
@@ -107,22 +113,30 @@ def test_the_role_is_told_by_the_kind_and_the_kernel_and_never_by_the_nodes_own_
     assert layer(name, kind, tactic).role == role
 
 
+HALF, UNKNOWN = tensor("float16", -1, 96), tensor("unknown", -1, 96)
+
+
 @pytest.mark.parametrize(
     ("found", "dtype"),
     [
         # A residual in FP32 that is added in the same kernel does not make the product one in FP32.
-        (layer(inputs=(tensor("float32", -1, 96), tensor("float16", -1, 96)), constants=(tensor("float16", 96, 384),)),
-         "float16"),
-        (layer(inputs=(tensor("float16", -1, 96),), constants=(tensor("float32", 96, 384),)), "float32"),
-        (layer(inputs=(tensor("float16", -1, 48, 32),), constants=(tensor("float32", 1),)), "float16"),
-        (layer(inputs=(tensor("unknown", -1, 96),), tactic="sm80_xmma_gemm_f16f16_f16f16_f16_nn_n"), "float16"),
-        (layer(inputs=(tensor("unknown", -1, 96),), tactic="ampere_h16816gemm_256x128_ldg8_nn_v1"), "float16"),
+        (
+            layer(
+                inputs=(tensor("float32", -1, 96), tensor("float16", -1, 96)),
+                constants=(tensor("float16", 96, 384),),
+            ),
+            "float16",
+        ),
+        (layer(inputs=(HALF,), constants=(tensor("float32", 96, 384),)), "float32"),
+        (layer(inputs=(HALF,), constants=(tensor("float32", 1),)), "float16"),
+        (layer(inputs=(UNKNOWN,), tactic="sm80_xmma_gemm_f16f16_f16f16_f16_nn_n"), "float16"),
+        (layer(inputs=(UNKNOWN,), tactic="ampere_h16816gemm_256x128_ldg8_nn_v1"), "float16"),
         (layer(tactic="sm80_xmma_gemm_bf16bf16_bf16f32_f32"), "bfloat16"),
         (layer(tactic="sm80_xmma_fprop_implicit_gemm_interleaved_i8i8_i8i32_f32"), "int8"),
         (layer(tactic="sm80_xmma_gemm_f32f32_tf32f32_f32"), "float32"),
-        (layer(inputs=(tensor("unknown", -1, 96),)), "unknown"),
+        (layer(inputs=(UNKNOWN,)), "unknown"),
     ],
-)  # fmt: skip
+)
 def test_a_product_computes_in_the_dtype_of_its_weights(found: CompiledLayer, dtype: str) -> None:
     assert found.compute_dtype == dtype
 

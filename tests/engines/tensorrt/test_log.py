@@ -49,7 +49,10 @@ def test_a_message_is_one_line_of_bounded_length() -> None:
 
 
 def test_what_the_libraries_print_is_cut_down_by_the_same_rules() -> None:
-    text = "Internal Error: MyelinCheckException\n\ncudaError 35\n[ERROR] Exception caught in log(): x\nsecond\n"
+    text = (
+        "Internal Error: MyelinCheckException\n\ncudaError 35\n"
+        "[ERROR] Exception caught in log(): x\nsecond\n"
+    )
 
     assert tail_of_output(text) == ("Internal Error: MyelinCheckException", "second")
 

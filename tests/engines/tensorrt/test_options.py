@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from motivnet.artifact.manifest import Manifest, ShapeProfile
+from motivnet.artifact.engine_entry import ShapeProfile
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ConfigError
 from motivnet_engines.build.options import MAX_SIDE, EngineOptions, check_options
 from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES
@@ -54,19 +55,19 @@ def test_what_some_machine_can_build_is_accepted(
         (rtx(compute_capabilities=("100",)), "does not compile for SM 100"),
         (rtx(compute_capabilities=("CURRENT",)), "does not compile for SM CURRENT"),
         (rtx(compute_capabilities=("86", "86")), "--sm names a compute capability twice"),
-        (rtx(timing_cache=Path("t")), "--timing-cache is for tensorrt alone"),
+        (rtx(timing_cache=Path("t")), "--timing-cache is for tensorrt only"),
         (
             rtx(hardware_compatibility="ampere-plus"),
-            "--hardware-compatibility is for tensorrt alone",
+            "--hardware-compatibility is for tensorrt only",
         ),
-        (rtx(version_compatible=True), "--version-compatible is for tensorrt alone"),
-        (tensorrt(compute_capabilities=("86",)), "--sm is for tensorrt-rtx alone"),
+        (rtx(version_compatible=True), "--version-compatible is for tensorrt only"),
+        (tensorrt(compute_capabilities=("86",)), "--sm is for tensorrt-rtx only"),
         (rtx(max_batch=9), "--max-batch must be 1 to 8 for this artifact, not 9"),
         (rtx(max_batch=0), "--max-batch must be 1 to 8 for this artifact, not 0"),
         (rtx(opt_batch=0), "--opt-batch must be 1 to 8, the largest batch, not 0"),
         (rtx(optimisation_level=6), "--optimisation-level must be 0 to 5, not 6"),
         (rtx(optimisation_level=-1), "--optimisation-level must be 0 to 5, not -1"),
-        (rtx(workspace=1 << 20), "--workspace is for tensorrt alone"),
+        (rtx(workspace=1 << 20), "--workspace is for tensorrt only"),
         (rtx(max_size=(500, 500)), "--max-image is for an artifact with --input image"),
         (tensorrt(workspace=1000), "--workspace must be at least 1 MiB, not 1000 bytes"),
     ],
@@ -104,7 +105,7 @@ def test_every_problem_is_told_at_once(manifest: Manifest) -> None:
 def test_a_precision_that_the_gpu_or_the_compiler_lacks_is_refused(
     manifest: Manifest, precision: Any, attention: Any, sms: tuple[str, ...], message: str
 ) -> None:
-    asked = dataclasses.replace(manifest, precision=precision, attention=attention)
+    asked = msgspec.structs.replace(manifest, precision=precision, attention=attention)
 
     with pytest.raises(ConfigError) as caught:
         check_options(rtx(compute_capabilities=sms), asked)
@@ -118,7 +119,9 @@ def test_a_precision_that_the_gpu_or_the_compiler_lacks_is_refused(
 def test_quantised_engines_are_accepted_where_the_gpu_has_them(
     manifest: Manifest, precision: Any, sms: tuple[str, ...]
 ) -> None:
-    check_options(rtx(compute_capabilities=sms), dataclasses.replace(manifest, precision=precision))
+    check_options(
+        rtx(compute_capabilities=sms), msgspec.structs.replace(manifest, precision=precision)
+    )
 
 
 def test_fused_fp32_is_refused_for_tensorrt_too(trt_graph: Any) -> None:

@@ -1,4 +1,4 @@
-"""The pycuda that the simulated tests run with: its source package builds, and its driver is the fake."""
+"""The pycuda that the simulated tests run with: it builds, and its driver is the fake."""
 
 from __future__ import annotations
 

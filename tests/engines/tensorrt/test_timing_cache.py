@@ -46,7 +46,7 @@ def test_an_empty_cache_is_one_too(cache: Path) -> None:
 def test_a_cache_of_another_combination_is_refused_and_the_field_named(
     cache: Path, field: str
 ) -> None:
-    message = rf"{field} is other here and {re.escape(KEY[field])} in the cache; remove it, or give another --timing-cache"
+    message = rf"{field} is other here and {re.escape(KEY[field])} in the cache; remove it, or give"
     with pytest.raises(EngineError, match=message):
         read_timing_cache(cache, {**KEY, field: "other"})
 
@@ -59,40 +59,46 @@ def test_a_field_that_only_one_side_has_is_a_difference(cache: Path) -> None:
 
 
 def test_every_flipped_byte_and_every_cut_is_noticed(cache: Path) -> None:
-    content = cache.read_bytes()
-    for position in [
-        *range(0, len(content) - len(TIMINGS), 3),
-        *range(len(content) - len(TIMINGS), len(content), 997),
-    ]:
-        cache.write_bytes(
-            content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
-        )
-        with pytest.raises(EngineError):
-            read_timing_cache(cache, KEY)
-    for length in (0, 10, 24, 100, len(content) - len(TIMINGS), len(content) - 1):
-        cache.write_bytes(content[:length])
-        with pytest.raises(EngineError):
-            read_timing_cache(cache, KEY)
+    for path, step in ((cache, 997), (record_of(cache), 3)):
+        content = path.read_bytes()
+        flipped = [
+            content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+            for at in range(0, len(content), step)
+        ]
+        cut = [content[:length] for length in (0, 10, 100, len(content) - 2)]
+        for damaged in (*flipped, *cut):
+            path.write_bytes(damaged)
+            with pytest.raises(EngineError):
+                read_timing_cache(cache, KEY)
+        path.write_bytes(content)
+    assert read_timing_cache(cache, KEY) == TIMINGS
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"ptrt\x00\x01", b'{"key": {}}\n', b"motivnet timing cache 2\n{}\n"]
-)
-def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def record_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def test_timings_are_kept_as_tensorrt_gave_them(cache: Path) -> None:
+    assert cache.read_bytes() == TIMINGS
+
+
+@pytest.mark.parametrize("content", [b"", b"ptrt\x00\x01", b'{"key": {}}\n'])
+def test_a_file_that_nothing_describes_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.cache"
     path.write_bytes(content)
-    with pytest.raises(EngineError, match="is not a timing cache of motivnet build-engine"):
+    with pytest.raises(
+        EngineError, match=r"is not a timing cache .*no foreign\.cache\.json beside"
+    ):
         read_timing_cache(path, KEY)
 
 
 @pytest.mark.parametrize(
-    "header", [b"[]", b"{", b'{"bytes": 2, "key": {"GPU": 1}, "sha256": ""}', b"\xff\xfe"]
+    "record", [b"[]", b"{", b'{"key": {"GPU": 1}, "sha256": ""}', b'{"key": {}}', b"\xff\xfe"]
 )
-def test_a_header_that_is_none_is_damage(tmp_path: Path, header: bytes) -> None:
-    path = tmp_path / "damaged.cache"
-    path.write_bytes(b"motivnet timing cache 1\n" + header + b"\nxx")
+def test_a_description_that_is_none_is_damage(cache: Path, record: bytes) -> None:
+    record_of(cache).write_bytes(record)
     with pytest.raises(EngineError, match="is damaged"):
-        read_timing_cache(path, KEY)
+        read_timing_cache(cache, KEY)
 
 
 def test_a_link_to_nothing_and_a_folder_are_errors_and_not_an_empty_cache(tmp_path: Path) -> None:
@@ -120,4 +126,7 @@ def test_writers_at_the_same_time_leave_one_whole_cache(tmp_path: Path) -> None:
 
     assert len(seen) == 40
     assert set(seen) <= set(versions)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["shared.cache"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "shared.cache",
+        "shared.cache.json",
+    ]

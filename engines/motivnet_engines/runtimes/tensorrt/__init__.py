@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT-RTX: one builder, one proof and one runner for both packages."""
+"""Engines of TensorRT and TensorRT-RTX, opened and run by the same code."""

@@ -1,29 +1,36 @@
-"""The two packages behind one name: ``tensorrt`` and ``tensorrt_rtx`` have nearly the same Python
-API.
+"""The Python packages ``tensorrt`` and ``tensorrt_rtx``, which have nearly the same API.
 
-What only one of them, or only some versions, have is asked for with ``hasattr`` at its one use;
-enumerations are never integers, because their values moved between TensorRT 10 and 11.
+What only one of them, or only some versions, have is asked for with ``hasattr`` where it is used.
+Enumerations are never integers, because their values changed between TensorRT 10 and 11.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from motivnet.artifact.manifest import EngineBackend
+from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
+from motivnet_engines.system.installed import version_of
 
 RTX_COMPUTE_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
-"""Those that TensorRT-RTX 1.7 compiles for: no Orin (87), no Hopper (90), no data-centre Blackwell (100)."""
+"""What TensorRT-RTX 1.7 compiles for: not Orin (87), Hopper (90) or data-centre Blackwell (100)."""
 
 MODULES: dict[EngineBackend, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 EXTRAS: dict[EngineBackend, str] = {"tensorrt": "trt", "tensorrt-rtx": "rtx"}
+DISTRIBUTIONS: dict[EngineBackend, tuple[str, ...]] = {
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+    "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
+}
+"""Names under which the packages are installed; JetPack's Debian package uses the first one too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """A loaded package: which one, its module, and its version such as ``10.16.1.11``."""
+    """A loaded package: its backend, its module, and its version such as ``10.16.1.11``."""
 
     backend: EngineBackend
     trt: Any
@@ -31,7 +38,7 @@ class Api:
 
 
 def load_api(backend: EngineBackend) -> Api:
-    """The package of a backend, imported.
+    """Import and return the package of a backend.
 
     Raises:
         MissingDependencyError: If it is not installed.
@@ -43,8 +50,32 @@ def load_api(backend: EngineBackend) -> Api:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(name, extra=EXTRAS[backend]) from error
     except (ImportError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
         raise RuntimeUnavailableError(
-            f"{name} is installed but cannot be loaded: {reason}"
+            f"{name} is installed but cannot be loaded: {error}"
         ) from error
     return Api(backend=backend, trt=module, version=module.__version__)
+
+
+def installed_version(backend: EngineBackend) -> str | None:
+    """Return the version, such as ``10.16.1.11``, without loading the package; None if missing."""
+    return next(iter(installed_versions(DISTRIBUTIONS[backend])), None)
+
+
+def installed_versions(distributions: tuple[str, ...]) -> list[str]:
+    """Return the versions of those of the distributions that are installed, in their order."""
+    found = [version_of(name) for name in distributions]
+    return [version for version in found if version is not None]
+
+
+def is_installed(module: str) -> bool:
+    """Tell whether a module, such as ``cuda.bindings``, can be found, without loading it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it is missing
+        return False
+
+
+def numbers_of(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: ``(10, 3, 0)`` of ``10.3.0+cuda``."""
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()

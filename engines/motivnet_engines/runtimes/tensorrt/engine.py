@@ -1,4 +1,4 @@
-"""An engine inside TensorRT: deserialised, and the source of execution contexts."""
+"""A deserialised engine, which creates execution contexts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import logging
 import threading
 from typing import Any
 
-from motivnet.artifact.manifest import EngineEntry
+from motivnet.artifact.engine_entry import EngineEntry
 from motivnet.errors import EngineError, RuntimeUnavailableError
 from motivnet_engines.runtimes.tensorrt.api import Api
-from motivnet_engines.runtimes.tensorrt.lean import lean_library, needs_lean_runtime
+from motivnet_engines.runtimes.tensorrt.compatibility import (
+    check_validity,
+    lean_library,
+    needs_lean_runtime,
+)
 from motivnet_engines.runtimes.tensorrt.log import logger_of
-from motivnet_engines.runtimes.tensorrt.validity import check_validity
 
 logger = logging.getLogger(__name__)
 
@@ -20,25 +23,25 @@ _TAIL = 8
 
 
 class Engine:
-    """The owner of TensorRT's own objects, which must be freed in their order and while CUDA's
-    context is current.
+    """The owner of TensorRT's objects, which are freed in order while the CUDA context is current.
 
-    Functions take this owner and never a native object: an error's traceback would keep that alive
-    past ``close``. All methods must be called inside ``CudaMemory.current``.
+    Functions are given this owner and never a native object: an error's traceback would keep the
+    object alive after ``close``. All methods must be called inside ``CudaMemory.current``.
 
     Args:
         api: The package.
-        entry: What the manifest says of the engine.
-        builtin_graphs: Whether TensorRT-RTX may capture CUDA graphs of its own.
+        entry: The engine's entry in the manifest.
+        builtin_graphs: Whether TensorRT-RTX may capture CUDA graphs itself.
     """
 
     def __init__(self, api: Api, entry: EngineEntry, *, builtin_graphs: bool) -> None:
         self.api = api
         self.entry = entry
         self._wants_builtin_graphs = builtin_graphs
+        self._package = f"{entry.backend} {api.version}"
         self._log = logger_of(api)
         self._log_start = self._log.said
-        self._making = threading.Lock()
+        self._creating = threading.Lock()
         self.runtime: Any = None
         self.lean: Any = None
         self.native: Any = None
@@ -46,13 +49,12 @@ class Engine:
         self.cache: Any = None
 
     def load(self, data: bytes) -> None:
-        """Deserialises the engine; whether the bytes are those of the manifest has been checked by
-        then.
+        """Deserialise the engine; the caller has compared the bytes with the manifest's hash.
 
         Raises:
-            EngineError: With TensorRT's words, if it does not take them.
-            RuntimeUnavailableError: If TensorRT itself does not start, or a version-compatible
-            engine's lean runtime.
+            EngineError: With TensorRT's message, if it refuses them.
+            RuntimeUnavailableError: If TensorRT itself does not start, or the lean runtime of a
+                version-compatible engine.
         """
         try:
             self.runtime = self.api.trt.Runtime(self._log)
@@ -77,12 +79,11 @@ class Engine:
             )
 
     def configure(self, cached: bytes | None) -> None:
-        """Gives TensorRT-RTX its cache of compiled kernels and its CUDA graphs; nothing for
-        ``tensorrt``.
+        """Give TensorRT-RTX its cache of compiled kernels and its CUDA graphs; others have neither.
 
         Args:
-            cached: What an earlier ``compiled_kernels`` gave; those of another GPU, driver or
-            version are not taken.
+            cached: What an earlier ``compiled_kernels`` returned; TensorRT-RTX refuses kernels of
+                another GPU, driver or version.
         """
         if not hasattr(self.native, "create_runtime_config"):
             return
@@ -103,11 +104,11 @@ class Engine:
 
     @property
     def has_builtin_graphs(self) -> bool:
-        """Whether contexts capture CUDA graphs themselves, so that nobody else should."""
+        """Whether contexts capture CUDA graphs themselves, so that nothing else should."""
         return self.config is not None
 
     def compiled_kernels(self) -> bytes | None:
-        """What TensorRT-RTX compiled since the engine was opened, for ``configure``; None where there is no cache."""
+        """Return what TensorRT-RTX has compiled, for ``configure``; None without a cache."""
         if self.cache is None:
             return None
         blob = self.cache.serialize()
@@ -115,19 +116,18 @@ class Engine:
 
     @property
     def scratch_bytes(self) -> int:
-        """Device memory for activations that the owner of a context must give it; 0 where contexts have their own."""
+        """Device memory for activations that a context must be given; 0 if it allocates them."""
         return 0 if self.config is not None else int(self.native.device_memory_size_v2)
 
     def new_context(self) -> Any:
-        """An execution context; without ``scratch_bytes`` of memory still, where those are asked
-        for.
+        """Create an execution context; where ``scratch_bytes`` is not 0, it has no memory yet.
 
-        May be called from several threads: two lanes can capture a graph at the same time.
+        May be called from several threads: two streams can capture a graph at the same time.
 
         Raises:
-            EngineError: With TensorRT's words, if there is none to be had.
+            EngineError: With TensorRT's message, if there is none.
         """
-        with self._making:
+        with self._creating:
             if self.config is not None:
                 context = self.native.create_execution_context(self.config)
             else:
@@ -140,11 +140,11 @@ class Engine:
         return context
 
     def failure(self, message: str) -> EngineError:
-        """An error with the end of what TensorRT logged since this engine was opened."""
+        """Return an error with the end of what TensorRT logged since this engine was opened."""
         return EngineError(f"{message}: {self._last_words()}", log=self._log_tail())
 
     def close(self) -> None:
-        """Frees engine and runtimes; every context must be gone. A second call does nothing."""
+        """Free engine and runtimes; every context must be gone. May be called again."""
         self.cache = None
         self.config = None
         self.native = None
@@ -159,17 +159,12 @@ class Engine:
                 f"{self._package} cannot load the lean runtime {path}: {self._last_words()}"
             )
 
-    @property
-    def _package(self) -> str:
-        return f"{self.entry.backend} {self.api.version}"
-
     def _last_words(self) -> str:
-        return next(
-            iter(self._log_tail(_ERRORS)[-1:] or self._log_tail()[-1:]), "it gave no reason"
-        )
+        tail = self._log_tail(_ERRORS) or self._log_tail()
+        return tail[-1] if tail else "it gave no reason"
 
     def _log_tail(self, severities: tuple[str, ...] = (*_ERRORS, "WARNING")) -> tuple[str, ...]:
-        """CUDA's errors among them: where an engine is opened there is a driver, and they are the reason."""
+        """Return the last messages, CUDA's included: here a driver is present, so they matter."""
         lines = self._log.since(self._log_start)
         said = dict.fromkeys(
             " ".join(text.split()) for severity, text in lines if severity in severities

@@ -1,4 +1,4 @@
-"""What TensorRT says while it works: kept, and cut down to what a person needs."""
+"""The log messages of TensorRT: kept, and reduced to what a person needs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,17 @@ from motivnet_engines.runtimes.tensorrt.api import Api
 logger = logging.getLogger(__name__)
 
 _NOISE = (
+    # Repeated by every call on a machine without a driver, which TensorRT-RTX can build on.
     "Cuda Runtime",
     "cudaError",
     "CUDA initialization failure",
     "CUDA driver version is insufficient",
+    # Around the text of a node, which is cut off.
     "--- Begin node ---",
     "--- End node ---",
+    # The bindings' complaint about a message that is not Unicode.
     "Exception caught in log()",
 )
-"""Every call repeats the first four on a machine without a driver, which TensorRT-RTX does not need
-for a build.
-
-The next two are a node's text, cut off. The last is the bindings' complaint of a message that is no
-Unicode.
-"""
 
 _LOGGERS: dict[str, Any] = {}
 _TAIL = 8
@@ -36,17 +33,15 @@ _KEPT = ("WARNING", "ERROR", "INTERNAL_ERROR")
 
 
 def logger_of(api: Api, *, keep_all: bool = False) -> Any:
-    """The one logger of a package in this process, with ``lines``: its messages as (severity name,
-    text).
+    """Return the one logger of a package in this process; TensorRT partly ignores a second one.
 
-    TensorRT keeps a single logger per process and ignores a second one in part. ``lines`` are the
-    last warnings and errors, so that a process may run for ever; ``since`` gives those after a mark
-    that was taken from ``said``.
+    Its ``lines`` are the last warnings and errors as (severity name, text), so that a process may
+    run indefinitely; ``since`` returns those after a mark that was taken from ``said``.
 
     Args:
         api: The package.
-        keep_all: Keep every message from now on. The builder names the layers that it compiled in
-        its least ones.
+        keep_all: Keep every message from now on. The builder lists the layers that it compiled at
+            the lowest severity.
     """
     if api.backend not in _LOGGERS:
         _LOGGERS[api.backend] = _new_logger(api)
@@ -56,12 +51,12 @@ def logger_of(api: Api, *, keep_all: bool = False) -> Any:
 
 
 def tail_of(lines: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """The last warnings and errors, without repetitions and without the noise of a machine that has no GPU."""
+    """Return the last warnings and errors, without repetitions and known noise."""
     return _tail(text for severity, text in lines if severity in _KEPT)
 
 
 def tail_of_output(text: str) -> tuple[str, ...]:
-    """The last lines that NVIDIA's libraries printed past their logger, under the same rules."""
+    """Return the last lines that NVIDIA's libraries printed instead of logging them."""
     return _tail(text.splitlines())
 
 
@@ -74,14 +69,14 @@ def _tail(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _new_logger(api: Api) -> Any:
-    """A subclass made here, because its base is the package's."""
-
     class CollectingLogger(api.trt.ILogger):  # type: ignore[misc,name-defined]
+        """Defined in a function, because its base class is the package's."""
+
         def __init__(self) -> None:
             api.trt.ILogger.__init__(self)
             self.said = 0
             self._kept: deque[tuple[str, str]] = deque(maxlen=_MAX_KEPT)
-            self._lock = threading.Lock()  # TensorRT logs from threads of its own
+            self._lock = threading.Lock()  # TensorRT logs from its own threads too
 
         @property
         def lines(self) -> list[tuple[str, str]]:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import contextlib
 import threading
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import COMPUTE_DTYPES, EngineBackend
+from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import ConfigError
+from motivnet.parity import COMPUTE_DTYPES
 from motivnet.runtime import Arrays, check_inputs
 from motivnet_engines.runtimes.signature import input_specs, output_specs
 from motivnet_engines.runtimes.tensorrt.api import load_api
 from motivnet_engines.runtimes.tensorrt.compatibility import check_engine, engine_entry
+from motivnet_engines.runtimes.tensorrt.context_pool import ContextPool, PooledContext
 from motivnet_engines.runtimes.tensorrt.cuda import open_memory
 from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory, MemoryName
 from motivnet_engines.runtimes.tensorrt.cuda_graphs import CaptureSwitch
 from motivnet_engines.runtimes.tensorrt.engine import Engine
-from motivnet_engines.runtimes.tensorrt.kernel_cache import RuntimeCache
-from motivnet_engines.runtimes.tensorrt.lane import Lane
-from motivnet_engines.runtimes.tensorrt.pool import LanePool
+from motivnet_engines.runtimes.tensorrt.kernel_cache import KernelCache
 from motivnet_engines.runtimes.tensorrt.self_test import self_test
 from motivnet_engines.runtimes.tensorrt.tensors import check_size, check_tensors, fixed_shape
 
@@ -32,12 +31,12 @@ class TensorRTRuntime:
     """An artifact's engine, open on one GPU.
 
     ``run`` may be called from any thread. At most ``contexts`` calls run at a time, the others wait
-    in their order; an execution context, its stream and its buffers (see ``Lane`` for the bytes)
-    are made when a call first needs them. Batches above the profile's are split.
+    in order of arrival. An execution context with its stream and buffers (see ``PooledContext`` for
+    the bytes) is created when a call first needs it. Batches above the profile's are split.
 
     Before the engine is loaded, its hash, platform, version and GPU are compared with the manifest;
-    then its inputs, outputs and profile; and the artifact's reference images must come out near
-    PyTorch's numbers.
+    then its inputs, outputs and profile. Finally it must reproduce the artifact's reference outputs
+    within the tolerances.
 
     Args:
         artifact: Whose engine to open.
@@ -45,11 +44,10 @@ class TensorRTRuntime:
         memory: The package for CUDA's driver API; the first that is installed if None.
         contexts: The most calls at a time.
         device: The GPU's number.
-        cuda_graphs: Whether input shapes that come again are run as CUDA graphs.
+        cuda_graphs: Whether recurring input shapes are run as CUDA graphs.
 
     Raises:
-        ArtifactError: If the files are not what the manifest says, or the engine not what it
-        promises.
+        ArtifactError: If the files or the engine are not what the manifest promises.
         ConfigError: If ``contexts`` is below 1 or ``device`` negative.
         EngineError: If TensorRT does not take the engine, or its numbers are wrong.
         MissingDependencyError: If a package is not installed.
@@ -66,7 +64,10 @@ class TensorRTRuntime:
         device: int = 0,
         cuda_graphs: bool = True,
     ) -> None:
-        _check_counts(contexts, device)
+        if contexts < 1:
+            raise ConfigError(f"contexts must be at least 1, not {contexts}")
+        if device < 0:
+            raise ConfigError(f"device must be a GPU's number from 0, not {device}")
         check_engine(artifact.manifest, backend, device=device)
         self._entry = engine_entry(artifact.manifest, backend)
         self._manifest = artifact.manifest
@@ -84,11 +85,12 @@ class TensorRTRuntime:
                 engine, cache = self._open_engine(artifact, cuda, inside, cuda_graphs=cuda_graphs)
             captures = cuda_graphs and cuda.captures_graphs and not engine.has_builtin_graphs
             switch = CaptureSwitch(enabled=captures)
-            manifest = (
-                artifact.manifest
-            )  # the pool must not hold this runtime, which holds the pool
-            self._pool = LanePool(
-                backend, cuda, lambda: Lane(engine, cuda, manifest, switch=switch), limit=contexts
+            manifest = self._manifest  # the pool must not hold this runtime, which holds the pool
+            self._pool = ContextPool(
+                backend,
+                cuda,
+                lambda: PooledContext(engine, cuda, manifest, switch=switch),
+                limit=contexts,
             )
             inside.callback(self._pool.close)
             self_test(self.run, artifact, self._entry, compute=self.compute)
@@ -96,11 +98,10 @@ class TensorRTRuntime:
             self._resources = stack.pop_all()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """Every output by name.
+        """Return every output by name.
 
         Raises:
-            EngineError: With CUDA's or TensorRT's words, if they fail; the runtime stays usable if
-            they are.
+            EngineError: With the message of CUDA or TensorRT; the runtime stays usable if they are.
             InputError: If the arrays do not fit ``inputs`` or, at any size, the engine's profile.
             RuntimeUnavailableError: After ``close``.
         """
@@ -111,21 +112,22 @@ class TensorRTRuntime:
         outputs = {
             spec.name: np.empty(fixed_shape(spec, len(array)), np.float32) for spec in self.outputs
         }
-        with self._pool.lane() as lane:
+        with self._pool.acquire() as context:
             for start in range(0, len(array), profile.max_batch):
                 part = slice(start, start + profile.max_batch)
-                lane.run(array[part], into={name: output[part] for name, output in outputs.items()})
+                into = {name: output[part] for name, output in outputs.items()}
+                context.run(array[part], into=into)
         return outputs
 
     def close(self) -> None:
-        """Frees everything once the calls under way have ended; a second call does nothing."""
+        """Free everything once the running calls have ended; may be called again."""
         with self._closing:
-            # Not from the stack of resources: were this wait interrupted, that would go on and free
-            # what still runs.
+            # Not from the stack of resources: if this wait were interrupted, the stack would
+            # continue and free what is still running.
             self._pool.close()
             self._resources.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> TensorRTRuntime:
         return self
 
     def __exit__(
@@ -143,12 +145,12 @@ class TensorRTRuntime:
         stack: contextlib.ExitStack,
         *,
         cuda_graphs: bool,
-    ) -> tuple[Engine, RuntimeCache]:
+    ) -> tuple[Engine, KernelCache]:
         engine = Engine(load_api(self._entry.backend), self._entry, builtin_graphs=cuda_graphs)
         stack.callback(engine.close)
         engine.load(artifact.file_bytes(self._entry.path))
         check_tensors(engine, self._manifest)
-        cache = RuntimeCache(
+        cache = KernelCache(
             artifact, self._entry, sm=cuda.device().compute_capability.replace(".", "")
         )
         engine.configure(cache.read())
@@ -156,13 +158,6 @@ class TensorRTRuntime:
 
 
 def _close_inside(cuda: CudaMemory, stack: contextlib.ExitStack) -> None:
-    """Closes a stack while the CUDA context is current."""
+    """Close a stack while the CUDA context is current."""
     with cuda.current():
         stack.close()
-
-
-def _check_counts(contexts: int, device: int) -> None:
-    if contexts < 1:
-        raise ConfigError(f"contexts must be at least 1, not {contexts}")
-    if device < 0:
-        raise ConfigError(f"device must be a GPU's number from 0, not {device}")

@@ -1,4 +1,4 @@
-"""The input that an engine must get right before its runtime calls itself ready."""
+"""The test that an engine must pass before its runtime is ready."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import EngineEntry, InputEntry
-from motivnet.artifact.reference import ReferenceSet, reference_of_artifact
+from motivnet.artifact.engine_entry import EngineEntry
+from motivnet.artifact.manifest import InputEntry
+from motivnet.artifact.reference import read_reference
 from motivnet.errors import EngineError
 from motivnet.parity import Outputs, compare
 from motivnet.runtime import Arrays
-from motivnet_engines.runtimes.inputs import input_from_pixels
+from motivnet_engines.runtimes.signature import input_from_pixels
 from motivnet_engines.runtimes.tensorrt.tensors import input_shape
 
 Run = Callable[[Arrays], dict[str, NDArray[np.float32]]]
 
+_REMEDY = "build it again with another precision or --attention decomposed"
+
 
 def self_test(run: Run, artifact: Artifact, entry: EngineEntry, *, compute: str) -> None:
-    """Returns when the engine gives the artifact's reference outputs, or finite ones where there is
-    no reference.
+    """Check that an engine reproduces the reference, or without one gives finite outputs.
 
     Args:
         run: The runtime's ``run``.
         artifact: Whose engine.
-        entry: Which engine; its precision says how near is near enough.
-        compute: The dtype in which it multiplies matrices.
+        entry: Which engine; its precision selects the tolerances.
+        compute: The dtype of its matrix products.
 
     Raises:
-        EngineError: Naming the figures that are too far from PyTorch's.
+        EngineError: Naming the metrics that are outside the tolerances.
         ArtifactError: If the reference is damaged.
     """
     if artifact.manifest.reference is None:
@@ -41,15 +43,21 @@ def self_test(run: Run, artifact: Artifact, entry: EngineEntry, *, compute: str)
 
 
 def _check_reference(run: Run, artifact: Artifact, entry: EngineEntry, compute: str) -> None:
-    reference = reference_of_artifact(artifact)
+    reference = read_reference(artifact)
     image = artifact.manifest.input
     inputs = {image.name: input_from_pixels(image, reference.pixels, profile=entry.profile)}
     started = time.perf_counter()
     outputs = run(inputs)
     seconds = (time.perf_counter() - started) / len(reference.pixels)
+    found = Outputs(
+        logits=outputs["logits"],
+        # An artifact without an embedding is compared by its logits alone.
+        embedding=outputs.get("embedding", reference.embedding),
+        seconds_per_image=seconds,
+    )
     comparison = compare(
         entry.backend,
-        _outputs(outputs, reference, seconds),
+        found,
         Outputs(logits=reference.logits, embedding=reference.embedding, seconds_per_image=0),
         compute=compute,
         evidence="runtime",
@@ -57,28 +65,17 @@ def _check_reference(run: Run, artifact: Artifact, entry: EngineEntry, compute: 
     )
     if not comparison.passed:
         raise EngineError(
-            f"the {entry.backend} engine is too far from PyTorch on the artifact's reference images: "
-            f"{'; '.join(comparison.failures)}; build it again with another precision or --attention decomposed",
+            f"the {entry.backend} engine is too far from PyTorch on the artifact's reference "
+            f"images: {'; '.join(comparison.failures)}; {_REMEDY}",
             problems=comparison.failures,
         )
 
 
-def _outputs(
-    outputs: dict[str, NDArray[np.float32]], reference: ReferenceSet, seconds: float
-) -> Outputs:
-    """An artifact may have no embedding; the reference's own stands for it then, and only the logits are judged."""
-    return Outputs(
-        logits=outputs["logits"],
-        embedding=outputs.get("embedding", reference.embedding),
-        seconds_per_image=seconds,
-    )
-
-
 def _check_finite(run: Run, entry: InputEntry, engine: EngineEntry) -> None:
-    black = np.zeros(input_shape(entry, 1, entry.recipe.size), entry.dtype)
+    black = np.zeros(input_shape(entry, 1, entry.preprocessing.size), entry.dtype)
     for name, output in run({entry.name: black}).items():
         if not np.isfinite(output).all():
             raise EngineError(
-                f"the {engine.backend} engine gives {name} that are no finite numbers, for an image of zeros; "
-                "build it again with another precision or --attention decomposed"
+                f"the {engine.backend} engine gives {name} that are not finite numbers, "
+                f"for an image of zeros; {_REMEDY}"
             )

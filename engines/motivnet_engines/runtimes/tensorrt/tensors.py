@@ -1,4 +1,4 @@
-"""The engine's tensors: how large they can become, and whether they are those that the manifest promises."""
+"""The engine's tensors: their largest shapes, and whether they are what the manifest promises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from motivnet.artifact.manifest import InputEntry, Manifest, ShapeProfile
+from motivnet.artifact.engine_entry import ShapeProfile
+from motivnet.artifact.manifest import InputEntry, Manifest
 from motivnet.errors import EngineError, InputError
 from motivnet.runtime import TensorSpec
 from motivnet_engines.runtimes.signature import check_graph, input_specs, output_specs
@@ -26,19 +27,19 @@ class TensorLayout:
 
     @property
     def max_bytes(self) -> int:
-        """What a buffer for every shape of the profile holds."""
+        """Bytes of a buffer for every shape of the profile."""
         return math.prod(self.max_shape) * np.dtype(self.dtype).itemsize
 
 
 def input_layout(manifest: Manifest, profile: ShapeProfile) -> TensorLayout:
-    """The one input at the profile's largest batch and size."""
+    """Return the one input at the profile's largest batch and size."""
     (spec,) = input_specs(manifest)
     largest = input_shape(manifest.input, profile.max_batch, profile.max_size)
     return TensorLayout(name=spec.name, dtype=spec.dtype, max_shape=largest)
 
 
 def output_layouts(manifest: Manifest, profile: ShapeProfile) -> tuple[TensorLayout, ...]:
-    """The outputs at the profile's largest batch, in the manifest's order."""
+    """Return the outputs at the profile's largest batch, in the manifest's order."""
     return tuple(
         TensorLayout(
             name=spec.name, dtype=spec.dtype, max_shape=fixed_shape(spec, profile.max_batch)
@@ -48,18 +49,17 @@ def output_layouts(manifest: Manifest, profile: ShapeProfile) -> tuple[TensorLay
 
 
 def fixed_shape(spec: TensorSpec, batch: int) -> Shape:
-    """The shape of an output for a batch."""
+    """Return the shape of an output for a batch."""
     return tuple(batch if side is None else side for side in spec.shape)
 
 
 def input_shape(entry: InputEntry, batch: int, size: tuple[int, int]) -> Shape:
-    """``(batch, H, W, 3)`` of pixels, ``(batch, 3, H, W)`` of the recipe's result."""
+    """Return ``(batch, H, W, 3)`` for an input of pixels, else ``(batch, 3, H, W)``."""
     return (batch, *size, 3) if entry.dtype == "uint8" else (batch, 3, *size)
 
 
 def check_size(shape: Shape, manifest: Manifest, profile: ShapeProfile) -> None:
-    """Returns when images of this input shape have a size that the engine was built for; a batch
-    may be any.
+    """Check that images of this input shape have a size that the engine was built for.
 
     Raises:
         InputError: Naming the smallest and the largest size.
@@ -69,17 +69,18 @@ def check_size(shape: Shape, manifest: Manifest, profile: ShapeProfile) -> None:
     low, high = profile.min_size, profile.max_size
     if not all(a <= side <= b for a, side, b in zip(low, shape[1:3], high, strict=True)):
         raise InputError(
-            f"the engine takes images of {low[0]}x{low[1]} to {high[0]}x{high[1]} (height x width), "
-            f"not {shape[1]}x{shape[2]}; resize them, or build the engine with a larger --max-image"
+            f"the engine takes images of {low[0]}x{low[1]} to {high[0]}x{high[1]} "
+            f"(height x width), not {shape[1]}x{shape[2]}; resize them, or build the engine with "
+            "a larger --max-image"
         )
 
 
 def check_tensors(engine: Engine, manifest: Manifest) -> None:
-    """Returns when the engine has exactly the inputs, outputs and profile of the manifest.
+    """Check that the engine has exactly the inputs, outputs and profile of the manifest.
 
     Raises:
         ArtifactError: If an input or an output differs.
-        EngineError: If the profile differs, or an input or output is not in the GPU's memory.
+        EngineError: If the profile differs, or a tensor is not in the GPU's memory.
     """
     names = [engine.native.get_tensor_name(index) for index in range(engine.native.num_io_tensors)]
     input_mode = engine.api.trt.TensorIOMode.INPUT
@@ -98,19 +99,14 @@ def check_tensors(engine: Engine, manifest: Manifest) -> None:
 
 
 def _spec_from_engine(engine: Engine, name: str) -> TensorSpec:
-    shape = tuple(engine.native.get_tensor_shape(name))
-    return TensorSpec(
-        name=name,
-        dtype=_dtype(engine, name),
-        shape=tuple(_side(side, i, engine) for i, side in enumerate(shape)),
-    )
-
-
-def _side(side: int, axis: int, engine: Engine) -> int | None:
-    """None of a free side; the batch is free too where the profile leaves it one value and TensorRT fixed it."""
     profile = engine.entry.profile
-    only = profile.max_batch if axis == 0 and profile.min_batch == profile.max_batch else None
-    return None if side in (-1, only) else int(side)
+    sides: list[int | None] = [
+        None if side == -1 else int(side) for side in engine.native.get_tensor_shape(name)
+    ]
+    # TensorRT fixes the batch where the profile has only one value; the manifest calls it free.
+    if sides and profile.min_batch == profile.max_batch == sides[0]:
+        sides[0] = None
+    return TensorSpec(name=name, dtype=_dtype(engine, name), shape=tuple(sides))
 
 
 def _dtype(engine: Engine, name: str) -> str:
@@ -123,22 +119,22 @@ def _dtype(engine: Engine, name: str) -> str:
 
 def _check_profile(engine: Engine, manifest: Manifest) -> None:
     profile, name = engine.entry.profile, manifest.input.name
-    wanted = [
+    expected = [
         input_shape(manifest.input, profile.min_batch, profile.min_size),
         input_shape(manifest.input, profile.opt_batch, profile.opt_size),
         input_shape(manifest.input, profile.max_batch, profile.max_size),
     ]
-    profiles = engine.native.num_optimization_profiles
-    have = (
-        [tuple(shape) for shape in engine.native.get_tensor_profile_shape(name, 0)]
-        if profiles == 1
-        else []
-    )
-    if have != wanted:
-        shown = ", ".join(map(str, have)) if profiles == 1 else f"{profiles} profiles"
+    count = engine.native.num_optimization_profiles
+    if count == 1:
+        found = [tuple(shape) for shape in engine.native.get_tensor_profile_shape(name, 0)]
+        shown = ", ".join(map(str, found))
+    else:
+        found, shown = [], f"{count} profiles"
+    if found != expected:
         raise EngineError(
-            f"the engine's profile is not the manifest's: {name!r} should be {', '.join(map(str, wanted))}, "
-            f"not {shown}; build the engine again with: motivnet build-engine"
+            f"the engine's profile is not the manifest's: {name!r} should be "
+            f"{', '.join(map(str, expected))}, not {shown}; build the engine again with: "
+            "motivnet build-engine"
         )
     if profile.min_batch != 1:
         raise EngineError(

@@ -33,7 +33,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Tables:
-    """What a round learnt: by (function, parameter), function, (class, field), module and nested function."""
+    """The results of a round, by (function, parameter), function, (class, field) and scope."""
 
     arguments: dict[tuple[str, str], Values] = field(default_factory=dict)
     results: dict[str, Values] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Analysis:
         return UNEXPLAINED if is_any(annotation) else values_of_annotation(annotation, self)
 
     def parameter(self, function: Function, node: ast.arg, position: int) -> Values:
-        """What a parameter can be: an object of its class, what the calls give, what it is by annotation or name."""
+        """Return what a parameter can be: by its class, by the calls, by annotation or by name."""
         if position == 0 and function.receives_owner and function.owner:
             return one(Ours(function.owner))
         given = self.known.arguments.get((function.key, node.arg), NOTHING)

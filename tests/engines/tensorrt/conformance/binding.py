@@ -22,7 +22,7 @@ from conformance.values import (
 
 
 def bind(frame: Frame, target: ast.expr, values: Values) -> None:
-    """Gives a name, a field or the parts of a tuple these values; the package's properties must be settable."""
+    """Assign values to a name, a field or the parts of a tuple; properties must be settable."""
     match target:
         case ast.Name(id=name):
             frame.names[name] = values

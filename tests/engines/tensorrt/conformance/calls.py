@@ -82,7 +82,7 @@ _NOTHING_OF_PACKAGE = {
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """Of a call: nodes and values by position and by name; ``complete`` unless ``*`` or ``**`` hides some."""
+    """A call's nodes and values; ``complete`` unless ``*`` or ``**`` hides some."""
 
     nodes: tuple[ast.expr, ...]
     positional: tuple[Values, ...]
@@ -246,7 +246,7 @@ def _our_object(frame: Frame, owner: Class, given: Arguments) -> Values:
 
 
 def _of_arguments(given: Arguments) -> Values:
-    """What something outside our source makes of them may be, or hold, any of the package's among them."""
+    """Return what a foreign function may return: any of the package's objects among them."""
     kept = frozenset(value for value in given.all if is_of_package(value))
     return holder(kept) if kept else PLAIN
 
@@ -273,7 +273,7 @@ def _builtin(frame: Frame, name: str, given: Arguments) -> Values:
 
 
 def _container_method(frame: Frame, node: ast.Call, function: ast.Attribute) -> Values:
-    """A method that both containers and the package's or our objects may have, told apart by the receiver."""
+    """Evaluate a method that containers and other objects may have, by the receiver."""
     receiver, given = frame.value(function.value), _arguments(frame, node)
     kept = frozenset(value for value in given.all if is_of_package(value))
     results = []

@@ -1,7 +1,8 @@
-"""What one version of a package offers: classes, members, names of enumerations, and how to call them."""
+"""What one version of a package offers: classes, members, enumerations and signatures."""
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,7 +12,7 @@ _OPENING, _CLOSING = "([{<", ")]}>"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A parameter as the bindings document it; ``type`` is the last part of its name, such as ``BuilderFlag``."""
+    """A parameter as documented; ``type`` is the last part of its name, as ``BuilderFlag``."""
 
     name: str
     type: str
@@ -21,7 +22,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """One way to call a function, without ``self``; ``returns`` is a type's last part, ``many`` if in a list."""
+    """One way to call a function; ``returns`` is a type's last part, ``many`` if in a list."""
 
     parameters: tuple[Parameter, ...]
     returns: str
@@ -47,7 +48,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """What a class or the module has under a name; ``settable`` for a property that can be assigned."""
+    """A member of a class or module; ``settable`` for a property that can be assigned."""
 
     kind: Literal["property", "method", "value"]
     type: str = ""
@@ -104,8 +105,9 @@ def merged(catalogues: list[Catalogue]) -> Catalogue:
     return Catalogue(label="any version", classes=classes, functions=functions)
 
 
+@functools.cache
 def signature_from_text(text: str) -> Signature:
-    """A line of a docstring, such as ``2. f(self: m.C, name: str, flag: m.F = <F.A: 1>) -> list[m.D]``."""
+    """Parse a docstring's line, as ``2. f(self: m.C, name: str, flag: m.F = <F.A: 1>) -> m.D``."""
     text = re.sub(r"^\d+\. ", "", text)
     inside, after = _parenthesised(text)
     parts = [part.strip() for part in _split(inside)]
@@ -172,7 +174,7 @@ def _parameter(part: str) -> Parameter:
 
 
 def _last(name: str) -> str:
-    """``ProfilingVerbosity`` of ``nvinfer1::ProfilingVerbosity`` and of ``tensorrt.tensorrt.ProfilingVerbosity``."""
+    """Return ``Name`` of ``nvinfer1::Name`` and of ``tensorrt.tensorrt.Name``."""
     bare = name.strip().rpartition("::")[2]
     parts = bare.split(".")
     kept = [part for part in parts if part[:1].isupper()]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conformance.analysis import analysed
 from conformance.catalogue import Catalogue, catalogue_from_offer, merged
-from conformance.sources import read_sources
+from conformance.sources import Sources, read_sources
 from conformance.target import Target
 from conformance.wheels import (
     Wheel,
@@ -34,7 +34,7 @@ DRIVER: tuple[Wheel, ...] = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a version lacks of what our source calls, what is called, and which functions were not looked at."""
+    """What a version lacks of what is called, what is called, and functions not looked at."""
 
     problems: tuple[str, ...]
     uses: frozenset[str]
@@ -43,7 +43,7 @@ class Verdict:
 
 def verdict_on(paths: list[Path], wheel: Wheel) -> Verdict:
     """Whether a version has all that these files call of it."""
-    sources = read_sources(paths)
+    sources = _sources(tuple(paths))
     analysis = analysed(sources, _target(wheel))
     return Verdict(
         problems=tuple(map(str, sorted(analysis.problems))),
@@ -67,6 +67,11 @@ def _target(wheel: Wheel) -> Target:
         module_attributes=("trt",),
         backend="tensorrt-rtx" if "rtx" in wheel.package else "tensorrt",
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _sources(paths: tuple[Path, ...]) -> Sources:
+    return read_sources(list(paths))
 
 
 @functools.cache

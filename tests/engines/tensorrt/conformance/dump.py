@@ -16,7 +16,7 @@ SIGNATURE = re.compile(r"^(?:\d+\. )?(?:\w+)?\(.*\)(?: -> .*)?$")
 
 
 def signatures(value: Any) -> list[str]:
-    """The lines of a docstring that state how to call it; nothing else of the documentation is kept."""
+    """Return the lines of a docstring that state how to call it, and nothing else of it."""
     lines = [line.strip() for line in (getattr(value, "__doc__", None) or "").splitlines()]
     return [line for line in lines if SIGNATURE.match(line) and "(*args, **kwargs)" not in line]
 

@@ -1,4 +1,4 @@
-"""The names that are known while a function is analysed, and who gives the values of which expressions."""
+"""The names that are known while a function is analysed, and what evaluates expressions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import Any
 
 from conformance.analysis import Analysis
 from conformance.sources import Function
-from conformance.values import (
-    PLAIN,
-    Values,
-)
+from conformance.values import PLAIN, Values
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from conformance.values import (
 
 
 def by_name(frame: Frame, node: ast.Call, function: str) -> Values:
-    """``hasattr``, ``getattr`` and ``setattr``; a name that is not constant must have a table of what it can be."""
+    """Evaluate ``hasattr``, ``getattr``, ``setattr``; a name must be constant or from a table."""
     owners, names = frame.value(node.args[0]), frame.value(node.args[1])
     rest = [frame.value(each) for each in node.args[2:]]
     if not any(isinstance(each, Module | ClassOf | Instance | Unexplained) for each in owners):
@@ -68,7 +68,7 @@ def _of_named(
 
 
 def _texts(frame: Frame, owner: str, names: Values) -> list[str]:
-    """The names that these can be; one of which the beginning is known is any name that begins so."""
+    """Return the possible names; with only a known beginning, any name that begins so."""
     if any(not isinstance(name, Text | Named) for name in names):
         return []
     offer = frame.analysis.target.everything.classes.get(owner)
@@ -84,7 +84,7 @@ def _texts(frame: Frame, owner: str, names: Values) -> list[str]:
 
 
 def narrow(frame: Frame, test: ast.expr, *, truth: bool) -> None:
-    """Where ``hasattr(owner, name)`` holds, or does not, a name is one of those that the owner has, or lacks."""
+    """Narrow a name to those that the owner has, or lacks, where ``hasattr`` decides it."""
     while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         test, truth = test.operand, not truth
     match test:

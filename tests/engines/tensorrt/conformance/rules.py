@@ -1,4 +1,4 @@
-"""What no version check can see: what our source must never do with an engine, and must always do for one."""
+"""What no version check sees: what must never be done with an engine, and what always must."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _forbidden_imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _weakly_typed(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Networks made without ``STRONGLY_TYPED`` in the flags, or in what the name of the flags was given."""
+    """Find networks that are created without ``STRONGLY_TYPED`` in their flags."""
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef):
             for node in _own(function):
@@ -66,7 +66,8 @@ def _weakly_typed(tree: ast.AST) -> Iterator[tuple[int, str]]:
                         if not _says_strongly_typed(function, node):
                             yield (
                                 node.lineno,
-                                "create_network without NetworkDefinitionCreationFlag.STRONGLY_TYPED",
+                                "create_network without NetworkDefinitionCreationFlag."
+                                "STRONGLY_TYPED",
                             )
 
 

@@ -64,12 +64,13 @@ class SourceModule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Every file that is analysed; ``used`` are the names in them that something loads, each with its module."""
+    """Every analysed file; ``used`` are the names that something loads, with their modules."""
 
     modules: dict[str, SourceModule]
     functions: dict[str, Function]
     classes: dict[str, Class]
     used: frozenset[tuple[str, str]]
+    methods: dict[str, list[Function]]
 
     def is_used(self, owner: Function | Class) -> bool:
         """Whether something in these files takes the function or class by its name."""
@@ -81,8 +82,8 @@ class Sources:
         return next((key for key, each in self.classes.items() if each.node.name == name), None)
 
     def methods_named(self, name: str) -> list[Function]:
-        """The methods of this name, of whatever class."""
-        return [each for each in self.functions.values() if each.owner and each.node.name == name]
+        """Return the methods of this name, of any class."""
+        return self.methods.get(name, [])
 
 
 def read_sources(paths: list[Path]) -> Sources:
@@ -103,7 +104,13 @@ def read_sources(paths: list[Path]) -> Sources:
             outer=None,
         )
     used = frozenset(use for module in modules.values() for use in _uses(module))
-    return Sources(modules=modules, functions=functions, classes=classes, used=used)
+    methods: dict[str, list[Function]] = {}
+    for function in functions.values():
+        if function.owner:
+            methods.setdefault(function.node.name, []).append(function)
+    return Sources(
+        modules=modules, functions=functions, classes=classes, used=used, methods=methods
+    )
 
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
@@ -150,7 +157,7 @@ def _collect(
 
 
 def _uses(module: SourceModule) -> Iterator[tuple[str, str]]:
-    """Names of functions and classes that a module loads, with the module where they are, ``*`` for attributes."""
+    """Yield the names that a module loads, with their modules; ``*`` for attributes."""
     imported = {
         alias.asname or alias.name: ((node.module or "").rpartition(".")[2], alias.name)
         for node in ast.walk(module.tree)
@@ -162,7 +169,7 @@ def _uses(module: SourceModule) -> Iterator[tuple[str, str]]:
 
 
 def _loaded(node: ast.AST, local: frozenset[str]) -> Iterator[str]:
-    """Names that are loaded anywhere but in an annotation and are no parameter or variable; attributes after a dot."""
+    """Yield loaded names outside of annotations that are not local; attributes after a dot."""
     for name, field_value in ast.iter_fields(node):
         for child in field_value if isinstance(field_value, list) else [field_value]:
             if name in ("annotation", "returns") or not isinstance(child, ast.AST):

@@ -1,4 +1,4 @@
-"""Statements in their order, with the names that each leaves behind; what a decided condition excludes is left out."""
+"""Statements in order, with the names that each defines, without what conditions exclude."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Import-only stand-ins for NVIDIA's libraries: the real bindings load, and nothing can be built or run with them."""
+"""Stand-ins for NVIDIA's libraries with which the real bindings can be imported, not used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SYMBOLS = (
 
 
 def compile_stubs(folder: Path, libraries: tuple[str, ...]) -> None:
-    """Writes shared libraries of these file names, each with all the symbols, beside the bindings that load them."""
+    """Compile shared libraries of these names, with all the symbols, beside the bindings."""
     source = folder / "stub.c"
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in SYMBOLS))
     for library in libraries:

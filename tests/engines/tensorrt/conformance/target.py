@@ -1,4 +1,4 @@
-"""The version that our source is held against, and what our source calls the objects of its package."""
+"""The version that our source is held against, and the names of its objects in our source."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PARAMETERS = {
     "severity": "ILogger.Severity",
     "dtype": "DataType",
 }
-"""A parameter of this name that is annotated ``Any``, and that no analysed call explains, is of this class."""
+"""Classes of parameters by name, if annotated ``Any`` and not explained by a call."""
 
 
 _PYTHON_TYPES = ("None", "Buffer", "CapsuleType")
@@ -69,7 +69,7 @@ class Target:
         return one(Instance(known)) if known in self.everything.classes else PLAIN
 
     def has(self, owner: str, name: str, *, static: bool) -> bool:
-        """Whether this version's class, or an object of it, has the member; without ``owner``, the module."""
+        """Tell whether this version has the member in a class or, without ``owner``, the module."""
         return lookup(self.catalogue, owner, name, static=static) is not None
 
     def value(self, owner: str, name: str, *, static: bool) -> Values | None:

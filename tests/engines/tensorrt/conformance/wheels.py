@@ -6,6 +6,7 @@ Their licence forbids redistribution, so nothing of them is in this repository.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -62,7 +63,7 @@ def rtx_wheel(version: str) -> Wheel:
 
 
 def newest_rtx() -> Wheel:
-    """TensorRT-RTX of this environment, with its own libraries; a version that we know where it is not installed."""
+    """Return the TensorRT-RTX that is installed, or a known version if none is."""
     try:
         version = importlib.metadata.version("tensorrt-rtx")
     except importlib.metadata.PackageNotFoundError:
@@ -84,12 +85,21 @@ def offer_of_wheel(wheel: Wheel) -> dict[str, Any]:
     """
     if wheel.installed:
         return offer_of_module(wheel.module)
+    path = _downloaded(wheel)
+    kept = path.with_suffix(f".{hashlib.sha256(DUMP.read_bytes()).hexdigest()[:16]}.json")
+    if kept.exists():
+        document: dict[str, Any] = json.loads(kept.read_text())
+        return document
     with tempfile.TemporaryDirectory(prefix="motivnet-bindings-") as folder:
-        with zipfile.ZipFile(_downloaded(wheel)) as archive:
+        with zipfile.ZipFile(path) as archive:
             archive.extractall(folder)
         if wheel.libraries:
             compile_stubs(Path(folder, wheel.module), wheel.libraries)
-        return offer_of_module(wheel.module, search=folder)
+        offer = offer_of_module(wheel.module, search=folder)
+        partial = Path(folder, kept.name)
+        partial.write_text(json.dumps(offer))
+        shutil.move(partial, kept)
+    return offer
 
 
 def offer_of_module(module: str, *, search: str | None = None) -> dict[str, Any]:
@@ -109,7 +119,8 @@ def offer_of_module(module: str, *, search: str | None = None) -> dict[str, Any]
 
 def _downloaded(wheel: Wheel) -> Path:
     """The wheel in the cache for this Python; it gets there whole or not at all."""
-    name = f"{wheel.package.replace('-', '_')}-{wheel.version}-cp{sys.version_info.major}{sys.version_info.minor}-"
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    name = f"{wheel.package.replace('-', '_')}-{wheel.version}-{python}-"
     if not (found := sorted(CACHE.glob(f"{name}*.whl"))):
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:

@@ -10,7 +10,7 @@ NON_BLOCKING = 1
 
 
 class Cuda:
-    """The C calls with their pointers filled in; each gives its status, or the value if that is success."""
+    """The C calls with their pointers filled in; each returns its status, or the value."""
 
     def __init__(self, fake) -> None:
         self.library = fake.library

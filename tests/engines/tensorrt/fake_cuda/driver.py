@@ -16,18 +16,22 @@ left on purpose.
 
 What the fake does
 ------------------
-* Copies, fills, events, host functions and kernels wait in their stream until something waits for them
+* Copies, fills, events, host functions and kernels wait in their stream until something waits for
+  them
   (synchronising the stream, an event or the context; each query makes one step of progress).
-* New device and pinned memory is 0xFF bytes (NaN), freed memory 0xDD, and the target of a queued copy to the host
+* New device and pinned memory is 0xFF bytes (NaN), freed memory 0xDD, and the target of a queued
+  copy to the host
   0xEE: a dropped synchronisation can never show the right result, not even that of the run before.
-* Freeing what a queued operation needs, touching freed memory, copying past an end or from memory that is not
+* Freeing what a queued operation needs, using freed memory, copying past an end or from memory that
+  is not
   pinned, destroying a stream with work in it, releasing the primary context with anything alive or
   while it is
   current: each is a violation, in words.
 * Without a current context: CUDA_ERROR_INVALID_CONTEXT. Stacks of contexts are a thread's own.
 * Capturing a stream records instead of queueing; to wait or to allocate meanwhile is
   CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED and spoils the capture.
-* A kernel that raises fails its context for good, as on a device: every later call returns CUDA_ERROR_LAUNCH_FAILED.
+* A kernel that raises fails its context for good, as on a device: every later call returns
+  CUDA_ERROR_LAUNCH_FAILED.
 
 A simulated engine enqueues its kernel with ``fake.launch_kernel(stream, function,
 touches=[(address, bytes), ...])`` and reads and writes device memory inside it through
@@ -177,7 +181,7 @@ class FakeDriver:
         return int(self.library.fakeUnpoppedContexts())
 
     def calls(self, function: str) -> int:
-        """How often a function was called since the reset, by its plain name such as ``cuMemAlloc``."""
+        """Return how often a function, such as ``cuMemAlloc``, was called since the reset."""
         return int(self.library.fakeCalls(function.encode()))
 
     def set_memory_limit(self, size: int) -> None:
@@ -188,7 +192,7 @@ class FakeDriver:
         self.library.fakeSetDeviceCount(devices)
 
     def fail_next(self, function: str, code: int, *, after: int = 0) -> None:
-        """Makes one call fail: the next, or the one after so many; by plain name such as ``cuMemAlloc``."""
+        """Make one call of a function, such as ``cuMemAlloc``, fail: the next or a later one."""
         assert self.library.fakeFailNext(function.encode(), code, after)
 
     def violations(self) -> list[str]:
@@ -223,7 +227,7 @@ class FakeDriver:
         assert not found, "; ".join(found)
 
     def forget(self) -> None:
-        """Back to a fresh driver: whatever is alive is dropped, mistakes and planted failures are forgotten."""
+        """Reset the driver: drop whatever is alive, mistakes and planted failures."""
         self.library.fakeReset()
         self.library.fakeSetDeviceCount(1)
         self.kernel_errors.clear()

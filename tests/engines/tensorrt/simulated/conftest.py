@@ -48,7 +48,7 @@ def _driver_of_this_process() -> Any:
 
 @pytest.fixture
 def fake(_driver_of_this_process: Any) -> Iterator[Any]:
-    """The fake driver, fresh; afterwards nothing may be alive in it and no mistake may have been seen."""
+    """The fake driver; afterwards nothing may be alive in it and no mistake may have been seen."""
     _driver_of_this_process.forget()
     yield _driver_of_this_process
     try:
@@ -78,7 +78,7 @@ def memory(fake: Any, memory_name: str) -> Iterator[CudaMemory]:
 
 @pytest.fixture
 def cuda(fake: Any) -> Iterator[Cuda]:
-    """The driver's C calls, the primary context current in this thread; all of it is dropped at the end."""
+    """The driver's C calls, with the primary context current in this thread."""
     calls = Cuda(fake)
     assert calls.call("cuInit", 0) == 0
     context = calls.made("cuDevicePrimaryCtxRetain", 0)
@@ -88,11 +88,14 @@ def cuda(fake: Any) -> Iterator[Cuda]:
     fake.forget()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test waits for all of them, and for pycuda where that is not built yet."""
     for item in items:
         if _is_ours(item) and not IN_CHILD:
             item.add_marker(pytest.mark.timeout(SECONDS + 4 * pycuda_build.BUILD_SECONDS))
+            item.add_marker(pytest.mark.compile)
+            item.add_marker(pytest.mark.xdist_group("simulated"))  # one child for all of them
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -100,7 +103,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     """Reports what the child saw, instead of running the test here."""
     if IN_CHILD or not _is_ours(item):
         return None
-    siblings = tuple(other.nodeid for other in item.session.items if _is_ours(other))
+    siblings = tuple(_name(other) for other in item.session.items if _is_ours(other))
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for data in _reports_of(item, _reports(siblings)):
         report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
@@ -129,11 +132,16 @@ def _is_ours(item: pytest.Item) -> bool:
     return item.path.parent == HERE
 
 
+def _name(item: pytest.Item) -> str:
+    """The node id without the group that pytest-xdist adds to it."""
+    return item.nodeid.removesuffix("@simulated")
+
+
 def _reports_of(
     item: pytest.Item, reports: dict[str, list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     """What the child said of a test; a failure too, if it died before it had said all."""
-    found = reports.get(item.nodeid, [])
+    found = [{**data, "nodeid": item.nodeid} for data in reports.get(_name(item), [])]
     return found if any(data["when"] == "teardown" for data in found) else [*found, _not_run(item)]
 
 
@@ -188,7 +196,8 @@ def _environment(reports: Path) -> dict[str, str]:
 
 def _not_run(item: pytest.Item) -> dict[str, Any]:
     """A failure for a test that the child never came to, with what the child said last."""
-    text = f"the child process did not finish this test; it said last:\n{_last_words.get(item.nodeid, '')}"
+    said = _last_words.get(_name(item), "")
+    text = f"the child process did not finish this test; it said last:\n{said}"
     report = pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "call")
     data = item.config.hook.pytest_report_to_serializable(config=item.config, report=report)
     assert isinstance(data, dict)

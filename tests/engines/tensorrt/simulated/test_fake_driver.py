@@ -1,4 +1,4 @@
-"""The fake driver itself, through its C calls: it defers, it keeps order, and it answers like a driver."""
+"""The fake driver itself, through its C calls: it defers, keeps order and answers like one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The primary context: retained, pushed, popped and released by both implementations, and left to others."""
+"""The primary context: retained, pushed, popped and released by both implementations."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_planted_waiting_or_allocating_while_capturing_spoils_the_capture(
 
 
 def test_another_thread_allocates_while_this_one_captures(memory, its) -> None:
-    """A lane that is being made must not spoil the capture of another."""
+    """A context that is being made must not spoil the capture of another."""
     from concurrent.futures import ThreadPoolExecutor
 
     def allocate() -> None:

@@ -1,13 +1,13 @@
-"""The runner on a simulated TensorRT and a fake CUDA driver: its numbers, its threads, and its refusals."""
+"""The runtime on a simulated TensorRT and a fake CUDA driver: numbers, threads, refusals."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from simulated_trt import BUDGET, DataType
@@ -29,7 +29,7 @@ from motivnet.errors import (
     RuntimeUnavailableError,
 )
 from motivnet.runtime import Runtime
-from motivnet_engines.runtimes.registry import open_runtime
+from motivnet_engines.runtimes.selection import open_runtime
 from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
 __all__ = ["engine_artifact", "opened", "tensorrt"]
@@ -122,7 +122,7 @@ def test_eight_threads_get_their_own_results(
     assert (simulation.made["context"] > 3) == captured
 
 
-def test_lanes_are_made_when_they_are_needed_and_no_more_than_allowed(
+def test_contexts_are_made_when_they_are_needed_and_no_more_than_allowed(
     fake, tensorrt, memory_name, engine_artifact, opened
 ) -> None:
     simulation = tensorrt()
@@ -131,7 +131,7 @@ def test_lanes_are_made_when_they_are_needed_and_no_more_than_allowed(
     for _ in range(3):
         runtime.run({"image": images_of(artifact, 1)})
     assert (simulation.alive["context"], fake.live_streams()) == (1, 1)
-    with runtime._pool.lane(), runtime._pool.lane():
+    with runtime._pool.acquire(), runtime._pool.acquire():
         assert (simulation.alive["context"], fake.live_streams()) == (2, 2)
         third = threading.Thread(target=lambda: runtime.run({"image": images_of(artifact, 1)}))
         third.start()
@@ -209,7 +209,7 @@ def test_closing_waits_for_the_calls_under_way(
     runtime = opened(artifact, memory=memory_name, contexts=1)
     array = images_of(artifact, 30)
     expected = expected_of(artifact, array)
-    with ThreadPoolExecutor(4) as pool, runtime._pool.lane():
+    with ThreadPoolExecutor(4) as pool, runtime._pool.acquire():
         calls = [pool.submit(runtime.run, {"image": array}) for _ in range(3)]
         while len(runtime._pool._queue) < 3:
             pass
@@ -267,11 +267,11 @@ def test_callers_are_served_in_their_order(tensorrt, engine_artifact, opened) ->
     served: list[int] = []
 
     def call(number: int) -> None:
-        with runtime._pool.lane():
+        with runtime._pool.acquire():
             served.append(number)
 
     threads = [threading.Thread(target=call, args=(number,)) for number in range(12)]
-    with runtime._pool.lane():
+    with runtime._pool.acquire():
         for waiting, thread in enumerate(threads, start=1):
             thread.start()
             while len(runtime._pool._queue) < waiting:
@@ -318,7 +318,9 @@ def test_an_engine_whose_profile_is_not_the_manifests_is_refused(
     tensorrt()
     artifact = engine_artifact()
     engine = artifact.manifest.engines[0]
-    other = dataclasses.replace(engine, profile=dataclasses.replace(engine.profile, max_batch=4))
+    other = msgspec.structs.replace(
+        engine, profile=msgspec.structs.replace(engine.profile, max_batch=4)
+    )
     artifact = rewritten(artifact.folder, artifact.manifest, engines=(other,))
     with pytest.raises(
         EngineError,

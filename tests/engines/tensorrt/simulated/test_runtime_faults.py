@@ -1,4 +1,4 @@
-"""What the runner does when something fails, and that the tests see it when the runner itself is wrong."""
+"""What the runtime does when something fails, and that the tests notice a wrong runtime."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from simulated_trt import EngineInvalidityDiagnostics, EngineValidity
@@ -24,13 +25,12 @@ from simulated_trt.fixtures import (
     tensorrt,
 )
 
-from motivnet.artifact.reference import REFERENCE_FILE, reference_of_artifact
+from motivnet.artifact.reference import REFERENCE_FILE, read_reference
 from motivnet.errors import ArtifactError, EngineError, RuntimeUnavailableError
-from motivnet_engines.runtimes.tensorrt import cuda_graphs as graphs
+from motivnet_engines.runtimes.tensorrt.context import ExecutionContext
+from motivnet_engines.runtimes.tensorrt.context_pool import PooledContext
 from motivnet_engines.runtimes.tensorrt.cuda_graphs import ShapeGraphs
 from motivnet_engines.runtimes.tensorrt.engine import Engine
-from motivnet_engines.runtimes.tensorrt.execution import Execution
-from motivnet_engines.runtimes.tensorrt.lane import Lane
 from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
 __all__ = ["engine_artifact", "opened", "tensorrt"]
@@ -154,7 +154,7 @@ def test_too_little_memory_names_the_bytes(
     simulation.assert_clean()
 
 
-def test_another_lane_that_cannot_be_made_is_an_error_of_that_call_alone(
+def test_another_context_that_cannot_be_made_is_an_error_of_that_call_alone(
     fake, memory_name: str, tensorrt, engine_artifact, opened
 ) -> None:
     tensorrt()
@@ -163,7 +163,7 @@ def test_another_lane_that_cannot_be_made_is_an_error_of_that_call_alone(
     array = images_of(artifact, 1)
     fake.set_memory_limit(1_500_000)
     with (
-        runtime._pool.lane(),
+        runtime._pool.acquire(),
         pytest.raises(EngineError, match="the GPU has no 1179648 bytes left"),
     ):
         runtime.run({"image": array})
@@ -222,7 +222,9 @@ def test_an_engine_of_another_gpu_is_refused_before_anything_is_loaded(
     fake, tensorrt, engine_artifact
 ) -> None:
     simulation = tensorrt()
-    device = dataclasses.replace(engine_artifact().manifest.engines[0].device, name="NVIDIA H100")
+    device = msgspec.structs.replace(
+        engine_artifact().manifest.engines[0].device, name="NVIDIA H100"
+    )
     artifact = engine_artifact("uint8", device=device)
     with pytest.raises(
         RuntimeUnavailableError, match=r"is for NVIDIA H100 .*this GPU is Simulated GPU"
@@ -244,7 +246,7 @@ def test_a_machine_without_a_gpu_says_so(fake, tensorrt, engine_artifact) -> Non
 def test_wrong_numbers_are_refused_with_their_figures(fake, tensorrt, engine_artifact) -> None:
     simulation = tensorrt()
     artifact = engine_artifact()
-    reference = reference_of_artifact(artifact)
+    reference = read_reference(artifact)
     reference = dataclasses.replace(reference, logits=reference.logits + 0.5)
     (artifact.folder / REFERENCE_FILE).write_bytes(reference.to_bytes())
     artifact = rewritten(artifact.folder, artifact.manifest)
@@ -264,13 +266,13 @@ def test_without_a_reference_the_numbers_must_be_finite(
     artifact = engine_artifact()
     artifact = rewritten(artifact.folder, artifact.manifest, reference=None)
     TensorRTRuntime(artifact, backend="tensorrt").close()
-    monkeypatch.setattr(Execution, "enqueue", lambda _: None)  # new memory is NaN
-    with pytest.raises(EngineError, match="gives logits that are no finite numbers"):
+    monkeypatch.setattr(ExecutionContext, "enqueue", lambda _: None)  # new memory is NaN
+    with pytest.raises(EngineError, match="gives logits that are not finite numbers"):
         TensorRTRuntime(artifact, backend="tensorrt")
 
 
 class TestPlantedMistakes:
-    """The product is broken on purpose; each mistake must be seen by what the tests above look at."""
+    """The product is broken on purpose; the tests above must notice each mistake."""
 
     def test_a_dropped_synchronisation_is_seen(
         self, fake, memory_name: str, tensorrt, engine_artifact, monkeypatch: pytest.MonkeyPatch
@@ -302,13 +304,13 @@ class TestPlantedMistakes:
         self, fake, memory_name: str, tensorrt, engine_artifact, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         tensorrt()
-        enqueue = Execution.enqueue
+        enqueue = ExecutionContext.enqueue
 
         def enqueue_and_free(execution: Any) -> None:
             enqueue(execution)
             execution._memory.free(execution._source.address)
 
-        monkeypatch.setattr(Execution, "enqueue", enqueue_and_free)
+        monkeypatch.setattr(ExecutionContext, "enqueue", enqueue_and_free)
         with pytest.raises(EngineError):
             TensorRTRuntime(engine_artifact(), backend="tensorrt", memory=memory_name).close()
         assert any("freed" in violation for violation in fake.take_violations())
@@ -337,21 +339,21 @@ class TestPlantedMistakes:
         kept[-1].__exit__(None, None, None)
         runtime.close()
 
-    def test_a_lane_that_is_not_closed_is_seen(
+    def test_a_pooled_context_that_is_not_closed_is_seen(
         self, fake, memory_name: str, tensorrt, engine_artifact, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         simulation = tensorrt()
         runtime = TensorRTRuntime(engine_artifact(), backend="tensorrt", memory=memory_name)
         left = []
         with monkeypatch.context() as patch:
-            patch.setattr(Lane, "close", lambda lane: left.append(lane))  # noqa: PLW0108 - a built-in is not bound
+            patch.setattr(PooledContext, "close", lambda pooled: left.append(pooled))  # noqa: PLW0108 - a built-in is not bound
             runtime.close()
         with pytest.raises(AssertionError):
             fake.assert_clean()
         fake.take_violations()
         fake.forget()
-        for lane in left:
-            lane._plain._context = None
+        for pooled in left:
+            pooled._plain._context = None
         simulation.mistakes.clear()
 
     def test_an_engine_freed_before_its_contexts_is_seen(
@@ -360,13 +362,11 @@ class TestPlantedMistakes:
         simulation = tensorrt()
         artifact = engine_artifact()
         runtime = TensorRTRuntime(artifact, backend="tensorrt", contexts=1, cuda_graphs=False)
-        with runtime._pool.lane() as lane:
-            context, lane._plain._context = lane._plain._context, None
-        del (
-            context.engine
-        )  # the real one would keep its engine alive; only the order is of interest here
+        with runtime._pool.acquire() as pooled:
+            native, pooled._plain._context = pooled._plain._context, None
+        del native.engine  # the real one would keep its engine alive; only the order matters here
         runtime.close()
-        del context
+        del native
         assert "engine is freed before its context" in simulation.mistakes
         simulation.mistakes.clear()
 
@@ -376,8 +376,8 @@ class TestPlantedMistakes:
         tensorrt()
         artifact = engine_artifact()
         runtime = opened(artifact, memory="cuda-bindings", contexts=1)
-        with runtime._pool.lane() as lane:
-            lane._graphs._new_execution = lambda: lane._plain
+        with runtime._pool.acquire() as pooled:
+            pooled._graphs._new_context = lambda: pooled._plain
         array = images_of(artifact, 2)
         for _ in range(2):
             runtime.run({"image": array})
@@ -390,11 +390,11 @@ class TestPlantedMistakes:
         simulation = tensorrt()
 
         def captured(this: ShapeGraphs, shape: Any) -> Any:
-            execution = this._new_execution()
-            execution.prepare(shape)
-            return graphs._Graph(executable=this._capture(execution), execution=execution)
+            context = this._new_context()
+            context.prepare(shape)
+            return this._record(context), context
 
-        monkeypatch.setattr(ShapeGraphs, "_captured", captured)
+        monkeypatch.setattr(ShapeGraphs, "_capture", captured)
         artifact = engine_artifact()
         runtime = opened(artifact, memory="cuda-bindings", contexts=1)
         for _ in range(2):
@@ -403,7 +403,7 @@ class TestPlantedMistakes:
         simulation.mistakes.clear()
 
     @pytest.mark.parametrize("locked", [True, False], ids=["as it is", "without the lock"])
-    def test_two_lanes_that_make_contexts_at_once_are_seen(
+    def test_two_streams_that_make_contexts_at_once_are_seen(
         self, locked: bool, tensorrt, engine_artifact, opened, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         simulation = tensorrt()
@@ -416,16 +416,16 @@ class TestPlantedMistakes:
         )
 
         def captured() -> None:
-            with runtime._pool.lane() as lane:
+            with runtime._pool.acquire() as pooled:
                 both.wait()
                 into = {
                     spec.name: np.empty((2, *spec.shape[1:]), np.float32)
                     for spec in runtime.outputs
                 }
                 if not locked:
-                    lane._engine._making = contextlib.nullcontext()
+                    pooled._engine._creating = contextlib.nullcontext()
                 for _ in range(2):
-                    lane.run(array, into)
+                    pooled.run(array, into)
 
         with ThreadPoolExecutor(2) as pool:
             for future in [pool.submit(captured) for _ in range(2)]:

@@ -1,4 +1,4 @@
-"""Engines that are version-compatible: only the lean runtime of the version that built them runs them."""
+"""Version-compatible engines run only on the lean runtime of the version that built them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from simulated_trt.fixtures import (
 )
 
 from motivnet.errors import EngineError, RuntimeUnavailableError
+from motivnet_engines.runtimes.tensorrt import compatibility
 from motivnet_engines.runtimes.tensorrt import engine as engine_module
-from motivnet_engines.runtimes.tensorrt import lean
 
 __all__ = ["engine_artifact", "opened", "tensorrt"]
 
 BUILT, NEWER = "10.12.0.36", "10.16.1.11"
 MISSING = (
-    f"the tensorrt engine is version-compatible and runs on the lean runtime of TensorRT {BUILT}, which is not "
-    f"installed; install tensorrt-lean=={BUILT}, or set MOTIVNET_TENSORRT_LEAN to the path of its libnvinfer_lean.so.10"
+    f"the tensorrt engine is version-compatible and runs on the lean runtime of TensorRT {BUILT}, "
+    f"which is not installed; install tensorrt-lean=={BUILT}, or set MOTIVNET_TENSORRT_LEAN to the "
+    "path of its libnvinfer_lean.so.10"
 )
 
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The lean runtime of the builder's version, under a name of its own, where the environment says."""
+    """The lean runtime of the builder's version, under another name, as the environment says."""
     path = tmp_path / "lean.so"
     write_lean_library(path, BUILT)
-    monkeypatch.setenv(lean.VARIABLE, str(path))
+    monkeypatch.setenv(compatibility.LEAN_VARIABLE, str(path))
     return path
 
 

@@ -113,7 +113,7 @@ def _infer_shapes(context: Any) -> list[str]:
 
 
 class _Kernel:
-    """One inference on device memory. It holds no context: a graph that outlives its context must be noticed."""
+    """One inference on device memory; it holds no context, so a graph cannot keep one alive."""
 
     def __init__(self, context: Context, *, captured: bool) -> None:
         self._context = weakref.ref(context)

@@ -1,8 +1,7 @@
-"""Fixtures of the tests that run the product's runner on the simulated TensorRT and the fake CUDA driver."""
+"""Fixtures that run the product's runtime on the simulated TensorRT and the fake CUDA driver."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import shutil
 import sys
@@ -10,21 +9,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 import pytest
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.artifact.manifest import (
+from motivnet.artifact.engine_entry import (
     EngineBackend,
     EngineDevice,
     EngineEntry,
-    EngineProof,
-    FileEntry,
+    EngineReport,
     ShapeProfile,
 )
+from motivnet.artifact.manifest import FileEntry
 from motivnet.artifact.reference import REFERENCE_FILE, ReferenceSet
-from motivnet_engines.runtimes.inputs import input_from_pixels
+from motivnet_engines.runtimes.signature import input_from_pixels
 from motivnet_engines.runtimes.tensorrt import log
 from motivnet_engines.runtimes.tensorrt.api import MODULES
 from motivnet_engines.runtimes.tensorrt.compatibility import this_platform
@@ -42,7 +42,7 @@ MAX_SIZE = (300, 200)
 
 @pytest.fixture
 def tensorrt(fake: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Simulation]]:
-    """A function that puts a simulated package in the place of a real one; nothing of it may be alive at the end."""
+    """A function that installs a simulated package; at the end nothing of it may be alive."""
     simulations: list[Simulation] = []
     monkeypatch.setattr(log, "_LOGGERS", {})
 
@@ -61,7 +61,7 @@ def tensorrt(fake: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
 @pytest.fixture
 def engine_artifact(tmp_path: Path, trt_graph: Any) -> Callable[..., Artifact]:
-    """A function that gives an artifact with a simulated engine and its reference; ``entry`` changes the engine's."""
+    """A function that gives an artifact with a simulated engine; ``entry`` changes its entry."""
 
     def made(form: str = "fp32", backend: EngineBackend = "tensorrt", **entry: Any) -> Artifact:
         graph = trt_graph(form)
@@ -70,7 +70,7 @@ def engine_artifact(tmp_path: Path, trt_graph: Any) -> Callable[..., Artifact]:
         profile = profile_of(graph.manifest)
         reference = reference_of(graph.onnx, graph.manifest)
         (folder / REFERENCE_FILE).write_bytes(reference.to_bytes())
-        engine = dataclasses.replace(_entry(graph.manifest, backend, profile), **entry)
+        engine = msgspec.structs.replace(_entry(graph.manifest, backend, profile), **entry)
         lean = engine.version if engine.version_compatible else None
         shapes = {"image": _shapes(graph.manifest, profile)}
         data = engine_from_onnx(graph.onnx.read_bytes(), shapes, version_compatible=lean)
@@ -99,13 +99,13 @@ def rewritten(folder: Path, manifest: Any, **changes: Any) -> Artifact:
     """The artifact of a folder whose manifest has changed, and names the files that are there."""
     files = tuple(_file(path) for path in sorted(folder.iterdir()) if path.name != "manifest.json")
     (folder / "manifest.json").write_bytes(
-        dataclasses.replace(manifest, files=files, **changes).to_json()
+        msgspec.structs.replace(manifest, files=files, **changes).to_json()
     )
     return open_artifact(folder)
 
 
 def profile_of(manifest: Any) -> ShapeProfile:
-    size = manifest.input.recipe.size
+    size = manifest.input.preprocessing.size
     low, high = ((16, 16), MAX_SIZE) if manifest.input.any_size else (size, size)
     return ShapeProfile(
         min_batch=1, opt_batch=1, max_batch=MAX_BATCH, min_size=low, opt_size=size, max_size=high
@@ -117,7 +117,7 @@ def images_of(
 ) -> np.ndarray:
     """Random input of an artifact."""
     entry = artifact.manifest.input
-    shape = input_shape(entry, batch, size or entry.recipe.size)
+    shape = input_shape(entry, batch, size or entry.preprocessing.size)
     generator = np.random.default_rng(seed)
     if entry.dtype == "uint8":
         return generator.integers(0, 256, shape, dtype=np.uint8)
@@ -147,7 +147,7 @@ def assert_same(outputs: dict[str, np.ndarray], expected: dict[str, np.ndarray])
 
 def reference_of(onnx: Path, manifest: Any) -> ReferenceSet:
     pixels = np.random.default_rng(7).integers(
-        0, 256, (3, *manifest.input.recipe.size, 3), dtype=np.uint8
+        0, 256, (3, *manifest.input.preprocessing.size, 3), dtype=np.uint8
     )
     logits, embedding = _session(onnx).run(
         ["logits", "embedding"], {"image": input_from_pixels(manifest.input, pixels)}
@@ -191,7 +191,7 @@ def _entry(manifest: Any, backend: EngineBackend, profile: ShapeProfile) -> Engi
         weight_streaming=False,
         build_seconds=1.0,
         build_peak_bytes=1,
-        proof=EngineProof(
+        report=EngineReport(
             evidence="network",
             layers=1,
             matrix_layers={},

@@ -41,7 +41,7 @@ class Simulation:
         self.module = self._module(version)
 
     def fail_next(self, method: str, *, times: int = 1) -> None:
-        """Makes the next calls of a method fail as TensorRT's do: None or False, and a line in the log."""
+        """Make the next calls of a method fail as TensorRT's do: None or False, and a log line."""
         self._failures[method] += times
 
     def assert_clean(self) -> None:

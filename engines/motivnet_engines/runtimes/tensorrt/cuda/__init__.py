@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from motivnet.errors import ConfigError, MissingDependencyError
+from motivnet_engines.runtimes.tensorrt.api import is_installed
 from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory, MemoryName
-from motivnet_engines.runtimes.tensorrt.versions import is_installed
 
 __all__ = ["CudaMemory", "MemoryName", "open_memory"]
 
 
 def open_memory(name: MemoryName | None = None, *, device: int = 0) -> CudaMemory:
-    """The implementation named, else the first that is installed: cuda.bindings, then pycuda.
+    """Open the implementation named, else the first that is installed: cuda.bindings, then pycuda.
 
     Raises:
         ConfigError: If there is no implementation of that name.
@@ -18,16 +18,16 @@ def open_memory(name: MemoryName | None = None, *, device: int = 0) -> CudaMemor
         RuntimeUnavailableError: If there is no driver, or no such device.
         EngineError: If the device has no room left for a context.
     """
-    chosen = name or _installed()
-    if chosen == "cuda-bindings":
+    name = name or _installed()
+    if name == "cuda-bindings":
         from motivnet_engines.runtimes.tensorrt.cuda.bindings import CudaBindingsMemory
 
         return CudaBindingsMemory(device)
-    if chosen == "pycuda":
+    if name == "pycuda":
         from motivnet_engines.runtimes.tensorrt.cuda.pycuda import PyCudaMemory
 
         return PyCudaMemory(device)
-    raise ConfigError(f"no CUDA memory is called {chosen!r}; choose cuda-bindings or pycuda")
+    raise ConfigError(f"no CUDA memory is called {name!r}; choose cuda-bindings or pycuda")
 
 
 def _installed() -> MemoryName:

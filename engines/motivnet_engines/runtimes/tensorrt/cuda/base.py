@@ -1,4 +1,4 @@
-"""The CUDA driver API as the runner needs it, and which of its two implementations is used."""
+"""The protocol of CUDA memory, which its two implementations share, and its errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MemoryName = Literal["cuda-bindings", "pycuda"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """The GPU: its name, compute capability such as ``8.6``, memory in bytes, and the driver's CUDA version."""
+    """The GPU's name, compute capability such as ``8.6``, memory in bytes, and CUDA version."""
 
     name: str
     compute_capability: str
@@ -24,129 +24,142 @@ class DeviceInfo:
     driver: str
 
 
-class PinnedBuffer(Protocol):
-    """Host memory that the GPU copies from and to without staging."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedBuffer:
+    """Host memory that the GPU copies directly; its bytes are invalid after ``free_pinned``."""
 
-    @property
-    def array(self) -> NDArray[np.uint8]:
-        """Its bytes; invalid after ``free_pinned``."""
+    array: NDArray[np.uint8]
 
 
 class CudaMemory(Protocol):
     """Buffers, copies and streams of one device, in its primary context.
 
-    Torch and ONNX Runtime use the primary context too, so it is retained and never created;
-    ``current`` pushes it and pops it again, and every other method must be called inside, in
-    whatever thread. Addresses and handles are plain integers. Copies are asynchronous: until
-    ``synchronize``, neither side may be read, written or freed.
+    PyTorch and ONNX Runtime use the primary context too, so it is retained and never created.
+    ``current`` pushes and pops it, and every other method must be called inside, in any thread.
+    Addresses and handles are plain integers. Copies are asynchronous: until ``synchronize``,
+    neither side may be read, written or freed.
 
-    Every method raises ``EngineError`` with CUDA's own words, and ``allocate`` names the bytes that
-    were not there. A copy larger than its pinned buffer is a ``ValueError``: no one but the caller
-    can be wrong about it.
+    Every method raises ``EngineError`` with CUDA's message, and ``allocate`` names the bytes that
+    were not available. A copy larger than its pinned buffer is a ``ValueError``, because only a bug
+    of the caller asks for one.
     """
 
     @property
     def name(self) -> MemoryName:
-        """The name to ask for it by."""
+        """The name of the implementation."""
 
     @property
     def captures_graphs(self) -> bool:
-        """Whether ``begin_capture`` and what follows it can be used."""
+        """Whether ``begin_capture`` and the methods after it can be used."""
 
     def current(self) -> AbstractContextManager[None]:
-        """Makes the primary context this thread's own for the length of the block."""
+        """Push the primary context, and pop it at the end of the block."""
 
     def device(self) -> DeviceInfo:
-        """What the driver says about the device."""
+        """Return what the driver says about the device."""
 
     def allocate(self, size: int) -> int:
-        """The address of so many bytes of device memory, of unknown content."""
+        """Return the address of so many bytes of device memory, of unknown content."""
 
     def free(self, address: int) -> None:
-        """Frees device memory that nothing enqueued needs any more."""
+        """Free device memory that nothing enqueued needs any more."""
 
     def allocate_pinned(self, size: int) -> PinnedBuffer:
-        """So many bytes of pinned host memory, of unknown content."""
+        """Return so many bytes of pinned host memory, of unknown content."""
 
     def free_pinned(self, buffer: PinnedBuffer) -> None:
-        """Frees pinned memory that nothing enqueued needs any more."""
+        """Free pinned memory that nothing enqueued needs any more."""
 
     def create_stream(self) -> int:
-        """A stream that does not wait for the default stream, where other libraries work."""
+        """Return a stream that does not wait for the default stream, which other libraries use."""
 
     def destroy_stream(self, stream: int) -> None:
-        """Destroys a stream whose work is done."""
+        """Destroy a stream whose work is done."""
 
     def copy_to_device(self, address: int, source: PinnedBuffer, size: int, stream: int) -> None:
-        """Enqueues a copy of the first ``size`` bytes of ``source``."""
+        """Enqueue a copy of the first ``size`` bytes of ``source``."""
 
     def copy_to_host(self, target: PinnedBuffer, address: int, size: int, stream: int) -> None:
-        """Enqueues a copy into the first ``size`` bytes of ``target``."""
+        """Enqueue a copy into the first ``size`` bytes of ``target``."""
 
     def synchronize(self, stream: int) -> None:
-        """Waits until everything enqueued on the stream is done."""
+        """Wait until everything enqueued on the stream is done."""
 
     def begin_capture(self, stream: int) -> None:
-        """Records what this thread enqueues from now on, instead of running it."""
+        """Record what this thread enqueues from now on, instead of running it."""
 
     def end_capture(self, stream: int) -> Any:
-        """The executable graph of what was enqueued since ``begin_capture``; no capture is under way after an error."""
+        """Return the executable graph of what was recorded; after an error no capture is active."""
 
     def launch(self, graph: Any, stream: int) -> None:
-        """Enqueues all that a graph recorded."""
+        """Enqueue all that a graph recorded."""
 
     def destroy_graph(self, graph: Any) -> None:
-        """Destroys an executable graph."""
+        """Destroy an executable graph."""
 
     def close(self) -> None:
-        """Releases the primary context; a second call does nothing.
+        """Release the primary context; may be called again.
 
-        To be called outside of ``current``, by any thread, when every buffer, stream and graph is
-        gone.
+        To be called outside of ``current``, by any thread, when every buffer, stream and graph has
+        been freed.
         """
 
 
+def device_info(
+    *, name: str, capability: tuple[int, int], memory: int, cuda_version: int
+) -> DeviceInfo:
+    """Return the device's details; CUDA gives its version 13.1 as 13010."""
+    return DeviceInfo(
+        name=name,
+        compute_capability=f"{capability[0]}.{capability[1]}",
+        memory=memory,
+        driver=f"{cuda_version // 1000}.{cuda_version % 1000 // 10}",
+    )
+
+
+def closed() -> EngineError:
+    """Return what ``current`` raises after ``close``."""
+    return EngineError("the CUDA memory is closed; open the runtime again")
+
+
 def out_of_memory(size: int, *, free: int, total: int) -> EngineError:
-    """What ``allocate`` raises when the GPU has not that many bytes."""
+    """Return what ``allocate`` raises when the GPU has not that many bytes."""
     return EngineError(
-        f"the GPU has no {size} bytes left ({free} of {total} are free); end what else uses it, "
-        "or build the engine with a smaller --max-batch"
+        f"the GPU has no {size} bytes left ({free} of {total} are free); stop other programs that "
+        "use it, or build the engine with a smaller --max-batch"
     )
 
 
 def out_of_host_memory(size: int) -> EngineError:
-    """What ``allocate_pinned`` raises when the host has not that many bytes to pin."""
+    """Return what ``allocate_pinned`` raises when the host has not that many bytes to pin."""
     return EngineError(
-        f"the host has no {size} bytes left to pin; free some memory, or build the engine with a smaller --max-batch"
+        f"the host has no {size} bytes left to pin; free some memory, or build the engine with "
+        "a smaller --max-batch"
     )
 
 
 def no_driver(reason: object) -> RuntimeUnavailableError:
-    """What opening raises when the driver's library, or every GPU, is missing."""
+    """Return what opening raises when the driver's library, or every GPU, is missing."""
     return RuntimeUnavailableError(
-        f"CUDA cannot be used on this machine: {_one_line(reason)}; install NVIDIA's driver and see what nvidia-smi "
-        "says, or choose a runtime that needs no GPU"
+        f"CUDA cannot be used on this machine: {str(reason).strip().rstrip('.')}; install NVIDIA's "
+        "driver and see what nvidia-smi says, or choose a runtime that needs no GPU"
     )
 
 
 def no_device(device: int, *, devices: int) -> RuntimeUnavailableError:
-    """What opening raises when the machine has GPUs, and not this one."""
+    """Return what opening raises when the machine has GPUs, but not this one."""
     if devices == 0:
         return no_driver("the driver sees no GPU")
     return RuntimeUnavailableError(f"there is no CUDA device {device}; choose 0 to {devices - 1}")
 
 
 def check_copy(buffer: PinnedBuffer, size: int) -> None:
-    """Returns when a copy of so many bytes stays inside the pinned buffer.
+    """Check that a copy of so many bytes stays inside the pinned buffer.
 
     Raises:
-        ValueError: If it does not, which would read or write another's memory.
+        ValueError: If it would read or write memory outside.
     """
     if not 0 <= size <= buffer.array.nbytes:
         raise ValueError(
             f"a copy of {size} bytes does not fit a pinned buffer of {buffer.array.nbytes}"
         )
-
-
-def _one_line(reason: object) -> str:
-    return " ".join(str(reason).split()).rstrip(".")

@@ -1,4 +1,4 @@
-"""CUDA memory through pycuda, for machines that have it: its compiled part needs no newer Python than theirs."""
+"""CUDA memory through pycuda, for machines whose Python is too old for cuda.bindings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import ctypes
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motivnet.errors import EngineError, MissingDependencyError
 from motivnet_engines.runtimes.tensorrt.cuda.base import (
@@ -19,6 +17,8 @@ from motivnet_engines.runtimes.tensorrt.cuda.base import (
     MemoryName,
     PinnedBuffer,
     check_copy,
+    closed,
+    device_info,
     no_device,
     no_driver,
     out_of_host_memory,
@@ -33,23 +33,16 @@ except ImportError as error:  # its compiled part is linked to the driver's libr
     raise no_driver(error) from error
 
 _NON_BLOCKING_STREAM = 1
-"""``CU_STREAM_NON_BLOCKING``, which pycuda passes on and has no name for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostMemory:
-    """Pinned bytes."""
-
-    array: NDArray[np.uint8]
+"""``CU_STREAM_NON_BLOCKING``, which pycuda accepts but does not name."""
 
 
 class PyCudaMemory:
     """``CudaMemory`` of one device; opening it retains the primary context.
 
-    Neither ``pycuda.autoinit`` nor ``make_context``: a context of its own would clash with that of
-    torch and ONNX Runtime (https://github.com/inducer/pycuda/issues/285). pycuda has no CUDA
-    graphs. Its objects are kept here and freed by name, inside the context: it leaks those that die
-    outside of it, with no more than a warning.
+    Neither ``pycuda.autoinit`` nor ``make_context`` is used: a new context would clash with that of
+    PyTorch and ONNX Runtime (https://github.com/inducer/pycuda/issues/285). pycuda has no CUDA
+    graphs. Its objects are kept here and freed explicitly, inside the context: it leaks those that
+    are freed outside of it, with only a warning.
 
     Raises:
         RuntimeUnavailableError: If there is no driver, or no such device.
@@ -64,15 +57,15 @@ class PyCudaMemory:
         self._allocations: dict[int, Any] = {}
         self._pinned: dict[int, Any] = {}
         self._streams: dict[int, Any] = {}
-        self._device = _opened_device(device)
+        self._device = _open_device(device)
         with _engine_errors():
             self._context = self._device.retain_primary_context()
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
-        """Pushes the primary context, and pops it at the end of the block."""
+        """Push the primary context, and pop it at the end of the block."""
         if self._closed:
-            raise EngineError("the CUDA memory is closed; open the runtime again")
+            raise closed()
         with _engine_errors():
             self._context.push()
         try:
@@ -82,19 +75,17 @@ class PyCudaMemory:
                 cuda.Context.pop()
 
     def device(self) -> DeviceInfo:
-        """What the driver says about the device."""
+        """Return what the driver says about the device."""
         with _engine_errors():
-            major, minor = self._device.compute_capability()
-            version = cuda.get_driver_version()
-            return DeviceInfo(
+            return device_info(
                 name=self._device.name(),
-                compute_capability=f"{major}.{minor}",
+                capability=self._device.compute_capability(),
                 memory=self._device.total_memory(),
-                driver=f"{version // 1000}.{version % 1000 // 10}",
+                cuda_version=cuda.get_driver_version(),
             )
 
     def allocate(self, size: int) -> int:
-        """Device memory of so many bytes."""
+        """Return the address of so many bytes of device memory."""
         with _engine_errors():
             try:
                 allocation = cuda.mem_alloc(size)
@@ -105,75 +96,75 @@ class PyCudaMemory:
         return int(allocation)
 
     def free(self, address: int) -> None:
-        """Frees device memory."""
+        """Free device memory."""
         with _engine_errors():
-            _taken(self._allocations, address, "device memory").free()
+            _take(self._allocations, address, "device memory").free()
 
     def allocate_pinned(self, size: int) -> PinnedBuffer:
-        """Pinned host memory of so many bytes."""
+        """Return so many bytes of pinned host memory."""
         with _engine_errors():
             try:
                 array = cuda.pagelocked_empty(size, np.uint8)
             except cuda.MemoryError as error:
                 raise out_of_host_memory(size) from error
         self._pinned[array.ctypes.data] = array.base
-        return HostMemory(array=array)
+        return PinnedBuffer(array=array)
 
     def free_pinned(self, buffer: PinnedBuffer) -> None:
-        """Frees pinned memory; its array must not be touched again."""
+        """Free pinned memory; its array must not be used again."""
         with _engine_errors():
-            _taken(self._pinned, buffer.array.ctypes.data, "pinned memory").free()
+            _take(self._pinned, buffer.array.ctypes.data, "pinned memory").free()
 
     def create_stream(self) -> int:
-        """A stream that does not wait for the default stream, where other libraries work."""
+        """Return a stream that does not wait for the default stream, which other libraries use."""
         with _engine_errors():
             stream = cuda.Stream(_NON_BLOCKING_STREAM)
         self._streams[stream.handle] = stream
         return int(stream.handle)
 
     def destroy_stream(self, stream: int) -> None:
-        """Destroys a stream, which pycuda does when nothing holds it."""
-        _taken(self._streams, stream, "stream")
+        """Destroy a stream, which pycuda does when nothing refers to it."""
+        _take(self._streams, stream, "stream")
 
     def copy_to_device(self, address: int, source: PinnedBuffer, size: int, stream: int) -> None:
-        """Enqueues a copy of the first ``size`` bytes of ``source``."""
+        """Enqueue a copy of the first ``size`` bytes of ``source``."""
         check_copy(source, size)
         with _engine_errors():
             cuda.memcpy_htod_async(address, source.array[:size], self._stream(stream))
 
     def copy_to_host(self, target: PinnedBuffer, address: int, size: int, stream: int) -> None:
-        """Enqueues a copy into the first ``size`` bytes of ``target``."""
+        """Enqueue a copy into the first ``size`` bytes of ``target``."""
         check_copy(target, size)
         with _engine_errors():
             cuda.memcpy_dtoh_async(target.array[:size], address, self._stream(stream))
 
     def synchronize(self, stream: int) -> None:
-        """Waits until everything enqueued is done."""
+        """Wait until everything enqueued is done."""
         with _engine_errors():
             self._stream(stream).synchronize()
 
     def begin_capture(self, stream: int) -> None:  # noqa: ARG002 - the protocol's
-        """Not to be had."""
+        """Not available."""
         raise _no_graphs()
 
     def end_capture(self, stream: int) -> Any:  # noqa: ARG002 - the protocol's
-        """Not to be had."""
+        """Not available."""
         raise _no_graphs()
 
     def launch(self, graph: Any, stream: int) -> None:  # noqa: ARG002 - the protocol's
-        """Not to be had."""
+        """Not available."""
         raise _no_graphs()
 
     def destroy_graph(self, graph: Any) -> None:  # noqa: ARG002 - the protocol's
-        """Not to be had."""
+        """Not available."""
         raise _no_graphs()
 
     def close(self) -> None:
-        """Releases the primary context.
+        """Release the primary context.
 
         pycuda's ``detach`` releases it only where it is current, or in the thread that opened it,
-        and leaves it on that thread's stack; so it is pushed for pycuda and popped for the driver
-        before.
+        and leaves it on that thread's stack. So it is pushed through pycuda first, and popped
+        through the driver.
         """
         with self._closing:
             if self._closed:
@@ -192,7 +183,7 @@ class PyCudaMemory:
         return self._streams[stream]
 
 
-def _opened_device(device: int) -> Any:
+def _open_device(device: int) -> Any:
     try:
         cuda.init()
         devices = cuda.Device.count()
@@ -205,13 +196,13 @@ def _opened_device(device: int) -> Any:
 
 
 def _pop_from_driver() -> None:
-    """``cuCtxPopCurrent`` alone, which pycuda offers only together with its own stack."""
+    """Call ``cuCtxPopCurrent`` alone; pycuda's method changes its own stack too."""
     library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     if status := library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())):
         raise EngineError(f"cuCtxPopCurrent failed with CUDA's error {status}")
 
 
-def _taken(kept: dict[int, Any], key: int, what: str) -> Any:
+def _take(kept: dict[int, Any], key: int, what: str) -> Any:
     if key not in kept:
         raise EngineError(
             f"there is no {what} {key:#x} to free; it was freed before, or is another's"
@@ -225,8 +216,8 @@ def _no_graphs() -> EngineError:
 
 @contextlib.contextmanager
 def _engine_errors() -> Iterator[None]:
-    """What pycuda raises, as ours, in CUDA's words."""
+    """Raise pycuda's errors as ``EngineError``, with CUDA's message."""
     try:
         yield
     except cuda.Error as error:
-        raise EngineError(" ".join(str(error).split())) from error
+        raise EngineError(error) from error

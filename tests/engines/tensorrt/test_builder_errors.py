@@ -1,4 +1,4 @@
-"""Whatever is wrong with a graph is one typed error; the real parser and compiler of TensorRT-RTX say what."""
+"""Whatever is wrong with a graph is one typed error, with TensorRT-RTX's own messages."""
 
 from __future__ import annotations
 
@@ -9,35 +9,33 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from motivnet.errors import (
-    ConfigError,
-    EngineError,
-    FileError,
-    MissingDependencyError,
-    RuntimeUnavailableError,
-)
-from motivnet_engines.build import builder as build
-from motivnet_engines.build import child
-from motivnet_engines.build.options import EngineOptions
+from motivnet.errors import EngineError, FileError, MissingDependencyError, RuntimeUnavailableError
+from motivnet_engines.build import backend
+from motivnet_engines.build.network import check_network, parse_network
+from motivnet_engines.runtimes.tensorrt.api import load_api
+from motivnet_engines.runtimes.tensorrt.log import logger_of
 
 Damage = Callable[[Path, Path], None]
 
 
 @pytest.fixture
-def refused(built_engine: Any, trt_graph: Any, tmp_path: Path) -> Callable[..., Any]:
-    """A function that damages the FP16 graph, asks for its engine, and gives the error; nothing may be left."""
+def refused(rtx_installed: None, trt_graph: Any, tmp_path: Path) -> Callable[..., EngineError]:
+    """A function that damages the FP16 graph, has the real parser read it, and gives the error."""
+    api = load_api("tensorrt-rtx")
 
-    def error_of(damage: Damage, expected: type[Exception] = EngineError) -> Any:
-        graph, out = trt_graph("fp16"), tmp_path / "out"
-        out.mkdir()
+    def error_of(damage: Damage) -> EngineError:
+        graph = trt_graph("fp16")
         damage(graph.onnx, tmp_path / "model.onnx")
-        with pytest.raises(expected) as caught:
-            built_engine(dataclasses.replace(graph, onnx=tmp_path / "model.onnx"), out)
-        assert list(out.iterdir()) == []
+        builder = api.trt.Builder(logger_of(api))
+        with pytest.raises(EngineError) as caught:
+            check_network(
+                parse_network(api, builder, tmp_path / "model.onnx").network, graph.manifest
+            )
         return caught.value
 
     return error_of
@@ -155,12 +153,27 @@ def test_another_graph_than_the_manifest_promises_is_refused(refused: Any) -> No
     assert "as TensorRT parsed it, the graph's outputs do not fit the manifest: 'logits'" in message
 
 
+def test_the_error_of_the_builder_arrives_with_all_that_it_says(
+    built_engine: Any, trt_graph: Any, tmp_path: Path
+) -> None:
+    graph, out = trt_graph("fp16"), tmp_path / "out"
+    out.mkdir()
+    custom_operator(graph.onnx, tmp_path / "model.onnx")
+
+    with pytest.raises(EngineError, match="refused by TensorRT's parser: ") as caught:
+        built_engine(dataclasses.replace(graph, onnx=tmp_path / "model.onnx"), out)
+
+    assert any("Frobnicate node 'the odd one': " in words for words in caught.value.problems)
+    assert not any("cuda" in line.lower() for line in caught.value.log)
+    assert list(out.iterdir()) == []
+
+
 def test_what_the_compiler_refuses_is_one_error_with_its_words(
     built_engine: Any, trt_graph: Any, tmp_path: Path
 ) -> None:
     graph = trt_graph("fp32-fused")
     claimed = dataclasses.replace(
-        graph, manifest=dataclasses.replace(graph.manifest, precision="fp16")
+        graph, manifest=msgspec.structs.replace(graph.manifest, precision="fp16")
     )
 
     with pytest.raises(
@@ -176,15 +189,6 @@ def test_what_the_compiler_refuses_is_one_error_with_its_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fused_fp32_is_refused_before_the_compiler_is_asked(
-    monkeypatch: pytest.MonkeyPatch, built_engine: Any, trt_graph: Any, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(child, "WORKER", "no.such.module")
-
-    with pytest.raises(ConfigError, match="no fused attention in FP32"):
-        built_engine(trt_graph("fp32-fused"), tmp_path)
-
-
 def test_a_missing_graph_is_a_file_error(built_engine: Any, trt_graph: Any, tmp_path: Path) -> None:
     graph = dataclasses.replace(trt_graph("fp16"), onnx=tmp_path / "none.onnx")
 
@@ -192,20 +196,11 @@ def test_a_missing_graph_is_a_file_error(built_engine: Any, trt_graph: Any, tmp_
         built_engine(graph, tmp_path)
 
 
-def test_a_build_without_a_gpu_names_both_ways_out(
-    monkeypatch: pytest.MonkeyPatch, trt_graph: Any, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(build, "cuda_device_count", lambda: 0)
-    graph = trt_graph("fp16")
+def test_a_build_without_a_gpu_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "cuda_device_count", lambda: 0)
 
     with pytest.raises(RuntimeUnavailableError) as caught:
-        build.engine_from_onnx(
-            graph.onnx,
-            tmp_path / "e",
-            manifest=graph.manifest,
-            options=EngineOptions(backend="tensorrt"),
-            announce=print,
-        )
+        backend.check_backend("tensorrt")
 
     assert "motivnet build-engine" in str(caught.value)
     assert "--target tensorrt-rtx" in str(caught.value)
@@ -215,10 +210,16 @@ def test_a_build_without_a_gpu_names_both_ways_out(
 def test_a_missing_package_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, built_engine: Any, trt_graph: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(build, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(backend, "cuda_device_count", lambda: 1)
 
-    with pytest.raises(MissingDependencyError, match=r"pip install 'motivnet\[trt\]'"):
-        built_engine(trt_graph("fp16"), tmp_path, backend="tensorrt", compute_capabilities=())
+    for call in (
+        lambda: backend.check_backend("tensorrt"),
+        lambda: built_engine(
+            trt_graph("fp16"), tmp_path, backend="tensorrt", compute_capabilities=()
+        ),
+    ):
+        with pytest.raises(MissingDependencyError, match=r"pip install 'motivnet\[trt\]'"):
+            call()
 
 
 def test_a_full_disk_is_a_file_error_and_leaves_nothing(

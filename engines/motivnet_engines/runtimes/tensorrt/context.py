@@ -1,8 +1,9 @@
-"""One execution context with its buffers: an inference on a stream, and what it needs around it."""
+"""An execution context of TensorRT, bound to a stream and to buffers for input and outputs."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,23 +17,25 @@ from motivnet_engines.runtimes.tensorrt.tensors import Shape, TensorLayout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buffer:
-    """A tensor's pinned memory and its memory on the device, both for the largest shape of the profile."""
+    """Pinned memory and device memory of a tensor, both for the profile's largest shape."""
 
     layout: TensorLayout
     pinned: PinnedBuffer
     address: int
 
     def view(self, shape: Shape) -> NDArray[Any]:
-        """The pinned bytes as an array of this shape."""
+        """Return the pinned bytes as an array of this shape."""
         return self.pinned.array[: self.size(shape)].view(self.layout.dtype).reshape(shape)
 
     def size(self, shape: Shape) -> int:
-        """Bytes of a tensor of this shape."""
-        return int(np.prod(shape)) * np.dtype(self.layout.dtype).itemsize
+        """Return the bytes of a tensor of this shape."""
+        return math.prod(shape) * np.dtype(self.layout.dtype).itemsize
 
 
-def new_buffer(memory: CudaMemory, layout: TensorLayout, stack: contextlib.ExitStack) -> Buffer:
-    """Both memories of a tensor, freed when the stack is closed."""
+def allocate_buffer(
+    memory: CudaMemory, layout: TensorLayout, stack: contextlib.ExitStack
+) -> Buffer:
+    """Allocate both memories of a tensor, freed when the stack is closed."""
     pinned = memory.allocate_pinned(layout.max_bytes)
     stack.callback(memory.free_pinned, pinned)
     address = memory.allocate(layout.max_bytes)
@@ -40,20 +43,19 @@ def new_buffer(memory: CudaMemory, layout: TensorLayout, stack: contextlib.ExitS
     return Buffer(layout=layout, pinned=pinned, address=address)
 
 
-class Execution:
-    """An execution context bound to the buffers of its lane: copies in, kernels and copies out, on
-    one stream.
+class ExecutionContext:
+    """Enqueues an inference on one stream: input copy, kernels, output copies.
 
     All methods must be called inside ``CudaMemory.current`` and by one thread at a time.
 
     Args:
-        engine: What makes the context.
-        memory: What copies.
+        engine: Creates TensorRT's context.
+        memory: Copies between the buffers.
         stream: Where everything is enqueued.
         source: The input's buffer.
         targets: The outputs' buffers.
-        scratch: Address of ``engine.scratch_bytes`` of device memory, which executions on one
-        stream may share.
+        scratch: Address of ``engine.scratch_bytes`` of device memory, which contexts on one stream
+            may share.
     """
 
     def __init__(
@@ -80,11 +82,11 @@ class Execution:
             raise
 
     def prepare(self, shape: Shape) -> None:
-        """Sets the input's shape for the next ``enqueue``; nothing if it is the last one's.
+        """Set the input's shape for the next ``enqueue``, unless it is set already.
 
         Raises:
-            EngineError: With TensorRT's words, if it refuses the shape or gives the outputs
-            unexpected ones.
+            EngineError: With TensorRT's message, if it refuses the shape or infers other shapes
+                for the outputs than expected.
         """
         if shape == self._shape:
             return
@@ -95,11 +97,10 @@ class Execution:
         self._shape = shape
 
     def enqueue(self) -> None:
-        """Copies the prepared shape's input in, computes, and copies the outputs out; nothing is
-        awaited.
+        """Enqueue an inference of the prepared shape, without waiting for it.
 
         Raises:
-            EngineError: With CUDA's or TensorRT's words.
+            EngineError: With the message of CUDA or TensorRT.
         """
         if self._shape is None:
             raise AssertionError("prepare comes before enqueue")
@@ -114,7 +115,7 @@ class Execution:
             self._memory.copy_to_host(target.pinned, target.address, size, self._stream)
 
     def close(self) -> None:
-        """Frees the context; nothing that it enqueued may be under way. A second call does nothing."""
+        """Free the context, once nothing that it enqueued is running; may be called again."""
         self._context = None
 
     def _bind(self, scratch: int) -> None:
@@ -134,9 +135,9 @@ class Execution:
                 f"TensorRT cannot infer the shapes without those of {', '.join(missing)}"
             )
         for target in self._targets:
-            wanted = (batch, *target.layout.max_shape[1:])
-            have = tuple(self._context.get_tensor_shape(target.layout.name))
-            if have != wanted:
+            expected = (batch, *target.layout.max_shape[1:])
+            found = tuple(self._context.get_tensor_shape(target.layout.name))
+            if found != expected:
                 raise self._engine.failure(
-                    f"the engine's {target.layout.name!r} should be {wanted}, not {have}"
+                    f"the engine's {target.layout.name!r} should be {expected}, not {found}"
                 )

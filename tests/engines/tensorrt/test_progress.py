@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from motivnet_engines.build import builder as build
-from motivnet_engines.build.child import run_worker
+from motivnet_engines.build.builder import build_in_child
 from motivnet_engines.build.messages import Request
 from motivnet_engines.build.options import EngineOptions
-from motivnet_engines.build.phases import Phases
+from motivnet_engines.build.progress import BuildProgress
 
 
 def test_a_phase_inside_a_phase_is_a_part_of_the_step_under_way() -> None:
-    phases = Phases()
+    phases = BuildProgress()
     phases.start("building", parent=None, steps=4)
     phases.step("building")
     phases.start("optimising", parent="building", steps=2)
@@ -26,7 +24,7 @@ def test_a_phase_inside_a_phase_is_a_part_of_the_step_under_way() -> None:
 
 
 def test_a_phase_that_ends_early_does_not_take_back_what_was_reached() -> None:
-    phases = Phases()
+    phases = BuildProgress()
     phases.start("building", parent=None, steps=2)
     phases.start("optimising", parent="building", steps=2)
     phases.step("optimising")
@@ -37,7 +35,7 @@ def test_a_phase_that_ends_early_does_not_take_back_what_was_reached() -> None:
 
 
 def test_more_steps_than_announced_and_unknown_phases_do_no_harm() -> None:
-    phases = Phases()
+    phases = BuildProgress()
     phases.start("building", parent=None, steps=0)
     for _ in range(3):
         phases.step("building")
@@ -51,26 +49,12 @@ def test_more_steps_than_announced_and_unknown_phases_do_no_harm() -> None:
 def test_the_real_builder_reports_fractions_that_only_rise(
     rtx_installed: None, trt_graph: Any, tmp_path: Path
 ) -> None:
-    graph, fractions = trt_graph("fp16"), list[float]()
+    graph, steps = trt_graph("fp16"), list[float]()
     options = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
+    request = Request(manifest=graph.manifest, options=options)
 
-    run_worker(
-        graph.onnx,
-        tmp_path / "engine",
-        request=Request(manifest=graph.manifest, options=options),
-        on_advance=fractions.append,
-    )
+    build_in_child(graph.onnx, tmp_path / "engine", request, on_advance=steps.append)
 
-    assert len(fractions) >= 5
-    assert fractions == sorted(set(fractions))
-    assert 0 < fractions[0] < fractions[-1] <= 1
-
-
-def test_the_bar_is_given_what_came_since_the_last_time() -> None:
-    steps: list[float] = []
-    on_advance: Callable[[float], None] = build._steps(steps.append)
-
-    for fraction in (0.25, 0.5, 1.0):
-        on_advance(fraction)
-
-    assert steps == [0.25, 0.25, 0.5]
+    assert len(steps) >= 5
+    assert min(steps) > 0
+    assert sum(steps) <= 1

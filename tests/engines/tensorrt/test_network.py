@@ -1,19 +1,14 @@
-"""The parsed network, with the real parser: its profile, and names that TensorRT itself does not check."""
+"""The parsed network, with the real parser: profiles and names that TensorRT does not check."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from motivnet.errors import EngineError
-from motivnet_engines.build.network import (
-    add_profile,
-    check_network,
-    parsed_network,
-    profile_shapes,
-)
+from motivnet_engines.build.network import add_profile, check_network, parse_network, profile_shapes
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.runtimes.tensorrt.api import Api, load_api
 from motivnet_engines.runtimes.tensorrt.log import logger_of
@@ -50,7 +45,7 @@ SHAPES = {"image": ((1, 3, 128, 96), (1, 3, 128, 96), (8, 3, 128, 96))}
 def test_a_profile_that_does_not_fit_the_network_is_refused(
     api: Api, builder: Any, trt_graph: Any, shapes: Any, message: str
 ) -> None:
-    parsed = parsed_network(api, builder, trt_graph("fp16").onnx)
+    parsed = parse_network(api, builder, trt_graph("fp16").onnx)
 
     with pytest.raises(EngineError, match=message):
         add_profile(builder, builder.create_builder_config(), parsed.network, shapes)
@@ -73,7 +68,7 @@ def test_the_profile_has_the_free_dimensions_of_the_input(
     )
 
     assert profile == {"image": shapes}
-    parsed = parsed_network(api, builder, graph.onnx)
+    parsed = parse_network(api, builder, graph.onnx)
     check_network(parsed.network, graph.manifest)
     config = builder.create_builder_config()
     add_profile(builder, config, parsed.network, profile)
@@ -84,7 +79,7 @@ def test_the_profile_has_the_free_dimensions_of_the_input(
 def test_a_network_with_another_input_than_promised_is_refused(
     api: Api, builder: Any, trt_graph: Any, other: str
 ) -> None:
-    parsed = parsed_network(api, builder, trt_graph("fp16").onnx)
+    parsed = parse_network(api, builder, trt_graph("fp16").onnx)
 
     with pytest.raises(EngineError, match="the graph's inputs do not fit the manifest: 'image'"):
         check_network(parsed.network, trt_graph(other).manifest)
@@ -95,13 +90,15 @@ def test_a_network_with_another_number_of_classes_is_refused(
 ) -> None:
     graph = trt_graph("fp16")
     config = graph.manifest.source.config
-    more = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, num_classes=8))
-    manifest = dataclasses.replace(
+    more = msgspec.structs.replace(
+        config, decoder=msgspec.structs.replace(config.decoder, num_classes=8)
+    )
+    manifest = msgspec.structs.replace(
         graph.manifest,
         labels=tuple("abcdefgh"),
-        source=dataclasses.replace(graph.manifest.source, config=more),
+        source=msgspec.structs.replace(graph.manifest.source, config=more),
     )
-    parsed = parsed_network(api, builder, graph.onnx)
+    parsed = parse_network(api, builder, graph.onnx)
 
     with pytest.raises(EngineError, match="the graph's outputs do not fit the manifest: 'logits'"):
         check_network(parsed.network, manifest)

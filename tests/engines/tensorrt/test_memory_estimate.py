@@ -1,4 +1,4 @@
-"""What a build needs, and the builds that are refused because they would not fit."""
+"""The memory that a build needs, and the builds that are refused because they would not fit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from motivnet.config import ModelConfig
 from motivnet.errors import RuntimeUnavailableError
-from motivnet_engines.build import preflight
+from motivnet.parity import Precision
+from motivnet_engines.build import memory_estimate
+from motivnet_engines.build.memory_estimate import (
+    BuildEstimate,
+    activation_bytes,
+    check_fits,
+    estimate_build,
+    free_swap,
+    score_bytes,
+    unfused_bytes,
+)
 from motivnet_engines.build.options import EngineOptions
-from motivnet_engines.build.preflight import BuildEstimate, check_fits, estimate_build, free_swap
 from motivnet_engines.system.machine import Machine, read_machine
 
 GB = 1_000_000_000
@@ -26,7 +37,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:
     """A function that gives this machine with other memory, and no swap unless it is given."""
 
     def with_memory(available: int | None, *, limit: int | None = None, swap: int = 0) -> Machine:
-        monkeypatch.setattr(preflight, "free_swap", lambda: swap)
+        monkeypatch.setattr(memory_estimate, "free_swap", lambda: swap)
         return replace(read_machine(), memory_available=available, memory_limit=limit)
 
     return with_memory
@@ -39,13 +50,14 @@ def test_the_engine_is_about_as_large_as_said(rtx_engine: Any, name: str) -> Non
     estimate = estimate_build(engine.graph.manifest, engine.options)
 
     assert engine.path.stat().st_size == pytest.approx(estimate.engine_bytes, rel=0.25)
-    assert engine.built.peak_bytes == pytest.approx(estimate.host_peak_bytes, rel=0.5)
+    assert engine.built.build_peak_bytes == pytest.approx(estimate.host_peak_bytes, rel=0.5)
 
 
 def test_the_1b_is_estimated_as_it_was_seen(trt_graph: Any) -> None:
     manifest = trt_graph("fp16").manifest
-    manifest = replace(
-        manifest, graph=replace(manifest.graph, weight_bytes={"float16": 2_320_000_000})
+    manifest = msgspec.structs.replace(
+        manifest,
+        graph=msgspec.structs.replace(manifest.graph, weight_bytes={"float16": 2_320_000_000}),
     )
 
     estimate = estimate_build(manifest, OPTIONS)
@@ -81,7 +93,7 @@ def test_too_little_memory_is_said_before_the_build(
 ) -> None:
     with pytest.raises(
         RuntimeUnavailableError,
-        match=f"takes about 7.0 GB of memory and {have} are to be had; close other",
+        match=f"takes about 7.0 GB of memory and {have} are available; close other",
     ):
         check_fits(ESTIMATE, machine(available, limit=limit), tmp_path)
 
@@ -89,13 +101,13 @@ def test_too_little_memory_is_said_before_the_build(
 def test_every_shortage_is_named_with_its_remedy(
     machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=GB))
+    monkeypatch.setattr(memory_estimate.shutil, "disk_usage", lambda path: SimpleNamespace(free=GB))
 
     with pytest.raises(RuntimeUnavailableError) as caught:
         check_fits(ESTIMATE, machine(GB), tmp_path / "not" / "there", device_memory=2 * GB)
 
     for shortage in (
-        "of memory and 1.0 GB are to be had",
+        "of memory and 1.0 GB are available",
         "1.0 GB; free some, or choose another --out",
         "lower --max-batch, or add --weight-streaming",
     ):
@@ -115,7 +127,7 @@ def test_the_disk_is_that_of_the_nearest_folder_that_exists(
 ) -> None:
     asked: list[Path] = []
     monkeypatch.setattr(
-        preflight.shutil,
+        memory_estimate.shutil,
         "disk_usage",
         lambda path: asked.append(path) or SimpleNamespace(free=100 * GB),
     )
@@ -128,8 +140,73 @@ def test_the_disk_is_that_of_the_nearest_folder_that_exists(
 def test_free_swap_is_what_the_kernel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "meminfo"
     path.write_text("MemTotal: 8 kB\nSwapTotal: 4096 kB\nSwapFree:   1024 kB\n")
-    monkeypatch.setattr(preflight, "_MEMINFO", path)
+    monkeypatch.setattr(memory_estimate, "_MEMINFO", path)
     assert free_swap() == 1 << 20
 
-    monkeypatch.setattr(preflight, "_MEMINFO", tmp_path / "missing")
+    monkeypatch.setattr(memory_estimate, "_MEMINFO", tmp_path / "missing")
     assert free_swap() == 0
+
+
+@pytest.mark.parametrize("name", ["fp16", "fp32", "image"])
+def test_the_estimate_is_near_what_the_compiler_reserves(rtx_engine: Any, name: str) -> None:
+    engine = rtx_engine(name)
+    manifest = engine.graph.manifest
+
+    expected = activation_bytes(
+        manifest.source.config,
+        precision=manifest.precision,
+        fused=manifest.precision != "fp32",
+        batch=engine.built.profile.max_batch,
+    )
+
+    assert engine.built.report.activation_bytes == pytest.approx(expected, rel=0.4)
+
+
+@pytest.mark.parametrize(
+    ("size", "precision", "fused", "seen"),
+    [("sapiens-1b", "fp16", True, 94e6), ("sapiens-0.3b", "fp32", False, 1_260e6)],
+)
+def test_the_estimate_holds_at_published_sizes(
+    size: str, precision: Precision, fused: bool, seen: float
+) -> None:
+    config = ModelConfig.named(size)
+
+    expected = activation_bytes(config, precision=precision, fused=fused, batch=1)
+
+    assert expected == pytest.approx(seen, rel=0.1)
+
+
+def test_scores_are_one_number_for_each_pair_of_tokens_in_each_head() -> None:
+    config = ModelConfig.named("sapiens-1b")
+
+    assert score_bytes(config, precision="fp16", batch=1) == 24 * (64 * 48) ** 2 * 2
+    assert score_bytes(config, precision="fp32", batch=8) == 16 * score_bytes(
+        config, precision="fp16", batch=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        ("tiny", False),
+        ("sapiens-0.3b", True),
+        ("sapiens-0.6b", True),
+        ("sapiens-1b", True),
+        ("sapiens-2b", True),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 8])
+def test_memory_tells_an_unfused_attention_at_every_published_size(
+    size: str, told: bool, batch: int
+) -> None:
+    config = ModelConfig.named(size)
+
+    threshold = unfused_bytes(config, precision="fp16", batch=batch)
+
+    assert (threshold is not None) == told
+    if threshold is not None:
+        fused, unfused = (
+            activation_bytes(config, precision="fp16", fused=state, batch=batch)
+            for state in (True, False)
+        )
+        assert fused < threshold / 2 < threshold < unfused

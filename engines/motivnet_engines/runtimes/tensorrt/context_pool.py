@@ -1,0 +1,182 @@
+"""The execution contexts of a runtime: each is lent to one caller at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.artifact.manifest import Manifest
+from motivnet.errors import EngineError, RuntimeUnavailableError
+from motivnet_engines.runtimes.tensorrt.context import ExecutionContext, allocate_buffer
+from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory
+from motivnet_engines.runtimes.tensorrt.cuda_graphs import CaptureSwitch, ShapeGraphs
+from motivnet_engines.runtimes.tensorrt.engine import Engine
+from motivnet_engines.runtimes.tensorrt.tensors import input_layout, output_layouts
+
+logger = logging.getLogger(__name__)
+
+
+class PooledContext:
+    """A stream with its buffers, execution context and graphs, which runs one batch after another.
+
+    It is created, used and closed inside ``CudaMemory.current``. Every buffer is allocated here for
+    the profile's largest shape, so that no inference allocates: pinned and device memory of input
+    and outputs, and device memory of the activations. An input of any size is expensive: 8 images
+    of 2160x3840 take 199 MB of each.
+
+    Raises:
+        EngineError: If there is no memory for it or no further context; nothing stays allocated.
+    """
+
+    def __init__(
+        self, engine: Engine, memory: CudaMemory, manifest: Manifest, *, switch: CaptureSwitch
+    ) -> None:
+        self._engine = engine
+        self._memory = memory
+        with contextlib.ExitStack() as stack:
+            self._stream = memory.create_stream()
+            stack.callback(memory.destroy_stream, self._stream)
+            profile = engine.entry.profile
+            self._source = allocate_buffer(memory, input_layout(manifest, profile), stack)
+            self._targets = tuple(
+                allocate_buffer(memory, layout, stack)
+                for layout in output_layouts(manifest, profile)
+            )
+            self._scratch = 0
+            if size := engine.scratch_bytes:
+                self._scratch = memory.allocate(size)
+                stack.callback(memory.free, self._scratch)
+            self._plain = self._new_context()
+            stack.callback(self._plain.close)
+            self._graphs = ShapeGraphs(
+                memory, stream=self._stream, new_context=self._new_context, switch=switch
+            )
+            stack.callback(self._graphs.close)
+            # Entered last, so done first: what the GPU still reads or writes must not be freed.
+            stack.callback(memory.synchronize, self._stream)
+            self._resources = stack.pop_all()
+
+    def run(self, array: NDArray[Any], into: Mapping[str, NDArray[np.float32]]) -> None:
+        """Run one batch and write each output ``(batch, ...)`` into the array of its name.
+
+        Raises:
+            EngineError: With the message of CUDA or TensorRT; this must be closed then.
+        """
+        np.copyto(self._source.view(array.shape), array, casting="no")
+        launched = self._graphs.launch(array.shape)
+        if not launched:
+            self._plain.prepare(array.shape)
+            self._plain.enqueue()
+        self._memory.synchronize(self._stream)
+        for target in self._targets:
+            out = into[target.layout.name]
+            np.copyto(out, target.view(out.shape), casting="no")
+        if not launched:
+            self._graphs.ran_without(array.shape)
+
+    def close(self) -> None:
+        """Wait for the stream and free everything; what CUDA refuses to free is logged."""
+        try:
+            self._resources.close()
+        except EngineError as error:
+            logger.warning("CUDA did not free all of an inference's memory: %s", error)
+
+    def _new_context(self) -> ExecutionContext:
+        return ExecutionContext(
+            self._engine,
+            self._memory,
+            stream=self._stream,
+            source=self._source,
+            targets=self._targets,
+            scratch=self._scratch,
+        )
+
+
+class ContextPool:
+    """At most ``limit`` contexts, created when they are needed and used from any thread.
+
+    Callers are served in the order in which they came: with a plain lock, a thread that runs one
+    batch after another would keep the others waiting.
+
+    Args:
+        name: The runtime's, for its error.
+        memory: Whose CUDA context is current while a context is created, used or closed.
+        new_context: Creates one; calls to it do not overlap.
+        limit: The most contexts at a time.
+    """
+
+    def __init__(
+        self, name: str, memory: CudaMemory, new_context: Callable[[], PooledContext], *, limit: int
+    ) -> None:
+        self._name = name
+        self._memory = memory
+        self._new_context = new_context
+        self._limit = limit
+        self._free = limit
+        self._idle: list[PooledContext] = []
+        self._queue: deque[object] = deque()
+        self._closed = False
+        self._changed = threading.Condition()
+        self._creating = threading.Lock()
+
+    @contextlib.contextmanager
+    def acquire(self) -> Iterator[PooledContext]:
+        """Lend a context, with its CUDA context current; if the block fails, it is closed.
+
+        Raises:
+            RuntimeUnavailableError: After ``close``.
+            EngineError: If another context cannot be created.
+        """
+        context = self._take()
+        try:
+            with self._memory.current():
+                if context is None:
+                    with self._creating:
+                        context = self._new_context()
+                try:
+                    yield context
+                except BaseException:
+                    broken, context = context, None
+                    broken.close()
+                    raise
+        finally:
+            with self._changed:
+                if context is not None:
+                    self._idle.append(context)
+                self._free += 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Refuse new callers, wait for earlier ones, close every context; may be called again."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._queue and self._free == self._limit)
+            contexts, self._idle = self._idle, []
+        if contexts:
+            with self._memory.current():
+                for context in contexts:
+                    context.close()
+
+    def _take(self) -> PooledContext | None:
+        """Wait for a free place; return an idle context, None if one is to be created."""
+        ticket = object()
+        with self._changed:
+            if self._closed:
+                raise RuntimeUnavailableError(
+                    f"the {self._name} runtime is closed; open the artifact again"
+                )
+            self._queue.append(ticket)
+            try:
+                self._changed.wait_for(lambda: self._free > 0 and self._queue[0] is ticket)
+                self._free -= 1
+                return self._idle.pop() if self._idle else None
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
