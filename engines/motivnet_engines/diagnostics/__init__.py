@@ -1,1 +1,1 @@
-"""What runs on this machine, what is in an artifact, and what it costs."""
+"""What an artifact is and costs, and what can be built and run on this machine."""

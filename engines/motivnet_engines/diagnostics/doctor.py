@@ -1,34 +1,41 @@
-"""What this machine has and lacks, what can be built and run on it, and the line that repairs each gap."""
+"""A diagnosis: what this machine has, what can be built and run on it, and how to fix the rest."""
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import sys
 from dataclasses import dataclass
 
 from motivnet import __version__
 from motivnet_engines.diagnostics.capabilities import (
-    Ability,
-    Surroundings,
-    advice_for,
-    build_abilities,
-    driver_repair,
-    run_abilities,
+    Capability,
+    Environment,
+    driver_fix,
+    find_advice,
+    find_builds,
+    find_runtimes,
 )
-from motivnet_engines.diagnostics.features import features
 from motivnet_engines.diagnostics.packages import PackageStatus, package_statuses
-from motivnet_engines.system.jetson import Jetson, read_jetson
-from motivnet_engines.system.machine import Machine, read_machine
+from motivnet_engines.system.machine import Jetson, Machine, read_jetson, read_machine
 from motivnet_engines.system.nvidia import NvidiaDriver, read_driver
+
+_EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "videos, cameras, streams": ("video", ("av", "matplotlib")),
+    "motivnet serve": ("serve", ("starlette", "uvicorn", "python_multipart", "prometheus_client")),
+    "motivnet adapt": ("adapt", ("sklearn",)),
+    "motivnet predict-dataset": ("ray", ("ray", "pyarrow", "starlette")),
+}
+"""For each command that needs an extra: the extra, and the modules of its packages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The machine, this installation, the packages, and what follows for building and running.
+    """The machine, this installation, its packages, and the capabilities that follow from them.
 
-    ``features`` are what needs an extra or the face detector; nobody needs them all, and
-    ``repairs`` leaves them out. ``repairs`` are the lines that close the gaps, by what they close.
-    ``healthy`` when at least one runtime can run an artifact here.
+    ``extras`` are the commands that need an extra; ``fixes`` does not include them, because nobody
+    needs them all. ``fixes`` are commands by the name of what they fix. ``healthy`` tells whether
+    at least one runtime can run an artifact here.
     """
 
     motivnet: str
@@ -39,22 +46,21 @@ class Diagnosis:
     driver: NvidiaDriver
     cuda_devices: int
     packages: tuple[PackageStatus, ...]
-    builds: tuple[Ability, ...]
-    runs: tuple[Ability, ...]
-    features: tuple[Ability, ...]
-    repairs: dict[str, str]
+    builds: tuple[Capability, ...]
+    runtimes: tuple[Capability, ...]
+    extras: tuple[Capability, ...]
+    fixes: dict[str, str]
     advice: tuple[str, ...]
     healthy: bool
 
 
 def diagnose() -> Diagnosis:
-    """The state of this machine; the packages are really loaded, and the driver is asked, not its tools."""
+    """Return the diagnosis of this machine; the packages and the driver's library are loaded."""
     driver, jetson = read_driver(), read_jetson()
     packages = package_statuses(devices=len(driver.gpus), jetson=jetson is not None)
-    around = Surroundings(
-        packages={status.name: status for status in packages}, driver=driver, jetson=jetson
-    )
-    builds, runs = build_abilities(around), run_abilities(around)
+    by_name = {status.name: status for status in packages}
+    here = Environment(packages=by_name, driver=driver, jetson=jetson)
+    builds, runtimes = find_builds(here), find_runtimes(here)
     return Diagnosis(
         motivnet=__version__,
         python=platform.python_version(),
@@ -65,21 +71,31 @@ def diagnose() -> Diagnosis:
         cuda_devices=len(driver.gpus),
         packages=packages,
         builds=builds,
-        runs=runs,
-        features=features(),
-        repairs=_repairs(around, (*builds, *runs)),
-        advice=advice_for(around),
-        healthy=any(ability.possible for ability in runs),
+        runtimes=runtimes,
+        extras=find_extras(),
+        fixes=_collect_fixes(here, (*builds, *runtimes)),
+        advice=find_advice(here),
+        healthy=any(capability.possible for capability in runtimes),
     )
 
 
-def _repairs(around: Surroundings, abilities: tuple[Ability, ...]) -> dict[str, str]:
-    """Each line once, under the first gap that it closes: the driver, then packages, then what they would bring."""
-    gaps = [("NVIDIA driver", driver_repair(around.driver, around.jetson))]
-    gaps += [(status.name, status.repair) for status in around.packages.values()]
-    gaps += [(ability.name, ability.repair) for ability in abilities]
-    repairs: dict[str, str] = {}
-    for name, line in gaps:
-        if line is not None and line not in repairs.values():
-            repairs.setdefault(name, line)
-    return repairs
+def find_extras() -> tuple[Capability, ...]:
+    """Return whether each command that needs an extra can be used; nothing is imported."""
+    found = []
+    for name, (extra, modules) in _EXTRAS.items():
+        possible = all(importlib.util.find_spec(module) is not None for module in modules)
+        detail = "" if possible else f"pip install 'motivnet[{extra}]'"
+        found.append(Capability(name=name, possible=possible, detail=detail))
+    return tuple(found)
+
+
+def _collect_fixes(here: Environment, capabilities: tuple[Capability, ...]) -> dict[str, str]:
+    """Return each command once, under the first problem that it fixes; the driver comes first."""
+    fixes = [("NVIDIA driver", driver_fix(here.driver, here.jetson))]
+    fixes += [(status.name, status.fix) for status in here.packages.values()]
+    fixes += [(capability.name, capability.fix) for capability in capabilities]
+    collected: dict[str, str] = {}
+    for name, command in fixes:
+        if command is not None and command not in collected.values():
+            collected.setdefault(name, command)
+    return collected

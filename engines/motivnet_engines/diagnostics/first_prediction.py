@@ -1,36 +1,51 @@
-"""A process that opens an artifact, predicts once and tells what it took: ``python -m`` with a folder and a runtime."""
+"""A child process that opens an artifact and predicts once; it imports only what a device needs."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 
 import numpy as np
 
+from motivnet.child_process import connect_to_parent
 from motivnet.errors import MotivNetError
+from motivnet.schema import Schema
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.system.machine import memory_from_meminfo, process_status
 
 
-def main() -> None:
-    """Writes as JSON when the artifact was open and the first prediction made (``time.monotonic``),
-    and the memory.
+class FirstPrediction(Schema, frozen=True, kw_only=True):
+    """When the artifact was open and the first prediction made (``time.monotonic``), and memory.
 
-    The prediction is of a grey array of the network's size: nothing is decoded, and no face is
-    looked for.
+    ``resident`` and ``peak`` are bytes.
     """
+
+    opened: float
+    predicted: float
+    resident: int
+    peak: int
+
+
+def main() -> None:
+    """Predict a grey array of the network's size: no file is decoded and no face is searched."""
+    parent = connect_to_parent()
     folder, runtime = sys.argv[1:]
     try:
         with EmotionClassifier.open(folder, runtime=runtime) as classifier:
-            height, width = classifier.manifest.input.recipe.size
+            height, width = classifier.manifest.input.preprocessing.size
             opened = time.monotonic()
             classifier.predict(np.full((height, width, 3), 127, np.uint8))
             predicted, status = time.monotonic(), process_status()
     except MotivNetError as error:
         sys.exit(str(error))
-    memory = {name: memory_from_meminfo(status, name) for name in ("VmRSS", "VmHWM")}
-    sys.stdout.write(json.dumps({"opened": opened, "predicted": predicted, **memory}))
+    parent.send(
+        FirstPrediction(
+            opened=opened,
+            predicted=predicted,
+            resident=memory_from_meminfo(status, "VmRSS") or 0,
+            peak=memory_from_meminfo(status, "VmHWM") or 0,
+        )
+    )
 
 
 if __name__ == "__main__":

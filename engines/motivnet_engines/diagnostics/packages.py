@@ -1,21 +1,22 @@
-"""The packages that runtimes and builders need: installed, really loadable, and if not, the line that repairs it."""
+"""Packages of runtimes and builders: whether they can be loaded, and how to fix them if not."""
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from motivnet.artifact.manifest import EngineBackend
+from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import MotivNetError
 from motivnet.printable import one_line
 from motivnet_engines.runtimes.tensorrt.api import (
+    DISTRIBUTIONS,
     EXTRAS,
     MODULES,
     RTX_COMPUTE_CAPABILITIES,
+    is_installed,
     load_api,
 )
-from motivnet_engines.runtimes.tensorrt.versions import DISTRIBUTIONS, is_installed
+from motivnet_engines.system.installed import version_of
 
 _ADD_CPU = "pip install 'motivnet[cpu]'"
 _ADD_GPU = "pip install 'motivnet[gpu]'"
@@ -23,110 +24,97 @@ _DRIVER_API = "the API of the CUDA driver"
 _JETPACK = (
     "sudo apt-get install -y python3-libnvinfer && python3 -m venv --system-site-packages .venv"
 )
-"""On a Jetson TensorRT belongs to JetPack; a wheel of it does not run there."""
+"""On a Jetson TensorRT is a part of JetPack; its wheels do not run there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageStatus:
-    """One package: its version (None if it is not installed), what it offers here, and the command that repairs it."""
+    """A package: its version (None if not installed), what it offers, the command to fix it."""
 
     name: str
     version: str | None
     usable: bool
     detail: str
-    repair: str | None
+    fix: str | None
 
 
 def package_statuses(*, devices: int, jetson: bool) -> tuple[PackageStatus, ...]:
-    """Every package in a fixed order. ONNX Runtime, OpenVINO and both TensorRTs are really loaded.
+    """Return every package in a fixed order; ONNX Runtime, OpenVINO and TensorRT are loaded.
 
-    That a package is on the disk says little: the usual fault is a library that it needs and does
-    not find. Loading both TensorRTs takes less than half a second; nothing of them touches the GPU
-    until a builder is made.
+    The usual problem of an installed package is a missing library, which only loading finds.
+    Loading both TensorRTs takes less than half a second and does not use the GPU.
     """
     return (
         _onnxruntime(devices),
-        _status("openvino", distributions=("openvino",), repair=_ADD_CPU, detail=_openvino_detail),
-        _tensorrt("tensorrt", repair=_JETPACK if jetson else _line("tensorrt")),
-        _tensorrt("tensorrt-rtx", repair=_line("tensorrt-rtx")),
+        _status("openvino", distributions=("openvino",), fix=_ADD_CPU, detail=_openvino_detail),
+        _tensorrt("tensorrt", fix=_JETPACK if jetson else _line("tensorrt")),
+        _tensorrt("tensorrt-rtx", fix=_line("tensorrt-rtx")),
         *_memory_packages(),
     )
 
 
-def version_of(distribution: str) -> str | None:
-    """The installed version of a distribution, None without it."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _onnxruntime(devices: int) -> PackageStatus:
-    """ONNX Runtime; its two distributions share one import name, and pip lets them overwrite each other."""
+    """Return ONNX Runtime; its two distributions overwrite each other's files without a warning."""
     distributions = ("onnxruntime-gpu", "onnxruntime")
     status = _status(
-        "onnxruntime", distributions=distributions, repair=_ADD_CPU, detail=_onnxruntime_detail
+        "onnxruntime", distributions=distributions, fix=_ADD_CPU, detail=_onnxruntime_detail
     )
     if all(version_of(name) for name in distributions):
-        repair = (
-            f"pip uninstall -y {' '.join(distributions)} && {_ADD_GPU if devices else _ADD_CPU}"
-        )
+        fix = f"pip uninstall -y {' '.join(distributions)} && {_ADD_GPU if devices else _ADD_CPU}"
         return replace(
-            status, detail=f"{' and '.join(distributions)} overwrite each other", repair=repair
+            status, detail=f"{' and '.join(distributions)} overwrite each other", fix=fix
         )
     if devices and status.usable and "CUDAExecutionProvider" not in status.detail:
-        return replace(status, repair=f"pip uninstall -y onnxruntime && {_ADD_GPU}")
+        return replace(status, fix=f"pip uninstall -y onnxruntime && {_ADD_GPU}")
     return status
 
 
-def _tensorrt(backend: EngineBackend, *, repair: str) -> PackageStatus:
+def _tensorrt(backend: EngineBackend, *, fix: str) -> PackageStatus:
     return _status(
         MODULES[backend],
         distributions=DISTRIBUTIONS[backend],
-        repair=repair,
+        fix=fix,
         detail=lambda: _tensorrt_detail(backend),
     )
 
 
 def _memory_packages() -> tuple[PackageStatus, PackageStatus]:
-    """Either is enough; a missing pycuda is a gap only to someone who wants it."""
+    """Return cuda-python and pycuda; one is enough, and pycuda is only for those who want it."""
     bindings = _status(
         "cuda.bindings",
         name="cuda-python",
         distributions=("cuda-bindings", "cuda-python"),
-        repair=_line("tensorrt"),
+        fix=_line("tensorrt"),
         detail=lambda: _DRIVER_API,
     )
     pycuda = _status(
         "pycuda",
         distributions=("pycuda",),
-        repair="pip install 'motivnet[pycuda]'",
+        fix="pip install 'motivnet[pycuda]'",
         detail=lambda: _DRIVER_API,
     )
-    pycuda = pycuda if pycuda.usable else replace(pycuda, repair=None)
-    return (replace(bindings, repair=None) if pycuda.usable else bindings), pycuda
+    pycuda = pycuda if pycuda.usable else replace(pycuda, fix=None)
+    return (replace(bindings, fix=None) if pycuda.usable else bindings), pycuda
 
 
 def _status(
     module: str,
     *,
     distributions: tuple[str, ...],
-    repair: str,
+    fix: str,
     detail: Callable[[], str],
     name: str | None = None,
 ) -> PackageStatus:
     name = name or module
     if not is_installed(module):
-        return PackageStatus(
-            name=name, version=None, usable=False, detail="not installed", repair=repair
-        )
+        return PackageStatus(name=name, version=None, usable=False, detail="not installed", fix=fix)
     version = next(filter(None, map(version_of, distributions)), "unknown")
     try:
-        return PackageStatus(name=name, version=version, usable=True, detail=detail(), repair=None)
+        return PackageStatus(name=name, version=version, usable=True, detail=detail(), fix=None)
     except (MotivNetError, OSError, RuntimeError) as error:
         reason = one_line(error)
-        again = repair.replace("pip install", "pip install --force-reinstall")
-        return PackageStatus(name=name, version=version, usable=False, detail=reason, repair=again)
+        again = fix.replace("pip install", "pip install --force-reinstall")
+        return PackageStatus(name=name, version=version, usable=False, detail=reason, fix=again)
 
 
 def _onnxruntime_detail() -> str:

@@ -1,72 +1,40 @@
-"""What the ``motivnet`` command shows at a terminal."""
+"""What ``motivnet`` prints of artifacts, machines and footprints at a terminal."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from motivnet.artifact.manifest import Comparison, InputEntry, Manifest
-from motivnet.terminal import TextTable, facts, show, table
-from motivnet_engines.diagnostics.capabilities import Ability
+from motivnet.artifact.engine_entry import EngineEntry, EngineReport
+from motivnet.artifact.manifest import InputEntry, Manifest
+from motivnet.parity import Comparison
+from motivnet.terminal import TextTable, details, show, table
+from motivnet_engines.diagnostics.capabilities import Capability
 from motivnet_engines.diagnostics.doctor import Diagnosis
-from motivnet_engines.diagnostics.engine_text import engine_text
-from motivnet_engines.diagnostics.info import ArtifactInfo, RuntimeStatus
-from motivnet_engines.inference.calibration import CalibrationFacts
+from motivnet_engines.diagnostics.footprint import Footprint
+from motivnet_engines.diagnostics.inspect import Inspection
+from motivnet_engines.inference.calibration import CalibrationMetadata
 from motivnet_engines.system.machine import Machine
-from motivnet_engines.system.nvidia import NvidiaDriver
-from motivnet_engines.verification.verify import Verification
+from motivnet_engines.verification.parity_run import Verification
+
+_EVIDENCE = {
+    "inspector": "the engine's own layers",
+    "compiler": "the compiler's layers",
+    "network": "the parsed network",
+}
+_LARGEST_PACKAGES = 8
 
 
 def print_verification(found: Verification) -> None:
-    """How far each runtime is from PyTorch here, and what did not run."""
+    """Print the distance of each runtime from PyTorch, and which did not run."""
     lines = {f"not run {number}": text for number, text in enumerate(found.refusals, 1)}
-    lines["manifest"] = (
-        "the verdict was written into it"
-        if found.recorded
-        else "could not be written; left as it is"
-    )
-    show(comparison_table(found.comparisons), facts(lines))
-
-
-def print_info(info: ArtifactInfo) -> None:
-    """What the artifact is, its distance from PyTorch, and the runtimes."""
-    runtimes = table("runtime", "at the build", "here")
-    for status in info.runtimes:
-        runtimes.add_row(status.name, status.verdict, _state_here(status))
-    measured = [engine.comparison for engine in info.manifest.engines if engine.comparison]
-    comparisons = (*info.manifest.parity.comparisons, *measured)
-    show(
-        facts(_artifact_facts(info)),
-        *([comparison_table(comparisons)] if comparisons else []),
-        runtimes,
-    )
-
-
-def print_diagnosis(diagnosis: Diagnosis) -> None:
-    """The machine, the packages, what can be built and run here, and the commands that repair what is missing."""
-    packages = table("package", "version", "here")
-    for status in diagnosis.packages:
-        packages.add_row(status.name, status.version or "-", status.detail)
-    abilities = table("can be built", "", "")
-    _add_abilities(abilities, diagnosis.builds)
-    runs = table("can be run", "", "")
-    _add_abilities(runs, diagnosis.runs)
-    extras = table("can be used", "", "")
-    _add_abilities(extras, diagnosis.features)
-    parts = [facts(_machine_facts(diagnosis)), packages, abilities, runs, extras]
-    if diagnosis.repairs:
-        repairs = table("to repair", "run")
-        for name, line in diagnosis.repairs.items():
-            repairs.add_row(name, line)
-        parts.append(repairs)
-    if diagnosis.advice:
-        parts.append(
-            facts({f"note {number}": text for number, text in enumerate(diagnosis.advice, 1)})
-        )
-    show(*parts)
+    lines["manifest"] = "the results were written into it"
+    if not found.recorded:
+        lines["manifest"] = "could not be written; left as it is"
+    show(comparison_table(found.comparisons), details(lines))
 
 
 def comparison_table(comparisons: tuple[Comparison, ...]) -> TextTable:
-    """One row per backend: what it shows, and how far it is from PyTorch FP32."""
+    """Return one row per runtime: what it shows, and how far it is from PyTorch FP32."""
     rows = table(
         "compared with PyTorch FP32",
         "shows",
@@ -75,7 +43,7 @@ def comparison_table(comparisons: tuple[Comparison, ...]) -> TextTable:
         ">probability error",
         ">same top 1",
         ">embedding cosine",
-        "verdict",
+        "parity",
     )
     for row in comparisons:
         rows.add_row(
@@ -91,121 +59,197 @@ def comparison_table(comparisons: tuple[Comparison, ...]) -> TextTable:
     return rows
 
 
-def input_text(entry: InputEntry) -> str:
-    """The input's name, dtype and recipe, and who resizes."""
-    recipe = entry.recipe
-    where = "in the graph, from any size, " if entry.any_size else ""
-    return (
-        f"{entry.name}, {entry.dtype}, {where}{recipe.name} to {recipe.size[0]} x {recipe.size[1]}"
-    )
+def print_inspection(found: Inspection) -> None:
+    """Print what the artifact is, its distance from PyTorch, and the runtimes."""
+    runtimes = table("runtime", "at the build", "here")
+    for status in found.runtimes:
+        state = status.missing_requirement or "runs"
+        if status.default:
+            state = f"{state}, the default"
+        runtimes.add_row(status.name, status.parity, state)
+    measured = [engine.comparison for engine in found.manifest.engines if engine.comparison]
+    comparisons = (*found.manifest.parity.comparisons, *measured)
+    parts = [details(_artifact_details(found)), runtimes]
+    if comparisons:
+        parts.insert(1, comparison_table(comparisons))
+    show(*parts)
+
+
+def _artifact_details(found: Inspection) -> dict[str, str]:
+    manifest, parity = found.manifest, found.manifest.parity
+    engines = {
+        f"engine {engine.backend}": engine_text(engine, Path(found.folder))
+        for engine in manifest.engines
+    }
+    result = "passed" if parity.passed else "FAILED"
+    return {
+        "artifact": f"{found.folder}, {found.size / 1e6:,.1f} MB",
+        "model": _model_text(manifest),
+        "precision": precision_text(manifest),
+        "attention": manifest.attention,
+        "input": input_text(manifest.input),
+        **engines,
+        "largest batch": str(manifest.max_batch),
+        "labels": ", ".join(manifest.labels),
+        "parity": f"{result} on {parity.images} images ({parity.image_source})",
+        "calibration": _calibration_text(found.calibration),
+        **{f"warning {number}": text for number, text in enumerate(parity.warnings, 1)},
+    }
+
+
+def _model_text(manifest: Manifest) -> str:
+    source, encoder = manifest.source, manifest.source.config.encoder
+    size = f"{encoder.depth} layers of {encoder.embed_dim}"
+    if source.random_weights:
+        return f"random weights; {size}"
+    untrained = ", the head is untrained" if source.fresh_head else ""
+    return f"{source.checkpoint or 'an unnamed checkpoint'}{untrained}; {size}"
 
 
 def precision_text(manifest: Manifest) -> str:
-    """The precision; where it is not the one asked for, that one too and why it was given up."""
+    """Return the precision, and if it is not the requested one, why that was given up."""
     if manifest.precision == manifest.requested_precision:
         return manifest.precision
     reasons = "; ".join(f"{attempt.precision}: {attempt.reason}" for attempt in manifest.attempts)
     return f"{manifest.precision} instead of {manifest.requested_precision} ({reasons})"
 
 
-def _artifact_facts(info: ArtifactInfo) -> dict[str, str]:
-    manifest = info.manifest
-    parity = manifest.parity
-    return {
-        "artifact": f"{info.folder}, {info.size / 1e6:,.1f} MB",
-        "model": _model(manifest),
-        "precision": precision_text(manifest),
-        "attention": manifest.attention,
-        "input": input_text(manifest.input),
-        **{
-            f"engine {engine.backend}": engine_text(engine, Path(info.folder))
-            for engine in manifest.engines
-        },
-        "largest batch": str(manifest.max_batch),
-        "labels": ", ".join(manifest.labels),
-        "parity": f"{'passed' if parity.passed else 'FAILED'} on {parity.images} images ({parity.image_source})",
-        "calibration": _calibration(info.calibration),
-        **{f"warning {number}": text for number, text in enumerate(parity.warnings, 1)},
-    }
+def input_text(entry: InputEntry) -> str:
+    """Return the input's name and dtype, its preprocessing, and whether the graph resizes."""
+    preprocessing = entry.preprocessing
+    where = "in the graph, from any size, " if entry.any_size else ""
+    size = f"{preprocessing.size[0]} x {preprocessing.size[1]}"
+    return f"{entry.name}, {entry.dtype}, {where}{preprocessing.name} to {size}"
 
 
-def _calibration(measured: CalibrationFacts | None) -> str:
+def _calibration_text(measured: CalibrationMetadata | None) -> str:
     if measured is None:
-        return "none; motivnet calibrate measures how sure the artifact may be"
+        return "none; motivnet calibrate measures how reliable the confidences are"
+    images = sum(measured.held_out.values())
     return (
-        f"temperature {measured.temperature:.3f}, calibration error {measured.error_before:.3f} -> "
-        f"{measured.error_after:.3f}, {measured.known_share:.1%} of {sum(measured.held_out.values()):,} images known"
+        f"temperature {measured.temperature:.3f}, "
+        f"calibration error {measured.error_before:.3f} -> {measured.error_after:.3f}, "
+        f"{measured.known_share:.1%} of {images:,} images known"
     )
 
 
-def _model(manifest: Manifest) -> str:
-    encoder, source = manifest.source.config.encoder, manifest.source
-    origin = (
-        "random weights" if source.random_weights else source.checkpoint or "an unnamed checkpoint"
+def engine_text(engine: EngineEntry, folder: Path) -> str:
+    """Return one line on an engine of the artifact in ``folder``: target, layers, parity."""
+    if engine.comparison is None:
+        parity = f"compiled and never run; on the device: motivnet verify {folder}"
+    else:
+        parity = f"{'passed' if engine.comparison.passed else 'FAILED'} on its GPU"
+    name = f"{engine.backend} {engine.version} for {_target_text(engine)}"
+    return f"{name}: {_layers_text(engine.report)}; {parity}"
+
+
+def _target_text(engine: EngineEntry) -> str:
+    if engine.backend == "tensorrt-rtx":
+        names = " and ".join(f"SM {name}" for name in engine.compute_capabilities)
+        return names or "Ampere and later"
+    device = engine.device
+    return f"{device.name} ({device.compute_capability})" if device else "an unknown GPU"
+
+
+def _layers_text(report: EngineReport) -> str:
+    """Return the dtypes of the matrix products and the number of fused attentions."""
+    total = sum(report.matrix_layers.values()) or 1
+    shares = ", ".join(
+        f"{count / total:.0%} {dtype}" for dtype, count in sorted(report.matrix_layers.items())
     )
-    fresh = ", the head is fresh" if source.fresh_head and not source.random_weights else ""
-    return f"{origin}{fresh}; {encoder.depth} layers of {encoder.embed_dim}"
+    fused = "unknown" if report.attention_fused is None else str(report.attention_fused)
+    attention = f"{fused} of {report.attention_layers} attentions fused"
+    return f"{shares}, {attention} (seen in {_EVIDENCE[report.evidence]})"
 
 
-def _state_here(status: RuntimeStatus) -> str:
-    if status.obstacle is not None:
-        return status.obstacle
-    return "runs, the default" if status.default else "runs"
-
-
-def _add_abilities(rows: TextTable, abilities: tuple[Ability, ...]) -> None:
-    for ability in abilities:
-        rows.add_row(ability.name, "yes" if ability.possible else "no", ability.detail)
-
-
-def _machine_facts(diagnosis: Diagnosis) -> dict[str, str]:
-    machine, driver, jetson = diagnosis.machine, diagnosis.driver, diagnosis.jetson
-    gpus = {
-        f"GPU {index}": f"{gpu.name}, SM {gpu.sm}, {gpu.memory / 2**30:.1f} GiB"
-        for index, gpu in enumerate(driver.gpus)
-    }
-    board = (
-        {}
-        if jetson is None
-        else {"Jetson": f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack or '?'}"}
-    )
-    return {
-        "processor": f"{machine.processor} ({machine.architecture}), {_cores(machine)}",
-        "BF16": ", ".join(machine.bf16_instructions) or "no instructions for it",
-        "memory": _memory(machine),
-        **board,
-        "NVIDIA driver": _driver_text(driver),
-        **gpus,
-        "Python": f"{diagnosis.python}, {diagnosis.executable}",
-        "motivnet": diagnosis.motivnet,
-    }
-
-
-def _driver_text(driver: NvidiaDriver) -> str:
-    known = [
-        text
-        for text in (
-            driver.version,
-            f"CUDA {driver.cuda}" if driver.cuda else None,
-            driver.obstacle,
+def print_diagnosis(found: Diagnosis) -> None:
+    """Print the machine, the packages, the capabilities, and the commands that fix the rest."""
+    packages = table("package", "version", "here")
+    for status in found.packages:
+        packages.add_row(status.name, status.version or "-", status.detail)
+    parts = [details(_machine_details(found)), packages]
+    for title, capabilities in (
+        ("can be built", found.builds),
+        ("can be run", found.runtimes),
+        ("can be used", found.extras),
+    ):
+        parts.append(_capability_table(title, capabilities))
+    if found.fixes:
+        fixes = table("to fix", "run")
+        for name, command in found.fixes.items():
+            fixes.add_row(name, command)
+        parts.append(fixes)
+    if found.advice:
+        parts.append(
+            details({f"note {number}": text for number, text in enumerate(found.advice, 1)})
         )
-        if text
-    ]
-    unused = ["an NVIDIA GPU is in this machine and not in use"] if driver.unused_gpu else []
-    return "; ".join([*known, *unused])
+    show(*parts)
 
 
-def _cores(machine: Machine) -> str:
-    limit = "" if machine.core_limit is None else f", limited to {machine.core_limit:g}"
-    return f"{machine.cores} cores{limit}"
+def _capability_table(title: str, capabilities: tuple[Capability, ...]) -> TextTable:
+    rows = table(title, "", "")
+    for capability in capabilities:
+        rows.add_row(capability.name, "yes" if capability.possible else "no", capability.detail)
+    return rows
 
 
-def _memory(machine: Machine) -> str:
+def _machine_details(found: Diagnosis) -> dict[str, str]:
+    machine, driver, jetson = found.machine, found.driver, found.jetson
+    cores = f"{machine.cores} cores ({machine.physical_cores} physical)"
+    if machine.core_limit is not None:
+        cores += f", limited to {machine.core_limit:g}"
+    rows = {
+        "processor": f"{machine.processor} ({machine.architecture}), {cores}",
+        "BF16": ", ".join(machine.bf16_instructions) or "no instructions for it",
+        "memory": _memory_text(machine),
+    }
+    if jetson is not None:
+        rows["Jetson"] = f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack or '?'}"
+    cuda = f"CUDA {driver.cuda}" if driver.cuda else None
+    unused = "an NVIDIA GPU is in this machine and not in use" if driver.unused_gpu else None
+    known = (driver.version, cuda, driver.missing_requirement, unused)
+    rows["NVIDIA driver"] = "; ".join(filter(None, known))
+    for index, gpu in enumerate(driver.gpus):
+        rows[f"GPU {index}"] = f"{gpu.name}, SM {gpu.sm}, {_gib(gpu.memory)}"
+    rows["Python"] = f"{found.python}, {found.executable}"
+    rows["motivnet"] = found.motivnet
+    return rows
+
+
+def _memory_text(machine: Machine) -> str:
     named = {
         "in all": machine.memory_total,
         "free": machine.memory_available,
         "allowed": machine.memory_limit,
     }
-    return ", ".join(
-        f"{value / 2**30:.1f} GiB {name}" for name, value in named.items() if value is not None
-    )
+    return ", ".join(f"{_gib(value)} {name}" for name, value in named.items() if value is not None)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+def print_footprint(found: Footprint) -> None:
+    """Print disk, memory and cold start, and the largest packages."""
+    packages = table("package", "version", ">size")
+    for package in found.packages[:_LARGEST_PACKAGES]:
+        size = "unknown" if package.size is None else size_text(package.size)
+        packages.add_row(package.name, package.version, size)
+    if rest := found.packages[_LARGEST_PACKAGES:]:
+        total = sum(package.size or 0 for package in rest)
+        packages.add_row(f"{len(rest)} more", "", size_text(total))
+    count, resident, peak = len(found.packages), size_text(found.resident), size_text(found.peak)
+    rows = {
+        "runtime": found.runtime,
+        "installed": f"{size_text(found.installed)} in {count} packages, without Python itself",
+        "artifact": size_text(found.artifact),
+        "memory": f"{resident} after the first prediction, {peak} at most",
+        "cold start": f"{found.cold_start:.1f} s from the start of Python to the first prediction, "
+        f"{found.first_call:.1f} s of it the prediction",
+    }
+    show(details(rows), packages)
+
+
+def size_text(size: int) -> str:
+    """Return bytes as MB, or as GB from 1 GB on."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,1 +1,1 @@
-"""Everything that can run an artifact, and the registry that chooses one."""
+"""Everything that can run an artifact, and the choice of a runtime."""

@@ -1,9 +1,8 @@
-"""A runtime without a model, for tests of what stands on a runtime: ours and those of programs that use this one."""
+"""A runtime without a model, for tests of this toolkit and of programs that use it."""
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +13,21 @@ from motivnet.artifact.manifest import (
     InputDtype,
     InputEntry,
     Manifest,
-    ParityReport,
     Source,
 )
 from motivnet.config import ModelConfig
 from motivnet.errors import RuntimeUnavailableError
 from motivnet.labels import labels_for
-from motivnet.preprocess import InputRecipe
+from motivnet.parity import ParityReport
+from motivnet.preprocess import Preprocessing
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.runtimes.signature import input_specs, output_specs
 
 
 class FakeRuntime:
-    """Outputs of the right names and shapes that depend on nothing but each image's mean colour and
-    the seed.
+    """Outputs of the right names and shapes that depend only on mean colours and a seed.
 
-    An image gives the same outputs in any batch. ``calls`` holds the arrays of every call, in
-    order.
+    An image has the same outputs in any batch. ``calls`` holds the arrays of every call, in order.
 
     Example:
         >>> manifest = fake_manifest()
@@ -50,7 +47,7 @@ class FakeRuntime:
         }
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """The mean colours ``(batch, 3)`` times one fixed random matrix per output.
+        """Return the mean colours ``(batch, 3)`` times one fixed random matrix per output.
 
         Raises:
             InputError: If the arrays do not fit ``inputs``.
@@ -68,29 +65,24 @@ class FakeRuntime:
         }
 
     def close(self) -> None:
-        """Makes every later call fail; a second call does nothing."""
+        """Make every later call fail; a second call does nothing."""
         self.closed = True
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> FakeRuntime:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def fake_manifest(
     config: ModelConfig | None = None,
     *,
-    recipe: str = "stretch",
+    preprocessing: str = "stretch",
     dtype: InputDtype = "float32",
     max_batch: int = 8,
 ) -> Manifest:
-    """A valid manifest of a model that does not exist; of the ``tiny`` size without a ``config``."""
+    """Return a valid manifest of a model that does not exist, by default of the ``tiny`` size."""
     config = config or ModelConfig.named("tiny")
     return Manifest(
         kind="onnx",
@@ -99,7 +91,7 @@ def fake_manifest(
         input=InputEntry(
             name="image",
             dtype=dtype,
-            recipe=InputRecipe.named(recipe, size=config.encoder.image_size),
+            preprocessing=Preprocessing.named(preprocessing, size=config.encoder.image_size),
         ),
         outputs=("logits", "embedding"),
         labels=labels_for(config.decoder.num_classes),

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import COMPUTE_DTYPES, Manifest, Precision
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import (
-    ArtifactError,
     ConfigError,
     MissingDependencyError,
     RuntimeUnavailableError,
 )
+from motivnet.parity import COMPUTE_DTYPES, Precision
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.runtimes.native_calls import (
     in_main_thread,
     interruptible,
-    is_out_of_memory,
     native_errors,
+    verified_model,
 )
 from motivnet_engines.runtimes.signature import check_graph, input_specs, output_specs
 from motivnet_engines.system.nvidia import cuda_device_count
@@ -43,18 +42,18 @@ _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uin
 _MATRIX_OPERATORS = frozenset(
     {"Attention", "Conv", "FusedConv", "FusedMatMul", "Gemm", "MatMul", "MultiHeadAttention"}
 )
-_SILENT = 4  # only what is fatal: everything else that goes wrong comes as an exception too
+_SILENT = 4  # only fatal messages: all other problems are raised as exceptions too
 _RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+_ASSIGNMENT = "get_provider_graph_assignment_info"  # not in every version
 
 _WIDEST_HEAD = 128
 _PLAIN_KERNEL = "16"
-"""``sdpa_kernel`` of the CUDA provider for attention as matrix products, without flash or
-memory-efficient kernels.
+"""``sdpa_kernel`` of the CUDA provider: attention as matrix products, without fused kernels.
 
-Expected: the ``Attention`` of the published decoder, 7 queries of 8 heads of 144 on 3072 keys, in
-FP16. Seen of 1.31.1 on an H100, without an error: results 120 % off in norm, logits 0.15 off; right
-with this kernel. With the kernel that it chooses itself, single nodes with heads of 12 to 128 and
-the same lengths were right.
+Expected: correct results for the ``Attention`` of the published decoder in FP16, 7 queries of 8
+heads of 144 on 3072 keys. Seen with 1.31.1 on an H100, without an error: results 120 % off in norm,
+logits 0.15 off; correct with this kernel. With the default kernel, single nodes of the same lengths
+with heads of 12 to 128 were correct.
 """
 
 
@@ -65,14 +64,14 @@ class OnnxRuntime:
     computed in float32.
 
     Args:
-        artifact: What to open; its files are verified first.
+        artifact: The artifact to open; its files are verified first.
         device: ``cpu`` or ``cuda``.
-        threads: Threads of one call on the CPU; ONNX Runtime's choice if None.
+        threads: Threads per call on the CPU; ONNX Runtime's choice if None.
 
     Raises:
-        ArtifactError: If the files are not what the manifest says, or not a graph that ONNX Runtime
-        takes.
-        RuntimeUnavailableError: If the device cannot be had.
+        ArtifactError: If the files are not those of the manifest, or ONNX Runtime rejects the
+            graph.
+        RuntimeUnavailableError: If the device is not available.
         ConfigError: If ``threads`` is below 1.
     """
 
@@ -82,7 +81,9 @@ class OnnxRuntime:
         manifest = artifact.manifest
         check_device(device, precision=manifest.precision)
         providers = [(_PROVIDERS[device], provider_options(manifest, device))]
-        session = _open_session(artifact, providers, _session_options(device, threads))
+        options = _session_options(device, threads)
+        with verified_model(artifact) as model, native_errors("ONNX Runtime", opening=True):
+            session = onnxruntime.InferenceSession(model, options, providers=providers)
         _check_provider(session, device)
         check_graph(
             manifest,
@@ -98,7 +99,7 @@ class OnnxRuntime:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.name)
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """Every output by name.
+        """Return every output by name.
 
         Raises:
             InputError: If the arrays do not fit ``inputs``.
@@ -112,10 +113,10 @@ class OnnxRuntime:
             )
         check_inputs(inputs, self.inputs)
         with native_errors(self.name):
-            outputs = self._computed(session, dict(inputs))
+            outputs = self._compute(session, dict(inputs))
         return dict(zip(self._output_names, outputs, strict=True))
 
-    def _computed(self, session: Any, inputs: dict[str, Any]) -> list[NDArray[np.float32]]:
+    def _compute(self, session: Any, inputs: dict[str, Any]) -> list[NDArray[np.float32]]:
         options = onnxruntime.RunOptions()
 
         def call() -> list[NDArray[np.float32]]:
@@ -128,24 +129,19 @@ class OnnxRuntime:
         return interruptible(call, thread=self._thread, stop=stop) if in_main_thread() else call()
 
     def close(self) -> None:
-        """Frees the session once the calls under way have ended; a second call does nothing."""
+        """Free the session when the calls in progress have ended; a second call does nothing."""
         self._session = None
         self._thread.shutdown(wait=False)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> OnnxRuntime:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def check_device(device: Device, *, precision: Precision) -> None:
-    """Returns when a graph of this precision can run on the device.
+    """Check that a graph of this precision can run on the device.
 
     Raises:
         RuntimeUnavailableError: Naming what is missing.
@@ -160,25 +156,23 @@ def check_device(device: Device, *, precision: Precision) -> None:
         )
     if device == "cuda" and _PROVIDERS["cuda"] not in available_providers():
         raise RuntimeUnavailableError(
-            f"the installed onnxruntime {onnxruntime.__version__} has no CUDA provider; replace it: "
-            "pip uninstall -y onnxruntime && pip install 'motivnet[gpu]'"
+            f"the installed onnxruntime {onnxruntime.__version__} has no CUDA provider; "
+            "replace it: pip uninstall -y onnxruntime && pip install 'motivnet[gpu]'"
         )
 
 
 def available_providers() -> tuple[str, ...]:
-    """The execution providers that the installed ONNX Runtime was built with, first choice first."""
+    """Return the execution providers of the installed ONNX Runtime, in its order of preference."""
     return tuple(onnxruntime.get_available_providers())
 
 
 def _session_options(device: Device, threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SILENT
-    # Threads spin while a call runs and sleep after it; by default they go on spinning, at others'
-    # expense.
+    # Threads spin while a call runs and sleep after it; by default they continue to spin, which
+    # slows other programs down.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if device == "cuda" and hasattr(
-        onnxruntime.InferenceSession, "get_provider_graph_assignment_info"
-    ):
+    if device == "cuda" and hasattr(onnxruntime.InferenceSession, _ASSIGNMENT):
         options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
     if threads is not None:
         if threads < 1:
@@ -188,7 +182,7 @@ def _session_options(device: Device, threads: int | None) -> Any:
 
 
 def provider_options(manifest: Manifest, device: Device) -> dict[str, str]:
-    """What the execution provider is told about an artifact's graph."""
+    """Return the options of the execution provider for an artifact's graph."""
     if device == "cpu":
         return {}
     options = {"use_tf32": "0"}  # an FP32 graph is computed in float32, as the parity report says
@@ -199,32 +193,8 @@ def provider_options(manifest: Manifest, device: Device) -> dict[str, str]:
     return options
 
 
-def _open_session(
-    artifact: Artifact, providers: list[tuple[str, dict[str, str]]], options: Any
-) -> Any:
-    if not artifact.has_external_data:
-        return _session_from_model(artifact.model_bytes(), providers, options)
-    with artifact.verified_model_path() as path:
-        return _session_from_model(str(path), providers, options)
-
-
-def _session_from_model(
-    model: bytes | str, providers: list[tuple[str, dict[str, str]]], options: Any
-) -> Any:
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-        if is_out_of_memory(error):
-            raise RuntimeUnavailableError(
-                "the memory is not enough for ONNX Runtime to open the model"
-            ) from error
-        raise ArtifactError(
-            f"ONNX Runtime does not take the model: {_first_line(error)}"
-        ) from error
-
-
 def _check_provider(session: Any, device: Device) -> None:
-    """Refuses a session that silently fell back to the CPU, wholly or for a matrix product.
+    """Refuse a session that silently fell back to the CPU, completely or for a matrix product.
 
     ``session.disable_cpu_ep_fallback`` would refuse every graph with a free batch, because ONNX
     Runtime places the few integer nodes that compute shapes on the CPU on purpose:
@@ -234,14 +204,15 @@ def _check_provider(session: Any, device: Device) -> None:
     have = session.get_providers()[0]
     if have != _PROVIDERS[device]:
         raise RuntimeUnavailableError(
-            f"{_PROVIDERS[device]} was asked for and ONNX Runtime gave {have}; its log names the missing library"
+            f"{_PROVIDERS[device]} was asked for and ONNX Runtime gave {have}; "
+            "its log names the missing library"
         )
-    if device == "cuda" and hasattr(session, "get_provider_graph_assignment_info"):
+    if device == "cuda" and hasattr(session, _ASSIGNMENT):
         check_assignment(session.get_provider_graph_assignment_info(), _PROVIDERS[device])
 
 
 def check_assignment(subgraphs: Any, provider: str) -> None:
-    """Returns when no matrix product was given to another provider.
+    """Check that no matrix product was assigned to another provider.
 
     Args:
         subgraphs: What ``InferenceSession.get_provider_graph_assignment_info`` returns.
@@ -258,8 +229,8 @@ def check_assignment(subgraphs: Any, provider: str) -> None:
     }
     if strays:
         raise RuntimeUnavailableError(
-            f"{provider} does not compute {', '.join(sorted(strays))} of this graph and would leave it to the CPU; "
-            "build with --attention decomposed, or choose another runtime"
+            f"{provider} does not compute {', '.join(sorted(strays))} of this graph and would "
+            "leave it to the CPU; build with --attention decomposed, or choose another runtime"
         )
 
 
@@ -272,7 +243,3 @@ def _specs_from_nodes(nodes: Any) -> tuple[TensorSpec, ...]:
         )
         for node in nodes
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,9 +1,8 @@
-"""Which engines this user built: an engine is native code, and one from elsewhere is run only if
-the user says so.
+"""Which engines this user built: an engine is native code, and others are run only if asked for.
 
-The record is a folder of empty files in the user's state folder, one named by the SHA-256 of each
-engine. A signature in the artifact would travel with it and need a key to be kept; this does
-neither, and whoever could write into the folder could run code as the user already.
+The record is a folder of empty files in the user's state folder, each named by the SHA-256 of an
+engine. A signature in the artifact would need a key that must be kept secret. This record needs
+none, and whoever can write into the folder can run code as the user anyway.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ import stat
 from pathlib import Path
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import EngineEntry
+from motivnet.artifact.engine_entry import EngineEntry
 from motivnet.errors import FileError
-from motivnet_engines.system.user_folders import check_private, made_private, user_state
+from motivnet_engines.system.user_folders import check_private, make_private, user_state
 
 
 def remember_engine(sha256: str) -> None:
-    """Records that this user built the engine with this SHA-256.
+    """Record that this user built the engine with this SHA-256.
 
     Raises:
-        FileError: If there is no place for the record.
+        FileError: If the record cannot be written.
     """
-    path = made_private(_records()) / sha256
+    path = make_private(_records()) / sha256
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as error:
@@ -32,7 +31,7 @@ def remember_engine(sha256: str) -> None:
 
 
 def is_own_engine(sha256: str) -> bool:
-    """Whether this user built the engine with this SHA-256."""
+    """Return whether this user built the engine with this SHA-256 here."""
     try:
         folder = _records()
         check_private(folder)
@@ -42,19 +41,19 @@ def is_own_engine(sha256: str) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
 
 
-def strange_engine(artifact: Artifact, backend: str) -> EngineEntry | None:
-    """The artifact's engine of this backend if another user or machine built it, else None."""
+def untrusted_engine(artifact: Artifact, backend: str) -> EngineEntry | None:
+    """Return the artifact's engine of this backend if another user or machine built it."""
     engine = artifact.manifest.engine(backend)
     if engine is None or is_own_engine(artifact.manifest.entry(engine.path).sha256):
         return None
     return engine
 
 
-def way_to_trust(named_by: str) -> str:
-    """What a user does who trusts a strange engine, which an option such as ``--runtime tensorrt`` names."""
+def trust_advice(option: str) -> str:
+    """Return how to run an untrusted engine; ``option`` names it, as ``--runtime tensorrt``."""
     return (
-        f"an engine is native code: if you trust where it comes from, name it with {named_by} or give "
-        "--trust-engines, else build it here with: motivnet build-engine"
+        f"an engine is native code: if you trust where it comes from, name it with {option} or "
+        "give --trust-engines, else build it here with: motivnet build-engine"
     )
 
 

@@ -1,27 +1,37 @@
-"""What a manifest promises of the graph: its inputs and outputs as tensor specifications."""
+"""The inputs and outputs that a manifest promises, and the arrays that a runtime is given."""
 
 from __future__ import annotations
 
-from motivnet.artifact.manifest import Manifest
-from motivnet.errors import ArtifactError
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.artifact.engine_entry import ShapeProfile
+from motivnet.artifact.manifest import InputEntry, Manifest
+from motivnet.errors import ArtifactError, InputError
+from motivnet.preprocess import check_image
 from motivnet.runtime import TensorSpec
 
-BATCH = None
+_SLOPE = np.uint8(32)
+"""Grey levels between a pixel and the first of the four that it is enlarged to."""
 
 
 def input_specs(manifest: Manifest) -> tuple[TensorSpec, ...]:
-    """The one input: ``(batch, 3, H, W)`` of float32, or ``(batch, H, W, 3)`` of uint8, H and W free at any size."""
-    height, width = manifest.input.recipe.size
+    """Return the one input: float32 ``(batch, 3, H, W)`` or uint8 ``(batch, H, W, 3)``.
+
+    H and W are free if the graph takes images of any size.
+    """
+    height, width = manifest.input.preprocessing.size
     pixels = (None, None, 3) if manifest.input.any_size else (height, width, 3)
     sides = pixels if manifest.input.dtype == "uint8" else (3, height, width)
-    return (
-        TensorSpec(name=manifest.input.name, dtype=manifest.input.dtype, shape=(BATCH, *sides)),
-    )
+    spec = TensorSpec(name=manifest.input.name, dtype=manifest.input.dtype, shape=(None, *sides))
+    return (spec,)
 
 
 def output_specs(manifest: Manifest) -> tuple[TensorSpec, ...]:
-    """``logits (batch, classes)`` and ``embedding (batch, D)``, those that the manifest names, in
-    its order.
+    """Return ``logits (batch, classes)`` and ``embedding (batch, D)``, as the manifest names them.
 
     Raises:
         ArtifactError: If it names another output.
@@ -34,7 +44,7 @@ def output_specs(manifest: Manifest) -> tuple[TensorSpec, ...]:
     if "logits" not in manifest.outputs:
         raise ArtifactError("the manifest names no output 'logits'; build the artifact again")
     return tuple(
-        TensorSpec(name=name, dtype="float32", shape=(BATCH, widths[name]))
+        TensorSpec(name=name, dtype="float32", shape=(None, widths[name]))
         for name in manifest.outputs
     )
 
@@ -42,7 +52,7 @@ def output_specs(manifest: Manifest) -> tuple[TensorSpec, ...]:
 def check_graph(
     manifest: Manifest, *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
 ) -> None:
-    """Returns when a parsed graph has exactly the inputs and outputs that the manifest promises.
+    """Check that a parsed graph has exactly the inputs and outputs of the manifest.
 
     Raises:
         ArtifactError: Naming the first difference.
@@ -63,3 +73,89 @@ def _check(kind: str, have: dict[str, TensorSpec], promised: tuple[TensorSpec, .
         raise ArtifactError(
             f"the graph has {kind} that the manifest does not name: {', '.join(extra)}"
         )
+
+
+def batch_from_images(
+    entry: InputEntry, images: Sequence[NDArray[np.uint8]], *, profile: ShapeProfile | None = None
+) -> NDArray[Any]:
+    """Return the input for a batch of RGB images, each ``(H, W, 3)``.
+
+    If the graph takes images of any size, all images of a batch must have the same size.
+
+    Returns:
+        Normalised float32 ``(batch, 3, height, width)``, or uint8 pixels
+        ``(batch, height, width, 3)``, as ``entry`` asks.
+
+    Raises:
+        InputError: If there is no image, one is not RGB of uint8, or their sizes differ and must
+            not.
+    """
+    if not len(images):
+        raise InputError("a batch must hold at least one image")
+    inputs = [input_from_image(entry, image, profile=profile) for image in images]
+    if sizes := {made.shape[:2] for made in inputs if made.shape != inputs[0].shape}:
+        height, width = inputs[0].shape[:2]
+        raise InputError(
+            f"a batch of this artifact holds images of one size, not {height}x{width} and "
+            f"{' and '.join(f'{h}x{w}' for h, w in sorted(sizes))}; put them into several batches"
+        )
+    return np.stack(inputs)
+
+
+def input_from_image(
+    entry: InputEntry, image: NDArray[np.uint8], *, profile: ShapeProfile | None = None
+) -> NDArray[Any]:
+    """Return the input for one RGB image.
+
+    If the graph resizes, that is the image itself. An image outside the sizes of an engine's
+    ``profile`` is preprocessed here, in the same way, and the graph leaves it unchanged.
+
+    Raises:
+        InputError: If it is not ``(H, W, 3)`` of uint8.
+    """
+    if entry.dtype != "uint8":
+        return entry.preprocessing(image)
+    if not entry.any_size:
+        return entry.preprocessing.pixels(image)
+    check_image(image)
+    is_taken = profile is None or _fits(image.shape[:2], profile)
+    return image if is_taken else entry.preprocessing.resized(image)
+
+
+def input_from_pixels(
+    entry: InputEntry, pixels: NDArray[np.uint8], *, profile: ShapeProfile | None = None
+) -> NDArray[Any]:
+    """Return the input for pixels ``(batch, height, width, 3)`` at the model's size.
+
+    The pixels of a reference are such. If the graph resizes, the input is enlarged to twice the
+    size where the ``profile`` has room. Preprocessing turns it into exactly these pixels, which a
+    graph with another filter or other centres would not, so resizing is compared too.
+    """
+    if entry.dtype != "uint8":
+        return entry.preprocessing.normalise(pixels)
+    if not entry.any_size:
+        return pixels
+    content = entry.preprocessing.content(pixels)
+    enlarged = _enlarged(content)
+    is_taken = profile is None or _fits(enlarged.shape[1:3], profile)
+    return enlarged if is_taken else np.ascontiguousarray(content)
+
+
+def profile_of(manifest: Manifest, runtime: str) -> ShapeProfile | None:
+    """Return the shapes of a runtime's engine; None for a runtime that opens the graph itself."""
+    engine = manifest.engine(runtime)
+    return None if engine is None else engine.profile
+
+
+def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return each pixel of ``(batch, H, W, 3)`` as four that increase and whose mean it is."""
+    slope = np.minimum(np.minimum(pixels, 255 - pixels), _SLOPE)
+    enlarged = pixels.repeat(2, axis=1).repeat(2, axis=2)
+    enlarged[:, 0::2, 0::2] -= slope
+    enlarged[:, 1::2, 1::2] += slope
+    return enlarged
+
+
+def _fits(size: tuple[int, ...], profile: ShapeProfile) -> bool:
+    sides = zip(profile.min_size, size, profile.max_size, strict=True)
+    return all(low <= side <= high for low, side, high in sides)

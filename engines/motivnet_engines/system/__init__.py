@@ -1,1 +1,1 @@
-"""What this machine is: processor, GPU and driver, Jetson, the user's cache folder."""
+"""This machine: processor, memory, GPU and driver, installed packages, private folders."""

@@ -1,14 +1,16 @@
-"""The processor and the memory of this machine, as far as the speed of a model depends on them."""
+"""This machine: its processor, memory and Jetson board, from small files of the kernel."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet_engines.system.procfs import text_of
+from motivnet.errors import FileError
+from motivnet.files import open_regular
 
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf16")
 """The kernel's names: AMX, AVX-512 and AVX on x86-64; NEON and SVE on Arm."""
@@ -17,19 +19,44 @@ _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
 _CGROUP = Path("/sys/fs/cgroup")
+_CPU = Path("/sys/devices/system/cpu")
+_TEGRA_RELEASE = Path("/etc/nv_tegra_release")
+_BOARD_MODEL = Path("/proc/device-tree/model")
+_MAX_BYTES = 4_000_000
+
+_JETPACK = {"32": "4", "34": "5", "35": "5", "36": "6", "38": "7", "39": "7"}
+"""Major version of JetPack by that of L4T."""
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file of the kernel, whose size is given as 0; "" if it is missing."""
+    try:
+        with open_regular(path) as file:
+            return file.read(_MAX_BYTES).decode(errors="replace")
+    except FileError:
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processor:
+    """The name of the model and its instruction flags, by the kernel's names."""
+
+    name: str
+    flags: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """``cores`` are the logical ones that this process may use; memory is in bytes, None where
-    unknown.
+    """The resources that this process may use; memory is in bytes, None if unknown.
 
-    ``memory_limit`` and ``core_limit`` are a container's (cgroup version 2), None without one.
+    ``cores`` are logical, ``physical_cores`` without hyper-threads. ``memory_limit`` and
+    ``core_limit`` are those of a container (cgroup version 2), None without one.
     """
 
     processor: str
     architecture: str
     cores: int
+    physical_cores: int
     core_limit: float | None
     bf16_instructions: tuple[str, ...]
     memory_total: int | None
@@ -38,51 +65,96 @@ class Machine:
 
 
 def read_machine() -> Machine:
-    """This machine, from what the kernel says."""
-    cpuinfo, meminfo = text_of(_CPUINFO), text_of(_MEMINFO)
-    name = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    """Return this machine, as the kernel describes it."""
+    processor, meminfo = read_processor(), read_text(_MEMINFO)
     return Machine(
-        processor=name[1].strip() if name else platform.processor() or "unknown",
+        processor=processor.name,
         architecture=platform.machine(),
-        cores=_usable_cores(),
-        core_limit=core_limit_from_cgroup(text_of(_CGROUP / "cpu.max")),
-        bf16_instructions=bf16_from_cpuinfo(cpuinfo),
+        cores=len(_usable_cores()),
+        physical_cores=usable_physical_cores(),
+        core_limit=core_limit_from_cgroup(read_text(_CGROUP / "cpu.max")),
+        bf16_instructions=tuple(name for name in BF16_INSTRUCTIONS if name in processor.flags),
         memory_total=memory_from_meminfo(meminfo, "MemTotal"),
         memory_available=memory_from_meminfo(meminfo, "MemAvailable"),
-        memory_limit=memory_limit_from_cgroup(text_of(_CGROUP / "memory.max")),
+        memory_limit=memory_limit_from_cgroup(read_text(_CGROUP / "memory.max")),
     )
 
 
-def process_status() -> str:
-    """What the kernel says of this process, in the form of ``/proc/meminfo``."""
-    return text_of(_STATUS)
+def read_processor() -> Processor:
+    """Return the first processor of this machine."""
+    return processor_from_cpuinfo(read_text(_CPUINFO))
 
 
-def bf16_from_cpuinfo(text: str) -> tuple[str, ...]:
-    """The BF16 instruction sets in the text of ``/proc/cpuinfo``, x86-64's or Arm's."""
-    line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    flags = set(line[1].split()) if line else set()
-    return tuple(name for name in BF16_INSTRUCTIONS if name in flags)
+def processor_from_cpuinfo(text: str) -> Processor:
+    """Return the processor in the text of ``/proc/cpuinfo``, of x86-64 or Arm."""
+    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return Processor(
+        name=name[1].strip() if name else platform.processor() or platform.machine() or "unknown",
+        flags=frozenset(flags[1].split()) if flags else frozenset(),
+    )
+
+
+def usable_physical_cores() -> int:
+    """Return the physical cores in this process's affinity, within its container's limit."""
+    # Hyper-threads of one core have the same list of siblings.
+    siblings = {
+        read_text(_CPU / f"cpu{index}/topology/thread_siblings_list").strip() or str(index)
+        for index in _usable_cores()
+    }
+    limit = core_limit_from_cgroup(read_text(_CGROUP / "cpu.max"))
+    return len(siblings) if limit is None else max(1, min(len(siblings), math.floor(limit)))
+
+
+def _usable_cores() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
 
 
 def core_limit_from_cgroup(text: str) -> float | None:
-    """Cores in the text of ``cpu.max`` (quota and period in microseconds); None without a quota."""
+    """Return the cores in ``cpu.max`` (quota and period in microseconds); None without a quota."""
     match = re.fullmatch(r"(\d+) ([1-9]\d*)", text.strip())
     return int(match[1]) / int(match[2]) if match else None
 
 
 def memory_limit_from_cgroup(text: str) -> int | None:
-    """Bytes in the text of ``memory.max``; None without a limit."""
+    """Return the bytes in ``memory.max``; None without a limit."""
     return int(text) if text.strip().isdigit() else None
 
 
+def process_status() -> str:
+    """Return the kernel's status of this process, in the format of ``/proc/meminfo``."""
+    return read_text(_STATUS)
+
+
 def memory_from_meminfo(text: str, key: str) -> int | None:
-    """Bytes of one line of ``/proc/meminfo`` or of a process's status, such as ``MemTotal``; None where missing."""
+    """Return the bytes of a line of ``/proc/meminfo`` or of a status, such as ``MemTotal``."""
     match = re.search(rf"^{key}:\s*(\d+) kB$", text, re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 
 
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jetson:
+    """A board's name, its Linux for Tegra such as ``36.4.3``, and JetPack's major version."""
+
+    model: str
+    l4t: str
+    jetpack: str | None
+
+
+def read_jetson() -> Jetson | None:
+    """Return this Jetson; None on any other machine."""
+    return jetson_from_texts(read_text(_TEGRA_RELEASE), read_text(_BOARD_MODEL))
+
+
+def jetson_from_texts(release: str, model: str) -> Jetson | None:
+    """Return the Jetson in the texts of ``/etc/nv_tegra_release`` and the device tree's model."""
+    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
+    if match is None:
+        return None
+    return Jetson(
+        model=model.strip("\0\n ") or "a Jetson",
+        l4t=f"{match[1]}.{match[2]}",
+        jetpack=_JETPACK.get(match[1]),
+    )

@@ -1,4 +1,4 @@
-"""What the NVIDIA driver of this machine says, asked of ``libcuda`` itself without any CUDA package."""
+"""The NVIDIA driver and its GPUs, read from ``libcuda`` without any CUDA package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motivnet_engines.system.procfs import text_of
+from motivnet_engines.system.machine import read_text
 
 _LIBRARY = "libcuda.so.1"
 _MODULE_VERSION = Path("/sys/module/nvidia/version")
@@ -20,12 +20,12 @@ _DISPLAY_CLASS = "0x03"
 
 _CAPABILITY_MAJOR = 75
 _CAPABILITY_MINOR = 76
-"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*`` of cuda.h: the ABI of the driver, which never renumbers."""
+"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*`` of cuda.h, which are part of the driver's ABI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU that this process may use: its name, compute capability such as ``8.6``, and memory in bytes."""
+    """A GPU that this process may use; ``memory`` is in bytes, a capability such as ``8.6``."""
 
     name: str
     compute_capability: str
@@ -33,33 +33,33 @@ class Gpu:
 
     @property
     def sm(self) -> str:
-        """``86`` of ``8.6``."""
+        """The compute capability without the point, such as ``86``."""
         return self.compute_capability.replace(".", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NvidiaDriver:
-    """The driver, as far as there is one.
+    """The driver; fields are None if there is none.
 
-    ``version`` is the kernel module's, ``cuda`` the newest CUDA that it runs, such as ``13.0``.
-    ``obstacle`` says why no GPU can be used, None where one can. ``unused_gpu`` tells of an NVIDIA
-    GPU on the bus that the driver does not show.
+    ``version`` is that of the kernel module, ``cuda`` the newest CUDA that it runs, such as
+    ``13.0``. ``missing_requirement`` tells why no GPU can be used, None if one can. ``unused_gpu``
+    tells whether an NVIDIA GPU is on the bus that the driver does not show.
     """
 
     version: str | None
     cuda: str | None
     gpus: tuple[Gpu, ...]
-    obstacle: str | None
+    missing_requirement: str | None
     unused_gpu: bool
 
     @property
     def cuda_major(self) -> int | None:
-        """``13`` of ``13.0``."""
+        """The major version of ``cuda``."""
         return int(self.cuda.partition(".")[0]) if self.cuda else None
 
 
 def cuda_device_count() -> int:
-    """The number of CUDA devices that this process may use; 0 without a driver."""
+    """Return the number of CUDA devices that this process may use; 0 without a driver."""
     library = _library()
     if library is None:
         return 0
@@ -70,20 +70,26 @@ def cuda_device_count() -> int:
 
 
 def read_driver() -> NvidiaDriver:
-    """The driver and its GPUs; nothing is allocated and no context is made."""
+    """Return the driver and its GPUs, without allocating memory or creating a context."""
     library = _library()
-    gpus, obstacle = ((), f"there is no {_LIBRARY}") if library is None else _gpus(library)
+    gpus: tuple[Gpu, ...] = ()
+    missing: str | None = f"there is no {_LIBRARY}"
+    cuda = None
+    if library is not None:
+        gpus, missing = _gpus(library)
+        if number := _integer(library.cuDriverGetVersion):  # 13000, even if cuInit fails
+            cuda = f"{number // 1000}.{number % 1000 // 10}"
     return NvidiaDriver(
-        version=driver_version(text_of(_MODULE_VERSION) or text_of(_PROC_VERSION)),
-        cuda=None if library is None else _cuda_version(library),
+        version=driver_version(read_text(_MODULE_VERSION) or read_text(_PROC_VERSION)),
+        cuda=cuda,
         gpus=gpus,
-        obstacle=obstacle,
+        missing_requirement=missing,
         unused_gpu=not gpus and _has_gpu_on_bus(),
     )
 
 
 def driver_version(text: str) -> str | None:
-    """The version in the kernel's text: a line with nothing else, or with the module's name in front."""
+    """Return the version in a text of the kernel, alone or after the name of the module."""
     match = re.search(r"(?:^|\s)(\d+\.\d+(?:\.\d+)?)(?=\s|$)", text)
     return match[1] if match else None
 
@@ -96,7 +102,7 @@ def _library() -> Any:
 
 
 def _gpus(library: Any) -> tuple[tuple[Gpu, ...], str | None]:
-    """The GPUs, or why there are none."""
+    """Return the GPUs, or why there are none."""
     if status := library.cuInit(0):
         return (), f"the driver does not start: {_error_name(library, status)}"
     count = _integer(library.cuDeviceGetCount)
@@ -122,14 +128,8 @@ def _gpu(library: Any, index: int) -> Gpu | None:
     )
 
 
-def _cuda_version(library: Any) -> str | None:
-    """Such as ``13.0``; the driver gives it as 13000, and without ``cuInit``."""
-    number = _integer(library.cuDriverGetVersion)
-    return f"{number // 1000}.{number % 1000 // 10}" if number else None
-
-
 def _integer(function: Callable[..., int], *arguments: Any) -> int | None:
-    """The number that a function of the driver writes to its first argument, None if it fails."""
+    """Return the number that a function writes to its first argument; None if it fails."""
     value = ctypes.c_int(0)
     return None if function(ctypes.byref(value), *arguments) else value.value
 
@@ -144,7 +144,7 @@ def _error_name(library: Any, status: int) -> str:
 def _has_gpu_on_bus() -> bool:
     devices = _PCI_DEVICES.iterdir() if _PCI_DEVICES.is_dir() else ()
     return any(
-        text_of(device / "vendor").strip() == _NVIDIA_VENDOR
-        and text_of(device / "class").strip().startswith(_DISPLAY_CLASS)
+        read_text(device / "vendor").strip() == _NVIDIA_VENDOR
+        and read_text(device / "class").strip().startswith(_DISPLAY_CLASS)
         for device in devices
     )

@@ -1,8 +1,7 @@
-"""The folders of this user alone: the cache, for what can be fetched or made again, and the state,
-for what cannot.
+"""Private folders of this user: the cache, for what can be made again, and the state.
 
-What lies in them is run: the Python of an environment, compiled kernels. So they are used only
-where nobody but the user and root can put anything into them, as ssh asks of its own folder.
+Their content is executed: the Python of an environment, compiled kernels. So they are used only if
+nobody but the user and root can write into them, as ssh requires of its own folder.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from motivnet.errors import FileError
@@ -21,35 +19,34 @@ _ROOT = 0
 
 
 def user_home() -> Path | None:
-    """The user's home folder; None where neither HOME nor the system's list of users tells it."""
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where it is not known
+    """Return the user's home folder; None if neither HOME nor the list of users has one."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises if there is none
     return home if home.is_absolute() else None
 
 
 def user_cache() -> Path:
-    """``$XDG_CACHE_HOME/motivnet`` or ``~/.cache/motivnet``, which need not exist yet.
+    """Return ``$XDG_CACHE_HOME/motivnet`` or ``~/.cache/motivnet``, which may not exist yet.
 
     Raises:
-        FileError: If there is no such folder that is this user's alone.
+        FileError: If the user has no home folder, or others can write into the folder.
     """
     return _folder("XDG_CACHE_HOME", ".cache")
 
 
 def user_state() -> Path:
-    """``$XDG_STATE_HOME/motivnet`` or ``~/.local/state/motivnet``, which need not exist yet.
+    """Return ``$XDG_STATE_HOME/motivnet`` or ``~/.local/state/motivnet``, which may not exist yet.
 
     Raises:
-        FileError: If there is no such folder that is this user's alone.
+        FileError: If the user has no home folder, or others can write into the folder.
     """
     return _folder("XDG_STATE_HOME", ".local/state")
 
 
-def made_private(folder: Path) -> Path:
-    """The folder, made with all that leads to it for this user alone (0700) where it is missing.
+def make_private(folder: Path) -> Path:
+    """Return the folder; if missing, it and its parents are made with mode 0700.
 
     Raises:
-        FileError: If it cannot be made, or others can write into it or into a folder that leads to
-        it.
+        FileError: If it cannot be made, or others can write into it or into one of its parents.
     """
     try:
         make_folder(folder, private=True)
@@ -60,28 +57,30 @@ def made_private(folder: Path) -> Path:
 
 
 def check_private(folder: Path) -> None:
-    """Returns when nobody but this user and root can put anything into a folder, or another one in
-    its place.
+    """Check that only this user and root can write into a folder or replace it.
 
     Raises:
-        FileError: Naming the folder that is not so, this one or one that leads to it.
+        FileError: Naming the folder or the parent that others can write into.
     """
-    for path in _leading_to(folder):
+    # The folder and its parents, as named and with links followed.
+    for path in dict.fromkeys((folder, *folder.parents, *folder.resolve().parents)):
         status = _status(path)
         if status is None:
             continue
         if status.st_uid not in (_ROOT, os.geteuid()):
             raise FileError(f"{path} belongs to another user, so nothing is kept in {folder}")
-        # What lies in a sticky folder is moved only by its owner; in the last one others could add.
+        # In a sticky folder only the owner can replace an entry, but others can add entries, so
+        # it may be a parent and not the folder itself.
         held = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and path != folder
         if _is_open_to_others(status) and not held:
             raise FileError(
-                f"others can write into {path}, so nothing is kept in {folder}; close it with: chmod go-w {path}"
+                f"others can write into {path}, so nothing is kept in {folder}; "
+                f"close it with: chmod go-w {path}"
             )
 
 
 def _folder(variable: str, below_home: str) -> Path:
-    """A relative name in the variable is ignored, as the XDG base directory specification asks."""
+    # A relative path in the variable is ignored, as the XDG base directory specification asks.
     named, home = Path(os.environ.get(variable, "")), user_home()
     if not named.is_absolute():
         if home is None:
@@ -90,12 +89,6 @@ def _folder(variable: str, below_home: str) -> Path:
     folder = named / "motivnet"
     check_private(folder)
     return folder
-
-
-def _leading_to(folder: Path) -> Iterator[Path]:
-    """The folder and its parents, as it is named and as it is once its links are followed."""
-    real = folder.resolve()
-    yield from dict.fromkeys((folder, *folder.parents, *real.parents))
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -114,7 +107,7 @@ def _is_open_to_others(status: os.stat_result) -> bool:
 
 
 def _is_own_group(number: int) -> bool:
-    """Whether a group is root's, or the one with the user's name that many systems give each user."""
+    """Return whether a group is root's, or the user's private group of the same name."""
     if number == _ROOT:
         return True
     try:

@@ -1,4 +1,4 @@
-"""Emotions in moving pictures: files, cameras and streams, read with PyAV (``pip install 'motivnet[video]'``)."""
+"""Emotions in videos: files, cameras and streams, read with PyAV (``motivnet[video]``)."""
 
 from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary
 from motivnet_engines.video.source import (

@@ -1,21 +1,23 @@
-"""Frames out of an open container, each with its time, and an account of what was missing."""
+"""Decoded frames of an open video, each with its time, and a record of what was received."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import VideoError
-from motivnet.files import open_regular
-from motivnet_engines.video.completeness import Account, Declared, shortfall
+from motivnet_engines.video.completeness import (
+    MICROSECONDS,
+    Received,
+    find_shortfall,
+    read_declared,
+)
 from motivnet_engines.video.opening import (
     FAILURES,
     check_size,
@@ -24,25 +26,34 @@ from motivnet_engines.video.opening import (
     reason,
     video_stream,
 )
-from motivnet_engines.video.rotation import pixels_of_frame
 from motivnet_engines.video.source import VideoSource
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
-    from av.container import InputContainer
     from av.video.stream import VideoStream
 
-_MICROSECONDS = 1e-6
 _USUAL_RATE = 25.0
 _FASTEST = 1000.0
-_SYNC = 0x47
-_TS_PACKETS = {0: (188, 204), 4: (192,)}
-"""Sizes of an MPEG transport stream's packets, by where in them the sync byte lies."""
+
+_Pixels = NDArray[np.uint8]
+_ROTATIONS: dict[tuple[int, int, int, int], Callable[[_Pixels], _Pixels]] = {
+    (-1, 0, 0, 1): lambda pixels: pixels[:, ::-1],
+    (-1, 0, 0, -1): lambda pixels: pixels[::-1, ::-1],
+    (1, 0, 0, -1): lambda pixels: pixels[::-1],
+    (0, 1, 1, 0): lambda pixels: pixels.transpose(1, 0, 2),
+    (0, 1, -1, 0): lambda pixels: pixels[::-1].transpose(1, 0, 2),
+    (0, -1, -1, 0): lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    (0, -1, 1, 0): lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
+}
+"""By the signs of (a, b, c, d): a stored point (x, y) is shown at (a x + c y, b x + d y).
+
+ISO/IEC 14496-12, 6.2.2.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """A decoded frame: its number from 0, its time in seconds and its upright RGB pixels ``(H, W, 3)``."""
+    """A frame: its number from 0, its time in seconds, its upright RGB pixels ``(H, W, 3)``."""
 
     index: int
     time: float
@@ -51,22 +62,22 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedFrame:
-    """A frame whose pixels are still the decoder's; ``rgb`` converts them."""
+    """A frame in the decoder's pixel format; ``to_rgb`` converts it."""
 
     index: int
     time: float
     picture: VideoFrame
 
-    def rgb(self) -> Frame:
-        """The frame as everything else reads it."""
-        return Frame(index=self.index, time=self.time, pixels=pixels_of_frame(self.picture))
+    def to_rgb(self) -> Frame:
+        """Return the frame as upright RGB."""
+        return Frame(index=self.index, time=self.time, pixels=_upright_pixels(self.picture))
 
 
 class VideoReader:
     """The frames of a source, in order of their times, once.
 
-    What stops the reading is raised at the end of what could be read; what is missing is told by
-    ``missing``.
+    An error that stops the reading is raised after the last readable frame; ``missing`` tells what
+    is missing.
 
     Args:
         source: Opened here; closed by ``close``.
@@ -83,139 +94,121 @@ class VideoReader:
             self._stack = stack.pop_all()
         self.live = is_live(self._container, source)
         self._stream.thread_type = "SLICE" if self.live else "AUTO"
-        self.rate = _rate(self._stream)
-        self.account = Account()
-        self.declared = _declared(self._container, self._stream, source, 1 / self.rate)
+        self.rate = _average_rate(self._stream)
+        self.received = Received()
+        self._declared = read_declared(self._container, self._stream, source, step=1 / self.rate)
         start = self._container.start_time
-        self._origin = None if self.live or start is None else start * _MICROSECONDS
-        # Pictures that a camera sends over HTTP come without times, and FFmpeg makes some up.
+        self._origin = None if self.live or start is None else start * MICROSECONDS
+        # Pictures that a camera sends over HTTP have no times, and FFmpeg invents some.
         self._has_times = self._container.format.name != "mpjpeg"
         self._last: float | None = None
 
     def __iter__(self) -> Iterator[DecodedFrame]:
         for packet in self._packets():
-            for picture in self._pictures(packet):
+            for picture in self._decode(packet):
                 check_size(picture.width, picture.height, name=self.source.name)
                 time = self._time(picture)
-                yield DecodedFrame(index=self.account.frames, time=time, picture=picture)
-                self.account.frames += 1
+                yield DecodedFrame(index=self.received.frames, time=time, picture=picture)
+                self.received.frames += 1
 
     @property
-    def seen(self) -> float:
-        """Seconds from the beginning to the end of the last frame."""
+    def duration(self) -> float:
+        """Seconds from the start to the end of the last frame."""
         return 0.0 if self._last is None else self._last + 1 / self.rate
 
     def missing(self) -> str | None:
-        """After the last frame: what the video should have had besides, in one line; None if that
-        was all.
+        """Return what is missing after the last frame, in one line; None if nothing is.
 
-        What is live is not missing anything as long as a frame came.
+        Nothing is missing of a live source that gave at least one frame.
         """
-        if self.live and self.account.frames:
+        if self.live and self.received.frames:
             return None
-        short = shortfall(self.account, self.declared)
-        return None if short is None else f"{self.source.name} {short}"
+        shortfall = find_shortfall(self.received, self._declared)
+        return None if shortfall is None else f"{self.source.name} {shortfall}"
 
     def close(self) -> None:
-        """Closes the source; a second call does nothing."""
+        """Close the source; a second call does nothing."""
         self._stack.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> VideoReader:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def _packets(self) -> Iterator[Packet[Any]]:
-        """The packets of the video; those of other streams only tell how far the container reaches."""
+        """Yield the packets of the video; other streams only tell how far the container reaches."""
+        received = self.received
         try:
             for packet in self._container.demux():
-                self.account.read_to = max(self.account.read_to, _begin(packet) + _lasting(packet))
-                if packet.stream_index == self._stream.index:
-                    self._count(packet)
-                    yield packet
+                start = _seconds(packet, packet.pts, default=float("-inf"))
+                end = start + _seconds(packet, packet.duration, default=0.0)
+                received.read_to = max(received.read_to, end)
+                if packet.stream_index != self._stream.index:
+                    continue
+                received.packets += packet.size > 0
+                received.damaged += packet.is_corrupt
+                if not packet.is_discard:
+                    received.video_from = max(received.video_from, start)
+                yield packet
         except FAILURES as error:
-            after = f"after {self.seen:.2f} s"
             raise VideoError(
-                f"{self.source.name} cannot be read on {after}: {reason(error)}"
+                f"{self.source.name} cannot be read after {self.duration:.2f} s: {reason(error)}"
             ) from error
 
-    def _count(self, packet: Packet[Any]) -> None:
-        self.account.packets += packet.size > 0
-        self.account.damaged += packet.is_corrupt
-        if not packet.is_discard:
-            self.account.video_from = max(self.account.video_from, _begin(packet))
-
-    def _pictures(self, packet: Packet[Any]) -> list[VideoFrame]:
-        """What a packet decodes to; one that does not is counted, for later ones may."""
+    def _decode(self, packet: Packet[Any]) -> list[VideoFrame]:
+        """Decode a packet; a broken one is counted, because later ones may be intact."""
         try:
             pictures: list[VideoFrame] = packet.decode()
         except FAILURES:
-            self.account.damaged += 1
+            self.received.damaged += 1
             return []
-        self.account.damaged += sum(picture.is_corrupt for picture in pictures)
+        self.received.damaged += sum(picture.is_corrupt for picture in pictures)
         return pictures
 
     def _time(self, picture: VideoFrame) -> float:
-        """The time of a frame from the beginning; one without a time, or before its predecessor, follows that."""
-        # PyAV gives None where a frame has no time, whatever the stubs say.
+        """Return the seconds from the start to a frame.
+
+        A frame without a time, or with one before that of the previous frame, follows that frame
+        by one step.
+        """
+        # PyAV gives None for a frame without a time, although the stubs exclude it.
         stamp: float | None = picture.time if self._has_times else monotonic()
-        step = 1 / self.rate
+        time = None
         if stamp is not None:
-            self.account.shown_from = max(self.account.shown_from, stamp)
-            self._origin = stamp if self._origin is None else self._origin
-        time = None if stamp is None or self._origin is None else stamp - self._origin
+            self.received.shown_from = max(self.received.shown_from, stamp)
+            if self._origin is None:
+                self._origin = stamp
+            time = stamp - self._origin
         if time is None or (self._last is not None and time < self._last):
-            time = 0.0 if self._last is None else self._last + step
+            time = self.duration
         self._last = time
         return time
 
 
-def _rate(stream: VideoStream) -> float:
-    """Frames per second on average; the usual one where the container has none that makes sense."""
+def _average_rate(stream: VideoStream) -> float:
+    """Return the frames per second; 25 if the container gives no plausible rate."""
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate and 1 / _FASTEST <= rate <= _FASTEST:
             return float(rate)
     return _USUAL_RATE
 
 
-def _begin(packet: Packet[Any]) -> float:
-    return float("-inf") if packet.pts is None else float(packet.pts * packet.time_base)
+def _seconds(packet: Packet[Any], ticks: int | None, *, default: float) -> float:
+    return default if ticks is None else float(ticks * packet.time_base)
 
 
-def _lasting(packet: Packet[Any]) -> float:
-    return float(packet.duration * packet.time_base) if packet.duration else 0.0
+def _upright_pixels(frame: VideoFrame) -> _Pixels:
+    """Return RGB pixels ``(H, W, 3)``, rotated and mirrored as the display matrix asks.
 
-
-def _declared(
-    container: InputContainer, stream: VideoStream, source: VideoSource, step: float
-) -> Declared:
-    name = container.format.name
-    # Matroska and Flash count their duration from 0 on their clock, the others from where they
-    # begin.
-    start = (
-        0.0 if name.startswith(("matroska", "flv")) else (container.start_time or 0) * _MICROSECONDS
-    )
-    end = None if container.duration is None else start + container.duration * _MICROSECONDS
-    if name == "avi":  # what is derived from the file's size is put right by what the header says
-        end = max(end or 0.0, stream.frames * step)
-    # An edit list leaves out frames of an MP4; its index, which is read with the header, knows.
-    packets = len(stream.index_entries) if name.startswith("mov") and stream.frames else None
-    whole = name != "mpegts" or source.kind != "file" or _whole_packets(source.target)
-    return Declared(packets=packets, end=end, step=step, whole=whole)
-
-
-def _whole_packets(path: str) -> bool:
-    """Whether a transport stream, which declares no length, at least ends with a whole packet."""
-    with open_regular(Path(path)) as file:
-        head = file.read(5)
-        size = os.fstat(file.fileno()).st_size
-    sizes = next(
-        (
-            sizes
-            for offset, sizes in _TS_PACKETS.items()
-            if head[offset : offset + 1] == bytes([_SYNC])
-        ),
-        (),
-    )
-    return not sizes or any(size % packet == 0 for packet in sizes)
+    A matrix that is neither a quarter turn nor a mirror image is ignored.
+    """
+    pixels: _Pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    # A mapping by name, although the stubs say otherwise; iterating over it fails.
+    side_data: Any = frame.side_data
+    if "DISPLAYMATRIX" not in side_data:
+        return pixels
+    matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32, count=9)
+    a, b, c, d = (int(sign) for sign in np.sign(matrix[[0, 1, 3, 4]]))
+    rotate = _ROTATIONS.get((a, b, c, d))
+    return pixels if rotate is None else np.ascontiguousarray(rotate(pixels))

@@ -1,4 +1,4 @@
-"""Containers opened under limits: known formats only, no other file or host than the one given, in bounded time."""
+"""Open containers under limits: known formats only, no other file or host, in bounded time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ except ImportError as error:
     raise MissingDependencyError("av", extra="video") from error
 
 FAILURES: tuple[type[Exception], ...] = (av.FFmpegError, OSError, MemoryError)
-"""What FFmpeg and the system raise when something cannot be opened, read or decoded."""
+"""What FFmpeg and the system raise if something cannot be opened, read or decoded."""
 
 OPEN_SECONDS = 10.0
 READ_SECONDS = 10.0
@@ -33,9 +33,9 @@ READ_SECONDS = 10.0
 _FILE_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv"
 _KNOWN = "an MP4, QuickTime, Matroska, WebM, AVI, MPEG or Flash video"
 
-# A container may name other containers (a playlist, a list of files to concatenate, a reference in
-# an MP4): what may be opened on the way is listed here, and for a file that is nothing, because it
-# is read through a Python file.
+# A container may refer to others (a playlist, a list of files to concatenate, a reference in an
+# MP4). What it may open is listed here; for a file that is nothing, because FFmpeg reads a Python
+# file object.
 _LIMITS: dict[str, dict[str, str]] = {
     "file": {"format_whitelist": _FILE_FORMATS, "protocol_whitelist": "file"},
     "http": {
@@ -59,7 +59,7 @@ _PLAIN: dict[type[Exception], str] = {
 
 @contextmanager
 def open_container(source: VideoSource) -> Iterator[InputContainer]:
-    """The open container behind a source, closed after the block.
+    """Open the container of a source, and close it after the block.
 
     Raises:
         FileError: If a file is missing or not a regular file.
@@ -67,7 +67,7 @@ def open_container(source: VideoSource) -> Iterator[InputContainer]:
     """
     with contextlib.ExitStack() as stack:
         if source.kind == "file":
-            # A container does not close the file that it was given.
+            # A container does not close a file object that it was given.
             file = stack.enter_context(open_regular(Path(source.target)))
             yield stack.enter_context(_open_file(file, source.name))
         else:
@@ -77,11 +77,9 @@ def open_container(source: VideoSource) -> Iterator[InputContainer]:
 
 
 def is_live(container: InputContainer, source: VideoSource) -> bool:
-    """Whether it goes on without an end and without waiting for its reader: a camera, or a stream
-    that is being made.
+    """Return whether it has no end and does not wait for its reader: a camera or a live stream.
 
-    Over HTTP that is what says neither how long it lasts nor how many bytes it has, and a playlist
-    without its end.
+    Over HTTP, a live stream is one with neither a duration nor a length, or an open playlist.
     """
     if source.pushed or source.kind == "file":
         return source.pushed
@@ -90,17 +88,18 @@ def is_live(container: InputContainer, source: VideoSource) -> bool:
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The stream of moving pictures, with its size checked and limited before anything is decoded.
+    """Return the video stream, with its size checked and limited before anything is decoded.
 
     Raises:
-        VideoError: If there is none, its codec is not known or its pictures are too large.
+        VideoError: If there is none, its codec is unknown or its pictures are too large.
     """
     cover = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams:
-        raise VideoError(f"{name} holds no moving pictures, only {_kinds(container)}")
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise VideoError(f"{name} holds no moving pictures, only {kinds}")
     stream = streams[0]
-    # A codec that is not known leaves no context, whatever the stubs say.
+    # An unknown codec leaves no context, although the stubs exclude it.
     context: Any = stream.codec_context
     if context is None:
         raise VideoError(f"{name} cannot be decoded: its codec is not known; convert it to H.264")
@@ -110,20 +109,20 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
 
 
 def check_size(width: int, height: int, *, name: str) -> None:
-    """Refuses pictures beyond the limits of ``motivnet.images``.
+    """Check a picture's size.
 
     Raises:
-        VideoError: If they are.
+        VideoError: If it exceeds the limits of ``motivnet.images``.
     """
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise VideoError(
-            f"{name} ({width:,} x {height:,} pixels) exceeds {MAX_PIXELS // 10**6} million pixels or {MAX_SIDE:,} "
-            "pixels a side; make it smaller"
+            f"{name} ({width:,} x {height:,} pixels) exceeds {MAX_PIXELS // 10**6} million pixels "
+            f"or {MAX_SIDE:,} pixels per side; make it smaller"
         )
 
 
 def reason(error: Exception) -> str:
-    """What FFmpeg or the system says, in one line and without the address, which may hold a password."""
+    """Return an error of FFmpeg or the system in one line, without the address and its password."""
     plain = next((text for kind, text in _PLAIN.items() if isinstance(error, kind)), None)
     return plain or one_line(getattr(error, "strerror", None) or type(error).__name__)
 
@@ -134,15 +133,13 @@ def _open_file(file: BinaryIO, name: str) -> InputContainer:
     try:
         return av.open(file, "r", options=_options("file"))
     except (av.error.InvalidDataError, av.error.ArgumentError) as error:
-        if (
-            isinstance(error, av.error.InvalidDataError)
-            and os.pread(file.fileno(), 8, 0)[4:] == b"ftyp"
-        ):
+        is_mp4 = os.pread(file.fileno(), 8, 0)[4:] == b"ftyp"
+        if is_mp4 and isinstance(error, av.error.InvalidDataError):
             raise VideoError(
                 f"{name} cannot be read: its index is missing, so it is cut off; copy it again"
             ) from error
         raise VideoError(
-            f"{name} is not {_KNOWN}, or is damaged at its beginning; convert it to MP4"
+            f"{name} is not {_KNOWN}, or is damaged at its start; convert it to MP4"
         ) from error
     except FAILURES as error:
         raise VideoError(f"{name} cannot be read: {reason(error)}") from error
@@ -182,7 +179,3 @@ def _cameras(driver: str) -> str:
     except FAILURES:
         found = []
     return f"there are {', '.join(found)}" if found else "none is connected"
-
-
-def _kinds(container: InputContainer) -> str:
-    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"

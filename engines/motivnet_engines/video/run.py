@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 from motivnet.errors import ConfigError, VideoError
+from motivnet.prediction import Prediction
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.inference.results import ImageResult
 from motivnet_engines.video.decoding import Frame, VideoReader
-from motivnet_engines.video.results import (
-    FrameResult,
-    TrackedFace,
-    VideoSummary,
-    with_probabilities,
-)
-from motivnet_engines.video.smoothing import ProbabilitySmoother
+from motivnet_engines.video.pipeline import End, Pipeline
+from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary
 from motivnet_engines.video.source import VideoSource
-from motivnet_engines.video.steps import End, Plan, Steps
-from motivnet_engines.video.tracking import FaceTracker
+from motivnet_engines.video.tracking import FaceTracker, ProbabilitySmoother
 
 OnFrame: TypeAlias = Callable[[Frame, FrameResult | None], object]
 
@@ -33,32 +29,31 @@ def predict_video(
     smooth: float = 0.0,
     on_frame: OnFrame | None = None,
 ) -> VideoRun:
-    """The results of a video's frames in order, while later frames are decoded and prepared in
-    threads.
+    """Return the results of a video's frames in order; later frames are decoded in threads.
 
-    Iterate over what is returned, best in a ``with`` block; ``summary`` says at any moment what was
-    seen so far, and after the end whether that was all. A video that ends too soon, or of which
-    something cannot be decoded, gives the results of what there is and then raises ``VideoError``.
+    Iterate over the result, best in a ``with`` block. ``summary`` tells at any time what was seen
+    so far, and after the end whether that was everything. A video that ends too soon or cannot be
+    decoded completely gives the results that are possible and then raises ``VideoError``.
 
     Args:
         source: ``video_source(path_or_url)`` or ``camera(number)``.
         every: Classify every Nth decoded frame; the others are ``skipped``.
-        realtime: Keep to the clock of the video: wait for a frame's time, and leave out
-            (``dropped``) frames that come while earlier ones are still worked on. A camera and a
-            stream without an end are always read so.
+        realtime: Follow the clock of the video: wait for the time of each frame, and leave out
+            (``dropped``) frames that arrive while earlier ones are in progress. Cameras and live
+            streams are always read in this way.
         smooth: Time constant in seconds of the exponential smoothing of a track's probabilities; 0
-        is off.
+            is off.
         on_frame: Called in the caller's thread, in order, with every decoded frame (its pixels,
-            ``index`` and ``time``) and the latest result: its own, or for a skipped frame the one
-            before. In real time it sees only the frames that are classified. What
-            ``annotated_video`` gives fits here.
+            ``index`` and ``time``) and the latest result: its own, or for a skipped frame the
+            previous one. With ``realtime`` it sees only classified frames. ``annotated_video``
+            gives such a function.
 
     Raises:
-        ConfigError: If ``every`` or ``smooth`` makes no sense.
+        ConfigError: If ``every`` or ``smooth`` is out of range.
         MissingDependencyError: Without PyAV.
         FileError: If the file is missing or not a regular file.
         VideoError: If the source cannot be opened; while iterating, if it ends too soon or cannot
-        be decoded.
+            be decoded.
 
     Example:
         >>> with predict_video(classifier, video_source("clip.mp4"), smooth=0.5) as run:
@@ -70,28 +65,34 @@ def predict_video(
         raise ConfigError(f"every Nth frame is classified for an N of 1 or more, not {every}")
     smoother = ProbabilitySmoother(smooth)
     reader = VideoReader(source)
-    plan = Plan(every=every, realtime=realtime or reader.live, wants_all=on_frame is not None)
-    return VideoRun(reader, Steps(classifier, reader, plan), smoother, on_frame=on_frame)
+    pipeline = Pipeline(
+        classifier,
+        reader,
+        every=every,
+        realtime=realtime or reader.live,
+        wants_all=on_frame is not None,
+    )
+    return VideoRun(reader, pipeline, smoother, on_frame=on_frame)
 
 
 class VideoRun(Iterator[FrameResult]):
-    """The results of a video, and the threads that make them: closed at the end, by ``close`` or
-    when let go of.
+    """The results of a video and the threads that compute them; made by ``predict_video``.
 
-    Made by ``predict_video``.
+    The threads end at the end of the video, at ``close``, or when the run is garbage-collected.
     """
 
     def __init__(
         self,
         reader: VideoReader,
-        steps: Steps,
+        pipeline: Pipeline,
         smoother: ProbabilitySmoother,
         *,
         on_frame: OnFrame | None,
     ) -> None:
         self._reader = reader
-        self._state = _State(reader, steps)
-        self._results = _results(self._state, steps, smoother, on_frame)
+        self._pipeline = pipeline
+        self._state = _State(reader, pipeline)
+        self._results = _results(self._state, pipeline, smoother, on_frame)
 
     def __next__(self) -> FrameResult:
         return next(self._results)
@@ -103,7 +104,7 @@ class VideoRun(Iterator[FrameResult]):
 
     @property
     def live(self) -> bool:
-        """Whether it goes on until someone ends it: a camera, or a stream that is being made."""
+        """Whether it has no end: a camera or a live stream."""
         return self._reader.live
 
     @property
@@ -112,11 +113,12 @@ class VideoRun(Iterator[FrameResult]):
         return self._state.summary()
 
     def close(self) -> None:
-        """Stops the threads and closes the source; a second call does nothing."""
+        """Stop the threads and close the source; a second call does nothing."""
         self._results.close()
-        self._state.close()
+        self._state.end(GeneratorExit())
+        self._pipeline.stop()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> VideoRun:
         return self
 
     def __exit__(
@@ -131,90 +133,85 @@ class VideoRun(Iterator[FrameResult]):
 class _State:
     """How far a run is, and how it ended."""
 
-    def __init__(self, reader: VideoReader, steps: Steps) -> None:
+    def __init__(self, reader: VideoReader, pipeline: Pipeline) -> None:
         self.name = reader.source.name
         self.classified = 0
-        self.started = False
-        self.over = False
-        self.seen_to_end = False
-        self.error: str | None = None
+        self._is_over = False
+        self._seen_to_end = False
+        self._error: str | None = None
         self._reader = reader
-        self._steps = steps
+        self._pipeline = pipeline
 
     def summary(self) -> VideoSummary:
-        """As things are now."""
-        counted = self.classified + self._steps.skipped + self._steps.dropped
-        # Of a video that was seen to its end nothing is under way; a frame missing in the sum would
-        # be a fault of ours.
-        under_way = self._steps.decoded - counted if self.over and not self.seen_to_end else 0
+        counted = self.classified + self._pipeline.skipped + self._pipeline.dropped
+        # After a run that was stopped, frames may be left in the queues. After the end of the
+        # video there are none: a difference would be a bug and must stay visible.
+        in_progress = 0
+        if self._is_over and not self._seen_to_end:
+            in_progress = self._pipeline.decoded - counted
         return VideoSummary(
             name=self.name,
-            decoded=self._steps.decoded,
+            decoded=self._pipeline.decoded,
             classified=self.classified,
-            skipped=self._steps.skipped,
-            dropped=self._steps.dropped + under_way,
-            damaged=self._reader.account.damaged,
-            duration=self._reader.seen,
-            complete=self.over and self.error is None,
-            error=self.error,
+            skipped=self._pipeline.skipped,
+            dropped=self._pipeline.dropped + in_progress,
+            damaged=self._reader.received.damaged,
+            duration=self._reader.duration,
+            complete=self._is_over and self._error is None,
+            error=self._error,
         )
 
     def end_of_video(self, end: End) -> None:
-        """Notes that nothing follows.
+        """Note that nothing follows.
 
         Raises:
-            VideoError: If the video should have had more.
+            VideoError: If something is missing.
         """
-        self.seen_to_end = True
+        self._seen_to_end = True
         problem = str(end.error) if end.error is not None else self._reader.missing()
-        self.end(None if problem is None else VideoError(problem))
-        if problem is not None:
-            raise VideoError(problem) from end.error
+        error = None if problem is None else VideoError(problem)
+        self.end(error)
+        if error is not None:
+            raise error from end.error
 
     def end(self, error: BaseException | None) -> None:
-        """Notes how the run ended, once; a caller who stops a camera has seen all there is."""
-        if self.over:
+        """Note how the run ended, once; stopping a live source is a complete run."""
+        if self._is_over:
             return
-        self.over = True
+        self._is_over = True
         if isinstance(error, (GeneratorExit, KeyboardInterrupt)):
-            stopped = f"{self.name} was stopped after {self._reader.seen:.2f} s"
-            self.error = None if self._reader.live else stopped
+            stopped = f"{self.name} was stopped after {self._reader.duration:.2f} s"
+            self._error = None if self._reader.live else stopped
         elif error is not None:
-            self.error = str(error) or type(error).__name__
-
-    def close(self) -> None:
-        """Ends a run whose threads were never started."""
-        if not self.started:
-            self.end(GeneratorExit())
-            self._reader.close()
+            self._error = str(error) or type(error).__name__
 
 
 def _results(
-    state: _State, steps: Steps, smoother: ProbabilitySmoother, on_frame: OnFrame | None
+    state: _State, pipeline: Pipeline, smoother: ProbabilitySmoother, on_frame: OnFrame | None
 ) -> Generator[FrameResult, None, None]:
-    """A function and no method, so that a run that is let go of is closed by its generator."""
+    """Yield the results.
+
+    Not a method: a generator that referred to its ``VideoRun`` would keep a forgotten run alive.
+    """
     tracker = FaceTracker()
     latest: FrameResult | None = None
-    state.started = True
-    steps.start()
+    pipeline.start()
     try:
-        while not isinstance(outcome := steps.next(), End):
-            result = None
-            if outcome.result is not None:
-                result = latest = _tracked(
-                    state.name, outcome.frame, outcome.result, tracker, smoother
-                )
+        while not isinstance(item := pipeline.next(), End):
+            frame, classified = item
+            if classified is not None:
+                latest = _tracked(state.name, frame, classified, tracker, smoother)
             if on_frame is not None:
-                on_frame(outcome.frame, latest)
-            if result is not None:
+                on_frame(frame, latest)
+            if classified is not None and latest is not None:
                 state.classified += 1
-                yield result
-        state.end_of_video(outcome)
+                yield latest
+        state.end_of_video(item)
     except BaseException as error:
         state.end(error)
         raise
     finally:
-        steps.stop()
+        pipeline.stop()
 
 
 def _tracked(
@@ -228,7 +225,7 @@ def _tracked(
     smoother.keep(tracker.tracks)
     faces = []
     for track, face in zip(tracks, result.faces, strict=True):
-        probabilities = smoother.smoothed(track, frame.time, face.probabilities)
+        probabilities = smoother.smooth(track, frame.time, face.probabilities)
         faces.append(TrackedFace(track=track, prediction=with_probabilities(face, probabilities)))
     return FrameResult(
         name=name,
@@ -238,4 +235,13 @@ def _tracked(
         height=result.height,
         faces=tuple(faces),
         timing=result.timing,
+    )
+
+
+def with_probabilities(prediction: Prediction, probabilities: dict[str, float]) -> Prediction:
+    """Return the prediction with other probabilities; an ``unknown`` face stays unknown."""
+    best = max(probabilities, key=probabilities.__getitem__)
+    label = best if prediction.label in probabilities else prediction.label
+    return replace(
+        prediction, label=label, confidence=probabilities[best], probabilities=probabilities
     )

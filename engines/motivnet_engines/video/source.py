@@ -1,4 +1,4 @@
-"""What a video comes from: a file, a camera or a stream."""
+"""Sources of video: a file, a camera or a stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VIDEO_SUFFIXES = frozenset(
         *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
     }
 )
-"""How video files end, in lower case; the reader itself goes by the content, and says so of one it does not know."""
+"""Suffixes of video files, in lower case; reading depends on the content alone."""
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
@@ -26,12 +26,12 @@ SourceKind = Literal["file", "camera", "stream"]
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _MAX_CAMERA = 63
 _CAMERAS: dict[str, str] = {"linux": "/dev/video{number}", "darwin": "{number}:none"}
-"""What PyAV calls a camera, by ``sys.platform``."""
+"""PyAV's name of a camera, by ``sys.platform``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSource:
-    """A file, a camera or a stream to read frames from; made by ``video_source`` and ``camera``.
+    """A file, a camera or a stream of frames; made by ``video_source`` and ``camera``.
 
     Args:
         target: The path, the number of the camera or the address.
@@ -44,12 +44,12 @@ class VideoSource:
 
     @property
     def pushed(self) -> bool:
-        """Whether it gives every frame as soon as there is one: a camera, or RTSP."""
+        """Whether frames arrive as soon as they exist: from a camera, or over RTSP."""
         return self.kind == "camera" or self.target.lower().startswith("rtsp")
 
 
 def is_video(path_or_url: Path | str) -> bool:
-    """Whether this is the path of a video, by its suffix, or the address of a stream."""
+    """Return whether this is a path with the suffix of a video, or the address of a stream."""
     scheme = None if isinstance(path_or_url, Path) else _SCHEME.match(path_or_url)
     if scheme is not None:
         return scheme[1].lower() in STREAM_SCHEMES
@@ -57,8 +57,7 @@ def is_video(path_or_url: Path | str) -> bool:
 
 
 def video_source(path_or_url: Path | str) -> VideoSource:
-    """The source behind a path, or behind the address of a stream where it is a string with
-    ``://``.
+    """Return the source at a path, or at the address of a stream (a string with ``://``).
 
     Raises:
         ConfigError: If the address is not one of ``STREAM_SCHEMES`` or names no host.
@@ -80,11 +79,10 @@ def video_source(path_or_url: Path | str) -> VideoSource:
 
 
 def camera(number: int) -> VideoSource:
-    """The camera of this number, counted from 0.
+    """Return the camera of this number, counted from 0.
 
     Raises:
-        ConfigError: If the number is not that of a camera, or the platform has no cameras that PyAV
-        can read.
+        ConfigError: If the number is out of range, or PyAV reads no cameras on this platform.
     """
     if not 0 <= number <= _MAX_CAMERA:
         raise ConfigError(f"a camera has a number from 0 to {_MAX_CAMERA}, not {number}")
@@ -95,7 +93,7 @@ def camera(number: int) -> VideoSource:
 
 
 def _without_password(address: str) -> str | None:
-    """The address as it may be shown: no user, no password, no query (cameras have tokens there)."""
+    """Return the address without user, password and query (where cameras have tokens)."""
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port

@@ -1,16 +1,18 @@
-"""Which face of a frame is which face of the frames before."""
+"""Tracks: which face of a frame is which face of earlier frames, and smoothed probabilities."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from motivnet.box import Box
+from motivnet.errors import ConfigError
+from motivnet.prediction import Box
 
-MIN_IOU = 0.3
-LOST_SECONDS = 1.0
+_MIN_IOU = 0.3
+_LOST_SECONDS = 1.0
 _LOST_FRAMES = 2.5
 _INTERVALS = 5
 
@@ -22,22 +24,18 @@ class _Track:
 
 
 class FaceTracker:
-    """Numbers for faces, from 1, that stay with a face as long as its boxes overlap from frame to
-    frame.
+    """Numbers for faces, from 1, that stay with a face while its boxes overlap from frame to frame.
 
-    The pair of a track and a box that overlap most is matched first, and so on (greedy, which for
-    few faces is as good as an optimal assignment); equal overlaps go to the older track. Faces that
-    cross may exchange their numbers: boxes alone do not tell them apart. A face without a box,
-    where the image is the face itself, is matched with its like.
+    Matching is greedy: the track and the box that overlap most are matched first; ties go to the
+    older track. For few faces this is as good as an optimal assignment. Faces that cross may
+    exchange their numbers, because boxes alone do not distinguish them. A face without a box (the
+    image is the face) is matched only with another one without a box.
 
-    Args:
-        lost_after: Seconds after which a face that was not seen is forgotten; it then gets a new
-            number. Where frames are further apart than that, a face may be missing in one of them.
+    A face that is not seen for a second gets a new number. Where frames are more than 0.4 seconds
+    apart the limit is 2.5 frame intervals, so that a face may be missing in one frame.
     """
 
-    def __init__(self, *, lost_after: float = LOST_SECONDS, min_iou: float = MIN_IOU) -> None:
-        self.lost_after = lost_after
-        self.min_iou = min_iou
+    def __init__(self) -> None:
         self._tracks: dict[int, _Track] = {}
         self._next = 1
         self._last: float | None = None
@@ -45,28 +43,39 @@ class FaceTracker:
 
     @property
     def tracks(self) -> frozenset[int]:
-        """The numbers of the faces that are not forgotten."""
+        """The numbers of the faces that are not lost."""
         return frozenset(self._tracks)
 
     def update(self, boxes: Sequence[Box | None], time: float) -> tuple[int, ...]:
-        """The track of each box of a frame, in order; ``time`` is not before that of the last frame."""
-        patience = self._patience(time)
+        """Return the track of each box of the next frame, in order; ``time`` does not decrease."""
+        limit = self._lost_after(time)
         self._tracks = {
-            number: track for number, track in self._tracks.items() if time - track.seen <= patience
+            number: track for number, track in self._tracks.items() if time - track.seen <= limit
         }
-        matched = self._matched(boxes)
-        return tuple(self._seen(matched.get(index), box, time) for index, box in enumerate(boxes))
+        matched = self._match(boxes)
+        numbers = []
+        for index, box in enumerate(boxes):
+            number = matched.get(index)
+            if number is None:
+                number = self._next
+                self._next += 1
+            self._tracks[number] = _Track(box, time)
+            numbers.append(number)
+        return tuple(numbers)
 
-    def _patience(self, time: float) -> float:
-        """Seconds that a face may be away, by the usual distance of frames: one long gap does not change that."""
+    def _lost_after(self, time: float) -> float:
+        """Return the seconds after which a face is lost.
+
+        The median of the last intervals counts, so one long gap between frames changes nothing.
+        """
         if self._last is not None:
             self._intervals.append(time - self._last)
         self._last = time
         usual = median_low(self._intervals) if self._intervals else 0.0
-        return max(self.lost_after, _LOST_FRAMES * usual)
+        return max(_LOST_SECONDS, _LOST_FRAMES * usual)
 
-    def _matched(self, boxes: Sequence[Box | None]) -> dict[int, int]:
-        """The track of each index that overlaps one enough."""
+    def _match(self, boxes: Sequence[Box | None]) -> dict[int, int]:
+        """Return the track of each index whose box overlaps a track enough."""
         pairs = [
             (-_overlap(track.box, box), number, index)
             for number, track in self._tracks.items()
@@ -75,19 +84,54 @@ class FaceTracker:
         matched: dict[int, int] = {}
         taken: set[int] = set()
         for overlap, number, index in sorted(pairs):
-            if -overlap >= self.min_iou and number not in taken and index not in matched:
+            if -overlap >= _MIN_IOU and number not in taken and index not in matched:
                 matched[index] = number
                 taken.add(number)
         return matched
-
-    def _seen(self, number: int | None, box: Box | None, time: float) -> int:
-        if number is None:
-            number, self._next = self._next, self._next + 1
-        self._tracks[number] = _Track(box, time)
-        return number
 
 
 def _overlap(first: Box | None, second: Box | None) -> float:
     if first is None or second is None:
         return float(first is second)
     return first.iou(second)
+
+
+class ProbabilitySmoother:
+    """Exponential smoothing of each track's probabilities over time.
+
+    With the time ``dt`` since the track was last seen, ``p = p_old + (1 - exp(-dt / seconds))
+    (p_new - p_old)``. After ``seconds``, 63 % of a change has come through, whatever the frame
+    rate and even if it varies.
+
+    Args:
+        seconds: The time constant; 0 leaves the probabilities unchanged.
+
+    Raises:
+        ConfigError: If it is negative or not finite.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise ConfigError(
+                f"the time constant of smoothing is 0 (off) or more seconds, not {seconds}"
+            )
+        self._seconds = seconds
+        self._tracks: dict[int, tuple[float, dict[str, float]]] = {}
+
+    def smooth(self, track: int, time: float, probabilities: dict[str, float]) -> dict[str, float]:
+        """Return the track's smoothed probabilities at a time; their sum is 1."""
+        before = self._tracks.get(track)
+        if self._seconds and before is not None:
+            weight = -math.expm1(-max(time - before[0], 0.0) / self._seconds)
+            mixed = {
+                label: before[1][label] + weight * (new - before[1][label])
+                for label, new in probabilities.items()
+            }
+            total = math.fsum(mixed.values())
+            probabilities = {label: value / total for label, value in mixed.items()}
+        self._tracks[track] = time, probabilities
+        return probabilities
+
+    def keep(self, tracks: Collection[int]) -> None:
+        """Forget all other tracks."""
+        self._tracks = {track: state for track, state in self._tracks.items() if track in tracks}

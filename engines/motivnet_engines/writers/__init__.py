@@ -1,1 +1,1 @@
-"""How results leave: lines of JSON, rows of CSV, a table, and pictures."""
+"""Results as JSON Lines, CSV, tables and pictures."""

@@ -15,7 +15,7 @@ from motivnet.errors import ConfigError, MissingDependencyError, VideoError
 from motivnet.files import atomic_path
 from motivnet_engines.video.decoding import Frame
 from motivnet_engines.video.opening import reason
-from motivnet_engines.video.results import FrameResult, TrackedFace
+from motivnet_engines.video.results import FrameResult
 from motivnet_engines.video.run import OnFrame
 from motivnet_engines.writers.drawing import caption, draw_faces
 
@@ -27,10 +27,10 @@ except ImportError as error:
     raise MissingDependencyError("av", extra="video") from error
 
 SUFFIXES: dict[str, str] = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
-"""Containers that keep the time of every frame, by suffix."""
+"""Containers that store the time of every frame, by suffix."""
 
 _TICKS = 60_000
-"""Per second: whole numbers for the usual rates, those of NTSC too, and no more than MPEG-4 can count."""
+"""Per second: an integer for usual rates, also of NTSC, and within the limit of MPEG-4."""
 
 _ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
     ("libx264", {"preset": "veryfast", "crf": "20"}),
@@ -40,19 +40,18 @@ _ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
 
 @contextmanager
 def annotated_video(path: Path, *, rate: float = 25.0) -> Iterator[OnFrame]:
-    """A function for ``predict_video(on_frame=…)`` that draws what it gets into a video file, which
-    has no sound.
+    """Give a function for ``predict_video(on_frame=…)`` that writes annotated frames to a file.
 
-    Frames keep their times; the first gives the size, and later ones of another size are fitted
-    into it. The file appears when the block ends well. To keep what there is of a video that ends
-    too soon, catch the ``VideoError`` within the block.
+    The video has no sound. Frames keep their times; the first gives the size, and later ones of
+    another size are fitted into it. The file appears when the block ends without an error. To keep
+    a video that ends too soon, catch the ``VideoError`` inside the block.
 
     Args:
         path: Ends with one of ``SUFFIXES``.
-        rate: Frames per second on average, as the container's header has it.
+        rate: Average frames per second, for the container's header.
 
     Raises:
-        ConfigError: If the suffix is another.
+        ConfigError: If the suffix is not one of ``SUFFIXES``.
         FileError: If the file cannot be written.
         VideoError: If there was no frame, or the encoder fails.
 
@@ -75,7 +74,7 @@ def annotated_video(path: Path, *, rate: float = 25.0) -> Iterator[OnFrame]:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuses what ``annotated_video`` cannot write, before any work is done.
+    """Check that ``annotated_video`` can write the file.
 
     Raises:
         ConfigError: If the suffix is not one of ``SUFFIXES``.
@@ -100,32 +99,31 @@ class _Writer:
         self._last = -1
 
     def draw(self, frame: Frame, result: FrameResult | None) -> None:
-        """Draws the faces into a frame and encodes it."""
+        """Draw the faces into a frame and encode it."""
         faces = () if result is None else result.faces
         pixels = draw_faces(
             frame.pixels,
             [face.prediction for face in faces],
-            captions=[_caption(face) for face in faces],
+            captions=[f"#{face.track} {caption(face.prediction)}" for face in faces],
             numbers=[face.track for face in faces],
         )
         stream = self._stream or self._new_stream(pixels)
         picture = av.VideoFrame.from_ndarray(
-            _fitted(pixels, (stream.width, stream.height)), format="rgb24"
+            _fit(pixels, (stream.width, stream.height)), format="rgb24"
         )
-        # Two frames of one time, or of times that the ticks do not tell apart, come one tick after
-        # the other.
+        # Two frames with the same time in ticks are written one tick apart.
         picture.pts = self._last = max(self._last + 1, round(frame.time * _TICKS))
         picture.time_base = Fraction(1, _TICKS)
         self._container.mux(stream.encode(picture))
         self.frames += 1
 
     def finish(self) -> None:
-        """Encodes what the encoder still holds."""
+        """Encode the frames that the encoder still holds."""
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))
 
     def close(self) -> None:
-        """Ends the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         self._container.close()
 
     def _new_stream(self, pixels: NDArray[np.uint8]) -> VideoStream:
@@ -141,12 +139,11 @@ class _Writer:
         return stream
 
 
-def _caption(face: TrackedFace) -> str:
-    return f"#{face.track} {caption(face.prediction)}"
+def _fit(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the picture in the upper left of (width, height), reduced if it is larger.
 
-
-def _fitted(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture in the upper left of a (width, height), made smaller if need be; its edge fills what is left."""
+    A single missing row or column, of an odd size, repeats the edge; larger margins are black.
+    """
     width, height = size
     scale = min(1.0, width / pixels.shape[1], height / pixels.shape[0])
     if scale < 1:
@@ -163,7 +160,7 @@ def _fitted(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
 
 @contextmanager
 def _encoding_errors(path: Path) -> Iterator[None]:
-    """A refusal of the system is left to ``atomic_path``; anything else that FFmpeg says becomes one line."""
+    """Turn an error of FFmpeg into one line; errors of the system are left to ``atomic_path``."""
     try:
         yield
     except av.FFmpegError as error:

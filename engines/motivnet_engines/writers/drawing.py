@@ -1,17 +1,23 @@
-"""Faces drawn into a picture: a box and a caption each, which can be read on any background."""
+"""Faces drawn into pictures: a box and a caption each, and annotated copies of image files."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from motivnet.box import Box
-from motivnet.prediction import UNKNOWN, Prediction
+from motivnet.files import atomic_path
+from motivnet.images import IMAGE_SUFFIXES
+from motivnet.prediction import UNKNOWN, Box, Prediction
+from motivnet_engines.video.source import VIDEO_SUFFIXES
 from motivnet_engines.writers.face_labels import (
     Label,
     Rectangle,
@@ -23,8 +29,7 @@ from motivnet_engines.writers.face_labels import (
 
 Colour: TypeAlias = tuple[int, int, int]
 
-# After the colours that people with any colour vision tell apart (Okabe and Ito 2008), light enough
-# for black text.
+# Distinguishable with any colour vision (after Okabe and Ito 2008) and light enough for black text.
 _COLOURS: tuple[Colour, ...] = (
     (86, 180, 233),
     (240, 165, 0),
@@ -39,6 +44,9 @@ _OF_UNKNOWN: Colour = (170, 170, 170)
 _BLACK: Colour = (0, 0, 0)
 _LINE_OF_PICTURE = 1 / 320
 _LINE_OF_FACE = 1 / 40
+_READABLE_SIDE = 320
+"""Pixels of the longer side; smaller pictures are enlarged so that a caption fits."""
+_QUALITY = 92
 
 
 def draw_faces(
@@ -48,12 +56,11 @@ def draw_faces(
     captions: Sequence[str] | None = None,
     numbers: Sequence[int] | None = None,
 ) -> NDArray[np.uint8]:
-    """A copy of an RGB picture ``(H, W, 3)`` with the box and the caption of each face.
+    """Return a copy of an RGB picture ``(H, W, 3)`` with the box and the caption of each face.
 
-    A face without a box is the whole picture, and has its caption in the corner. A caption stands
-    above its box, or below or within it where there is no room or another one already. A face in a
-    crowd, of which no caption can be read without covering another's face, has its number instead,
-    or its box alone.
+    A face without a box is the whole picture and has its caption in the corner. A caption is above
+    its box, or else below or inside it. In a crowd, where a readable caption would cover another
+    face, a face has only its number, or only its box.
 
     Args:
         captions: One per face; the label and its confidence if None.
@@ -65,17 +72,14 @@ def draw_faces(
     for face in faces:
         if face.box is not None:
             _draw_box(draw, face.box, colour_of(face))
-    outlines = {
-        index: outline(face.box) for index, face in enumerate(faces) if face.box is not None
-    }
+    outlines = [None if face.box is None else outline(face.box) for face in faces]
     labels: list[Rectangle] = []
-    for index, (face, text, number) in enumerate(
-        zip(faces, texts, numbers or range(1, len(faces) + 1), strict=True)
-    ):
-        others = [other for owner, other in outlines.items() if owner != index]
+    counted = numbers or range(1, len(faces) + 1)
+    for index, (face, text, number) in enumerate(zip(faces, texts, counted, strict=True)):
         if face.box is None:
             label: Label | None = label_of_picture(text, image.size)
         else:
+            others = [other for owner, other in enumerate(outlines) if other and owner != index]
             label = label_of_face(
                 (text, f"#{number}"), face.box, image.size, faces=others, labels=labels
             )
@@ -86,19 +90,19 @@ def draw_faces(
 
 
 def caption(face: Prediction) -> str:
-    """The label and its confidence, as ``happiness 98%``; of an unknown face the label alone."""
+    """Return the label and its confidence, as ``happiness 98%``; only the label if unknown."""
     return face.label if face.label == UNKNOWN else f"{face.label} {face.confidence:.0%}"
 
 
 def colour_of(face: Prediction) -> Colour:
-    """The colour of a face's label, by its place among the classes."""
+    """Return the colour of a face's label, by its index among the classes."""
     if face.label not in face.probabilities:
         return _OF_UNKNOWN
     return _COLOURS[list(face.probabilities).index(face.label) % len(_COLOURS)]
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: Colour) -> None:
-    """A light line between two dark ones; all within the picture, also where the face is at its border."""
+    """Draw a light line between two dark ones, inside the picture even if the box is not."""
     size = draw.im.size
     width = max(1, round(min(max(size) * _LINE_OF_PICTURE, box.width * _LINE_OF_FACE)))
     edge = width + 2 * max(1, width // 2)
@@ -120,3 +124,50 @@ def _draw_label(draw: ImageDraw.ImageDraw, label: Label, colour: Colour) -> None
     draw.rectangle((left, top, right - 1, bottom - 1), fill=colour, outline=_BLACK)
     place = left + label.pad, top + label.height / 2
     draw.text(place, label.text, fill=_BLACK, font=text_font(label.pixels), anchor="lm")
+
+
+def annotated_copies(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """Return the path of each file's annotated copy in ``folder``.
+
+    It is the file's path below the common parent of all files, so ``a/x.jpg`` and ``b/x.jpg`` stay
+    apart. ``.mp4`` is appended to the name of a video that is not MP4, and ``.png`` to a name that
+    is neither an image's nor a video's.
+    """
+    absolute = {path: Path(os.path.abspath(path)) for path in paths}  # noqa: PTH100 - keeps links
+    if not absolute:
+        return {}
+    common = Path(os.path.commonpath([path.parent for path in absolute.values()]))
+    copies = {}
+    for path, full in absolute.items():
+        name, suffix = full.relative_to(common), full.suffix.lower()
+        if suffix not in IMAGE_SUFFIXES and suffix != ".mp4":
+            name = name.with_name(name.name + (".mp4" if suffix in VIDEO_SUFFIXES else ".png"))
+        copies[path] = folder / name
+    return copies
+
+
+def write_annotated(pixels: NDArray[np.uint8], copy: Path, faces: Sequence[Prediction]) -> None:
+    """Write a picture with its faces drawn in, in the format of the suffix.
+
+    Raises:
+        FileError: If it cannot be written.
+    """
+    picture = Image.fromarray(annotated_picture(pixels, faces))
+    with atomic_path(copy, private=True) as temporary:
+        picture.save(temporary, quality=_QUALITY)  # PNG and BMP ignore the quality
+
+
+def annotated_picture(pixels: NDArray[np.uint8], faces: Sequence[Prediction]) -> NDArray[np.uint8]:
+    """Return the picture with its faces drawn in; a small one is enlarged by an integer first."""
+    factor = math.ceil(_READABLE_SIDE / max(pixels.shape[:2]))
+    if factor > 1:
+        size = pixels.shape[1] * factor, pixels.shape[0] * factor
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return draw_faces(pixels, [_enlarge(face, factor) for face in faces])
+
+
+def _enlarge(face: Prediction, factor: int) -> Prediction:
+    if face.box is None:
+        return face
+    box = Box(**{name: value * factor for name, value in face.box.to_dict().items()})
+    return replace(face, box=box)

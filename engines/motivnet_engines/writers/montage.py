@@ -1,9 +1,11 @@
-"""Sheets of the faces that were found, with their labels."""
+"""Montage sheets of the faces that were found, with their labels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,7 +16,7 @@ from PIL import Image, ImageDraw
 from motivnet.errors import FileError
 from motivnet.files import atomic_path
 from motivnet.prediction import Prediction
-from motivnet_engines.faces.crops import square_crop
+from motivnet_engines.faces.detector import square_crop
 from motivnet_engines.writers.drawing import caption, colour_of
 from motivnet_engines.writers.face_labels import text_font
 
@@ -30,11 +32,11 @@ _GREY = (90, 90, 90)
 
 
 class MontageWriter:
-    """Collects faces and writes a sheet whenever one is full; the last one when it is closed.
+    """Collects faces and writes a sheet whenever one is full; the last one at ``close``.
 
-    The sheets have the names of ``sheet_paths``. The suffix says the format. A sheet that cannot be
-    written is the end of the montage and no error of the work that it shows: ``failure`` tells of
-    it, and nothing more is taken.
+    The sheets have the names of ``sheet_paths``; the suffix gives the format. If a sheet cannot be
+    written, ``failure`` holds the error and later faces are only counted, because predictions must
+    not end for it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,14 +49,14 @@ class MontageWriter:
     def add(
         self, pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = ""
     ) -> None:
-        """Takes a face of a picture; beyond the last sheet it is only counted in ``left_out``."""
-        if not self._is_full():
-            self.add_tile(face_tile(pixels, face, name=name, detail=detail))
-        else:
+        """Add a face of a picture; beyond the last sheet it is only counted in ``left_out``."""
+        if self._is_full():  # a tile that is not shown is not drawn
             self.left_out += 1
+        else:
+            self.add_tile(face_tile(pixels, face, name=name, detail=detail))
 
     def add_tile(self, tile: NDArray[np.uint8]) -> None:
-        """Takes what ``face_tile`` made."""
+        """Add the result of ``face_tile``."""
         if self._is_full():
             self.left_out += 1
             return
@@ -63,7 +65,7 @@ class MontageWriter:
             self._write()
 
     def close(self) -> None:
-        """Writes what is not on a sheet yet; without any face, one empty sheet."""
+        """Write the last sheet; without any face, one empty sheet."""
         if self._tiles or not (self.sheets or self.failure):
             self._write()
 
@@ -83,12 +85,12 @@ class MontageWriter:
 
 
 def sheet_paths(path: Path) -> list[Path]:
-    """The names of all sheets that a montage may have: the given one, ``sheet-2.png`` and so on."""
+    """Return the names of all possible sheets: the given one, ``sheet-2.png`` and so on."""
     return [path, *(path.with_stem(f"{path.stem}-{number}") for number in range(2, MAX_SHEETS + 1))]
 
 
 def sheet_of_tiles(tiles: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Tiles in rows of at most ``COLUMNS``, on white; without a tile, a sheet with the space of one."""
+    """Return tiles in rows of at most ``COLUMNS``, on white; without a tile, an empty sheet."""
     columns = min(COLUMNS, max(1, len(tiles)))
     rows = max(1, math.ceil(len(tiles) / columns))
     width, height = TILE + _GAP, TILE + _BAND + _GAP
@@ -100,7 +102,7 @@ def sheet_of_tiles(tiles: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def sheets_text(sheets: Sequence[Path]) -> str:
-    """Which sheets there are, in one line: ``s.png and s-2.png to s-9.png``."""
+    """Return the names of the sheets in one line: ``s.png and s-2.png to s-9.png``."""
     first, *others = map(str, sheets)
     if len(others) > 1:
         return f"{first} and {others[0]} to {others[-1]}"
@@ -110,18 +112,17 @@ def sheets_text(sheets: Sequence[Path]) -> str:
 def face_tile(
     pixels: NDArray[np.uint8], face: Prediction, *, name: str, detail: str = ""
 ) -> NDArray[np.uint8]:
-    """The face of an RGB picture as the model sees it, above its label and the name of the picture.
+    """Return a face of an RGB picture as the model sees it, above its label and the picture's name.
 
     Args:
-        detail: What stands behind the name, and is whole where that has to be shortened.
+        detail: Text after the name; only the name is shortened if there is too little room.
     """
-    crop = (
-        _fitted(pixels)
-        if face.box is None
-        else cv2.resize(square_crop(pixels, face.box), (TILE, TILE))
-    )
+    if face.box is None:
+        crop = _fit_into_tile(pixels)
+    else:
+        crop = np.asarray(cv2.resize(square_crop(pixels, face.box), (TILE, TILE)), np.uint8)
     tile = Image.new("RGB", (TILE, TILE + _BAND), _BACKGROUND)
-    tile.paste(Image.fromarray(np.asarray(crop, np.uint8)))
+    tile.paste(Image.fromarray(crop))
     draw = ImageDraw.Draw(tile)
     draw.rectangle((0, TILE, TILE - 1, TILE + _BAND // 2), fill=colour_of(face))
     _write_line(draw, caption(face), top=TILE, fill=(0, 0, 0))
@@ -133,12 +134,12 @@ def _write_line(
     draw: ImageDraw.ImageDraw, text: str, *, top: int, fill: tuple[int, int, int], end: str = ""
 ) -> None:
     font = text_font(_TEXT)
-    line = _shortened(text, lambda part: draw.textlength(part + end, font=font) <= TILE - 8)
+    line = _shorten(text, lambda part: draw.textlength(part + end, font=font) <= TILE - 8)
     draw.text((4, top + _BAND // 4), line + end, fill=fill, font=font, anchor="lm")
 
 
-def _shortened(text: str, fits: Callable[[str], bool]) -> str:
-    """The text, or its two ends with an ellipsis between them: names of files differ at their ends."""
+def _shorten(text: str, fits: Callable[[str], bool]) -> str:
+    """Return the text, or both its ends: names of files differ at their ends."""
     shown = "".join(character if character.isprintable() else "?" for character in text)
     kept = len(shown)
     candidate = shown
@@ -148,8 +149,8 @@ def _shortened(text: str, fits: Callable[[str], bool]) -> str:
     return candidate
 
 
-def _fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The whole picture within a tile, on white."""
+def _fit_into_tile(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the whole picture inside a tile, on white."""
     height, width = pixels.shape[:2]
     scale = TILE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -159,3 +160,18 @@ def _fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         pixels, size, interpolation=cv2.INTER_AREA
     )
     return tile
+
+
+def short_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the shortest unique end of each path: ``a.jpg``, or ``d1/a.jpg`` and ``d2/a.jpg``."""
+    full = {path: Path(os.path.abspath(path)).parts for path in paths}  # noqa: PTH100 - keeps links
+    names: dict[Path, str] = {}
+    open_paths, depth = dict(full), 0
+    while open_paths:
+        depth += 1
+        ends = Counter(parts[-depth:] for parts in set(full.values()))
+        for path, parts in list(open_paths.items()):
+            if ends[parts[-depth:]] == 1 or depth >= len(parts):
+                names[path] = str(Path(*parts[-depth:]))
+                del open_paths[path]
+    return names

@@ -1,4 +1,4 @@
-"""One value for an image and for a frame of a video, which every writer takes."""
+"""Records: one value for an image, a frame or the end of a video, which every writer takes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from motivnet_engines.video.results import FrameResult, VideoSummary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What is known of one image or frame.
+    """The result of an image or frame.
 
     Args:
-        file: Its path as it was given, or the name of the camera or stream.
+        file: The path as given, or the name of the camera or stream.
         frame: The number of the frame; None for an image.
         time: Seconds from the beginning of the video; None for an image.
         tracks: The number of each face's track; empty for an image.
-        timing: None where there is no result.
-        error: Why there is no result, or no more of them; None where all is well.
+        timing: None if there is no result.
+        error: Why there is no result or no further result; None if there is no error.
         video: At the end of a video, how much of it was seen.
     """
 
@@ -37,32 +37,33 @@ class Record:
     video: VideoSummary | None = None
 
     def to_dict(self, *, embeddings: bool = False) -> dict[str, Any]:
-        """Plain JSON values; frame, time and tracks of a frame alone, each face's embedding where asked for."""
+        """Return plain JSON values; only frames have a number, a time and tracks."""
         if self.video is not None:
             return {"file": self.file, "video": self.video.to_dict(), "error": self.error}
-        faces = [
-            {**face.to_dict(), **({"embedding": _numbers(face)} if embeddings else {})}
-            for face in self.faces
-        ]
+        faces = [face.to_dict() for face in self.faces]
+        if embeddings:
+            for face, document in zip(self.faces, faces, strict=True):
+                # str() gives only the digits that distinguish a value from other float32 values.
+                numbers = () if face.embedding is None else map(float, map(str, face.embedding))
+                document["embedding"] = list(numbers) or None
+        moment: dict[str, Any] = {}
         if self.frame is not None:
-            faces = [
-                {"track": track, **face} for track, face in zip(self.tracks, faces, strict=True)
-            ]
-        moment = {} if self.frame is None else {"frame": self.frame, "time": self.time}
-        size = {"width": self.width, "height": self.height}
-        timing = None if self.timing is None else asdict(self.timing)
+            moment = {"frame": self.frame, "time": self.time}
+            tracks = zip(self.tracks, faces, strict=True)
+            faces = [{"track": track, **face} for track, face in tracks]
         return {
             "file": self.file,
             **moment,
-            **size,
+            "width": self.width,
+            "height": self.height,
             "faces": faces,
-            "timing": timing,
+            "timing": None if self.timing is None else asdict(self.timing),
             "error": self.error,
         }
 
 
-def record_of_file(found: FileResult) -> Record:
-    """The record of an image."""
+def record_from_file(found: FileResult) -> Record:
+    """Return the record of an image."""
     if found.result is None:
         return Record(file=str(found.path), error=found.error)
     result = found.result
@@ -75,8 +76,8 @@ def record_of_file(found: FileResult) -> Record:
     )
 
 
-def record_of_frame(found: FrameResult) -> Record:
-    """The record of a frame."""
+def record_from_frame(found: FrameResult) -> Record:
+    """Return the record of a frame."""
     return Record(
         file=found.name,
         width=found.width,
@@ -89,11 +90,6 @@ def record_of_frame(found: FrameResult) -> Record:
     )
 
 
-def record_of_end(found: VideoSummary) -> Record:
-    """The record that ends a video, with its error if it is not complete."""
+def record_from_summary(found: VideoSummary) -> Record:
+    """Return the record that ends a video, with its error if it is not complete."""
     return Record(file=found.name, error=found.error, video=found)
-
-
-def _numbers(face: Prediction) -> list[float] | None:
-    """The embedding with the digits that tell its float32 values apart, and no more."""
-    return None if face.embedding is None else [float(str(value)) for value in face.embedding]

@@ -1,14 +1,15 @@
-"""A picture of the emotions over time: one panel a face, one band an emotion."""
+"""A picture of the emotions over time: one panel per face, one band per emotion."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from motivnet.errors import ConfigError, MissingDependencyError
@@ -16,7 +17,6 @@ from motivnet.files import atomic_path
 from motivnet.prediction import Prediction
 from motivnet.printable import drawn_text
 from motivnet_engines.video.results import FrameResult
-from motivnet_engines.writers.band_names import name_places
 from motivnet_engines.writers.drawing import colour_of
 
 try:
@@ -33,7 +33,7 @@ except ImportError as error:
 
 _Colour: TypeAlias = tuple[float, float, float]
 _Bands: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""Times and the upper edges of all bands, with the axis before them, for each part of a track without a gap."""
+"""For each part of a track without a gap: its times, and the edges of all bands from 0 up."""
 
 PANELS = 4
 _WIDTH, _PANEL_HEIGHT, _MARGIN = 10.0, 1.9, 0.9
@@ -46,6 +46,9 @@ _NAME_MARGIN = 1.3
 """Room for a name, as a multiple of its extent."""
 _MOST_NAMES = 3
 """Names in one band; they are at least a third of the panel apart."""
+_GRID = 12
+"""Steps per width of a name at which a band is sampled."""
+_MOST_GRID_POINTS = 100_000
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _MOST_TICKS = 12
 _POINTS = 300
@@ -58,7 +61,7 @@ class _Track:
 
 
 class Timeline:
-    """Collects results with ``add`` and draws them with ``write``; it keeps numbers alone, no pictures."""
+    """Collects results with ``add`` and draws them with ``write``; it keeps no pictures."""
 
     def __init__(self) -> None:
         self._tracks: dict[int, _Track] = {}
@@ -69,7 +72,7 @@ class Timeline:
         self._title = ""
 
     def add(self, result: FrameResult) -> None:
-        """Takes the faces of a frame."""
+        """Add the faces of a frame."""
         self._title = result.name
         self._frames += 1
         self._span = min(self._span[0], result.time), max(self._span[1], result.time)
@@ -81,8 +84,7 @@ class Timeline:
             track.rows.append(tuple(face.prediction.probabilities.values()))
 
     def write(self, path: Path, *, duration: float | None = None) -> None:
-        """Draws the faces that were seen in most frames, at most ``PANELS`` of them, into a PNG
-        file.
+        """Draw the ``PANELS`` faces that were seen in most frames into a PNG file.
 
         Args:
             duration: Seconds at which the video ends; estimated from the frames if None.
@@ -118,13 +120,13 @@ class Timeline:
             )
             axes[0].set_yticks([])
         self._finish(figure, axes, hidden=len(self._tracks) - len(shown))
-        figure.canvas.draw()  # Only now is a panel's size known, which names are fitted to.
+        figure.canvas.draw()  # only now the size of a panel is known, which names must fit
         for panel, bands in drawn:
             self._name_bands(panel, bands)
 
     def _draw_track(self, axes: Axes, number: int) -> _Bands:
         track = self._tracks[number]
-        times, rows = _thinned(np.array(track.times), np.array(track.rows), self._span)
+        times, rows = _thin_out(np.array(track.times), np.array(track.rows), self._span)
         step = float(np.median(np.diff(times))) if len(times) > 1 else _GAP_SECONDS
         edges = np.flatnonzero(np.diff(times) > max(_GAP_SECONDS, _GAP_STEPS * step)) + 1
         bands: _Bands = []
@@ -142,27 +144,20 @@ class Timeline:
         begin, end = self._limits()
         extent = axes.get_window_extent()
         for index, label in enumerate(self._colours):
-            width, height = (size * _NAME_MARGIN * _DPI / 72 for size in _extent(label))
-            room = {"width": width / extent.width * (end - begin), "height": height / extent.height}
+            points = max(TextPath((0, 0), label, size=_NAME_POINTS).get_extents().width, 1.0)
+            to_pixels = _NAME_MARGIN * _DPI / 72
+            width = points * to_pixels / extent.width * (end - begin)
+            room = {"width": width, "height": _NAME_POINTS * to_pixels / extent.height}
             apart = max((end - begin) / _MOST_NAMES, room["width"])
-            name, places = drawn_text(label), list[float]()
+            style: dict[str, Any] = {"ha": "center", "va": "center", "color": "black"}
+            placed: list[float] = []
             for times, tops in bands:
-                for x, y in name_places(
-                    times, tops[:, index], tops[:, index + 1], apart=apart, **room
-                ):
-                    if len(places) < _MOST_NAMES and all(
-                        abs(x - other) >= apart for other in places
-                    ):
-                        places.append(x)
-                        axes.text(
-                            x,
-                            y,
-                            name,
-                            ha="center",
-                            va="center",
-                            fontsize=_NAME_POINTS,
-                            color="black",
-                        )
+                low, high = tops[:, index], tops[:, index + 1]
+                for x, y in name_places(times, low, high, apart=apart, **room):
+                    is_apart = all(abs(x - other) >= apart for other in placed)
+                    if is_apart and len(placed) < _MOST_NAMES:
+                        placed.append(x)
+                        axes.text(x, y, drawn_text(label), fontsize=_NAME_POINTS, **style)
 
     def _finish(self, figure: Figure, axes: Sequence[Axes], *, hidden: int) -> None:
         step = _tick_step(self._limits())
@@ -189,7 +184,10 @@ class Timeline:
             figure.legend(handles=bands[::-1], loc="outside right upper", frameon=False)
 
     def _limits(self) -> tuple[float, float]:
-        """From the first frame to the end of the video, or of a last frame as long as the others are on average."""
+        """Return the time of the first frame and the end of the video.
+
+        Without a duration, the last frame lasts as long as the others on average.
+        """
         begin, end = self._span if self._frames else (0.0, 0.0)
         if self._duration is not None and self._duration > end:
             return begin, self._duration
@@ -198,7 +196,7 @@ class Timeline:
 
 
 def _colours(face: Prediction) -> dict[str, _Colour]:
-    """Those of the boxes in pictures, by label in output order."""
+    """Return the colours of boxes in pictures, by label in output order."""
     return {
         label: to_rgb(
             "#{:02x}{:02x}{:02x}".format(*colour_of(dataclasses.replace(face, label=label)))
@@ -207,10 +205,10 @@ def _colours(face: Prediction) -> dict[str, _Colour]:
     }
 
 
-def _thinned(
+def _thin_out(
     times: NDArray[np.float64], rows: NDArray[np.float64], span: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean of what falls on one column of the picture, where there are more frames than columns."""
+    """Return the mean of the frames in each column of the picture, if there are more frames."""
     if len(times) <= _POINTS:
         return times, rows
     columns = ((times - span[0]) / max(span[1] - span[0], 1e-9) * _POINTS).astype(np.int64)
@@ -219,19 +217,48 @@ def _thinned(
 
 
 def _tick_step(limits: tuple[float, float]) -> float:
-    """Seconds between marks that a clock reader expects."""
+    """Return the seconds between marks, a round number on a clock."""
     span = limits[1] - limits[0]
     return next((step for step in _TICKS if span / step <= _MOST_TICKS), span / _MOST_TICKS)
 
 
 def clock(seconds: float, *, decimals: int) -> str:
-    """Minutes and seconds, as ``0:04.5``."""
+    """Return minutes and seconds, as ``0:04.5``."""
     whole = round(seconds, decimals)
     width = 2 if decimals == 0 else decimals + 3
     return f"{int(whole // 60)}:{whole % 60:0{width}.{decimals}f}"
 
 
-def _extent(label: str) -> tuple[float, float]:
-    """Width and height of a name in points."""
-    box = TextPath((0, 0), label, size=_NAME_POINTS).get_extents()
-    return max(box.width, 1.0), float(_NAME_POINTS)
+def name_places(
+    times: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    *,
+    width: float,
+    height: float,
+    apart: float,
+) -> Iterator[tuple[float, float]]:
+    """Yield the centres of rectangles inside the band ``low`` to ``high``, the roomiest first.
+
+    The band is sampled on a grid of ``_GRID`` steps per width of the name. The rectangle that
+    starts at a grid point reaches from the highest lower edge in its window to the lowest upper
+    edge. A chosen rectangle removes those that are closer than ``apart``.
+
+    Args:
+        times: Ascending, ``(N,)``, as are ``low`` and ``high``.
+        width: Of the name, in the unit of ``times``.
+        height: Of the name, in the unit of the band.
+        apart: Least distance between two centres, in the unit of ``times``.
+    """
+    points = min(int(_GRID * (times[-1] - times[0]) / width) + 1, _MOST_GRID_POINTS)
+    if points <= _GRID:
+        return
+    grid = np.linspace(times[0], times[-1], points)
+    floor = sliding_window_view(np.interp(grid, times, low), _GRID + 1).max(axis=1)
+    ceiling = sliding_window_view(np.interp(grid, times, high), _GRID + 1).min(axis=1)
+    middles = (grid[: len(floor)] + grid[_GRID:]) / 2
+    room = ceiling - floor
+    while room.max() >= height:
+        best = int(room.argmax())
+        yield float(middles[best]), float(floor[best] + ceiling[best]) / 2
+        room[np.abs(middles - middles[best]) < max(apart, width)] = -1.0

@@ -1,4 +1,4 @@
-"""What can be built and run on machines that are not here: each with its reason and the line that repairs it."""
+"""What can be built and run on other machines, with the reasons and the commands to fix it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from motivnet_engines.diagnostics import capabilities as abilities
+from motivnet_engines.diagnostics import capabilities as module
 from motivnet_engines.diagnostics.capabilities import (
-    Ability,
-    Surroundings,
-    advice_for,
-    build_abilities,
-    driver_repair,
-    run_abilities,
+    Capability,
+    Environment,
+    driver_fix,
+    find_advice,
+    find_builds,
+    find_runtimes,
 )
 from motivnet_engines.diagnostics.packages import PackageStatus
 from motivnet_engines.runtimes.registry import RUNTIMES
-from motivnet_engines.system.jetson import Jetson
+from motivnet_engines.system.machine import Jetson
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 ORIN = Jetson(model="Jetson AGX Orin", l4t="36.4.3", jetpack="6")
@@ -41,20 +41,20 @@ def driver(*capabilities: str, **changes: Any) -> NvidiaDriver:
         "version": "580.95.05",
         "cuda": "13.0",
         "gpus": gpus,
-        "obstacle": None if gpus else "there is no libcuda.so.1",
+        "missing_requirement": None if gpus else "there is no libcuda.so.1",
         "unused_gpu": False,
     }
     return NvidiaDriver(**{**values, **changes})
 
 
-def surroundings(
+def environment(
     found: NvidiaDriver,
     *,
     missing: tuple[str, ...] = (),
     versions: dict[str, str] | None = None,
     details: dict[str, str] | None = None,
     jetson: Jetson | None = None,
-) -> Surroundings:
+) -> Environment:
     packages = {}
     for name, detail in {**DETAILS, **(details or {})}.items():
         here = name not in missing
@@ -63,37 +63,38 @@ def surroundings(
             version=(versions or {}).get(name, "11.4.0") if here else None,
             usable=here,
             detail=detail if here else "not installed",
-            repair=None if here else f"install {name}",
+            fix=None if here else f"install {name}",
         )
-    return Surroundings(packages=packages, driver=found, jetson=jetson)
+    return Environment(packages=packages, driver=found, jetson=jetson)
 
 
-def named(found: tuple[Ability, ...], name: str) -> Ability:
-    return next(ability for ability in found if ability.name == name)
+def named(found: tuple[Capability, ...], name: str) -> Capability:
+    return next(capability for capability in found if capability.name == name)
 
 
 @pytest.fixture(autouse=True)
 def wheels(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The distributions that seem to be installed; nothing of TensorRT's CUDA at first."""
     installed = dict.fromkeys(("torch", "onnx", "onnx-ir", "onnxscript", "safetensors"), "1.0")
-    monkeypatch.setattr(abilities, "version_of", installed.get)
+    monkeypatch.setattr(module, "version_of", installed.get)
     return installed
 
 
 def test_every_runtime_is_answered_for_in_the_order_of_preference() -> None:
-    assert tuple(ability.name for ability in run_abilities(surroundings(driver("8.6")))) == RUNTIMES
+    found = find_runtimes(environment(driver("8.6")))
+    assert tuple(capability.name for capability in found) == RUNTIMES
 
 
 def test_a_gpu_with_everything_can_do_everything() -> None:
-    around = surroundings(driver("8.6"))
-    assert all(ability.possible for ability in (*build_abilities(around), *run_abilities(around)))
+    around = environment(driver("8.6"))
+    assert all(capability.possible for capability in (*find_builds(around), *find_runtimes(around)))
 
 
 def test_without_a_gpu_engines_are_only_compiled_ahead_of_time() -> None:
-    around = surroundings(driver())
-    builds, runs = build_abilities(around), run_abilities(around)
-    assert [ability.possible for ability in builds] == [True, False, True]
-    assert [ability.possible for ability in runs] == [False, False, False, True, True, True]
+    around = environment(driver())
+    builds, runs = find_builds(around), find_runtimes(around)
+    assert [capability.possible for capability in builds] == [True, False, True]
+    assert [capability.possible for capability in runs] == [False, False, False, True, True, True]
     assert (
         named(builds, "tensorrt engine").detail == "needs an NVIDIA GPU: there is no libcuda.so.1"
     )
@@ -101,7 +102,7 @@ def test_without_a_gpu_engines_are_only_compiled_ahead_of_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "name", "detail", "repair"),
+    ("missing", "name", "detail", "fix"),
     [
         (("tensorrt",), "tensorrt", "tensorrt is not installed", "install tensorrt"),
         (
@@ -120,24 +121,24 @@ def test_without_a_gpu_engines_are_only_compiled_ahead_of_time() -> None:
     ],
 )
 def test_what_is_missing_is_named_with_its_line(
-    missing: tuple[str, ...], name: str, detail: str, repair: str
+    missing: tuple[str, ...], name: str, detail: str, fix: str
 ) -> None:
-    ability = named(run_abilities(surroundings(driver("8.6"), missing=missing)), name)
-    assert (ability.possible, ability.detail, ability.repair) == (False, detail, repair)
+    capability = named(find_runtimes(environment(driver("8.6"), missing=missing)), name)
+    assert (capability.possible, capability.detail, capability.fix) == (False, detail, fix)
 
 
 def test_one_cuda_package_is_enough() -> None:
     for missing in ("cuda-python", "pycuda"):
         assert named(
-            run_abilities(surroundings(driver("8.6"), missing=(missing,))), "tensorrt"
+            find_runtimes(environment(driver("8.6"), missing=(missing,))), "tensorrt"
         ).possible
 
 
 def test_an_export_package_that_is_missing_is_named(wheels: dict[str, str]) -> None:
     del wheels["torch"], wheels["onnxscript"]
-    ability = named(build_abilities(surroundings(driver())), "ONNX artifact")
-    assert (ability.possible, ability.repair) == (False, "pip install 'motivnet[export]'")
-    assert ability.detail == "torch, onnxscript not installed; a device needs none of it"
+    capability = named(find_builds(environment(driver())), "ONNX artifact")
+    assert (capability.possible, capability.fix) == (False, "pip install 'motivnet[export]'")
+    assert capability.detail == "torch, onnxscript not installed; a device needs none of it"
 
 
 @pytest.mark.parametrize(
@@ -153,12 +154,12 @@ def test_an_export_package_that_is_missing_is_named(wheels: dict[str, str]) -> N
 def test_which_tensorrt_serves_which_gpu(
     capabilities: tuple[str, ...], trt: bool, rtx: bool
 ) -> None:
-    runs = run_abilities(surroundings(driver(*capabilities)))
+    runs = find_runtimes(environment(driver(*capabilities)))
     assert (named(runs, "tensorrt").possible, named(runs, "tensorrt-rtx").possible) == (trt, rtx)
 
 
 @pytest.mark.parametrize(
-    ("cuda", "repair"),
+    ("cuda", "fix"),
     [
         ("12.4", "pip uninstall -y tensorrt tensorrt-cu13 && pip install tensorrt-cu12"),
         ("13.0", None),
@@ -166,31 +167,31 @@ def test_which_tensorrt_serves_which_gpu(
     ],
 )
 def test_a_wheel_for_a_newer_cuda_than_the_drivers_is_noticed(
-    cuda: str | None, repair: str | None, wheels: dict[str, str]
+    cuda: str | None, fix: str | None, wheels: dict[str, str]
 ) -> None:
     wheels["tensorrt-cu13"] = "11.4.0"
-    ability = named(run_abilities(surroundings(driver("8.6", cuda=cuda))), "tensorrt")
-    assert (ability.possible, ability.repair) == (repair is None, repair)
-    assert ("CUDA 13" in ability.detail) == (repair is not None)
+    capability = named(find_runtimes(environment(driver("8.6", cuda=cuda))), "tensorrt")
+    assert (capability.possible, capability.fix) == (fix is None, fix)
+    assert ("CUDA 13" in capability.detail) == (fix is not None)
 
 
 def test_onnx_runtime_needs_its_cuda_provider() -> None:
-    around = surroundings(driver("8.6"), details={"onnxruntime": "CPUExecutionProvider"})
-    assert not named(run_abilities(around), "onnxruntime-cuda").possible
+    around = environment(driver("8.6"), details={"onnxruntime": "CPUExecutionProvider"})
+    assert not named(find_runtimes(around), "onnxruntime-cuda").possible
 
 
 def test_two_onnx_runtimes_are_not_said_to_have_no_cuda() -> None:
     detail = "onnxruntime-gpu and onnxruntime overwrite each other"
-    ability = named(
-        run_abilities(surroundings(driver("8.6"), details={"onnxruntime": detail})),
+    capability = named(
+        find_runtimes(environment(driver("8.6"), details={"onnxruntime": detail})),
         "onnxruntime-cuda",
     )
-    assert (ability.possible, ability.detail) == (False, detail)
+    assert (capability.possible, capability.detail) == (False, detail)
 
 
 def test_bf16_needs_the_processors_instructions() -> None:
-    around = surroundings(driver(), details={"openvino": "FP32"})
-    assert not named(run_abilities(around), "openvino-bf16").possible
+    around = environment(driver(), details={"openvino": "FP32"})
+    assert not named(find_runtimes(around), "openvino-bf16").possible
 
 
 @pytest.mark.parametrize(
@@ -212,15 +213,13 @@ def test_the_driver_has_a_line_where_a_gpu_is_there_without_it(
     tmp_path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        abilities, "_CONTAINERS", (tmp_path if container else tmp_path / "missing",)
-    )
-    assert driver_repair(found, jetson) == line
+    monkeypatch.setattr(module, "_CONTAINERS", (tmp_path if container else tmp_path / "missing",))
+    assert driver_fix(found, jetson) == line
 
 
 def test_a_jetson_with_jetpack_6_is_advised_before_its_first_build() -> None:
-    first, *faults = advice_for(
-        surroundings(driver("8.7"), versions={"tensorrt": "10.3.0"}, jetson=ORIN)
+    first, *faults = find_advice(
+        environment(driver("8.7"), versions={"tensorrt": "10.3.0"}, jetson=ORIN)
     )
     assert first == (
         "tensorrt 10.3.0 is older than 10.14: export with --attention decomposed, "
@@ -230,7 +229,7 @@ def test_a_jetson_with_jetpack_6_is_advised_before_its_first_build() -> None:
 
 
 def test_advice_depends_on_the_gpu_and_is_given_once() -> None:
-    assert advice_for(surroundings(driver("8.6"))) == ()
-    assert advice_for(surroundings(driver("12.0"), missing=("tensorrt",))) == ()
-    [advice] = advice_for(surroundings(driver("12.0", "12.0")))
+    assert find_advice(environment(driver("8.6"))) == ()
+    assert find_advice(environment(driver("12.0"), missing=("tensorrt",))) == ()
+    [advice] = find_advice(environment(driver("12.0", "12.0")))
     assert "issues/4837" in advice

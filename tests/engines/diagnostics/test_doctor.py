@@ -1,25 +1,33 @@
-"""The diagnosis: what is here, what follows from it, and each repair once."""
+"""The diagnosis: what is here, what follows from it, and each fix once."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
+import tomllib
 
 from motivnet_engines.diagnostics import doctor
-from motivnet_engines.diagnostics.doctor import diagnose
+from motivnet_engines.diagnostics.capabilities import Capability
+from motivnet_engines.diagnostics.doctor import diagnose, find_extras
 from motivnet_engines.diagnostics.tables import print_diagnosis
 from motivnet_engines.system.machine import read_machine
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
+PROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 NO_DRIVER = NvidiaDriver(
-    version=None, cuda=None, gpus=(), obstacle="there is no libcuda.so.1", unused_gpu=False
+    version=None,
+    cuda=None,
+    gpus=(),
+    missing_requirement="there is no libcuda.so.1",
+    unused_gpu=False,
 )
 ADA = NvidiaDriver(
     version="580.95.05",
     cuda="13.0",
     gpus=(Gpu(name="NVIDIA L4", compute_capability="8.9", memory=24 << 30),),
-    obstacle=None,
+    missing_requirement=None,
     unused_gpu=False,
 )
 
@@ -53,17 +61,17 @@ def test_with_no_runtime_the_machine_is_not_healthy(monkeypatch: pytest.MonkeyPa
 def test_a_line_that_closes_several_gaps_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("onnxruntime", "openvino", "tensorrt"):
         monkeypatch.setitem(sys.modules, module, None)
-    repairs = diagnose().repairs
-    assert repairs["onnxruntime"] == "pip install 'motivnet[cpu]'"
-    assert repairs["tensorrt"] == "pip install 'motivnet[trt]'"
-    assert len(set(repairs.values())) == len(repairs)
+    fixes = diagnose().fixes
+    assert fixes["onnxruntime"] == "pip install 'motivnet[cpu]'"
+    assert fixes["tensorrt"] == "pip install 'motivnet[trt]'"
+    assert len(set(fixes.values())) == len(fixes)
 
 
 def test_a_driver_that_is_missing_comes_first(driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        doctor, "driver_repair", lambda *around: "sudo ubuntu-drivers install && sudo reboot"
+        doctor, "driver_fix", lambda *around: "sudo ubuntu-drivers install && sudo reboot"
     )
-    assert next(iter(diagnose().repairs)) == "NVIDIA driver"
+    assert next(iter(diagnose().fixes)) == "NVIDIA driver"
 
 
 def test_the_page_names_gpu_packages_abilities_and_repairs(
@@ -85,3 +93,31 @@ def test_the_page_names_gpu_packages_abilities_and_repairs(
         assert words in page
     lines = [line.rstrip() for line in page.splitlines() if sys.executable not in line]
     assert max(map(len, lines)) <= 100
+
+
+def extra_command(name: str) -> Capability:
+    return next(found for found in find_extras() if found.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("videos, cameras, streams", "av", "video"),
+        ("motivnet serve", "uvicorn", "serve"),
+        ("motivnet adapt", "sklearn", "adapt"),
+        ("motivnet predict-dataset", "ray", "ray"),
+    ],
+)
+def test_a_missing_package_names_its_extra(
+    name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (extra_command(name).possible, extra_command(name).detail) == (True, "")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda asked: None if asked == package else object()
+    )
+    assert (extra_command(name).possible, extra_command(name).detail) == (
+        False,
+        f"pip install 'motivnet[{extra}]'",
+    )
+    assert extra in tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]

@@ -1,4 +1,4 @@
-"""What an artifact takes on a device: installed size, memory and cold start, and how they are shown."""
+"""The cost of an artifact on a device: installed size, memory and cold start, and its table."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from motivnet.artifact import open_artifact
 from motivnet.errors import ConfigError, RuntimeUnavailableError
 from motivnet_engines.diagnostics import footprint as footprint_module
 from motivnet_engines.diagnostics.footprint import DISTRIBUTIONS, Footprint, footprint
-from motivnet_engines.diagnostics.footprint_text import print_footprint, size_text
-from motivnet_engines.diagnostics.installed import InstalledPackage, installed_packages
+from motivnet_engines.diagnostics.tables import print_footprint, size_text
 from motivnet_engines.runtimes.registry import RUNTIMES
+from motivnet_engines.system.installed import InstalledPackage, installed_packages
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that installs a distribution with one file of a size into a folder of Python's path."""
+    """A function that installs a distribution with one file into a folder of Python's path."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def install(name: str, size: int, *requires: str, listed: bool = True) -> None:
@@ -104,7 +104,7 @@ def test_the_footprint_is_of_a_process_that_predicts(fp16_artifact: Path) -> Non
 def large_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sapiens-0.3B in FP16, of random weights."""
     out = tmp_path_factory.mktemp("large") / "artifact"
-    build_artifact(BuildRequest(model="sapiens-0.3b", out=out, precision="fp16", parity_images=1))
+    build_artifact(BuildRequest(model="sapiens-0.3b", out=out, precision="fp16", num_images=1))
     return out
 
 
@@ -143,7 +143,7 @@ def test_a_process_that_fails_says_why(copied_artifact: Any) -> None:
     (artifact.folder / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(
         RuntimeUnavailableError,
-        match=r"^onnxruntime made no prediction in a process of its own: .+",
+        match=r"^onnxruntime made no prediction in a new process: .+",
     ):
         footprint(artifact.folder, "onnxruntime")
 

@@ -1,4 +1,4 @@
-"""The packages: installed, really loadable, and the line that repairs each gap."""
+"""The packages: installed, really loadable, and the line that fixes each gap."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def package(name: str, *, devices: int = 0, jetson: bool = False) -> PackageStat
     )
 
 
-def test_installed_runtimes_are_usable_and_need_no_repair() -> None:
+def test_installed_runtimes_are_usable_and_need_no_fix() -> None:
     for name, detail in (("onnxruntime", "CPUExecutionProvider"), ("openvino", "FP32")):
         status = package(name)
         assert status.usable
         assert status.version
         assert detail in status.detail
-        assert status.repair is None
+        assert status.fix is None
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "repair"),
+    ("name", "module", "fix"),
     [
         ("onnxruntime", "onnxruntime", "pip install 'motivnet[cpu]'"),
         ("openvino", "openvino", "pip install 'motivnet[cpu]'"),
@@ -38,17 +38,17 @@ def test_installed_runtimes_are_usable_and_need_no_repair() -> None:
     ],
 )
 def test_a_missing_package_has_its_line(
-    name: str, module: str, repair: str | None, monkeypatch: pytest.MonkeyPatch
+    name: str, module: str, fix: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pycuda", None)
     monkeypatch.delitem(sys.modules, "cuda.bindings", raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     status = package(name)
-    assert (status.usable, status.version, status.detail, status.repair) == (
+    assert (status.usable, status.version, status.detail, status.fix) == (
         False,
         None,
         "not installed",
-        repair,
+        fix,
     )
 
 
@@ -56,10 +56,10 @@ def test_a_jetson_gets_tensorrt_from_jetpack_and_not_from_pip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    repair = package("tensorrt", jetson=True).repair
-    assert repair is not None
-    assert "apt-get install -y python3-libnvinfer" in repair
-    assert "--system-site-packages" in repair
+    fix = package("tensorrt", jetson=True).fix
+    assert fix is not None
+    assert "apt-get install -y python3-libnvinfer" in fix
+    assert "--system-site-packages" in fix
 
 
 def test_tensorrt_rtx_is_really_loaded() -> None:
@@ -68,7 +68,7 @@ def test_tensorrt_rtx_is_really_loaded() -> None:
     assert (status.usable, status.detail) == (True, "compiles for SM 75, 80, 86, 89, 120, 121")
 
 
-def test_a_tensorrt_whose_library_is_missing_says_which_and_how_to_repair_it(
+def test_a_tensorrt_whose_library_is_missing_says_which_and_how_to_fix_it(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = "libnvinfer.so.10: cannot open shared object file"
@@ -77,7 +77,7 @@ def test_a_tensorrt_whose_library_is_missing_says_which_and_how_to_repair_it(
     status = package("tensorrt")
     assert not status.usable
     assert reason in status.detail
-    assert status.repair == "pip install --force-reinstall 'motivnet[trt]'"
+    assert status.fix == "pip install --force-reinstall 'motivnet[trt]'"
 
 
 def test_a_package_that_cannot_be_loaded_is_to_be_installed_again(
@@ -92,7 +92,7 @@ def test_a_package_that_cannot_be_loaded_is_to_be_installed_again(
     status = package("openvino")
     assert not status.usable
     assert "libtbb.so.12" in status.detail
-    assert status.repair == "pip install --force-reinstall 'motivnet[cpu]'"
+    assert status.fix == "pip install --force-reinstall 'motivnet[cpu]'"
 
 
 def test_a_gpu_with_the_cpu_package_calls_for_the_other_one(
@@ -101,7 +101,7 @@ def test_a_gpu_with_the_cpu_package_calls_for_the_other_one(
     monkeypatch.setattr(packages, "_onnxruntime_detail", lambda: "CPUExecutionProvider")
     status = package("onnxruntime", devices=1)
     assert status.usable
-    assert status.repair == "pip uninstall -y onnxruntime && pip install 'motivnet[gpu]'"
+    assert status.fix == "pip uninstall -y onnxruntime && pip install 'motivnet[gpu]'"
 
 
 @pytest.mark.parametrize(("devices", "extra"), [(0, "cpu"), (1, "gpu")])
@@ -112,6 +112,6 @@ def test_two_packages_over_one_another_are_both_removed(
     status = package("onnxruntime", devices=devices)
     assert "overwrite each other" in status.detail
     assert (
-        status.repair
+        status.fix
         == f"pip uninstall -y onnxruntime-gpu onnxruntime && pip install 'motivnet[{extra}]'"
     )

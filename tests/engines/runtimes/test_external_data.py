@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -30,7 +30,7 @@ def split_artifact(copied_artifact, file_entry) -> Artifact:
         for name in ("model.onnx", "model.onnx.data", "reference.npz")
     )
     assert files[1].size > files[0].size
-    manifest = dataclasses.replace(artifact.manifest, files=files)
+    manifest = msgspec.structs.replace(artifact.manifest, files=files)
     (artifact.folder / "manifest.json").write_bytes(manifest.to_json())
     return open_artifact(artifact.folder)
 

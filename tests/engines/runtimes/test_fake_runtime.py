@@ -1,4 +1,4 @@
-"""The runtime without a model: right shapes, the same numbers every time, strict about its inputs."""
+"""The runtime without a model: right shapes, the same numbers each time, checked inputs."""
 
 from __future__ import annotations
 
@@ -61,5 +61,5 @@ def test_after_closing_it_runs_no_more() -> None:
 
 
 def test_its_manifest_survives_json() -> None:
-    manifest = fake_manifest(recipe="square-white-pad", dtype="uint8")
+    manifest = fake_manifest(preprocessing="square-white-pad", dtype="uint8")
     assert Manifest.from_json(manifest.to_json()) == manifest

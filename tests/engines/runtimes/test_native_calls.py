@@ -1,4 +1,4 @@
-"""Calls of the real runtimes that Ctrl-C ends, and that say in one line that the memory is not enough."""
+"""Calls of the real runtimes: Ctrl-C ends them, and too little memory is one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runtime opens an artifact: the default, the named one, and what is said when there is none."""
+"""Which runtime opens an artifact: the default, the named one, or an error if there is none."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from motivnet.errors import (
     RuntimeUnavailableError,
 )
 from motivnet_engines.runtimes import openvino_ as openvino_adapter
-from motivnet_engines.runtimes import registry as dispatch
-from motivnet_engines.runtimes.registry import (
-    RUNTIMES,
+from motivnet_engines.runtimes.registry import RUNTIMES, open_backend
+from motivnet_engines.runtimes.selection import (
     default_runtime,
     installed_runtimes,
-    open_backend,
     open_runtime,
+    parity_status,
 )
 
 ON_THE_CPU = ("openvino-bf16", "openvino", "onnxruntime")
@@ -130,7 +129,8 @@ def test_open_runtime_opens_the_default(copied_artifact) -> None:
         ({}, "onnxruntime was not compared with PyTorch when this artifact was built"),
         (
             {"failed": ("onnxruntime",)},
-            "onnxruntime failed the gate when this artifact was built: logits differ by 0.5",
+            "onnxruntime failed the parity check when this artifact was built: "
+            "logits differ by 0.5",
         ),
     ],
 )
@@ -187,9 +187,9 @@ def test_with_no_package_at_all_the_error_says_what_to_install(
         default_runtime(copied_artifact(verified=ON_THE_CPU))
 
 
-def test_every_name_of_the_table_says_what_the_gate_said(copied_artifact) -> None:
+def test_every_name_has_a_parity_status(copied_artifact) -> None:
     manifest = copied_artifact(verified=("openvino",), failed=("onnxruntime",)).manifest
-    assert {name: dispatch.verdict(manifest, name) for name in RUNTIMES} == {
+    assert {name: parity_status(manifest, name) for name in RUNTIMES} == {
         "tensorrt": "unverified",
         "tensorrt-rtx": "unverified",
         "onnxruntime-cuda": "unverified",

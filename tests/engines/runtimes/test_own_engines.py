@@ -1,4 +1,4 @@
-"""A stranger's engine is native code: it runs only when it is named or trusted; one built here runs unasked."""
+"""An engine is native code: it runs if this user built it here, or named or trusted it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from motivnet.artifact import Artifact
 from motivnet.errors import FileError, RuntimeUnavailableError
-from motivnet_engines.diagnostics.info import artifact_info
+from motivnet_engines.diagnostics.inspect import inspect_artifact
 from motivnet_engines.runtimes import registry as dispatch
 from motivnet_engines.runtimes.own_engines import is_own_engine, remember_engine
-from motivnet_engines.runtimes.registry import default_runtime, installed_runtimes, open_runtime
-from motivnet_engines.verification.verify import verify_on_device
+from motivnet_engines.runtimes.selection import default_runtime, installed_runtimes, open_runtime
+from motivnet_engines.verification.parity_run import verify_on_device
 
 SHA = "ab" * 32
 
@@ -47,7 +48,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, state: Path, fp16_artifact: Path) -> No
 def alone(artifact: Artifact) -> Artifact:
     """The artifact as a device has it whose engine was built elsewhere."""
     [engine] = artifact.manifest.engines
-    manifest = dataclasses.replace(artifact.manifest, kind="engine", model=engine.path)
+    manifest = msgspec.structs.replace(artifact.manifest, kind="engine", model=engine.path)
     return dataclasses.replace(artifact, manifest=manifest)
 
 
@@ -157,13 +158,13 @@ def test_info_says_why_a_strangers_engine_is_not_the_default(engine_artifact: Ar
     def status(**options: bool) -> tuple[str | None, bool]:
         found = {
             status.name: status
-            for status in artifact_info(engine_artifact.folder, **options).runtimes
+            for status in inspect_artifact(engine_artifact.folder, **options).runtimes
         }
-        return found["tensorrt"].obstacle, found["tensorrt"].default
+        return found["tensorrt"].missing_requirement, found["tensorrt"].default
 
-    obstacle, default = status()
-    assert obstacle is not None
-    assert "this user did not build it on this machine" in obstacle
+    missing, default = status()
+    assert missing is not None
+    assert "this user did not build it on this machine" in missing
     assert not default
     assert status(trust_engines=True) == (None, True)
     remember_engine(engine_sha256(engine_artifact))

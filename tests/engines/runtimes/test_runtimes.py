@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import subprocess
 import sys
@@ -10,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
-from motivnet.artifact.manifest import AttentionForm
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError, InputError, RuntimeUnavailableError
 from motivnet.model import MotivNet
+from motivnet.parity import AttentionForm
 from motivnet.runtime import Runtime
 from motivnet_engines.runtimes import onnxruntime_ as ort_adapter
 from motivnet_engines.runtimes import openvino_ as openvino_adapter
@@ -278,7 +278,7 @@ def test_the_silent_fallback_to_the_cpu_is_an_error(
 def test_cuda_takes_the_plain_kernel_where_others_are_wrong(
     size: str, attention: AttentionForm, kernel: str | None
 ) -> None:
-    manifest = dataclasses.replace(fake_manifest(ModelConfig.named(size)), attention=attention)
+    manifest = msgspec.structs.replace(fake_manifest(ModelConfig.named(size)), attention=attention)
     options = provider_options(manifest, "cuda")
     assert (options["use_tf32"], options.get("sdpa_kernel")) == ("0", kernel)
     assert provider_options(manifest, "cpu") == {}

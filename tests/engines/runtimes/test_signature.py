@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import pytest
 
 from motivnet.errors import ArtifactError
@@ -24,7 +25,7 @@ def test_float_input_is_channels_first_and_byte_input_channels_last() -> None:
 
 
 def test_outputs_are_in_the_manifests_order() -> None:
-    manifest = dataclasses.replace(fake_manifest(), outputs=("embedding", "logits"))
+    manifest = msgspec.structs.replace(fake_manifest(), outputs=("embedding", "logits"))
     assert output_specs(manifest) == (EMBEDDING, LOGITS)
 
 
@@ -36,7 +37,7 @@ def test_outputs_that_are_unknown_or_lack_the_logits_are_refused(
     outputs: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(ArtifactError, match=message):
-        output_specs(dataclasses.replace(fake_manifest(), outputs=outputs))
+        output_specs(msgspec.structs.replace(fake_manifest(), outputs=outputs))
 
 
 def test_a_graph_in_another_order_fits() -> None:

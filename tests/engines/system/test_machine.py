@@ -1,18 +1,24 @@
-"""What is read from the kernel's own words about the machine."""
+"""The machine, as the kernel's files describe it."""
 
 from __future__ import annotations
 
 import ctypes
+import platform
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from motivnet_engines.system import machine
 from motivnet_engines.system.machine import (
-    bf16_from_cpuinfo,
+    BF16_INSTRUCTIONS,
+    Jetson,
     core_limit_from_cgroup,
+    jetson_from_texts,
     memory_limit_from_cgroup,
+    processor_from_cpuinfo,
     read_machine,
+    usable_physical_cores,
 )
 from motivnet_engines.system.nvidia import cuda_device_count
 
@@ -27,7 +33,33 @@ from motivnet_engines.system.nvidia import cuda_device_count
     ],
 )
 def test_bf16_instructions_are_found_by_their_names(text: str, expected: tuple[str, ...]) -> None:
-    assert bf16_from_cpuinfo(text) == expected
+    flags = processor_from_cpuinfo(text).flags
+    assert tuple(name for name in BF16_INSTRUCTIONS if name in flags) == expected
+
+
+def test_the_processor_is_named_by_the_kernel_else_by_python() -> None:
+    assert (
+        processor_from_cpuinfo("model name\t: A CPU @ 2 GHz\nmodel name: B\n").name
+        == "A CPU @ 2 GHz"
+    )
+    assert processor_from_cpuinfo("").name in (platform.processor(), platform.machine())
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max", 2), ("150000", 1), ("50000", 1), ("900000", 2)]
+)
+def test_physical_cores_are_without_hyper_threads_and_within_the_quota(
+    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index, siblings in enumerate(("0,2", "1,3", "0,2", "1,3")):
+        folder = tmp_path / f"cpu{index}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{siblings}\n")
+    (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
+    monkeypatch.setattr(machine, "_CPU", tmp_path)
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "_usable_cores", lambda: {0, 1, 2, 3})
+    assert usable_physical_cores() == cores
 
 
 @pytest.mark.parametrize(
@@ -47,12 +79,12 @@ def test_a_containers_share_of_the_memory(text: str, limit: int | None) -> None:
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs Linux")
 def test_this_machine_is_described() -> None:
-    machine = read_machine()
-    assert machine.processor
-    assert machine.cores >= 1
-    assert machine.memory_total is not None
-    assert machine.memory_available is not None
-    assert machine.memory_total > machine.memory_available > 0
+    found = read_machine()
+    assert found.processor
+    assert found.cores >= 1
+    assert found.memory_total is not None
+    assert found.memory_available is not None
+    assert found.memory_total > found.memory_available > 0
 
 
 class Driver(SimpleNamespace):
@@ -80,3 +112,29 @@ def test_without_a_driver_there_is_no_device(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert cuda_device_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("release", "l4t", "jetpack"),
+    [
+        (
+            "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
+            "36.4.3",
+            "6",
+        ),
+        (
+            "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64\n",
+            "35.4.1",
+            "5",
+        ),
+        ("# R77 (release), REVISION: 1.0, GCID: 1\n", "77.1.0", None),
+    ],
+)
+def test_a_jetson_is_told_by_its_release_file(release: str, l4t: str, jetpack: str | None) -> None:
+    model = "NVIDIA Jetson AGX Orin Developer Kit\0"
+    expected = Jetson(model="NVIDIA Jetson AGX Orin Developer Kit", l4t=l4t, jetpack=jetpack)
+    assert jetson_from_texts(release, model) == expected
+
+
+def test_another_machine_is_no_jetson() -> None:
+    assert jetson_from_texts("", "Raspberry Pi 5") is None

@@ -1,4 +1,4 @@
-"""The cache and the state of a user: where they are, and that nobody else can put anything into them."""
+"""Folders of this user: used only if nobody else can write into them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from motivnet.errors import FileError
 from motivnet_engines.system.user_folders import (
     check_private,
-    made_private,
+    make_private,
     user_cache,
     user_home,
     user_state,
@@ -73,7 +73,7 @@ def test_a_user_whom_nothing_knows_has_no_home(monkeypatch: pytest.MonkeyPatch) 
 def test_a_folder_is_made_for_the_user_alone_with_all_that_leads_to_it(home: Path) -> None:
     before = os.umask(0)
     try:
-        folder = made_private(user_cache())
+        folder = make_private(user_cache())
     finally:
         os.umask(before)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder.parent)] == [0o700, 0o700]
@@ -83,7 +83,7 @@ def test_a_folder_is_made_for_the_user_alone_with_all_that_leads_to_it(home: Pat
 def test_a_folder_that_others_can_write_into_is_refused_with_the_line_that_closes_it(
     mode: int, home: Path
 ) -> None:
-    folder = made_private(user_cache())
+    folder = make_private(user_cache())
     folder.chmod(mode)
     with pytest.raises(
         FileError, match=rf"others can write into {folder}, .* chmod go-w {folder}$"
@@ -101,7 +101,7 @@ def test_nor_may_others_write_into_a_folder_above(home: Path) -> None:
 
 def test_others_may_write_into_one_above_where_only_owners_move_things(home: Path) -> None:
     home.chmod(0o1777)
-    assert made_private(user_cache()).is_dir()
+    assert make_private(user_cache()).is_dir()
 
 
 def test_where_a_link_leads_to_counts(home: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_where_a_link_leads_to_counts(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_users_is_refused(home: Path) -> None:
-    folder = made_private(user_cache())
+    folder = make_private(user_cache())
     try:
         os.chown(folder, 12_345, -1)
     except PermissionError:
@@ -127,7 +127,7 @@ def test_a_folder_of_another_users_is_refused(home: Path) -> None:
 def test_a_group_may_write_where_it_is_roots_or_the_users_own(
     group: int, allowed: bool, home: Path
 ) -> None:
-    folder = made_private(user_cache())
+    folder = make_private(user_cache())
     try:
         os.chown(folder, -1, group)
     except PermissionError:
@@ -143,4 +143,4 @@ def test_a_group_may_write_where_it_is_roots_or_the_users_own(
 def test_a_folder_that_cannot_be_made_is_one_line(home: Path) -> None:
     (home / ".cache").write_bytes(b"")
     with pytest.raises(FileError, match="cannot be written: Not a directory"):
-        made_private(user_cache())
+        make_private(user_cache())

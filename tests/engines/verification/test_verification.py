@@ -9,21 +9,21 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import FileEntry
-from motivnet.artifact.reference import reference_of_artifact
+from motivnet.artifact.reference import read_reference
 from motivnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from motivnet_engines.cli import app
-from motivnet_engines.runtimes.registry import verdict
-from motivnet_engines.verification import verify as verification
-from motivnet_engines.verification.verify import verify_on_device, with_verdicts
+from motivnet_engines.runtimes.selection import parity_status
+from motivnet_engines.verification import parity_run as verification
+from motivnet_engines.verification.parity_run import add_comparisons, verify_on_device
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def rewritten(artifact: Artifact, file_entry, **arrays: np.ndarray) -> Artifact:
     path.write_bytes(buffer.getvalue())
     entries = tuple(file_entry(path) if e.path == path.name else e for e in artifact.manifest.files)
     (artifact.folder / "manifest.json").write_bytes(
-        replace(artifact.manifest, files=entries).to_json()
+        msgspec.structs.replace(artifact.manifest, files=entries).to_json()
     )
     return open_artifact(artifact.folder)
 
@@ -48,8 +48,8 @@ def rewritten(artifact: Artifact, file_entry, **arrays: np.ndarray) -> Artifact:
 def test_reference_is_pytorchs_answer(artifact: Artifact, tiny_model) -> None:
     import torch
 
-    reference = reference_of_artifact(artifact)
-    recipe = artifact.manifest.input.recipe
+    reference = read_reference(artifact)
+    recipe = artifact.manifest.input.preprocessing
     with torch.inference_mode():
         logits, embedding = tiny_model.eval().logits_and_embedding(
             torch.from_numpy(recipe.normalise(reference.pixels))
@@ -71,45 +71,49 @@ def test_reference_is_drawn_even_where_photos_judged_the_build(
     photo = np.full((50, 40, 3), 77, np.uint8)
     assert cv2.imwrite(str(tmp_path / "photos" / "private.png"), photo)
     request = BuildRequest(
-        checkpoint=tiny_checkpoint, out=tmp_path / "out", calibration=tmp_path / "photos"
+        checkpoint=tiny_checkpoint, out=tmp_path / "out", images=tmp_path / "photos"
     )
-    reference = reference_of_artifact(build_artifact(request))
+    reference = read_reference(build_artifact(request))
     assert not any((pixels == 77).all() for pixels in reference.pixels)
 
 
 def test_every_runtime_here_is_compared_and_written_down(artifact: Artifact) -> None:
-    forgotten = replace(artifact.manifest, parity=replace(artifact.manifest.parity, comparisons=()))
+    forgotten = msgspec.structs.replace(
+        artifact.manifest, parity=msgspec.structs.replace(artifact.manifest.parity, comparisons=())
+    )
     (artifact.folder / "manifest.json").write_bytes(forgotten.to_json())
     found = verify_on_device(open_artifact(artifact.folder))
     assert found.passed
     assert found.recorded
     assert {"onnxruntime", "openvino"} <= {row.backend for row in found.comparisons}
-    assert verdict(open_artifact(artifact.folder).manifest, "openvino") == "verified"
+    assert parity_status(open_artifact(artifact.folder).manifest, "openvino") == "verified"
 
 
 def test_what_others_wrote_meanwhile_is_kept(artifact: Artifact) -> None:
-    later = replace(artifact.manifest, tools={"written": "meanwhile"})
+    later = msgspec.structs.replace(artifact.manifest, tools={"written": "meanwhile"})
     (artifact.folder / "manifest.json").write_bytes(later.to_json())
     assert verify_on_device(artifact, runtimes=["onnxruntime"]).recorded
     manifest = open_artifact(artifact.folder).manifest
     assert manifest.tools == {"written": "meanwhile"}
-    assert verdict(manifest, "onnxruntime") == "verified"
+    assert parity_status(manifest, "onnxruntime") == "verified"
 
 
 def test_verdict_is_not_written_into_another_model(artifact: Artifact) -> None:
-    other = replace(artifact.manifest, source=replace(artifact.manifest.source, sha256="0" * 64))
+    other = msgspec.structs.replace(
+        artifact.manifest, source=msgspec.structs.replace(artifact.manifest.source, sha256="0" * 64)
+    )
     (artifact.folder / "manifest.json").write_bytes(other.to_json())
     assert not verify_on_device(artifact, runtimes=["onnxruntime"]).recorded
     assert (artifact.folder / "manifest.json").read_bytes() == other.to_json()
 
 
 def test_outputs_of_another_model_fail_and_are_recorded(artifact: Artifact, file_entry) -> None:
-    logits = reference_of_artifact(artifact).logits[:, ::-1].copy()
+    logits = read_reference(artifact).logits[:, ::-1].copy()
     found = verify_on_device(
         rewritten(artifact, file_entry, logits=logits), runtimes=["onnxruntime"]
     )
     assert not found.passed
-    assert verdict(open_artifact(artifact.folder).manifest, "onnxruntime") == "failed"
+    assert parity_status(open_artifact(artifact.folder).manifest, "onnxruntime") == "failed"
 
 
 @pytest.mark.parametrize(
@@ -134,14 +138,14 @@ def test_runtime_that_cannot_be_is_one_line_and_changes_nothing(
 
 def test_older_verdicts_of_the_same_runtime_are_replaced(artifact: Artifact) -> None:
     found = verify_on_device(artifact, runtimes=["openvino"])
-    rows = with_verdicts(artifact.manifest, found.comparisons).parity.comparisons
+    rows = add_comparisons(artifact.manifest, found.comparisons).parity.comparisons
     assert [row.backend for row in rows].count("openvino") == 1
     assert any(row.evidence == "rounding" for row in rows)
 
 
 @pytest.fixture
 def read_only(artifact: Artifact) -> Iterator[Artifact]:
-    """The artifact in a folder that may not be written; no mode stops the superuser, who steps down."""
+    """The artifact in a read-only folder; root becomes another user, as modes do not bind it."""
     parent, superuser = Path(tempfile.mkdtemp()), os.geteuid() == 0
     folder = Path(shutil.copytree(artifact.folder, parent / "artifact"))
     for path in (folder, parent):
@@ -162,7 +166,7 @@ def test_folder_that_cannot_be_written_still_gets_a_verdict(
     """The comparison is an older one: nobody may load libraries out of a private environment."""
     before = (read_only.folder / "manifest.json").read_bytes()
     [row] = [row for row in artifact.manifest.parity.comparisons if row.backend == "openvino"]
-    monkeypatch.setattr(verification, "comparison_of", lambda *arguments: row)
+    monkeypatch.setattr(verification, "compare_runtime", lambda *arguments: row)
     found = verify_on_device(read_only, runtimes=["openvino"])
     assert found.passed
     assert not found.recorded
@@ -171,7 +175,7 @@ def test_folder_that_cannot_be_written_still_gets_a_verdict(
 
 def test_artifact_without_a_reference_says_what_to_do(artifact: Artifact) -> None:
     (artifact.folder / "manifest.json").write_bytes(
-        replace(artifact.manifest, reference=None).to_json()
+        msgspec.structs.replace(artifact.manifest, reference=None).to_json()
     )
     with pytest.raises(ArtifactError, match="no reference outputs to compare with; build it again"):
         verify_on_device(open_artifact(artifact.folder))
@@ -195,7 +199,7 @@ def test_reference_of_another_shape_is_refused(
     artifact: Artifact, file_entry, array, value, message
 ) -> None:
     with pytest.raises(ArtifactError, match=message):
-        reference_of_artifact(rewritten(artifact, file_entry, **{array: value}))
+        read_reference(rewritten(artifact, file_entry, **{array: value}))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"text"])
@@ -206,9 +210,11 @@ def test_reference_that_is_no_archive_is_refused(
     path.write_bytes(content)
     entries = tuple(file_entry(path) if e.path == path.name else e for e in artifact.manifest.files)
     assert all(isinstance(entry, FileEntry) for entry in entries)
-    changed = Artifact(folder=artifact.folder, manifest=replace(artifact.manifest, files=entries))
+    changed = Artifact(
+        folder=artifact.folder, manifest=msgspec.structs.replace(artifact.manifest, files=entries)
+    )
     with pytest.raises(ArtifactError, match="is not a reference"):
-        reference_of_artifact(changed)
+        read_reference(changed)
 
 
 def test_damaged_reference_is_refused_by_its_hash(artifact: Artifact) -> None:
@@ -217,7 +223,7 @@ def test_damaged_reference_is_refused_by_its_hash(artifact: Artifact) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(ArtifactError, match="SHA-256"):
-        reference_of_artifact(artifact)
+        read_reference(artifact)
 
 
 def test_command_prints_the_figures_and_ends_well(artifact: Artifact) -> None:
@@ -239,6 +245,8 @@ def test_reference_that_unpacks_to_gigabytes_is_refused(artifact: Artifact, file
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("pixels.npy", zeros)
     entries = tuple(file_entry(path) if e.path == path.name else e for e in artifact.manifest.files)
-    changed = Artifact(folder=artifact.folder, manifest=replace(artifact.manifest, files=entries))
+    changed = Artifact(
+        folder=artifact.folder, manifest=msgspec.structs.replace(artifact.manifest, files=entries)
+    )
     with pytest.raises(ArtifactError, match=r"unpacks to more than the .* bytes allowed"):
-        reference_of_artifact(changed)
+        read_reference(changed)

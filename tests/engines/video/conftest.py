@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from motivnet.box import Box
+from motivnet.prediction import Box
 from motivnet.synthetic import draw_face
 from motivnet_engines.faces.detector import Face
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
+from motivnet_engines.video import pipeline
+from motivnet_engines.video.pipeline import Workers
 
 TICKS = 90_000
 RED, GREEN = (230, 20, 20), (20, 200, 20)
@@ -39,7 +41,7 @@ def write_video(
     matrix: tuple[int, int, int, int] | None = None,
     sound_seconds: float = 0.0,
 ) -> Path:
-    """A video of RGB pictures, each at its time or ``rate`` a second; with sound where asked for."""
+    """Write RGB pictures, each at its time or ``rate`` per second, with sound if asked for."""
     with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options={"g": "12"})
         assert isinstance(stream, VideoStream)
@@ -77,7 +79,7 @@ def _write_sound(container: Any, sound: Any, seconds: float) -> None:
 def squares(
     count: int, *places: Callable[[int], tuple[int, int] | None], size: tuple[int, int] = (120, 160)
 ) -> Pictures:
-    """Grey noise with a red square, then a green one, whose top left corners are functions of the index."""
+    """Grey noise with a red and a green square; their corners are functions of the index."""
     wall = np.random.default_rng(0).integers(80, 176, (*size, 1), np.uint8).repeat(3, axis=2)
     for index in range(count):
         picture = np.roll(wall, 3 * index, axis=0)
@@ -126,6 +128,36 @@ class SquareDetector:
 def classifier() -> EmotionClassifier:
     manifest = fake_manifest()
     return EmotionClassifier(FakeRuntime(manifest), manifest, detector=SquareDetector())
+
+
+class FastClock:
+    """The clock of a run in real time that jumps ahead instead of waiting.
+
+    ``before_sleep`` is called before each frame with the seconds to wait for it, and ``is_due``
+    tells whenever a queue has changed whether the frame may come.
+    """
+
+    def __init__(self, before_sleep: Callable[[float], object] = lambda seconds: None) -> None:
+        self.time = 0.0
+        self.before_sleep = before_sleep
+        self.is_due = lambda: True
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float, *, workers: Workers) -> None:
+        self.before_sleep(seconds)
+        with workers.changed:
+            workers.wait_for(self.is_due)
+        self.time += max(seconds, 0.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FastClock:
+    """A clock that jumps ahead, in the place of real time."""
+    fast = FastClock()
+    monkeypatch.setattr(pipeline, "Clock", lambda: fast)
+    return fast
 
 
 @pytest.fixture

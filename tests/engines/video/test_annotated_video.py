@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from .conftest import moving, write_video
 
 def read(path: Path) -> list[Frame]:
     with VideoReader(video_source(path)) as reader:
-        frames = [decoded.rgb() for decoded in reader]
+        frames = [decoded.to_rgb() for decoded in reader]
         assert reader.missing() is None
     return frames
 
@@ -163,8 +163,19 @@ def write_noise(path: Path) -> None:
             draw(Frame(index=index, time=index / 25, pixels=pixels), None)
 
 
-def test_a_caption_names_the_track(clip: Path, classifier: EmotionClassifier) -> None:
-    with predict_video(classifier, video_source(clip)) as run:
+def test_a_caption_names_the_track(
+    clip: Path, classifier: EmotionClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions: list[str] = []
+
+    def draw_faces(pixels: np.ndarray, faces: Any, **options: Any) -> np.ndarray:
+        captions.extend(options["captions"])
+        return pixels
+
+    monkeypatch.setattr(annotated, "draw_faces", draw_faces)
+    with (
+        annotated_video(tmp_path / "out.mp4") as draw,
+        predict_video(classifier, video_source(clip), on_frame=draw) as run,
+    ):
         [face] = next(run).faces
-    text = annotated._caption(dataclasses.replace(face, track=3))
-    assert text == f"#3 {face.prediction.label} {face.prediction.confidence:.0%}"
+    assert captions[0] == f"#1 {face.prediction.label} {face.prediction.confidence:.0%}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from motivnet_engines.video.completeness import Account, Declared, shortfall
+from motivnet_engines.video.completeness import Declared, Received, find_shortfall
 
 WHOLE: dict[str, Any] = {
     "packets": 50,
@@ -47,14 +47,14 @@ STEP = 0.04
 def test_what_is_missing_is_said(
     changes: dict[str, Any], declared: dict[str, Any], expected: str | None
 ) -> None:
-    said = shortfall(Account(**(WHOLE | changes)), Declared(step=STEP, **declared))
+    said = find_shortfall(Received(**(WHOLE | changes)), Declared(step=STEP, **declared))
     assert said is expected if expected is None else str(said).startswith(expected)
 
 
 def test_an_hour_may_be_one_percent_shorter_than_declared() -> None:
-    account = Account(packets=1, frames=1, read_to=3570.0, video_from=3569.96, shown_from=3569.96)
-    assert shortfall(account, Declared(packets=None, end=3600.0, step=STEP)) is None
+    received = Received(packets=1, frames=1, read_to=3570.0, video_from=3569.96, shown_from=3569.96)
+    assert find_shortfall(received, Declared(packets=None, end=3600.0, step=STEP)) is None
     assert (
-        shortfall(account, Declared(packets=None, end=3610.0, step=STEP))
+        find_shortfall(received, Declared(packets=None, end=3610.0, step=STEP))
         == "stops after 3570.00 s of 3610.00 s"
     )

@@ -24,7 +24,7 @@ QUADRANTS[:32, :48], QUADRANTS[:32, 48:], QUADRANTS[32:, :48] = (
 
 def read(path: Path) -> tuple[list[Frame], str | None]:
     with VideoReader(video_source(path)) as reader:
-        frames = [decoded.rgb() for decoded in reader]
+        frames = [decoded.to_rgb() for decoded in reader]
         return frames, reader.missing()
 
 
@@ -50,7 +50,7 @@ MATRICES = [
 
 
 def shown(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
-    """Every point (x, y) put where ISO/IEC 14496-12 says: (a x + c y, b x + d y), moved into the picture."""
+    """Every point (x, y) at (a x + c y, b x + d y), as ISO/IEC 14496-12 says."""
     a, b, c, d = matrix
     y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
     columns, rows = a * x + c * y, b * x + d * y
@@ -71,7 +71,7 @@ def test_a_turned_or_mirrored_video_is_put_upright(
 
 
 def test_a_phone_held_upright_gives_an_upright_picture(tmp_path: Path) -> None:
-    """Phones store such a video lying on its left side, with the matrix of a quarter turn clockwise."""
+    """Phones store such a video on its left side, with the matrix of a clockwise turn."""
     [frame], _ = read(
         write_video(tmp_path / "phone.mov", [np.rot90(QUADRANTS)], matrix=(0, 1, -1, 0))
     )

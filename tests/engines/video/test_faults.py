@@ -1,4 +1,4 @@
-"""Faults of video files (figure 20): each is an error of one line, and no result is silently short or empty."""
+"""Faults of video files: each is an error of one line, and no result is silently short."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ FAULTS: list[tuple[Callable[[Path], Path], type[MotivNetError], str]] = [
     (windows_media, VideoError, "is not an MP4"),
     (sound_alone, VideoError, "holds no moving pictures, only audio"),
     (absurd_size, VideoError, "nothing that can be decoded, with at most 40 million pixels"),
-    (absurd_side, VideoError, "16,384 pixels a side"),
+    (absurd_side, VideoError, "16,384 pixels per side"),
     (header_alone, VideoError, "holds nothing that can be decoded|cannot be read"),
     (noise_in_every_frame, VideoError, "holds nothing that can be decoded"),
     (unknown_codec, VideoError, "cannot be decoded|holds nothing"),
@@ -262,11 +262,11 @@ def test_damage_in_the_middle_is_an_error_after_the_results_around_it(
 PLAYLISTS = {
     "concatenation": "ffconcat version 1.0\nfile '{target}'\n",
     "playlist": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{target}\n#EXT-X-ENDLIST\n",
-    "session": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
-    "a=rtpmap:96 H264/90000\na=control:{target}\n",
-    "dash": '<?xml version="1.0"?><MPD type="static" mediaPresentationDuration="PT2S"><Period><AdaptationSet>'
-    '<Representation id="1" mimeType="video/mp4"><BaseURL>{target}</BaseURL></Representation></AdaptationSet>'
-    "</Period></MPD>",
+    "session": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+    "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\na=control:{target}\n",
+    "dash": '<?xml version="1.0"?><MPD type="static" mediaPresentationDuration="PT2S"><Period>'
+    '<AdaptationSet><Representation id="1" mimeType="video/mp4"><BaseURL>{target}</BaseURL>'
+    "</Representation></AdaptationSet></Period></MPD>",
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import collections
+import itertools
+import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler
@@ -14,63 +16,86 @@ import pytest
 
 from motivnet.errors import VideoError
 from motivnet.prediction import Prediction
-from motivnet_engines.cli.predict_report import Report, RunOptions
-from motivnet_engines.cli.predict_video_run import predict_videos
+from motivnet_engines.cli.predict_files import Outputs
+from motivnet_engines.cli.predict_run import PredictRun
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.video import FrameResult, VideoSource, camera, video_source
+from motivnet_engines.video import FrameResult, VideoSource, camera, decoding, video_source
 from motivnet_engines.video.decoding import Frame, VideoReader
 from motivnet_engines.video.run import predict_video
 from motivnet_engines.writers.records import Record
 
-from .conftest import moving, write_video
+from .conftest import FastClock, moving, write_video
 from .servers import Answer, http_server, sends
 
-CAMERA_SECONDS = 0.1
-"""From picture to picture of the camera over HTTP."""
+
+class Gate:
+    """Makes the first call of a classifier wait until ``open``."""
+
+    def __init__(self, classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.event = threading.Event()
+        classify = classifier.classify
+
+        def wait_and_classify(inputs: Any) -> list[Prediction]:
+            assert self.event.wait(20)
+            return classify(inputs)
+
+        monkeypatch.setattr(classifier, "classify", wait_and_classify)
+
+    def open(self) -> None:
+        self.event.set()
 
 
-def slow(classifier: EmotionClassifier, seconds: float) -> EmotionClassifier:
-    classify = classifier.classify
+@pytest.fixture
+def gate(classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(classifier, monkeypatch)
 
-    def slowly(inputs: Any) -> list[Prediction]:
-        time.sleep(seconds)
+
+@pytest.fixture
+def in_step(
+    classifier: EmotionClassifier, clock: FastClock, monkeypatch: pytest.MonkeyPatch
+) -> FastClock:
+    """A clock on which every frame is classified before the next one is due."""
+    frames, classify = collections.Counter[str](), classifier.classify
+
+    def classify_and_count(inputs: Any) -> list[Prediction]:
+        frames["classified"] += 1
         return classify(inputs)
 
-    classifier.classify = slowly  # type: ignore[method-assign]
-    return classifier
+    monkeypatch.setattr(classifier, "classify", classify_and_count)
+    clock.before_sleep = lambda seconds: frames.update(["decoded"])
+    clock.is_due = lambda: frames["decoded"] <= frames["classified"] + 1
+    return clock
 
 
 def test_late_frames_are_dropped_and_counted_in_real_time(
-    tmp_path: Path, classifier: EmotionClassifier
+    tmp_path: Path, classifier: EmotionClassifier, clock: FastClock, gate: Gate
 ) -> None:
     path = write_video(tmp_path / "second.mp4", moving(25))
-    start = time.monotonic()
-    with predict_video(slow(classifier, 0.2), video_source(path), realtime=True, every=2) as run:
+    clock.before_sleep = lambda seconds: gate.open() if clock.time > 0.5 else None
+    with predict_video(classifier, video_source(path), realtime=True, every=2) as run:
         indices = [result.index for result in run]
     summary = run.summary
-    assert summary.dropped > 0
+    assert summary.dropped >= 3
     assert summary.decoded == 25 == summary.classified + summary.skipped + summary.dropped
     assert summary.skipped == 12
     assert summary.classified == len(indices)
     assert indices == sorted(set(indices))
     assert all(index % 2 == 0 for index in indices)
     assert summary.complete
-    assert 0.7 < time.monotonic() - start < 20
 
 
-def test_a_fast_runtime_drops_little_in_real_time_and_waits_for_the_clock(
-    tmp_path: Path, classifier: EmotionClassifier
+def test_a_fast_runtime_drops_nothing_in_real_time_and_waits_for_the_clock(
+    tmp_path: Path, classifier: EmotionClassifier, in_step: FastClock
 ) -> None:
     path = write_video(tmp_path / "slow.mp4", moving(8), rate=8)
-    start = time.monotonic()
     with predict_video(classifier, video_source(path), realtime=True) as run:
-        list(run)
-    assert time.monotonic() - start > 0.8
-    assert run.summary.classified >= 4
+        assert [result.index for result in run] == list(range(8))
+    assert in_step.time == pytest.approx(7 / 8)
+    assert run.summary.dropped == 0
 
 
 def camera_over_http(handler: BaseHTTPRequestHandler) -> None:
-    """JPEG pictures for as long as someone looks, as simple network cameras send them."""
+    """JPEG pictures, as simple network cameras send them."""
     handler.send_response(200)
     handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
     handler.end_headers()
@@ -78,7 +103,6 @@ def camera_over_http(handler: BaseHTTPRequestHandler) -> None:
         data = cv2.imencode(".jpg", picture[:, :, ::-1])[1].tobytes()
         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
         handler.wfile.write(head.encode() + data + b"\r\n")
-        time.sleep(CAMERA_SECONDS)
 
 
 @pytest.fixture
@@ -88,12 +112,14 @@ def http_camera() -> Iterator[VideoSource]:
 
 
 def test_late_frames_of_a_camera_over_http_are_dropped(
-    http_camera: VideoSource, classifier: EmotionClassifier
+    http_camera: VideoSource, classifier: EmotionClassifier, clock: FastClock, gate: Gate
 ) -> None:
-    with predict_video(slow(classifier, 2.5 * CAMERA_SECONDS), http_camera) as run:
+    frames = itertools.count()
+    clock.before_sleep = lambda seconds: gate.open() if next(frames) == 50 else None
+    with predict_video(classifier, http_camera) as run:
         results = [next(run) for _ in range(7)]
     assert [len(result.faces) for result in results] == [1] * 7
-    assert results[-1].index > 6
+    assert results[-1].index > 40
     summary = run.summary
     assert summary.dropped > 0
     assert summary.decoded == summary.classified + summary.dropped
@@ -101,13 +127,16 @@ def test_late_frames_of_a_camera_over_http_are_dropped(
 
 
 def test_the_frames_of_a_camera_over_http_have_the_times_at_which_they_came(
-    http_camera: VideoSource, classifier: EmotionClassifier
+    http_camera: VideoSource,
+    classifier: EmotionClassifier,
+    in_step: FastClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(decoding, "monotonic", lambda: 0.1 * next(ticks))
     with predict_video(classifier, http_camera) as run:
         last = [next(run) for _ in range(8)][-1]
-    # FFmpeg would say 25 pictures a second; the first ones come together, because it looks at them
-    # when it opens.
-    assert last.time > 0.6 * last.index * CAMERA_SECONDS
+    assert (last.index, last.time) == (7, pytest.approx(0.7))  # FFmpeg would say 25 per second
 
 
 def test_ctrl_c_is_a_good_end_of_a_camera_over_http(
@@ -133,9 +162,10 @@ def test_ctrl_c_is_a_good_end_of_the_command_over_a_camera_over_http(
         if len(records) == 2:
             raise KeyboardInterrupt
 
-    report = Report(record=interrupts, advance=lambda _: None, total=1)
-    predict_videos(classifier, [http_camera], options=RunOptions(), report=report, montage=None)
-    assert report.errors == []
+    sources = [http_camera]
+    run = PredictRun(classifier, sources, Outputs(), record=interrupts, advance=lambda _: None)
+    run.run()
+    assert run.errors == []
     assert [record.video is not None and record.video.complete for record in records] == [
         False,
         False,
@@ -191,18 +221,16 @@ def test_a_playlist_without_its_end_is_live(end: str, live: bool, tmp_path: Path
 
 
 def test_frames_of_a_live_playlist_that_come_together_are_shown_at_their_times(
-    tmp_path: Path, classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, classifier: EmotionClassifier, in_step: FastClock
 ) -> None:
-    monkeypatch.setattr("motivnet_engines.video.steps.STALL_SECONDS", 3.0)
     segment = write_video(tmp_path / "clip.ts", moving(40)).read_bytes()
     with (
         http_server(partial(plays, segment, PLAYLIST)) as port,
-        predict_video(
-            slow(classifier, 0.02), video_source(f"http://127.0.0.1:{port}/live.m3u8")
-        ) as run,
+        predict_video(classifier, video_source(f"http://127.0.0.1:{port}/live.m3u8")) as run,
     ):
-        last = [next(run) for _ in range(10)][-1]
-    assert last.index < 30
+        results = [next(run) for _ in range(10)]
+        assert in_step.time >= results[-1].time > 0
+    assert [result.index for result in results] == list(range(10))
     assert run.summary.complete
 
 

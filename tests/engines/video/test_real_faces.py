@@ -83,7 +83,7 @@ def test_people_who_pass_at_a_distance_keep_their_tracks(
 def test_people_who_cross_have_each_a_track_before_and_one_after_that_never_doubles(
     people: list[np.ndarray], tmp_path: Path, detector: FaceDetector
 ) -> None:
-    """While one hides the other, boxes cannot say who is who: a number may go over to the other or be a new one."""
+    """While one hides the other, boxes do not tell who is who: numbers may be exchanged."""
     results = watched(write_video(tmp_path / "crossing.mp4", crossing(people, apart=0)), detector)
     for result in results:
         numbers = [face.track for face in result.faces]

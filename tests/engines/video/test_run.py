@@ -15,8 +15,7 @@ from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 from motivnet_engines.video import FrameResult, video_source
 from motivnet_engines.video.decoding import Frame
-from motivnet_engines.video.results import with_probabilities
-from motivnet_engines.video.run import predict_video
+from motivnet_engines.video.run import predict_video, with_probabilities
 
 from .conftest import SquareDetector, moving, squares, talking, write_video
 

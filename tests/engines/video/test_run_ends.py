@@ -1,15 +1,13 @@
-"""How a run ends: by an exception in any thread, by its caller, by Ctrl-C; never with a thread left behind."""
+"""How a run ends: an exception in any thread, its caller, Ctrl-C; no thread is left behind."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,11 @@ import pytest
 
 from motivnet.errors import ArtifactError, FileError, VideoError
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.video import FrameResult, video_source
-from motivnet_engines.video.decoding import Frame
-from motivnet_engines.video.run import predict_video
+from motivnet_engines.video import FrameResult, pipeline, video_source
+from motivnet_engines.video.decoding import Frame, VideoReader
+from motivnet_engines.video.run import VideoRun, predict_video
 
-from .conftest import moving, our_threads, write_video
+from .conftest import FastClock, moving, our_threads, write_video
 
 
 @pytest.mark.parametrize("stage", ["prepare", "classify", "result"])
@@ -88,53 +86,45 @@ def test_the_reader_does_not_run_far_ahead_of_the_caller(
     path = write_video(tmp_path / "long.mp4", moving(100))
     with predict_video(classifier, video_source(path)) as run:
         next(run)
-        time.sleep(0.3)
+        while run._pipeline._frames.has_room():
+            time.sleep(0.001)
         assert run.summary.decoded < 40
 
 
 def test_a_source_that_gives_neither_frame_nor_error_is_an_error(
-    clip: Path, classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+    clip: Path, classifier: EmotionClassifier, clock: FastClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
-    monkeypatch.setattr("motivnet_engines.video.steps.STALL_SECONDS", 0.2)
-    monkeypatch.setattr(
-        "motivnet_engines.video.decoding.VideoReader._packets", lambda _: iter(release.wait, True)
-    )
-    threading.Timer(0.5, release.set).start()
-    with (
-        predict_video(classifier, video_source(clip)) as run,
-        pytest.raises(VideoError, match="gave no frame for"),
-    ):
-        list(run)
+    monkeypatch.setattr(pipeline, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(pipeline, "_JOIN_SECONDS", 0.01)
+    monkeypatch.setattr(VideoReader, "_packets", lambda _: iter(release.wait, True))
+    monkeypatch.setattr(clock, "now", partial(next, itertools.count(step=10)))
+    with predict_video(classifier, video_source(clip)) as run:
+        with pytest.raises(VideoError, match="gave no frame for 30 seconds"):
+            next(run)
+        release.set()
 
 
-def test_ctrl_c_ends_a_run_at_once(clip: Path) -> None:
-    program = textwrap.dedent("""
-        import sys
-        from motivnet_engines.inference.classifier import EmotionClassifier
-        from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
-        from motivnet_engines.video import video_source
-        from motivnet_engines.video.run import predict_video
-        manifest = fake_manifest()
-        classifier = EmotionClassifier(FakeRuntime(manifest), manifest)
-        run = predict_video(classifier, video_source(sys.argv[1]), realtime=True)
-        try:
-            with run:
-                for result in run:
-                    print(result.index, flush=True)
-        except KeyboardInterrupt:
-            print(run.summary.error, flush=True)
-    """)
-    write_video(clip, moving(30), times=[0.0, *(10.0 + index for index in range(29))])
-    command = [sys.executable, "-c", program, str(clip)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ}
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "0\n"
-        process.send_signal(signal.SIGINT)
-        start = time.monotonic()
-        rest = process.stdout.read()
-        assert process.wait(20) == 0
-    assert "was stopped after" in rest
-    assert time.monotonic() - start < 8
+def test_ctrl_c_ends_a_run_at_once(
+    clip: Path, classifier: EmotionClassifier, clock: FastClock
+) -> None:
+    """The decoding thread waits for the second frame, and the main thread for its result."""
+    write_video(clip, moving(3), times=[0.0, 10.0, 11.0])
+    waiting = threading.Event()
+
+    def interrupt(seconds: float) -> None:
+        if seconds > 0:
+            waiting.wait(20)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def wait_for_the_second(run: VideoRun) -> None:
+        waiting.set()
+        next(run)
+
+    clock.before_sleep = interrupt
+    clock.is_due = lambda: not waiting.is_set()
+    with predict_video(classifier, video_source(clip), realtime=True) as run:
+        assert next(run).index == 0
+        with pytest.raises(KeyboardInterrupt):
+            wait_for_the_second(run)
+    assert "was stopped after" in str(run.summary.error)

@@ -113,12 +113,11 @@ def test_an_answer_that_is_no_video_is_an_error_of_one_line_without_the_password
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.usefixtures("short_waits")
 def test_a_server_that_never_answers_is_given_up(classifier: EmotionClassifier) -> None:
-    start = time.monotonic()
     with http_server(silent) as port, pytest.raises(VideoError, match="does not answer in time"):
         watch(f"http://127.0.0.1:{port}/x", classifier)
-    assert time.monotonic() - start < 10
 
 
 @pytest.mark.usefixtures("short_waits")
@@ -129,7 +128,7 @@ def test_a_server_that_falls_silent_is_given_up_with_the_results_so_far(
     with (
         http_server(partial(silent_after, data[: len(data) // 2])) as port,
         predict_video(classifier, video_source(f"http://127.0.0.1:{port}/clip.mkv")) as run,
-        pytest.raises(VideoError, match=r"cannot be read on after .*: it does not answer in time"),
+        pytest.raises(VideoError, match=r"cannot be read after .*: it does not answer in time"),
     ):
         list(run)
     assert run.summary.classified > 5
@@ -153,7 +152,7 @@ def test_a_refused_stream_is_an_error_of_one_line(
 
 
 class RtspCamera(socketserver.StreamRequestHandler):
-    """A camera that plays H.264 to one client, over the connection of the commands (RFC 2326, section 10.12)."""
+    """A camera that plays H.264 over the connection of the commands (RFC 2326, 10.12)."""
 
     frames = 2000
 
@@ -167,7 +166,8 @@ class RtspCamera(socketserver.StreamRequestHandler):
                 headers = "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n"
             elif method == "DESCRIBE":
                 body = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"
-                body += "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:streamid=0\r\n"
+                body += "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"
+                body += "a=control:streamid=0\r\n"
                 headers = f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n"
             elif method == "SETUP":
                 headers = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n"

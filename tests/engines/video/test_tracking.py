@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motivnet.box import Box
 from motivnet.errors import ConfigError
-from motivnet_engines.video.smoothing import ProbabilitySmoother
-from motivnet_engines.video.tracking import FaceTracker
+from motivnet.prediction import Box
+from motivnet_engines.video.tracking import FaceTracker, ProbabilitySmoother
 
 
 def box(x: float, y: float = 0.0, size: float = 100.0) -> Box:
@@ -47,7 +46,7 @@ def test_the_pair_that_overlaps_most_is_matched_first() -> None:
 
 @pytest.mark.parametrize(("away", "number"), [(0.9, 1), (1.1, 2)])
 def test_a_face_is_lost_after_a_second(away: float, number: int) -> None:
-    tracker = FaceTracker(lost_after=1.0)
+    tracker = FaceTracker()
     tracker.update([box(0)], 0.0)
     for step in range(1, 10):
         tracker.update([], away * step / 10)
@@ -100,7 +99,7 @@ def test_faces_that_pass_each_other_at_a_distance_keep_their_numbers() -> None:
 def test_no_number_is_given_twice_in_a_frame_and_none_is_used_again(
     frames: list[list[float]],
 ) -> None:
-    tracker = FaceTracker(lost_after=2.0)
+    tracker = FaceTracker()
     last: dict[int, int] = {}
     for step, places in enumerate(frames):
         numbers = tracker.update([box(place) for place in places], float(step))
@@ -112,31 +111,31 @@ def test_no_number_is_given_twice_in_a_frame_and_none_is_used_again(
 
 def test_with_no_time_constant_nothing_is_changed() -> None:
     smoother = ProbabilitySmoother(0.0)
-    smoother.smoothed(1, 0.0, {"a": 1.0, "b": 0.0})
-    assert smoother.smoothed(1, 0.1, {"a": 0.25, "b": 0.75}) == {"a": 0.25, "b": 0.75}
+    smoother.smooth(1, 0.0, {"a": 1.0, "b": 0.0})
+    assert smoother.smooth(1, 0.1, {"a": 0.25, "b": 0.75}) == {"a": 0.25, "b": 0.75}
 
 
 def test_after_the_time_constant_a_change_has_come_through_to_63_percent() -> None:
     smoother = ProbabilitySmoother(0.5)
-    smoother.smoothed(1, 0.0, {"a": 1.0, "b": 0.0})
-    assert smoother.smoothed(1, 0.5, {"a": 0.0, "b": 1.0})["b"] == pytest.approx(1 - math.exp(-1))
+    smoother.smooth(1, 0.0, {"a": 1.0, "b": 0.0})
+    assert smoother.smooth(1, 0.5, {"a": 0.0, "b": 1.0})["b"] == pytest.approx(1 - math.exp(-1))
 
 
 def test_the_result_does_not_depend_on_the_frame_rate() -> None:
     ends = []
     for times in (np.linspace(0, 2, 5), np.linspace(0, 2, 101), np.array([0.0, 0.01, 0.9, 2.0])):
         smoother = ProbabilitySmoother(0.7)
-        smoother.smoothed(1, 0.0, {"a": 1.0, "b": 0.0})
-        ends.append([smoother.smoothed(1, time, {"a": 0.2, "b": 0.8})["a"] for time in times][-1])
+        smoother.smooth(1, 0.0, {"a": 1.0, "b": 0.0})
+        ends.append([smoother.smooth(1, time, {"a": 0.2, "b": 0.8})["a"] for time in times][-1])
     assert ends == pytest.approx([0.2 + 0.8 * math.exp(-2 / 0.7)] * 3)
 
 
 def test_tracks_do_not_mix_and_a_forgotten_one_begins_anew() -> None:
     smoother = ProbabilitySmoother(1.0)
-    smoother.smoothed(1, 0.0, {"a": 1.0, "b": 0.0})
-    assert smoother.smoothed(2, 0.1, {"a": 0.0, "b": 1.0}) == {"a": 0.0, "b": 1.0}
+    smoother.smooth(1, 0.0, {"a": 1.0, "b": 0.0})
+    assert smoother.smooth(2, 0.1, {"a": 0.0, "b": 1.0}) == {"a": 0.0, "b": 1.0}
     smoother.keep({2})
-    assert smoother.smoothed(1, 0.2, {"a": 0.0, "b": 1.0}) == {"a": 0.0, "b": 1.0}
+    assert smoother.smooth(1, 0.2, {"a": 0.0, "b": 1.0}) == {"a": 0.0, "b": 1.0}
 
 
 @given(
@@ -155,7 +154,7 @@ def test_probabilities_always_sum_to_one_and_stay_between_what_was_seen(
         seen.append(
             {label: weight / sum(weights) for label, weight in zip("abc", weights, strict=True)}
         )
-        smoothed = smoother.smoothed(1, time, seen[-1])
+        smoothed = smoother.smooth(1, time, seen[-1])
         assert sum(smoothed.values()) == pytest.approx(1.0, abs=1e-12)
         for label, value in smoothed.items():
             assert min(p[label] for p in seen) - 1e-9 <= value <= max(p[label] for p in seen) + 1e-9

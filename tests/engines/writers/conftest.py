@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 
-from motivnet.box import Box
 from motivnet.labels import labels_for
-from motivnet.prediction import Prediction
+from motivnet.prediction import Box, Prediction
 
 LABELS = labels_for(7)
 
 
 @pytest.fixture
 def face() -> Callable[..., Prediction]:
-    """A function that gives a prediction of a label, in a box (x, y, width, height) or of the whole image."""
+    """A function that gives a prediction, in a box (x, y, width, height) or without one."""
 
     def made(
         label: str = "happiness",

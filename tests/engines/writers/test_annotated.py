@@ -16,20 +16,16 @@ from motivnet.errors import FileError
 from motivnet.images import read_image
 from motivnet.prediction import Prediction
 from motivnet_engines.writers import montage as montage_module
-from motivnet_engines.writers.annotated_images import (
-    annotated_copies,
-    annotated_picture,
-    write_annotated,
-)
+from motivnet_engines.writers.drawing import annotated_copies, annotated_picture, write_annotated
 from motivnet_engines.writers.montage import (
     TILE,
     MontageWriter,
     face_tile,
     sheet_paths,
     sheets_text,
+    short_names,
 )
-from motivnet_engines.writers.short_names import short_names
-from motivnet_engines.writers.sink import open_sink
+from motivnet_engines.writers.text import open_writer
 
 
 def test_images_of_one_folder_keep_their_names(tmp_path: Path) -> None:
@@ -75,7 +71,7 @@ def write_sheet(path: Path, face: Prediction) -> None:
 
 def write_table(form: Literal["csv", "jsonl"]) -> Callable[[Path, Prediction], None]:
     def write(path: Path, face: Prediction) -> None:
-        with open_sink(
+        with open_writer(
             form,
             labels=tuple(face.probabilities),
             out=path.with_suffix(f".{form}"),

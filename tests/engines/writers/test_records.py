@@ -1,4 +1,4 @@
-"""JSON Lines, CSV and the table: what every writer makes of images, frames, errors and the end of a video."""
+"""JSON Lines, CSV and the table: images, frames, errors and the end of a video."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ from motivnet.labels import labels_for
 from motivnet_engines.inference.image_files import FileResult
 from motivnet_engines.inference.results import ImageResult, Timing
 from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary
-from motivnet_engines.writers.csv_rows import csv_header, csv_rows
-from motivnet_engines.writers.jsonl import jsonl_line
-from motivnet_engines.writers.records import Record, record_of_end, record_of_file, record_of_frame
-from motivnet_engines.writers.sink import chosen_format, open_sink
-from motivnet_engines.writers.table import ResultTable
+from motivnet_engines.writers.records import (
+    Record,
+    record_from_file,
+    record_from_frame,
+    record_from_summary,
+)
+from motivnet_engines.writers.text import (
+    ResultTable,
+    choose_format,
+    csv_header,
+    csv_rows,
+    jsonl_line,
+    open_writer,
+)
 
 LABELS = labels_for(7)
 TIMING = Timing(prepare_ms=1.0, classify_ms=2.0)
@@ -52,7 +61,7 @@ def image(face) -> Record:
     result = ImageResult(
         name="x", width=64, height=48, faces=(face(box=BOX), face("anger", box=BOX)), timing=TIMING
     )
-    return record_of_file(FileResult(path=Path("a/photo.jpg"), result=result, error=None))
+    return record_from_file(FileResult(path=Path("a/photo.jpg"), result=result, error=None))
 
 
 @pytest.fixture
@@ -61,7 +70,7 @@ def frame(face) -> Record:
         TrackedFace(track=3, prediction=face(box=BOX)),
         TrackedFace(track=1, prediction=face("fear", box=BOX)),
     )
-    return record_of_frame(
+    return record_from_frame(
         FrameResult(
             name="clip.mp4", index=7, time=0.28, width=64, height=48, faces=faces, timing=TIMING
         )
@@ -101,13 +110,13 @@ def test_a_line_of_a_frame_has_its_time_and_tracks(frame: Record) -> None:
 
 
 def test_the_last_line_of_a_video_says_whether_that_was_all() -> None:
-    document = json.loads(jsonl_line(record_of_end(summary("clip.mp4 ends too soon"))))
+    document = json.loads(jsonl_line(record_from_summary(summary("clip.mp4 ends too soon"))))
     assert document["error"] == "clip.mp4 ends too soon"
     assert (document["video"]["complete"], document["video"]["skipped"]) == (False, 2)
 
 
 def test_an_image_that_cannot_be_read_is_a_line_with_the_reason() -> None:
-    record = record_of_file(FileResult(path=Path("x.jpg"), result=None, error="x.jpg is empty"))
+    record = record_from_file(FileResult(path=Path("x.jpg"), result=None, error="x.jpg is empty"))
     assert json.loads(jsonl_line(record)) == {
         "file": "x.jpg",
         "width": None,
@@ -148,8 +157,8 @@ def test_csv_has_a_row_with_empty_fields_for_an_image_without_a_face() -> None:
 
 def test_csv_of_a_video_has_tracks_and_a_row_of_its_error_alone(frame: Record) -> None:
     assert [row["track"] for row in rows_of(frame)] == ["3", "1"]
-    assert rows_of(record_of_end(summary())) == []
-    assert rows_of(record_of_end(summary("cut off")))[0]["error"] == "cut off"
+    assert rows_of(record_from_summary(summary())) == []
+    assert rows_of(record_from_summary(summary("cut off")))[0]["error"] == "cut off"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +212,7 @@ def test_the_table_has_a_line_per_face_and_one_without(
 def test_the_table_has_a_line_per_face_of_a_video(
     frame: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert shown(capsys, frame, frame, record_of_end(summary())) == [
+    assert shown(capsys, frame, frame, record_from_summary(summary())) == [
         "file emotion confidence face",
         "clip.mp4 fear 75.0% #1, 0.28 to 0.28 s, 2 frames",
         "clip.mp4 happiness 75.0% #3, 0.28 to 0.28 s, 2 frames",
@@ -218,7 +227,7 @@ def test_the_table_gives_no_confidence_for_what_is_unknown(
         return dataclasses.replace(record, faces=faces)
 
     lines = shown(
-        capsys, hidden(image), hidden(frame), hidden(frame), frame, record_of_end(summary())
+        capsys, hidden(image), hidden(frame), hidden(frame), frame, record_from_summary(summary())
     )[1:]
     assert all("unknown" in line and "%" not in line for line in lines if "emotion" not in line)
 
@@ -245,25 +254,25 @@ def test_markup_in_a_name_is_shown_as_it_is(face, capsys: pytest.CaptureFixture[
 def test_the_format_is_the_one_named_or_that_of_the_file(
     named, out: str | None, expected: str
 ) -> None:
-    assert chosen_format(named, None if out is None else Path(out)) == expected
+    assert choose_format(named, None if out is None else Path(out)) == expected
 
 
 @pytest.mark.parametrize("named", [None, "table"])
 def test_a_table_is_no_file(named) -> None:
     with pytest.raises(ConfigError, match=r"r\.txt holds no table; choose --format jsonl or csv"):
-        chosen_format(named, Path("r.txt"))
+        choose_format(named, Path("r.txt"))
 
 
 def test_results_need_the_name_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"--out .* is a directory; give the name of a file, as .*results\.jsonl"
     ):
-        chosen_format("csv", tmp_path)
+        choose_format("csv", tmp_path)
 
 
 def test_a_file_appears_with_the_last_record_and_not_before(tmp_path: Path, image: Record) -> None:
     out = tmp_path / "r.jsonl"
-    with open_sink("jsonl", labels=LABELS, out=out) as write:
+    with open_writer("jsonl", labels=LABELS, out=out) as write:
         write(image)
         assert not out.exists()
     assert len(out.read_text().splitlines()) == 1
@@ -274,7 +283,7 @@ def test_after_an_error_an_older_file_is_untouched(tmp_path: Path, image: Record
     out.write_text("older")
 
     def write_and_fail() -> None:
-        with open_sink("csv", labels=LABELS, out=out) as write:
+        with open_writer("csv", labels=LABELS, out=out) as write:
             write(image)
             raise ValueError("in the middle")
 
@@ -289,7 +298,7 @@ def test_standard_output_has_each_record_at_once(
 ) -> None:
     with (tmp_path / "stdout").open("w") as stream:
         monkeypatch.setattr("sys.stdout", stream)
-        with open_sink("jsonl", labels=LABELS) as write:
+        with open_writer("jsonl", labels=LABELS) as write:
             write(image)
             assert json.loads((tmp_path / "stdout").read_text())["file"] == "a/photo.jpg"
 
@@ -298,7 +307,7 @@ def test_what_was_found_before_an_interruption_is_shown(
     image: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted() -> None:
-        with open_sink("table", labels=LABELS) as write:
+        with open_writer("table", labels=LABELS) as write:
             write(image)
             raise KeyboardInterrupt
 

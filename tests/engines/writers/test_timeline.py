@@ -15,9 +15,8 @@ from motivnet.labels import EMOTIONS
 from motivnet.prediction import Prediction
 from motivnet_engines.inference.results import Timing
 from motivnet_engines.video import FrameResult, TrackedFace
-from motivnet_engines.writers.band_names import name_places
 from motivnet_engines.writers.drawing import colour_of
-from motivnet_engines.writers.timeline import PANELS, Timeline, clock
+from motivnet_engines.writers.timeline import PANELS, Timeline, clock, name_places
 
 
 def result(time: float, *tracks: int, likely: str = "happiness") -> FrameResult:

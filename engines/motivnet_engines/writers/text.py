@@ -1,0 +1,234 @@
+"""Results as text: CSV, JSON Lines or a table, to standard output or to a file."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TextIO
+
+from motivnet.errors import ConfigError
+from motivnet.files import atomic_path
+from motivnet.prediction import UNKNOWN, Prediction
+from motivnet.printable import escaped_json, printable_lines
+from motivnet.terminal import show, table
+from motivnet_engines.writers.records import Record
+
+Format = Literal["table", "jsonl", "csv"]
+_FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+_FRAME_COLUMNS = ("file", "frame", "time", "width", "height", "face", "track")
+_FACE_COLUMNS = (
+    *("x", "y", "face_width", "face_height", "score"),
+    *("label", "confidence", "known", "distance", "energy"),
+)
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A spreadsheet computes a text that starts with one of these, the last four in full width.
+
+An apostrophe in front prevents it (OWASP, CSV injection).
+"""
+_LONGEST = 10_000
+
+
+def choose_format(named: Format | None, out: Path | None) -> Format:
+    """Return the format asked for, else that of the file's suffix, else a table without a file.
+
+    Raises:
+        ConfigError: If a file is to hold a table, its suffix is unknown, or it is a directory.
+    """
+    if out is None:
+        return named or "table"
+    if out.is_dir():
+        raise ConfigError(
+            f"--out {out} is a directory; give the name of a file, as {out / 'results.jsonl'}"
+        )
+    found = named or _FORMATS.get(out.suffix.lower())
+    if found is None or found == "table":
+        raise ConfigError(f"{out} holds no table; choose --format jsonl or csv")
+    return found
+
+
+@contextlib.contextmanager
+def open_writer(
+    form: Format, *, labels: Sequence[str], out: Path | None = None, embeddings: bool = False
+) -> Iterator[Callable[[Record], None]]:
+    """Give a function that writes records: each at once to standard output, or all to a file.
+
+    The file has mode 0600 and appears when the block ends without an error. A table is printed at
+    the end of the block, even after an error or Ctrl-C.
+
+    Args:
+        labels: Of the probabilities, for the columns of CSV.
+        embeddings: Whether JSON Lines contain the embeddings of the faces.
+
+    Raises:
+        FileError: If the file cannot be written.
+    """
+    if form == "table":
+        collected = ResultTable()
+        try:
+            yield collected.add
+        finally:
+            collected.print()
+        return
+    with _open_stream(out) as stream:
+        if form == "csv":
+            stream.write(csv_header(labels))
+
+        def write(record: Record) -> None:
+            if form == "csv":
+                stream.write(csv_rows(record, labels))
+            else:
+                stream.write(jsonl_line(record, embeddings=embeddings))
+            if out is None:
+                stream.flush()
+
+        yield write
+
+
+@contextlib.contextmanager
+def _open_stream(out: Path | None) -> Iterator[TextIO]:
+    if out is None:
+        yield sys.stdout
+        return
+    with (
+        atomic_path(out, private=True) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        yield stream
+
+
+def jsonl_line(record: Record, *, embeddings: bool = False) -> str:
+    """Return the record as a line of JSON; unprintable and non-Unicode characters are escaped."""
+    document = record.to_dict(embeddings=embeddings)
+    return escaped_json(json.dumps(document, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def csv_header(labels: Sequence[str]) -> str:
+    """Return the row of column names (RFC 4180); ``labels`` are those of the probabilities."""
+    return _csv_text([[*_FRAME_COLUMNS, *_FACE_COLUMNS, *map(_csv_field, labels), "error"]])
+
+
+def csv_rows(record: Record, labels: Sequence[str]) -> str:
+    """Return a row per face, largest first, counted from 1; one row if there is no face.
+
+    The end of a video has a row only if something is missing.
+    """
+    if record.video is not None and record.error is None:
+        return ""
+    frame = [_csv_field(record.file), record.frame, record.time, record.width, record.height]
+    if not record.faces:
+        nothing: list[object] = [None] * (2 + len(_FACE_COLUMNS) + len(labels))
+        return _csv_text([[*frame, *nothing, _csv_field(record.error or "")]])
+    tracks = record.tracks or (None,) * len(record.faces)
+    return _csv_text(
+        [*frame, number, track, *_face_fields(face, labels), ""]
+        for number, (face, track) in enumerate(zip(record.faces, tracks, strict=True), 1)
+    )
+
+
+def _face_fields(face: Prediction, labels: Sequence[str]) -> list[object]:
+    box = [None] * 4 if face.box is None else list(face.box.to_dict().values())
+    known = None if face.known is None else str(face.known).lower()
+    label = [face.score, _csv_field(face.label), face.confidence, known, face.distance, face.energy]
+    return [*box, *label, *(face.probabilities[name] for name in labels)]
+
+
+def _csv_text(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _csv_field(text: str) -> str:
+    """Escape what a terminal or a spreadsheet would obey; line ends stay, in quotes."""
+    shown = printable_lines(text, limit=_LONGEST)
+    return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
+
+
+@dataclass(slots=True)
+class _Track:
+    """Sums over the frames in which a face of a video was seen."""
+
+    first: float
+    last: float
+    frames: int = 0
+    unknown: int = 0
+    probabilities: dict[str, float] = field(default_factory=dict)
+
+
+class ResultTable:
+    """A table for a terminal: a line per face, per face of a whole video, per file without a face.
+
+    Files that cannot be read have no line.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, str, str, str]] = []
+        self._tracks: dict[int, _Track] = {}
+
+    def add(self, record: Record) -> None:
+        """Add a record; only sums of a video's frames are kept until the record of its end."""
+        if record.video is not None:
+            self._end_video(record)
+        elif record.frame is not None:
+            self._add_frame(record)
+        elif record.error is None:
+            for face in record.faces:
+                shown = _confidence(face.label, face.confidence)
+                self._rows.append((record.file, face.label, shown, _box_text(face)))
+            if not record.faces:
+                self._add_empty(record)
+
+    def print(self) -> None:
+        """Print the table if it has a line."""
+        has_details = any(row[3] for row in self._rows)
+        shown = table("file", "emotion", ">confidence", *(["face"] if has_details else []))
+        for row in self._rows:
+            shown.add_row(*(row if has_details else row[:3]))
+        if self._rows:
+            show(shown)
+
+    def _add_frame(self, record: Record) -> None:
+        time = record.time or 0.0
+        for number, face in zip(record.tracks, record.faces, strict=True):
+            track = self._tracks.setdefault(number, _Track(first=time, last=time))
+            track.last = time
+            track.frames += 1
+            track.unknown += face.label == UNKNOWN
+            for label, value in face.probabilities.items():
+                track.probabilities[label] = track.probabilities.get(label, 0.0) + value
+
+    def _end_video(self, record: Record) -> None:
+        for number, track in sorted(self._tracks.items()):
+            best = max(track.probabilities, key=track.probabilities.__getitem__)
+            label = UNKNOWN if track.unknown > track.frames / 2 else best
+            shown = _confidence(label, track.probabilities[best] / track.frames)
+            times = f"{track.first:.2f} to {track.last:.2f} s"
+            self._rows.append(
+                (record.file, label, shown, f"#{number}, {times}, {track.frames} frames")
+            )
+        if not self._tracks and record.error is None:
+            self._add_empty(record)
+        self._tracks = {}
+
+    def _add_empty(self, record: Record) -> None:
+        self._rows.append((record.file, "no face", "", ""))
+
+
+def _confidence(label: str, confidence: float) -> str:
+    """Show no confidence for an unknown face: it would be that of an emotion that is not named."""
+    return "" if label == UNKNOWN else f"{confidence:.1%}"
+
+
+def _box_text(face: Prediction) -> str:
+    """Return size and top left corner of a face; empty if the image is the face."""
+    box = face.box
+    if box is None:
+        return ""
+    return f"{box.width:.0f}x{box.height:.0f} at {box.x:.0f},{box.y:.0f}"
