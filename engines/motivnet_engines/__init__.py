@@ -6,8 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from motivnet.box import Box
-    from motivnet.prediction import Prediction
+    from motivnet.prediction import Box, Prediction
     from motivnet_engines.faces import open_detector
     from motivnet_engines.faces.detector import Face, FaceDetector
     from motivnet_engines.inference.classifier import EmotionClassifier
@@ -25,7 +24,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Box": "motivnet.box",
+    "Box": "motivnet.prediction",
     "EmotionClassifier": "motivnet_engines.inference.classifier",
     "Face": "motivnet_engines.faces.detector",
     "FaceDetector": "motivnet_engines.faces.detector",
@@ -37,7 +36,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is public when it is asked for (PEP 562): the command lives in this package too.
+    """Import a public name on first use (PEP 562), for the sake of the command in this package.
 
     NumPy and OpenCV take as long to import as all the rest of ``motivnet --help``.
     """

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.artifact.engine_entry import EngineDevice, EngineEntry, EngineProof, ShapeProfile
-from motivnet.artifact.manifest import Comparison, Evidence, FileEntry, Precision
+from motivnet.artifact.engine_entry import EngineDevice, EngineEntry, EngineReport, ShapeProfile
+from motivnet.artifact.manifest import FileEntry
 from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.config import ModelConfig
 from motivnet.labels import EMOTIONS, labels_for
 from motivnet.model import build_model
-from motivnet.preprocess import InputRecipe
+from motivnet.parity import Comparison, Evidence, Precision
+from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import iterate_faces
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
@@ -55,7 +56,7 @@ def comparison(
 def bf16_artifact(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
     out = tmp_path_factory.mktemp("artifacts") / "bf16"
     build_artifact(
-        BuildRequest(checkpoint=tiny_checkpoint, out=out, precision="bf16", parity_images=2)
+        BuildRequest(checkpoint=tiny_checkpoint, out=out, precision="bf16", num_images=2)
     )
     return out
 
@@ -92,10 +93,10 @@ def copied_artifact(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactE
             *(comparison(name, evidence=evidence) for name in verified),
             *(comparison(name, failures=("logits differ by 0.5",)) for name in failed),
         )
-        changes["parity"] = dataclasses.replace(
+        changes["parity"] = msgspec.structs.replace(
             manifest.parity, passed=not failed, comparisons=comparisons
         )
-        manifest = dataclasses.replace(
+        manifest = msgspec.structs.replace(
             manifest, files=tuple(entry_of(folder / e.path) for e in manifest.files), **changes
         )
         (folder / "manifest.json").write_bytes(manifest.to_json())
@@ -127,7 +128,7 @@ def engine_artifact(copied_artifact: ArtifactEditor) -> Artifact:
         weight_streaming=False,
         build_seconds=1.0,
         build_peak_bytes=1,
-        proof=EngineProof(
+        report=EngineReport(
             evidence="network",
             layers=1,
             matrix_layers={},
@@ -137,7 +138,7 @@ def engine_artifact(copied_artifact: ArtifactEditor) -> Artifact:
         ),
     )
     files = (*artifact.manifest.files, entry_of(path))
-    manifest = dataclasses.replace(artifact.manifest, files=files, engines=(engine,))
+    manifest = msgspec.structs.replace(artifact.manifest, files=files, engines=(engine,))
     (artifact.folder / "manifest.json").write_bytes(manifest.to_json())
     return open_artifact(artifact.folder)
 
@@ -170,17 +171,17 @@ def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifact of a model that was trained on drawn faces, as ``motivnet-train demo`` does: for slow tests."""
+    """The artifact of ``motivnet-train demo``, trained on drawn faces: for slow tests."""
     from motivnet_training.demo import train_on_drawn_faces
-    from motivnet_training.recipe import changed, recipe_named
+    from motivnet_training.recipe import change_recipe, get_recipe
 
     folder = tmp_path_factory.mktemp("demo")
-    recipe = changed(recipe_named("scratch"), epochs=10, batch_size=32, augmentations="mirror")
+    recipe = change_recipe(get_recipe("scratch"), epochs=10, batch_size=32, augmentations="mirror")
     train_on_drawn_faces(
         ModelConfig.named("tiny"), folder / "demo.safetensors", count=3500, recipe=recipe
     )
     build_artifact(
-        BuildRequest(checkpoint=folder / "demo.safetensors", out=folder / "demo", parity_images=4)
+        BuildRequest(checkpoint=folder / "demo.safetensors", out=folder / "demo", num_images=4)
     )
     return folder / "demo"
 
@@ -189,36 +190,42 @@ def demo_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expressions_artifact(
     tmp_path_factory: pytest.TempPathFactory, demo_artifact: Path, shared_dir: Path
 ) -> Path:
-    """The artifact of a model of eight emotions, trained further on the rendered faces: for slow tests."""
-    from motivnet_training.devices import Hardware
+    """The artifact of a model of eight emotions, trained on rendered faces: for slow tests."""
+    from motivnet_training.devices import Devices
     from motivnet_training.fit import fit
     from motivnet_training.fit_request import FitRequest
-    from motivnet_training.recipe import changed, recipe_named
+    from motivnet_training.recipe import change_recipe, get_recipe
 
     folder = tmp_path_factory.mktemp("expressions")
     tiny = ModelConfig.named("tiny")
-    config = dataclasses.replace(
-        tiny, decoder=dataclasses.replace(tiny.decoder, num_classes=8, num_groups=8)
+    config = msgspec.structs.replace(
+        tiny, decoder=msgspec.structs.replace(tiny.decoder, num_classes=8, num_groups=8)
     )
-    preprocess = InputRecipe.named("stretch", size=config.encoder.image_size)
+    preprocess = Preprocessing.named("stretch", size=config.encoder.image_size)
     model = build_model(config, seed=1)
     trained = load_checkpoint(demo_artifact.with_suffix(".safetensors"), tiny)
     model.encoder.load_state_dict(trained.model.encoder.state_dict())
     save_model(
-        model, folder / "start.safetensors", config=config, labels=labels_for(8), recipe=preprocess
+        model,
+        folder / "start.safetensors",
+        config=config,
+        labels=labels_for(8),
+        preprocessing=preprocess,
     )
     request = FitRequest(
         config=config,
         data=shared_dir / "data" / "expressions",
         out=folder / "run",
-        recipe=changed(recipe_named("scratch"), epochs=24, batch_size=32, augmentations="mirror"),
+        recipe=change_recipe(
+            get_recipe("scratch"), epochs=24, batch_size=32, augmentations="mirror"
+        ),
         preprocess=preprocess,
         encoder=folder / "start.safetensors",
-        hardware=Hardware(accelerator="cpu"),
+        devices=Devices(device="cpu"),
     )
     fit(request)
     build = BuildRequest(
-        checkpoint=folder / "run" / "best.safetensors", out=folder / "artifact", parity_images=4
+        checkpoint=folder / "run" / "best.safetensors", out=folder / "artifact", num_images=4
     )
     build_artifact(build)
     return folder / "artifact"

@@ -1,4 +1,4 @@
-"""One user of artifacts, run as a program over folders: what it says of each, as JSON, and how much memory it took."""
+"""A program that opens folders with one user of artifacts, and prints its errors and memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from motivnet_engines.system.machine import memory_from_meminfo, process_status
 
 MODULES = {
     "build-engine": ("motivnet_engines.build.engine_artifact", "tensorrt_rtx"),
-    "inspect": ("motivnet_export.inspect",),
+    "inspect": ("motivnet_export.verify",),
     "onnxruntime": ("motivnet_engines.runtimes.onnxruntime_",),
     "openvino": ("motivnet_engines.runtimes.openvino_",),
     "openvino-bf16": ("motivnet_engines.runtimes.openvino_",),
-    "serve": ("motivnet_engines.serving.launch", "motivnet_engines.runtimes.openvino_"),
+    "serve": ("motivnet_engines.serving.http.server", "motivnet_engines.runtimes.openvino_"),
     "triton": ("motivnet_engines.serving.triton.export",),
-    "verify": ("motivnet_engines.verification.verify", "motivnet_engines.runtimes.onnxruntime_"),
+    "verify": (
+        "motivnet_engines.verification.parity_run",
+        "motivnet_engines.runtimes.onnxruntime_",
+    ),
 }
 """What each one imports, before its memory is limited."""
 
@@ -32,7 +35,7 @@ def use(consumer: str, artifact: Artifact) -> object:
         options = importlib.import_module("motivnet_engines.build.options").EngineOptions(
             backend="tensorrt-rtx"
         )
-        return module.build_engine(artifact, options, out=None, announce=lambda _: None)
+        return module.build_engine(artifact, options, out=None, on_message=lambda _: None)
     if consumer == "inspect":
         return module.inspect_artifact(artifact)
     if consumer == "verify":
@@ -45,7 +48,7 @@ def use(consumer: str, artifact: Artifact) -> object:
         settings = importlib.import_module("motivnet_engines.serving.settings").ServeSettings(
             port=0
         )
-        return module.listening_service(artifact.folder, settings)
+        return module.open_service(artifact.folder, settings)
     from motivnet_engines.runtimes.registry import open_backend
 
     with open_backend(consumer, artifact, threads=1) as runtime:

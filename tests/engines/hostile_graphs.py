@@ -1,4 +1,4 @@
-"""Graphs that a stranger could put into an artifact: each a change of the tiny export, and the words that refuse it."""
+"""Graphs that a stranger could put into an artifact, each with the words that refuse it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Attack:
 
 
 def external(model: onnx.ModelProto, index: int = 0, /, **entries: object) -> None:
-    """Moves an initialiser into a file; ``entries`` take the place of what an export would write."""
+    """Moves an initialiser into a file; ``entries`` replace those of an export."""
     tensor = model.graph.initializer[index]
     size = len(tensor.raw_data)
     tensor.ClearField("raw_data")
@@ -160,7 +160,7 @@ def largest_external(model: onnx.ModelProto) -> int:
 
 
 def in_a_subfolder(place: Callable[[Path, Path], None]) -> Callable[[onnx.ModelProto, Path], None]:
-    """The model goes to ``a/``; data of that path lies below the manifest, and something else below the model."""
+    """The model is in ``a/``; its data lies below the manifest, and other data below the model."""
 
     def change(model: onnx.ModelProto, folder: Path) -> None:
         index = largest(model)

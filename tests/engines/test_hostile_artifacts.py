@@ -1,4 +1,4 @@
-"""Artifacts that were damaged or made to deceive: one clear line, before any parser sees the model."""
+"""Artifacts that are damaged or deceive: one clear line, before a parser sees the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from motivnet.errors import ArtifactError
-from motivnet_engines.runtimes.registry import open_runtime
+from motivnet_engines.runtimes.selection import open_runtime
 
 RUNTIMES = ["onnxruntime", "openvino"]
 

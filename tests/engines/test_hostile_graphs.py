@@ -1,4 +1,4 @@
-"""Graphs of strangers: each is refused in one line, by every user of artifacts, before a parser sees it."""
+"""Graphs of strangers: each user of artifacts refuses them in one line, before parsing them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 
-from motivnet.artifact import Artifact, open_artifact
-from motivnet.artifact.copying import copy_files, link_files
+from motivnet.artifact import Artifact, copy_files, link_files, open_artifact
 from motivnet.artifact.manifest import FileEntry, Manifest
 from motivnet.artifact.onnx_graph import check_model
 from motivnet.errors import ArtifactError
 from motivnet_engines.runtimes.openvino_ import has_bf16
 from motivnet_engines.serving.triton.export import export_triton
-from motivnet_engines.verification.verify import verify_on_device
+from motivnet_engines.verification.parity_run import verify_on_device
 
 from .hostile_graphs import ATTACKS, DATA, SECRET, Attack, listed_data
 
@@ -48,7 +48,7 @@ MEMORY = 1 << 30
 
 
 def written(folder: Path, manifest: Manifest, files: list[FileEntry], *, model: str) -> Artifact:
-    text = dataclasses.replace(manifest, model=model, files=tuple(files)).to_json()
+    text = msgspec.structs.replace(manifest, model=model, files=tuple(files)).to_json()
     (folder / "manifest.json").write_bytes(text)
     return open_artifact(folder)
 
@@ -186,7 +186,7 @@ def test_a_manifest_cannot_name_a_file_of_a_terabyte(
     with pytest.raises(
         ArtifactError, match=f"{path}' has 1,099,511,627,776 bytes; .* at most {limit}"
     ):
-        dataclasses.replace(manifest, files=files)
+        msgspec.structs.replace(manifest, files=files)
 
 
 def test_a_changed_byte_is_refused_or_is_still_a_graph_of_ours(fp32_artifact: Path) -> None:

@@ -1,4 +1,4 @@
-"""Strings of a stranger's artifact and names of a stranger's files: every command shows them, and no terminal obeys."""
+"""Text of a stranger's artifacts and file names: every command shows it, no terminal obeys it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from motivnet_engines import cli as engines
 from motivnet_export import cli as export
 from motivnet_training import cli as training
 
-HOSTILE = "\x1b[31m\x1b]52;c;aGk=\x07\x1b]8;;https:a.org\x1b\\\u202e\u2066\u200b\x9b2J[red] :o: $x$\r\nerror: forged"
+HOSTILE = (
+    "\x1b[31m\x1b]52;c;aGk=\x07\x1b]8;;https:a.org\x1b\\\u202e\u2066\u200b\x9b2J"
+    "[red] :o: $x$\r\nerror: forged"
+)
 NAME = f"{HOSTILE}.png"
 Run = Callable[..., SimpleNamespace]
 
@@ -67,7 +70,7 @@ def hostile_artifact(fp32_artifact: Path, copied_artifact, tmp_path: Path) -> Pa
 
 
 @pytest.mark.parametrize(
-    "words", [["info"], ["info", "--json"], ["verify"], ["verify", "--json"]], ids=" ".join
+    "words", [["inspect"], ["inspect", "--json"], ["verify"], ["verify", "--json"]], ids=" ".join
 )
 def test_the_strings_of_a_manifest_are_shown(
     run: Run, hostile_artifact: Path, words: list[str]
@@ -103,22 +106,22 @@ def test_the_name_of_a_picture_is_shown(run: Run, hostile_artifact: Path, form: 
 @pytest.mark.parametrize(
     ("cli", "words"),
     [
-        (engines, ["info", f"no{HOSTILE}"]),
-        (engines, ["info", f"--{HOSTILE}"]),
+        (engines, ["inspect", f"no{HOSTILE}"]),
+        (engines, ["inspect", f"--{HOSTILE}"]),
         (engines, [HOSTILE]),
-        (engines, ["info", "a" * 300]),
+        (engines, ["inspect", "a" * 300]),
         (engines, ["predict", HOSTILE]),
         (engines, ["predict", ".", "--runtime", HOSTILE]),
         (engines, ["predict", ".", "--threads", HOSTILE]),
         (export, ["build", "--checkpoint", HOSTILE]),
         (export, ["onnx", "--model", HOSTILE]),
-        (export, ["build", "--model", "tiny", "--parity-images", str(10**9)]),
+        (export, ["build", "--model", "tiny", "--num-images", str(10**9)]),
         (bench, ["report", HOSTILE]),
         (bench, [f"./{HOSTILE}"]),
         (bench, ["--model", "tiny", "--timeout", "1e30"]),
         (bench, ["--model", "tiny", "--threads", str(10**9)]),
         (training, ["datasets", HOSTILE]),
-        (training, ["datasets", ".", "--classes", str(10**9)]),
+        (training, ["datasets", ".", "--num-classes", str(10**9)]),
         (training, ["fit", "--data", ".", "--seed", str(10**30)]),
         (training, ["fit", "--data", HOSTILE, "--recipe", HOSTILE]),
     ],

@@ -1,4 +1,4 @@
-"""A device has no torch: everything it runs works where torch, onnx and their kin cannot be imported."""
+"""A device has no torch: all that it runs works without torch, onnx and their relatives."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from motivnet_engines import cli
 from motivnet_engines.diagnostics import doctor
 from motivnet_engines.runtimes import fake
 from motivnet_engines.inference import image_files
-from motivnet_engines.diagnostics import info
+from motivnet_engines.diagnostics import inspect
 from motivnet_engines.system import machine
 from motivnet_engines.diagnostics import tables
 from motivnet_engines.inference.classifier import EmotionClassifier
@@ -43,7 +43,7 @@ labels = {}
 for runtime in ("onnxruntime", "openvino"):
     with EmotionClassifier.open(folder, runtime=runtime, threads=1) as classifier:
         labels[runtime] = classifier.predict(image)[0].label
-info.artifact_info(folder)
+inspect.inspect_artifact(folder)
 doctor.diagnose()
 loaded = sorted({name.partition(".")[0] for name in sys.modules} & set(forbidden))
 print(json.dumps({"labels": labels, "loaded": loaded}))

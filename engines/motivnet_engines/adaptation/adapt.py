@@ -1,4 +1,4 @@
-"""From a folder of labelled faces to the classes of an artifact, and what that does to the classes it knew."""
+"""Adapt an artifact to folders of labelled faces, and measure what that does to older classes."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.artifact import Artifact, open_artifact
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.artifact import open_artifact
+from motivnet.datasets.image_folders import read_class_folders
 from motivnet.errors import ConfigError
-from motivnet_engines.adaptation.evaluation import Judgement, forgetting, judged
+from motivnet_engines.adaptation.evaluation import Evaluation, evaluate, track_best
 from motivnet_engines.adaptation.learning import (
-    ENOUGH_OF_A_CLASS,
-    Lesson,
+    ENOUGH_PER_CLASS,
     check_counts,
     classes_with_few,
-    learnt,
+    learn_classes,
 )
-from motivnet_engines.calibration.labelled_images import (
-    LabelledOutputs,
-    labelled_images,
-    outputs_of_sets,
-)
+from motivnet_engines.calibration.labelled_outputs import LabelledOutputs, compute_outputs
 from motivnet_engines.faces.detector import FaceDetector
-from motivnet_engines.inference.classes_file import (
-    LearntClasses,
-    classes_from_file,
+from motivnet_engines.inference.adapted_classes import (
+    AdaptedClasses,
     default_path,
-    write_classes,
+    read_adapted_classes,
+    write_adapted_classes,
 )
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.inference.mixture_head import MixtureReadout, features_of
-from motivnet_engines.runtimes.registry import open_runtime
+from motivnet_engines.inference.heads import MixtureHead, mixture_features
+from motivnet_engines.runtimes.selection import open_runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassFigures:
-    """One class: all images it was ever learnt from, those of this time, and its accuracy.
+class ClassAccuracy:
+    """One class: its images of all runs and of this one, and its accuracy.
 
-    ``before`` is None for a class that was not known, and both are without images to measure with.
+    ``before`` is None for a class that was not known, and both are None without images to measure
+    it with.
     """
 
     label: str
@@ -49,176 +49,153 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptation:
-    """The classes in output order, and accuracies over the images of ``measured_on``: of the old
-    classes, and of all.
+    """The classes in output order, and accuracies over the images of ``measured_on``.
 
-    ``compared_with`` is whose accuracy ``before`` is: the model's own or that of the classes that
-    were extended. ``forgetting`` is the best earlier accuracy on validation images minus that of
-    now, averaged over the old classes; it compares like with like if the same validation images are
-    given every time, and is None without any.
+    ``compared_with`` says whose accuracy ``before`` is: that of the model's own classes or of the
+    classes that were extended. ``forgetting`` is the best earlier accuracy on held-out images minus
+    the current one, averaged over the old classes. It is comparable only if the same held-out
+    images are given every time, and None without any.
     """
 
     path: str
     compared_with: str
     measured_on: str
-    classes: tuple[ClassFigures, ...]
+    classes: tuple[ClassAccuracy, ...]
     old_before: float | None
     old_after: float | None
     forgetting: float | None
     accuracy: float | None
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def adapt_artifact(
     folder: Path,
     images: Path,
     *,
-    classes: Path | None = None,
+    adapted_classes: Path | None = None,
     out: Path | None = None,
-    validation: Path | None = None,
+    held_out: Path | None = None,
     runtime: str | None = None,
     threads: int | None = None,
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
     on_images: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Adaptation:
-    """Learns the classes of labelled images with an artifact's model, and writes them to a file
-    beside it.
+    """Learn the classes of labelled images with an artifact's model; write them to a file.
 
     Args:
         images: A folder with a folder of images for each class, old or new.
-        classes: A file of classes to extend; the file is replaced unless ``out`` is given.
-        validation: A folder of other labelled images, to measure old and new classes with; where it
-            is None, each fifth of ``images`` is told by what the others teach.
-        on_images: Hears how many images were finished, and of how many.
+        adapted_classes: A file of classes to extend; it is replaced unless ``out`` is given.
+        held_out: A folder of other labelled images to measure old and new classes with; 5-fold
+            cross-validation over ``images`` if None.
+        on_images: Called with the number of finished images, and of all.
 
     Raises:
-        ConfigError: If the file to be written is there already and is not the one to extend.
+        ConfigError: If the file to write exists and is not the one to extend.
         DatasetError: If there are too few images.
         MissingDependencyError: If scikit-learn is not installed.
         MotivNetError: As ``open_runtime``, and naming an image that cannot be read.
     """
     artifact = open_artifact(folder)
-    target = out or classes or default_path(folder)
-    if target.exists() and (classes is None or target.resolve() != classes.resolve()):
-        raise ConfigError(
-            f"{target} exists; extend it with --classes {target}, or choose another file with --out"
-        )
-    before = None if classes is None else classes_from_file(classes, artifact)
-    sets = [labelled_images(path) for path in (images, validation) if path is not None]
-    check_counts(sets[0].counts(), known=() if before is None else before.readout.labels)
+    target = _choose_target(folder, out=out, adapted_classes=adapted_classes)
+    older = None if adapted_classes is None else read_adapted_classes(adapted_classes, artifact)
+    known = artifact.manifest.labels if older is None else older.head.labels
+    sets = [read_class_folders(path) for path in (images, held_out) if path is not None]
+    check_counts(sets[0].counts(), known=() if older is None else known)
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
-        outputs = outputs_of_sets(classifier, sets, on_images=on_images)
-    lesson = learnt(outputs[0], before=before.readout if before else None)
-    measured = _measured(artifact, outputs, before, lesson)
-    best = _best(before, measured) if validation else {} if before is None else before.best
-    write_classes(
-        LearntClasses(readout=lesson.readout, best=best), target, manifest=artifact.manifest
-    )
+        outputs = compute_outputs(classifier, sets, on_images=on_images)
+
+    learned = learn_classes(outputs[0], before=None if older is None else older.head)
+    before = _evaluate_known(outputs[-1], older, known)
+    if held_out is None:
+        after = evaluate(outputs[0], learned.densities, learned.head.labels)
+        best, lost = {} if older is None else older.best, None
+    else:
+        after = evaluate(outputs[1], _densities(learned.head, outputs[1]), learned.head.labels)
+        if older is None:
+            best, lost = after.by_class(), None
+        else:
+            best, lost = track_best(older.best, before, after)
+    classes = AdaptedClasses(head=learned.head, best=best)
+    write_adapted_classes(classes, target, manifest=artifact.manifest)
+
+    old = [label for label in known if label in before.right and label in after.right]
     return Adaptation(
         path=str(target),
-        compared_with="the model's own classes"
-        if before is None
-        else "the classes that were there",
-        measured_on=str(validation) if validation else f"{images}, fifth by fifth",
-        classes=_figures(outputs[0], lesson.readout, measured),
-        old_before=measured.before.share(measured.old),
-        old_after=measured.after.share(measured.old),
-        forgetting=forgetting(_earlier(before, measured), measured.after.shares())
-        if before and validation
-        else None,
-        accuracy=measured.after.share(measured.after.right),
-        remarks=tuple(_remarks(measured, outputs, lesson.readout)),
+        compared_with="the model's own classes" if older is None else "the older classes",
+        measured_on=str(held_out) if held_out else f"{images}, by cross-validation",
+        classes=_class_accuracies(learned.head, outputs[0].counts(), before, after),
+        old_before=before.accuracy(old),
+        old_after=after.accuracy(old),
+        forgetting=lost,
+        accuracy=after.accuracy(after.right),
+        warnings=tuple(_warnings(outputs, known=known, head=learned.head, before=before)),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Measured:
-    """What was right before and after; ``known`` are the classes of before, ``old`` those judged both times."""
-
-    known: tuple[str, ...]
-    before: Judgement
-    after: Judgement
-
-    @property
-    def old(self) -> list[str]:
-        return [
-            label
-            for label in self.known
-            if label in self.before.right and label in self.after.right
-        ]
+def _choose_target(folder: Path, *, out: Path | None, adapted_classes: Path | None) -> Path:
+    target = out or adapted_classes or default_path(folder)
+    extends = adapted_classes is not None and target.resolve() == adapted_classes.resolve()
+    if target.exists() and not extends:
+        raise ConfigError(
+            f"{target} exists; extend it with --adapted-classes {target}, "
+            "or choose another file with --out"
+        )
+    return target
 
 
-def _measured(
-    artifact: Artifact, outputs: list[LabelledOutputs], before: LearntClasses | None, lesson: Lesson
-) -> _Measured:
-    """By the last of the outputs; where they are those learnt from, each fifth by what the others taught."""
-    by, labels = outputs[-1], lesson.readout.labels
-    features = features_of(by.logits, by.embedding)
-    known = artifact.manifest.labels if before is None else before.readout.labels
-    scores = by.logits if before is None else before.readout.log_densities(features)
-    densities = lesson.densities if len(outputs) == 1 else lesson.readout.log_densities(features)
-    return _Measured(
-        known=known, before=judged(by, scores, known), after=judged(by, densities, labels)
-    )
+def _evaluate_known(
+    outputs: LabelledOutputs, older: AdaptedClasses | None, known: tuple[str, ...]
+) -> Evaluation:
+    """Evaluate what was there before: the model's own head, or the classes to extend."""
+    scores = outputs.logits if older is None else _densities(older.head, outputs)
+    return evaluate(outputs, scores, known)
 
 
-def _earlier(before: LearntClasses, measured: _Measured) -> dict[str, float]:
-    """The best accuracy that each old class ever had, just before this time included."""
-    return {
-        label: max(share, before.best.get(label, 0.0))
-        for label, share in measured.before.shares().items()
-        if label in before.readout.labels
-    }
+def _densities(head: MixtureHead, outputs: LabelledOutputs) -> NDArray[np.float64]:
+    return head.log_densities(mixture_features(outputs.logits, outputs.embedding))
 
 
-def _best(before: LearntClasses | None, measured: _Measured) -> dict[str, float]:
-    now = measured.after.shares()
-    earlier = {} if before is None else before.best | _earlier(before, measured)
-    return earlier | {label: max(share, earlier.get(label, 0.0)) for label, share in now.items()}
-
-
-def _figures(
-    outputs: LabelledOutputs, readout: MixtureReadout, measured: _Measured
-) -> tuple[ClassFigures, ...]:
-    new_images = outputs.counts()
+def _class_accuracies(
+    head: MixtureHead, new_images: dict[str, int], before: Evaluation, after: Evaluation
+) -> tuple[ClassAccuracy, ...]:
     return tuple(
-        ClassFigures(
+        ClassAccuracy(
             label=label,
             images=mixture.images,
             new_images=new_images.get(label, 0),
-            before=measured.before.share([label]),
-            after=measured.after.share([label]),
+            before=before.accuracy([label]),
+            after=after.accuracy([label]),
         )
-        for label, mixture in zip(readout.labels, readout.mixtures, strict=True)
+        for label, mixture in zip(head.labels, head.mixtures, strict=True)
     )
 
 
-def _remarks(
-    measured: _Measured, outputs: list[LabelledOutputs], readout: MixtureReadout
+def _warnings(
+    outputs: list[LabelledOutputs],
+    *,
+    known: tuple[str, ...],
+    head: MixtureHead,
+    before: Evaluation,
 ) -> list[str]:
-    remarks = []
-    if few := classes_with_few(outputs[0].counts()):
-        remarks.append(
-            f"fewer than {ENOUGH_OF_A_CLASS} images of {', '.join(few)}: too few to tell such a class well"
-        )
-    if gone := [label for label in measured.known if label not in readout.labels]:
-        remarks.append(
-            f"no images of {', '.join(gone)}: the model's own classes that are not predicted any more"
-        )
-    if unseen := [
-        label
-        for label in measured.known
-        if label in readout.labels and label not in measured.before.right
-    ]:
-        remarks.append(
-            f"no images to measure {', '.join(unseen)} with, which were known: give some with --val"
-        )
-    if strangers := [label for label in outputs[-1].labels if label not in readout.labels]:
-        remarks.append(
-            f"validation images of {', '.join(strangers)} were not counted: there is no such class"
-        )
+    counts = outputs[0].counts()
+    kept = [label for label in known if label in head.labels]
+    classes = {
+        f"fewer than {ENOUGH_PER_CLASS} images of {{}}: too few to tell such a class well": (
+            classes_with_few(counts)
+        ),
+        "no images of {}: these classes of the model are not predicted any more": (
+            [label for label in known if label not in head.labels]
+        ),
+        "no images to measure the older classes {} with: give some with --val": (
+            [label for label in kept if label not in before.right]
+        ),
+        "held-out images of {} were not counted: there is no such class": (
+            [label for label in outputs[-1].labels if label not in head.labels]
+        ),
+    }
+    warnings = [text.format(", ".join(labels)) for text, labels in classes.items() if labels]
     if faceless := sum(found.faceless for found in outputs):
-        remarks.append(f"no face was found in {faceless} images, which were left out")
-    return remarks
+        warnings.append(f"no face was found in {faceless} images, which were left out")
+    return warnings

@@ -1,4 +1,4 @@
-"""How many images of each class a readout or a model gets right."""
+"""Accuracy by class, and what the old classes lose when new ones are learnt."""
 
 from __future__ import annotations
 
@@ -8,46 +8,66 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet_engines.calibration.labelled_images import LabelledOutputs
+from motivnet_engines.calibration.labelled_outputs import LabelledOutputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Judgement:
-    """For each class that there are images of, which of them were told right."""
+class Evaluation:
+    """Which images of each class were classified correctly, for the classes that have images."""
 
     right: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
-    def share(self, labels: Iterable[str]) -> float | None:
-        """The share of the images of these classes; None where there are none."""
+    def accuracy(self, labels: Iterable[str]) -> float | None:
+        """Return the accuracy over the images of these classes; None without any."""
         found = [self.right[label] for label in labels if label in self.right]
         return float(np.concatenate(found).mean()) if found else None
 
-    def shares(self) -> dict[str, float]:
-        """The share of each class."""
+    def by_class(self) -> dict[str, float]:
+        """Return the accuracy of each class."""
         return {label: float(right.mean()) for label, right in self.right.items()}
 
 
-def judged(
+def evaluate(
     outputs: LabelledOutputs, scores: NDArray[np.float64], labels: tuple[str, ...]
-) -> Judgement:
-    """Images are right if their own class has the highest of the scores ``(N, labels)``; other classes do not count."""
+) -> Evaluation:
+    """Return which images have the highest of the scores ``(N, labels)`` at their own class.
+
+    Images of other classes are left out.
+    """
     best = scores.argmax(axis=1)
-    return Judgement(
-        right={
-            label: best[outputs.classes == place] == labels.index(label)
-            for place, label in enumerate(outputs.labels)
-            if label in labels and (outputs.classes == place).any()
-        }
-    )
+    right: dict[str, NDArray[np.bool_]] = {}
+    for place, label in enumerate(outputs.labels):
+        own = outputs.classes == place
+        if label in labels and own.any():
+            right[label] = best[own] == labels.index(label)
+    return Evaluation(right=right)
 
 
 def forgetting(best: Mapping[str, float], now: Mapping[str, float]) -> float | None:
-    """Best earlier accuracy minus that of now, averaged over the classes that have both (Chaudhry
-    et al. 2018).
+    """Return the best earlier accuracy minus the current one, averaged over the common classes.
 
-    A new class takes images from the old ones that look like it, which counts as forgetting though
-    nothing of them was lost: fitting on everything at once after each step forgets in this measure
-    too.
+    This is the measure of Chaudhry et al. 2018 (arXiv 1801.10112). A new class takes images from
+    old classes that look like it, which counts as forgetting although nothing was lost: refitting
+    on everything from scratch forgets in this measure too.
     """
     losses = [earlier - now[label] for label, earlier in best.items() if label in now]
     return float(np.mean(losses)) if losses else None
+
+
+def track_best(
+    best: Mapping[str, float], before: Evaluation, after: Evaluation
+) -> tuple[dict[str, float], float | None]:
+    """Return the best accuracy that each class ever had, and the forgetting of a run.
+
+    Args:
+        best: The best accuracy of each class in earlier runs.
+        before: The older classes at the start of this run.
+        after: All classes at its end.
+    """
+    now = after.by_class()
+    earlier = {
+        label: max(accuracy, best.get(label, 0.0)) for label, accuracy in before.by_class().items()
+    }
+    kept = dict(best) | earlier
+    kept |= {label: max(accuracy, kept.get(label, 0.0)) for label, accuracy in now.items()}
+    return kept, forgetting(earlier, now)

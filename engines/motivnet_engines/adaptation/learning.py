@@ -1,4 +1,4 @@
-"""New classes and new people put beside the old, out of labelled outputs."""
+"""Incremental learning: fit a head to new classes, or to new images of known ones."""
 
 from __future__ import annotations
 
@@ -10,104 +10,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import DatasetError
-from motivnet_engines.adaptation.mixture_fitting import fitted_mixture
-from motivnet_engines.calibration.fitting import folds
-from motivnet_engines.calibration.labelled_images import LabelledOutputs
-from motivnet_engines.calibration.temperature import fitted_temperature
-from motivnet_engines.inference.mixture import merged
-from motivnet_engines.inference.mixture_head import MixtureReadout, features_of
-from motivnet_engines.inference.whitening import Whitening, whitening_within_classes
+from motivnet_engines.adaptation.mixtures import fit_mixture, merge_mixtures
+from motivnet_engines.calibration.fitting import fit_temperature, folds
+from motivnet_engines.calibration.labelled_outputs import LabelledOutputs
+from motivnet_engines.inference.class_statistics import Whitening, fit_whitening
+from motivnet_engines.inference.heads import MixtureHead, mixture_features
 
-MIN_OF_A_CLASS = 3
-"""So that two are left when a fifth is put aside."""
+MIN_PER_CLASS = 3
+"""Two are left when a fold is held out."""
 
-ENOUGH_OF_A_CLASS = 5
-"""One for each fifth; with fewer a class is learnt, and a person is told."""
+ENOUGH_PER_CLASS = 5
+"""One for each fold; a class with fewer is learnt, with a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lesson:
-    """What was learnt, and log densities ``(N, classes)`` of each fifth of the images by what the others teach."""
+class LearnedHead:
+    """A fitted head, and cross-validated log densities ``(N, classes)`` of its images."""
 
-    readout: MixtureReadout
+    head: MixtureHead
     densities: NDArray[np.float64]
 
 
-def learnt(outputs: LabelledOutputs, *, before: MixtureReadout | None = None) -> Lesson:
-    """A readout that knows the classes of these images besides those of ``before``.
+def learn_classes(outputs: LabelledOutputs, *, before: MixtureHead | None = None) -> LearnedHead:
+    """Fit a head that knows the classes of these images besides those of ``before``.
 
-    A class that was known gets a second mixture for its new images, weighted by their number.
-    Nothing of another class changes. The temperature is chosen on each fifth of the images by the
-    mixtures of the others, and averaged with the one before by their images.
+    A known class gets a second mixture for its new images, weighted by their number. Nothing
+    changes for the other classes. The temperature is cross-validated, and averaged with the earlier
+    one by the number of images.
 
     Raises:
-        DatasetError: If a class has too few images, or fewer than two classes come together.
+        DatasetError: If a class has too few images, or there is only one class.
     """
     check_counts(outputs.counts(), known=() if before is None else before.labels)
-    features = features_of(outputs.logits, outputs.embedding)
-    whitening = (
-        whitening_within_classes(features, outputs.classes) if before is None else before.whitening
-    )
-    coordinates = whitening.coordinates(features)
-    readout = _with_mixtures(
-        coordinates, outputs.classes, outputs.labels, whitening=whitening, before=before
-    )
-    densities = _densities_across(features, outputs, readout.labels, before=before)
-    return Lesson(
-        readout=replace(
-            readout, temperature=_temperature(densities, outputs, readout.labels, before)
-        ),
-        densities=densities,
-    )
+    features = mixture_features(outputs.logits, outputs.embedding)
+    head = _fit_head(features, outputs.classes, outputs.labels, before=before)
+    densities = np.empty((len(features), len(head.labels)))
+    for fold in folds(outputs.classes):
+        if fold.any():
+            others = _fit_head(
+                features[~fold], outputs.classes[~fold], outputs.labels, before=before
+            )
+            # Every class is in ``others``, and its order is that of ``head``: a class has at least
+            # two images outside the fold.
+            densities[fold] = others.log_densities(features[fold])
+    temperature = _fit_temperature(densities, outputs, head, before)
+    return LearnedHead(head=replace(head, temperature=temperature), densities=densities)
 
 
-def _with_mixtures(
-    coordinates: NDArray[np.float64],
+def _fit_head(
+    features: NDArray[np.float64],
     classes: NDArray[np.intp],
     labels: tuple[str, ...],
     *,
-    whitening: Whitening,
-    before: MixtureReadout | None,
-) -> MixtureReadout:
-    known = {} if before is None else dict(zip(before.labels, before.mixtures, strict=True))
+    before: MixtureHead | None,
+) -> MixtureHead:
+    whitening: Whitening
+    if before is None:
+        whitening, mixtures = fit_whitening(features, classes), {}
+    else:
+        whitening = before.whitening
+        mixtures = dict(zip(before.labels, before.mixtures, strict=True))
+    coordinates = whitening.coordinates(features)
     for place in np.unique(classes):
-        label, mixture = labels[place], fitted_mixture(coordinates[classes == place])
-        known[label] = merged(known[label], mixture) if label in known else mixture
-    return MixtureReadout(labels=tuple(known), whitening=whitening, mixtures=tuple(known.values()))
+        label, mixture = labels[place], fit_mixture(coordinates[classes == place])
+        if label in mixtures:
+            mixture = merge_mixtures(mixtures[label], mixture)
+        mixtures[label] = mixture
+    return MixtureHead(
+        labels=tuple(mixtures), whitening=whitening, mixtures=tuple(mixtures.values())
+    )
 
 
-def _densities_across(
-    features: NDArray[np.float64],
-    outputs: LabelledOutputs,
-    labels: tuple[str, ...],
-    *,
-    before: MixtureReadout | None,
-) -> NDArray[np.float64]:
-    densities = np.empty((len(features), len(labels)))
-    for fold in folds(outputs.classes):
-        if not fold.any():
-            continue
-        own, classes = features[~fold], outputs.classes[~fold]
-        whitening = whitening_within_classes(own, classes) if before is None else before.whitening
-        others = _with_mixtures(
-            whitening.coordinates(own), classes, outputs.labels, whitening=whitening, before=before
-        )
-        by_label = dict(zip(others.labels, others.mixtures, strict=True))
-        coordinates = whitening.coordinates(features[fold])
-        densities[fold] = np.stack(
-            [by_label[label].log_density(coordinates) for label in labels], axis=1
-        )
-    return densities
-
-
-def _temperature(
+def _fit_temperature(
     densities: NDArray[np.float64],
     outputs: LabelledOutputs,
-    labels: tuple[str, ...],
-    before: MixtureReadout | None,
+    head: MixtureHead,
+    before: MixtureHead | None,
 ) -> float:
-    places = np.array([labels.index(outputs.labels[place]) for place in outputs.classes], np.intp)
-    fitted = fitted_temperature(densities, places)
+    places = np.array([head.labels.index(outputs.labels[i]) for i in outputs.classes], np.intp)
+    fitted = fit_temperature(densities, places)
     if before is None:
         return fitted
     images = sum(mixture.images for mixture in before.mixtures)
@@ -116,24 +97,24 @@ def _temperature(
 
 
 def check_counts(images: Mapping[str, int], *, known: Collection[str]) -> None:
-    """Refuses too few images by label, and a single class where none is known; a class without any
-    is none.
+    """Refuse too few images by label, and a single class if none is known.
 
     Raises:
         DatasetError: Naming the class.
     """
     counts = {label: count for label, count in images.items() if count}
     label, smallest = min(counts.items(), key=lambda item: item[1])
-    if smallest < MIN_OF_A_CLASS:
+    if smallest < MIN_PER_CLASS:
         raise DatasetError(
-            f"the class {label} has {smallest} images; give at least {ENOUGH_OF_A_CLASS}"
+            f"the class {label} has {smallest} images; give at least {ENOUGH_PER_CLASS}"
         )
     if not known and len(counts) < 2:
         raise DatasetError(
-            f"{label} alone is nothing to choose between; give two classes or more, or --classes FILE"
+            f"{label} alone is nothing to choose between; give two classes or more, "
+            "or --adapted-classes FILE"
         )
 
 
 def classes_with_few(images: Mapping[str, int]) -> list[str]:
-    """The classes that have images, and fewer than are enough."""
-    return [label for label, count in images.items() if 0 < count < ENOUGH_OF_A_CLASS]
+    """Return the classes that have images, but fewer than enough."""
+    return [label for label, count in images.items() if 0 < count < ENOUGH_PER_CLASS]

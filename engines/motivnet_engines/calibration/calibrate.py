@@ -1,41 +1,32 @@
-"""From a folder of labelled faces to a calibrated artifact."""
+"""Calibrate an artifact on folders of labelled faces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.artifact import Artifact, check_free, open_artifact
-from motivnet.artifact.model_identity import identity_of_model
-from motivnet_engines.calibration.fitting import FittedCalibration, check_counts, fitted_calibration
-from motivnet_engines.calibration.labelled_images import (
-    LabelledImages,
-    LabelledOutputs,
-    labelled_images,
-    outputs_of_sets,
-)
-from motivnet_engines.calibration.temperature import HIGHEST
+from motivnet.artifact import check_addable, open_artifact
+from motivnet.datasets.image_folders import ClassFolders, read_class_folders
+from motivnet_engines.calibration.fitting import MAX_TEMPERATURE, check_counts, fit_calibration
+from motivnet_engines.calibration.labelled_outputs import LabelledOutputs, compute_outputs
 from motivnet_engines.faces.detector import FaceDetector
 from motivnet_engines.inference.calibration import (
     CALIBRATION_FILE,
     Calibration,
-    CalibrationFacts,
-    with_calibration,
+    CalibrationMetadata,
+    add_calibration,
 )
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.runtimes.registry import open_runtime
-
-_DOUBTFUL = 0.99
-"""The part of the highest temperature from which on it is at its bound."""
+from motivnet_engines.runtimes.selection import open_runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationResult:
-    """What was measured and written, and one sentence for whatever a person should know of it."""
+    """What was measured and written, and warnings for the user."""
 
-    facts: CalibrationFacts
-    remarks: tuple[str, ...]
+    metadata: CalibrationMetadata
+    warnings: tuple[str, ...]
 
 
 def calibrate_artifact(
@@ -49,48 +40,31 @@ def calibrate_artifact(
     detector: FaceDetector | None = None,
     on_images: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> CalibrationResult:
-    """Measures the model of an artifact on labelled images, and puts the calibration into the
-    artifact.
+    """Measure an artifact's model on labelled images, and add the calibration to the artifact.
 
     Args:
         images: A folder with a folder of images for each class.
-        held_out: A second one that the model's distances are judged by; parts of ``images`` if
-        None.
-        detector: Cuts the faces out, as it will for predictions; each image is a face if None.
-        on_images: Hears how many images were finished, and of how many.
+        held_out: A second one to choose temperature and threshold on; 5-fold cross-validation over
+            ``images`` if None.
+        detector: Crops the faces, as it will for predictions; if None, each image is a face.
+        on_images: Called with the number of finished images, and of all.
 
     Raises:
         DatasetError: If the folders are not of the model's classes, or hold too few images.
         MotivNetError: As ``open_runtime``, and naming an image that cannot be read.
     """
     artifact = open_artifact(folder)
-    check_free(artifact, CALIBRATION_FILE)
+    check_addable(artifact, CALIBRATION_FILE)
     labels = artifact.manifest.labels
-    sets = [labelled_images(path, labels=labels) for path in (images, held_out) if path is not None]
+    sets = [read_class_folders(path, labels=labels) for path in (images, held_out) if path]
     check_counts(sets[0].counts(), held_out=sets[-1].counts())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
-        outputs = outputs_of_sets(classifier, sets, labels=labels, on_images=on_images)
-    fitted = fitted_calibration(outputs[0], held_out=outputs[1] if held_out else None)
-    facts = _facts(
-        artifact, fitted, sets, outputs, detected=detector is not None, runtime=opened.name
-    )
-    with_calibration(artifact, Calibration(facts=facts, statistics=fitted.statistics))
-    return CalibrationResult(facts=facts, remarks=(*_remarks(sets, outputs), *_doubts(facts)))
-
-
-def _facts(
-    artifact: Artifact,
-    fitted: FittedCalibration,
-    sets: list[LabelledImages],
-    outputs: list[LabelledOutputs],
-    *,
-    detected: bool,
-    runtime: str,
-) -> CalibrationFacts:
-    return CalibrationFacts(
-        model=identity_of_model(artifact.manifest),
-        labels=artifact.manifest.labels,
+        outputs = compute_outputs(classifier, sets, labels=labels, on_images=on_images)
+    fitted = fit_calibration(outputs[0], held_out=outputs[1] if held_out else None)
+    metadata = CalibrationMetadata(
+        model=artifact.manifest.model_identity(),
+        labels=labels,
         temperature=fitted.temperature,
         distance_threshold=fitted.distance_threshold,
         error_before=fitted.error_before,
@@ -99,31 +73,37 @@ def _facts(
         accuracy=fitted.accuracy,
         images=outputs[0].counts(),
         held_out=outputs[-1].counts(),
-        folder=sets[0].folder.resolve().name,
-        held_out_folder=sets[1].folder.resolve().name if len(sets) > 1 else None,
-        detected=detected,
-        runtime=runtime,
+        folder=images.resolve().name,
+        held_out_folder=held_out.resolve().name if held_out else None,
+        detected=detector is not None,
+        runtime=opened.name,
     )
+    add_calibration(artifact, Calibration(metadata=metadata, statistics=fitted.statistics))
+    return CalibrationResult(metadata=metadata, warnings=tuple(_warnings(sets, outputs, metadata)))
 
 
-def _doubts(facts: CalibrationFacts) -> list[str]:
-    """A temperature at its bound means that the model does not know these images."""
-    if facts.temperature < _DOUBTFUL * HIGHEST:
-        return []
-    return [
-        f"the temperature is at its bound, {HIGHEST:.0f}: the model is right on {facts.accuracy:.1%} of these images, "
-        "and its probabilities now say next to nothing; calibrate on images like those that it was trained on"
+def _warnings(
+    sets: Sequence[ClassFolders],
+    outputs: Sequence[LabelledOutputs],
+    metadata: CalibrationMetadata,
+) -> list[str]:
+    warnings = [
+        f"{folders.folder / name} was left out: the model has no such class"
+        for folders in sets
+        for name in folders.skipped
     ]
-
-
-def _remarks(sets: list[LabelledImages], outputs: list[LabelledOutputs]) -> list[str]:
-    left_out = [listed.folder / name for listed in sets for name in listed.skipped]
-    missing = [label for label, count in outputs[0].counts().items() if not count]
-    remarks = [f"{path} was left out: the model has no such class" for path in left_out]
-    if missing:
-        remarks.append(
-            f"there are no images of {', '.join(missing)}: faces that show it may be taken for unknown"
+    if missing := [label for label, count in metadata.images.items() if not count]:
+        warnings.append(
+            f"there are no images of {', '.join(missing)}: "
+            "faces that show it may be taken for unknown"
         )
     if faceless := sum(found.faceless for found in outputs):
-        remarks.append(f"no face was found in {faceless} images, which were left out")
-    return remarks
+        warnings.append(f"no face was found in {faceless} images, which were left out")
+    if metadata.temperature >= 0.99 * MAX_TEMPERATURE:
+        # The model does not know these images.
+        warnings.append(
+            f"the temperature is at its bound, {MAX_TEMPERATURE:.0f}: the model is right on "
+            f"{metadata.accuracy:.1%} of these images, and its probabilities now say next to "
+            "nothing; calibrate on images like those that it was trained on"
+        )
+    return warnings

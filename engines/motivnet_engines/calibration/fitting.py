@@ -1,7 +1,12 @@
-"""A calibration out of labelled outputs; nothing is judged by images that it was fitted to."""
+"""Fit a temperature, class statistics and a distance threshold to labelled outputs.
+
+Nothing is evaluated on images that it was fitted to: without held-out images, temperature and
+threshold come from 5-fold cross-validation.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,28 +15,31 @@ from numpy.typing import NDArray
 
 from motivnet.errors import DatasetError
 from motivnet.prediction import softmax
-from motivnet_engines.calibration.labelled_images import LabelledOutputs
-from motivnet_engines.calibration.temperature import calibration_error, fitted_temperature
-from motivnet_engines.inference.class_statistics import ClassStatistics, statistics_of_classes
+from motivnet_engines.calibration.labelled_outputs import LabelledOutputs
+from motivnet_engines.inference.class_statistics import ClassStatistics, fit_class_statistics
 
 KNOWN_SHARE = 0.95
-"""Of the held-out images of the model's classes that are to be within the threshold."""
+"""Of the held-out images of the model's classes; this share is within the threshold."""
 
 FOLDS = 5
-MIN_OF_A_CLASS = 10
+MIN_PER_CLASS = 10
 MIN_HELD_OUT = 40
-"""Two images beyond a threshold of 95 %: with fewer it is the place of a single outlier."""
+"""Two images beyond a threshold of 95 %: with fewer, a single outlier decides."""
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+"""The best temperature for a folder without mistakes is zero."""
+
+_BINS = 15
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_PRECISION = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedCalibration:
-    """Temperature, statistics and threshold, and what they come to on images that had no part in
-    them.
+    """Temperature, statistics and threshold, with their metrics on the held-out images.
 
-    ``accuracy`` is the model's on the held-out images, which no temperature changes.
-
-    ``error_after`` and ``known_share`` are of each fifth of the held-out images, with the
-    temperature and the threshold that the others give.
+    ``accuracy`` is the model's, which no temperature changes. ``error_after`` and ``known_share``
+    are cross-validated: each fold is measured with the temperature and threshold of the others.
     """
 
     statistics: ClassStatistics
@@ -43,62 +51,46 @@ class FittedCalibration:
     accuracy: float
 
 
-def fitted_calibration(
+def fit_calibration(
     outputs: LabelledOutputs, *, held_out: LabelledOutputs | None = None
 ) -> FittedCalibration:
-    """The calibration of a model by what it says of labelled images.
+    """Fit the calibration of a model to its outputs for labelled images.
 
-    Statistics are of all ``outputs``. Temperature and threshold are chosen on ``held_out``. Without
-    it they are chosen on ``outputs``, where each fifth of a class has its distances from the
-    statistics of the other four.
+    The statistics use all ``outputs``. Temperature and threshold are chosen on ``held_out``, or
+    without it on ``outputs``, with the distances of each fold from the statistics of the others.
 
     Raises:
         DatasetError: If there are too few images, or the images of each class are the same to the
-        model.
+            model.
     """
     check_counts(outputs.counts(), held_out=(held_out or outputs).counts())
-    statistics = statistics_of_classes(outputs.embedding, outputs.classes)
+    statistics = fit_class_statistics(outputs.embedding, outputs.classes)
     if held_out is None:
-        held_out, distances = outputs, _distances_across(outputs)
+        held_out, distances = outputs, _cross_validated_distances(outputs)
     else:
         distances = statistics.distances(held_out.embedding)
-    parts = list(folds(held_out.classes))
+    logits, classes = held_out.logits, held_out.classes
+    tempered = np.empty_like(logits)
+    known = 0
+    for fold in folds(classes):
+        tempered[fold] = logits[fold] / fit_temperature(logits[~fold], classes[~fold])
+        known += int((distances[fold] <= fit_threshold(distances[~fold])).sum())
     return FittedCalibration(
         statistics=statistics,
-        temperature=fitted_temperature(held_out.logits, held_out.classes),
-        distance_threshold=threshold_below(distances),
-        error_before=calibration_error(
-            softmax(held_out.logits.astype(np.float32)), held_out.classes
-        ),
-        error_after=calibration_error(_tempered_across(held_out, parts), held_out.classes),
-        known_share=_known_across(distances, parts),
-        accuracy=float((held_out.logits.argmax(axis=1) == held_out.classes).mean()),
+        temperature=fit_temperature(logits, classes),
+        distance_threshold=fit_threshold(distances),
+        error_before=calibration_error(softmax(logits.astype(np.float32)), classes),
+        error_after=calibration_error(softmax(tempered.astype(np.float32)), classes),
+        known_share=known / len(classes),
+        accuracy=float((logits.argmax(axis=1) == classes).mean()),
     )
 
 
-def threshold_below(values: NDArray[np.float64]) -> float:
-    """The smallest of the values that at least 95 % of them do not exceed."""
-    return float(np.quantile(values, KNOWN_SHARE, method="inverted_cdf"))
-
-
-def folds(classes: NDArray[np.intp]) -> Iterator[NDArray[np.bool_]]:
-    """Five masks ``(N,)`` that together hold every image once, each a fifth of every class.
-
-    A fifth is of neighbours in the order of the names, where pictures of one person are mostly side
-    by side.
-    """
-    order = np.empty(len(classes), np.intp)
-    for place in np.unique(classes):
-        own = np.flatnonzero(classes == place)
-        order[own] = np.arange(len(own)) * FOLDS // len(own)
-    return (order == fold for fold in range(FOLDS))
-
-
 def check_counts(images: Mapping[str, int], *, held_out: Mapping[str, int]) -> None:
-    """Refuses too few images by label; a class without any is none.
+    """Refuse too few images by label; a class without images does not count.
 
     Args:
-        held_out: Those that the threshold is chosen on, the same where there are no others.
+        held_out: The images that the threshold is chosen on, which may be the same.
 
     Raises:
         DatasetError: Naming the class.
@@ -109,38 +101,74 @@ def check_counts(images: Mapping[str, int], *, held_out: Mapping[str, int]) -> N
             "there are no images of the model's classes; give a folder for each class"
         )
     label, smallest = min(counts.items(), key=lambda item: item[1])
-    if smallest < MIN_OF_A_CLASS:
+    if smallest < MIN_PER_CLASS:
         raise DatasetError(
-            f"the class {label} has {smallest} images, and at least {MIN_OF_A_CLASS} are needed; add some, or "
-            "leave the class away"
+            f"the class {label} has {smallest} images, and at least {MIN_PER_CLASS} are needed; "
+            "add some, or leave the class away"
         )
     if (number := sum(held_out.values())) < MIN_HELD_OUT:
         raise DatasetError(
-            f"{number} images are too few to tell which distance 5 % of them exceed; give at least {MIN_HELD_OUT}"
+            f"{number} images are too few to tell which distance 5 % of them exceed; "
+            f"give at least {MIN_HELD_OUT}"
         )
 
 
-def _distances_across(outputs: LabelledOutputs) -> NDArray[np.float64]:
-    """Distances ``(N,)`` of each fifth from the statistics of the other four."""
+def folds(classes: NDArray[np.intp]) -> Iterator[NDArray[np.bool_]]:
+    """Yield five masks ``(N,)`` that partition the images, each with a fifth of every class.
+
+    A fold holds neighbours in the order of the names, because pictures of one person are usually
+    next to each other.
+    """
+    fold_of = np.empty(len(classes), np.intp)
+    for place in np.unique(classes):
+        own = np.flatnonzero(classes == place)
+        fold_of[own] = np.arange(len(own)) * FOLDS // len(own)
+    return (fold_of == fold for fold in range(FOLDS))
+
+
+def _cross_validated_distances(outputs: LabelledOutputs) -> NDArray[np.float64]:
     distances = np.empty(len(outputs.classes))
     for fold in folds(outputs.classes):
-        statistics = statistics_of_classes(outputs.embedding[~fold], outputs.classes[~fold])
+        statistics = fit_class_statistics(outputs.embedding[~fold], outputs.classes[~fold])
         distances[fold] = statistics.distances(outputs.embedding[fold])
     return distances
 
 
-def _tempered_across(
-    outputs: LabelledOutputs, parts: list[NDArray[np.bool_]]
-) -> NDArray[np.float64]:
-    """Probabilities ``(N, classes)`` of each fifth at the temperature of the other four."""
-    tempered = np.empty_like(outputs.logits)
-    for fold in parts:
-        temperature = fitted_temperature(outputs.logits[~fold], outputs.classes[~fold])
-        tempered[fold] = outputs.logits[fold] / temperature
-    return softmax(tempered.astype(np.float32))
+def fit_threshold(values: NDArray[np.float64]) -> float:
+    """Return the smallest of the values that at least 95 % of them do not exceed."""
+    return float(np.quantile(values, KNOWN_SHARE, method="inverted_cdf"))
 
 
-def _known_across(distances: NDArray[np.float64], parts: list[NDArray[np.bool_]]) -> float:
-    """The share of images within the threshold that the other four fifths give."""
-    known = sum(int((distances[fold] <= threshold_below(distances[~fold])).sum()) for fold in parts)
-    return known / len(distances)
+def fit_temperature(logits: NDArray[np.float64], classes: NDArray[np.intp]) -> float:
+    """Return the temperature at which ``(N, classes)`` logits have the highest likelihood.
+
+    The likelihood is concave in the reciprocal of the temperature and so has one maximum, which a
+    golden-section search over the logarithm finds.
+    """
+    low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
+    while high - low > _PRECISION:
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        left_loss = negative_log_likelihood(logits / math.exp(left), classes)
+        right_loss = negative_log_likelihood(logits / math.exp(right), classes)
+        low, high = (low, right) if left_loss < right_loss else (left, high)
+    return math.exp((low + high) / 2)
+
+
+def negative_log_likelihood(logits: NDArray[np.float64], classes: NDArray[np.intp]) -> float:
+    """Return the mean over N images with logits ``(N, classes)`` and classes ``(N,)``."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return float(-logarithms[np.arange(len(classes)), classes].mean())
+
+
+def calibration_error(probabilities: NDArray[np.float64], classes: NDArray[np.intp]) -> float:
+    """Return the expected calibration error of probabilities ``(N, classes)``.
+
+    The gap between confidence and accuracy in 15 bins of equal width, weighted by the number of
+    images in each (Guo et al. 2017, arXiv 1706.04599, equation 3).
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == classes
+    bins = np.minimum((confidence * _BINS).astype(np.intp), _BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(classes))

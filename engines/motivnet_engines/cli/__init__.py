@@ -1,11 +1,11 @@
-"""The ``motivnet`` command: predict, predict-dataset, serve, calibrate, adapt, build-engine, verify, info, doctor."""
+"""The ``motivnet`` command: run, serve, adapt, build, verify and inspect artifacts."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import msgspec
 import typer
 
 from motivnet import command_line
@@ -16,22 +16,6 @@ from motivnet_engines.cli.options import TrustEnginesOption
 from motivnet_engines.cli.predict import predict
 from motivnet_engines.cli.predict_dataset import predict_dataset
 from motivnet_engines.cli.serve import serve
-
-
-class BackendName(StrEnum):
-    """Choices of ``--backend``."""
-
-    TENSORRT = "tensorrt"
-    TENSORRT_RTX = "tensorrt-rtx"
-
-
-class CompatibilityName(StrEnum):
-    """Choices of ``--hardware-compatibility``."""
-
-    NONE = "none"
-    AMPERE_PLUS = "ampere-plus"
-    SAME_COMPUTE_CAPABILITY = "same-compute-capability"
-
 
 app = command_line.make_app(
     "Run MotivNet artifacts: emotions of faces, on this machine's first verified runtime."
@@ -45,7 +29,7 @@ def build_engine(
     artifacts: Annotated[
         list[Path],
         typer.Argument(
-            help="The artifact's folder; of several, the first whose engine holds.",
+            help="The artifact's folder; with several, the first whose engine passes is kept.",
             show_default=False,
         ),
     ],
@@ -54,23 +38,25 @@ def build_engine(
         typer.Option(help="A folder for the engine alone.", show_default="added to the artifact"),
     ] = None,
     backend: Annotated[
-        BackendName | None,
+        Literal["tensorrt", "tensorrt-rtx"] | None,
         typer.Option(
-            help="What compiles.", show_default="tensorrt where a GPU is, else tensorrt-rtx"
+            help="The compiler.", show_default="tensorrt if there is a GPU, else tensorrt-rtx"
         ),
     ] = None,
     sm: Annotated[
         str | None,
         typer.Option(
             "--sm",
-            help="tensorrt-rtx: compute capabilities, as 86,89.",
+            help="tensorrt-rtx: compute capabilities, such as 86,89.",
             show_default="Ampere and later",
         ),
     ] = None,
     max_batch: Annotated[
-        int | None, typer.Option(help="The largest batch.", show_default="the artifact's")
+        int | None, typer.Option(help="The largest batch size.", show_default="the artifact's")
     ] = None,
-    opt_batch: Annotated[int, typer.Option(help="The batch that the engine is fastest at.")] = 1,
+    opt_batch: Annotated[
+        int, typer.Option(help="The batch size that the engine is fastest at.")
+    ] = 1,
     max_image: Annotated[
         str | None,
         typer.Option(
@@ -86,7 +72,7 @@ def build_engine(
     timing_cache: Annotated[
         Path | None,
         typer.Option(
-            help="tensorrt: your own kernel timings, to start from and to extend.",
+            help="tensorrt: a file of kernel timings to start from and to extend.",
             show_default="none",
         ),
     ] = None,
@@ -95,8 +81,9 @@ def build_engine(
         typer.Option(help="0 (fast build) to 5 (fast engine).", show_default="the builder's"),
     ] = None,
     hardware_compatibility: Annotated[
-        CompatibilityName, typer.Option(help="tensorrt: other GPUs that may run the engine.")
-    ] = CompatibilityName.NONE,
+        Literal["none", "ampere-plus", "same-compute-capability"],
+        typer.Option(help="tensorrt: other GPUs that may run the engine."),
+    ] = "none",
     version_compatible: Annotated[
         bool,
         typer.Option(
@@ -108,11 +95,9 @@ def build_engine(
     ] = False,
     json: JSONOption = False,
 ) -> None:
-    """Compile an artifact's graph to an engine, prove its precision, and judge it where it can run."""
-    from dataclasses import asdict
-
+    """Compile an artifact's graph to an engine, check its precision, and verify it if it runs."""
     from motivnet.artifact import open_artifact
-    from motivnet_engines.build.backend import chosen_backend
+    from motivnet_engines.build.backend import choose_backend
     from motivnet_engines.build.engine_artifact import build_first_engine
     from motivnet_engines.build.options import (
         EngineOptions,
@@ -120,26 +105,28 @@ def build_engine(
         compute_capabilities_from_text,
         size_from_text,
     )
-    from motivnet_engines.diagnostics.engine_text import engine_text
+    from motivnet_engines.diagnostics.tables import engine_text
 
     options = EngineOptions(
-        backend=chosen_backend(backend.value if backend else None),
+        backend=choose_backend(backend),
         opt_batch=opt_batch,
         max_batch=max_batch,
         max_size=size_from_text(max_image),
         workspace=bytes_from_gib(workspace),
         timing_cache=timing_cache,
         optimisation_level=optimisation_level,
-        hardware_compatibility=hardware_compatibility.value,
+        hardware_compatibility=hardware_compatibility,
         version_compatible=version_compatible,
         weight_streaming=weight_streaming,
         compute_capabilities=compute_capabilities_from_text(sm),
     )
     opened = [open_artifact(folder) for folder in artifacts]
-    built = build_first_engine(opened, options, out=out, announce=command_line.warn)
+    built = build_first_engine(opened, options, out=out, on_message=command_line.warn)
     [engine] = [entry for entry in built.manifest.engines if entry.backend == options.backend]
     if json:
-        command_line.print_json({"folder": str(built.folder), "engine": asdict(engine)})
+        command_line.print_json(
+            {"folder": str(built.folder), "engine": msgspec.structs.asdict(engine)}
+        )
     else:
         command_line.say(f"built {built.folder / engine.path}: {engine_text(engine, built.folder)}")
 
@@ -156,11 +143,11 @@ def verify(
     trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
 ) -> None:
-    """Run an artifact's reference inputs here, compare them with PyTorch's outputs, and write the verdict down."""
+    """Compare the outputs of an artifact's runtimes here with PyTorch's, and record the result."""
     from motivnet.artifact import open_artifact
     from motivnet.errors import ParityError
     from motivnet_engines.diagnostics.tables import print_verification
-    from motivnet_engines.verification.verify import verify_on_device
+    from motivnet_engines.verification.parity_run import verify_on_device
 
     found = verify_on_device(
         open_artifact(artifact), runtimes=runtime or (), trust_engines=trust_engines
@@ -170,13 +157,12 @@ def verify(
         failures = [
             f"{row.backend}: {'; '.join(row.failures)}" for row in found.comparisons if row.failures
         ]
-        raise ParityError(
-            f"{artifact} is not close enough to PyTorch here: {'; '.join([*failures, *found.refusals])}"
-        )
+        reasons = "; ".join([*failures, *found.refusals])
+        raise ParityError(f"{artifact} is not close enough to PyTorch here: {reasons}")
 
 
 @app.command()
-def info(
+def inspect(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     footprint: Annotated[
         bool,
@@ -193,20 +179,30 @@ def info(
     trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
 ) -> None:
-    """Print what an artifact is, how close it is to PyTorch, and which runtimes can open it here."""
+    """Print what an artifact is, how close it is to PyTorch, and which runtimes open it here."""
     if footprint:
         _show_footprint(artifact, runtime, trust_engines=trust_engines, json=json)
         return
-    from motivnet_engines.diagnostics.info import artifact_info
-    from motivnet_engines.diagnostics.tables import print_info
+    from motivnet_engines.diagnostics.inspect import inspect_artifact
+    from motivnet_engines.diagnostics.tables import print_inspection
 
-    found = artifact_info(artifact, trust_engines=trust_engines)
-    command_line.print_json(found) if json else print_info(found)
+    found = inspect_artifact(artifact, trust_engines=trust_engines)
+    command_line.print_json(found) if json else print_inspection(found)
+
+
+def _show_footprint(
+    artifact: Path, runtime: str | None, *, trust_engines: bool, json: bool
+) -> None:
+    from motivnet_engines.diagnostics.footprint import footprint
+    from motivnet_engines.diagnostics.tables import print_footprint
+
+    found = footprint(artifact, runtime, trust_engines=trust_engines)
+    command_line.print_json(found) if json else print_footprint(found)
 
 
 @app.command()
 def doctor(json: JSONOption = False) -> None:
-    """Print what this machine has and lacks for running artifacts; exit 1 if nothing can run here."""
+    """Print what this machine has and lacks for running artifacts; exit 1 if nothing can run."""
     from motivnet_engines.diagnostics.doctor import diagnose
     from motivnet_engines.diagnostics.tables import print_diagnosis
 
@@ -216,16 +212,6 @@ def doctor(json: JSONOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _show_footprint(
-    artifact: Path, runtime: str | None, *, trust_engines: bool, json: bool
-) -> None:
-    from motivnet_engines.diagnostics.footprint import footprint
-    from motivnet_engines.diagnostics.footprint_text import print_footprint
-
-    found = footprint(artifact, runtime, trust_engines=trust_engines)
-    command_line.print_json(found) if json else print_footprint(found)
-
-
 def main() -> None:
-    """Runs the command."""
+    """Run the command."""
     command_line.run(app)

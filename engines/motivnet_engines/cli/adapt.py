@@ -1,4 +1,4 @@
-"""``motivnet adapt``: new classes and new people from a few images, without training."""
+"""``motivnet adapt``: learn new classes and new people from a few images, without training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
-from motivnet_engines.cli.detector_options import DetectOption, DetectorOption, detector_where_asked
-from motivnet_engines.cli.options import RuntimeOption, ThreadsOption, TrustEnginesOption
+from motivnet_engines.cli.options import (
+    PATH,
+    DetectOption,
+    DetectorOption,
+    RuntimeOption,
+    ThreadsOption,
+    TrustEnginesOption,
+    ValOption,
+    open_requested_detector,
+)
 
 if TYPE_CHECKING:
     from motivnet_engines.adaptation.adapt import Adaptation
@@ -21,28 +29,26 @@ def adapt(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Faces, a folder per class; from 5 images of a class.", show_default=False
+            help="Faces, a folder per class; from 5 images per class.", show_default=False
         ),
     ],
-    classes: Annotated[
+    adapted_classes: Annotated[
         Path | None,
         typer.Option(
-            help="A file of classes to extend.", show_default="starts with those of FOLDER"
+            help="A file of classes to extend.",
+            show_default="start with the classes of FOLDER",
+            **PATH,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The file to write.", show_default="that of --classes, else ARTIFACT.classes.npz"
+            help="The file to write.",
+            show_default="that of --adapted-classes, else ARTIFACT.classes.npz",
+            **PATH,
         ),
     ] = None,
-    val: Annotated[
-        Path | None,
-        typer.Option(
-            help="Other faces, a folder per class, to measure on.",
-            show_default="fifths of FOLDER in turn",
-        ),
-    ] = None,
+    val: ValOption = None,
     runtime: RuntimeOption = None,
     trust_engines: TrustEnginesOption = False,
     threads: ThreadsOption = None,
@@ -51,47 +57,50 @@ def adapt(
     json: JSONOption = False,
 ) -> None:
     """Learn new classes, or new people of old ones, from a few images, without training."""
-    from motivnet.progress import progress
+    from motivnet.terminal import progress
     from motivnet_engines.adaptation.adapt import adapt_artifact
 
     with progress("measuring", total=1) as advance:
         result = adapt_artifact(
             artifact,
             folder,
-            classes=classes,
+            adapted_classes=adapted_classes,
             out=out,
-            validation=val,
+            held_out=val,
             runtime=runtime,
             trust_engines=trust_engines,
             threads=threads,
-            detector=detector_where_asked(detector, detect=detect),
+            detector=open_requested_detector(detector, detect=detect),
             on_images=lambda _, total: advance(1 / total),
         )
-    for remark in result.remarks:
-        command_line.warn(remark)
-    command_line.print_json(result) if json else _show(result)
+    for warning in result.warnings:
+        command_line.warn(warning)
+    if json:
+        command_line.print_json(result)
+    else:
+        _show(result)
 
 
 def _show(result: Adaptation) -> None:
-    from motivnet.terminal import facts, show, table
+    from motivnet.terminal import details, show, table
 
     rows = table("class", ">images", ">new", ">before", ">after")
     for row in result.classes:
-        numbers = (str(row.images), str(row.new_images), _percent(row.before), _percent(row.after))
-        rows.add_row(row.label, *numbers)
-    summary = {"classes": f"{result.path}, {len(result.classes)} of them"}
+        before, after = _percent(row.before), _percent(row.after)
+        rows.add_row(row.label, str(row.images), str(row.new_images), before, after)
+    summary = {"classes": f"{result.path} ({len(result.classes)} classes)"}
     if result.old_before is not None:
-        summary["old classes"] = (
-            f"{_percent(result.old_before)} -> {_percent(result.old_after)} right ({result.compared_with})"
-        )
+        before, after = _percent(result.old_before), _percent(result.old_after)
+        summary["old classes"] = f"accuracy {before} ({result.compared_with}) -> {after}"
     if result.forgetting is not None:
         summary["forgetting"] = (
-            f"{100 * result.forgetting:.1f} points: best earlier minus final accuracy, averaged over old classes"
+            f"{100 * result.forgetting:.1f} points: best earlier minus final accuracy, "
+            "averaged over old classes"
         )
     if result.accuracy is not None:
-        summary["all classes"] = f"{_percent(result.accuracy)} right"
+        summary["all classes"] = f"accuracy {_percent(result.accuracy)}"
     summary["measured on"] = result.measured_on
-    show(rows, facts(summary))
+    show(rows, details(summary))
 
 
 def _percent(share: float | None) -> str:

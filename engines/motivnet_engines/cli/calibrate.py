@@ -1,4 +1,4 @@
-"""``motivnet calibrate``: how sure an artifact's predictions may be, measured on labelled faces."""
+"""``motivnet calibrate``: measure the confidence of an artifact on labelled faces."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
-from motivnet_engines.cli.detector_options import DetectOption, DetectorOption, detector_where_asked
-from motivnet_engines.cli.options import RuntimeOption, ThreadsOption, TrustEnginesOption
+from motivnet_engines.cli.options import (
+    DetectOption,
+    DetectorOption,
+    RuntimeOption,
+    ThreadsOption,
+    TrustEnginesOption,
+    ValOption,
+    open_requested_detector,
+)
 
 if TYPE_CHECKING:
-    from motivnet_engines.calibration.calibrate import CalibrationResult
+    from motivnet_engines.inference.calibration import CalibrationMetadata
 
 
 def calibrate(
@@ -21,16 +28,12 @@ def calibrate(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Faces that the model was not trained on, a folder per class.", show_default=False
+            help="Faces that the model was not trained on (unless --val is given), a folder per "
+            "class.",
+            show_default=False,
         ),
     ],
-    held_out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Such a folder to choose temperature and threshold on; FOLDER may be training images then.",
-            show_default="fifths of FOLDER in turn",
-        ),
-    ] = None,
+    val: ValOption = None,
     runtime: RuntimeOption = None,
     trust_engines: TrustEnginesOption = False,
     threads: ThreadsOption = None,
@@ -38,42 +41,47 @@ def calibrate(
     detector: DetectorOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Measure how sure an artifact may be and what is no face of its kind, and write it into the artifact."""
-    from motivnet.progress import progress
+    """Fit a temperature and a threshold for unknown faces, and write them into the artifact."""
+    from motivnet.terminal import progress
     from motivnet_engines.calibration.calibrate import calibrate_artifact
 
     with progress("measuring", total=1) as advance:
         result = calibrate_artifact(
             artifact,
             folder,
-            held_out=held_out,
+            held_out=val,
             runtime=runtime,
             trust_engines=trust_engines,
             threads=threads,
-            detector=detector_where_asked(detector, detect=detect),
+            detector=open_requested_detector(detector, detect=detect),
             on_images=lambda _, total: advance(1 / total),
         )
-    for remark in result.remarks:
-        command_line.warn(remark)
-    command_line.print_json(result.facts) if json else _show(artifact, result)
+    for warning in result.warnings:
+        command_line.warn(warning)
+    if json:
+        command_line.print_json(result.metadata)
+    else:
+        _show(artifact, result.metadata)
 
 
-def _show(artifact: Path, result: CalibrationResult) -> None:
-    from motivnet.terminal import facts, show
+def _show(artifact: Path, found: CalibrationMetadata) -> None:
+    from motivnet.terminal import details, show
 
-    found = result.facts
-    counted = f"{sum(found.images.values())} of {found.folder}"
-    chosen = f"{sum(found.held_out.values())} of {found.held_out_folder or f'{found.folder}, fifth by fifth'}"
+    images, held_out = sum(found.images.values()), sum(found.held_out.values())
+    if found.held_out_folder is None:
+        evaluated = "threshold and temperature by cross-validation"
+    else:
+        evaluated = f"threshold and temperature on {held_out} of {found.held_out_folder}"
     show(
-        facts(
+        details(
             {
-                "images": f"{counted}; threshold and temperature on {chosen}",
-                "right": f"{found.accuracy:.1%} of those",
+                "images": f"{images} of {found.folder}; {evaluated}",
+                "accuracy": f"{found.accuracy:.1%} of {held_out} held-out images",
                 "temperature": f"{found.temperature:.3f}",
                 "calibration error": f"{found.error_before:.3f} -> {found.error_after:.3f}",
-                "threshold of the distance": f"{found.distance_threshold:.2f}",
-                "known of held-out images": f"{found.known_share:.1%}",
-                "written into": f"{artifact} (with {found.runtime})",
+                "distance threshold": f"{found.distance_threshold:.2f}",
+                "known": f"{found.known_share:.1%} of the held-out images",
+                "written into": f"{artifact} (measured with {found.runtime})",
             }
         )
     )

@@ -1,19 +1,21 @@
-"""The options that several commands share, in one wording."""
+"""Options that several commands share, with one wording."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from motivnet.command_line import say
 from motivnet.errors import ConfigError
 
+if TYPE_CHECKING:
+    from motivnet_engines.faces.detector import FaceDetector
+
 
 def path_from_text(text: str) -> Path:
-    """An option's path; an empty one, as of a variable that is not set, would be the current
-    folder.
+    """Return an option's path; an empty one, from an unset variable, would be the current folder.
 
     Raises:
         ConfigError: If it is empty.
@@ -24,7 +26,7 @@ def path_from_text(text: str) -> Path:
 
 
 PATH: dict[str, Any] = {"parser": path_from_text, "metavar": "PATH"}
-"""What makes an option of typer a path that is not empty."""
+"""Arguments of ``typer.Option`` for a path that is not empty."""
 
 ArtifactOption: TypeAlias = Annotated[
     Path | None,
@@ -33,7 +35,8 @@ ArtifactOption: TypeAlias = Annotated[
 RuntimeOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="A runtime's name; 'motivnet info' lists them.", show_default="the first verified one"
+        help="A runtime's name; 'motivnet inspect' lists them.",
+        show_default="the first verified one",
     ),
 ]
 TrustEnginesOption: TypeAlias = Annotated[
@@ -58,20 +61,39 @@ DetectorOption: TypeAlias = Annotated[
 NoDetectOption: TypeAlias = Annotated[
     bool, typer.Option("--no-detect", help="Each image is one face.")
 ]
+DetectOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--detect", help="Crop the faces from the images, as 'motivnet predict' does."),
+]
 UnknownOption: TypeAlias = Annotated[
-    bool, typer.Option("--unknown", help="Label what is unlike the calibration's images 'unknown'.")
+    bool,
+    typer.Option("--unknown", help="Label faces unlike those of the calibration 'unknown'."),
 ]
-ClassesOption: TypeAlias = Annotated[
+AdaptedClassesOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option(help="Classes that 'motivnet adapt' learnt.", show_default="the model's", **PATH),
+    typer.Option(
+        "--adapted-classes",
+        help="A file of classes that 'motivnet adapt' wrote.",
+        show_default="the model's classes",
+        **PATH,
+    ),
+]
+ValOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--val",
+        help="Held-out faces to measure on, a folder per class.",
+        show_default="5-fold cross-validation over FOLDER",
+        **PATH,
+    ),
 ]
 
 
-def chosen_artifact(folder: Path | None) -> Path:
-    """The folder given, else the newest artifact, which is named on standard error.
+def choose_artifact(folder: Path | None) -> Path:
+    """Return the folder given, or the newest artifact, which is named on standard error.
 
     Raises:
-        ArtifactError: If there is none.
+        ArtifactError: If there is no artifact.
     """
     from motivnet.artifact import ARTIFACTS, newest_artifact
 
@@ -83,10 +105,19 @@ def chosen_artifact(folder: Path | None) -> Path:
 
 
 def check_detection(detector: Path | None, *, no_detect: bool) -> None:
-    """Returns when the two options go together.
+    """Refuse ``--detector`` together with ``--no-detect``.
 
     Raises:
-        ConfigError: If they do not.
+        ConfigError: If both are given.
     """
     if no_detect and detector is not None:
         raise ConfigError("--no-detect needs no --detector; leave out one of them")
+
+
+def open_requested_detector(path: Path | None, *, detect: bool) -> FaceDetector | None:
+    """Return the detector of ``--detect`` or ``--detector FILE``, or None without either."""
+    if not detect and path is None:
+        return None
+    from motivnet_engines.faces import open_detector
+
+    return open_detector(path)

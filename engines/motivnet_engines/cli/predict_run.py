@@ -1,126 +1,303 @@
-"""The work of ``motivnet predict``: images in batches, videos one after the other, records and pictures of both."""
+"""The work of ``motivnet predict``: images in batches, videos one by one, and their pictures."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from motivnet.errors import MotivNetError
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.errors import FileError, MotivNetError, VideoError
 from motivnet.images import read_image
 from motivnet.printable import one_line
-from motivnet_engines.cli.predict_report import Report, RunOptions
-from motivnet_engines.cli.predict_sources import Source, name_of
+from motivnet_engines.cli.predict_files import Outputs, Source, name_of, path_of
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.inference.image_files import FileResult, predict_files
+from motivnet_engines.video.results import FrameResult, VideoSummary
 from motivnet_engines.video.source import VideoSource
-from motivnet_engines.writers.annotated_images import write_annotated
-from motivnet_engines.writers.montage import MontageWriter, sheets_text
-from motivnet_engines.writers.records import Record, record_of_file
+from motivnet_engines.writers.drawing import write_annotated
+from motivnet_engines.writers.montage import MontageWriter, face_tile, sheets_text, short_names
+from motivnet_engines.writers.records import (
+    Record,
+    record_from_file,
+    record_from_frame,
+    record_from_summary,
+)
+
+if TYPE_CHECKING:
+    from motivnet_engines.video.decoding import Frame
+    from motivnet_engines.video.run import OnFrame, VideoRun
 
 
-def predict_sources(
-    classifier: EmotionClassifier, sources: Sequence[Source], *, options: RunOptions, report: Report
-) -> None:
-    """Reads every source in order; one that cannot be read is reported and does not stop the
-    others.
+class PredictRun:
+    """One run over sources, and what there is to report at its end.
 
-    Ctrl-C, and an error of the runtime after a first result, end the run and leave what there is:
-    the source that they ended it at has a record that says so.
+    Args:
+        record: Called with every record.
+        advance: Called with 1 for every finished source.
+        every: Videos: classify every Nth frame.
+        realtime: Videos: keep to the clock and drop late frames.
+        smooth: Videos: seconds to smooth probabilities over.
 
-    Raises:
-        KeyboardInterrupt, MotivNetError: Before there was anything to keep.
+    Attributes:
+        stopped: How Ctrl-C ended the run early, or None.
+        errors: What failed, one line each.
+        remarks: What else the user should know, one line each.
     """
-    montage = None if options.montage is None else MontageWriter(options.montage)
-    try:
-        _predict_groups(classifier, sources, options=options, report=report, montage=montage)
-    except (KeyboardInterrupt, MotivNetError) as error:
-        if not report.finished:
-            raise
-        _mark_end(sources, report, error)
-    if montage is not None:
-        _end_montage(montage, report)
 
+    def __init__(
+        self,
+        classifier: EmotionClassifier,
+        sources: Sequence[Source],
+        outputs: Outputs,
+        *,
+        record: Callable[[Record], object],
+        advance: Callable[[int], object],
+        every: int = 1,
+        realtime: bool = False,
+        smooth: float = 0.0,
+    ) -> None:
+        self.stopped: str | None = None
+        self.errors: list[str] = []
+        self.remarks: list[str] = []
+        self._classifier = classifier
+        self._sources = sources
+        self._outputs = outputs
+        self._record = record
+        self._advance = advance
+        self._every, self._realtime, self._smooth = every, realtime, smooth
+        self._finished = 0
+        self._montage = None if outputs.montage is None else MontageWriter(outputs.montage)
+        self._names = short_names(path for source in sources if (path := path_of(source)))
 
-def _predict_groups(
-    classifier: EmotionClassifier,
-    sources: Sequence[Source],
-    *,
-    options: RunOptions,
-    report: Report,
-    montage: MontageWriter | None,
-) -> None:
-    for moving, group in itertools.groupby(
-        sources, key=lambda source: isinstance(source, VideoSource)
-    ):
-        if moving:
-            from motivnet_engines.cli.predict_video_run import predict_videos
+    def run(self) -> None:
+        """Read every source in order; one that cannot be read does not stop the others.
 
-            videos = [source for source in group if isinstance(source, VideoSource)]
-            predict_videos(classifier, videos, options=options, report=report, montage=montage)
-        else:
-            paths = [source for source in group if isinstance(source, Path)]
-            _predict_images(classifier, paths, options=options, report=report, montage=montage)
+        Ctrl-C, and an error of the runtime after a first result, end the run and keep what there
+        is: the source at which they did has a record that says so.
 
+        Raises:
+            KeyboardInterrupt, MotivNetError: Before there was anything to keep.
+        """
+        try:
+            for is_image, group in itertools.groupby(
+                self._sources, lambda source: isinstance(source, Path)
+            ):
+                if is_image:
+                    self._predict_images([source for source in group if isinstance(source, Path)])
+                    continue
+                for source in group:
+                    if isinstance(source, VideoSource):
+                        self._predict_video(source)
+        except (KeyboardInterrupt, MotivNetError) as error:
+            if not self._finished:
+                raise
+            self._record_end(error)
+        if self._montage is not None:
+            self._close_montage(self._montage)
 
-def _predict_images(
-    classifier: EmotionClassifier,
-    paths: Sequence[Path],
-    *,
-    options: RunOptions,
-    report: Report,
-    montage: MontageWriter | None,
-) -> None:
-    for found in predict_files(classifier, paths):
-        report.record(record_of_file(found))
-        report.finish()
-        if found.error is not None:
-            report.errors.append(found.error)
-        elif montage is not None or found.path in options.targets:
+    def _predict_images(self, paths: Sequence[Path]) -> None:
+        for found in predict_files(self._classifier, paths):
+            self._record(record_from_file(found))
+            self._finish()
+            if found.error is not None:
+                self.errors.append(found.error)
+                continue
             try:
-                _draw(found, options, montage)
+                self._draw_image(found)
             except MotivNetError as error:
-                report.errors.append(one_line(error))
+                self.errors.append(one_line(error))
+
+    def _draw_image(self, found: FileResult) -> None:
+        target = self._outputs.copies.get(found.path)
+        if found.result is None or (target is None and self._montage is None):
+            return
+        # Results come without pixels, so that thousands may wait in a batch: read the image again.
+        pixels, faces = read_image(found.path), found.result.faces
+        if target is not None:
+            write_annotated(pixels, target, faces)
+        if self._montage is not None:
+            name = self._short_name(found.path)
+            for number, face in enumerate(faces, 1):
+                detail = f" #{number}" if len(faces) > 1 else ""
+                self._montage.add(pixels, face, name=name, detail=detail)
+
+    def _predict_video(self, source: VideoSource) -> None:
+        """Read a video; Ctrl-C is raised again once everything seen is recorded.
+
+        For the last source it is not an interruption if that is live: it is how to end a camera.
+        """
+        from motivnet_engines.video.run import predict_video
+
+        hooks: list[OnFrame] = []
+        best = BestFaces(self._short_name(source))
+        if self._montage is not None:
+            hooks.append(best.add)
+
+        def on_frame(frame: Frame, result: FrameResult | None) -> None:
+            for hook in hooks:
+                hook(frame, result)
+
+        draws = self._montage is not None or source in self._outputs.copies
+        try:
+            run = predict_video(
+                self._classifier,
+                source,
+                every=self._every,
+                realtime=self._realtime,
+                smooth=self._smooth,
+                on_frame=on_frame if draws else None,
+            )
+        except (VideoError, FileError) as error:
+            self._record(Record(file=source.name, error=one_line(error)))
+            self.errors.append(one_line(error))
+            self._finish()
+            return
+        stopped = self._read_frames(run, self._outputs.copies.get(source), hooks)
+        if self._montage is not None:
+            best.add_to(self._montage)
+        self._finish()
+        if stopped and not (run.live and self._finished == len(self._sources)):
+            raise KeyboardInterrupt
+
+    def _read_frames(self, run: VideoRun, target: Path | None, hooks: list[OnFrame]) -> bool:
+        """Record and draw a video, and return whether Ctrl-C ended that."""
+        from motivnet_engines.writers.annotated_video import annotated_video
+
+        takers: list[Callable[[FrameResult], object]] = []
+        timeline = None
+        if self._outputs.timeline is not None:
+            from motivnet_engines.writers.timeline import Timeline
+
+            timeline = Timeline()
+            takers.append(timeline.add)
+        stopped, drawing_error = False, None
+        try:
+            with run, contextlib.ExitStack() as stack:
+                if target is not None:
+                    hooks.append(stack.enter_context(annotated_video(target, rate=run.rate)))
+                stopped = self._record_frames(run, takers)
+        except (VideoError, FileError) as error:
+            drawing_error = error
+        self._report_video(run.summary, target, drawing_error, stopped=stopped)
+        if self._outputs.timeline is not None and timeline is not None and run.summary.classified:
+            try:
+                timeline.write(self._outputs.timeline, duration=run.summary.duration)
+            except FileError as error:
+                self.errors.append(one_line(error))
+        return stopped
+
+    def _record_frames(
+        self, run: VideoRun, takers: Sequence[Callable[[FrameResult], object]]
+    ) -> bool:
+        """Record every result, and return whether Ctrl-C ended that.
+
+        An error of the video is left to the run's summary, so that the annotated copy is kept.
+        """
+        try:
+            for found in run:
+                self._record(record_from_frame(found))
+                for take in takers:
+                    take(found)
+        except VideoError:
+            return False
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    def _report_video(
+        self,
+        summary: VideoSummary,
+        target: Path | None,
+        drawing_error: Exception | None,
+        *,
+        stopped: bool,
+    ) -> None:
+        self._record(record_from_summary(summary))
+        remark = _frame_counts(summary)
+        if target is not None and drawing_error is None and summary.error is not None:
+            remark += f"; {target} holds them"
+        self.remarks.append(remark)
+        # A copy that could not be made is a consequence of the video's error, if it has one.
+        if summary.error is not None:
+            self.errors += [] if stopped else [summary.error]
+        elif drawing_error is not None:
+            self.errors.append(one_line(drawing_error))
+
+    def _finish(self) -> None:
+        self._finished += 1
+        self._advance(1)
+
+    def _short_name(self, source: Source) -> str:
+        """Return as much of a source's path as tells it from the others."""
+        path = path_of(source)
+        return name_of(source) if path is None else self._names[path]
+
+    def _record_end(self, error: BaseException) -> None:
+        """Say what ended the run, also in a record of the first source that was not read."""
+        unread = self._sources[self._finished :]
+        if isinstance(error, KeyboardInterrupt):
+            reason = "stopped by Ctrl-C"
+            if unread:
+                total = len(self._sources)
+                reason += f"; {len(unread):,} of {total:,} images and videos were not read"
+            self.stopped = reason
+        else:
+            reason = one_line(error)
+            self.errors.append(reason)
+        if unread:
+            self._record(Record(file=name_of(unread[0]), error=reason))
+
+    def _close_montage(self, montage: MontageWriter) -> None:
+        montage.close()
+        sheets = len(montage.sheets)
+        if sheets > 1:
+            self.remarks.append(f"the montage has {sheets} sheets: {sheets_text(montage.sheets)}")
+        if montage.failure is not None:
+            self.errors.append(one_line(montage.failure))
+        elif montage.left_out:
+            self.remarks.append(
+                f"{montage.left_out:,} faces have no place on the {sheets} sheets of the montage"
+            )
 
 
-def _draw(found: FileResult, options: RunOptions, montage: MontageWriter | None) -> None:
-    """Reads the image once more, because results come without pixels, so that thousands may wait in a batch."""
-    faces = () if found.result is None else found.result.faces
-    pixels = read_image(found.path)
-    if (target := options.targets.get(found.path)) is not None:
-        write_annotated(pixels, target, faces)
-    if montage is not None:
-        name = options.names.get(found.path, found.path.name)
-        for number, face in enumerate(faces, 1):
-            montage.add(pixels, face, name=name, detail=f" #{number}" if len(faces) > 1 else "")
+class BestFaces:
+    """The best view of each face of a video, by the detector's score."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._tiles: dict[int, tuple[float, NDArray[np.uint8]]] = {}
+
+    def add(self, frame: Frame, result: FrameResult | None) -> None:
+        """Take the faces of a frame, unless the result is that of an earlier one."""
+        if result is None or result.index != frame.index:
+            return
+        for face in result.faces:
+            score = face.prediction.score or 0.0
+            if face.track not in self._tiles or score > self._tiles[face.track][0]:
+                detail = f" #{face.track}, {frame.time:.2f} s"
+                tile = face_tile(frame.pixels, face.prediction, name=self._name, detail=detail)
+                self._tiles[face.track] = score, tile
+
+    def add_to(self, montage: MontageWriter) -> None:
+        """Add one tile per face, in the order in which they appeared."""
+        for _, tile in self._tiles.values():
+            montage.add_tile(tile)
 
 
-def _mark_end(sources: Sequence[Source], report: Report, error: BaseException) -> None:
-    """Leaves word, in a record of the first source that was not read, of what ended the run."""
-    unread = sources[report.finished :]
-    if isinstance(error, KeyboardInterrupt):
-        count = (
-            f"; {len(unread):,} of {report.total:,} images and videos were not read"
-            if unread
-            else ""
-        )
-        reason = report.stopped = f"stopped by Ctrl-C{count}"
-    else:
-        reason = one_line(error)
-        report.errors.append(reason)
-    if unread:
-        report.record(Record(file=name_of(unread[0]), error=reason))
-
-
-def _end_montage(montage: MontageWriter, report: Report) -> None:
-    montage.close()
-    if len(montage.sheets) > 1:
-        report.remarks.append(
-            f"the montage has {len(montage.sheets)} sheets: {sheets_text(montage.sheets)}"
-        )
-    if montage.failure is not None:
-        report.errors.append(one_line(montage.failure))
-    elif montage.left_out:
-        report.remarks.append(
-            f"{montage.left_out:,} faces have no place on the {len(montage.sheets)} sheets of the montage"
-        )
+def _frame_counts(summary: VideoSummary) -> str:
+    counts = {
+        "classified": summary.classified,
+        "skipped": summary.skipped,
+        "dropped": summary.dropped,
+        "damaged": summary.damaged,
+    }
+    parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    return (
+        f"{summary.name}: {summary.decoded:,} frames in {summary.duration:.2f} s "
+        f"({parts or 'none classified'})"
+    )

@@ -1,4 +1,4 @@
-"""Find the faces in a picture, and crop them for the model."""
+"""Find the faces in a picture and crop them for the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_detector(path: Path | None = None) -> FaceDetector:
     """Open YuNet, the face detector of OpenCV's model zoo.
 
     Args:
-        path: A copy of its model; the one that is installed with this package if None.
+        path: A copy of its model; the one installed with this package if None.
 
     Raises:
         FileError: If the file is missing or is not that model: OpenCV's native code would parse it.
@@ -32,6 +32,7 @@ def open_detector(path: Path | None = None) -> FaceDetector:
     model = read_bytes(path, max_bytes=_MAX_BYTES)
     if hashlib.sha256(model).hexdigest() != YUNET_SHA256:
         raise FileError(
-            f"{path} is not {YUNET.name} (SHA-256 {YUNET_SHA256}); leave out --detector for the one that is installed"
+            f"{path} is not {YUNET.name} (SHA-256 {YUNET_SHA256}); "
+            "leave out --detector for the one that is installed"
         )
     return YuNetDetector(model)

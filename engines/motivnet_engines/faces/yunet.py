@@ -10,18 +10,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.box import Box
+from motivnet.prediction import Box
 from motivnet.preprocess import check_image
 from motivnet_engines.faces.detector import Face
 
 THRESHOLD = 0.7
-"""Upright faces of 48 pixels and more scored 0.9, turned ones 0.79 and more, and no other thing above 0.67."""
-COARSE_SIDE = 640
-FINE_SIDE = 1600
+"""Upright faces of 48 pixels or more scored at least 0.9, rotated ones 0.79, everything else at
+most 0.67."""
+_COARSE_SIDE = 640
+_FINE_SIDE = 1600
 _FINE_FACES = 48
-"""Pixels of the coarse picture; of larger faces the finer one shows only parts, which look like faces."""
-_INSIDE = 0.5
-"""Share of a box that lies in a larger one, from which on it is taken for a part of that face."""
+"""Pixels at the coarse scale. The fine scale shows only parts of larger faces, and parts look like
+faces."""
+_PART_SHARE = 0.5
+"""A box with at least this share inside a larger one is a part of that face."""
 _OVERLAP = 0.3
 _CANDIDATES = 5000
 _CREATION = threading.Lock()
@@ -30,96 +32,80 @@ _CREATION = threading.Lock()
 class YuNetDetector:
     """Finds faces of about 20 pixels and more; several threads may use it at once.
 
-    A face may be turned by any angle: of 154 photos all were found upside down, and 98 % lying on a
-    side. So no picture is turned to look again; it would find a face that a model of upright ones
-    cannot read.
+    A face may be rotated by any angle: of 154 photos, all were found upside down and 98 % lying on
+    a side. Pictures are therefore not rotated to look again; that would find faces which a model
+    of upright faces cannot read.
 
-    YuNet knows faces of 10 to 300 pixels. A picture is therefore looked at with its longer side
-    made ``coarse_side``, where a face that fills it is found, and if it is larger than that also
-    with ``fine_side``, for small faces.
+    YuNet knows faces of 10 to 300 pixels. The detector first looks at the picture with its longer
+    side reduced to 640 pixels, which finds a face that fills it. A larger picture is looked at
+    again with 1600 pixels, for small faces.
 
     Args:
         model: The bytes of the model, whose hash was checked, because native code parses them.
-        threshold: The least score of a face.
-        coarse_side: Pixels; smaller is faster.
-        fine_side: Pixels; None looks once.
+        threshold: The lowest score of a face.
     """
 
     name = "yunet"
 
-    def __init__(
-        self,
-        model: bytes,
-        *,
-        threshold: float = THRESHOLD,
-        coarse_side: int = COARSE_SIDE,
-        fine_side: int | None = FINE_SIDE,
-    ) -> None:
+    def __init__(self, model: bytes, *, threshold: float = THRESHOLD) -> None:
         self._model = np.frombuffer(model, np.uint8)
         self._threshold = threshold
-        self._coarse_side = coarse_side
-        self._fine_side = fine_side
         self._of_thread = threading.local()
-        self._network()
+        self._network()  # a model that OpenCV cannot open is an error here
 
     def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """The faces of an RGB picture ``(H, W, 3)``, the largest first; empty if there is none.
+        """Return the faces of an RGB picture ``(H, W, 3)``, the largest first.
 
         Raises:
             InputError: If the array is not an RGB image of bytes.
         """
         check_image(pixels)
         longer = max(pixels.shape[:2])
-        found = self._found(pixels, self._coarse_side)
-        if self._fine_side is not None and longer > self._coarse_side:
-            smallest = _FINE_FACES * longer / self._coarse_side
-            finer = [
-                face for face in self._found(pixels, self._fine_side) if face.box.height < smallest
-            ]
-            found += [
-                face for face in finer if not any(_is_part(face.box, other.box) for other in found)
-            ]
-        return tuple(sorted(found, key=lambda face: face.box.area, reverse=True))
+        faces = self._detect_at(pixels, _COARSE_SIDE)
+        if longer > _COARSE_SIDE:
+            largest = _FINE_FACES * longer / _COARSE_SIDE
+            coarse = [face.box for face in faces]
+            for face in self._detect_at(pixels, _FINE_SIDE):
+                if face.box.height >= largest:
+                    continue
+                if not any(_is_part(face.box, box) for box in coarse):
+                    faces.append(face)
+        return tuple(sorted(faces, key=lambda face: face.box.area, reverse=True))
 
-    def _found(self, pixels: NDArray[np.uint8], side: int) -> list[Face]:
-        """The faces of the picture when its longer side is at most ``side``, in the picture's own pixels."""
+    def _detect_at(self, pixels: NDArray[np.uint8], side: int) -> list[Face]:
+        """Detect with the longer side at most ``side``; boxes are in pixels of the full picture."""
         height, width = pixels.shape[:2]
         scale = min(1.0, side / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        seen = pixels if scale == 1 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        scaled = pixels if scale == 1 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         network = self._network()
         network.setInputSize(size)
-        rows = network.detect(cv2.cvtColor(seen, cv2.COLOR_RGB2BGR))[1]
+        rows = network.detect(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))[1]
         factors = width / size[0], height / size[1]
         faces = (_face(row, factors, (width, height)) for row in ([] if rows is None else rows))
         return [face for face in faces if face is not None]
 
     def _network(self) -> cv2.FaceDetectorYN:
-        """The calling thread's own: an input size is set before each call, which two threads must not do at once."""
+        """Return the calling thread's network: its input size is set before each call."""
         network: cv2.FaceDetectorYN | None = getattr(self._of_thread, "network", None)
         if network is None:
-            network = self._of_thread.network = self._create()
+            with _CREATION, _without_warnings():
+                network = self._of_thread.network = cv2.FaceDetectorYN.create(
+                    "onnx",
+                    self._model,
+                    np.empty(0, np.uint8),
+                    (_COARSE_SIDE, _COARSE_SIDE),
+                    self._threshold,
+                    _OVERLAP,
+                    _CANDIDATES,
+                )
         return network
-
-    def _create(self) -> cv2.FaceDetectorYN:
-        nothing = np.empty(0, np.uint8)
-        arguments = (
-            "onnx",
-            self._model,
-            nothing,
-            (self._coarse_side,) * 2,
-            self._threshold,
-            _OVERLAP,
-            _CANDIDATES,
-        )
-        with _CREATION, _quiet():
-            return cv2.FaceDetectorYN.create(*arguments)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """OpenCV 5 warns on standard error that its new engine ignores the target, which nobody has set; 4 does not."""
-    log = getattr(cv2.utils, "logging", None)
+def _without_warnings() -> Iterator[None]:
+    """Silence OpenCV 5, whose new engine warns that it ignores a target that nobody has set."""
+    log = getattr(cv2.utils, "logging", None)  # OpenCV 4 has none
     if log is None:
         yield
         return
@@ -133,10 +119,9 @@ def _quiet() -> Iterator[None]:
 def _face(
     row: NDArray[np.float32], factors: tuple[float, float], size: tuple[int, int]
 ) -> Face | None:
-    """A row of OpenCV's answer (x, y, width, height, ten of landmarks, score), clipped; None for one outside."""
-    x, y, width, height = (
-        float(value) * factor for value, factor in zip(row[:4], factors * 2, strict=True)
-    )
+    """Return OpenCV's row (x, y, width, height, 10 landmarks, score) clipped to the picture."""
+    x, width = (float(value) * factors[0] for value in (row[0], row[2]))
+    y, height = (float(value) * factors[1] for value in (row[1], row[3]))
     left, top = max(x, 0.0), max(y, 0.0)
     right, bottom = min(x + width, size[0]), min(y + height, size[1])
     if not (right > left and bottom > top):
@@ -150,4 +135,4 @@ def _face(
 def _is_part(box: Box, other: Box) -> bool:
     width = min(box.x + box.width, other.x + other.width) - max(box.x, other.x)
     height = min(box.y + box.height, other.y + other.height) - max(box.y, other.y)
-    return max(width, 0.0) * max(height, 0.0) >= _INSIDE * box.area
+    return max(width, 0.0) * max(height, 0.0) >= _PART_SHARE * box.area

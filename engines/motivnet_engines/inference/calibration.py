@@ -1,42 +1,42 @@
-"""A calibration as a file of the artifact whose model it is about."""
+"""A calibration: a temperature and a distance threshold, stored as a file of the artifact."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.array_files import npz_from, read_npz
-from motivnet.artifact import Artifact, open_artifact, own_files_but_reports
-from motivnet.artifact.copying import link_files
-from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
-from motivnet.artifact.model_identity import ModelIdentity, identity_of_model
+from motivnet.array_files import decode_npz, encode_npz
+from motivnet.artifact import Artifact, link_files, open_artifact, own_files_except_reports
+from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest, ModelIdentity
 from motivnet.errors import ArtifactError, ConfigError, FileError
-from motivnet.files import atomic_folder
-from motivnet_engines.inference.class_statistics import ClassStatistics
-from motivnet_engines.inference.whitening import Whitening
+from motivnet.folders import atomic_folder
+from motivnet.schema import Schema
+from motivnet_engines.inference.class_statistics import ClassStatistics, Whitening
 
 CALIBRATION_FILE = "calibration.npz"
-_ARRAYS = ("mean", "matrix", "means")
+_ADVICE = "make it again with: motivnet calibrate"
+
+_Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationFacts:
-    """What was measured, with which runtime, and on what.
+class CalibrationMetadata(Schema, frozen=True, kw_only=True):
+    """What was measured, with which runtime, and on which images.
 
-    ``images`` counts those that the statistics are of, by label; ``held_out`` those that
-    temperature and threshold were chosen on, the same where ``held_out_folder`` is None.
-    ``detected`` tells whether a detector cut the faces out.
+    ``images`` counts by label the images behind the statistics. ``held_out`` counts those behind
+    temperature and threshold: the same images, by cross-validation, if ``held_out_folder`` is None.
+    ``detected`` tells whether a detector cropped the faces.
     """
 
     format_version: Literal[1] = 1
     model: ModelIdentity
     labels: tuple[str, ...]
-    temperature: float
-    distance_threshold: float
+    temperature: _Positive
+    distance_threshold: _Positive
     error_before: float
     error_after: float
     known_share: float
@@ -49,124 +49,104 @@ class CalibrationFacts:
     runtime: str
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0 or self.distance_threshold <= 0:
-            raise ConfigError("a temperature and a threshold of distances must be positive")
         if tuple(self.images) != self.labels or tuple(self.held_out) != self.labels:
-            raise ConfigError("the counts of images are not by the labels")
+            raise ConfigError("the counts of images do not match the labels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibration:
-    """The facts and the statistics of the classes."""
+    """The metadata, and the statistics of the classes."""
 
-    facts: CalibrationFacts
+    metadata: CalibrationMetadata
     statistics: ClassStatistics
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by before the softmax."""
-        return self.facts.temperature
+        """The divisor of logits before the softmax."""
+        return self.metadata.temperature
 
     @property
     def distance_threshold(self) -> float:
         """The distance that 95 % of the held-out images do not exceed."""
-        return self.facts.distance_threshold
+        return self.metadata.distance_threshold
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """The arrays of the statistics, by their name in the file."""
+        whitening = self.statistics.whitening
+        return {"mean": whitening.mean, "matrix": whitening.matrix, "means": self.statistics.means}
 
     def distances(self, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Mahalanobis distances ``(B,)`` of embeddings ``(B, width)`` from their nearest class.
-
-        A row's distance does not depend on the rows beside it.
-        """
+        """Return the distances ``(B,)`` of embeddings ``(B, width)`` from their nearest class."""
         return self.statistics.distances(embedding)
 
     def to_bytes(self) -> bytes:
-        """The content of ``calibration.npz``."""
-        whitening = self.statistics.whitening
-        arrays = {
-            "mean": whitening.mean,
-            "matrix": whitening.matrix,
-            "means": self.statistics.means,
-        }
-        return npz_from(self.facts, arrays)
+        """Return the content of ``calibration.npz``."""
+        return encode_npz(self.metadata, self.arrays)
 
 
 def calibration_of_artifact(artifact: Artifact) -> Calibration | None:
-    """The calibration that lies in an artifact, its hash and its shapes checked; None where there
-    is none.
+    """Return the calibration in an artifact, its hash and shapes checked, or None without one.
 
     Raises:
-        ArtifactError: If it is damaged, or is of another model.
+        ArtifactError: If it is damaged, or was made for another model.
     """
     path = artifact.manifest.calibration
     if path is None:
         return None
     try:
-        facts, arrays = read_npz(artifact.file_bytes(path), CalibrationFacts, names=_ARRAYS)
+        metadata, arrays = decode_npz(
+            artifact.file_bytes(path), CalibrationMetadata, names=("mean", "matrix", "means")
+        )
     except FileError as error:
-        raise ArtifactError(f"{path} {error}; make it again with: motivnet calibrate") from error
+        raise ArtifactError(f"{path} {error}; {_ADVICE}") from error
     whitening = Whitening(mean=arrays["mean"], matrix=arrays["matrix"])
-    calibration = Calibration(
-        facts=facts, statistics=ClassStatistics(whitening=whitening, means=arrays["means"])
-    )
+    statistics = ClassStatistics(whitening=whitening, means=arrays["means"])
+    calibration = Calibration(metadata=metadata, statistics=statistics)
     _check(calibration, artifact.manifest)
     return calibration
 
 
-def with_calibration(artifact: Artifact, calibration: Calibration) -> Artifact:
-    """The artifact with this calibration in it, in the place of an older one; nothing changes if
-    anything fails.
+def add_calibration(artifact: Artifact, calibration: Calibration) -> Artifact:
+    """Put a calibration into an artifact, in place of an older one; on failure nothing changes.
 
-    The manifest is read anew, because a measurement takes long and others may have written theirs
-    meanwhile. Files in the artifact's folder that its manifest does not list stay.
+    The manifest is read again first, because a measurement takes long and other commands may have
+    written to it meanwhile. Files in the artifact's folder that its manifest does not list stay.
 
     Raises:
-        ArtifactError: If the artifact is of another model by now.
+        ArtifactError: If the folder holds another model by now.
         FileError: If the artifact's folder cannot be written.
     """
     content = calibration.to_bytes()
-    with atomic_folder(artifact.folder, own=own_files_but_reports, others="keep") as temporary:
+    with atomic_folder(artifact.folder, own=own_files_except_reports, others="keep") as temporary:
         current = open_artifact(artifact.folder)
         _check(calibration, current.manifest)
-        kept = tuple(
-            entry
-            for entry in current.manifest.files
-            if entry.path not in _own_paths(current.manifest)
-        )
+        replaced = {CALIBRATION_FILE, current.manifest.calibration}
+        kept = tuple(entry for entry in current.manifest.files if entry.path not in replaced)
         entry = FileEntry(
             path=CALIBRATION_FILE, size=len(content), sha256=hashlib.sha256(content).hexdigest()
         )
-        manifest = replace(current.manifest, files=(*kept, entry), calibration=CALIBRATION_FILE)
+        manifest = msgspec.structs.replace(
+            current.manifest, files=(*kept, entry), calibration=CALIBRATION_FILE
+        )
         link_files(current, [file.path for file in kept], temporary)
         (temporary / CALIBRATION_FILE).write_bytes(content)
         (temporary / FILE_NAME).write_bytes(manifest.to_json())
     return open_artifact(artifact.folder)
 
 
-def _own_paths(manifest: Manifest) -> set[str]:
-    return (
-        {CALIBRATION_FILE}
-        if manifest.calibration is None
-        else {CALIBRATION_FILE, manifest.calibration}
-    )
-
-
 def _check(calibration: Calibration, manifest: Manifest) -> None:
-    facts, statistics = calibration.facts, calibration.statistics
-    if facts.model != identity_of_model(manifest) or facts.labels != manifest.labels:
+    metadata = calibration.metadata
+    if metadata.model != manifest.model_identity() or metadata.labels != manifest.labels:
         raise ArtifactError(
             "the calibration is of another model; make one of this with: motivnet calibrate"
         )
     width = manifest.source.config.encoder.embed_dim
-    classes = sum(count > 0 for count in facts.images.values())
-    wanted = {"mean": (width,), "matrix": (width, width), "means": (classes, width)}
-    found = {
-        "mean": statistics.whitening.mean,
-        "matrix": statistics.whitening.matrix,
-        "means": statistics.means,
-    }
-    for name, shape in wanted.items():
-        if found[name].shape != shape or not classes:
+    classes = sum(count > 0 for count in metadata.images.values())
+    shapes = {"mean": (width,), "matrix": (width, width), "means": (classes, width)}
+    for name, array in calibration.arrays.items():
+        if array.shape != shapes[name] or not classes:
             raise ArtifactError(
-                f"{name} of the calibration has the shape {found[name].shape} and not {shape}; "
-                "make it again with: motivnet calibrate"
+                f"{name} of the calibration has the shape {array.shape} and not {shapes[name]}; "
+                f"{_ADVICE}"
             )

@@ -1,4 +1,4 @@
-"""Images in, emotions out, over any runtime."""
+"""The classifier: images in, emotions out, over any runtime."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,43 +18,42 @@ from motivnet.artifact import open_artifact
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, ConfigError, InputError, MotivNetError
 from motivnet.prediction import Prediction
-from motivnet_engines.faces.detector import Face, FaceDetector
+from motivnet.runtime import Runtime
+from motivnet_engines.faces.detector import FaceDetector
+from motivnet_engines.inference.adapted_classes import read_adapted_classes
 from motivnet_engines.inference.calibration import Calibration, calibration_of_artifact
-from motivnet_engines.inference.heads import Readout, SoftmaxReadout
-from motivnet_engines.inference.pipeline import Outcome, outcomes
-from motivnet_engines.inference.predictions import predictions_from_outputs
-from motivnet_engines.inference.preparation import Image, PreparedImage, prepared_image
-from motivnet_engines.inference.results import ImageResult, Timing
-from motivnet_engines.runtimes.inputs import profile_of
-from motivnet_engines.runtimes.registry import Runtime, open_runtime
-from motivnet_engines.runtimes.signature import check_graph
+from motivnet_engines.inference.heads import Head, SoftmaxHead
+from motivnet_engines.inference.pipeline import Outcome, run_pipeline
+from motivnet_engines.inference.preprocessing import Image, PreparedImage, prepare_image
+from motivnet_engines.inference.results import ImageResult, Timing, predictions_from_outputs
+from motivnet_engines.runtimes.selection import open_runtime
+from motivnet_engines.runtimes.signature import check_graph, profile_of
 
 __all__ = ["EmotionClassifier", "Image"]
 
-_VALUES_OF_A_CALL = 1 << 26
+_MAX_VALUES_PER_CALL = 1 << 26
 """Pixels times channels; 2160x3840 twice."""
 
 
 class EmotionClassifier:
-    """Emotions of faces, by an open runtime that the classifier owns and closes.
+    """Emotions of faces, from an open runtime that the classifier owns and closes.
 
     It may be used from several threads at once, as its runtime may.
 
     Args:
         runtime: An open runtime that fits the manifest.
-        manifest: Of the artifact that the runtime has open: recipe, labels and largest batch.
-        batch_size: Faces of one call of the runtime; the manifest's ``max_batch`` if None.
-        detector: What finds the faces of ``read`` and ``stream``; None where each image is one
-        face.
-        readout: How outputs become probabilities; the softmax of the logits, at the calibration's
-        temperature, if None.
-        calibration: Of the artifact; gives ``distance`` and ``known``. None where there is none.
+        manifest: That of the artifact which the runtime has open.
+        batch_size: Faces per call of the runtime; the manifest's ``max_batch`` if None.
+        detector: Finds the faces for ``read`` and ``stream``; if None, each image is one face.
+        head: Turns outputs into probabilities; the softmax of the logits at the calibration's
+            temperature if None.
+        calibration: That of the artifact; gives ``distance`` and ``known``.
         unknown: Whether a face beyond the calibration's threshold is labelled ``unknown``.
 
     Raises:
         ArtifactError: If runtime and manifest do not fit each other.
         ConfigError: If ``batch_size`` is not between 1 and the manifest's ``max_batch``, or
-            ``unknown`` is asked for without a calibration.
+            ``unknown`` is requested without a calibration.
 
     Example:
         >>> with EmotionClassifier.open("artifacts/demo") as classifier:
@@ -68,7 +67,7 @@ class EmotionClassifier:
         *,
         batch_size: int | None = None,
         detector: FaceDetector | None = None,
-        readout: Readout | None = None,
+        head: Head | None = None,
         calibration: Calibration | None = None,
         unknown: bool = False,
     ) -> None:
@@ -78,24 +77,25 @@ class EmotionClassifier:
             raise ConfigError(
                 f"the batch size must be between 1 and {manifest.max_batch}, not {batch_size}"
             )
-        if unknown and readout is not None:
+        if unknown and head is not None:
             raise ConfigError(
-                "unknown does not go with added classes: distances are from the model's own; leave out one"
+                "unknown does not go with adapted classes: distances are from the model's own; "
+                "leave out one"
             )
         if unknown and calibration is None:
             raise ConfigError(
                 "the artifact has no calibration; make one with: motivnet calibrate ARTIFACT FOLDER"
             )
-        if (calibration or readout) and "embedding" not in manifest.outputs:
+        if (calibration or head) and "embedding" not in manifest.outputs:
             raise ArtifactError(
-                "the artifact gives no embedding, which a calibration and added classes stand on"
+                "the artifact gives no embedding, which a calibration and adapted classes need"
             )
         temperature = 1.0 if calibration is None else calibration.temperature
         self.runtime = runtime
         self.manifest = manifest
         self.batch_size = batch_size
         self.detector = detector
-        self.readout = readout or SoftmaxReadout(labels=manifest.labels, temperature=temperature)
+        self.head = head or SoftmaxHead(labels=manifest.labels, temperature=temperature)
         self.calibration = calibration
         self.unknown = unknown
         self._profile = profile_of(manifest, runtime.name)
@@ -110,31 +110,27 @@ class EmotionClassifier:
         batch_size: int | None = None,
         detector: FaceDetector | None = None,
         unknown: bool = False,
-        classes: Path | str | None = None,
+        adapted_classes: Path | str | None = None,
         trust_engines: bool = False,
-    ) -> Self:
-        """A classifier over the artifact in a folder, with the runtime that ``open_runtime``
-        chooses.
+    ) -> EmotionClassifier:
+        """Open the artifact in a folder with the runtime that ``open_runtime`` chooses.
 
         Args:
-            classes: What ``motivnet adapt`` made of the artifact: its classes take the place of the
-                model's. Distances are from the model's classes, so that there are none then.
-            trust_engines: As ``open_runtime``: whether an engine that this user did not build here
-            may be chosen.
+            adapted_classes: A file that ``motivnet adapt`` made of the artifact. Its classes
+                replace those of the model; there are no distances then, because those are from the
+                model's classes.
+            trust_engines: Whether an engine that this user did not build here may be chosen.
 
         Raises:
             MotivNetError: As ``open_runtime``, the constructor, and the readers of a calibration
-            and of classes.
+                and of adapted classes.
         """
         artifact = open_artifact(folder)
-        readout = None
-        calibration = None
-        if classes is None:
+        head = calibration = None
+        if adapted_classes is None:
             calibration = calibration_of_artifact(artifact)
         else:
-            from motivnet_engines.inference.classes_file import readout_from_file
-
-            readout = readout_from_file(Path(classes), artifact)
+            head = read_adapted_classes(Path(adapted_classes), artifact).head
         opened = open_runtime(
             artifact, runtime=runtime, threads=threads, trust_engines=trust_engines
         )
@@ -144,7 +140,7 @@ class EmotionClassifier:
                 artifact.manifest,
                 batch_size=batch_size,
                 detector=detector,
-                readout=readout,
+                head=head,
                 calibration=calibration,
                 unknown=unknown,
             )
@@ -155,30 +151,28 @@ class EmotionClassifier:
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes in the order of every prediction's probabilities."""
-        return self.readout.labels
+        return self.head.labels
 
     @property
     def takes_any_size(self) -> bool:
-        """Whether the runtime is given whole crops, which its graph resizes."""
+        """Whether the runtime takes whole crops, which its graph resizes."""
         return self.manifest.input.any_size
 
     def predict(self, images: Image | Iterable[Image]) -> list[Prediction]:
-        """One prediction per image, each of which is a face, in the order given; one image gives a
-        list of one.
+        """Return one prediction per image, each of which is a face, in order.
 
-        Images are prepared a few batches ahead, so that an iterator of any length needs little
-        memory. Where the artifact itself resizes, the images of a batch that differ in size go to
-        the runtime in several calls.
+        One image gives a list of one. Images are prepared a few batches ahead, so that an iterator
+        of any length needs little memory. If the artifact resizes by itself, images of different
+        sizes in a batch go to the runtime in several calls.
 
         Raises:
-            FileError, ImageError, InputError: Naming the image, ``images[i]`` where it has no path.
+            FileError, ImageError, InputError: Naming the image, ``images[i]`` if it has no path.
             ArtifactError: If the model gives logits that are not finite.
         """
         return [result.faces[0] for result in self._results(images, detector=None)]
 
     def read(self, images: Image | Iterable[Image]) -> list[ImageResult]:
-        """One result per image with every face that the detector finds in it; one image gives a
-        list of one.
+        """Return one result per image, with every face that the detector finds in it.
 
         Raises:
             FileError, ImageError, InputError, ArtifactError: As ``predict``.
@@ -186,9 +180,9 @@ class EmotionClassifier:
         return list(self.stream(images))
 
     def stream(self, images: Image | Iterable[Image]) -> Iterator[ImageResult]:
-        """As ``read``, one result after the other while later images are being prepared.
+        """Yield the results of ``read`` one by one, while later images are being prepared.
 
-        Closing it before its end ends the threads behind it, after what they are at.
+        Closing it before its end stops its threads after the image that each is working on.
 
         Raises:
             FileError, ImageError, InputError, ArtifactError: As ``predict``.
@@ -196,26 +190,23 @@ class EmotionClassifier:
         return self._results(images, detector=self.detector)
 
     def outcomes(self, images: Iterable[Image]) -> Generator[Outcome, None, None]:
-        """As ``stream``, with the error in the place of the result where an image cannot be read.
+        """Yield as ``stream``, with the error in place of the result of an unreadable image.
 
         Raises:
             ArtifactError: If the model gives logits that are not finite.
         """
-        return outcomes(
-            self, enumerate(images), lambda item: self.prepare(item[1], name=f"images[{item[0]}]")
-        )
+        return self._outcomes(images, detector=self.detector)
 
     def prepare(self, image: Image, *, name: str = "the image") -> PreparedImage:
-        """An image ready for ``classify``; may be called from any thread.
+        """Prepare an image for ``classify``; may be called from any thread.
 
         Raises:
             FileError, ImageError, InputError: Naming the image.
         """
-        return self._prepared(image, name=name, detector=self.detector)
+        return self._prepare(image, name=name, detector=self.detector)
 
     def classify(self, inputs: Sequence[NDArray[Any]]) -> list[Prediction]:
-        """One prediction per input that ``prepare`` made, in order, in calls of at most
-        ``batch_size``.
+        """Return one prediction per input of ``prepare``, in calls of at most ``batch_size``.
 
         Raises:
             ArtifactError: If the model gives logits that are not finite.
@@ -225,7 +216,9 @@ class EmotionClassifier:
             by_shape.setdefault(array.shape, []).append(index)
         predictions: dict[int, Prediction] = {}
         for shape, indices in by_shape.items():
-            for call in _chunks(indices, self._images_of_a_call(shape)):
+            size = self._max_batch(shape)
+            for start in range(0, len(indices), size):
+                call = indices[start : start + size]
                 batch = np.stack([inputs[index] for index in call])
                 predictions.update(zip(call, self._predict_batch(batch), strict=True))
         return [predictions[index] for index in range(len(inputs))]
@@ -233,20 +226,26 @@ class EmotionClassifier:
     def result(
         self, prepared: PreparedImage, predictions: Sequence[Prediction], *, classify_ms: float
     ) -> ImageResult:
-        """The result of an image, of the predictions for its inputs."""
+        """Return the result of an image from the predictions for its inputs."""
+        faces = tuple(
+            prediction
+            if face is None
+            else dataclasses.replace(prediction, box=face.box, score=face.score)
+            for prediction, face in zip(predictions, prepared.faces, strict=True)
+        )
         return ImageResult(
             name=prepared.name,
             width=prepared.width,
             height=prepared.height,
-            faces=tuple(map(_located, predictions, prepared.faces)),
+            faces=faces,
             timing=Timing(prepare_ms=prepared.prepare_ms, classify_ms=classify_ms),
         )
 
     def close(self) -> None:
-        """Closes the runtime; a second call does nothing."""
+        """Close the runtime; a second call does nothing."""
         self.runtime.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> EmotionClassifier:
         return self
 
     def __exit__(
@@ -260,72 +259,64 @@ class EmotionClassifier:
     def _results(
         self, images: Image | Iterable[Image], *, detector: FaceDetector | None
     ) -> Iterator[ImageResult]:
-        if _is_one(images):
+        if isinstance(images, (str, Path, bytes, bytearray, memoryview)) or (
+            isinstance(images, np.ndarray) and images.ndim <= 3
+        ):
             return iter([self._result_of_one(images, detector)])
         if not isinstance(images, Iterable):
             raise InputError(
                 f"images must be one image or an iterable of images, not {type(images).__name__}"
             )
-        many = cast("Iterable[Image]", images)  # an array of four dimensions is a stack of images
-        found = outcomes(
+        # An array of four dimensions is a stack of images.
+        return _raise_errors(self._outcomes(images, detector=detector))
+
+    def _outcomes(
+        self, images: Iterable[Image], *, detector: FaceDetector | None
+    ) -> Generator[Outcome, None, None]:
+        return run_pipeline(
             self,
-            enumerate(many),
-            lambda item: self._prepared(item[1], name=f"images[{item[0]}]", detector=detector),
+            enumerate(images),
+            lambda item: self._prepare(item[1], name=f"images[{item[0]}]", detector=detector),
         )
-        return _raising(found)
 
     def _result_of_one(self, image: Any, detector: FaceDetector | None) -> ImageResult:
-        """Without the threads of many images, which would only cost a single one time."""
-        prepared = self._prepared(image, name="the image", detector=detector)
+        """Read one image without the pipeline's threads, which would only cost it time."""
+        prepared = self._prepare(image, name="the image", detector=detector)
         start = time.perf_counter()
         predictions = self.classify(prepared.inputs)
         return self.result(prepared, predictions, classify_ms=(time.perf_counter() - start) * 1e3)
 
-    def _prepared(self, image: Image, *, name: str, detector: FaceDetector | None) -> PreparedImage:
-        return prepared_image(
+    def _prepare(self, image: Image, *, name: str, detector: FaceDetector | None) -> PreparedImage:
+        return prepare_image(
             image, name=name, entry=self.manifest.input, profile=self._profile, detector=detector
         )
 
-    def _images_of_a_call(self, shape: tuple[int, ...]) -> int:
-        """A runtime without an engine holds each image in float32, twice, before it resizes it."""
+    def _max_batch(self, shape: tuple[int, ...]) -> int:
+        """Return how many inputs of a shape fit in one call.
+
+        A runtime without an engine holds each image in float32, twice, before it resizes it.
+        """
         if not self.manifest.input.any_size or self._profile is not None:
             return self.batch_size
-        return max(1, min(self.batch_size, _VALUES_OF_A_CALL // math.prod(shape)))
+        return max(1, min(self.batch_size, _MAX_VALUES_PER_CALL // math.prod(shape)))
 
     def _predict_batch(self, batch: NDArray[Any]) -> list[Prediction]:
         outputs = self.runtime.run({self.manifest.input.name: batch})
         if not np.isfinite(outputs["logits"]).all():
             raise ArtifactError(
-                f"the model gives logits that are not finite in {self.manifest.precision} with {self.runtime.name}; "
-                "choose another runtime, or build with --precision bf16 or fp32"
+                f"the model gives logits that are not finite in {self.manifest.precision} with "
+                f"{self.runtime.name}; choose another runtime, or build with --precision bf16 "
+                "or fp32"
             )
         return predictions_from_outputs(
-            outputs, readout=self.readout, calibration=self.calibration, unknown=self.unknown
+            outputs, head=self.head, calibration=self.calibration, unknown=self.unknown
         )
 
 
-def _is_one(images: object) -> bool:
-    return isinstance(images, (str, Path, bytes, bytearray, memoryview)) or (
-        isinstance(images, np.ndarray) and images.ndim <= 3
-    )
-
-
-def _raising(found: Generator[Outcome, None, None]) -> Iterator[ImageResult]:
-    """A generator, which ends the threads behind it when it is closed, and when an image cannot be read."""
-    with contextlib.closing(found):
-        for outcome in found:
+def _raise_errors(outcomes: Generator[Outcome, None, None]) -> Iterator[ImageResult]:
+    """Yield the results, and raise the first error; the pipeline's threads end with it."""
+    with contextlib.closing(outcomes):
+        for outcome in outcomes:
             if isinstance(outcome, MotivNetError):
                 raise outcome
             yield outcome
-
-
-def _located(prediction: Prediction, face: Face | None) -> Prediction:
-    return (
-        prediction
-        if face is None
-        else dataclasses.replace(prediction, box=face.box, score=face.score)
-    )
-
-
-def _chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (indices[start : start + size] for start in range(0, len(indices), size))

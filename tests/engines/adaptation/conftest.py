@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from motivnet_engines.calibration.labelled_images import LabelledOutputs
+from motivnet_engines.calibration.labelled_outputs import LabelledOutputs
 
 NAMES = ("calm", "cheer", "doubt", "grief", "shock", "scorn", "pride", "shame")
 

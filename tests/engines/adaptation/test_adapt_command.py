@@ -1,4 +1,4 @@
-"""``motivnet adapt`` on drawn faces: the file beside the artifact, what is printed, and what predicts with it."""
+"""``motivnet adapt`` on drawn faces: its file, what it prints, and predictions with the file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import typer
@@ -19,12 +20,11 @@ from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ArtifactError, ConfigError, DatasetError, FileError
 from motivnet_engines.adaptation.adapt import adapt_artifact
 from motivnet_engines.cli.adapt import adapt
-from motivnet_engines.inference.classes_file import (
-    classes_from_file,
-    readout_from_file,
-    write_classes,
-)
+from motivnet_engines.inference.adapted_classes import read_adapted_classes, write_adapted_classes
 from motivnet_engines.inference.classifier import EmotionClassifier
+
+METADATA = "metadata"
+"""Stands for the one entry of the file that is JSON."""
 
 
 @pytest.fixture
@@ -59,31 +59,36 @@ def test_classes_lie_beside_the_artifact_and_leave_it_alone(
 ) -> None:
     assert learnt == artifact.folder.with_name("fp32.classes.npz")
     assert open_artifact(artifact.folder).manifest == artifact.manifest
-    readout = readout_from_file(learnt, artifact)
-    assert readout.labels == ("happiness", "neutral")
-    assert [mixture.images for mixture in readout.mixtures] == [12, 12]
+    head = read_adapted_classes(learnt, artifact).head
+    assert head.labels == ("happiness", "neutral")
+    assert [mixture.images for mixture in head.mixtures] == [12, 12]
 
 
 def test_classes_are_for_this_user_alone(
     artifact: Artifact, learnt: Path, open_umask: None
 ) -> None:
-    write_classes(classes_from_file(learnt, artifact), learnt, manifest=artifact.manifest)
+    write_adapted_classes(
+        read_adapted_classes(learnt, artifact), learnt, manifest=artifact.manifest
+    )
     assert learnt.stat().st_mode & 0o777 == 0o600
 
 
 def test_accuracy_of_old_classes_is_printed_before_and_after(
     artifact: Artifact, faces: tuple[Path, Path], drawn_folder: Path, learnt: Path
 ) -> None:
-    outcome = command(artifact.folder, faces[1], "--classes", learnt, "--val", drawn_folder)
+    outcome = command(artifact.folder, faces[1], "--adapted-classes", learnt, "--val", drawn_folder)
     assert outcome.exit_code == 0, outcome.output
     rows = {line.split()[0]: line.split() for line in outcome.stdout.splitlines() if line}
     assert rows["neutral"][1:3] == ["12", "0"]
     assert rows["Ärger"][1:] == ["12", "12", "-", "-"]
-    assert "right (the classes that were there)" in outcome.stdout
-    assert (
-        "validation images of anger, disgust, sadness, surprise were not counted" in outcome.stderr
+    assert "(the older classes) ->" in outcome.stdout
+    assert "held-out images of anger, disgust, sadness, surprise were not counted" in outcome.stderr
+    assert read_adapted_classes(learnt, artifact).head.labels == (
+        "happiness",
+        "neutral",
+        "fear",
+        "Ärger",
     )
-    assert readout_from_file(learnt, artifact).labels == ("happiness", "neutral", "fear", "Ärger")
 
 
 def test_first_classes_are_compared_with_the_models_own(
@@ -102,9 +107,11 @@ def test_first_classes_are_compared_with_the_models_own(
 def test_a_classifier_predicts_the_learnt_classes(
     artifact: Artifact, faces: tuple[Path, Path], learnt: Path
 ) -> None:
-    adapt_artifact(artifact.folder, faces[1], classes=learnt, runtime="onnxruntime", threads=1)
+    adapt_artifact(
+        artifact.folder, faces[1], adapted_classes=learnt, runtime="onnxruntime", threads=1
+    )
     with EmotionClassifier.open(
-        artifact.folder, runtime="onnxruntime", threads=1, classes=learnt
+        artifact.folder, runtime="onnxruntime", threads=1, adapted_classes=learnt
     ) as classifier:
         assert classifier.labels == ("happiness", "neutral", "fear", "Ärger")
         predictions = classifier.predict(sorted((faces[1] / "Ärger").iterdir()))
@@ -118,12 +125,15 @@ def test_predicting_needs_no_scikit_learn(
     artifact: Artifact, faces: tuple[Path, Path], learnt: Path
 ) -> None:
     program = (
-        "import sys; from pathlib import Path; from motivnet_engines.inference.classifier import EmotionClassifier\n"
+        "import sys\n"
+        "from motivnet_engines.inference.classifier import EmotionClassifier\n"
         "sys.modules['sklearn'] = sys.modules['scipy'] = None\n"
         "folder, classes, image = sys.argv[1:]\n"
-        "with EmotionClassifier.open(folder, runtime='onnxruntime', threads=1, classes=Path(classes)) as classifier:\n"
+        "options = {'runtime': 'onnxruntime', 'threads': 1, 'adapted_classes': classes}\n"
+        "with EmotionClassifier.open(folder, **options) as classifier:\n"
         "    print(classifier.predict(image)[0].label)\n"
-        "assert not any(name.split('.')[0] in ('sklearn', 'scipy') and sys.modules[name] for name in sys.modules)\n"
+        "loaded = {name.split('.')[0] for name, module in sys.modules.items() if module}\n"
+        "assert not loaded & {'sklearn', 'scipy'}\n"
     )
     image = next((faces[0] / "neutral").iterdir())
     arguments = [str(path) for path in (artifact.folder, learnt, image)]
@@ -137,7 +147,7 @@ def test_predicting_needs_no_scikit_learn(
 def test_adapting_without_scikit_learn_names_the_extra() -> None:
     program = (
         "import sys; sys.modules['sklearn'] = None; sys.modules['sklearn.exceptions'] = None\n"
-        "import motivnet_engines.adaptation.mixture_fitting"
+        "import motivnet_engines.adaptation.mixtures"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -152,7 +162,9 @@ def test_a_file_that_is_there_is_not_replaced_unasked(
     artifact: Artifact, faces: tuple[Path, Path], learnt: Path
 ) -> None:
     before = learnt.read_bytes()
-    with pytest.raises(ConfigError, match=f"{learnt} exists; extend it with --classes {learnt}"):
+    with pytest.raises(
+        ConfigError, match=f"{learnt} exists; extend it with --adapted-classes {learnt}"
+    ):
         adapt_artifact(artifact.folder, faces[1], runtime="onnxruntime", threads=1)
     assert learnt.read_bytes() == before
 
@@ -164,27 +176,29 @@ def test_extending_to_another_file_keeps_the_first(
     adapt_artifact(
         artifact.folder,
         faces[1],
-        classes=learnt,
+        adapted_classes=learnt,
         out=tmp_path / "more.npz",
         runtime="onnxruntime",
         threads=1,
     )
     assert learnt.read_bytes() == before
-    assert len(readout_from_file(tmp_path / "more.npz", artifact).labels) == 4
+    assert len(read_adapted_classes(tmp_path / "more.npz", artifact).head.labels) == 4
 
 
 @pytest.mark.parametrize("part", ["graph", "checkpoint"])
 def test_classes_of_another_model_are_refused(part: str, artifact: Artifact, learnt: Path) -> None:
     manifest = artifact.manifest
     if part == "graph":
-        files = tuple(replace(file, sha256="0" * 64) for file in manifest.files)
-        other = replace(manifest, files=files)
+        files = tuple(msgspec.structs.replace(file, sha256="0" * 64) for file in manifest.files)
+        other = msgspec.structs.replace(manifest, files=files)
     else:
-        other = replace(manifest, source=replace(manifest.source, sha256="0" * 64))
+        other = msgspec.structs.replace(
+            manifest, source=msgspec.structs.replace(manifest.source, sha256="0" * 64)
+        )
     with pytest.raises(
         ArtifactError, match=r"were learnt with another model than that of .*; learn them again"
     ):
-        readout_from_file(learnt, replace(artifact, manifest=other))
+        read_adapted_classes(learnt, replace(artifact, manifest=other))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +209,7 @@ def test_classes_of_another_model_are_refused(part: str, artifact: Artifact, lea
         ("means", lambda array: array[:1], "means has the shape"),
         ("matrix", lambda array: array[:, 1:], "matrix has the shape"),
         ("mean", lambda array: array * np.inf, "mean is not float32 or not finite"),
-        ("facts", lambda array: array[:-5], "not JSON"),
+        (METADATA, lambda array: array[:-5], "not JSON"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
@@ -204,18 +218,20 @@ def test_a_file_that_does_not_fit_is_one_line(
 ) -> None:
     with np.load(learnt) as old:
         arrays = dict(old)
+    if name == METADATA:
+        [name] = [key for key, array in arrays.items() if array.dtype == np.uint8]
     buffer = io.BytesIO()
     np.savez(buffer, **{**arrays, name: damage(arrays[name])})
     learnt.write_bytes(buffer.getvalue())
     with pytest.raises(FileError, match=f"{message}.*; make it with: motivnet adapt"):
-        readout_from_file(learnt, artifact)
+        read_adapted_classes(learnt, artifact)
 
 
 def test_missing_files_and_reserved_names_are_one_line(
     artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(FileError, match="does not exist"):
-        adapt_artifact(artifact.folder, faces[0], classes=tmp_path / "none.npz")
+        adapt_artifact(artifact.folder, faces[0], adapted_classes=tmp_path / "none.npz")
     (faces[0] / "neutral").rename(faces[0] / "unknown")
     with pytest.raises(
         DatasetError, match="cannot be the name of a class; use printable text other than 'unknown'"
@@ -223,7 +239,7 @@ def test_missing_files_and_reserved_names_are_one_line(
         adapt_artifact(artifact.folder, faces[0])
 
 
-def test_without_validation_images_each_fifth_of_the_folder_is_told_by_the_others(
+def test_without_held_out_images_the_folder_is_cross_validated(
     artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
 ) -> None:
     outcome = command(artifact.folder, faces[0], "--out", tmp_path / "c.npz")
@@ -234,15 +250,15 @@ def test_without_validation_images_each_fifth_of_the_folder_is_told_by_the_other
         for label in ("neutral", "happiness")
     )
     assert "old classes" in outcome.stdout
-    assert "fifth by fifth" in outcome.stdout
+    assert "by cross-validation" in outcome.stdout
 
 
-def test_old_classes_that_nothing_can_measure_ask_for_validation_images(
+def test_old_classes_that_nothing_can_measure_ask_for_held_out_images(
     artifact: Artifact, faces: tuple[Path, Path], learnt: Path
 ) -> None:
-    outcome = command(artifact.folder, faces[1], "--classes", learnt)
+    outcome = command(artifact.folder, faces[1], "--adapted-classes", learnt)
     assert (
-        "no images to measure happiness, neutral with, which were known: give some with --val\n"
+        "no images to measure the older classes happiness, neutral with: give some with --val\n"
         in outcome.stderr
     )
     assert "forgetting" not in outcome.stdout
@@ -253,20 +269,20 @@ def test_forgetting_counts_from_the_best_accuracy_of_any_time(
 ) -> None:
     path, options = (
         tmp_path / "c.npz",
-        {"runtime": "onnxruntime", "threads": 1, "validation": drawn_folder},
+        {"runtime": "onnxruntime", "threads": 1, "held_out": drawn_folder},
     )
     adapt_artifact(artifact.folder, faces[0], out=path, **options)
-    known = classes_from_file(path, artifact)
+    known = read_adapted_classes(path, artifact)
     assert set(known.best) == {"happiness", "neutral"}
-    write_classes(
+    write_adapted_classes(
         replace(known, best={"happiness": 1.0, "neutral": 1.0}), path, manifest=artifact.manifest
     )
-    found = adapt_artifact(artifact.folder, faces[1], classes=path, **options)
+    found = adapt_artifact(artifact.folder, faces[1], adapted_classes=path, **options)
     after = {row.label: row.after for row in found.classes}
     assert found.forgetting == pytest.approx(1 - (after["happiness"] + after["neutral"]) / 2)
-    best = classes_from_file(path, artifact).best
+    best = read_adapted_classes(path, artifact).best
     assert (best["neutral"], best["fear"]) == (1.0, after["fear"])
-    outcome = command(artifact.folder, faces[1], "--classes", path, "--val", drawn_folder)
+    outcome = command(artifact.folder, faces[1], "--adapted-classes", path, "--val", drawn_folder)
     assert "points: best earlier minus final accuracy, averaged over old classes" in outcome.stdout
 
 
@@ -279,7 +295,7 @@ def test_too_few_images_are_said_before_anything_is_opened(
         adapt_artifact(artifact.folder, faces[0], runtime="of no such name")
 
 
-def test_a_class_of_four_images_is_learnt_with_a_remark(
+def test_a_class_of_four_images_is_learnt_with_a_warning(
     artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
 ) -> None:
     for path in sorted((faces[0] / "neutral").iterdir())[4:]:

@@ -1,9 +1,7 @@
-"""Classes added two at a time to a trained encoder: what the old ones lose, and what all at once
-would give.
+"""Classes added two at a time to a trained encoder: what the old ones lose.
 
-Most of what old classes lose they lose to competition: the new ones take the images that look like
-them, and whoever fits everything at once after each step loses as much. So both are measured in the
-same orders.
+Most of that is competition: new classes take the images that look like them, and refitting
+everything from scratch after each step loses as much. So both are measured in the same orders.
 """
 
 from __future__ import annotations
@@ -17,18 +15,15 @@ import pytest
 from PIL import Image
 
 from motivnet.artifact import open_artifact
+from motivnet.datasets.image_folders import read_class_folders
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import iterate_faces
-from motivnet_engines.adaptation.evaluation import forgetting, judged
-from motivnet_engines.adaptation.learning import learnt
-from motivnet_engines.calibration.labelled_images import (
-    LabelledOutputs,
-    labelled_images,
-    outputs_of_sets,
-)
+from motivnet_engines.adaptation.evaluation import evaluate, forgetting
+from motivnet_engines.adaptation.learning import learn_classes
+from motivnet_engines.calibration.labelled_outputs import LabelledOutputs, compute_outputs
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.inference.mixture_head import features_of
-from motivnet_engines.runtimes.registry import open_runtime
+from motivnet_engines.inference.heads import mixture_features
+from motivnet_engines.runtimes.selection import open_runtime
 
 ORDERS = (
     EMOTIONS,
@@ -63,7 +58,7 @@ def outputs_of(artifact: Path, *folders: Path) -> list[LabelledOutputs]:
     opened = open_artifact(artifact)
     runtime = open_runtime(opened, runtime="onnxruntime", threads=1)
     with EmotionClassifier(runtime, opened.manifest) as classifier:
-        return outputs_of_sets(classifier, [labelled_images(folder) for folder in folders])
+        return compute_outputs(classifier, [read_class_folders(folder) for folder in folders])
 
 
 def only(outputs: LabelledOutputs, labels: Sequence[str]) -> LabelledOutputs:
@@ -79,14 +74,14 @@ def only(outputs: LabelledOutputs, labels: Sequence[str]) -> LabelledOutputs:
 def course(
     training: LabelledOutputs, validation: LabelledOutputs, order: Sequence[str], *, refit: bool
 ) -> Course:
-    """Two classes at a time: added to the ones before, or all so far fitted anew from all their images."""
-    readout, steps = None, []
+    """Two classes at a time: added to the earlier ones, or all so far refitted from scratch."""
+    head, steps = None, []
     for end in range(2, len(order) + 2, 2):
         shown = only(training, order[:end] if refit else order[end - 2 : end])
-        readout = learnt(shown, before=None if refit else readout).readout
+        head = learn_classes(shown, before=None if refit else head).head
         seen = only(validation, order[:end])
-        densities = readout.log_densities(features_of(seen.logits, seen.embedding))
-        steps.append(judged(seen, densities, readout.labels).shares())
+        densities = head.log_densities(mixture_features(seen.logits, seen.embedding))
+        steps.append(evaluate(seen, densities, head.labels).by_class())
     return Course(steps=steps)
 
 

@@ -1,4 +1,4 @@
-"""Pictures that show no face, and outputs of a model that does not exist."""
+"""Pictures without a face, and made-up outputs of a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from motivnet.labels import EMOTIONS
-from motivnet_engines.calibration.labelled_images import LabelledOutputs
+from motivnet_engines.calibration.labelled_outputs import LabelledOutputs
 
 SIZE = (128, 96)
 
@@ -66,7 +66,7 @@ def noise_and_textures() -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8
 
 @pytest.fixture
 def made_outputs() -> Callable[..., LabelledOutputs]:
-    """A function that gives outputs of ``count`` images of each of ``classes`` well separated classes."""
+    """A function: the outputs of ``count`` images of each of ``classes`` well separated classes."""
 
     def outputs(
         count: int, *, classes: int = 4, width: int = 16, seed: int = 0, sure: float = 3.0

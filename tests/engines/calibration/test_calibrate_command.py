@@ -51,7 +51,7 @@ def test_the_figures_are_printed_and_written_into_the_artifact(
     assert outcome.exit_code == 0, outcome.output
     assert "84 of drawn" in outcome.stdout
     assert re.search(r"calibration error +0\.\d+ -> 0\.\d+", outcome.stdout)
-    assert re.search(r"known of held-out images +9\d\.\d%", outcome.stdout)
+    assert re.search(r"known +9\d\.\d%", outcome.stdout)
     assert calibration_of_artifact(open_artifact(artifact.folder)) is not None
 
 
@@ -72,13 +72,13 @@ def test_a_model_that_does_not_know_the_faces_is_said(
             shutil.rmtree(tmp_path / "wrong" / label, ignore_errors=True)
     wrong = command(artifact.folder, tmp_path / "wrong")
     assert wrong.exit_code == 0, wrong.output
-    assert "right 0.0% of those" in " ".join(wrong.stdout.split())
+    assert "accuracy 0.0% of" in " ".join(wrong.stdout.split())
     assert "the temperature is at its bound, 20: the model is right on 0.0%" in wrong.output
-    assert "right" in right.stdout
+    assert "accuracy" in right.stdout
 
 
 def test_json_has_what_is_in_the_file(artifact: Artifact, drawn_folder: Path) -> None:
-    outcome = command(artifact.folder, drawn_folder, "--held-out", drawn_folder, "--json")
+    outcome = command(artifact.folder, drawn_folder, "--val", drawn_folder, "--json")
     found = json.loads(outcome.stdout)
     calibration = calibration_of_artifact(open_artifact(artifact.folder))
     assert calibration is not None
@@ -91,7 +91,7 @@ def test_json_has_what_is_in_the_file(artifact: Artifact, drawn_folder: Path) ->
 def test_faces_are_known_and_noise_is_farther_away(
     calibrated: Path, drawn_folder: Path, noise_and_textures
 ) -> None:
-    """The weights are random: how well a trained model tells them apart is in ``test_out_of_distribution``."""
+    """The weights are random; ``test_out_of_distribution`` has a trained model."""
     with EmotionClassifier.open(
         calibrated, runtime="onnxruntime", threads=1, unknown=True
     ) as classifier:
@@ -121,7 +121,7 @@ def test_calibrating_again_starts_from_the_model_and_not_from_the_last_calibrati
     first = calibration_of_artifact(open_artifact(calibrated))
     again = calibrate_artifact(calibrated, drawn_folder, runtime="onnxruntime", threads=1)
     assert first is not None
-    assert again.facts == first.facts
+    assert again.metadata == first.metadata
 
 
 def test_a_class_without_images_and_an_emotion_that_the_model_lacks_are_said(
@@ -179,7 +179,7 @@ class BlindDetector:
         self.every, self.seen = every, 0
 
     def detect(self, pixels: np.ndarray) -> tuple:
-        from motivnet.box import Box
+        from motivnet.prediction import Box
         from motivnet_engines.faces.detector import Face
 
         self.seen += 1
@@ -197,9 +197,9 @@ def test_images_without_a_face_are_counted_and_left_out(
         threads=1,
         detector=BlindDetector(every=42),
     )
-    assert result.facts.detected
-    assert sum(result.facts.images.values()) == 82
-    assert result.remarks == ("no face was found in 2 images, which were left out",)
+    assert result.metadata.detected
+    assert sum(result.metadata.images.values()) == 82
+    assert result.warnings == ("no face was found in 2 images, which were left out",)
 
 
 def test_a_folder_in_which_no_face_is_found_says_what_to_do(
@@ -244,9 +244,10 @@ def test_a_rebuild_says_that_the_calibration_is_gone(
 ) -> None:
     folder, said = shutil.copytree(calibrated, tmp_path / "demo"), list[str]()
     build_artifact(
-        BuildRequest(checkpoint=tiny_checkpoint, out=folder, parity_images=2), announce=said.append
+        BuildRequest(checkpoint=tiny_checkpoint, out=folder, num_images=2), on_message=said.append
     )
     assert open_artifact(folder).manifest.calibration is None
     assert said == [
-        f"the calibration of the older artifact went with it; make it again with: motivnet calibrate {folder}"
+        "the calibration of the older artifact went with it; "
+        f"make it again with: motivnet calibrate {folder}"
     ]

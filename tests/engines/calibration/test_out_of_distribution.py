@@ -1,4 +1,4 @@
-"""How well the distance of the embedding tells rendered faces from pictures without any.
+"""Out-of-distribution detection: rendered faces against pictures without any.
 
 The statistics are of rendered faces: which the first encoder, of drawn faces, never saw, and the
 second was trained on.
@@ -84,7 +84,7 @@ def auroc(inside: list[float], outside: list[float]) -> float:
 def areas(
     artifact: Path, rendered: Path, noise_and_textures, folder: Path
 ) -> dict[str, dict[str, float]]:
-    """By score and by kind of picture, after a calibration on rendered faces; "all" are the kinds together."""
+    """AUROC by score and by kind of picture ("all" together), calibrated on rendered faces."""
     shutil.copytree(artifact, folder)
     calibrate_artifact(folder, rendered / "train", runtime="onnxruntime", threads=1)
     with EmotionClassifier.open(folder, runtime="onnxruntime", threads=1) as classifier:
@@ -116,7 +116,7 @@ def areas(
 def test_distance_tells_faces_from_each_kind_of_other_pictures(
     demo_artifact: Path, shared_dir: Path, noise_and_textures, tmp_path: Path
 ) -> None:
-    """The energy does not: these logits are of drawn faces, and larger for a texture than for a rendered face."""
+    """The energy does not: these logits are of drawn faces, and larger for textures than faces."""
     found = areas(
         demo_artifact,
         shared_dir / "data" / "expressions",
@@ -134,7 +134,7 @@ def test_distance_tells_faces_from_each_kind_of_other_pictures(
 def test_energy_tells_the_faces_that_the_model_was_trained_on(
     expressions_artifact: Path, shared_dir: Path, noise_and_textures, tmp_path: Path
 ) -> None:
-    """After so short a training the distance has 0.88 here; 0.98 after a long one with strong augmentations."""
+    """The distance has 0.88 after this short training, 0.98 after a long one."""
     found = areas(
         expressions_artifact,
         shared_dir / "data" / "expressions",

@@ -48,16 +48,9 @@ def predict(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
     """A function that runs ``motivnet predict`` and gives its exit status and both streams."""
 
     def run(*arguments: object, detect: bool = False) -> SimpleNamespace:
-        words = [
-            "motivnet",
-            "predict",
-            "--threads",
-            "1",
-            "--artifact",
-            folder,
-            *([] if detect else ["--no-detect"]),
-        ]
-        monkeypatch.setattr(sys, "argv", [*map(str, [*words, *arguments])])
+        words = ["motivnet", "predict", "--threads", 1, "--artifact", folder]
+        words += [] if detect else ["--no-detect"]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in (*words, *arguments)])
         with pytest.raises(SystemExit) as raised:
             cli.main()
         out, err = capfd.readouterr()

@@ -1,4 +1,4 @@
-"""``motivnet predict`` that ends otherwise than it should: what is told before the work, and what is kept after it."""
+"""``motivnet predict`` that fails or is interrupted: what is reported first, and what is kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ import pytest
 
 from motivnet.errors import ArtifactError
 from motivnet.images import read_image
+from motivnet_engines.cli import predict_run
+from motivnet_engines.cli.predict_run import PredictRun
 from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.video.results import FrameResult
+from motivnet_engines.video.run import VideoRun
 
 
 def lines_of(text: str) -> list[dict]:
@@ -30,16 +34,8 @@ def lines_of(text: str) -> list[dict]:
 def test_a_missing_package_is_told_before_the_work(
     package: str, option: list[str], folder: Path, faces: Path, clip: Path, tmp_path: Path
 ) -> None:
-    words = [
-        "motivnet",
-        "predict",
-        str(faces),
-        str(clip),
-        "--no-detect",
-        "--artifact",
-        str(folder),
-        *option,
-    ]
+    words = ["motivnet", "predict", str(faces), str(clip), "--no-detect", *option]
+    words += ["--artifact", str(folder)]
     program = f"""
         import sys
         sys.modules["{package}"] = None
@@ -90,7 +86,7 @@ def test_an_error_of_the_runtime_costs_no_result(
 
     monkeypatch.setattr(EmotionClassifier, "classify", failing)
     monkeypatch.setattr(
-        "motivnet_engines.cli.predict_video_run._counts", lambda _: clip.unlink() or "seen"
+        "motivnet_engines.cli.predict_run._frame_counts", lambda _: clip.unlink() or "seen"
     )
     result = predict(clip, faces, "--out", tmp_path / "r.csv")
     assert (result.status, result.err) == (
@@ -128,54 +124,29 @@ def test_a_video_without_a_frame_says_why_and_not_that_nothing_was_drawn(
     assert not (tmp_path / "drawn.mp4").exists()
 
 
-INTERRUPTED = """
-    import os, signal, sys
-    import motivnet_engines.cli.predict_run as run
-    finish = run.Report.finish
+@pytest.fixture
+def interrupted_after_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C after the second source."""
+    finish, finished = PredictRun._finish, []
 
-    def interrupt(self):
-        finish(self)
-        if self.finished == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+    def interrupting(run: PredictRun) -> None:
+        finish(run)
+        finished.append(run)
+        if len(finished) == 2:
+            raise KeyboardInterrupt
 
-    run.Report.finish = interrupt
-    from motivnet_engines import cli
-    cli.main()
-"""
-
-
-def stopped(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(program),
-        "predict",
-        *map(str, arguments),
-        "--no-detect",
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    monkeypatch.setattr(PredictRun, "_finish", interrupting)
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 def test_ctrl_c_keeps_the_results_and_says_what_is_missing(
-    form: str, folder: Path, faces: Path, tmp_path: Path
+    form: str, predict, interrupted_after_two: None, faces: Path, tmp_path: Path
 ) -> None:
     out, drawn, sheet = tmp_path / f"r.{form}", tmp_path / "drawn", tmp_path / "sheet.png"
-    done = stopped(
-        INTERRUPTED,
-        faces,
-        "--artifact",
-        folder,
-        "--out",
-        out,
-        "--annotate",
-        drawn,
-        "--montage",
-        sheet,
-    )
+    done = predict(faces, "--out", out, "--annotate", drawn, "--montage", sheet)
     said = "stopped by Ctrl-C; 1 of 3 images and videos were not read"
-    assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == f"error: {said}; {out} holds the results so far\n"
+    assert (done.status, done.out) == (130, "")
+    assert done.err == f"error: {said}; {out} holds the results so far\n"
     text = out.read_text()
     found = lines_of(text) if form == "jsonl" else list(csv.DictReader(io.StringIO(text)))
     assert [Path(each["file"]).name for each in found] == ["face 0.png", "face 1.png", "face 2.png"]
@@ -185,52 +156,35 @@ def test_ctrl_c_keeps_the_results_and_says_what_is_missing(
 
 
 def test_ctrl_c_before_the_first_result_leaves_an_older_file(
-    folder: Path, faces: Path, tmp_path: Path
+    predict, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
     out = tmp_path / "r.csv"
     out.write_text("older")
-    program = INTERRUPTED.replace(
-        "run.Report.finish = interrupt", "run._predict_groups = lambda *_, **__: int('x')"
-    )
-    program = program.replace("int('x')", "os.kill(os.getpid(), signal.SIGINT)")
-    done = stopped(program, faces, "--artifact", folder, "--out", out)
-    assert (done.returncode, out.read_text()) == (130, "older")
-    assert done.stderr == "error: stopped by Ctrl-C before the first result; nothing is written\n"
+    monkeypatch.setattr(predict_run, "predict_files", interrupted)
+    done = predict(faces, "--out", out)
+    assert (done.status, out.read_text()) == (130, "older")
+    assert done.err == "error: stopped by Ctrl-C before the first result; nothing is written\n"
 
 
 def test_ctrl_c_keeps_what_was_seen_of_a_video(
-    folder: Path, faces: Path, clip: Path, tmp_path: Path
+    predict, faces: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, drawn, timeline = tmp_path / "r.jsonl", tmp_path / "drawn", tmp_path / "timeline.png"
-    program = """
-        import os, signal
-        import motivnet_engines.cli.predict_video_run as run
-        made = run.record_of_frame
+    next_result = VideoRun.__next__
 
-        def interrupting(found):
-            if found.index == 4:
-                os.kill(os.getpid(), signal.SIGINT)
-            return made(found)
+    def interrupting(run: VideoRun) -> FrameResult:
+        found = next_result(run)
+        if found.index == 4:
+            raise KeyboardInterrupt
+        return found
 
-        run.record_of_frame = interrupting
-        from motivnet_engines import cli
-        cli.main()
-    """
-    done = stopped(
-        program,
-        clip,
-        faces,
-        "--artifact",
-        folder,
-        "--out",
-        out,
-        "--annotate",
-        drawn,
-        "--timeline",
-        timeline,
-    )
-    assert done.returncode == 130
-    counts, line = done.stderr.splitlines()
+    monkeypatch.setattr(VideoRun, "__next__", interrupting)
+    done = predict(clip, faces, "--out", out, "--annotate", drawn, "--timeline", timeline)
+    assert done.status == 130
+    counts, line = done.err.splitlines()
     assert counts.startswith(f"{clip}: ")
     assert counts.endswith(f"; {drawn / 'clip.mp4'} holds them")
     assert line.endswith(f"3 of 4 images and videos were not read; {out} holds the results so far")

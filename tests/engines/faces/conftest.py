@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motivnet.box import Box
 from motivnet.images import read_image
+from motivnet.prediction import Box
 from motivnet_engines.faces import open_detector
 from motivnet_engines.faces.detector import FaceDetector
 

@@ -1,4 +1,4 @@
-"""The real detector on real photos: as they are, small, large, turned, several at once, and where there is no face."""
+"""The real detector on photos: small, large, rotated, several faces at once, and without one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from motivnet.box import Box
 from motivnet.errors import InputError
+from motivnet.prediction import Box
 from motivnet.synthetic import draw_face
 from motivnet_engines.faces import YUNET
 from motivnet_engines.faces.yunet import YuNetDetector

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from motivnet.artifact.manifest import EngineEntry, EngineProof, InputEntry, Manifest, ShapeProfile
+from motivnet.artifact.engine_entry import EngineEntry, EngineReport, ShapeProfile
+from motivnet.artifact.manifest import InputEntry, Manifest
 from motivnet.errors import (
     ArtifactError,
     ConfigError,
@@ -23,10 +24,10 @@ from motivnet.errors import (
 )
 from motivnet.labels import EMOTIONS
 from motivnet.model import MotivNet
-from motivnet.preprocess import RECIPE_NAMES, InputRecipe
+from motivnet.preprocess import PREPROCESSING_NAMES, Preprocessing
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
-from motivnet_engines.runtimes.inputs import batch_from_images, input_from_pixels, profile_of
+from motivnet_engines.runtimes.signature import batch_from_images, input_from_pixels, profile_of
 
 
 def classifier_over_fake(
@@ -154,11 +155,11 @@ def test_the_classifier_closes_its_runtime(pixels) -> None:
 @pytest.mark.parametrize("name", ["stretch", "square-white-pad"])
 def test_the_batch_is_the_recipe_of_each_image(name: str, pixels) -> None:
     images = pixels(3)
-    recipe = InputRecipe.named(name, size=(128, 96))
-    floats = batch_from_images(fake_manifest(recipe=name).input, images)
+    recipe = Preprocessing.named(name, size=(128, 96))
+    floats = batch_from_images(fake_manifest(preprocessing=name).input, images)
     np.testing.assert_array_equal(floats, np.stack([recipe(image) for image in images]))
     assert floats.dtype == np.float32
-    levels = batch_from_images(fake_manifest(recipe=name, dtype="uint8").input, images)
+    levels = batch_from_images(fake_manifest(preprocessing=name, dtype="uint8").input, images)
     np.testing.assert_array_equal(levels, np.stack([recipe.pixels(image) for image in images]))
     assert levels.dtype == np.uint8
 
@@ -200,7 +201,9 @@ def test_open_closes_the_runtime_when_the_batch_size_is_refused(
 
 def test_labels_come_from_the_manifest(pixels) -> None:
     manifest = fake_manifest()
-    renamed = dataclasses.replace(manifest, labels=tuple(f"label {index}" for index in range(7)))
+    renamed = msgspec.structs.replace(
+        manifest, labels=tuple(f"label {index}" for index in range(7))
+    )
     classifier, _ = classifier_over_fake(renamed)
     assert classifier.predict(pixels(1)[0])[0].label.startswith("label ")
 
@@ -216,14 +219,14 @@ PROFILE = ShapeProfile(
 
 
 def any_size_manifest(*, recipe: str = "stretch", engine: bool = False) -> Manifest:
-    """Of an artifact that resizes; with ``engine`` it holds one for the backend tensorrt-rtx with PROFILE."""
-    manifest = fake_manifest(recipe=recipe, dtype="uint8")
-    manifest = dataclasses.replace(
-        manifest, input=dataclasses.replace(manifest.input, any_size=True)
+    """That of an artifact that resizes, with or without a tensorrt-rtx engine of PROFILE."""
+    manifest = fake_manifest(preprocessing=recipe, dtype="uint8")
+    manifest = msgspec.structs.replace(
+        manifest, input=msgspec.structs.replace(manifest.input, any_size=True)
     )
     if not engine:
         return manifest
-    proof = EngineProof(
+    proof = EngineReport(
         evidence="network",
         layers=1,
         matrix_layers={},
@@ -247,9 +250,9 @@ def any_size_manifest(*, recipe: str = "stretch", engine: bool = False) -> Manif
         weight_streaming=False,
         build_seconds=1,
         build_peak_bytes=1,
-        proof=proof,
+        report=proof,
     )
-    return dataclasses.replace(manifest, engines=(entry,))
+    return msgspec.structs.replace(manifest, engines=(entry,))
 
 
 def faces(*sizes: tuple[int, int]) -> list[np.ndarray]:
@@ -288,14 +291,16 @@ def over_engine(
 ) -> tuple[EmotionClassifier, FakeRuntime]:
     manifest = any_size_manifest(recipe=recipe, engine=True)
     [engine] = manifest.engines
-    engine = dataclasses.replace(engine, profile=dataclasses.replace(PROFILE, max_size=max_size))
-    manifest = dataclasses.replace(manifest, engines=(engine,))
+    engine = msgspec.structs.replace(
+        engine, profile=msgspec.structs.replace(PROFILE, max_size=max_size)
+    )
+    manifest = msgspec.structs.replace(manifest, engines=(engine,))
     runtime = FakeRuntime(manifest)
     runtime.name = "tensorrt-rtx"
     return EmotionClassifier(runtime, manifest), runtime
 
 
-@pytest.mark.parametrize("recipe", RECIPE_NAMES)
+@pytest.mark.parametrize("recipe", PREPROCESSING_NAMES)
 def test_an_image_beyond_the_engines_sizes_is_resized_by_the_recipe_first(recipe: str) -> None:
     images = [
         np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -303,7 +308,7 @@ def test_an_image_beyond_the_engines_sizes_is_resized_by_the_recipe_first(recipe
     ]
     classifier, runtime = over_engine(recipe)
     classifier.predict(images)
-    made = classifier.manifest.input.recipe
+    made = classifier.manifest.input.preprocessing
     assert [call["image"].shape[:3] for call in runtime.calls] == [
         (1, 200, 300),
         (4, *made.content_size),
@@ -344,20 +349,20 @@ def test_a_batch_of_any_size_holds_one_size() -> None:
         batch_from_images(entry, faces((20, 30), (22, 30), (21, 30)))
 
 
-@pytest.mark.parametrize("recipe", RECIPE_NAMES)
+@pytest.mark.parametrize("recipe", PREPROCESSING_NAMES)
 def test_pixels_at_the_models_size_become_what_the_artifact_takes(recipe: str) -> None:
-    made = InputRecipe.named(recipe, size=(128, 96))
+    made = Preprocessing.named(recipe, size=(128, 96))
     image = np.random.default_rng(1).integers(0, 256, (300, 222, 3), dtype=np.uint8)
     pixels = np.stack([made.pixels(image)])
     entries = {
-        name: InputEntry(name="image", dtype=dtype, recipe=made, any_size=name == "any")
+        name: InputEntry(name="image", dtype=dtype, preprocessing=made, any_size=name == "any")
         for name, dtype in (("float", "float32"), ("bytes", "uint8"), ("any", "uint8"))
     }
     np.testing.assert_array_equal(
         input_from_pixels(entries["float"], pixels), made.normalise(pixels)
     )
     np.testing.assert_array_equal(input_from_pixels(entries["bytes"], pixels), pixels)
-    for profile, times in ((None, 2), (dataclasses.replace(PROFILE, max_size=(150, 300)), 1)):
+    for profile, times in ((None, 2), (msgspec.structs.replace(PROFILE, max_size=(150, 300)), 1)):
         [fed] = input_from_pixels(entries["any"], pixels, profile=profile)
         assert fed.shape[:2] == tuple(times * side for side in made.content_size)
         assert fed.flags.c_contiguous

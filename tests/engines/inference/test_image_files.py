@@ -1,4 +1,4 @@
-"""Files and folders of images: what is found, and that one bad file stops no other."""
+"""Files and folders of images: what is found, and that a bad file does not stop the others."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from motivnet.box import Box
 from motivnet.errors import FileError
+from motivnet.prediction import Box
 from motivnet_engines.faces.detector import Face
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.inference.image_files import image_paths, predict_files
+from motivnet_engines.inference.image_files import expand_paths, predict_files
 from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, pixels) -> Path:
 
 
 def test_a_folder_becomes_its_images_in_order(folder: Path) -> None:
-    found = image_paths([folder, folder / "notes.txt"])
+    found = expand_paths([folder, folder / "notes.txt"])
     assert [path.relative_to(folder).as_posix() for path in found] == [
         "a.JPG",
         "b.png",
@@ -40,7 +40,7 @@ def test_a_folder_becomes_its_images_in_order(folder: Path) -> None:
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"holds no image \(\.bmp, "):
-        image_paths([tmp_path])
+        expand_paths([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_a_pattern_that_the_shell_left_is_expanded(
     pattern: str, names: list[str], folder: Path
 ) -> None:
     assert [
-        path.relative_to(folder).as_posix() for path in image_paths([folder / pattern])
+        path.relative_to(folder).as_posix() for path in expand_paths([folder / pattern])
     ] == names
 
 
 def test_a_file_that_a_pattern_fits_twice_comes_once(folder: Path) -> None:
-    found = image_paths([folder / "**"])
+    found = expand_paths([folder / "**"])
     assert [path.relative_to(folder).as_posix() for path in found] == [
         "a.JPG",
         "b.png",
@@ -71,25 +71,25 @@ def test_a_file_that_a_pattern_fits_twice_comes_once(folder: Path) -> None:
 
 def test_a_folder_without_images_within_a_pattern_stops_nothing(folder: Path) -> None:
     (folder / "empty").mkdir()
-    assert image_paths([folder / "[ei]*"]) == (folder / "inner" / "c.bmp",)
+    assert expand_paths([folder / "[ei]*"]) == (folder / "inner" / "c.bmp",)
     with pytest.raises(FileError, match=r"empt\* fits only folders that hold no image \(\.bmp, "):
-        image_paths([folder / "empt*"])
+        expand_paths([folder / "empt*"])
 
 
 def test_videos_of_a_folder_are_no_images(folder: Path) -> None:
     (folder / "clip.mp4").write_bytes(b"")
-    assert folder / "clip.mp4" not in image_paths([folder])
+    assert folder / "clip.mp4" not in expand_paths([folder])
 
 
 def test_a_file_may_be_named_like_a_pattern(folder: Path) -> None:
     odd = folder / "b[1].png"
     (folder / "b.png").rename(odd)
-    assert image_paths([odd]) == (odd,)
+    assert expand_paths([odd]) == (odd,)
 
 
 def test_a_pattern_that_fits_nothing_is_refused(folder: Path) -> None:
     with pytest.raises(FileError, match=r"\*\.gif fits no file; check the pattern"):
-        image_paths([folder / "*.gif"])
+        expand_paths([folder / "*.gif"])
 
 
 def test_one_unreadable_file_stops_no_other(folder: Path) -> None:
@@ -126,7 +126,7 @@ class HalvesOfWidePictures:
 def test_a_file_has_the_faces_that_are_found_in_it(folder: Path) -> None:
     manifest = fake_manifest()
     classifier = EmotionClassifier(FakeRuntime(manifest), manifest, detector=HalvesOfWidePictures())
-    results = [result.result for result in predict_files(classifier, image_paths([folder]))]
+    results = [result.result for result in predict_files(classifier, expand_paths([folder]))]
     assert [result and len(result.faces) for result in results] == [0, 0, 2]
     assert results[2] is not None
     left, right = results[2].faces

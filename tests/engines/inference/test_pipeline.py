@@ -1,8 +1,7 @@
-"""Preparation beside inference: the order, the bound on what is held, what fails, and that the two overlap."""
+"""The pipeline: order, bounded memory, failures, and preparation while the runtime works."""
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import io
 import itertools
@@ -14,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
-from motivnet.box import Box
 from motivnet.errors import ImageError, RuntimeUnavailableError
+from motivnet.prediction import Box
 from motivnet.runtime import Arrays
 from motivnet.synthetic import draw_face
 from motivnet_engines import EmotionClassifier, ImageResult
@@ -111,10 +111,10 @@ def test_only_a_few_images_are_held_however_many_there_are() -> None:
 def test_large_pictures_of_a_model_that_resizes_itself_are_not_piled_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipeline, "_BYTES_OF_A_GROUP", 1 << 20)
+    monkeypatch.setattr(pipeline, "_BYTES_PER_GROUP", 1 << 20)
     manifest = fake_manifest(dtype="uint8", max_batch=64)
-    manifest = dataclasses.replace(
-        manifest, input=dataclasses.replace(manifest.input, any_size=True)
+    manifest = msgspec.structs.replace(
+        manifest, input=msgspec.structs.replace(manifest.input, any_size=True)
     )
     runtime = FakeRuntime(manifest)
     classifier = EmotionClassifier(runtime, manifest)
@@ -204,7 +204,7 @@ def test_a_stream_that_is_closed_leaves_no_thread() -> None:
 
 
 def test_streams_that_are_forgotten_in_cycles_end_whichever_thread_collects_them() -> None:
-    """The garbage collector runs in the threads of a pipeline too, and closes forgotten streams there: its own, too."""
+    """The garbage collector also runs in a pipeline's threads, and closes streams there."""
 
     class Collecting(Halves):
         def detect(self, pixels: np.ndarray) -> tuple[Face, ...]:
@@ -234,23 +234,15 @@ def test_bytes_of_any_kind_are_an_image() -> None:
         assert classifier_over().predict(same) == [wanted]
 
 
-def test_every_public_name_is_there_and_importing_the_package_is_quick() -> None:
+def test_every_public_name_is_there_and_the_package_alone_imports_nothing_heavy() -> None:
     code = (
-        "import time; start = time.perf_counter()\n"
+        "import sys, motivnet_engines\n"
+        "assert not {'numpy', 'cv2', 'PIL'} & set(sys.modules), sorted(sys.modules)\n"
         "from motivnet_engines import *\n"
-        "import motivnet_engines\n"
         "assert set(motivnet_engines.__all__) <= set(globals())\n"
-        "print(time.perf_counter() - start)\n"
+        "assert not {'torch', 'onnxruntime', 'openvino'} & set(sys.modules), sorted(sys.modules)\n"
     )
-    times = [
-        float(
-            subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True
-            ).stdout
-        )
-        for _ in range(5)
-    ]
-    assert min(times) < 0.5
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 class SleepingRuntime(FakeRuntime):
@@ -270,7 +262,7 @@ def test_a_folder_of_500_photos_runs_at_the_runtimes_own_throughput(tmp_path: Pa
     paths = sorted(tmp_path.iterdir())
     manifest = fake_manifest()
     runtime = SleepingRuntime(manifest)
-    batch = {"image": np.zeros((8, 3, *manifest.input.recipe.size), np.float32)}
+    batch = {"image": np.zeros((8, 3, *manifest.input.preprocessing.size), np.float32)}
     start = time.perf_counter()
     for _ in range(20):
         runtime.run(batch)

@@ -1,1 +1,1 @@
-"""An artifact on many machines by Ray: a Ray Serve application, and a Ray Data pipeline for millions of images."""
+"""An artifact on many machines with Ray: a Ray Serve application, and a dataset pipeline."""

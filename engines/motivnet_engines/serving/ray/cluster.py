@@ -1,4 +1,4 @@
-"""The machines of a run: a cluster that somebody named, or this machine alone; and whether its workers fit on them."""
+"""The machines of a run: a named cluster or this one alone, and how many workers fit on them."""
 
 from __future__ import annotations
 
@@ -24,25 +24,24 @@ except ModuleNotFoundError as error:
 logger = logging.getLogger(__name__)
 
 _OTHERS = 0o077
-# The system's folder for temporary files may have too long a path for Ray's sockets.
 _SHORT_FOLDER = Path("/tmp")  # noqa: S108 - what is made in it is a new folder that only its owner can enter
-_TOKEN_FILE = Path(".ray", "auth_token")
+"""The system's folder for temporary files may have too long a path for Ray's sockets."""
 
 Machine = Mapping[str, float]
-"""What Ray says that a machine has, by the name of the resource."""
+"""The resources of a machine, as Ray reports them."""
 
 _FINEST = 1e-4
-"""Ray's own step between two amounts; more than what is lost when such numbers are divided."""
+"""Ray's step between two amounts; larger than the rounding error of a division."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """The processes of a run: how many, and what each of them has.
+    """The worker processes of a run.
 
     Args:
-        count: Processes; as many as the cluster has room for, if None.
-        cpus: Cores of each: for decoding, and for the runtime where it works on the CPU.
-        gpus: GPUs of each; a fraction shares one.
+        count: Number of processes; as many as fit on the cluster if None.
+        cpus: Cores per worker, for decoding and for a runtime on the CPU.
+        gpus: GPUs per worker; a fraction shares one.
 
     Raises:
         ConfigError: Naming the value that is not valid.
@@ -57,30 +56,26 @@ class Workers:
             raise ConfigError(f"a run needs at least one worker, not {self.count}")
         if not self.cpus >= _FINEST:
             raise ConfigError(f"a worker needs more than no cores, not {self.cpus:g}")
-        if (
-            not (self.gpus == 0 or _FINEST <= self.gpus < 1 or float(self.gpus).is_integer())
-            or self.gpus < 0
-        ):
+        whole = self.gpus >= 0 and float(self.gpus).is_integer()
+        if not (whole or _FINEST <= self.gpus < 1):
             raise ConfigError(f"a worker has whole GPUs or a part of one, not {self.gpus:g}")
 
 
 @contextlib.contextmanager
 def running_ray(address: str | None = None) -> Iterator[None]:
-    """Joins the cluster at this address or of RAY_ADDRESS, or starts Ray on this machine, and
-    leaves it at the end.
+    """Join a cluster or start Ray on this machine, and leave it at the end of the block.
 
-    Ray on this machine belongs to this user: its folder, its sockets and its token are closed to
-    others. Warns where it listens beyond loopback: Ray decides that by
-    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 when it is imported, on every system. Where the caller did
-    start or join already, all stays as it is.
+    A Ray on this machine belongs to this user: its folder, sockets and token are closed to others.
+    A warning is logged if it listens beyond loopback: Ray decides that when it is imported, by
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 on every system. If the caller has started or joined Ray
+    already, nothing changes.
 
-    While Ray starts or is joined, which takes seconds, the working directory and the umask of the
-    whole process are
-    others: Ray's processes take both from it. Other threads should open no relative path and make
-    no file meanwhile. Both are as before when the block begins.
+    While Ray starts or joins, which takes seconds, the working directory and the umask of the whole
+    process are changed, because Ray's processes inherit both. Other threads should open no relative
+    path and create no file meanwhile. Both are restored before the block begins.
 
     Args:
-        address: ``host:port`` of a cluster, or ``local`` for this machine.
+        address: As in ``cluster_address``.
 
     Raises:
         ConfigError: If there is no cluster at the address, or it is ``auto``.
@@ -89,37 +84,42 @@ def running_ray(address: str | None = None) -> Iterator[None]:
         yield
         return
     cluster = cluster_address(address)
+    parent = _SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None
     with tempfile.TemporaryDirectory(
-        prefix="motivnet-ray-", dir=_folder(), ignore_cleanup_errors=True
+        prefix="motivnet-ray-", dir=parent, ignore_cleanup_errors=True
     ) as own:
-        # Ray puts the working directory, where anybody's files may lie, before all others on its
-        # workers' sys.path.
-        with contextlib.chdir(own), _closed_to_others():
-            _start(cluster, Path(own))
+        # Ray puts the working directory, where anybody's files may be, first on its workers'
+        # sys.path.
+        with _working_directory(Path(own)), _closed_to_others():
+            if cluster is None:
+                _start(Path(own))
+            else:
+                _join(cluster)
         try:
             yield
         finally:
             ray.shutdown()
 
 
-def _start(address: str | None, own: Path) -> None:
-    if address is not None:
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError) as error:  # a ValueError is a text that is no address
-            raise ConfigError(
-                f"there is no Ray cluster at {address}; start one with ray start --head"
-            ) from error
-        return
+def _join(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:  # a ValueError is a text that is no address
+        raise ConfigError(
+            f"there is no Ray cluster at {address}; start one with ray start --head"
+        ) from error
+
+
+def _start(own: Path) -> None:
     with _without_usage_process():
         ray.init(
-            address="local",  # Ray otherwise looks for a running one in a folder into which every user can write
+            # By default Ray looks for a running one in a folder into which every user can write.
+            address="local",
             log_to_driver=False,
             include_dashboard=False,
             logging_level=logging.ERROR,
-            _temp_dir=str(
-                own / "ray"
-            ),  # which Ray opens to everybody, but not the folder around it
+            # Ray opens this folder to everybody, but not the one around it.
+            _temp_dir=str(own / "ray"),
         )
     [node] = ray.nodes()  # type: ignore[no-untyped-call]
     if not is_loopback(node["NodeManagerAddress"]):
@@ -131,32 +131,34 @@ def _start(address: str | None, own: Path) -> None:
 
 @contextlib.contextmanager
 def _without_usage_process() -> Iterator[None]:
-    """In the block Ray starts no process for its dashboard.
+    """Keep Ray from starting its dashboard process, which no setting of Ray prevents.
 
-    Without a dashboard that process does nothing but report usage, and where reports are off it
-    still asks the metadata services of three clouds, one of them by name, on what machine it runs.
-    No setting of Ray prevents that.
+    Without a dashboard that process only reports usage. Even with reports off it asks the metadata
+    services of three clouds, one of them by name, on which machine it runs.
     """
     start = services.start_api_server
-    services.start_api_server = lambda *_, **__: (
-        None,
-        None,
-    )  # what it answers where the process does not start
+    services.start_api_server = lambda *_, **__: (None, None)  # its answer if it does not start
     try:
         yield
     finally:
         services.start_api_server = start
 
 
-def _folder() -> Path | None:
-    return _SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None
+@contextlib.contextmanager
+def _working_directory(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 @contextlib.contextmanager
 def _closed_to_others() -> Iterator[None]:
-    """Files that are made in the block, and by the processes that are started in it, are for this user alone."""
+    """Close files made in the block, and by processes started in it, to other users."""
     if (home := user_home()) is not None:
-        token = home / _TOKEN_FILE
+        token = home / ".ray" / "auth_token"
         with contextlib.suppress(OSError):  # there is none, or it is another user's
             token.chmod(token.stat().st_mode & ~_OTHERS)
     before = os.umask(_OTHERS)
@@ -167,15 +169,15 @@ def _closed_to_others() -> Iterator[None]:
 
 
 def machines() -> list[Machine]:
-    """What each machine of the cluster has, whether it is in use or not."""
+    """Return the resources of each machine of the cluster, in use or not."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 def worker_count(workers: Workers, found: Sequence[Machine]) -> int:
-    """How many workers to start: those asked for, else as many as fit.
+    """Return how many workers to start: those asked for, or as many as fit.
 
-    Ray waits without a word and without end for a machine that has what no machine has.
+    Ray waits forever, silently, for a machine with resources that no machine has.
 
     Raises:
         ConfigError: If there is no room for one, or for as many as were asked for.
@@ -183,31 +185,26 @@ def worker_count(workers: Workers, found: Sequence[Machine]) -> int:
     room = sum(_room(workers, machine) for machine in found)
     what = f"{workers.cpus:g} cores and {workers.gpus:g} GPUs"
     if room == 0:
-        cores, gpus = (
-            max((machine.get(name, 0) for machine in found), default=0) for name in ("CPU", "GPU")
-        )
+        cores = max((machine.get("CPU", 0) for machine in found), default=0)
+        gpus = max((machine.get("GPU", 0) for machine in found), default=0)
         raise ConfigError(
-            f"no machine of the cluster has {what} for a worker, the largest have {cores:g} cores and {gpus:g} GPUs; "
-            "ask for less, or start Ray where there is more"
+            f"no machine of the cluster has {what} for a worker, the largest have {cores:g} cores "
+            f"and {gpus:g} GPUs; ask for less, or start Ray on a larger machine"
         )
     if workers.count is not None and workers.count > room:
         raise ConfigError(
-            f"the cluster has room for {room} workers of {what} each, not for {workers.count}; ask for less"
+            f"the cluster has room for {room} workers of {what} each, not for {workers.count}; "
+            "ask for less"
         )
     return workers.count or room
 
 
 def _room(workers: Workers, machine: Machine) -> int:
-    """How many workers fit on one machine; a part of a GPU is always of the same one."""
-    room = _times(workers.cpus, machine.get("CPU", 0))
-    if not workers.gpus:
-        return room
+    """Return how many workers fit on one machine; a part of a GPU is always of the same GPU."""
+    room = int(machine.get("CPU", 0) / workers.cpus + _FINEST)
     gpus = machine.get("GPU", 0)
-    return min(
-        room,
-        int(gpus) * _times(workers.gpus, 1) if workers.gpus < 1 else _times(workers.gpus, gpus),
-    )
-
-
-def _times(part: float, whole: float) -> int:
-    return int(whole / part + _FINEST)
+    if workers.gpus == 0:
+        return room
+    if workers.gpus < 1:
+        return min(room, int(gpus) * int(1 / workers.gpus + _FINEST))
+    return min(room, int(gpus / workers.gpus + _FINEST))

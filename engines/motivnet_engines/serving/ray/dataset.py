@@ -1,32 +1,47 @@
-"""Predictions for millions of images on the machines of a Ray cluster, one output file a shard.
+"""Predictions for millions of images on the machines of a Ray cluster, one output file per shard.
 
 The shard is the unit of everything: a worker reads its images and writes its file whole or not at
-all, a dead worker's shards are begun again by another, and a later run does those that are missing.
-Ray Data keeps a pool of workers with open artifacts, feeds it shards and replaces workers that
-died. Images are decoded in the process that classifies them, by threads beside the runtime, so that
-no pixels travel between machines.
+all, the shards of a dead worker are repeated by another, and a later run does those that are
+missing. Ray Data keeps a pool of workers with open artifacts, feeds it shards and replaces workers
+that died. Images are decoded in the process that classifies them, so that no pixels travel between
+machines.
 
-The output folder and the images must be seen by all machines under the same paths.
+All machines must see the output folder and the images under the same paths.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from motivnet.errors import DatasetError, FileError, MissingDependencyError, MotivNetError
-from motivnet.files import make_folder
-from motivnet.workspace import is_workspace, sole_writer
+from motivnet.files import make_folder, write_atomic
+from motivnet.printable import one_line
+from motivnet.workspace import is_workspace, write_lock
+from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.image_files import predict_files
 from motivnet_engines.serving.ray.cluster import Workers, machines, running_ray, worker_count
-from motivnet_engines.serving.ray.parts import finished_rows, part_path
-from motivnet_engines.serving.ray.paths import Source, paths_of_source
-from motivnet_engines.serving.ray.plan import Plan, keep_plan, plan_of_run
-from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, options_for_workers
-from motivnet_engines.serving.ray.worker import ATTEMPT, ATTEMPTS_NAME, ShardWorker
+from motivnet_engines.serving.ray.image_list import Source, list_images
+from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, open_classifier
+from motivnet_engines.serving.ray.shards import (
+    Plan,
+    finished_rows,
+    keep_plan,
+    make_plan,
+    part_path,
+    part_schema,
+    write_part,
+)
 
 try:
     import ray.data
@@ -34,10 +49,17 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependencyError("ray", extra="ray") from error
 
+ATTEMPTS_NAME = "_attempts"
+MAX_ATTEMPTS = 4
+"""How often one run starts a shard. Ray repeats one forever whose images kill their worker."""
+
+_ATTEMPT = re.compile(r"\d{6,}\.[0-9a-f]{8}")
+"""The name of a mark in that folder: the shard and a random number."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSummary:
-    """What lies in the output folder at the end; ``skipped`` shards were there before this run."""
+    """The content of the output folder at the end; ``skipped`` shards existed before this run."""
 
     images: int
     errors: int
@@ -54,49 +76,57 @@ def predict_dataset(
     workers: Workers | None = None,
     address: str | None = None,
     allow_outside: bool = False,
-    on_images: Callable[[int], object] | None = None,
+    on_images: Callable[[int], object] = lambda _images: None,
 ) -> DatasetSummary:
-    """Parquet files in ``out`` with exactly one row for each image of ``source``, in its order;
-    ``on_images`` hears how many were finished, shard by shard.
+    """Write Parquet files with exactly one row per image of ``source``, in its order.
 
     Ray is started on this machine, as ``running_ray`` says, unless it is initialised already, or
     ``address`` or the variable RAY_ADDRESS names a cluster.
+
+    Args:
+        on_images: Called with the number of images of each finished shard.
 
     Raises:
         DatasetError: If ``source`` is not a list of images, names some outside its folder without
             ``allow_outside``, ``out`` was begun with another list, or shards stay unread.
         ConfigError: If there is no such cluster, or it has no room for the workers.
         FileError: If ``out`` is a file, cannot be written, or is being written by another run.
-        MotivNetError: What keeps a worker from opening the artifact, or from writing.
-    """  # noqa: D205 - the first sentence is two lines
+        MotivNetError: If a worker cannot open the artifact, or cannot write.
+    """
     workers = workers or Workers()
-    paths = paths_of_source(source, allow_outside=allow_outside)
-    options = options_for_workers(options, cpus=workers.cpus)
-    plan = plan_of_run(paths, options, shard_size=shard_size)
+    paths = list_images(source, allow_outside=allow_outside)
+    options = options.for_workers(cpus=workers.cpus)
+    plan = make_plan(paths, options, shard_size=shard_size)
     check_reading(options, gpus=workers.gpus)
     out = out.absolute()
-    with _own_folder(out):
+    with _locked_folder(out):
         keep_plan(out, plan)
-        missing = [shard for shard in range(plan.shards) if not _is_finished(out, plan, shard)]
-        _tell(on_images, plan.images - _images(plan, missing))
+        shards = [(shard, *plan.bounds(shard)) for shard in range(plan.shards)]
+        missing: list[dict[str, Any]] = [
+            {"shard": shard, "first": first, "paths": paths[first:last]}
+            for shard, first, last in shards
+            if (finished_rows(part_path(out, shard)) or (0, 0))[0] != last - first
+        ]
+        if done := plan.images - sum(len(item["paths"]) for item in missing):
+            on_images(done)
         if missing:
             _forget_attempts(out)
             with running_ray(address):
-                for images in _finished_shards(_items(plan, missing, paths), options, out, workers):
-                    _tell(on_images, images)
+                for images in _predict_shards(missing, options, out, workers):
+                    on_images(images)
             _forget_attempts(out)
-        return _summary(out, plan, skipped=plan.shards - len(missing))
+        return _summarise(out, plan, skipped=plan.shards - len(missing))
 
 
 @contextlib.contextmanager
-def _own_folder(out: Path) -> Iterator[None]:
-    """The output folder, made if it is not there, for this run alone."""
+def _locked_folder(out: Path) -> Iterator[None]:
+    """Create the output folder if necessary, and lock it for this run."""
     with contextlib.ExitStack() as stack:
         try:
             if out.is_file():
                 raise FileError(f"{out} is a file; give a folder for --out")
             make_folder(out, private=True)
-            alone = stack.enter_context(sole_writer(out))
+            alone = stack.enter_context(write_lock(out))
         except OSError as error:
             raise FileError(f"{out} cannot be written: {error.strerror or error}") from error
         if not alone:
@@ -106,45 +136,13 @@ def _own_folder(out: Path) -> Iterator[None]:
         yield
 
 
-def _is_finished(out: Path, plan: Plan, shard: int) -> bool:
-    first, last = plan.bounds(shard)
-    rows = finished_rows(part_path(out, shard))
-    return rows is not None and rows[0] == last - first
-
-
-def _images(plan: Plan, shards: list[int]) -> int:
-    return sum(last - first for first, last in map(plan.bounds, shards))
-
-
-def _items(plan: Plan, shards: list[int], paths: list[str]) -> list[dict[str, Any]]:
-    bounds = [(shard, *plan.bounds(shard)) for shard in shards]
-    return [
-        {"shard": shard, "first": first, "paths": paths[first:last]}
-        for shard, first, last in bounds
-    ]
-
-
-def _finished_shards(
+def _predict_shards(
     items: list[dict[str, Any]], options: ReadingOptions, out: Path, workers: Workers
 ) -> Iterator[int]:
-    """The number of images of each shard as it is finished."""
-    finished = _dataset(items, options, out, workers)
-    try:
-        yield from map(_images_or_raise, finished.iter_rows())
-    except RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise DatasetError(
-            f"Ray gave up: {reason}; what is finished stays, run it again to go on"
-        ) from error
-
-
-def _dataset(
-    items: list[dict[str, Any]], options: ReadingOptions, out: Path, workers: Workers
-) -> ray.data.Dataset:
+    """Yield the number of images of each shard as it is finished."""
     count = worker_count(workers, machines())
-    # A block a shard, so that the death of a worker costs no more than the shards that it had
-    # begun. Ray Data restarts workers and begins their shards again by itself, without end: the
-    # worker counts.
+    # One block per shard: the death of a worker then costs only the shards that it had started.
+    # Ray Data restarts workers and repeats their shards by itself, forever: the worker counts.
     finished = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         ShardWorker,
         batch_size=1,
@@ -154,35 +152,85 @@ def _dataset(
         num_gpus=workers.gpus or None,
     )
     finished.context.enable_progress_bars = False
-    return finished
+    try:
+        for row in finished.iter_rows():
+            if row["failure"]:
+                raise MotivNetError(str(row["failure"]))
+            yield int(row["images"])
+    except RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DatasetError(
+            f"Ray gave up: {reason}; finished shards are kept, run it again to continue"
+        ) from error
 
 
-def _images_or_raise(row: dict[str, Any]) -> int:
-    if row["failure"]:
-        raise MotivNetError(str(row["failure"]))
-    return int(row["images"])
+class ShardWorker:
+    """A classifier that stays open from shard to shard; Ray Data makes one in each process.
 
+    A user's mistake is returned in the column ``failure`` and not raised: Ray would wrap it into
+    another error, and restart a worker that cannot open the artifact again and again.
+    """
 
-def _tell(on_images: Callable[[int], object] | None, images: int) -> None:
-    if on_images is not None and images:
-        on_images(images)
+    def __init__(self, options: ReadingOptions, out: str) -> None:
+        self._out = Path(out)
+        self._classifier: EmotionClassifier | MotivNetError
+        try:
+            self._classifier = open_classifier(options)
+        except MotivNetError as error:
+            self._classifier = error
+        self._embeddings = options.embeddings
+
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Turn shards (``shard``, ``first``, ``paths``) into files.
+
+        Returns ``images`` and ``failure`` of each shard; the latter is empty if its file exists.
+        """
+        failures = []
+        for shard, first, paths in zip(batch["shard"], batch["first"], batch["paths"], strict=True):
+            try:
+                if isinstance(self._classifier, MotivNetError):
+                    raise self._classifier
+                self._write(self._classifier, int(shard), int(first), list(paths))
+                failures.append("")
+            except MotivNetError as error:
+                failures.append(one_line(error))
+        images = np.array([len(paths) for paths in batch["paths"]])
+        return {"shard": batch["shard"], "images": images, "failure": np.array(failures, str)}
+
+    def _write(
+        self, classifier: EmotionClassifier, shard: int, first: int, paths: list[str]
+    ) -> None:
+        attempts = self._out / ATTEMPTS_NAME
+        earlier = list(attempts.glob(f"{shard:06d}.*"))
+        if len(earlier) >= MAX_ATTEMPTS:
+            raise DatasetError(
+                f"shard {shard} has ended its worker {len(earlier)} times: one of the images from "
+                f"{paths[0]} to {paths[-1]} kills the process, or there is too little memory"
+            )
+        mark = attempts / f"{shard:06d}.{secrets.token_hex(4)}"
+        write_atomic(mark, str(os.getpid()).encode(), private=True)
+        results = predict_files(classifier, map(Path, paths))
+        schema = part_schema(classifier.labels, embeddings=self._embeddings)
+        write_part(part_path(self._out, shard), results, first=first, schema=schema)
+        for path in (*earlier, mark):
+            path.unlink(missing_ok=True)
 
 
 def _forget_attempts(out: Path) -> None:
-    """Removes the marks of the workers, and the folder unless there is something else in it."""
+    """Remove the marks of the workers, and their folder unless there is something else in it."""
     attempts = out / ATTEMPTS_NAME
     if attempts.is_symlink():
         return
     with contextlib.suppress(OSError):
         for path in attempts.iterdir():
-            if ATTEMPT.fullmatch(path.name):
+            if _ATTEMPT.fullmatch(path.name):
                 path.unlink(missing_ok=True)
             elif is_workspace(path):
                 shutil.rmtree(path, ignore_errors=True)
         attempts.rmdir()
 
 
-def _summary(out: Path, plan: Plan, *, skipped: int) -> DatasetSummary:
+def _summarise(out: Path, plan: Plan, *, skipped: int) -> DatasetSummary:
     rows = [finished_rows(part_path(out, shard)) or (0, 0) for shard in range(plan.shards)]
     if (images := sum(count for count, _ in rows)) != plan.images:
         raise DatasetError(

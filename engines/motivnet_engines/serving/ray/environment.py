@@ -1,4 +1,7 @@
-"""What has to be decided before Ray is imported: whose machines a run is on, and where a Ray of our own listens."""
+"""Decisions before Ray is imported: whose machines a run is on, and where a local Ray listens.
+
+This module must not import Ray, which reads its environment variables when it is imported.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,16 @@ import secrets
 
 from motivnet.errors import ConfigError
 
-_ADDRESS_VARIABLE = "RAY_ADDRESS"
-_HERE = "local"
-_ANY = "auto"
-
 _QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""The deaths of its workers are errors of ours."""
+"""The deaths of workers are reported as errors of the run."""
 
 _CLOSED = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
-"""Without a cluster: every port of Ray is on loopback, which the name of the variable does not
-tell, and asks for a token. That is of this run and in no file."""
+"""Without a cluster, every port of Ray is on loopback (which the name of the first variable does
+not tell) and requires a token. The token belongs to this run and is in no file."""
 
 
 def cluster_address(address: str | None = None) -> str | None:
-    """The address of the cluster that is to be joined, given or in RAY_ADDRESS; None for Ray on
-    this machine alone.
+    """Return the address of the cluster to join, given or in RAY_ADDRESS; None for a local Ray.
 
     ``local`` is this machine alone, as it is for Ray.
 
@@ -29,20 +27,20 @@ def cluster_address(address: str | None = None) -> str | None:
         ConfigError: For ``auto``. Ray then joins whatever a file in ``/tmp`` names, into which
             every user can write, and a cluster runs code in those that join it.
     """
-    named = address or os.environ.get(_ADDRESS_VARIABLE)
-    if named == _ANY:
+    named = address or os.environ.get("RAY_ADDRESS")
+    if named == "auto":
         raise ConfigError(
-            f"the address {_ANY} joins any Ray that another user may have started; name the cluster as host:port, or "
-            f"give {_HERE} for this machine alone"
+            "the address auto joins any Ray that another user may have started; name the cluster "
+            "as host:port, or give local for this machine alone"
         )
-    return None if named == _HERE else named or None
+    return None if named == "local" else named or None
 
 
 def prepare_environment(address: str | None = None) -> None:
-    """Sets what Ray reads when it is imported; a variable that the user has set stays as it is.
+    """Set what Ray reads when it is imported; variables that the user has set stay.
 
     Args:
-        address: As ``cluster_address`` takes it.
+        address: As in ``cluster_address``.
 
     Raises:
         ConfigError: If it is not an address.

@@ -1,4 +1,4 @@
-"""An artifact as a model repository of NVIDIA Triton."""
+"""An artifact as a model repository for NVIDIA Triton."""
 
 from motivnet_engines.serving.triton.export import export_triton
 from motivnet_engines.serving.triton.options import TritonOptions

@@ -1,18 +1,19 @@
-"""An artifact as a model repository of Triton, whole or not at all; models of others in the repository stay."""
+"""Write an artifact as a Triton model repository, whole or not at all; other models in it stay."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from motivnet import strict_json
 from motivnet.artifact import Artifact, open_artifact
-from motivnet.artifact.manifest import FileEntry, Manifest, Precision
+from motivnet.artifact.manifest import FileEntry, Manifest
 from motivnet.errors import ArtifactError, ConfigError, FileError
-from motivnet.files import atomic_folder, open_regular, read_bytes, sha256_of_stream
-from motivnet.progress import progress
+from motivnet.files import open_regular, read_bytes, sha256_of_stream
+from motivnet.folders import atomic_folder
+from motivnet.parity import Precision
+from motivnet.schema import Schema, SchemaError, decode, encode
+from motivnet.terminal import progress
 from motivnet_engines.serving.triton.configuration import (
     LABELS,
     Names,
@@ -21,17 +22,19 @@ from motivnet_engines.serving.triton.configuration import (
     names_of_models,
     preprocess_configuration,
 )
-from motivnet_engines.serving.triton.options import Choice, TritonOptions, chosen_model
+from motivnet_engines.serving.triton.options import Choice, TritonOptions, choose_model
 
 MARK = "motivnet-triton.json"
-"""Lies beside the models, lists those that are ours and says what they were made of; Triton looks at folders alone."""
+"""A file beside the models that lists which of them are ours. Triton looks at folders alone."""
 
 _VERSION = "1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """What was exported: ``entry`` is what clients call, ``served`` the artifact's file, ``files`` all that is ours."""
+class Mark(Schema, frozen=True, kw_only=True):
+    """What was exported.
+
+    Clients call ``entry``, ``served`` is the artifact's file, and ``files`` are all that are ours.
+    """
 
     entry: str
     models: tuple[str, ...]
@@ -45,37 +48,47 @@ class Mark:
 def export_triton(
     artifact: Artifact | Path | str, out: Path, *, options: TritonOptions | None = None
 ) -> Path:
-    """The folder ``out`` as a model repository; the models that an earlier export left in it are
-    replaced.
+    """Write the folder ``out`` as a model repository.
 
-    Models and files of others in such a repository stay.
+    The models of an earlier export are replaced; models and files of others stay.
 
     Args:
         options: Names, batching, instances; ``TritonOptions()`` if None.
 
     Raises:
-        ArtifactError: If the artifact cannot be trusted. ConfigError, EngineError, ParityError,
-        RuntimeUnavailableError: If Triton cannot serve it so.
+        ArtifactError: If the artifact's files do not match its manifest.
+        ConfigError, EngineError, ParityError, RuntimeUnavailableError: If Triton cannot serve it
+            so.
         FileError: If ``out`` holds files and was not written by an export, has a model of that name
             which is not ours, or cannot be written.
     """
     options = options or TritonOptions()
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
-    choice = chosen_model(opened, options)
-    names = names_of_models(opened.manifest, options)
+    manifest, choice = opened.manifest, choose_model(opened, options)
+    names = names_of_models(manifest, options)
     _check_out(opened, out, names)
     with atomic_folder(out, own=own_files, others="keep") as folder:
         _write_model(opened, choice, options, names, folder)
         if names.preprocess is not None:
-            _write_preprocess(opened.manifest, choice, options, names, folder)
-            _write_ensemble(opened.manifest, choice, names, folder)
-        (folder / MARK).write_bytes(_mark(opened, choice, names, folder))
+            _write_preprocess(manifest, choice, options, names, folder)
+            _write_ensemble(manifest, choice, names, folder)
+        models = [name for name in (names.preprocess, names.model, names.entry) if name]
+        written = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        mark = Mark(
+            entry=names.entry,
+            models=tuple(dict.fromkeys(models)),
+            served=manifest.entry(manifest.model if choice.engine is None else choice.engine.path),
+            precision=manifest.precision,
+            max_batch=choice.max_batch,
+            labels=manifest.labels,
+            files=tuple(sorted(written)),
+        )
+        (folder / MARK).write_bytes(encode(mark))
     return out
 
 
 def own_files(folder: Path) -> frozenset[str]:
-    """The files of a repository that an export may replace: those that its mark lists, and the
-    mark.
+    """Return the files that an export may replace: those that the mark lists, and the mark.
 
     Raises:
         FileError: If there is no mark, or one that this version does not read.
@@ -89,10 +102,8 @@ def _read_mark(folder: Path) -> Mark:
             f"{folder} holds files that are not a model repository of ours; choose another folder"
         )
     try:
-        return strict_json.build(
-            Mark, strict_json.loads(read_bytes(folder / MARK, follow_links=False))
-        )
-    except (strict_json.StrictJSONError, ArtifactError) as error:
+        return decode(read_bytes(folder / MARK, follow_links=False), Mark)
+    except (SchemaError, ArtifactError) as error:
         raise FileError(
             f"{folder / MARK} is not one that this version reads; choose another folder"
         ) from error
@@ -104,7 +115,8 @@ def _check_out(artifact: Artifact, out: Path, names: Names) -> None:
         for name in (names.model, names.preprocess, names.entry):
             if name and name not in ours and os.path.lexists(out / name):
                 raise FileError(
-                    f"{out / name} is a model that was not exported from here; choose another folder"
+                    f"{out / name} is a model that was not exported from here; "
+                    "choose another folder"
                 )
     if out.resolve().is_relative_to(artifact.folder.resolve()):
         raise ConfigError(
@@ -116,45 +128,47 @@ def _write_model(
     artifact: Artifact, choice: Choice, options: TritonOptions, names: Names, folder: Path
 ) -> None:
     manifest = artifact.manifest
-    model = _folder_of_model(
-        folder, names.model, model_configuration(manifest, choice, options, names)
-    )
+    model = folder / names.model
+    version = _make_model(model, model_configuration(manifest, choice, options, names))
     _write_labels(manifest, model)
     if choice.engine is not None:
-        _copy(artifact, choice.engine.path, model / _VERSION / "model.plan")
+        _copy(artifact, choice.engine.path, version / "model.plan")
     elif not artifact.has_external_data:
-        (model / _VERSION / "model.onnx").write_bytes(artifact.model_bytes())
+        (version / "model.onnx").write_bytes(artifact.model_bytes())
     else:
         # Triton takes a graph of several files as a folder; the graph names its data relative to
         # itself.
-        inside = model / _VERSION / "model.onnx"
+        inside = version / "model.onnx"
         inside.mkdir()
         (inside / "model.onnx").write_bytes(artifact.model_bytes())
-        _copy(artifact, f"{manifest.model}.data", inside / Path(f"{manifest.model}.data").name)
+        data = f"{manifest.model}.data"
+        _copy(artifact, data, inside / Path(data).name)
 
 
 def _write_preprocess(
     manifest: Manifest, choice: Choice, options: TritonOptions, names: Names, folder: Path
 ) -> None:
-    text = preprocess_configuration(manifest, choice, options, names)
-    model = _folder_of_model(folder, names.preprocess or "", text)
+    configuration = preprocess_configuration(manifest, choice, options, names)
+    version = _make_model(folder / (names.preprocess or ""), configuration)
     code = files("motivnet_engines.serving.triton").joinpath("preprocess.py").read_bytes()
-    (model / _VERSION / "model.py").write_bytes(code)
+    (version / "model.py").write_bytes(code)
 
 
 def _write_ensemble(manifest: Manifest, choice: Choice, names: Names, folder: Path) -> None:
-    model = _folder_of_model(folder, names.entry, ensemble_configuration(manifest, choice, names))
+    model = folder / names.entry
+    version = _make_model(model, ensemble_configuration(manifest, choice, names))
     _write_labels(manifest, model)
-    # An ensemble has no file of its own and Triton wants the folder of its version all the same,
-    # which version control and object stores drop when it is empty.
-    (model / _VERSION / ".keep").touch()
+    # An ensemble has no file, but Triton requires the folder of its version, which version control
+    # and object stores drop if it is empty.
+    (version / ".keep").touch()
 
 
-def _folder_of_model(folder: Path, name: str, configuration: str) -> Path:
-    model = folder / name
-    (model / _VERSION).mkdir(parents=True)
+def _make_model(model: Path, configuration: str) -> Path:
+    """Create the folder of a model, and return that of its version."""
+    version = model / _VERSION
+    version.mkdir(parents=True)
     (model / "config.pbtxt").write_text(configuration)
-    return model
+    return version
 
 
 def _write_labels(manifest: Manifest, model: Path) -> None:
@@ -164,14 +178,12 @@ def _write_labels(manifest: Manifest, model: Path) -> None:
 
 
 def _copy(artifact: Artifact, path: str, target: Path) -> None:
-    """Copies a file of the artifact; the bytes that were written are those that the manifest
-    describes.
+    """Copy a file of the artifact, and check the bytes that were written against the manifest.
 
     Raises:
-        ArtifactError: If they are not.
+        ArtifactError: If size or hash differ.
     """
     entry = artifact.manifest.entry(path)
-    target.parent.mkdir(exist_ok=True)
     with (
         open_regular(
             artifact.regular_path(path), max_bytes=entry.size, follow_links=False
@@ -188,22 +200,6 @@ def _copy(artifact: Artifact, path: str, target: Path) -> None:
         size = copy.tell()
     if size != entry.size or digest != entry.sha256:
         raise ArtifactError(
-            f"{path} is not the file that the manifest describes (SHA-256 or size differ); build the artifact again"
+            f"{path} is not the file that the manifest describes (SHA-256 or size differ); "
+            "build the artifact again"
         )
-
-
-def _mark(artifact: Artifact, choice: Choice, names: Names, folder: Path) -> bytes:
-    manifest = artifact.manifest
-    models = [name for name in (names.preprocess, names.model, names.entry) if name]
-    mark = Mark(
-        entry=names.entry,
-        models=tuple(dict.fromkeys(models)),
-        served=manifest.entry(manifest.model if choice.engine is None else choice.engine.path),
-        precision=manifest.precision,
-        max_batch=choice.max_batch,
-        labels=manifest.labels,
-        files=tuple(
-            sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-        ),
-    )
-    return strict_json.dumps(mark)

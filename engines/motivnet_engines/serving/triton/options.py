@@ -1,4 +1,4 @@
-"""How Triton is to serve an artifact: the choices, and what they come to for one artifact."""
+"""What Triton is to serve: the options of an export, and the choice of file, batch and device."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import EngineEntry, Manifest
+from motivnet.artifact.engine_entry import EngineEntry
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ConfigError, EngineError, ParityError, RuntimeUnavailableError
-from motivnet_engines.runtimes.own_engines import strange_engine, way_to_trust
-from motivnet_engines.runtimes.registry import verdict
+from motivnet_engines.runtimes.own_engines import trust_advice, untrusted_engine
+from motivnet_engines.runtimes.selection import parity_status
 
 logger = logging.getLogger(__name__)
 
@@ -28,21 +29,22 @@ _RUNTIMES: dict[Device, tuple[str, ...]] = {
     "gpu": ("onnxruntime-cuda",),
     "cpu": ("onnxruntime",),
 }
+"""Our runtimes that compute as Triton's ONNX Runtime will, or may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TritonOptions:
-    """What a user chooses of a model repository.
+    """What a user chooses for a model repository.
 
     Args:
-        name: What clients call; other models of the repository begin with it.
-        form: The artifact's TensorRT engine or its ONNX graph; the engine where there is one if
-        None.
-        device: Where instances run; ``auto`` is a GPU where Triton finds one.
-        max_batch: Faces of one call; the artifact's if None.
+        name: The model that clients call; other models of the repository begin with it.
+        form: The artifact's TensorRT engine or its ONNX graph; the engine, if there is one, by
+            default.
+        device: Where instances run; ``auto`` is a GPU if Triton finds one.
+        max_batch: The largest batch size; the artifact's if None.
         instances: Copies of the model, on each GPU.
         preprocess_instances: Processes that decode and resize; each keeps one core busy.
-        max_queue_delay_us: Microseconds that a request waits for others to share a call with.
+        max_queue_delay_us: Microseconds that a request waits for others to share a batch with.
         max_queue: Requests that wait before further ones are refused.
         trust_engines: Whether an engine that this user did not build here may be the default form.
 
@@ -79,48 +81,50 @@ class TritonOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What is served: the engine, or the ONNX graph if None; with which batch, and where."""
+    """What is served: the engine, or the ONNX graph if None; its largest batch, and where."""
 
     engine: EngineEntry | None
     max_batch: int
     device: Device
 
 
-def chosen_model(artifact: Artifact, options: TritonOptions) -> Choice:
-    """What Triton is to serve of an artifact.
+def choose_model(artifact: Artifact, options: TritonOptions) -> Choice:
+    """Choose what Triton is to serve of an artifact.
 
     Raises:
         ConfigError, EngineError, RuntimeUnavailableError: If Triton cannot serve it so.
-        ParityError: If the runtime that Triton uses is known to be too far from PyTorch.
+        ParityError: If the runtime that Triton uses is known to differ too much from PyTorch.
     """
     manifest = artifact.manifest
-    engine = _chosen_engine(manifest, _form(artifact, options))
-    largest = (
-        manifest.max_batch if engine is None else min(manifest.max_batch, engine.profile.max_batch)
-    )
+    engine = _choose_engine(manifest, _choose_form(artifact, options))
+    largest = manifest.max_batch
+    if engine is not None:
+        largest = min(largest, engine.profile.max_batch)
     if options.max_batch is not None and options.max_batch > largest:
+        what = "graph" if engine is None else "engine"
         raise ConfigError(
-            f"max_batch {options.max_batch} is more than the {largest} that the "
-            f"{'graph' if engine is None else 'engine'} takes; build it again with --max-batch {options.max_batch}"
+            f"max_batch {options.max_batch} is more than the {largest} that the {what} takes; "
+            f"build it again with --max-batch {options.max_batch}"
         )
-    device = _device(manifest, engine, options)
-    for runtime in _runtimes(engine, device):
-        _check_verdict(manifest, runtime)
+    device = _choose_device(manifest, engine, options)
+    for runtime in _RUNTIMES[device] if engine is None else (engine.backend,):
+        _check_parity(manifest, runtime)
     return Choice(engine=engine, max_batch=options.max_batch or largest, device=device)
 
 
-def _form(artifact: Artifact, options: TritonOptions) -> ModelForm | None:
-    """The form that is asked for; the graph where only an engine of a stranger's would take its place."""
+def _choose_form(artifact: Artifact, options: TritonOptions) -> ModelForm | None:
+    """Return the form asked for; by default never an engine that this user did not build here."""
     if (
         options.form is not None
         or options.trust_engines
-        or not strange_engine(artifact, "tensorrt")
+        or not untrusted_engine(artifact, "tensorrt")
     ):
         return options.form
-    way = way_to_trust("--triton-form tensorrt")
+    way = trust_advice("--triton-form tensorrt")
     if artifact.manifest.kind == "engine":
         raise RuntimeUnavailableError(
-            f"{artifact.folder} holds a tensorrt engine alone, and this user did not build it on this machine; {way}"
+            f"{artifact.folder} holds a tensorrt engine alone, "
+            f"and this user did not build it on this machine; {way}"
         )
     logger.warning(
         "the tensorrt engine is not exported, as this user did not build it on this machine; %s",
@@ -129,49 +133,32 @@ def _form(artifact: Artifact, options: TritonOptions) -> ModelForm | None:
     return "onnx"
 
 
-def _chosen_engine(manifest: Manifest, form: ModelForm | None) -> EngineEntry | None:
+def _choose_engine(manifest: Manifest, form: ModelForm | None) -> EngineEntry | None:
     engine = manifest.engine("tensorrt")
     if form == "onnx" or (form is None and engine is None):
-        if manifest.kind != "onnx":
-            raise RuntimeUnavailableError(
-                "the artifact is an engine of TensorRT-RTX alone, which Triton has no backend for; "
-                "export the artifact that it was built from"
-                if engine is None
-                else "the artifact is an engine alone; its ONNX graph stayed where it was built"
-            )
-        return None
+        if manifest.kind == "onnx":
+            return None
+        raise RuntimeUnavailableError(
+            "the artifact is an engine of TensorRT-RTX alone, which Triton has no backend for; "
+            "export the artifact that it was built from"
+            if engine is None
+            else "the artifact is an engine alone; its ONNX graph stayed where it was built"
+        )
     if engine is None:
         raise RuntimeUnavailableError(
             "the artifact has no tensorrt engine; build one with: motivnet build-engine"
         )
     if engine.profile.min_batch != 1:
         raise EngineError(
-            f"the engine takes no batch below {engine.profile.min_batch}, and Triton sends some; build it again"
+            f"the engine takes no batch below {engine.profile.min_batch}, and Triton sends some; "
+            "build it again"
         )
     return engine
 
 
-def _runtimes(engine: EngineEntry | None, device: Device) -> tuple[str, ...]:
-    """The runtimes of ours that compute as Triton will, or may where it takes what it finds."""
-    return _RUNTIMES[device] if engine is None else (engine.backend,)
-
-
-def _check_verdict(manifest: Manifest, runtime: str) -> None:
-    """Triton compares nothing with PyTorch, so that an answer known to be wrong stops here."""
-    state = verdict(manifest, runtime)
-    if state == "failed":
-        raise ParityError(
-            f"{runtime} is too far from PyTorch with this artifact, and Triton would compute as it does; "
-            "choose another form or device, or build the artifact again"
-        )
-    if state == "unverified":
-        logger.warning(
-            "%s was not compared with PyTorch; run on the machine of Triton: motivnet verify",
-            runtime,
-        )
-
-
-def _device(manifest: Manifest, engine: EngineEntry | None, options: TritonOptions) -> Device:
+def _choose_device(
+    manifest: Manifest, engine: EngineEntry | None, options: TritonOptions
+) -> Device:
     if engine is None and manifest.precision not in _ONLY_ON_GPUS:
         return options.device
     if options.device == "cpu":
@@ -180,3 +167,18 @@ def _device(manifest: Manifest, engine: EngineEntry | None, options: TritonOptio
             f"a {what} runs on GPUs alone; leave the device to auto, or export an fp32 graph"
         )
     return "gpu"
+
+
+def _check_parity(manifest: Manifest, runtime: str) -> None:
+    """Refuse what is known to be wrong: Triton itself compares nothing with PyTorch."""
+    state = parity_status(manifest, runtime)
+    if state == "failed":
+        raise ParityError(
+            f"{runtime} is too far from PyTorch with this artifact, and Triton would compute as it "
+            "does; choose another form or device, or build the artifact again"
+        )
+    if state == "unverified":
+        logger.warning(
+            "%s was not compared with PyTorch; run on the machine of Triton: motivnet verify",
+            runtime,
+        )

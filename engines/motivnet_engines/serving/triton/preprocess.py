@@ -1,8 +1,7 @@
-"""The preprocessing of a Triton repository: encoded images in, a model's input out, by MotivNet's
-own decoder.
+"""The preprocessing of a Triton repository: from encoded images to a model's input.
 
 Triton's Python backend runs a copy of this file. Its Python needs ``pip install motivnet``, which
-brings no torch, and has a module of Triton's own that exists nowhere else.
+does not install torch, and provides a module that exists nowhere else.
 """
 
 from __future__ import annotations
@@ -14,26 +13,25 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
-from motivnet import strict_json
 from motivnet.artifact.manifest import InputEntry
 from motivnet.errors import MotivNetError
 from motivnet.images import decode_image
-from motivnet_engines.runtimes.inputs import batch_from_images
+from motivnet.schema import decode
+from motivnet_engines.runtimes.signature import batch_from_images
 from motivnet_engines.serving.triton.configuration import IMAGES, INPUT_PARAMETER
 
 
 class TritonPythonModel:
-    """What Triton makes one of in each of the preprocessing's processes."""
+    """The class that Triton looks for; each preprocessing process has one object of it."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Reads what the model's input is from the model's configuration."""
+        """Read the model's input from the model's configuration."""
         parameters = json.loads(args["model_config"])["parameters"]
-        self._entry = strict_json.build(
-            InputEntry, strict_json.loads(parameters[INPUT_PARAMETER]["string_value"].encode())
-        )
+        entry = parameters[INPUT_PARAMETER]["string_value"]
+        self._entry = decode(entry.encode(), InputEntry)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One response a request, in order; a request with an image that cannot be read gets an error of its own."""
+        """Return one response per request; an unreadable image fails only its own request."""
         return [self._response(request) for request in requests]
 
     def _response(self, request: Any) -> Any:

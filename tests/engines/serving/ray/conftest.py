@@ -1,4 +1,4 @@
-"""One local Ray for all tests of it, with two cores, and a dataset of images with two that cannot be read."""
+"""One local Ray of two cores for all tests, and a dataset with two unreadable images."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-# Ray Serve's controller hears once in this many seconds, and not ten, how many requests are in
-# work.
+# How often, in seconds, Ray Serve's controller learns how many requests are in work.
 os.environ["RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "1"
 os.environ["RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "1"
 IMAGES = 160
@@ -38,7 +37,7 @@ def cluster() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of images of many sizes and colours; the names of two are those of files that are none."""
+    """A folder of images of many sizes and colours, two of which are not images."""
     folder = tmp_path_factory.mktemp("photos")
     generator = np.random.default_rng(0)
     for index in range(IMAGES - 2):
@@ -54,7 +53,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def processes_named() -> Callable[[str], list[psutil.Process]]:
-    """A function that gives Ray's processes on this machine whose title begins so, below the given process or ours."""
+    """A function that returns our Ray processes whose title begins so."""
 
     def found(title: str) -> list[psutil.Process]:
         matching: list[psutil.Process] = []

@@ -1,3 +1,5 @@
+"""The Ray Serve application on a real cluster, and its arguments."""
+
 from __future__ import annotations
 
 import signal
@@ -18,6 +20,7 @@ from motivnet.errors import ArtifactError, ConfigError, MotivNetError
 from motivnet_engines.inference.classifier import EmotionClassifier
 
 pytestmark = [
+    pytest.mark.xdist_group("ray"),
     pytest.mark.timeout(180),
     # Ray Serve's own models, while it is imported.
     pytest.mark.filterwarnings("ignore:.*Extra keys. 'update_type'.*:DeprecationWarning"),
@@ -65,7 +68,7 @@ def classifier(fp32_artifact: Path) -> Iterator[EmotionClassifier]:
 
 
 def answered(client: httpx.Client, path: Path) -> dict[str, Any]:
-    """As a client does it: a request that met a dying replica is sent again, which changes nothing."""
+    """Send a request as a client does: again, if it met a dying replica."""
     end = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -154,7 +157,9 @@ def test_the_model_is_described(service: str, classifier: EmotionClassifier) -> 
     ("arguments", "message"),
     [
         ({"detect": "false"}, "there is no argument detect; the arguments are artifact, runtime"),
-        ({"replicas": "two"}, "replicas: Input should be a valid integer"),
+        ({"replicas": "two"}, "replicas: Expected `int`, got `str`; the arguments are"),
+        ({"cpus": "nan"}, "cpus: Expected `float` > 0.0"),
+        ({"embeddings": True}, "there is no argument embeddings"),
         ({"replicas": 3, "max_replicas": 2}, "max_replicas 2 is below replicas 3"),
     ],
 )

@@ -1,3 +1,5 @@
+"""Datasets on a real cluster, with workers and drivers that die."""
+
 from __future__ import annotations
 
 import json
@@ -20,6 +22,7 @@ from motivnet_engines.inference.image_files import predict_files
 SHARD = 4
 
 pytestmark = [
+    pytest.mark.xdist_group("ray"),
     pytest.mark.timeout(180),
     # Ray's own code meets its own deprecations, and asyncio's, when it starts and ends.
     pytest.mark.filterwarnings("ignore:.*use_push_based_shuffle.*:DeprecationWarning"),
@@ -93,27 +96,11 @@ def run(cluster: str, fp32_artifact: Path) -> Callable[..., Any]:
 def command(
     cluster: str, photos: Path, fp32_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    """The command in a process of its own, but for --out, in the session's Ray, as ``run`` does it."""
+    """The command line without --out, in the session's Ray, with the options of ``run``."""
     monkeypatch.setenv("RAY_ADDRESS", cluster)
-    words = [
-        sys.executable,
-        "-m",
-        "motivnet_engines.cli",
-        "predict-dataset",
-        str(photos),
-        "--no-detect",
-    ]
-    words += [
-        "--artifact",
-        str(fp32_artifact),
-        "--shard-size",
-        str(SHARD),
-        "--workers",
-        "2",
-        "--cpus",
-        "0.5",
-    ]
-    return [*words, "--runtime", "onnxruntime", "--batch-size", "1"]
+    options = f"--no-detect --shard-size {SHARD} --workers 2 --cpus 0.5 --runtime onnxruntime"
+    words = ["predict-dataset", str(photos), "--artifact", str(fp32_artifact), *options.split()]
+    return [sys.executable, "-m", "motivnet_engines.cli", *words, "--batch-size", "1"]
 
 
 def test_a_killed_workers_images_are_done_again_and_every_image_has_one_row(
@@ -173,22 +160,15 @@ def test_workers_import_nothing_of_the_working_directory(
     words = [
         "predict-dataset",
         "images.txt",
-        "--artifact",
-        str(fp32_artifact),
         "--no-detect",
         "--workers",
         "1",
-    ]
-    words.append("--allow-outside")
-    line = [
-        sys.executable,
-        "-P",
-        "-c",
-        "from motivnet_engines.cli import main; main()",
-        *words,
+        "--allow-outside",
         "--out",
         "out",
     ]
+    code = "from motivnet_engines.cli import main; main()"
+    line = [sys.executable, "-P", "-c", code, *words, "--artifact", str(fp32_artifact)]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, check=False)
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
     assert done.returncode == 0, done.stderr.decode()
@@ -196,16 +176,15 @@ def test_workers_import_nothing_of_the_working_directory(
 
 
 def test_a_run_after_the_drivers_death_does_what_is_missing_and_no_more(
-    command: list[str], run, photos: Path, expected, tmp_path: Path
+    command: list[str], run, photos: Path, expected, processes_named, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     driver = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.DEVNULL)
     wait_for(lambda: len(parts(out)) >= 3)
     driver.kill()
     driver.wait()
-    # Ray ends a dead driver's workers a moment later; the shards that they still write are whole
-    # too.
-    time.sleep(2)
+    # Ray ends a dead driver's workers a moment later; the shards that they still write are whole.
+    wait_for(lambda: not processes_named("ray::MapWorker"))
     before = {path: path.stat().st_ino for path in parts(out)}
     assert len(before) < len(expected) // SHARD
     summary = run(photos, out)
@@ -217,8 +196,8 @@ def test_a_run_after_the_drivers_death_does_what_is_missing_and_no_more(
 def test_images_that_kill_every_worker_are_named_instead_of_begun_again(
     fp32_artifact: Path, tmp_path: Path
 ) -> None:
+    from motivnet_engines.serving.ray.dataset import ATTEMPTS_NAME, MAX_ATTEMPTS, ShardWorker
     from motivnet_engines.serving.ray.reading import ReadingOptions
-    from motivnet_engines.serving.ray.worker import ATTEMPTS_NAME, MAX_ATTEMPTS, ShardWorker
 
     options = ReadingOptions(
         artifact=str(fp32_artifact), runtime="onnxruntime", threads=1, no_detect=True
@@ -250,7 +229,7 @@ def test_workers_that_no_machine_has_room_for_are_refused_at_once(
     assert done.returncode == 1
     # Before it is what Ray's native part says of the variable that silences it.
     assert done.stderr.splitlines()[-1] == (
-        "error: no machine of the cluster has 0.5 cores and 1 GPUs for a worker, the largest have 2 cores and 0 GPUs; "
-        "ask for less, or start Ray where there is more"
+        "error: no machine of the cluster has 0.5 cores and 1 GPUs for a worker, "
+        "the largest have 2 cores and 0 GPUs; ask for less, or start Ray on a larger machine"
     )
     assert done.stdout == ""

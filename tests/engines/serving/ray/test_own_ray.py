@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)]
 
 
 @dataclass
 class Seen:
-    """What was seen of a run while it went on: where its processes listened, and what others could do to its files."""
+    """Where the processes of a run listened, and what others could do to its files."""
 
     listened: set[str] = field(default_factory=set)
     entered: set[str] = field(default_factory=set)
@@ -60,26 +60,9 @@ def run(fp32_artifact: Path, photos: Path, tmp_path_factory: pytest.TempPathFact
         (folder / f"{name}.py").write_text(f"open({str(folder / 'ran')!r}, 'a').write({name!r})\n")
     (folder / "list.txt").write_text("\n".join(str(path) for path in sorted(photos.iterdir())[:10]))
     before = set(Path("/tmp").glob("motivnet-ray-*"))
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "motivnet_engines.cli",
-        "predict-dataset",
-        "list.txt",
-        "--no-detect",
-    ]
-    command += ["--allow-outside"]
-    command += [
-        "--artifact",
-        str(fp32_artifact),
-        "--workers",
-        "1",
-        "--out",
-        str(folder / "out"),
-        "--shard-size",
-        "5",
-    ]
+    words = "predict-dataset list.txt --no-detect --allow-outside --workers 1 --shard-size 5"
+    command = [sys.executable, "-P", "-m", "motivnet_engines.cli", *words.split()]
+    command += ["--artifact", str(fp32_artifact), "--out", str(folder / "out")]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     driver = subprocess.Popen(
         command, cwd=folder, env={**environment, "HOME": str(home)}, umask=0o022

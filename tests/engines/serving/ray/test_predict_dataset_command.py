@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from motivnet.errors import FileError
 from motivnet_engines.cli import app
-from motivnet_engines.serving.ray.paths import paths_of_source
-from motivnet_engines.serving.ray.plan import keep_plan, plan_of_run
-from motivnet_engines.serving.ray.reading import ReadingOptions, options_for_workers
-from motivnet_engines.serving.ray.worker import ShardWorker
+from motivnet_engines.serving.ray.dataset import ShardWorker
+from motivnet_engines.serving.ray.image_list import list_images
+from motivnet_engines.serving.ray.reading import ReadingOptions
+from motivnet_engines.serving.ray.shards import keep_plan, make_plan
 
 pytestmark = [
     # Ray's own code meets its own deprecations when it is imported.
@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture
 def invoked(fp32_artifact: Path) -> Callable[..., Result]:
-    """A function that runs the command over a source, without detection unless words say otherwise."""
+    """A function that runs the command over a source, by default without detection."""
 
     def run(source: Path, out: Path | str, *words: str) -> Result:
         command = [
@@ -45,16 +45,14 @@ def invoked(fp32_artifact: Path) -> Callable[..., Result]:
 
 @pytest.fixture
 def finished(fp32_artifact: Path, photos: Path, tmp_path: Path) -> Callable[[list[str]], Path]:
-    """A function that gives the output folder of a run over these files, of one shard, made by one worker."""
+    """A function that returns the output folder of a run over these files, in one shard."""
 
     def made(names: list[str]) -> Path:
         source, out = tmp_path / "list.txt", tmp_path / "out"
         source.write_text("\n\n".join(str(photos / name) for name in names))
-        options = options_for_workers(
-            ReadingOptions(artifact=str(fp32_artifact), no_detect=True), cpus=1
-        )
-        paths = paths_of_source(source, allow_outside=True)
-        keep_plan(out, plan_of_run(paths, options, shard_size=1_000))
+        options = ReadingOptions(artifact=str(fp32_artifact), no_detect=True).for_workers(cpus=1)
+        paths = list_images(source, allow_outside=True)
+        keep_plan(out, make_plan(paths, options, shard_size=1_000))
         shard = {"shard": np.array([0]), "first": np.array([0]), "paths": np.array([paths], object)}
         assert ShardWorker(options, str(out))(shard)["failure"] == [""]
         return out
@@ -69,7 +67,7 @@ def test_images_that_could_not_be_read_are_named_and_the_exit_status_is_1(
     done = invoked(tmp_path / "list.txt", out)
     assert done.exit_code == 1
     assert (
-        done.stdout == f"{out}: 8 images in 1 file, 7 could not be read (1 file was there before)\n"
+        done.stdout == f"{out}: 8 images in 1 file, 7 could not be read (1 file existed before)\n"
     )
     *errors, more = done.stderr.splitlines()
     names = ["0007_text.png", *(f"absent{index}.png" for index in range(4))]
@@ -84,9 +82,7 @@ def test_where_every_image_was_read_the_exit_status_is_0(finished, invoked, tmp_
     out = finished(["0000.png"])
     done = invoked(tmp_path / "list.txt", out)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert (
-        done.stdout == f"{out}: 1 image in 1 file, 0 could not be read (1 file was there before)\n"
-    )
+    assert done.stdout == f"{out}: 1 image in 1 file, 0 could not be read (1 file existed before)\n"
 
 
 def test_an_output_that_is_a_file_is_refused(photos: Path, invoked) -> None:

@@ -1,19 +1,46 @@
+"""What a worker opens, and what it imports: the packages of a device, without torch."""
+
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from motivnet.errors import ConfigError
-from motivnet_engines.serving.ray.reading import ReadingOptions, opened_classifier
+from motivnet_engines.serving.ray.reading import ReadingOptions, open_classifier
+
+PROGRAM = """
+import sys
+import motivnet_engines.serving.ray.application
+import motivnet_engines.serving.ray.dataset
+import motivnet_engines.serving.triton
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(sorted(loaded & {"torch", "lightning", "onnx", "tritonclient"}))
+"""
+
+CLI = "import sys, motivnet_engines.cli.predict_dataset; print('ray' in sys.modules)"
+
+
+def output(program: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_neither_torch_nor_tritons_client_is_imported() -> None:
+    assert output(PROGRAM) == "[]"
+
+
+def test_the_commands_help_does_not_wait_for_ray() -> None:
+    assert output(CLI) == "False"
 
 
 def test_faces_are_looked_for_unless_told_no(fp32_artifact: Path) -> None:
-    with opened_classifier(ReadingOptions(artifact=str(fp32_artifact))) as classifier:
+    with open_classifier(ReadingOptions(artifact=str(fp32_artifact))) as classifier:
         assert classifier.detector is not None
-    with opened_classifier(
-        ReadingOptions(artifact=str(fp32_artifact), no_detect=True)
-    ) as classifier:
+    with open_classifier(ReadingOptions(artifact=str(fp32_artifact), no_detect=True)) as classifier:
         assert classifier.detector is None
 
 

@@ -50,7 +50,7 @@ def artifact_of_input(
                     out=out,
                     precision="fp32",
                     input=form,
-                    parity_images=2,
+                    num_images=2,
                 )
             )
             built[form] = out
@@ -61,7 +61,7 @@ def artifact_of_input(
 
 @pytest.fixture
 def parsed() -> Callable[[Path, str], Any]:
-    """A function that gives the configuration of a repository's model, read by Triton's own definition."""
+    """A function that parses a model's configuration with Triton's own definition."""
 
     def configuration(repository: Path, model: str) -> Any:
         text = (repository / model / "config.pbtxt").read_text()

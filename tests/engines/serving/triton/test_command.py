@@ -27,24 +27,9 @@ def test_the_options_of_the_command_are_those_of_the_repository(
     monkeypatch, parsed, engine_artifact: Artifact, tmp_path: Path
 ) -> None:
     out = tmp_path / "models"
-    arguments = [
-        "--artifact",
-        engine_artifact.folder,
-        "--export-triton",
-        out,
-        "--triton-form",
-        "onnx",
-    ]
-    arguments += [
-        "--max-batch",
-        "3",
-        "--max-delay-ms",
-        "0.7",
-        "--triton-instances",
-        "2",
-        "--triton-device",
-        "cpu",
-    ]
+    options = "--triton-form onnx --max-batch 3 --max-delay-ms 0.7 --triton-instances 2"
+    arguments = ["--artifact", engine_artifact.folder, "--export-triton", out, *options.split()]
+    arguments += ["--triton-device", "cpu"]
     assert status_of(monkeypatch, *arguments) == 0
     model = parsed(out, "motivnet_model")
     assert model.backend == "onnxruntime"

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import onnxruntime
 import pytest
 from google.protobuf import text_format
@@ -138,13 +139,15 @@ def test_an_engine_for_any_size_says_which_sizes_it_was_built_for(
     parsed, own_engine_artifact: Artifact, tmp_path: Path
 ) -> None:
     [engine] = own_engine_artifact.manifest.engines
-    profile = dataclasses.replace(
+    profile = msgspec.structs.replace(
         engine.profile, min_size=(32, 24), opt_size=(128, 96), max_size=(2160, 3840)
     )
-    manifest = dataclasses.replace(
+    manifest = msgspec.structs.replace(
         own_engine_artifact.manifest,
-        engines=(dataclasses.replace(engine, profile=profile),),
-        input=dataclasses.replace(own_engine_artifact.manifest.input, dtype="uint8", any_size=True),
+        engines=(msgspec.structs.replace(engine, profile=profile),),
+        input=msgspec.structs.replace(
+            own_engine_artifact.manifest.input, dtype="uint8", any_size=True
+        ),
     )
     repository = export_triton(
         dataclasses.replace(own_engine_artifact, manifest=manifest), tmp_path / "models"
@@ -190,10 +193,9 @@ def test_a_bf16_graph_runs_on_gpus_alone(parsed, bf16_artifact: Path, tmp_path: 
 
 
 def test_text_with_every_kind_of_character_survives_tritons_own_parser() -> None:
-    from motivnet_engines.serving.triton.text import text_of_message
+    from motivnet_engines.serving.triton.configuration import text_of_message
 
     value = "".join(map(chr, range(1, 0x250))) + '\U0001f600 "quoted" \\ back\nslash'
-    parsed_back = text_format.Parse(
-        text_of_message((("name", value),)), model_config_pb2.ModelConfig()
-    )
+    text = text_of_message({"name": value})
+    parsed_back = text_format.Parse(text, model_config_pb2.ModelConfig())
     assert parsed_back.name == value

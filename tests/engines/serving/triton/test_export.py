@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime
@@ -47,7 +48,7 @@ def test_weights_beside_the_graph_go_where_triton_and_the_graph_look_for_them(
         for name in ("model.onnx", "model.onnx.data", "reference.npz")
     )
     artifact = dataclasses.replace(
-        artifact, manifest=dataclasses.replace(artifact.manifest, files=files)
+        artifact, manifest=msgspec.structs.replace(artifact.manifest, files=files)
     )
     repository = export_triton(artifact, tmp_path / "models")
     inside = repository / "motivnet_model" / "1" / "model.onnx"
@@ -187,7 +188,7 @@ def test_what_triton_cannot_serve_is_refused_with_the_reason(
             {
                 "kind": "engine",
                 "model": engine.path,
-                "engines": (dataclasses.replace(engine, backend="tensorrt-rtx"),),
+                "engines": (msgspec.structs.replace(engine, backend="tensorrt-rtx"),),
             },
             TritonOptions(),
             RuntimeUnavailableError,
@@ -196,9 +197,9 @@ def test_what_triton_cannot_serve_is_refused_with_the_reason(
         (
             {
                 "engines": (
-                    dataclasses.replace(
+                    msgspec.structs.replace(
                         engine,
-                        profile=dataclasses.replace(engine.profile, min_batch=2, opt_batch=2),
+                        profile=msgspec.structs.replace(engine.profile, min_batch=2, opt_batch=2),
                     ),
                 )
             },
@@ -210,7 +211,7 @@ def test_what_triton_cannot_serve_is_refused_with_the_reason(
     for changes, options, error, message in cases:
         artifact = dataclasses.replace(
             own_engine_artifact,
-            manifest=dataclasses.replace(own_engine_artifact.manifest, **changes),
+            manifest=msgspec.structs.replace(own_engine_artifact.manifest, **changes),
         )
         with pytest.raises(error, match=message):
             export_triton(artifact, tmp_path / "models", options=options)
@@ -235,7 +236,7 @@ def test_a_strangers_engine_alone_is_refused_in_one_line(
     engine_artifact: Artifact, tmp_path: Path
 ) -> None:
     [engine] = engine_artifact.manifest.engines
-    manifest = dataclasses.replace(engine_artifact.manifest, kind="engine", model=engine.path)
+    manifest = msgspec.structs.replace(engine_artifact.manifest, kind="engine", model=engine.path)
     alone = dataclasses.replace(engine_artifact, manifest=manifest)
     with pytest.raises(
         RuntimeUnavailableError, match="did not build it on this machine; an engine is native code"

@@ -26,7 +26,7 @@ def session(path: Path) -> Any:
 
 @pytest.fixture
 def backend_model(monkeypatch: pytest.MonkeyPatch, parsed: Any) -> Any:
-    """A function that imports a repository's model.py as Triton's Python backend does, over the stand-in."""
+    """A function that imports a repository's model.py as Triton's Python backend does."""
     spec = importlib.util.spec_from_file_location("triton_python_backend_utils", STAND_IN)
     assert spec is not None
     assert spec.loader is not None
@@ -73,7 +73,7 @@ def test_the_preprocessing_and_the_graph_give_the_classifiers_own_answers(
     assert [classifier.labels[row.argmax()] for row in logits] == [
         prediction.label for prediction in expected
     ]
-    recipe = open_artifact(folder).manifest.input.recipe
+    recipe = open_artifact(folder).manifest.input.preprocessing
     images = [decode_image(file, name="image") for file in files]
     wanted = [recipe(image) if form == "float32" else recipe.pixels(image) for image in images]
     np.testing.assert_array_equal(made, np.stack(wanted))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from motivnet_engines.adaptation.mixture_fitting import fitted_mixture
-from motivnet_engines.inference.mixture import MAX_COMPONENTS, Mixture, merged
+from motivnet_engines.adaptation.mixtures import MAX_COMPONENTS, fit_mixture, merge_mixtures
+from motivnet_engines.inference.heads import Mixture
 
 
 def mixture_of(components: int, *, width: int = 7, seed: int = 0, images: int = 30) -> Mixture:
@@ -55,20 +55,20 @@ def test_log_density_does_not_depend_on_the_rows_beside() -> None:
 def test_a_class_of_two_kinds_of_faces_gets_two_components() -> None:
     generator = np.random.default_rng(0)
     kinds = np.repeat([[20.0], [-20.0]], 30, axis=0) * np.eye(5)[0]
-    mixture = fitted_mixture(generator.normal(size=(60, 5)) + kinds)
+    mixture = fit_mixture(generator.normal(size=(60, 5)) + kinds)
     assert len(mixture.weights) >= 2
     middle, ends = mixture.log_density(np.array([[0, 0, 0, 0, 0], [20, 0, 0, 0, 0]]))
     assert ends - middle > 50
 
 
 def test_a_handful_of_images_has_the_spread_of_all_classes() -> None:
-    mixture = fitted_mixture(np.random.default_rng(0).normal(size=(5, 100)) * 0.01)
+    mixture = fit_mixture(np.random.default_rng(0).normal(size=(5, 100)) * 0.01)
     assert len(mixture.weights) == 1
     assert mixture.variances == pytest.approx(1, abs=0.1)
 
 
 def test_merging_weights_by_the_images() -> None:
-    both = merged(mixture_of(2, images=30), mixture_of(3, seed=1, images=10))
+    both = merge_mixtures(mixture_of(2, images=30), mixture_of(3, seed=1, images=10))
     assert both.images == 40
     assert both.weights[:2].sum() == pytest.approx(0.75)
     assert both.weights.sum() == pytest.approx(1)
@@ -80,7 +80,7 @@ def test_merging_again_and_again_keeps_mean_and_spread_in_few_components() -> No
     parts = [mixture]
     for seed in range(1, 8):
         parts.append(mixture_of(3, seed=seed, images=10))
-        mixture = merged(mixture, parts[-1])
+        mixture = merge_mixtures(mixture, parts[-1])
     assert len(mixture.weights) == MAX_COMPONENTS
     assert mixture.images == 80
     together = Mixture(
@@ -107,7 +107,7 @@ def test_the_two_that_are_most_alike_become_one() -> None:
         means=means[8:],
         variances=np.ones((1, 1), np.float32),
     )
-    both = merged(first, second)
+    both = merge_mixtures(first, second)
     assert sorted(both.means[:, 0].round(2).tolist()) == [
         pytest.approx(0.05, abs=0.01),
         *range(10, 80, 10),

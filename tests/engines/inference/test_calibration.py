@@ -7,21 +7,21 @@ import hashlib
 import io
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from motivnet.artifact import Artifact, check_free, list_reports, open_artifact
-from motivnet.artifact.manifest import FileEntry
-from motivnet.artifact.model_identity import ModelIdentity, identity_of_model
+from motivnet.artifact import Artifact, add_reports, check_addable, open_artifact
+from motivnet.artifact.manifest import FileEntry, ModelIdentity
 from motivnet.errors import ArtifactError, FileError
 from motivnet_engines.inference.calibration import (
     Calibration,
-    CalibrationFacts,
+    CalibrationMetadata,
+    add_calibration,
     calibration_of_artifact,
-    with_calibration,
 )
-from motivnet_engines.inference.class_statistics import statistics_of_classes
-from motivnet_engines.verification.verify import verify_on_device
+from motivnet_engines.inference.class_statistics import fit_class_statistics
+from motivnet_engines.verification.parity_run import verify_on_device
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def calibration_for(artifact: Artifact, **changes: object) -> Calibration:
         size=(70, artifact.manifest.source.config.encoder.embed_dim)
     ).astype(np.float32)
     counts = dict.fromkeys(labels, 10)
-    facts = CalibrationFacts(
-        model=identity_of_model(artifact.manifest),
+    metadata = CalibrationMetadata(
+        model=artifact.manifest.model_identity(),
         labels=labels,
         temperature=1.5,
         distance_threshold=12.0,
@@ -52,8 +52,8 @@ def calibration_for(artifact: Artifact, **changes: object) -> Calibration:
         detected=False,
         runtime="onnxruntime",
     )
-    statistics = statistics_of_classes(embedding, np.repeat(np.arange(7), 10))
-    return Calibration(facts=dataclasses.replace(facts, **changes), statistics=statistics)
+    statistics = fit_class_statistics(embedding, np.repeat(np.arange(7), 10))
+    return Calibration(metadata=msgspec.structs.replace(metadata, **changes), statistics=statistics)
 
 
 def vouched(artifact: Artifact, content: bytes) -> Artifact:
@@ -63,7 +63,9 @@ def vouched(artifact: Artifact, content: bytes) -> Artifact:
         path="calibration.npz", size=len(content), sha256=hashlib.sha256(content).hexdigest()
     )
     kept = tuple(file for file in artifact.manifest.files if file.path != entry.path)
-    manifest = dataclasses.replace(artifact.manifest, files=(*kept, entry), calibration=entry.path)
+    manifest = msgspec.structs.replace(
+        artifact.manifest, files=(*kept, entry), calibration=entry.path
+    )
     (artifact.folder / "manifest.json").write_bytes(manifest.to_json())
     return open_artifact(artifact.folder)
 
@@ -74,11 +76,11 @@ def test_an_artifact_without_a_calibration_has_none(artifact: Artifact) -> None:
 
 def test_what_was_written_is_what_is_read(artifact: Artifact) -> None:
     written = calibration_for(artifact)
-    after = with_calibration(artifact, written)
+    after = add_calibration(artifact, written)
     after.verify_files()
     read = calibration_of_artifact(after)
     assert read is not None
-    assert read.facts == written.facts
+    assert read.metadata == written.metadata
     embedding = np.random.default_rng(1).normal(size=(5, 96)).astype(np.float32)
     assert (read.distances(embedding) == written.distances(embedding)).all()
     assert (read.temperature, read.distance_threshold) == (1.5, 12.0)
@@ -94,8 +96,8 @@ def test_file_holds_no_pickle(artifact: Artifact) -> None:
 
 
 def test_a_second_calibration_takes_the_place_of_the_first(artifact: Artifact) -> None:
-    with_calibration(artifact, calibration_for(artifact))
-    after = with_calibration(artifact, calibration_for(artifact, temperature=2.5))
+    add_calibration(artifact, calibration_for(artifact))
+    after = add_calibration(artifact, calibration_for(artifact, temperature=2.5))
     read = calibration_of_artifact(after)
     assert read is not None
     assert read.temperature == 2.5
@@ -104,7 +106,7 @@ def test_a_second_calibration_takes_the_place_of_the_first(artifact: Artifact) -
 
 def test_other_files_and_what_others_wrote_meanwhile_stay(artifact: Artifact) -> None:
     verify_on_device(artifact, runtimes=["openvino"])
-    after = with_calibration(artifact, calibration_for(artifact))
+    after = add_calibration(artifact, calibration_for(artifact))
     assert "openvino" in {row.backend for row in after.manifest.parity.comparisons}
     assert {entry.path for entry in artifact.manifest.files} < {
         entry.path for entry in after.manifest.files
@@ -114,19 +116,15 @@ def test_other_files_and_what_others_wrote_meanwhile_stay(artifact: Artifact) ->
 
 def test_what_a_user_keeps_in_an_artifact_stays(artifact: Artifact) -> None:
     folder = artifact.folder
-    list_reports(folder, {"report.html": b"report"})
+    add_reports(folder, {"report.html": b"report"})
     for name in ("report.html", "notes.txt", "photos/a.jpg"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(name)
-    with_calibration(artifact, calibration_for(artifact))
-    after = with_calibration(artifact, calibration_for(artifact))
+    add_calibration(artifact, calibration_for(artifact))
+    after = add_calibration(artifact, calibration_for(artifact))
     assert {
         (folder / name).read_text() for name in ("report.html", "notes.txt", "photos/a.jpg")
-    } == {
-        "report.html",
-        "notes.txt",
-        "photos/a.jpg",
-    }
+    } == {"report.html", "notes.txt", "photos/a.jpg"}
     assert [entry.path for entry in after.manifest.reports] == ["report.html"]
 
 
@@ -135,16 +133,16 @@ def test_a_users_file_with_the_name_of_the_calibration_is_told_of(artifact: Arti
     with pytest.raises(
         FileError, match=r"calibration\.npz is in the way of a file of that name; move it away"
     ):
-        with_calibration(artifact, calibration_for(artifact))
+        add_calibration(artifact, calibration_for(artifact))
     with pytest.raises(
         FileError, match=r"calibration\.npz is not of the artifact and in the way; move it away"
     ):
-        check_free(artifact, "calibration.npz")
+        check_addable(artifact, "calibration.npz")
     assert (artifact.folder / "calibration.npz").read_text() == "mine"
 
 
 def test_verifying_keeps_the_calibration(artifact: Artifact) -> None:
-    after = with_calibration(artifact, calibration_for(artifact))
+    after = add_calibration(artifact, calibration_for(artifact))
     assert verify_on_device(after, runtimes=["onnxruntime"]).recorded
     assert calibration_of_artifact(open_artifact(artifact.folder)) is not None
 
@@ -159,10 +157,10 @@ def test_an_engine_keeps_the_calibration_in_its_artifact_and_alone(
     from motivnet_engines.build.options import EngineOptions
 
     artifact = open_artifact(shutil.copytree(fp16_artifact, tmp_path / "artifact"))
-    artifact = with_calibration(artifact, calibration_for(artifact))
+    artifact = add_calibration(artifact, calibration_for(artifact))
     options = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
     for out in (tmp_path / "alone", None):
-        built = build_engine(artifact, options, out=out, announce=lambda _: None)
+        built = build_engine(artifact, options, out=out, on_message=lambda _: None)
         built.verify_files()
         read = calibration_of_artifact(built)
         assert read is not None
@@ -171,12 +169,12 @@ def test_an_engine_keeps_the_calibration_in_its_artifact_and_alone(
 
 @pytest.mark.parametrize("part", ["graph", "checkpoint"])
 def test_a_calibration_of_another_model_is_refused(part: str, artifact: Artifact) -> None:
-    own = identity_of_model(artifact.manifest)
-    other = calibration_for(artifact, model=dataclasses.replace(own, **{part: "0" * 64}))
+    own = artifact.manifest.model_identity()
+    other = calibration_for(artifact, model=msgspec.structs.replace(own, **{part: "0" * 64}))
     with pytest.raises(
         ArtifactError, match="the calibration is of another model; make one of this"
     ):
-        with_calibration(artifact, other)
+        add_calibration(artifact, other)
     assert open_artifact(artifact.folder).manifest == artifact.manifest
     with pytest.raises(
         ArtifactError, match="the calibration is of another model; make one of this"
@@ -207,7 +205,7 @@ def test_arrays_that_do_not_fit_are_refused(
 
 
 def test_a_changed_file_is_refused_by_its_hash(artifact: Artifact) -> None:
-    after = with_calibration(artifact, calibration_for(artifact))
+    after = add_calibration(artifact, calibration_for(artifact))
     path = artifact.folder / "calibration.npz"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -220,7 +218,7 @@ def test_manifest_that_names_a_calibration_it_has_not_is_refused(artifact: Artif
     with pytest.raises(
         ArtifactError, match=r"calibration 'calibration\.npz' is not among its files"
     ):
-        dataclasses.replace(artifact.manifest, calibration="calibration.npz")
+        msgspec.structs.replace(artifact.manifest, calibration="calibration.npz")
 
 
 def test_a_full_disk_leaves_the_artifact_as_it_was(
@@ -231,14 +229,14 @@ def test_a_full_disk_leaves_the_artifact_as_it_was(
     large = dataclasses.replace(calibration.statistics.whitening, matrix=wide)
     object.__setattr__(calibration.statistics, "whitening", large)
     with pytest.raises((FileError, ArtifactError)):
-        with_calibration(artifact, calibration)
+        add_calibration(artifact, calibration)
     after = open_artifact(artifact.folder)
     after.verify_files()
     assert after.manifest == artifact.manifest
 
 
 def test_a_model_is_its_graph_and_its_checkpoint(artifact: Artifact) -> None:
-    identity = identity_of_model(artifact.manifest)
+    identity = artifact.manifest.model_identity()
     assert identity == ModelIdentity(
         graph=artifact.manifest.entry("model.onnx").sha256,
         checkpoint=artifact.manifest.source.sha256,

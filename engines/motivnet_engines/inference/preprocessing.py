@@ -1,4 +1,4 @@
-"""From an image to what a runtime is fed: decoded, its faces found and cropped, each put through the recipe."""
+"""From an image to the inputs of a runtime: decode it, find and crop its faces, resize each."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact.manifest import InputEntry, ShapeProfile
+from motivnet.artifact.engine_entry import ShapeProfile
+from motivnet.artifact.manifest import InputEntry
 from motivnet.errors import InputError
 from motivnet.images import decode_image, read_image
 from motivnet.preprocess import check_image
-from motivnet_engines.faces.crops import square_crop
-from motivnet_engines.faces.detector import Face, FaceDetector
-from motivnet_engines.runtimes.inputs import input_from_image
+from motivnet_engines.faces.detector import Face, FaceDetector, square_crop
+from motivnet_engines.runtimes.signature import input_from_image
 
 Image: TypeAlias = Path | str | bytes | bytearray | memoryview | NDArray[np.uint8]
-"""A path, the bytes of an image file, or RGB pixels ``(H, W, 3)`` of uint8 (OpenCV's are BGR: reverse them)."""
+"""A path, the bytes of an image file, or RGB pixels ``(H, W, 3)`` of uint8.
+
+The pixels of OpenCV are BGR: reverse them.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedImage:
-    """An image without its pixels: its faces, and a runtime's input for each of them.
+    """An image without its pixels: its faces, and the runtime's input for each of them.
 
-    ``faces`` holds one None where the image was given as the face itself.
+    ``faces`` holds one None for an image that is the face itself.
     """
 
     name: str
@@ -37,7 +40,7 @@ class PreparedImage:
     prepare_ms: float
 
 
-def prepared_image(
+def prepare_image(
     image: Image,
     *,
     name: str,
@@ -45,19 +48,18 @@ def prepared_image(
     profile: ShapeProfile | None = None,
     detector: FaceDetector | None = None,
 ) -> PreparedImage:
-    """An image ready for a runtime; with a detector every face that it finds, else the whole image
-    as one face.
+    """Prepare every face that the detector finds, or without a detector the whole image as one.
 
     Args:
-        name: What errors call an image that has no path.
+        name: The image in error messages, if it has no path.
         entry: The input of the artifact's manifest.
-        profile: Of an engine that takes images of any size.
+        profile: That of an engine which takes images of any size.
 
     Raises:
         FileError, ImageError, InputError: Naming the image.
     """
     start = time.perf_counter()
-    pixels = pixels_of_image(image, name=name)
+    pixels = _read_pixels(image, name=name)
     faces = (None,) if detector is None else detector.detect(pixels)
     crops = [pixels if face is None else square_crop(pixels, face.box) for face in faces]
     return PreparedImage(
@@ -70,12 +72,8 @@ def prepared_image(
     )
 
 
-def pixels_of_image(image: Image, *, name: str) -> NDArray[np.uint8]:
-    """The upright RGB pixels ``(H, W, 3)`` of an image.
-
-    Raises:
-        FileError, ImageError, InputError: Naming the image.
-    """
+def _read_pixels(image: Image, *, name: str) -> NDArray[np.uint8]:
+    """Return the upright RGB pixels ``(H, W, 3)`` of an image."""
     if isinstance(image, (str, Path)):
         return read_image(image)
     if isinstance(image, (bytes, bytearray, memoryview)):

@@ -1,106 +1,18 @@
+"""Lists of images: folders, text files and Parquet, in bounded memory."""
+
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow
 import pytest
 from pyarrow import parquet
 
-from motivnet.artifact import list_reports
-from motivnet.errors import ConfigError, DatasetError, FileError
-from motivnet_engines.serving.ray.parts import part_path, part_schema, write_part
-from motivnet_engines.serving.ray.paths import digest_of_paths, paths_of_source
-from motivnet_engines.serving.ray.plan import keep_plan, plan_of_run
-from motivnet_engines.serving.ray.reading import ReadingOptions
-
-PATHS = [f"/photos/{index}.jpg" for index in range(10)]
-
-
-def plan(artifact: Path, *, paths: list[str] = PATHS, shard_size: int = 4, **options: Any) -> Any:
-    return plan_of_run(
-        paths, ReadingOptions(artifact=str(artifact), **options), shard_size=shard_size
-    )
-
-
-def test_shards_cover_every_image_once(fp32_artifact: Path) -> None:
-    found = plan(fp32_artifact)
-    assert [found.bounds(shard) for shard in range(found.shards)] == [(0, 4), (4, 8), (8, 10)]
-
-
-def test_the_same_plan_goes_on(fp32_artifact: Path, tmp_path: Path) -> None:
-    keep_plan(tmp_path, plan(fp32_artifact))
-    keep_plan(tmp_path, plan(fp32_artifact, threads=7, batch_size=2))  # how fast is no part of what
-
-
-@pytest.mark.parametrize(
-    ("changes", "what"),
-    [
-        ({"paths": PATHS[:-1]}, "another number of images"),
-        ({"paths": [*PATHS[1:], PATHS[0]]}, "another list of images"),
-        ({"shard_size": 5}, "another shard size"),
-        ({"runtime": "openvino"}, "another choice of runtime"),
-        ({"no_detect": True}, "another choice of detect"),
-        ({"embeddings": True}, "another choice of embeddings"),
-    ],
-)
-def test_another_plan_is_refused(
-    changes: dict[str, Any], what: str, fp32_artifact: Path, tmp_path: Path
-) -> None:
-    keep_plan(tmp_path, plan(fp32_artifact))
-    part_path(tmp_path, 0).touch()
-    with pytest.raises(DatasetError, match=f"was begun with {what}"):
-        keep_plan(tmp_path, plan(fp32_artifact, **changes))
-
-
-def test_another_artifact_is_refused(
-    fp32_artifact: Path, fp16_artifact: Path, tmp_path: Path
-) -> None:
-    keep_plan(tmp_path, plan(fp32_artifact))
-    part_path(tmp_path, 0).touch()
-    with pytest.raises(DatasetError, match="was begun with another artifact"):
-        keep_plan(tmp_path, plan(fp16_artifact))
-
-
-def test_a_benchmark_between_two_runs_makes_no_other_artifact(
-    fp32_artifact: Path, tmp_path: Path
-) -> None:
-    artifact = shutil.copytree(fp32_artifact, tmp_path / "artifact")
-    before = plan(artifact)
-    list_reports(artifact, {"report.html": b"report"})
-    assert plan(artifact) == before
-
-
-def test_a_plan_and_a_part_are_for_this_user_alone(
-    fp32_artifact: Path, tmp_path: Path, open_umask: None
-) -> None:
-    keep_plan(tmp_path, plan(fp32_artifact))
-    write_part(part_path(tmp_path, 0), [], first=0, schema=part_schema(("a", "b"), embeddings=True))
-    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert modes == {"_plan.json": 0o600, "part-000000.parquet": 0o600}
-
-
-def test_another_plan_without_any_part_gives_way(fp32_artifact: Path, tmp_path: Path) -> None:
-    keep_plan(tmp_path, plan(fp32_artifact))
-    keep_plan(tmp_path, plan(fp32_artifact, no_detect=True))
-    part_path(tmp_path, 0).touch()
-    keep_plan(tmp_path, plan(fp32_artifact, no_detect=True))
-    with pytest.raises(DatasetError, match="was begun with another choice of detect"):
-        keep_plan(tmp_path, plan(fp32_artifact))
-
-
-def test_a_strangers_folder_is_left_alone(fp32_artifact: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").touch()
-    with pytest.raises(FileError, match=r"holds files and no _plan\.json"):
-        keep_plan(tmp_path, plan(fp32_artifact))
-
-
-def test_a_shard_holds_an_image(fp32_artifact: Path) -> None:
-    with pytest.raises(ConfigError, match="shard_size must be at least 1, not 0"):
-        plan(fp32_artifact, shard_size=0)
+from motivnet.errors import DatasetError, FileError
+from motivnet_engines.serving.ray import image_list
+from motivnet_engines.serving.ray.image_list import digest_of_paths, list_images
 
 
 def test_lists_that_join_to_the_same_text_differ() -> None:
@@ -109,7 +21,7 @@ def test_lists_that_join_to_the_same_text_differ() -> None:
 
 def test_a_file_of_paths_names_them_relative_to_itself(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.jpg\n\n/b.jpg\nfaces/ä b.jpg\n")
-    assert paths_of_source(tmp_path / "list.txt", allow_outside=True) == [
+    assert list_images(tmp_path / "list.txt", allow_outside=True) == [
         str(tmp_path / "a.jpg"),
         "/b.jpg",
         str(tmp_path / "faces/ä b.jpg"),
@@ -122,14 +34,14 @@ def test_a_line_ends_where_a_file_of_any_system_ends_it_and_nowhere_else(
 ) -> None:
     names = [f"a{character}b.jpg" for character in "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r"]
     (tmp_path / name).write_bytes("\r\n".join([*names, "last.jpg"]).encode())
-    assert paths_of_source(tmp_path / name) == [str(tmp_path / one) for one in [*names, "last.jpg"]]
+    assert list_images(tmp_path / name) == [str(tmp_path / one) for one in [*names, "last.jpg"]]
 
 
 def test_a_column_of_parquet_names_them(tmp_path: Path) -> None:
     parquet.write_table(
         pyarrow.table({"path": ["/b.jpg", "/a.jpg"], "id": [1, 2]}), tmp_path / "list.parquet"
     )
-    assert paths_of_source(tmp_path / "list.parquet", allow_outside=True) == ["/b.jpg", "/a.jpg"]
+    assert list_images(tmp_path / "list.parquet", allow_outside=True) == ["/b.jpg", "/a.jpg"]
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a.jpg", "faces/../../a.jpg"])
@@ -137,13 +49,13 @@ def test_a_list_names_nothing_outside_its_folder_unless_it_is_allowed(
     name: str, tmp_path: Path
 ) -> None:
     (tmp_path / "list.txt").write_text(f"inside.jpg\nfaces/../other.jpg\n{tmp_path}/absolute.jpg\n")
-    assert len(paths_of_source(tmp_path / "list.txt")) == 3
+    assert len(list_images(tmp_path / "list.txt")) == 3
     (tmp_path / "list.txt").write_text(f"inside.jpg\n{name}\n")
     parquet.write_table(pyarrow.table({"path": ["inside.jpg", name]}), tmp_path / "list.parquet")
     for source in ("list.txt", "list.parquet"):
         with pytest.raises(DatasetError, match=r"outside its folder, .*; .*--allow-outside"):
-            paths_of_source(tmp_path / source)
-        assert len(paths_of_source(tmp_path / source, allow_outside=True)) == 2
+            list_images(tmp_path / source)
+        assert len(list_images(tmp_path / source, allow_outside=True)) == 2
 
 
 def test_a_folder_of_parquet_is_one_list_without_the_notes_of_its_writer(tmp_path: Path) -> None:
@@ -158,7 +70,7 @@ def test_a_folder_of_parquet_is_one_list_without_the_notes_of_its_writer(tmp_pat
     for name in ("_SUCCESS", ".a.parquet.crc"):
         (folder / name).write_bytes(b"note")
     names = ["a.jpg", "b.jpg", "c.jpg"]
-    assert paths_of_source(folder) == [str(tmp_path / name) for name in names]
+    assert list_images(folder) == [str(tmp_path / name) for name in names]
 
 
 MANY, LONG = 8_000_000, "a" * 1_000_000
@@ -182,37 +94,40 @@ def test_a_small_file_does_not_become_a_list_without_end(
         DatasetError,
         match=r"names more than 2,000,000 images, or holds more .*; cut it into several",
     ):
-        paths_of_source(tmp_path / "list.parquet")
+        list_images(tmp_path / "list.parquet")
     assert pyarrow.default_memory_pool().max_memory() - before < 50_000_000
 
 
-def test_the_files_of_a_folder_count_together(tmp_path: Path) -> None:
+def test_the_files_of_a_folder_count_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_list, "MAX_BYTES", 1_000_000)
     folder = tmp_path / "list.parquet"
     folder.mkdir()
     for name in ("a.parquet", "b.parquet"):
-        parquet.write_table(repeated("a" * 300, 1_000_000), folder / name)
+        parquet.write_table(repeated("a" * 300, 2_000), folder / name)
     with pytest.raises(DatasetError, match=r"b\.parquet names more than"):
-        paths_of_source(folder)
+        list_images(folder)
 
 
 def test_lines_without_end_are_refused_before_they_are_cut(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\n" * 2_000_001)
     with pytest.raises(DatasetError, match="names more than 2,000,000 images"):
-        paths_of_source(tmp_path / "list.txt")
+        list_images(tmp_path / "list.txt")
     with (tmp_path / "list.txt").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(FileError, match="more than the 536,870,912 allowed"):
-        paths_of_source(tmp_path / "list.txt")
+        list_images(tmp_path / "list.txt")
 
 
 def test_a_pipe_with_the_name_of_a_list_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "list.parquet")
     with pytest.raises(FileError, match="is not a regular file"):
-        paths_of_source(tmp_path / "list.parquet")
+        list_images(tmp_path / "list.parquet")
 
 
 def test_the_same_path_twice_is_two_images() -> None:
-    assert paths_of_source(["/a.jpg", "/a.jpg"]) == ["/a.jpg", "/a.jpg"]
+    assert list_images(["/a.jpg", "/a.jpg"]) == ["/a.jpg", "/a.jpg"]
 
 
 def test_what_is_no_list_of_images_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -235,5 +150,5 @@ def test_what_is_no_list_of_images_is_refused_in_one_line(tmp_path: Path) -> Non
         ("list.csv", "is not a folder, a .txt file"),
     ):
         with pytest.raises(DatasetError, match=message) as caught:
-            paths_of_source(tmp_path / name)
+            list_images(tmp_path / name)
         assert "\n" not in str(caught.value)

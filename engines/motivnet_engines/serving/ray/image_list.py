@@ -1,4 +1,4 @@
-"""The images of a dataset as one list of paths, in an order that does not change from run to run."""
+"""The images of a dataset as one list of paths, in an order that does not change between runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from motivnet.datasets.listing import refuse_outside
 from motivnet.errors import DatasetError, FileError, MissingDependencyError
 from motivnet.files import open_regular, read_bytes
 from motivnet.printable import one_line
-from motivnet_engines.inference.image_files import image_paths
+from motivnet_engines.inference.image_files import expand_paths
 
 try:
     import pyarrow
@@ -21,31 +21,32 @@ except ModuleNotFoundError as error:
     raise MissingDependencyError("pyarrow", extra="ray") from error
 
 Source: TypeAlias = Path | str | Iterable[Path | str]
-"""A folder of images, a ``.txt`` file with a path a line, ``.parquet`` with a column ``path``, or the paths."""
+"""A folder of images, a ``.txt`` file with one path per line, ``.parquet`` with a column ``path``,
+or the paths."""
 
 PATH_COLUMN = "path"
 
 MAX_PATHS = 2_000_000
-"""Of a list, which is held in memory: 100 MB a million."""
+"""The list is held in memory: 100 MB per million paths."""
 
 MAX_BYTES = 1 << 29
-"""Of all paths of a list together."""
+"""All paths of a list together."""
 
 _BATCH = 1 << 16
 
 
-def paths_of_source(source: Source, *, allow_outside: bool = False) -> list[str]:
-    """Absolute paths, in order; whether they are images is for the workers to find out.
+def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
+    """Return absolute paths in order; whether they are images is for the workers to find out.
 
     Paths in a file are relative to its folder. The same path twice is two images.
 
     Args:
         allow_outside: Whether a file may name images outside its folder; a stranger's could name
-        any file there is.
+            any file of this machine.
 
     Raises:
-        DatasetError: If there is no image, the file is not a list of paths, or names one outside
-        its folder.
+        DatasetError: If there is no image, the file is not a list of paths, or it names one outside
+            its folder.
         FileError: If it cannot be read.
     """
     if not isinstance(source, (str, Path)):
@@ -55,10 +56,11 @@ def paths_of_source(source: Source, *, allow_outside: bool = False) -> list[str]
     elif kind == ".parquet":
         found, root = _column(path), path.parent
     elif path.is_dir():
-        found, root = list(map(str, image_paths([path]))), path
+        found, root = list(map(str, expand_paths([path]))), path
     else:
         raise DatasetError(
-            f"{source} is not a folder, a .txt file with a path a line, or .parquet with a column path"
+            f"{source} is not a folder, a .txt file with one path per line, "
+            "or .parquet with a column path"
         )
     if not found:
         raise DatasetError(f"{source} names no image")
@@ -69,7 +71,7 @@ def paths_of_source(source: Source, *, allow_outside: bool = False) -> list[str]
 
 
 def digest_of_paths(paths: Iterable[str]) -> str:
-    """SHA-256 of the list, for which no two lists are the same text."""
+    """Return the SHA-256 of a list, in which each path is preceded by its length."""
     digest = hashlib.sha256()
     for path in paths:
         encoded = path.encode(errors="surrogateescape")
@@ -92,15 +94,15 @@ def _lines(path: Path) -> list[str]:
 
 
 def _column(path: Path) -> list[str]:
-    """The column of a file, or of all files of a folder in order of their names."""
+    """Return the column of a file, or of all files of a folder in the order of their names."""
     if not path.exists():
         raise FileError(f"{path} does not exist")
     found: list[str] = []
     size = 0
     for file in _parquet_files(path):
         for texts, lengths in _texts(file):
-            # A dictionary and run lengths make a few bytes any number of long texts, so that the
-            # texts are counted before they are made.
+            # With a dictionary and run lengths, a few bytes describe any number of long texts:
+            # count them before they are made.
             size += pyarrow.compute.sum(lengths, min_count=0).as_py()
             if len(found) + len(texts) > MAX_PATHS or size > MAX_BYTES:
                 raise _too_long(file)
@@ -111,7 +113,7 @@ def _column(path: Path) -> list[str]:
 
 
 def _parquet_files(path: Path) -> list[Path]:
-    """The file, or those of a folder that Parquet's writers do not mean as notes of their own (``_SUCCESS``)."""
+    """Return the file, or those of a folder without the writers' own (``_SUCCESS``)."""
     if not path.is_dir():
         return [path]
     inside = sorted(file for file in path.rglob("*") if file.is_file())
@@ -121,7 +123,7 @@ def _parquet_files(path: Path) -> list[Path]:
 
 
 def _texts(path: Path) -> Iterator[tuple[pyarrow.Array, pyarrow.Array]]:
-    """The column of a file in pieces, each with the lengths of its texts; dictionaries stay as they are stored."""
+    """Yield the column in pieces, dictionary-encoded as stored, with the lengths of the texts."""
     try:
         with (
             open_regular(path) as opened,
@@ -143,7 +145,7 @@ def _texts(path: Path) -> Iterator[tuple[pyarrow.Array, pyarrow.Array]]:
 
 
 def _check_size(path: Path, metadata: parquet.FileMetaData) -> None:
-    """What the file says of itself; pieces that hold more are found when they are read."""
+    """Refuse a file whose footer states too much; what it does not state is found on reading."""
     groups = map(metadata.row_group, range(metadata.num_row_groups))
     columns = [group.column(index) for group in groups for index in range(group.num_columns)]
     size = sum(
@@ -155,6 +157,6 @@ def _check_size(path: Path, metadata: parquet.FileMetaData) -> None:
 
 def _too_long(path: Path) -> DatasetError:
     return DatasetError(
-        f"{path} names more than {MAX_PATHS:,} images, or holds more than {MAX_BYTES:,} bytes of paths; "
-        "cut it into several lists"
+        f"{path} names more than {MAX_PATHS:,} images, or holds more than {MAX_BYTES:,} bytes of "
+        "paths; cut it into several lists"
     )

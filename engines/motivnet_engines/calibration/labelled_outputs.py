@@ -1,0 +1,119 @@
+"""What a model outputs for labelled images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motivnet.datasets.image_folders import ClassFolders
+from motivnet.errors import ArtifactError, DatasetError, MotivNetError
+from motivnet.prediction import Prediction
+from motivnet_engines.inference.classifier import EmotionClassifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabelledOutputs:
+    """The outputs of a model for N labelled images, ordered by class and within a class by name.
+
+    ``classes`` ``(N,)`` are indices into ``labels``. ``logits`` ``(N, outputs)`` are exact except
+    for the rounding of float64. ``faceless`` counts the images in which no face was found.
+    """
+
+    labels: tuple[str, ...]
+    classes: NDArray[np.intp]
+    logits: NDArray[np.float64]
+    embedding: NDArray[np.float32]
+    faceless: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of images by label."""
+        numbers = np.bincount(self.classes, minlength=len(self.labels))
+        return {label: int(number) for label, number in zip(self.labels, numbers, strict=True)}
+
+
+def compute_outputs(
+    classifier: EmotionClassifier,
+    sets: Sequence[ClassFolders],
+    *,
+    labels: Sequence[str] | None = None,
+    on_images: Callable[[int, int], object] = lambda _done, _total: None,
+) -> list[LabelledOutputs]:
+    """Run the classifier's model on the images of each set.
+
+    If a detector finds several faces in an image, the largest counts.
+
+    Args:
+        classifier: One with the model's own head and no calibration.
+        labels: The classes in the order of their indices; if None, each set has its own.
+        on_images: Called with the number of finished images, and of all.
+
+    Raises:
+        MotivNetError: Naming an image that cannot be read.
+        DatasetError: If no face was found in any image of a set.
+        ArtifactError: If the model gives no embedding, or one that is not finite.
+    """
+    if "embedding" not in classifier.manifest.outputs:
+        raise ArtifactError(
+            "the artifact gives no embedding, by which classes are told; build it again"
+        )
+    total = sum(sum(folders.counts().values()) for folders in sets)
+    done = itertools.count(1)
+    return [
+        _outputs_of_set(
+            classifier,
+            folders,
+            labels=tuple(folders.paths if labels is None else labels),
+            on_image=lambda: on_images(next(done), total),
+        )
+        for folders in sets
+    ]
+
+
+def _outputs_of_set(
+    classifier: EmotionClassifier,
+    folders: ClassFolders,
+    *,
+    labels: tuple[str, ...],
+    on_image: Callable[[], object],
+) -> LabelledOutputs:
+    listed = [
+        (path, labels.index(label)) for label, paths in folders.paths.items() for path in paths
+    ]
+    outcomes = classifier.outcomes([path for path, _ in listed])
+    classes: list[int] = []
+    faces: list[Prediction] = []
+    for (_, place), outcome in zip(listed, outcomes, strict=True):
+        if isinstance(outcome, MotivNetError):
+            raise outcome
+        if outcome.faces:
+            classes.append(place)
+            faces.append(outcome.faces[0])
+        on_image()
+    if not faces:
+        raise DatasetError(
+            f"no face was found in any image of {folders.folder}; "
+            "if they are faces, use no detector"
+        )
+    embedding = np.stack([face.embedding for face in faces if face.embedding is not None])
+    if not np.isfinite(embedding).all():
+        raise ArtifactError(
+            "the model gives embeddings that are not finite; choose another runtime with --runtime"
+        )
+    return LabelledOutputs(
+        labels=labels,
+        classes=np.array(classes, np.intp),
+        logits=np.stack([_logits(face) for face in faces]),
+        embedding=embedding,
+        faceless=len(listed) - len(faces),
+    )
+
+
+def _logits(face: Prediction) -> NDArray[np.float64]:
+    """Recover the logits: ``log p = z - logsumexp(z) = z + energy``."""
+    probabilities = np.array(list(face.probabilities.values()), np.float64)
+    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    return np.asarray(logarithms - face.energy, np.float64)

@@ -1,0 +1,218 @@
+"""The shards of a run: which images are in each, and the Parquet file that each becomes.
+
+The plan is written once beside the shards. A later run continues an earlier one only if it has the
+same plan, so that all rows of a folder come from one list, one artifact and one set of options.
+
+A shard is one Parquet file, whole or not there. Parquet and not JSON Lines: Ray Data brings
+pyarrow, columns keep their types, a reader of labels does not read embeddings, and the number of
+rows is in the file's footer, so that a finished shard is checked without reading it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from motivnet.artifact import open_artifact
+from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
+from motivnet.files import atomic_path, read_bytes, sha256_of, write_atomic
+from motivnet.schema import Schema, SchemaError, decode, encode
+from motivnet_engines.inference.image_files import FileResult
+from motivnet_engines.serving.ray.image_list import digest_of_paths
+from motivnet_engines.serving.ray.reading import ReadingOptions
+
+try:
+    import pyarrow
+    import pyarrow.compute
+    from pyarrow import parquet
+except ModuleNotFoundError as error:
+    raise MissingDependencyError("pyarrow", extra="ray") from error
+
+PLAN_NAME = "_plan.json"
+"""Readers of Parquet folders (Arrow, Spark, DuckDB's globs) ignore names with an underscore."""
+
+_DIFFERENCES = {
+    "images": "another number of images",
+    "shard_size": "another shard size",
+    "paths_sha256": "another list of images",
+    "artifact_sha256": "another artifact",
+}
+
+
+class Plan(Schema, frozen=True, kw_only=True):
+    """What must be the same for a run to continue another."""
+
+    format_version: Literal[1] = 1
+    images: int
+    shard_size: int
+    paths_sha256: str
+    artifact_sha256: str
+    runtime: str | None
+    detect: bool
+    detector_sha256: str | None
+    unknown: bool
+    adapted_classes_sha256: str | None
+    embeddings: bool
+
+    @property
+    def shards(self) -> int:
+        """The number of shards; the last may be smaller."""
+        return -(-self.images // self.shard_size)
+
+    def bounds(self, shard: int) -> tuple[int, int]:
+        """Return the first image of a shard, and the first one after it."""
+        return shard * self.shard_size, min((shard + 1) * self.shard_size, self.images)
+
+
+def make_plan(paths: list[str], options: ReadingOptions, *, shard_size: int) -> Plan:
+    """Return the plan of these images and options.
+
+    Raises:
+        ConfigError: If ``shard_size`` is below 1.
+        ArtifactError, FileError: If the artifact or a file of the options cannot be read.
+    """
+    if shard_size < 1:
+        raise ConfigError(f"shard_size must be at least 1, not {shard_size}")
+    # Reports are left out: a benchmark between two runs does not make another artifact.
+    manifest = msgspec.structs.replace(open_artifact(options.artifact).manifest, reports=())
+    return Plan(
+        images=len(paths),
+        shard_size=shard_size,
+        paths_sha256=digest_of_paths(paths),
+        artifact_sha256=hashlib.sha256(manifest.to_json()).hexdigest(),
+        runtime=options.runtime,
+        detect=not options.no_detect,
+        detector_sha256=_digest(options.detector),
+        unknown=options.unknown,
+        adapted_classes_sha256=_digest(options.adapted_classes),
+        embeddings=options.embeddings,
+    )
+
+
+def _digest(path: str | None) -> str | None:
+    return None if path is None else sha256_of(Path(path))
+
+
+def keep_plan(out: Path, plan: Plan) -> None:
+    """Write the plan into a new or empty folder, or check that it is the plan already there.
+
+    A different plan without any part, from a run that ended before its first one, is replaced.
+
+    Raises:
+        DatasetError: If the folder has parts of another plan.
+        FileError: If it holds anything else, or cannot be written.
+    """
+    path = out / PLAN_NAME
+    before = None
+    if path.exists():
+        try:
+            before = decode(read_bytes(path), Plan)
+        except SchemaError as error:
+            raise DatasetError(f"{path} is not a plan: {error}; choose a new folder") from error
+    if before is not None and parts_in(out):
+        _check_same(out, before, plan)
+    elif before is None and out.is_dir() and any(out.iterdir()):
+        raise FileError(f"{out} holds files and no {PLAN_NAME}; choose a new folder")
+    else:
+        write_atomic(path, encode(plan), private=True)
+
+
+def _check_same(out: Path, before: Plan, now: Plan) -> None:
+    for name in Plan.__struct_fields__:
+        if getattr(before, name) != getattr(now, name):
+            choice = f"another choice of {name.removesuffix('_sha256')}"
+            raise DatasetError(
+                f"{out} was begun with {_DIFFERENCES.get(name, choice)}; "
+                "give the same as then, or choose a new folder"
+            )
+
+
+def part_path(out: Path, shard: int) -> Path:
+    """Return the file of a shard."""
+    return out / f"part-{shard:06d}.parquet"
+
+
+def parts_in(out: Path) -> list[Path]:
+    """Return the parts in a folder, in the order of their shards."""
+    return sorted(out.glob("part-*.parquet"))
+
+
+def part_schema(labels: tuple[str, ...], *, embeddings: bool) -> pyarrow.Schema:
+    """Return the columns: one row per image, with all its faces in one column."""
+    number = pyarrow.float64()
+    box = pyarrow.struct([(side, number) for side in ("x", "y", "width", "height")])
+    face = [
+        ("label", pyarrow.string()),
+        ("confidence", number),
+        ("probabilities", pyarrow.struct([(label, number) for label in labels])),
+        ("energy", number),
+        ("distance", number),
+        ("known", pyarrow.bool_()),
+        ("box", box),
+        ("score", number),
+    ]
+    if embeddings:
+        face.append(("embedding", pyarrow.list_(pyarrow.float32())))
+    return pyarrow.schema(
+        [
+            ("index", pyarrow.int64()),
+            ("path", pyarrow.string()),
+            ("error", pyarrow.string()),
+            ("width", pyarrow.int32()),
+            ("height", pyarrow.int32()),
+            ("faces", pyarrow.list_(pyarrow.struct(face))),
+        ]
+    )
+
+
+def write_part(
+    path: Path, results: Iterable[FileResult], *, first: int, schema: pyarrow.Schema
+) -> None:
+    """Write the rows of a shard whose first image has the index ``first``."""
+    rows = [_row(index, result) for index, result in enumerate(results, first)]
+    table = pyarrow.Table.from_pylist(rows, schema=schema)
+    with atomic_path(path, private=True) as temporary:
+        parquet.write_table(table, temporary, compression="zstd")
+
+
+def _row(index: int, result: FileResult) -> dict[str, Any]:
+    # A file's name need not be Unicode, and a column of strings is.
+    path = str(result.path).encode(errors="replace").decode()
+    row: dict[str, Any] = {"index": index, "path": path, "error": result.error, "faces": []}
+    if result.result is not None:
+        row |= {"width": result.result.width, "height": result.result.height}
+        row["faces"] = [
+            {**face.to_dict(), "embedding": face.embedding} for face in result.result.faces
+        ]
+    return row
+
+
+def finished_rows(path: Path) -> tuple[int, int] | None:
+    """Return the rows of a part and how many have an error, by its footer; None without a part."""
+    try:
+        footer = parquet.read_metadata(path)
+    except (FileNotFoundError, pyarrow.ArrowInvalid):
+        return None
+    column = footer.schema.names.index("error")
+    groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
+    good = sum(group.column(column).statistics.null_count for group in groups)
+    return footer.num_rows, footer.num_rows - good
+
+
+def unread_images(out: Path, *, at_most: int) -> list[tuple[str, str]]:
+    """Return path and error of the first images of a folder's parts that could not be read."""
+    return list(islice(_unread(out), at_most))
+
+
+def _unread(out: Path) -> Iterator[tuple[str, str]]:
+    for path in parts_in(out):
+        _, errors = finished_rows(path) or (0, 0)
+        if errors:
+            unread = ~pyarrow.compute.field("error").is_null()
+            table = parquet.read_table(path, columns=["path", "error"], filters=unread)
+            yield from zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True)
