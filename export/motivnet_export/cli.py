@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
+import msgspec
 import typer
 
 from motivnet import command_line
@@ -14,55 +13,11 @@ from motivnet.command_line import JSONOption
 from motivnet.errors import ConfigError, ParityError
 from motivnet_engines.cli.options import TrustEnginesOption
 
-if TYPE_CHECKING:
-    from motivnet.artifact.manifest import Precision
-
 app = command_line.make_app(
-    "Turn a trained MotivNet into a verified artifact, and prove what is in it."
+    "Turn a trained MotivNet into a verified artifact, and show what is in it."
 )
 
-
-class PrecisionName(StrEnum):
-    """Choices of ``--precision``."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
-    FP8 = "fp8"
-
-
-class AttentionName(StrEnum):
-    """Choices of ``--attention``."""
-
-    AUTO = "auto"
-    FUSED = "fused"
-    DECOMPOSED = "decomposed"
-
-
-class InputName(StrEnum):
-    """Choices of ``--input``."""
-
-    FLOAT32 = "float32"
-    UINT8 = "uint8"
-    IMAGE = "image"
-
-
-class TargetName(StrEnum):
-    """Choices of ``--target``."""
-
-    AUTO = "auto"
-    ONNX = "onnx"
-    TENSORRT = "tensorrt"
-    TENSORRT_RTX = "tensorrt-rtx"
-
-
-class RecipeChoice(StrEnum):
-    """Choices of ``--preprocess``."""
-
-    STRETCH = "stretch"
-    SQUARE_WHITE_PAD = "square-white-pad"
-
+PrecisionName = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 
 CheckpointOption = Annotated[
     Path | None,
@@ -75,25 +30,22 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|CONFIG.json",
-        help="A named size (tiny, sapiens-0.3b, -0.6b, -1b, -2b) or a configuration: the checkpoint's sizes where they "
-        "are not published ones, or, without a checkpoint, random weights.",
+        help="A named size (tiny, sapiens-0.3b, -0.6b, -1b, -2b) or a configuration: the sizes of "
+        "the checkpoint if they are not published ones, or, without a checkpoint, random weights.",
     ),
 ]
 PrecisionOption = Annotated[
-    PrecisionName | None, typer.Option(help="What the artifact computes in.", show_default="fp32")
+    PrecisionName | None,
+    typer.Option(help="The precision of the artifact.", show_default="fp32"),
 ]
 FP16Option = Annotated[bool, typer.Option("--fp16", help="Short for --precision fp16.")]
-INT8Option = Annotated[
-    bool, typer.Option("--int8", help="Short for --precision int8; calibrated on --calibration.")
-]
-FP8Option = Annotated[
-    bool, typer.Option("--fp8", help="Short for --precision fp8; calibrated on --calibration.")
-]
+INT8Option = Annotated[bool, typer.Option("--int8", help="Short for --precision int8.")]
+FP8Option = Annotated[bool, typer.Option("--fp8", help="Short for --precision fp8.")]
 TargetOption = Annotated[
-    TargetName,
+    Literal["auto", "onnx", "tensorrt", "tensorrt-rtx"],
     typer.Option(
-        help="What the graph is compiled to. auto: TensorRT where it and a GPU are, else TensorRT-RTX ahead of time "
-        "where that is, else the graph alone."
+        help="What the graph is compiled to. auto: TensorRT if it and a GPU are here, else "
+        "TensorRT-RTX ahead of time if it is here, else the graph alone."
     ),
 ]
 SMOption = Annotated[
@@ -105,13 +57,13 @@ SMOption = Annotated[
     ),
 ]
 AttentionOption = Annotated[
-    AttentionName,
+    Literal["auto", "fused", "decomposed"],
     typer.Option(
         help="The Attention operator, or matrix products; auto takes fused except in FP32."
     ),
 ]
 InputOption = Annotated[
-    InputName,
+    Literal["float32", "uint8", "image"],
     typer.Option(
         "--input",
         help="float32: normalised, (B, 3, H, W). uint8: pixels (B, H, W, 3) at the model's size. "
@@ -119,18 +71,29 @@ InputOption = Annotated[
     ),
 ]
 PreprocessOption = Annotated[
-    RecipeChoice | None,
+    Literal["stretch", "square-white-pad"] | None,
     typer.Option(
-        help="The input recipe that is written down.", show_default="the checkpoint's, else stretch"
+        help="The preprocessing of images that the artifact names.",
+        show_default="the checkpoint's, else stretch",
     ),
 ]
-CalibrationOption = Annotated[
-    Path | None,
-    typer.Option(help="A folder of images to judge the artifact on.", show_default="drawn faces"),
-]
 ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Images to compare the outputs on.", show_default="drawn faces"
+    ),
+]
+NumImagesOption = Annotated[
     int | None,
-    typer.Option("--parity-images", help="How many images.", show_default="16; 2 for large models"),
+    typer.Option(help="How many images to compare on.", show_default="16; 2 for large models"),
+]
+CalibrationImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Images to measure the ranges of INT8 and FP8 on.",
+        show_default="drawn faces",
+    ),
 ]
 
 
@@ -146,50 +109,50 @@ def build(
     fp16: FP16Option = False,
     int8: INT8Option = False,
     fp8: FP8Option = False,
-    target: TargetOption = TargetName.AUTO,
+    target: TargetOption = "auto",
     sm: SMOption = None,
-    attention: AttentionOption = AttentionName.AUTO,
-    input_form: InputOption = InputName.FLOAT32,
+    attention: AttentionOption = "auto",
+    input_form: InputOption = "float32",
     preprocess: PreprocessOption = None,
     max_batch: Annotated[
         int, typer.Option(help="The largest batch that a runtime is given at once.")
     ] = 8,
-    calibration: CalibrationOption = None,
-    parity_images: ImagesOption = None,
+    images: ImagesOption = None,
+    num_images: NumImagesOption = None,
+    calibration_images: CalibrationImagesOption = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail instead of falling to another precision.")
+        bool, typer.Option("--strict", help="Fail instead of falling back to another precision.")
     ] = False,
     json: JSONOption = False,
 ) -> None:
-    """Export, compare with PyTorch, compile, and write the artifact with its verdict."""
+    """Export, compare with PyTorch, compile, and write the artifact with its parity report."""
     from motivnet_export.build import build_artifact
-    from motivnet_export.request import BuildRequest
-    from motivnet_export.tables import print_built
-    from motivnet_export.target import engine_for_target, headline_of_target
+    from motivnet_export.request import BuildRequest, engine_for_target
+    from motivnet_export.tables import describe_engine, print_built
 
-    engine = engine_for_target(target.value, sm=sm)
+    engine = engine_for_target(target, sm=sm)
     request = BuildRequest(
         checkpoint=checkpoint,
         model=model,
         out=out,
         precision=_precision(precision, fp16=fp16, int8=int8, fp8=fp8),
-        attention=attention.value,
-        input=input_form.value,
-        preprocess=preprocess.value if preprocess else None,
+        attention=attention,
+        input=input_form,
+        preprocess=preprocess,
         max_batch=max_batch,
-        calibration=calibration,
-        parity_images=parity_images,
+        images=images,
+        num_images=num_images,
+        calibration_images=calibration_images,
         strict=strict,
         engine=engine,
-        engine_optional=target is TargetName.AUTO,
+        engine_optional=target == "auto",
     )
-    artifact = build_artifact(request, announce=command_line.warn)
+    artifact = build_artifact(request, on_message=command_line.warn)
     if json:
-        command_line.print_json(
-            {"folder": str(artifact.folder), "manifest": asdict(artifact.manifest)}
-        )
+        manifest = msgspec.to_builtins(artifact.manifest)
+        command_line.print_json({"folder": str(artifact.folder), "manifest": manifest})
     else:
-        print_built(artifact, headline_of_target(target.value, artifact))
+        print_built(artifact, describe_engine(target, artifact))
 
 
 @app.command()
@@ -201,8 +164,8 @@ def onnx(
     model: ModelOption = None,
     precision: PrecisionOption = None,
     fp16: FP16Option = False,
-    attention: AttentionOption = AttentionName.AUTO,
-    input_form: InputOption = InputName.FLOAT32,
+    attention: AttentionOption = "auto",
+    input_form: InputOption = "float32",
     preprocess: PreprocessOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -215,15 +178,14 @@ def onnx(
         checkpoint=checkpoint,
         model=model,
         precision=_precision(precision, fp16=fp16),
-        attention=attention.value,
-        input=input_form.value,
-        preprocess=preprocess.value if preprocess else None,
+        attention=attention,
+        input=input_form,
+        preprocess=preprocess,
     )
     exported = export_file(request, out)
     if json:
-        command_line.print_json(
-            {"files": [str(path) for path in exported.files], "graph": asdict(exported.graph)}
-        )
+        files = [str(path) for path in exported.files]
+        command_line.print_json({"files": files, "graph": msgspec.to_builtins(exported.graph)})
     else:
         print_exported(exported)
 
@@ -238,22 +200,22 @@ def verify(
             show_default="that of its name in checkpoints/ or here",
         ),
     ] = None,
-    calibration: CalibrationOption = None,
-    parity_images: ImagesOption = None,
+    images: ImagesOption = None,
+    num_images: NumImagesOption = None,
     trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
 ) -> None:
     """Compare an artifact with its checkpoint again; exit 1 if it is too far from PyTorch."""
     from motivnet.artifact import open_artifact
-    from motivnet_export.parity_check import failure_line
+    from motivnet_export.parity_check import describe_failure
     from motivnet_export.tables import print_parity
     from motivnet_export.verify import verify_artifact
 
     report = verify_artifact(
         open_artifact(artifact),
         checkpoint=checkpoint,
-        calibration=calibration,
-        parity_images=parity_images,
+        images=images,
+        num_images=num_images,
         trust_engines=trust_engines,
     )
     if json:
@@ -261,7 +223,7 @@ def verify(
     else:
         print_parity(report)
     if not report.passed:
-        raise ParityError(f"{artifact} is not close enough to PyTorch: {failure_line(report)}")
+        raise ParityError(f"{artifact} is not close enough to PyTorch: {describe_failure(report)}")
 
 
 @app.command()
@@ -269,10 +231,10 @@ def inspect(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
     json: JSONOption = False,
 ) -> None:
-    """Print what is in an artifact, counted in its graph: precision, attention, sizes, recipe, parity."""
+    """Print what is in an artifact, counted in its graph: precision, attention, sizes, parity."""
     from motivnet.artifact import open_artifact
-    from motivnet_export.inspect import inspect_artifact
     from motivnet_export.tables import print_inspection
+    from motivnet_export.verify import inspect_artifact
 
     inspection = inspect_artifact(open_artifact(artifact))
     if json:
@@ -283,16 +245,19 @@ def inspect(
 
 def _precision(
     name: PrecisionName | None, *, fp16: bool, int8: bool = False, fp8: bool = False
-) -> Precision:
-    flags = {"--fp16": fp16, "--int8": int8, "--fp8": fp8}
-    asked = [flag for flag, given in flags.items() if given]
-    chosen = {PrecisionName(flag.removeprefix("--")) for flag in asked} | (
-        {name} if name else set()
-    )
-    if len(chosen) > 1:
-        given = " and ".join([*asked, *([f"--precision {name}"] if name else [])])
-        raise ConfigError(f"{given} contradict each other; give one")
-    return next(iter(chosen), PrecisionName.FP32).value
+) -> PrecisionName:
+    given: dict[str, PrecisionName] = {}
+    if fp16:
+        given["--fp16"] = "fp16"
+    if int8:
+        given["--int8"] = "int8"
+    if fp8:
+        given["--fp8"] = "fp8"
+    if name is not None:
+        given[f"--precision {name}"] = name
+    if len(set(given.values())) > 1:
+        raise ConfigError(f"{' and '.join(given)} contradict each other; give one")
+    return next(iter(given.values()), "fp32")
 
 
 def main() -> None:

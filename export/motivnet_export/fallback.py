@@ -1,44 +1,42 @@
-"""One rung of the ladder: the model exported in one precision and form of attention, judged, and compiled if asked."""
+"""One precision after another: exported, compared with PyTorch, compiled, until one passes."""
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import onnx_ir as ir
 
 from motivnet import __version__
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import (
-    AttentionForm,
-    Comparison,
-    FileEntry,
-    GraphSummary,
-    InputEntry,
-    Manifest,
-    ParityReport,
-    Precision,
-)
+from motivnet.artifact.manifest import FileEntry, GraphSummary, InputEntry, Manifest
 from motivnet.artifact.reference import REFERENCE_FILE, ReferenceSet
-from motivnet.errors import EngineError, MotivNetError, ParityError
+from motivnet.errors import EngineError, ExportError, MotivNetError, ParityError
 from motivnet.files import sha256_of
-from motivnet.progress import progress
-from motivnet_engines.build.engine_artifact import with_engine
-from motivnet_export.graph_files import write_graph
+from motivnet.parity import Attempt, AttentionForm, Comparison, ParityReport, Precision
+from motivnet.terminal import progress
+from motivnet_engines.build.engine_artifact import add_engine
+from motivnet_engines.runtimes.signature import input_from_pixels
+from motivnet_engines.system.installed import installed_versions
+from motivnet_export.graph import check_onnx, save_onnx, summarise
 from motivnet_export.parity_check import (
     Reference,
-    failure_line,
-    overflow_of,
-    rounding_of,
-    runtimes_of,
-    verdict,
+    check_overflow,
+    compare_rounding,
+    compare_runtimes,
+    describe_failure,
+    make_report,
 )
-from motivnet_export.precision import apply_precision
+from motivnet_export.parity_images import choose_calibration_images
+from motivnet_export.precision import FALLBACKS, apply_precision
 from motivnet_export.quantise.modelopt_environment import VERSION as MODELOPT
+from motivnet_export.quantise.quantise import quantise_onnx
 from motivnet_export.request import BuildRequest
 from motivnet_export.source import ModelSource
-from motivnet_export.torch_to_onnx import INPUT_NAME, OUTPUT_NAMES
+from motivnet_export.torch_to_onnx import INPUT_NAME, OUTPUT_NAMES, onnx_from_model
 
 MODEL_FILE = "model.onnx"
 _TOOLS = (
@@ -52,141 +50,179 @@ _TOOLS = (
     "numpy",
 )
 _DRAWN_RANGES = (
-    "the ranges were measured on drawn faces; give images of yours with --calibration FOLDER"
+    "the ranges were measured on drawn faces; give images of yours with --calibration-images FOLDER"
 )
-_NO_VERDICT = ParityReport(
+_NO_REPORT = ParityReport(
     passed=False, images=0, image_source="", comparisons=(), activations=(), warnings=()
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
-    """What is tried: a precision and a form of attention."""
-
-    precision: Precision
-    attention: AttentionForm
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A build under way: what was asked for, of which model, judged by what, made where and for
-    which folder.
-
-    ``kept`` goes into the artifact, for the verdict on a device; ``announce`` hears what a person
-    should know.
-    """
+class BuildJob:
+    """A build in ``workspace``; ``kept`` is the reference data that goes into the artifact."""
 
     request: BuildRequest
     source: ModelSource
     reference: Reference
     kept: ReferenceSet
     workspace: Path
-    folder: Path
-    announce: Callable[[str], None]
+    on_message: Callable[[str], None]
 
 
-def climb(job: Job, rung: Rung) -> Manifest:
-    """The manifest of an export that passed the gate; its files are in the workspace, and nothing
-    else is.
+def build_with_fallback(job: BuildJob) -> Manifest:
+    """Return the manifest of the first precision that passes; its files are in the workspace.
+
+    A precision is tried with each form of attention. If the rounding of PyTorch or the exporter
+    refuses one form, it refuses the other, so that only an engine is tried with both.
+
+    Raises:
+        ParityError, ExportError, EngineError: If no precision passes, or with ``strict`` the first
+            one does not.
+    """
+    request = job.request
+    attempts: list[Attempt] = []
+    for precision in FALLBACKS[request.precision]:
+        for attention in request.attention_forms(precision):
+            try:
+                return try_precision(job, precision, attention, attempts=tuple(attempts))
+            except (ParityError, ExportError, EngineError) as error:
+                if request.strict:
+                    raise
+                attempts.append(
+                    Attempt(precision=precision, attention=attention, reason=str(error))
+                )
+                of_engine = isinstance(error, EngineError)
+                form = f" with {attention} attention" if of_engine else ""
+                job.on_message(f"{precision}{form} is given up: {error}")
+                if not of_engine:
+                    break
+    reason = attempts[-1].reason
+    if request.engine is None or not request.engine_optional:
+        raise ParityError(f"no precision is close enough to PyTorch; the last reason: {reason}")
+    job.on_message(f"the artifact stays without an engine: {reason}")
+    return build_with_fallback(replace(job, request=replace(request, engine=None)))
+
+
+def try_precision(
+    job: BuildJob, precision: Precision, attention: AttentionForm, *, attempts: tuple[Attempt, ...]
+) -> Manifest:
+    """Return the manifest of an export that passes; only its files are in the workspace.
 
     Raises:
         ParityError: If the export in this precision does not pass; the message is the reason.
-        EngineError: If the export passes and the engine asked for cannot be built of it, or does
-        not.
+        EngineError: If the export passes, and the engine cannot be built from it or does not pass.
     """
-    if overflow := overflow_of(job.reference, rung.precision):
-        raise ParityError(overflow)
+    check_overflow(job.reference, precision)
     _empty(job.workspace)
-    rounding, manifest = _export(job, rung)
-    rows, refusals = runtimes_of(Artifact(folder=job.workspace, manifest=manifest), job.reference)
-    report = verdict(job.reference, [*rounding, *rows], refusals=refusals, precision=rung.precision)
+    rounding, files, graph = _export(job, precision, attention)
+    reference_file = job.workspace / REFERENCE_FILE
+    reference_file.write_bytes(job.kept.to_bytes())
+    tools = tool_versions()
+    if precision in ("int8", "fp8"):
+        tools["nvidia-modelopt"] = MODELOPT
+    describe = functools.partial(
+        Manifest,
+        kind="onnx",
+        model=MODEL_FILE,
+        files=tuple(
+            FileEntry(path=file.name, size=file.stat().st_size, sha256=sha256_of(file))
+            for file in (*files, reference_file)
+        ),
+        input=_input_entry(job),
+        outputs=OUTPUT_NAMES,
+        labels=job.source.labels,
+        max_batch=job.request.max_batch,
+        precision=precision,
+        requested_precision=job.request.precision,
+        attention=attention,
+        source=job.source.entry(),
+        graph=graph,
+        tools=tools,
+        reference=REFERENCE_FILE,
+        attempts=attempts,
+    )
+    artifact = Artifact(folder=job.workspace, manifest=describe(parity=_NO_REPORT))
+    rows, problems = compare_runtimes(artifact, job.reference)
+    if precision in ("int8", "fp8") and job.request.calibration_images is None:
+        problems.append(_DRAWN_RANGES)
+    report = make_report(job.reference, [*rounding, *rows], problems=problems, precision=precision)
     if not report.passed:
-        raise ParityError(failure_line(report))
-    if rung.precision in ("int8", "fp8") and job.request.calibration is None:
-        report = replace(report, warnings=(*report.warnings, _DRAWN_RANGES))
-    return _with_engine(job, replace(manifest, parity=report))
+        raise ParityError(describe_failure(report))
+    return _add_engine(job, describe(parity=report))
 
 
-def _with_engine(job: Job, manifest: Manifest) -> Manifest:
+def _export(
+    job: BuildJob, precision: Precision, attention: AttentionForm
+) -> tuple[tuple[Comparison, ...], tuple[Path, ...], GraphSummary]:
+    """Compare the rounding, then write the graph; return its files and counts.
+
+    The PyTorch model and the graph are freed on return, before the runtimes need memory.
+    """
+    source, request, path = job.source, job.request, job.workspace / MODEL_FILE
+    model = source.load()
+    apply_precision(model, precision)
+    rounding = compare_rounding(model, job.reference, source.preprocessing, precision=precision)
+    if any(row.failures for row in rounding):
+        report = make_report(job.reference, rounding, problems=(), precision=precision)
+        raise ParityError(describe_failure(report))
+    with progress(f"exporting {precision}"):
+        graph = onnx_from_model(
+            model,
+            attention=attention,
+            input_dtype=request.input_dtype,
+            any_size=request.any_size,
+            preprocessing=source.preprocessing,
+        )
+        if precision == "int8" or precision == "fp8":  # noqa: PLR1714 - a type checker narrows only comparisons
+            images = choose_calibration_images(
+                source.config,
+                source.preprocessing,
+                folder=request.calibration_images,
+                parity_folder=request.images,
+                parity_count=request.num_images,
+            )
+            files = quantise_onnx(
+                graph,
+                path,
+                precision=precision,
+                images=input_from_pixels(_input_entry(job), images.pixels),
+                on_message=job.on_message,
+            )
+            graph = ir.load(path)
+        else:
+            files = save_onnx(graph, path)
+            check_onnx(path)
+    return rounding, files, summarise(graph)
+
+
+def _add_engine(job: BuildJob, manifest: Manifest) -> Manifest:
     options = job.request.engine
     if options is None:
         return manifest
     artifact = Artifact(folder=job.workspace, manifest=manifest)
     try:
-        return with_engine(artifact, job.workspace, options, announce=job.announce)
+        return add_engine(artifact, job.workspace, options, on_message=job.on_message)
     except EngineError:
-        raise  # another rung may hold
+        raise  # another precision or form of attention may pass
     except MotivNetError as error:
         if not job.request.engine_optional:
             raise
-        job.announce(f"the artifact stays without an engine: {error}")
+        job.on_message(f"the artifact stays without an engine: {error}")
         return manifest
 
 
-def _export(job: Job, rung: Rung) -> tuple[tuple[Comparison, ...], Manifest]:
-    """Judges the rounding, then exports; the PyTorch model and the graph are gone when the runtimes need memory."""
-    model, recipe = job.source.load(), job.source.recipe
-    apply_precision(model, rung.precision)
-    rounding = rounding_of(model, job.reference, recipe, precision=rung.precision)
-    if any(row.failures for row in rounding):
-        raise ParityError(
-            failure_line(verdict(job.reference, rounding, refusals=(), precision=rung.precision))
-        )
-    with progress(f"exporting {rung.precision}"):
-        files, summary = write_graph(
-            model,
-            job.workspace / MODEL_FILE,
-            source=job.source,
-            request=job.request,
-            precision=rung.precision,
-            attention=rung.attention,
-            announce=job.announce,
-        )
-    (job.workspace / REFERENCE_FILE).write_bytes(job.kept.to_bytes())
-    return rounding, _manifest(
-        job, (*files, job.workspace / REFERENCE_FILE), summary=summary, rung=rung
-    )
-
-
-def _manifest(job: Job, files: tuple[Path, ...], *, summary: GraphSummary, rung: Rung) -> Manifest:
-    """All but the verdict, which is not known yet and stands as not passed."""
-    request, source = job.request, job.source
-    return Manifest(
-        kind="onnx",
-        model=MODEL_FILE,
-        files=tuple(
-            FileEntry(path=f.name, size=f.stat().st_size, sha256=sha256_of(f)) for f in files
-        ),
-        input=InputEntry(
-            name=INPUT_NAME,
-            dtype=request.input_dtype,
-            recipe=source.recipe,
-            any_size=request.any_size,
-        ),
-        outputs=OUTPUT_NAMES,
-        labels=source.labels,
-        max_batch=request.max_batch,
-        precision=rung.precision,
-        requested_precision=request.precision,
-        attention=rung.attention,
-        source=source.entry(),
-        graph=summary,
-        parity=_NO_VERDICT,
-        tools=tool_versions()
-        | ({"nvidia-modelopt": MODELOPT} if rung.precision in ("int8", "fp8") else {}),
-        reference=REFERENCE_FILE,
+def _input_entry(job: BuildJob) -> InputEntry:
+    return InputEntry(
+        name=INPUT_NAME,
+        dtype=job.request.input_dtype,
+        preprocessing=job.source.preprocessing,
+        any_size=job.request.any_size,
     )
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of what takes part in a build, those that are installed."""
-    versions = {"motivnet": __version__}
-    for name in _TOOLS:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
+    """Return the versions of the installed packages that take part in a build."""
+    return {"motivnet": __version__, **installed_versions(_TOOLS)}
 
 
 def _empty(folder: Path) -> None:

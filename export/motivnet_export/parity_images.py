@@ -1,4 +1,4 @@
-"""The images that a build is judged on."""
+"""Images to compare an artifact with PyTorch on, and images that calibrate INT8 and FP8."""
 
 from __future__ import annotations
 
@@ -9,127 +9,131 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.config import ModelConfig
+from motivnet.datasets.image_folders import files_below, pick_evenly
 from motivnet.errors import ConfigError, ImageError
 from motivnet.images import IMAGE_SUFFIXES, read_image
 from motivnet.labels import EMOTIONS
-from motivnet.preprocess import InputRecipe
+from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import synthetic_faces
 
-SEED = 0
-_LARGE_TOKENS_TIMES_WIDTH = 1_000_000
+PARITY_SEED, CALIBRATION_SEED = 0, 1
 
 MAX_IMAGES = 1_000
-"""Of a verdict; all of them are in memory."""
+"""To compare on; all of them are in memory."""
+
+CALIBRATION_IMAGES, CALIBRATION_IMAGES_OF_LARGE = 64, 8
+"""The most images that ranges are measured on; a large model takes minutes for each."""
+
+_LARGE_TOKENS_TIMES_WIDTH = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateImages:
-    """Pixels at the model's size ``(N, H, W, 3)``, a line that says where they came from, and whether we drew them."""
+class ImageSet:
+    """Pixels at the model's size ``(N, H, W, 3)``, and a line on where they came from."""
 
     pixels: NDArray[np.uint8]
     source: str
     drawn: bool
 
 
-def gate_images(
-    config: ModelConfig, recipe: InputRecipe, *, folder: Path | None, count: int | None
-) -> GateImages:
-    """Images of the user's folder, evenly picked, or seeded drawn faces where there is none.
-
-    Args:
-        count: How many; by default 16, and 2 for a model that takes seconds an image.
-
-    Raises:
-        ConfigError: If the folder has no image, or the count is out of range.
-        ImageError: If one of the picked images cannot be read.
-    """
-    check_count(count)
-    count = count or default_count(config)
-    if folder is None:
-        return _drawn(recipe, count, seed=SEED)
-    return _read_all(_picked(_paths(folder), count), folder, recipe)
-
-
-def check_count(count: int | None) -> None:
-    """Refuses a number of images that no verdict needs.
+def check_num_images(count: int | None) -> None:
+    """Refuse a number of images that no comparison needs.
 
     Raises:
         ConfigError: If it is out of range.
     """
     if count is not None and not 1 <= count <= MAX_IMAGES:
-        raise ConfigError(f"--parity-images must be between 1 and {MAX_IMAGES:,}, not {count}")
+        raise ConfigError(f"--num-images must be between 1 and {MAX_IMAGES:,}, not {count}")
 
 
-def calibration_images(
-    config: ModelConfig, recipe: InputRecipe, *, folder: Path | None, count: int, judges: int | None
-) -> GateImages:
-    """Images to measure ranges on: none of those that judge the result, unless the folder has no
-    others.
+def choose_parity_images(
+    config: ModelConfig, preprocessing: Preprocessing, *, folder: Path | None, count: int | None
+) -> ImageSet:
+    """Return images of a folder, picked evenly, or drawn faces without one.
 
     Args:
-        count: The most of them.
-        judges: What ``gate_images`` was given as ``count``.
+        config: The model's, for the default number.
+        preprocessing: Gives the pixels.
+        folder: The user's.
+        count: How many; 16 by default, 2 for a model that takes seconds per image.
 
     Raises:
-        ConfigError, ImageError: As ``gate_images``.
+        ConfigError: If the folder has no image.
+        ImageError: If one of the picked images cannot be read.
     """
+    count = count or default_count(config)
     if folder is None:
-        return _drawn(recipe, count, seed=SEED + 1)
-    paths = _paths(folder)
-    judging = set(_picked(paths, judges or default_count(config)))
-    return _read_all(
-        _picked([path for path in paths if path not in judging] or paths, count), folder, recipe
-    )
+        return _draw(preprocessing, count, seed=PARITY_SEED)
+    picked = pick_evenly(_images_in(folder, option="--images"), count)
+    return _read(picked, folder, preprocessing)
+
+
+def choose_calibration_images(
+    config: ModelConfig,
+    preprocessing: Preprocessing,
+    *,
+    folder: Path | None,
+    parity_folder: Path | None,
+    parity_count: int | None,
+) -> ImageSet:
+    """Return images to measure ranges on, without those of the comparison if there are others.
+
+    Args:
+        config: The model's, for the number.
+        preprocessing: Gives the pixels.
+        folder: The user's; drawn faces without one.
+        parity_folder: What ``choose_parity_images`` was given as ``folder``.
+        parity_count: What it was given as ``count``.
+
+    Raises:
+        ConfigError, ImageError: As ``choose_parity_images``.
+    """
+    count = CALIBRATION_IMAGES_OF_LARGE if is_large(config) else CALIBRATION_IMAGES
+    if folder is None:
+        return _draw(preprocessing, count, seed=CALIBRATION_SEED)
+    paths = _images_in(folder, option="--calibration-images")
+    compared: set[Path] = set()
+    if parity_folder is not None:
+        parity_paths = _images_in(parity_folder, option="--images")
+        picked = pick_evenly(parity_paths, parity_count or default_count(config))
+        compared = {path.resolve() for path in picked}
+    others = [path for path in paths if path.resolve() not in compared]
+    return _read(pick_evenly(others or paths, count), folder, preprocessing)
 
 
 def default_count(config: ModelConfig) -> int:
-    """Images enough for a verdict, few enough for a model whose PyTorch takes many seconds an image."""
+    """Return how many images are compared: few for a model that takes many seconds per image."""
     return 2 if is_large(config) else 16
 
 
 def is_large(config: ModelConfig) -> bool:
-    """Whether a model takes many seconds an image on a CPU."""
+    """Return whether a model takes many seconds per image on a CPU."""
     rows, columns = config.encoder.grid_size
     return rows * columns * config.encoder.embed_dim > _LARGE_TOKENS_TIMES_WIDTH
 
 
-def _drawn(recipe: InputRecipe, count: int, *, seed: int) -> GateImages:
-    faces = synthetic_faces(count, seed=seed, size=recipe.size, labels=EMOTIONS)
-    return GateImages(pixels=_stack(faces, recipe), source=f"drawn faces, seed {seed}", drawn=True)
+def _draw(preprocessing: Preprocessing, count: int, *, seed: int) -> ImageSet:
+    faces = synthetic_faces(count, seed=seed, size=preprocessing.size, labels=EMOTIONS)
+    pixels = np.stack([preprocessing.pixels(face) for face in faces])
+    return ImageSet(pixels=pixels, source=f"drawn faces, seed {seed}", drawn=True)
 
 
-def _read_all(paths: list[Path], folder: Path, recipe: InputRecipe) -> GateImages:
-    pixels = _stack([_read(path) for path in paths], recipe)
-    return GateImages(pixels=pixels, source=f"images of {folder.name}/", drawn=False)
+def _read(paths: list[Path], folder: Path, preprocessing: Preprocessing) -> ImageSet:
+    pixels = []
+    for path in paths:
+        try:
+            pixels.append(preprocessing.pixels(read_image(path)))
+        except ImageError as error:
+            raise ImageError(f"{error}; take it out of the folder") from error
+    return ImageSet(pixels=np.stack(pixels), source=f"images of {folder.name}/", drawn=False)
 
 
-def _paths(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder; --calibration takes a folder of images")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    )
+def _images_in(folder: Path, *, option: str) -> list[Path]:
+    paths = files_below(folder) if folder.is_dir() else []
     if not paths:
+        problem = "has no image" if folder.is_dir() else "is not a folder"
         raise ConfigError(
-            f"{folder} has no image ({', '.join(sorted(IMAGE_SUFFIXES))}); --calibration takes a folder of images"
+            f"{folder} {problem}; {option} takes a folder of images "
+            f"({', '.join(sorted(IMAGE_SUFFIXES))})"
         )
     return paths
-
-
-def _picked(paths: list[Path], count: int) -> list[Path]:
-    """Evenly spread over all of them."""
-    steps = np.linspace(0, len(paths) - 1, num=min(count, len(paths)))
-    return [paths[int(step)] for step in steps]
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    try:
-        return read_image(path)
-    except ImageError as error:
-        raise ImageError(f"{error}; take it out of the calibration folder") from error
-
-
-def _stack(images: list[NDArray[np.uint8]], recipe: InputRecipe) -> NDArray[np.uint8]:
-    return np.stack([recipe.pixels(image) for image in images])

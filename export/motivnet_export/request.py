@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from motivnet.artifact.manifest import MAX_BATCH, AttentionForm, InputDtype, Precision
+from motivnet.artifact.manifest import MAX_BATCH, InputDtype
 from motivnet.errors import ConfigError
-from motivnet_engines.build.options import EngineOptions
-from motivnet_export.parity_images import check_count
+from motivnet.parity import AttentionForm, Precision
+from motivnet_engines.build.backend import available_backend
+from motivnet_engines.build.options import EngineOptions, compute_capabilities_from_text
+from motivnet_export.parity_images import check_num_images
 
 InputForm = Literal["float32", "uint8", "image"]
+Target = Literal["auto", "onnx", "tensorrt", "tensorrt-rtx"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """What ``motivnet-export build`` was asked for.
 
-    ``engine`` is what is compiled once the ONNX graph stands; with ``engine_optional`` the artifact
-    stays without it where the compiler refuses. ``input`` is ``image`` for pixels of any height and
-    width.
+    ``input`` is ``image`` for pixels of any height and width. ``engine`` is compiled from the ONNX
+    graph; with ``engine_optional`` the artifact is written without it if that fails.
     """
 
     checkpoint: Path | None = None
@@ -31,8 +33,9 @@ class BuildRequest:
     input: InputForm = "float32"
     preprocess: str | None = None
     max_batch: int = 8
-    calibration: Path | None = None
-    parity_images: int | None = None
+    images: Path | None = None
+    num_images: int | None = None
+    calibration_images: Path | None = None
     strict: bool = False
     engine: EngineOptions | None = None
     engine_optional: bool = False
@@ -42,11 +45,16 @@ class BuildRequest:
             raise ConfigError(
                 f"--max-batch must be between 1 and {MAX_BATCH}, not {self.max_batch}"
             )
-        check_count(self.parity_images)
+        check_num_images(self.num_images)
+        if self.calibration_images is not None and self.precision not in ("int8", "fp8"):
+            raise ConfigError(
+                f"--calibration-images is for INT8 and FP8, not for {self.precision}; leave it "
+                "out, or give --int8"
+            )
 
     @property
     def input_dtype(self) -> InputDtype:
-        """What the graph's input holds."""
+        """The dtype of the graph's input."""
         return "float32" if self.input == "float32" else "uint8"
 
     @property
@@ -54,15 +62,34 @@ class BuildRequest:
         """Whether the graph itself resizes its input."""
         return self.input == "image"
 
-    def forms_for(self, precision: Precision) -> tuple[AttentionForm, ...]:
-        """The forms of attention to try in a precision: the one asked for, else fused where the
-        precision has it.
+    def attention_forms(self, precision: Precision) -> tuple[AttentionForm, ...]:
+        """Return the forms of attention to try in a precision, in order.
 
-        Only an engine can need the decomposed form of such a precision too: the ONNX graph computes
-        the same.
+        The decomposed form is a second try only for an engine: the ONNX graph computes the same in
+        both.
         """
         if self.attention != "auto":
             return (self.attention,)
         if precision == "fp32":
             return ("decomposed",)
         return ("fused",) if self.engine is None else ("fused", "decomposed")
+
+
+def engine_for_target(target: Target, *, sm: str | None) -> EngineOptions | None:
+    """Return what ``--target`` asks to compile on this machine, None for the ONNX graph alone.
+
+    Args:
+        target: The option.
+        sm: Compute capabilities such as ``86,89``, for TensorRT-RTX.
+
+    Raises:
+        ConfigError: If ``sm`` is given and cannot be used.
+    """
+    backend = available_backend() if target == "auto" else target
+    if backend is None or backend == "onnx":
+        if sm is not None:
+            raise ConfigError(
+                "--sm is for --target tensorrt-rtx, which compiles for GPUs that are not here"
+            )
+        return None
+    return EngineOptions(backend=backend, compute_capabilities=compute_capabilities_from_text(sm))

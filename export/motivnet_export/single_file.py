@@ -10,33 +10,33 @@ import onnx_ir as ir
 from motivnet.artifact.manifest import GraphSummary
 from motivnet.errors import FileError
 from motivnet.files import atomic_path
-from motivnet.progress import progress
+from motivnet.terminal import progress
+from motivnet_export.graph import (
+    EXTERNAL_DATA_THRESHOLD,
+    check_onnx,
+    save_onnx,
+    summarise,
+    weight_bytes,
+)
 from motivnet_export.precision import apply_precision
 from motivnet_export.request import BuildRequest
 from motivnet_export.source import model_source
-from motivnet_export.torch_to_onnx import (
-    EXTERNAL_DATA_THRESHOLD,
-    check_onnx,
-    onnx_from_model,
-    save_onnx,
-    summary_of,
-    weight_bytes,
-)
+from motivnet_export.torch_to_onnx import onnx_from_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedFile:
-    """The files of an export (the graph first, then its weights above 2 GB) and what is in the graph."""
+    """The files of an export, the graph and then its weights above 2 GB, and the graph's counts."""
 
     files: tuple[Path, ...]
     graph: GraphSummary
 
 
 def export_file(request: BuildRequest, out: Path | None) -> ExportedFile:
-    """A checked ONNX file at ``out``; nothing of it is compared with PyTorch.
+    """Write a checked ONNX file to ``out``; its outputs are not compared with PyTorch's.
 
-    The weights of a graph above 2 GB take their place before the graph does, and an existing pair
-    is not replaced: two files cannot appear in one step.
+    The weights of a graph above 2 GB appear before the graph does, and an existing pair is not
+    replaced: two files cannot appear in one step.
 
     Raises:
         FileError: If ``out`` is in the way of a pair, or cannot be written.
@@ -51,12 +51,12 @@ def export_file(request: BuildRequest, out: Path | None) -> ExportedFile:
     with progress(f"exporting {request.precision}"):
         graph = onnx_from_model(
             model,
-            attention=request.forms_for(request.precision)[0],
+            attention=request.attention_forms(request.precision)[0],
             input_dtype=request.input_dtype,
             any_size=request.any_size,
-            recipe=source.recipe,
+            preprocessing=source.preprocessing,
         )
-        summary = summary_of(graph)
+        summary = summarise(graph)
         del model
         return ExportedFile(files=_write(graph, out), graph=summary)
 
@@ -66,7 +66,8 @@ def _write(graph: ir.Model, out: Path) -> tuple[Path, ...]:
     external = weight_bytes(graph) > EXTERNAL_DATA_THRESHOLD
     if external and (out.exists() or data.exists()):
         raise FileError(
-            f"{out} or {data.name} exists and two files cannot be replaced in one step; remove them first"
+            f"{out} or {data.name} exists and two files cannot be replaced in one step; remove "
+            "them first"
         )
     with atomic_path(out) as temporary:
         files = save_onnx(graph, temporary)

@@ -1,4 +1,4 @@
-"""Where a build's weights come from: a checkpoint, or random numbers for a size without one."""
+"""Where the weights of a build come from: a checkpoint, or random numbers for a model size."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from motivnet.errors import ArtifactError, CheckpointError, ConfigError
 from motivnet.files import sha256_of
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet, build_model
-from motivnet.preprocess import InputRecipe
+from motivnet.preprocess import Preprocessing
 from motivnet.printable import printable
-from motivnet.progress import progress
+from motivnet.terminal import progress
 
 CHECKPOINTS = Path("checkpoints")
 SUFFIXES = (".safetensors", ".pth", ".ckpt", ".pt")
-DEFAULT_RECIPE = "stretch"
+DEFAULT_PREPROCESSING = "stretch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
-    """A model that can be loaded as often as needed, always fresh and in FP32, and what is known of it."""
+    """A model that ``load`` gives as often as needed, a new one in FP32 each time, and its data."""
 
     load: Callable[[], MotivNet]
     name: str
     config: ModelConfig
     labels: tuple[str, ...]
-    recipe: InputRecipe
+    preprocessing: Preprocessing
     checkpoint: Path | None
     sha256: str | None
     fresh_head: bool
 
     def entry(self) -> Source:
-        """What the manifest of an artifact says of this source."""
+        """Return the entry for the manifest of an artifact."""
         return Source(
             checkpoint=printable(self.checkpoint.name) if self.checkpoint else None,
             sha256=self.sha256,
@@ -50,38 +50,36 @@ class ModelSource:
 def model_source(
     checkpoint: Path | None, *, model: str | None, preprocess: str | None
 ) -> ModelSource:
-    """The source that ``--checkpoint`` and ``--model`` name; without either, the newest checkpoint.
+    """Return the source of ``--checkpoint`` and ``--model``, by default the newest checkpoint.
 
     Args:
-        model: A named size or a configuration file; with a checkpoint it says what the checkpoint's
-        sizes are.
-        preprocess: A recipe's name, where it is not the checkpoint's own.
+        checkpoint: A weights file.
+        model: A named size or a configuration file; with a checkpoint, the sizes of its model.
+        preprocess: The name of the preprocessing, if it is not the checkpoint's.
 
     Raises:
         CheckpointError: If the checkpoint cannot be loaded.
-        ConfigError: If there is none, or ``model`` or ``preprocess`` name nothing.
+        ConfigError: If there is none, or ``model`` or ``preprocess`` are not known.
     """
     config = config_from_name_or_path(model) if model else None
-    if checkpoint is None and config is None:
-        checkpoint = newest_checkpoint(CHECKPOINTS)
     if checkpoint is not None:
-        return _from_checkpoint(checkpoint, config, preprocess)
-    assert config is not None
+        return _source_of_checkpoint(checkpoint, config, preprocess)
+    if config is None or model is None:
+        return _source_of_checkpoint(newest_checkpoint(CHECKPOINTS), None, preprocess)
     return random_source(
-        Path(model or "").stem if (model or "").endswith(".json") else model or "",
-        config,
-        preprocess,
+        model if not model.endswith(".json") else Path(model).stem, config, preprocess
     )
 
 
 def random_source(name: str, config: ModelConfig, preprocess: str | None = None) -> ModelSource:
-    """Seeded random weights of these sizes."""
+    """Return a source of random weights with a fixed seed."""
+    size = config.encoder.image_size
     return ModelSource(
         load=lambda: build_model(config, seed=0),
         name=name,
         config=config,
         labels=labels_for(config.decoder.num_classes),
-        recipe=InputRecipe.named(preprocess or DEFAULT_RECIPE, size=config.encoder.image_size),
+        preprocessing=Preprocessing.named(preprocess or DEFAULT_PREPROCESSING, size=size),
         checkpoint=None,
         sha256=None,
         fresh_head=False,
@@ -89,24 +87,24 @@ def random_source(name: str, config: ModelConfig, preprocess: str | None = None)
 
 
 def source_of_artifact(artifact: Artifact, checkpoint: Path | None) -> ModelSource:
-    """The model that an artifact was made from.
+    """Return the model that an artifact was made from.
 
     Raises:
         ArtifactError, ConfigError: As ``checkpoint_of_artifact`` and ``check_random_weights``.
     """
-    recipe, config = artifact.manifest.input.recipe.name, artifact.manifest.source.config
+    preprocess, config = artifact.manifest.input.preprocessing.name, artifact.manifest.source.config
     path = checkpoint_of_artifact(artifact, checkpoint)
     if path is not None:
-        return _from_checkpoint(path, config, recipe)
+        return _source_of_checkpoint(path, config, preprocess)
     check_random_weights(artifact)
-    return random_source("random", config, recipe)
+    return random_source("random", config, preprocess)
 
 
 def check_random_weights(artifact: Artifact) -> None:
-    """Returns when an artifact of random weights is as large as the model of which it tells.
+    """Refuse an artifact of random weights that is smaller than the model that it describes.
 
-    A manifest of a kilobyte could ask for any number of them otherwise. No precision has less than
-    a byte for each.
+    Otherwise a manifest of a kilobyte could ask for any amount of memory. Every precision has at
+    least one byte per weight.
 
     Raises:
         ArtifactError: If its files are smaller.
@@ -115,17 +113,18 @@ def check_random_weights(artifact: Artifact) -> None:
     size = sum(entry.size for entry in artifact.manifest.files)
     if parameters > size:
         raise ArtifactError(
-            f"{artifact.folder} tells of a model of {parameters:,} weights, which its {size:,} bytes cannot hold; "
-            "build it again"
+            f"{artifact.folder} describes a model of {parameters:,} weights, which its {size:,} "
+            "bytes cannot hold; build it again"
         )
 
 
 def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path | None:
-    """The very checkpoint that an artifact was made from; None for one of random weights.
+    """Return the checkpoint that an artifact was made from, None for random weights.
 
     Args:
-        checkpoint: Where it lies; if None, it is looked for by its name in ``checkpoints/`` and the
-        working directory.
+        artifact: Its manifest names the checkpoint and its hash.
+        checkpoint: The path; if None, its name is looked for in ``checkpoints/`` and the working
+            directory.
 
     Raises:
         ArtifactError: If the checkpoint is not found or is another file.
@@ -140,13 +139,11 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
     places = [checkpoint] if checkpoint else [CHECKPOINTS / name, name]
     found = [path for path in places if path.is_file()]
     if not found:
-        lacks = (
-            f"{checkpoint} is not there"
-            if checkpoint
-            else f"{name} is neither in {CHECKPOINTS}/ nor here"
-        )
+        problem = f"{name} is neither in {CHECKPOINTS}/ nor here"
+        if checkpoint:
+            problem = f"{checkpoint} does not exist"
         raise ArtifactError(
-            f"{lacks}; give the checkpoint that {folder} was made from with --checkpoint"
+            f"{problem}; give the checkpoint that {folder} was made from with --checkpoint"
         )
     for path in found:
         if _digest(path) == source.sha256:
@@ -157,15 +154,8 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
     )
 
 
-def _digest(path: Path) -> str:
-    with progress(
-        f"checking {path.name}", total=path.stat().st_size if path.is_file() else None
-    ) as advance:
-        return sha256_of(path, on_bytes=advance)
-
-
 def newest_checkpoint(folder: Path) -> Path:
-    """The checkpoint in a folder that was written last.
+    """Return the checkpoint in a folder that was written last.
 
     Raises:
         ConfigError: If there is none.
@@ -173,25 +163,26 @@ def newest_checkpoint(folder: Path) -> Path:
     files = [path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()]
     if not files:
         raise ConfigError(
-            f"there is no checkpoint in {folder}/; give --checkpoint FILE, or --model NAME without weights"
+            f"there is no checkpoint in {folder}/; give --checkpoint FILE, or --model NAME for "
+            "random weights"
         )
     return max(files, key=lambda path: path.stat().st_mtime)
 
 
-def _from_checkpoint(path: Path, config: ModelConfig | None, preprocess: str | None) -> ModelSource:
+def _source_of_checkpoint(
+    path: Path, config: ModelConfig | None, preprocess: str | None
+) -> ModelSource:
     digest = _digest(path)
     with progress(f"loading {path.name}"):
         loaded = load_checkpoint(path, config)
-    if preprocess is not None or loaded.recipe is None:
-        recipe = InputRecipe.named(
-            preprocess or DEFAULT_RECIPE, size=loaded.config.encoder.image_size
-        )
-    else:
-        recipe = loaded.recipe
+    preprocessing = loaded.preprocessing
+    if preprocess is not None or preprocessing is None:
+        size = loaded.config.encoder.image_size
+        preprocessing = Preprocessing.named(preprocess or DEFAULT_PREPROCESSING, size=size)
     first: list[MotivNet] = [loaded.model]
 
     def load() -> MotivNet:
-        """The model just loaded the first time, and after that the file again if it is still the same."""
+        """Return the model just loaded the first time, later the file again if it is the same."""
         if first:
             return first.pop()
         if _digest(path) != digest:
@@ -203,8 +194,14 @@ def _from_checkpoint(path: Path, config: ModelConfig | None, preprocess: str | N
         name=name_of(path),
         config=loaded.config,
         labels=loaded.labels,
-        recipe=recipe,
+        preprocessing=preprocessing,
         checkpoint=path,
         sha256=digest,
         fresh_head=loaded.fresh_head,
     )
+
+
+def _digest(path: Path) -> str:
+    size = path.stat().st_size if path.is_file() else None
+    with progress(f"checking {path.name}", total=size) as advance:
+        return sha256_of(path, on_bytes=advance)

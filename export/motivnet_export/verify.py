@@ -1,53 +1,95 @@
-"""The verdict of a build, given again later: on another machine, or on other images."""
+"""The checks of a finished artifact: its parity again, and its graph against its manifest."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import onnx_ir as ir
+
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import ParityReport
+from motivnet.artifact.manifest import GraphSummary, Manifest
 from motivnet.errors import ArtifactError
-from motivnet_export.inspect import inspect_artifact
-from motivnet_export.parity_check import reference_of, rounding_of, runtimes_of, verdict
-from motivnet_export.parity_images import gate_images
+from motivnet.parity import ParityReport
+from motivnet_export.graph import check_onnx, summarise
+from motivnet_export.parity_check import (
+    compare_rounding,
+    compare_runtimes,
+    compute_reference,
+    make_report,
+)
+from motivnet_export.parity_images import check_num_images, choose_parity_images
 from motivnet_export.precision import apply_precision
 from motivnet_export.source import source_of_artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """An artifact's manifest, verified, and the counts of the graph itself."""
+
+    manifest: Manifest
+    graph: GraphSummary
 
 
 def verify_artifact(
     artifact: Artifact,
     *,
     checkpoint: Path | None = None,
-    calibration: Path | None = None,
-    parity_images: int | None = None,
+    images: Path | None = None,
+    num_images: int | None = None,
     trust_engines: bool = False,
 ) -> ParityReport:
-    """Compares an artifact with its checkpoint in PyTorch FP32, as the build did.
+    """Compare an artifact with its checkpoint in PyTorch FP32, as the build did.
 
     Args:
-        checkpoint: Where the checkpoint is, if not of its name in ``checkpoints/`` or the working
-        directory.
-        calibration: A folder of images; drawn faces without one.
-        parity_images: How many images.
+        artifact: What to verify, possibly on another machine.
+        checkpoint: Its checkpoint, if it is not in ``checkpoints/`` or the working directory.
+        images: A folder of images; drawn faces without one.
+        num_images: How many images.
         trust_engines: Whether engines that this user did not build here are run too.
 
     Raises:
         ArtifactError: If the artifact's files or graph do not match its manifest, or the checkpoint
-        is another.
+            is another.
     """
+    check_num_images(num_images)
     inspect_artifact(artifact)
     manifest = artifact.manifest
     source = source_of_artifact(artifact, checkpoint)
     if source.checkpoint is not None and source.labels != manifest.labels:
         raise ArtifactError(
-            f"the labels in the manifest are not the checkpoint's ({', '.join(source.labels)}); build it again"
+            f"the labels in the manifest are not the checkpoint's ({', '.join(source.labels)}); "
+            "build it again"
         )
-    recipe = manifest.input.recipe
-    images = gate_images(source.config, recipe, folder=calibration, count=parity_images)
-    reference = reference_of(source.load(), images, recipe)
+    preprocessing = manifest.input.preprocessing
+    chosen = choose_parity_images(source.config, preprocessing, folder=images, count=num_images)
+    reference = compute_reference(source.load(), chosen, preprocessing)
     model = source.load()
     apply_precision(model, manifest.precision)
-    rounding = rounding_of(model, reference, recipe, precision=manifest.precision)
+    rounding = compare_rounding(model, reference, preprocessing, precision=manifest.precision)
     del model
-    rows, refusals = runtimes_of(artifact, reference, trust_engines=trust_engines)
-    return verdict(reference, [*rounding, *rows], refusals=refusals, precision=manifest.precision)
+    rows, problems = compare_runtimes(artifact, reference, trust_engines=trust_engines)
+    return make_report(
+        reference, [*rounding, *rows], problems=problems, precision=manifest.precision
+    )
+
+
+def inspect_artifact(artifact: Artifact) -> Inspection:
+    """Check the hash of the graph and count it again.
+
+    Raises:
+        ArtifactError: If a file does not match the manifest, or the counts do not.
+    """
+    if artifact.manifest.kind != "onnx":
+        raise ArtifactError(
+            f"{artifact.folder} is an engine alone, without a graph to count; see: motivnet inspect"
+        )
+    artifact.verify_files()
+    with artifact.verified_model_path() as path:
+        check_onnx(path)
+        graph = summarise(ir.load(path))
+    if graph != artifact.manifest.graph:
+        raise ArtifactError(
+            f"the graph of {artifact.folder} is not the one that its manifest describes"
+        )
+    return Inspection(manifest=artifact.manifest, graph=graph)

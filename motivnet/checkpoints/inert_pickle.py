@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 MAX_BYTES = 512 << 20
-"""Histories of long trainings lie beside the weights of some frameworks, as arrays of millions of numbers."""
+"""Some frameworks store the history of a long training beside the weights."""
 MAX_OPCODES = 1_000_000
 """Thirty-five describe a tensor; the largest training that we know of has 100,000."""
 MAX_TEXT = 1 << 20
@@ -32,7 +32,7 @@ _MALFORMED = (IndexError, KeyError, struct.error, UnicodeDecodeError)
 
 
 class PickleError(ValueError):
-    """The bytes are no pickle of values that can be read; the message says why."""
+    """The bytes are not a pickle that can be read; the message says why."""
 
 
 class PickleTooLargeError(PickleError):
@@ -41,7 +41,7 @@ class PickleTooLargeError(PickleError):
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """Takes the place of an object that is not made; holds nothing but the name of what was asked for."""
+    """Takes the place of an object that is not created; holds only the name in the file."""
 
     name: str
 
@@ -60,14 +60,14 @@ class Builder:
 def values_from_pickle(
     data: bytes, *, known: Mapping[str, object], persistent: Callable[[object], object]
 ) -> tuple[object, tuple[str, ...]]:
-    """The value in a pickle, and the names of everything for which there is a stand-in.
+    """Return the value in a pickle, and the names of everything that got a stand-in.
 
-    Containers may hold themselves and be nested however deep; dictionaries hold plain keys only.
+    Containers may hold themselves and be nested to any depth; dictionaries have plain keys only.
 
     Args:
-        known: What a full name such as ``collections.OrderedDict`` stands for: a ``Builder``, or a
-        value.
-        persistent: Gives the object with a persistent id.
+        data: The pickle.
+        known: The ``Builder`` or value of a full name such as ``collections.OrderedDict``.
+        persistent: Returns the object with a persistent id.
 
     Raises:
         PickleError: If it is cut off, malformed or beyond the limits; and what builders raise.
@@ -84,7 +84,7 @@ def values_from_pickle(
 
 
 class _Reader:
-    """The machine that a pickle is a program for: a stack, the stacks below its marks, and a memo."""
+    """The machine that runs a pickle: a stack, the stacks below its marks, and a memo."""
 
     def __init__(
         self, data: bytes, known: Mapping[str, object], persistent: Callable[[object], object]
@@ -156,7 +156,7 @@ class _Reader:
             self.push(self.take(length))
 
     def skip(self, length: int, kind: str) -> None:
-        """Passes over what is too long to be of use without copying it."""
+        """Skip bytes that are too long to be useful, without copying them."""
         if length > len(self.data) - self.position:
             raise PickleError("the pickle is cut off")
         self.position += length
@@ -203,7 +203,7 @@ class _Reader:
         self.push(function)
 
     def build(self) -> None:
-        """Gives an object its attributes; of those that exist here, only a state dict has one."""
+        """Set the attributes of an object; here only a state dict can have one."""
         state, target = self.stack.pop(), self.stack[-1]
         if type(target) is StandIn:
             return
@@ -261,9 +261,9 @@ class _Reader:
 
 
 def _is_plain_key(key: object) -> bool:
-    """Whether hashing it is cheap and no file can choose many keys of one hash.
+    """Return whether hashing a key is cheap, and a file cannot choose many keys of one hash.
 
-    Neither holds for a tuple, nor the second for integers of any size.
+    A tuple fails both, an integer of any size the second.
     """
     return type(key) in _PLAIN_KEYS or (type(key) is int and -_MAX_KEY <= key < _MAX_KEY)
 

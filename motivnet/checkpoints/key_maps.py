@@ -1,8 +1,8 @@
-"""The names that weights have in every known layout, and ours, as tables.
+"""The names of weights in every known layout of keys, and ours, as tables.
 
-A table's row is a name in the file, then ours; ``{i}`` stands for a block's number and ``{p}`` for
-``weight`` or ``bias``. Two names of ours mean that the file packs them into one tensor: query
-first, then key and value.
+A row is a name in the file, then ours; ``{i}`` stands for the number of a block and ``{p}`` for
+``weight`` or ``bias``. Two names of ours mean that the file packs them into one tensor: first
+query, then key and value.
 """
 
 from __future__ import annotations
@@ -45,27 +45,25 @@ _ML_DECODER: _Rows = (
     ("duplicate_pooling", "group_weight"),
     ("duplicate_pooling_bias", "group_bias"),
 )
-# The paper's own code calls the attention multihead_attn; MotivNet's calls the same tensors
-# self_attn.
+# The code of the paper calls the attention multihead_attn, MotivNet's self_attn.
 _RENAMED = (("patch_embed.projection.", "projection."), ("self_attn.", "multihead_attn."))
 
-# What trainers and compilers put before every name: DistributedDataParallel, LightningModule.model,
-# torch.compile.
+# Prefixes of DistributedDataParallel, LightningModule.model and torch.compile.
 _WRAPPERS = re.compile(r"(?:module\.|model\.|_orig_mod\.)+")
 _FIELDS = {r"\{i\}": r"(?P<i>\d{1,4})", r"\{p\}": r"(?P<p>weight|bias)"}
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRule:
-    """One name in the file and the names of ours that it holds, stacked along the first axis."""
+    """A name in the file and our names of what it holds, stacked along the first axis."""
 
     in_file: str
     ours: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """How one kind of file names the weights; keys with a prefix in ``ignored`` are no part of the model."""
+class KeyLayout:
+    """The names of weights in one kind of file; keys with a prefix in ``ignored`` are left out."""
 
     name: str
     rules: tuple[KeyRule, ...]
@@ -84,23 +82,19 @@ def _own_names(rows: _Rows, prefix: str) -> tuple[KeyRule, ...]:
     return tuple(KeyRule(prefix + name, (prefix + name,)) for row in rows for name in row[1:])
 
 
-def _sapiens(name: str, prefix: str) -> Layout:
-    heads = (
-        "head.",
-        "neck.",
-        "mask_token",
-        "decoder_",
-    )  # the keypoint head, and the decoder of the pretraining
+def _sapiens(name: str, prefix: str) -> KeyLayout:
+    # The keypoint head, and the decoder of the pretraining.
+    ignored = ("head.", "neck.", "mask_token", "decoder_")
     rules = _rules((*_SAPIENS, ("cls_token", "class_token")), prefix, "encoder.")
-    return Layout(name=name, rules=rules, ignored=heads)
+    return KeyLayout(name=name, rules=rules, ignored=ignored)
 
 
-MOTIVNET = Layout(
+MOTIVNET = KeyLayout(
     name="motivnet", rules=_own_names(_SAPIENS, "encoder.") + _own_names(_ML_DECODER, "decoder.")
 )
 """The names of our own modules."""
 
-PUBLISHED = Layout(
+PUBLISHED = KeyLayout(
     name="published",
     rules=_rules(_renamed(_SAPIENS, *_RENAMED[0]), "pose_encoder.", "encoder.")
     + _rules(_ML_DECODER, "decoder.decoder.", "decoder.")
@@ -108,25 +102,25 @@ PUBLISHED = Layout(
 )
 """``MotivNet.pth``, and the Lightning checkpoints that its training writes."""
 
-LAYOUTS: tuple[Layout, ...] = (
+LAYOUTS: tuple[KeyLayout, ...] = (
     MOTIVNET,
     PUBLISHED,
     _sapiens("sapiens", ""),
     _sapiens("sapiens-backbone", "backbone."),
 )
-"""Every layout that is recognised; the Sapiens ones hold an encoder alone."""
+"""Every known layout; the Sapiens ones hold an encoder alone."""
 
 
-def layout_of(keys: Iterable[str]) -> Layout | None:
-    """The layout that knows most of the keys, or None if none of them is known anywhere."""
+def recognise_layout(keys: Iterable[str]) -> KeyLayout | None:
+    """Return the layout that knows most of the keys, or None if no layout knows any."""
     keys = tuple(keys)
     known = {layout.name: sum(bool(our_names(key, layout)) for key in keys) for layout in LAYOUTS}
     best = max(LAYOUTS, key=lambda layout: known[layout.name])
     return best if known[best.name] else None
 
 
-def our_names(key: str, layout: Layout) -> tuple[str, ...]:
-    """Our names of what a key in the file holds; none if the layout does not know it."""
+def our_names(key: str, layout: KeyLayout) -> tuple[str, ...]:
+    """Return our names of what a key in the file holds, none if the layout does not know it."""
     bare = _WRAPPERS.sub("", key, count=1) if _WRAPPERS.match(key) else key
     for rule in layout.rules:
         if match := _pattern(rule.in_file).fullmatch(bare):
@@ -134,28 +128,30 @@ def our_names(key: str, layout: Layout) -> tuple[str, ...]:
     return ()
 
 
-def name_in_file(ours: str, layout: Layout) -> str:
-    """The file's name for the tensor that holds one of ours; ours itself if the layout has none."""
+def name_in_file(ours: str, layout: KeyLayout) -> str:
+    """Return the file's name of the tensor that holds one of ours, or our name without one."""
     return _place_in_file(ours, layout)[0]
 
 
-def plan(keys: Iterable[str], layout: Layout) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Our names by key in the file, and the keys that the layout does not know or that name a tensor again."""
-    planned: dict[str, tuple[str, ...]] = {}
+def match_keys(
+    keys: Iterable[str], layout: KeyLayout
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Return our names by key in the file, and the keys that are unknown or repeat a tensor."""
+    matched: dict[str, tuple[str, ...]] = {}
     unknown: list[str] = []
     taken: set[str] = set()
     for key in keys:
         names = our_names(key, layout)
         if names and taken.isdisjoint(names):
-            planned[key] = names
+            matched[key] = names
             taken.update(names)
         elif not _WRAPPERS.sub("", key, count=1).startswith(layout.ignored):
             unknown.append(key)
-    return planned, unknown
+    return matched, unknown
 
 
 def split_packed(tensor: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """A tensor of the file by our names: itself, or its first third (query) and the rest (key and value)."""
+    """Return a tensor by our names: itself, or its first third (query) and the rest."""
     if len(names) == 1 or tensor.ndim == 0:
         return dict.fromkeys(names, tensor)
     rows = tensor.shape[0] // 3
@@ -163,8 +159,7 @@ def split_packed(tensor: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
 
 
 def published_from_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A MotivNet's state dict under the names, and with the packed tensors, of the published
-    ``MotivNet.pth``.
+    """Return a state dict with the names and packed tensors of the published ``MotivNet.pth``.
 
     Raises:
         KeyError: If a name is not one of a MotivNet's.
@@ -178,8 +173,8 @@ def published_from_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: torch.cat([found[i] for i in sorted(found)]) for key, found in parts.items()}
 
 
-def _place_in_file(ours: str, layout: Layout) -> tuple[str, int | None]:
-    """The key that holds a tensor of ours, and which of its parts it is."""
+def _place_in_file(ours: str, layout: KeyLayout) -> tuple[str, int | None]:
+    """Return the key that holds a tensor of ours, and its place in it."""
     for rule in layout.rules:
         for position, name in enumerate(rule.ours):
             if match := _pattern(name).fullmatch(ours):

@@ -1,9 +1,9 @@
 """From a weights file of any known kind to a MotivNet, and from a MotivNet to a file of ours.
 
-A file is recognised by its first bytes and by its keys, never by its name. Nothing in it but
-tensors and, in our own format, strict JSON is ever used: what a trainer wrote beside the weights is
-left out, with a warning. The model that a file tells of is compared with the shapes of its tensors
-before memory is taken for either.
+A file is recognised by its first bytes and by its keys, never by its name. Only tensors and, in our
+own format, JSON are used: what a trainer wrote beside the weights is left out, with a warning. The
+model that a file describes is compared with the shapes of its tensors before memory is allocated
+for either.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import torch
 from torch import Tensor
 
 from motivnet.checkpoints import key_maps
-from motivnet.checkpoints.key_maps import Layout
+from motivnet.checkpoints.key_maps import KeyLayout
 from motivnet.checkpoints.safetensors_files import Description, read_safetensors, write_safetensors
 from motivnet.checkpoints.sizes import (
     config_from_sizes,
@@ -42,33 +43,33 @@ from motivnet.files import open_regular
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet
 from motivnet.model.motivnet import initialise, outline_model
-from motivnet.preprocess import InputRecipe
+from motivnet.preprocess import Preprocessing
 
 logger = logging.getLogger(__name__)
 
 HEAD_SEED = 0
 MAX_ENTRIES = 20_000
 """Ten times the tensors of the largest model, with those of its optimiser."""
+
 _CLASS_TOKEN = "encoder.class_token"  # noqa: S105 - no password
 _POSITIONS = "encoder.pos_embed"
-_TOO_LARGE = "is for a model that does not fit into this machine's memory"
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A model and what its file says of it.
+    """A model and what its file says about it.
 
-    ``labels`` are in output order; ``recipe`` is None where the file names none; ``fresh_head``
-    says that the file held an encoder alone, so that the head is random; ``layout`` is the name in
-    ``key_maps`` of the keys found; ``has_checksum`` that damage to the file would have been seen.
+    ``labels`` are in output order; ``preprocessing`` is None if the file has none. ``fresh_head``
+    means that the file held an encoder alone, so that the head is random. ``layout`` is the name in
+    ``key_maps`` of the keys. ``has_checksum`` means that damage to the file would be detected.
     """
 
     model: MotivNet
     config: ModelConfig
     labels: tuple[str, ...]
-    recipe: InputRecipe | None
+    preprocessing: Preprocessing | None
     fresh_head: bool
     layout: str
     metadata: dict[str, str]
@@ -76,23 +77,23 @@ class Checkpoint:
 
 
 def load_model(path: Path | str, config: ModelConfig | None = None) -> MotivNet:
-    """The model in a weights file, in FP32 on the CPU, in evaluation mode; see ``load_checkpoint``."""
+    """Return the model in a weights file, in FP32 on the CPU, in evaluation mode."""
     return load_checkpoint(path, config).model
 
 
 def load_checkpoint(
     path: Path | str, config: ModelConfig | None = None, *, quiet: bool = False
 ) -> Checkpoint:
-    """The model in a weights file, with all that the file says of it.
+    """Return the model in a weights file, with everything that the file says about it.
 
-    Understands the published ``MotivNet.pth``, its Lightning checkpoints, Sapiens encoders (flat
+    Reads the published ``MotivNet.pth``, its Lightning checkpoints, Sapiens encoders (flat
     pretraining ones and mmengine ones with their head), and our safetensors.
 
     Args:
-        config: The sizes, where neither the file nor its shapes tell them; otherwise it must agree
-        with both.
-        quiet: Log no warning of a fresh head, a missing checksum or objects that were left out: it
-            was said when the file was loaded before.
+        path: The file.
+        config: The sizes, if neither the file nor its shapes tell them; else it must agree.
+        quiet: Log no warning of a random head, a missing checksum or objects that were left out,
+            for a file that was loaded before.
 
     Raises:
         CheckpointError: If the file is damaged, of an unknown kind, has an object in the place of a
@@ -101,26 +102,25 @@ def load_checkpoint(
         FileError: If it is missing, not a regular file or not readable.
     """
     path = Path(path)
-    with _naming(path), _stored(path) as stored:
-        layout = key_maps.layout_of(stored.values)
+    with _naming(path), _open_file(path) as stored:
+        layout = key_maps.recognise_layout(stored.values)
         if layout is None:
             raise CheckpointError(f"has keys of no known layout: {listed(stored.values)}")
-        checkpoint = _checkpoint(stored, layout, config)
+        checkpoint = _load(stored, layout, config)
     if not quiet:
         _warn(path, checkpoint, stored.ignored)
     return checkpoint
 
 
 def name_of(path: Path) -> str:
-    """What to call the model in a file: by the file, or by its folder where that is a run and the file its best."""
+    """Return a name for the model in a file: the file's, the folder's for ``best`` and ``last``."""
     folder = path.resolve().parent.name
     return folder if path.stem in ("best", "last") and folder else path.stem
 
 
 @contextlib.contextmanager
 def open_stored(path: Path | str) -> Iterator[dict[str, object]]:
-    """What a weights file holds by its own keys, whatever they are, after every check of the file
-    itself.
+    """Open a weights file with any keys, after every check of the file itself.
 
     The tensors are for ``weights.weights_from_stored``, inside the block.
 
@@ -129,7 +129,7 @@ def open_stored(path: Path | str) -> Iterator[dict[str, object]]:
         FileError: If it is missing, not a regular file or not readable.
     """
     path = Path(path)
-    with _naming(path), _stored(path) as stored:
+    with _naming(path), _open_file(path) as stored:
         yield stored.values
 
 
@@ -139,20 +139,23 @@ def save_model(
     *,
     config: ModelConfig,
     labels: tuple[str, ...],
-    recipe: InputRecipe | None,
+    preprocessing: Preprocessing | None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a model as safetensors with all that is needed to use it, whole or not at all.
+    """Write a model as safetensors with all that is needed to use it, whole or not at all.
 
     Raises:
-        CheckpointError: If a weight is NaN or infinite, or configuration, labels, recipe and
-        weights do not agree.
+        CheckpointError: If a weight is NaN or infinite, or configuration, labels, preprocessing and
+            weights do not agree.
         FileError: If the file cannot be written.
     """
     path = Path(path)
     with _naming(path):
         description = Description(
-            config=config, labels=labels, recipe=recipe, metadata=dict(metadata or {})
+            config=config,
+            labels=labels,
+            preprocessing=preprocessing,
+            metadata=dict(metadata or {}),
         )
         state = model.state_dict()
         check_dense({name: tensor.cpu() for name, tensor in state.items()})
@@ -162,14 +165,15 @@ def save_model(
             )
         if infinite := [name for name, tensor in state.items() if not is_finite(tensor)]:
             raise CheckpointError(
-                f"is not written: the model has weights that are NaN or infinite, {listed(infinite)}"
+                "is not written: the model has weights that are NaN or infinite, "
+                f"{listed(infinite)}"
             )
         write_safetensors(path, state, description)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """What a file holds by its own keys, what it says of it, and the names of the objects that were not made."""
+class _StoredFile:
+    """What a file holds by its own keys, its description, and the names of objects left out."""
 
     values: dict[str, object]
     description: Description | None = None
@@ -178,36 +182,34 @@ class _Stored:
 
 
 @contextlib.contextmanager
-def _stored(path: Path) -> Iterator[_Stored]:
-    """The content of a file, whose first bytes say what it is, while the file is open."""
+def _open_file(path: Path) -> Iterator[_StoredFile]:
+    """Open a file, whose first bytes tell its kind."""
     with open_regular(path) as file, _memory_errors():
-        with _read_errors(path):
+        try:
             start = file.read(9)
+        except OSError as error:
+            raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
         if start.startswith(_ZIP):
             found = read_torch_file(file)
-            stored = _Stored(values=found.values, ignored=found.ignored)
+            stored = _StoredFile(values=found.values, ignored=found.ignored)
         elif start[8:] == b"{":
             tensors, description = read_safetensors(path)
-            stored = _Stored(
+            stored = _StoredFile(
                 values=dict(tensors), description=description, has_checksum=description is not None
             )
+        elif not start:
+            raise CheckpointError("is empty; copy or download it again")
+        elif start.startswith(_PICKLE):
+            raise CheckpointError(
+                "is in PyTorch's format of before 1.6, which is not read; get it as .safetensors"
+            )
         else:
-            raise _unknown_kind(start)
+            raise CheckpointError("is not a weights file; give a .pth, .ckpt or .safetensors file")
         if len(stored.values) > MAX_ENTRIES:
             raise CheckpointError(
                 f"holds {len(stored.values):,} entries, more than the {MAX_ENTRIES:,} allowed"
             )
         yield stored
-
-
-def _unknown_kind(start: bytes) -> CheckpointError:
-    if not start:
-        return CheckpointError("is empty; copy or download it again")
-    if start.startswith(_PICKLE):
-        return CheckpointError(
-            "is in PyTorch's format of before 1.6, which is not read; get it as .safetensors"
-        )
-    return CheckpointError("is not a weights file; give a .pth, .ckpt or .safetensors file")
 
 
 def _warn(path: Path, checkpoint: Checkpoint, ignored: tuple[str, ...]) -> None:
@@ -226,57 +228,57 @@ def _warn(path: Path, checkpoint: Checkpoint, ignored: tuple[str, ...]) -> None:
         )
 
 
-def _checkpoint(stored: _Stored, layout: Layout, config: ModelConfig | None) -> Checkpoint:
-    plan, unknown = key_maps.plan(stored.values, layout)
-    outline = outline_of_stored(stored.values, plan)
-    config = _settled_config(outline, stored.description, config)
+def _load(stored: _StoredFile, layout: KeyLayout, config: ModelConfig | None) -> Checkpoint:
+    """Return the model; its shapes are checked on the meta device before weights are read."""
+    matched, unknown = key_maps.match_keys(stored.values, layout)
+    outline = outline_of_stored(stored.values, matched)
+    config = _settle_config(outline, stored.description, config)
     model = outline_model(config)
     fresh_head = not _has_head(outline)
-    outlined = _positioned(outline, config) | (_head_weights(model) if fresh_head else {})
+    outlined = _without_class_token(outline, config)
+    if fresh_head:
+        outlined |= model.decoder.state_dict(prefix="decoder.")
     check_names(outlined, model.state_dict(), unknown, layout)
-    weights = _positioned(weights_from_stored(stored.values, plan), config)
+    weights = _without_class_token(weights_from_stored(stored.values, matched), config)
     if fresh_head:
         initialise(model.decoder.to_empty(device="cpu"), torch.Generator().manual_seed(HEAD_SEED))
-        weights |= _head_weights(model)
+        weights |= model.decoder.state_dict(prefix="decoder.")
     model.load_state_dict(weights, assign=True)
+    description = stored.description
     return Checkpoint(
         model=model,
         config=config,
-        labels=stored.description.labels
-        if stored.description
-        else labels_for(config.decoder.num_classes),
-        recipe=stored.description.recipe if stored.description else None,
+        labels=description.labels if description else labels_for(config.decoder.num_classes),
+        preprocessing=description.preprocessing if description else None,
         fresh_head=fresh_head,
         layout=layout.name,
-        metadata=stored.description.metadata if stored.description else {},
+        metadata=description.metadata if description else {},
         has_checksum=stored.has_checksum,
     )
 
 
-def _settled_config(
+def _settle_config(
     outline: Mapping[str, Tensor], description: Description | None, given: ModelConfig | None
 ) -> ModelConfig:
-    """The configuration that is given, else described, else of a named size; it fits the shapes.
+    """Return the configuration that is given, else described, else of a named size.
 
-    What the shapes leave open, a head that is not there or the grid that positions are resized to,
-    is made anew and may be of any size: there only the user's word counts, or a named size.
+    The shapes must fit it. They do not limit a head that is not in the file, or the grid that
+    positions are resized to: for these a description is not trusted, only the user's or a named
+    size.
     """
+    has_head = _has_head(outline)
     sizes = sizes_from_shapes(_shapes(outline))
     for part in ("encoder", "decoder"):
-        if f"{part}.depth" not in sizes and (part == "encoder" or _has_head(outline)):
+        if f"{part}.depth" not in sizes and (part == "encoder" or has_head):
             raise CheckpointError(f"has none of the blocks of a MotivNet's {part}")
     described = description.config if description else None
     if described is not None and given not in (None, described):
         raise CheckpointError(
             f"does not have the sizes asked for: {_config_differences(described, given)}"
         )
-    leaves_open = not _has_head(outline) or _CLASS_TOKEN in outline
-    if (
-        given is None
-        and described is not None
-        and leaves_open
-        and described not in NAMED_SIZES.values()
-    ):
+    is_unlimited = not has_head or _CLASS_TOKEN in outline
+    is_named = described is None or described in NAMED_SIZES.values()
+    if given is None and is_unlimited and not is_named:
         raise CheckpointError(
             "describes more than it holds; give its sizes with --model CONFIG.json"
         )
@@ -292,14 +294,10 @@ def _has_head(weights: Mapping[str, Tensor]) -> bool:
     return any(name.startswith("decoder.") for name in weights)
 
 
-def _head_weights(model: MotivNet) -> dict[str, Tensor]:
-    return dict(model.decoder.state_dict(prefix="decoder."))
-
-
-def _positioned(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """The weights without a class token, the positions of a pretraining with one resized to the model's grid."""
+def _without_class_token(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Return the weights without a class token, whose positions are resized to the model's grid."""
     if _CLASS_TOKEN not in weights:
-        return weights
+        return dict(weights)
     rest = {name: weight for name, weight in weights.items() if name != _CLASS_TOKEN}
     if _POSITIONS in rest:
         rest[_POSITIONS] = positions_from_pretraining(rest[_POSITIONS], config.encoder.grid_size)
@@ -310,24 +308,19 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def _config_differences(found: ModelConfig, wanted: ModelConfig) -> str:
-    pairs = zip(_flat(found).items(), _flat(wanted).values(), strict=True)
+def _config_differences(found: ModelConfig, wanted: ModelConfig | None) -> str:
+    ours, theirs = msgspec.to_builtins(found), msgspec.to_builtins(wanted)
     return ", ".join(
-        f"{name} is {value} and not {other}" for (name, value), other in pairs if value != other
+        f"{part}.{name} is {size} and not {theirs[part][name]}"
+        for part, sizes in ours.items()
+        for name, size in sizes.items()
+        if size != theirs[part][name]
     )
-
-
-def _flat(config: ModelConfig) -> dict[str, object]:
-    return {
-        f"{part}.{name}": value
-        for part, sizes in config.to_dict().items()
-        for name, value in sizes.items()
-    }
 
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Puts the file's name before what is wrong with it."""
+    """Put the file's name before the message of an error."""
     try:
         yield
     except CheckpointError as error:
@@ -338,17 +331,9 @@ def _naming(path: Path) -> Iterator[None]:
 def _memory_errors() -> Iterator[None]:
     try:
         yield
-    except MemoryError as error:
-        raise CheckpointError(_TOO_LARGE) from error
-    except RuntimeError as error:  # PyTorch's allocator raises no MemoryError
-        if "allocate" not in str(error):
+    except (MemoryError, RuntimeError) as error:  # PyTorch's allocator raises no MemoryError
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
-        raise CheckpointError(_TOO_LARGE) from error
-
-
-@contextlib.contextmanager
-def _read_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(
+            "is for a model that does not fit into this machine's memory"
+        ) from error

@@ -1,16 +1,17 @@
-"""The sizes of a model as its weights' shapes show them, and the configuration that they belong to.
+"""The sizes of a model in the shapes of its weights, and the configuration that has them.
 
-Heads, patch padding and the sides of the image leave no trace in the shapes; they come with a named
-size or with a configuration.
+Attention heads, patch padding and the sides of the image are not in the shapes; they come from a
+named size or from a configuration.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 
-from motivnet.config import NAMED_SIZES, ModelConfig
+import msgspec
+
+from motivnet.config import NAMED_SIZES, DecoderConfig, ModelConfig
 from motivnet.errors import CheckpointError, ConfigError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -26,18 +27,17 @@ _AXES: dict[str, tuple[str, int]] = {
     "decoder.num_groups": ("decoder.queries", 0),
     "decoder.num_classes": ("decoder.group_bias", 0),
 }
-"""Size -> the weight, by our name, and the axis that shows it."""
+"""The weight, by our name, and the axis that shows a size."""
 
-_WAY_OUT = "describe the model with --model CONFIG.json"
+_ADVICE = "describe the model with --model CONFIG.json"
 _IDENTITY = ("encoder.embed_dim", "encoder.depth")
 
 
 def sizes_from_shapes(shapes: Shapes) -> dict[str, int]:
-    """Every size that the shapes, by our names, show; a size whose weight is missing or misshaped
-    is left out.
+    """Return the sizes in the shapes, by our names, of the weights that are there.
 
-    The positions of a pretraining encoder, the one with a class token, are resized later and show
-    nothing.
+    The positions of a pretraining encoder, which has a class token, are resized later and show no
+    size.
     """
     sizes = {
         size: shapes[key][axis]
@@ -58,7 +58,7 @@ def sizes_from_shapes(shapes: Shapes) -> dict[str, int]:
 
 
 def sizes_from_config(config: ModelConfig) -> dict[str, int]:
-    """The same sizes as a configuration gives them."""
+    """Return the same sizes of a configuration."""
     encoder, decoder = config.encoder, config.decoder
     rows, columns = encoder.grid_size
     return {
@@ -76,11 +76,10 @@ def sizes_from_config(config: ModelConfig) -> dict[str, int]:
 
 
 def config_from_sizes(sizes: Sizes) -> ModelConfig:
-    """The named size whose sizes these are, with the number of groups and classes that they show.
+    """Return the named size with these sizes, and with their number of groups and classes.
 
     Raises:
-        CheckpointError: If there is none; it names the sizes, or how the nearest named size
-        differs.
+        CheckpointError: If there is none, with the differences to the nearest named size.
     """
     candidates = {name: _with_outputs(config, sizes) for name, config in NAMED_SIZES.items()}
     for name, config in candidates.items():
@@ -88,14 +87,14 @@ def config_from_sizes(sizes: Sizes) -> ModelConfig:
         if any(sizes.get(key) != wanted[key] for key in _IDENTITY):
             continue
         if different := differences(sizes, wanted):
-            raise CheckpointError(f"is like {name}, but {different}; {_WAY_OUT}")
+            raise CheckpointError(f"is like {name}, but {different}; {_ADVICE}")
         return config
-    shown = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none to be seen"
-    raise CheckpointError(f"has the sizes of no named model ({shown}); {_WAY_OUT}")
+    shown = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none are known"
+    raise CheckpointError(f"has the sizes of no named model ({shown}); {_ADVICE}")
 
 
 def differences(sizes: Sizes, wanted: Sizes) -> str:
-    """Every size that differs, as text; empty if none does."""
+    """Return every size that differs, as text; empty if none does."""
     return ", ".join(
         f"{name} is {size} and not {wanted[name]}"
         for name, size in sizes.items()
@@ -110,6 +109,7 @@ def _with_outputs(config: ModelConfig, sizes: Sizes) -> ModelConfig:
         if f"decoder.{name}" in sizes
     }
     try:
-        return dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, **outputs))
+        decoder = DecoderConfig(**{**msgspec.to_builtins(config.decoder), **outputs})
+        return ModelConfig(encoder=config.encoder, decoder=decoder)
     except ConfigError as error:
         raise CheckpointError(f"has a head that is not possible: {error}") from error

@@ -1,8 +1,7 @@
-"""Tensors as an archive of ``torch.save`` describes them, each checked against the bytes that are
-stored for it.
+"""Tensors as an archive of ``torch.save`` describes them, checked against the stored bytes.
 
-Describing one reads nothing: what is beside the weights, such as the state of an optimiser, never
-is in memory.
+A description reads no values: what is beside the weights, such as the state of an optimiser, is
+never in memory.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor over the bytes of a storage, none of which was read yet."""
+    """A tensor over the bytes of a storage, which were not read yet."""
 
     storage: Storage
     dtype: torch.dtype
@@ -46,16 +45,16 @@ class StoredTensor:
 
     @property
     def claimed(self) -> int:
-        """The bytes that it takes, or those that it lies between, whichever is more."""
+        """The bytes of its values, or from the first to the last, whichever is more."""
         count = math.prod(self.shape)
         return self.dtype.itemsize * max(count, _extent(self.shape, self.stride))
 
     def outline(self) -> Tensor:
-        """The tensor without its values."""
+        """Return the tensor on the meta device."""
         return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device="meta")
 
     def load(self) -> Tensor:
-        """The tensor, in memory of its own.
+        """Return the tensor, read into new memory.
 
         Raises:
             CheckpointError: If the file was cut meanwhile or the memory does not suffice.
@@ -75,7 +74,7 @@ class _StorageType:
 
 
 def shared_tensors(device: Literal["cpu", "meta"]) -> Callable[[StoredTensor], Tensor]:
-    """A function that gives the tensors as they were saved: those over one storage share their memory."""
+    """Return a function that loads tensors as they were saved: sharing memory of one storage."""
     storages: dict[str, torch.UntypedStorage] = {}
 
     def shared(stored: StoredTensor) -> Tensor:
@@ -93,11 +92,10 @@ def shared_tensors(device: Literal["cpu", "meta"]) -> Callable[[StoredTensor], T
 
 
 def storage_from_id(identity: object, archive: TorchArchive) -> Storage | StandIn:
-    """The storage that a pickle of ``torch.save`` refers to; a stand-in for one of a type that
-    weights never have.
+    """Return the storage that a pickle refers to; a stand-in for a type that weights never have.
 
     Raises:
-        PickleError: If the archive does not have it in the size that is said.
+        PickleError: If the archive does not have it, or in another size.
     """
     match identity:
         case ("storage", StandIn() as unknown, str(), _, int()):
@@ -111,10 +109,10 @@ def storage_from_id(identity: object, archive: TorchArchive) -> Storage | StandI
 
 
 def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
-    """What the names in a pickle of tensors and plain values stand for.
+    """Return the meaning of the names in a pickle of tensors and plain values.
 
     Args:
-        made: Gives what stands for a tensor in the result.
+        made: Returns the object that represents a tensor in the result.
     """
     encoded = _Encoder()
     names: dict[str, object] = {
@@ -134,10 +132,9 @@ def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
 
 
 class _Encoder:
-    """``_codecs.encode(text, "latin1")``, which is how bytes are written by the protocol that
-    torch.save uses.
+    """``_codecs.encode(text, "latin1")``: bytes in the pickle protocol of torch.save.
 
-    One text may be encoded again and again by a few bytes each, so that the sum is bounded.
+    One text can be encoded many times with a few opcodes each, so the total is limited.
     """
 
     def __init__(self) -> None:
@@ -159,14 +156,14 @@ def _ordered_dict(given: tuple[object, ...]) -> object:
 
 
 def _first(given: tuple[object, ...]) -> object:
-    """The tensor that a parameter, or a tensor of another device, was made from."""
+    """Return the tensor of a parameter, or of a tensor on another device."""
     if not given or not isinstance(given[0], (StoredTensor, Tensor, StandIn)):
         raise PickleError("a parameter is made from no tensor")
     return given[0]
 
 
 def _of_type(given: tuple[object, ...]) -> object:
-    """A tensor with attributes, which are left out; one of a class that is not known stays unknown."""
+    """Return a tensor without its attributes; a stand-in for one of an unknown class."""
     match given:
         case (Builder() as builder, kind, tuple() as inner, _) if (
             kind is Tensor and builder.build is not _of_type
@@ -178,7 +175,7 @@ def _of_type(given: tuple[object, ...]) -> object:
 
 
 def _tensor_v3(given: tuple[object, ...], made: Callable[[StoredTensor], object]) -> object:
-    """A tensor whose type is beside its storage."""
+    """Return a tensor whose dtype is not that of its storage."""
     if len(given) not in (7, 8) or not isinstance(given[6], torch.dtype):
         return _unknown_tensor()
     return _tensor((*given[:6], *given[7:]), made, counts=(6, 7), dtype=given[6])
@@ -231,7 +228,7 @@ def _check_inside(stored: StoredTensor) -> None:
 
 
 def _extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
-    """Elements from the first to the last, both counted; 0 if there is none."""
+    """Return the number of elements from the first to the last inclusive, 0 if there is none."""
     if 0 in shape:
         return 0
     return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))

@@ -65,12 +65,12 @@ class TorchArchive:
         self._folder = _folder([entry.filename for entry in entries])
 
     def size(self, name: str) -> int | None:
-        """Bytes of a member, by its name in the archive's folder; None if there is none."""
+        """Return the size of a member, by its name in the archive's folder, or None."""
         member = self._members.get(f"{self._folder}/{name}")
         return None if member is None else member.size
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
-        """The whole of a member that must be there.
+        """Return the content of a member that must exist.
 
         Raises:
             CheckpointError: If it is larger than ``max_bytes``, or the file was cut meanwhile.
@@ -85,7 +85,7 @@ class TorchArchive:
         return bytes(data)
 
     def read_into(self, buffer: memoryview, name: str, *, offset: int = 0) -> None:
-        """Fills a buffer of bytes from a member, which has to have as many after ``offset``.
+        """Fill a buffer from a member, which must have as many bytes after ``offset``.
 
         Raises:
             CheckpointError: If the file was cut meanwhile.
@@ -101,10 +101,9 @@ class TorchArchive:
 
 
 def _check_end(file: BinaryIO) -> None:
-    """Refuses a directory so large that listing it takes much memory, before ``zipfile`` lists it.
+    """Refuse a directory that is too large to list, before ``zipfile`` lists it.
 
-    torch.save ends its archives without a comment, so that the record which tells the size has one
-    place.
+    Archives of torch.save have no comment, so that the record with the size has a fixed place.
     """
     length = file.seek(0, os.SEEK_END)
     file.seek(max(0, length - 98))
@@ -140,7 +139,7 @@ def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
 
 
 def _span(file: BinaryIO, entry: zipfile.ZipInfo) -> _Member:
-    """Where the bytes of a member are: behind its own header, which must name it as the directory does."""
+    """Return where a member is: after its header, which must have the name in the directory."""
     file.seek(entry.header_offset)
     header = file.read(30)
     if header[:4] != b"PK\x03\x04":
@@ -183,7 +182,7 @@ def _check_crc(file: BinaryIO, span: _Member, entry: zipfile.ZipInfo) -> None:
 
 
 def _folder(names: list[str]) -> str:
-    """The one folder that everything is in."""
+    """Return the one folder that every member is in."""
     folders = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")]
     if len(folders) != 1 or "/" in folders[0]:
         raise CheckpointError(f"{_UNUSUAL} (it holds several pickles)")

@@ -1,9 +1,9 @@
 """Files of ``torch.save``: tensors and plain values, read without ``torch.load``.
 
-Even with ``weights_only`` PyTorch compares no checksum, so that a flipped bit becomes a wrong
-weight without a word, and lets a file of a few hundred bytes take any amount of memory. Here an
-archive's checksums are compared, its pickle is read as data (``inert_pickle``), and a tensor is no
-larger than the bytes that are stored for it.
+Even with ``weights_only`` PyTorch compares no checksum, so that a flipped bit silently becomes a
+wrong weight, and a file of a few hundred bytes can take any amount of memory. Here the
+checksums of an archive are compared, its pickle is read as data (``inert_pickle``), and a tensor is
+no larger than the bytes that are stored for it.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _MAX_BYTEORDER = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateDict:
-    """What a file holds by its own keys, and the names of the objects in it that were not made."""
+    """What a file holds by its own keys, and the names of the objects that were not created."""
 
     values: dict[str, object]
     ignored: tuple[str, ...]
 
 
 def read_torch_file(file: BinaryIO) -> StateDict:
-    """The state dict in an archive of ``torch.save``, alone or under the key ``state_dict``.
+    """Return the state dict in an archive of ``torch.save``, alone or under ``state_dict``.
 
     Its tensors are ``StoredTensor``, to be loaded while the file is open. Of all other objects,
     there or elsewhere in the file, nothing but the name is read.
@@ -64,16 +64,18 @@ def read_torch_file(file: BinaryIO) -> StateDict:
         or not all(isinstance(key, str) for key in content)
     ):
         raise CheckpointError(
-            f"holds no state dict but {kind_of(content)}; ask its maker for the state dict, best as .safetensors"
+            f"holds no state dict but {kind_of(content)}; ask its maker for the state dict, best "
+            "as .safetensors"
         )
     return StateDict(values=dict(content), ignored=ignored)
 
 
 def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> object:
-    """What an archive of ``torch.save`` holds, if that is tensors and plain values.
+    """Return the content of an archive of ``torch.save``: tensors and plain values.
 
     Args:
-        device: ``meta`` gives tensors of the right shape without values: every byte's checksum is
+        file: The open archive.
+        device: ``meta`` returns tensors of the right shape without values: every byte's checksum is
             compared and the structure is read, but no memory is needed for the weights.
 
     Raises:
@@ -84,21 +86,20 @@ def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> o
     content, ignored = _content(file, made=shared_tensors(device))
     if ignored:
         raise CheckpointError(
-            f"asks for the Python object {listed(ignored)}, which is refused because it could run code; "
-            "save only tensors and plain values"
+            f"asks for the Python object {listed(ignored)}, which is refused because it could run "
+            "code; save only tensors and plain values"
         )
     _check_tree(content)
     return content
 
 
 def write_archive(content: object, path: Path) -> None:
-    """Writes ``content`` as an archive, through a file of Python's, which knows why a write failed;
-    torch's does not.
+    """Write ``content`` as an archive through a Python file, whose errors say why a write failed.
 
     Raises:
         OSError: If the system refuses; call it inside ``motivnet.files.atomic_path``.
     """
-    handled = sys.exception()
+    handled = sys.exc_info()[1]
     with path.open("wb") as file:
         try:
             torch.save(content, file)
@@ -112,7 +113,7 @@ def write_archive(content: object, path: Path) -> None:
 
 
 def kind_of(value: object) -> str:
-    """What a value out of a file is, for an error."""
+    """Return the kind of a value in a file, for an error."""
     if isinstance(value, StandIn):
         return f"a pickled object, {listed([value.name])}"
     return "a Tensor" if isinstance(value, StoredTensor) else f"a {type(value).__name__}"
@@ -147,10 +148,9 @@ def _content(
 
 
 def _check_tree(content: object) -> None:
-    """Returns when walking the content, by recursion too, soon ends.
+    """Refuse content that is nested too deep or shared too often to walk by recursion.
 
-    The longest way down to each container and the values below it are counted once, after those of
-    its parts.
+    The depth of each container and the number of values in it are counted once, after its parts.
     """
     measured: dict[int, tuple[int, int]] = {}
     open_above: set[int] = set()
@@ -174,7 +174,7 @@ def _check_tree(content: object) -> None:
 
 
 def _measure(parts: list[tuple[int, int]]) -> tuple[int, int]:
-    """Depth and number of values of a container of these parts."""
+    """Return the depth and the number of values of a container of these parts."""
     depth = 1 + max((depth for depth, _ in parts), default=0)
     count = 1 + sum(count for _, count in parts)
     if depth > _MAX_DEPTH or count > _MAX_VALUES:

@@ -1,4 +1,4 @@
-"""Tensors of a foreign file made into weights: dense, finite, FP32, each with memory of its own."""
+"""Weights from the tensors of any file: dense, finite, FP32, none sharing memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from motivnet.checkpoints import key_maps
 from motivnet.checkpoints.inert_pickle import StandIn
-from motivnet.checkpoints.key_maps import Layout
+from motivnet.checkpoints.key_maps import KeyLayout
 from motivnet.checkpoints.stored_tensors import StoredTensor
 from motivnet.errors import CheckpointError
 
@@ -22,23 +22,22 @@ _NAME_LENGTH = 120
 
 
 def weights_from_stored(
-    stored: MutableMapping[str, object], plan: Mapping[str, tuple[str, ...]]
+    stored: MutableMapping[str, object], matched: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Tensor]:
-    """FP32 weights by our names, taken out of ``stored`` as they are converted to hold one copy in
-    memory.
+    """Return FP32 weights by our names; ``stored`` is emptied to hold one copy in memory.
 
     Args:
         stored: What the file holds, by its keys; the file is open.
-        plan: Our names by key, from ``key_maps.plan``.
+        matched: Our names by key, from ``key_maps.plan``.
 
     Raises:
         CheckpointError: Naming every value that is not a dense, finite tensor of floating-point
-        numbers.
+            numbers.
     """
-    check_dense({key: stored[key] for key in plan})
+    check_dense({key: stored[key] for key in matched})
     weights: dict[str, Tensor] = {}
     infinite: list[str] = []
-    for key, names in plan.items():
+    for key, names in matched.items():
         value = stored.pop(key)
         tensor = value.load() if isinstance(value, StoredTensor) else value
         assert isinstance(tensor, Tensor)
@@ -50,23 +49,23 @@ def weights_from_stored(
             infinite.append(key)
     if infinite:
         raise CheckpointError(
-            f"has weights that are NaN or infinite in FP32: {listed(infinite)}; its training diverged"
+            f"has weights that are NaN or infinite in FP32: {listed(infinite)}; its training "
+            "diverged"
         )
     return weights
 
 
 def outline_of_stored(
-    stored: Mapping[str, object], plan: Mapping[str, tuple[str, ...]]
+    stored: Mapping[str, object], matched: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Tensor]:
-    """The weights of ``weights_from_stored`` without their values, before anything is read or
-    allocated for them.
+    """Return the weights of ``weights_from_stored`` on the meta device; nothing is read.
 
     Raises:
-        CheckpointError: Naming every value that is not a dense tensor of floating-point numbers.
+        CheckpointError: Naming every value that is not a dense tensor of floats.
     """
-    check_dense({key: stored[key] for key in plan})
+    check_dense({key: stored[key] for key in matched})
     outline: dict[str, Tensor] = {}
-    for key, names in plan.items():
+    for key, names in matched.items():
         value = stored[key]
         assert isinstance(value, (StoredTensor, Tensor))
         whole = (
@@ -79,10 +78,9 @@ def outline_of_stored(
 
 
 def check_dense(values: Mapping[str, object]) -> None:
-    """Returns when every value is a dense tensor of floats that fills the memory which the file
-    gave it.
+    """Refuse values that are not dense tensors of floats with memory in the file.
 
-    An expanded view or tensors over the same memory would make a small file claim any amount of it.
+    Expanded views, or tensors over the same memory, would let a small file claim any amount.
 
     Raises:
         CheckpointError: Naming all that are not.
@@ -96,9 +94,12 @@ def check_dense(values: Mapping[str, object]) -> None:
 
 
 def check_names(
-    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], unknown: list[str], layout: Layout
+    weights: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    unknown: list[str],
+    layout: KeyLayout,
 ) -> None:
-    """Returns when the weights are those of the model, no more and no less, each in its shape.
+    """Refuse weights that are not exactly those of the model, each in its shape.
 
     Raises:
         CheckpointError: Naming the keys that are missing, unknown or misshaped, as the file calls
@@ -106,7 +107,8 @@ def check_names(
     """
     missing = [key_maps.name_in_file(name, layout) for name in wanted if name not in weights]
     misshaped = [
-        f"{key_maps.name_in_file(name, layout)} has {tuple(weight.shape)} and not {tuple(wanted[name].shape)}"
+        f"{key_maps.name_in_file(name, layout)} has {tuple(weight.shape)} and not "
+        f"{tuple(wanted[name].shape)}"
         for name, weight in weights.items()
         if name in wanted and weight.shape != wanted[name].shape
     ]
@@ -120,11 +122,11 @@ def check_names(
 
 
 def positions_from_pretraining(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Positions ``(1, rows * columns, D)`` of a grid from ``(1, 1 + side * side, D)`` of a square
-    one.
+    """Return positions ``(1, rows * columns, D)`` from those of a pretraining on a square grid.
 
-    The class token's position is dropped and the rest resized with the bicubic kernel, as the
-    published fine-tunings do. A tensor that is no such square is given back as it is.
+    Those are ``(1, 1 + side * side, D)``: the class token's position is dropped and the rest
+    resized with a bicubic kernel, as in the published fine-tuning. Other tensors are returned
+    unchanged.
     """
     side = math.isqrt(max(positions.shape[1] - 1, 0)) if positions.ndim == 3 else 0
     if side == 0 or positions.shape[:2] != (1, 1 + side * side):
@@ -138,12 +140,12 @@ def positions_from_pretraining(positions: Tensor, grid: tuple[int, int]) -> Tens
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no value is NaN or infinite."""
+    """Return whether no value is NaN or infinite."""
     return bool(torch.isfinite(tensor).all())
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first names on one line, each once, and how many more there are."""
+    """Return the first names on one line, each once, and how many more there are."""
     unique = list(dict.fromkeys(names))
     shown = [name if name.isprintable() else ascii(name) for name in unique[:_LISTED]]
     more = f" and {len(unique) - _LISTED} more" if len(unique) > _LISTED else ""
@@ -151,7 +153,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _problem(value: object, claimed: Counter[object]) -> str | None:
-    """Why a value is not a plain weight; ``claimed`` counts the bytes that tensors claim of each storage."""
+    """Return why a value is not a plain weight; ``claimed`` counts the bytes per storage."""
     if isinstance(value, StoredTensor):
         return _problem_of_stored(value, claimed)
     if isinstance(value, StandIn):

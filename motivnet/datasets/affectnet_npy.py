@@ -1,5 +1,4 @@
-"""AffectNet's later release: ``images/7.jpg`` with its label in ``annotations/7_exp.npy``, in two
-folders of parts.
+"""AffectNet's later release: ``images/7.jpg`` with its label in ``annotations/7_exp.npy``.
 
 Its validation set is the test set here, as in the paper.
 """
@@ -17,55 +16,56 @@ import numpy as np
 from numpy.lib import format as npy
 
 from motivnet.datasets.affectnet import CODES, NO_EMOTION
-from motivnet.datasets.listing import Face, Listing, emotion_from_code, listing_of, visible
-from motivnet.datasets.sample import Part
+from motivnet.datasets.image_folders import visible
+from motivnet.datasets.listing import LabelledImage, Listing, collect, emotion_from_code
+from motivnet.datasets.sample import SplitName
 from motivnet.errors import DatasetError
 from motivnet.files import read_bytes
 from motivnet.images import IMAGE_SUFFIXES
-from motivnet.progress import progress
+from motivnet.terminal import progress
 
-_PARTS: dict[str, Part] = {"train_set": "train", "val_set": "test"}
+_SPLITS: dict[str, SplitName] = {"train_set": "train", "val_set": "test"}
 _MAX_BYTES = 4096
 _KINDS = "iufUS"
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 # What NumPy raises on damaged headers: they are literals of Python, and of Python 2 in old files.
 _NPY_ERRORS = (
-    *(
-        AttributeError,
-        EOFError,
-        KeyError,
-        MemoryError,
-        OSError,
-        OverflowError,
-        RecursionError,
-        SyntaxError,
-        TypeError,
-    ),
-    *(ValueError, struct.error, tokenize.TokenError),
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
 )
 
 
 def recognises(path: Path) -> bool:
-    """Whether one of the two folders of parts has annotations."""
-    return any((path / part / "annotations").is_dir() for part in _PARTS)
+    """Return whether one of the folders of its two splits has annotations."""
+    return any((path / split / "annotations").is_dir() for split in _SPLITS)
 
 
-def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The images of the folders of parts that are there.
+def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
+    """Return the images of the splits that are there.
 
     Raises:
         DatasetError: If a folder of images is missing or a label cannot be read or is out of range.
     """
-    return listing_of(_faces(path), labels=labels)
+    return collect(_images(path), labels=labels)
 
 
-def _faces(path: Path) -> Iterator[Face | str]:
-    for folder, part in _PARTS.items():
+def _images(path: Path) -> Iterator[LabelledImage | str]:
+    for folder, split in _SPLITS.items():
         if (path / folder).is_dir():
-            yield from _faces_of_part(path / folder, part)
+            yield from _images_of_split(path / folder, split)
 
 
-def _faces_of_part(folder: Path, part: Part) -> Iterator[Face | str]:
+def _images_of_split(folder: Path, split: SplitName) -> Iterator[LabelledImage | str]:
     images, annotations = folder / "images", folder / "annotations"
     for needed in (images, annotations):
         if not needed.is_dir():
@@ -73,11 +73,11 @@ def _faces_of_part(folder: Path, part: Part) -> Iterator[Face | str]:
     files = visible(images)
     with progress(f"reading the labels of {folder.name}", total=len(files)) as advance:
         for file in files:
-            yield _face(file, annotations / f"{file.stem}_exp.npy", part)
+            yield _image(file, annotations / f"{file.stem}_exp.npy", split)
             advance(1)
 
 
-def _face(file: Path, annotation: Path, part: Part) -> Face | str:
+def _image(file: Path, annotation: Path, split: SplitName) -> LabelledImage | str:
     if file.suffix.casefold() not in IMAGE_SUFFIXES:
         return "not an image file"
     if not annotation.is_file():
@@ -85,18 +85,18 @@ def _face(file: Path, annotation: Path, part: Part) -> Face | str:
     emotion = emotion_from_code(_code(annotation), CODES, place=str(annotation))
     if emotion in NO_EMOTION.values():
         return f"labelled {emotion}"
-    return Face(
+    return LabelledImage(
         name=f"{file.parts[-3]}/{file.parts[-2]}/{file.name}",
         image=file,
         emotion=emotion,
-        part=part,
+        split=split,
     )
 
 
 def _code(annotation: Path) -> str:
-    """The one value of an array file, which is a number in some copies and text in others.
+    """Return the one value of an array file, a number in some copies and text in others.
 
-    Its header is read first: ``np.load`` allocates whatever shape it promises before it looks for
+    The header is read first: ``np.load`` allocates the shape that it promises before it looks for
     the values.
     """
     stream = io.BytesIO(read_bytes(annotation, max_bytes=_MAX_BYTES))

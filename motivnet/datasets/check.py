@@ -1,32 +1,40 @@
-"""Decoding images once before they are used, to know which of them can be read and which are the same."""
+"""Images that are decoded before they are used: which are readable and equal, and counts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from motivnet.datasets.sample import Sample
+from motivnet.datasets.sample import Dataset, Sample
 from motivnet.errors import DatasetError, FileError, ImageError
-from motivnet.progress import progress
+from motivnet.terminal import progress
 
 UNREADABLE = "unreadable image"
-"""The reason under which such images are counted."""
+"""The reason under which images that cannot be decoded are counted."""
 
 MANY_UNREADABLE = 5
-"""Fewer are never too many, however small the dataset."""
+"""Fewer are accepted in any dataset."""
 
 MAX_UNREADABLE = 0.05
-"""The share that is put up with where nobody says otherwise."""
+"""The share that is accepted by default."""
 
+NO_SPLIT = "any"
+"""Stands for the split of a sample whose dataset has no splits."""
+
+Pairs = tuple[tuple[str, str], ...]
+"""Names of two samples of the same bytes, in order."""
+
+_SPLITS = ("train", "val", "test", NO_SPLIT)
 _BLOCK = 256
 _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What can be decoded, in the order given; digests of these, and reasons of the others, by name."""
+    """The samples that can be decoded, in order, with their digests; for the others the reason."""
 
     samples: tuple[Sample, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)
@@ -39,14 +47,46 @@ class Checked:
             unreadable=self.unreadable | other.unreadable,
         )
 
-    @property
-    def count(self) -> int:
-        """Images that were looked at."""
-        return len(self.samples) + len(self.unreadable)
+    def refuse_many_unreadable(self, *, max_share: float) -> None:
+        """Refuse a dataset that is damaged as a whole, or whose images are elsewhere.
+
+        Raises:
+            DatasetError: If more than ``max_share`` of the images, and at least
+                ``MANY_UNREADABLE``, cannot be decoded.
+        """
+        count, total = len(self.unreadable), len(self.samples) + len(self.unreadable)
+        if count < MANY_UNREADABLE or count <= max_share * total:
+            return
+        named = "; ".join(sorted(self.unreadable.values())[:_NAMED])
+        raise DatasetError(
+            f"{count:,} of {total:,} images cannot be read, more than {max_share:.0%}: {named}; "
+            "…; check that the dataset is complete"
+        )
 
 
-def readable(samples: Sequence[Sample]) -> Checked:
-    """Which samples can be decoded; on as many threads as there are processors, decoding runs outside Python's lock."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSummary:
+    """What a dataset holds, in numbers.
+
+    ``counts`` has the images by label and split, ``splits`` the splits that there are. ``people``
+    counts the known ones, ``voted`` the images with a distribution over the labels. ``duplicates``
+    names byte-identical images in different splits.
+    """
+
+    dataset: str
+    format: str
+    images: int
+    splits: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    people: int
+    voted: int
+    skipped: dict[str, int]
+    unreadable: dict[str, str]
+    duplicates: Pairs
+
+
+def check_readable(samples: Sequence[Sample]) -> Checked:
+    """Decode the samples, on as many threads as there are processors: OpenCV releases the lock."""
     kept: list[Sample] = []
     digests: dict[str, str] = {}
     unreadable: dict[str, str] = {}
@@ -58,7 +98,7 @@ def readable(samples: Sequence[Sample]) -> Checked:
         # In blocks, so that an interruption does not wait for all of the rest.
         for start in range(0, len(samples), _BLOCK):
             block = samples[start : start + _BLOCK]
-            for sample, (digest, reason) in zip(block, pool.map(_examined, block), strict=True):
+            for sample, (digest, reason) in zip(block, pool.map(_examine, block), strict=True):
                 if reason is None:
                     kept.append(sample)
                     digests[sample.name] = digest
@@ -68,28 +108,55 @@ def readable(samples: Sequence[Sample]) -> Checked:
     return Checked(samples=tuple(kept), digests=digests, unreadable=unreadable)
 
 
-def refuse_many_unreadable(checked: Checked, *, max_share: float) -> None:
-    """Stops at a dataset that is damaged as a whole, or whose images lie elsewhere.
-
-    Raises:
-        DatasetError: If a larger share than ``max_share``, and at least ``MANY_UNREADABLE``, cannot
-        be decoded.
-    """
-    count = len(checked.unreadable)
-    if count < MANY_UNREADABLE or count <= max_share * checked.count:
-        return
-    named = "; ".join(sorted(checked.unreadable.values())[:_NAMED])
-    raise DatasetError(
-        f"{count:,} of {checked.count:,} images cannot be read, more than {max_share:.0%}: {named}; …; "
-        "check that the dataset is complete"
-    )
-
-
-def _examined(sample: Sample) -> tuple[str, str | None]:
-    """The digest of a sample, and why it cannot be decoded."""
+def _examine(sample: Sample) -> tuple[str, str | None]:
+    """Return the digest of a sample, and why it cannot be decoded."""
     try:
         data = sample.encoded()
         sample.decode(data)
     except (ImageError, FileError) as error:
         return "", str(error)
     return sample.digest_of(data), None
+
+
+def find_duplicates(splits: Sequence[Sequence[Sample]], *, digests: Mapping[str, str]) -> Pairs:
+    """Return pairs of equal images in different splits: data leakage if one is trained on.
+
+    The first of a pair is in the split that comes later here.
+
+    Args:
+        splits: The samples of each.
+        digests: By name; samples without one are not compared.
+    """
+    found: list[tuple[str, str]] = []
+    seen: dict[str, str] = {}
+    for split in splits:
+        own = {sample.name: digests[sample.name] for sample in split if sample.name in digests}
+        found += [(name, seen[digest]) for name, digest in own.items() if digest in seen]
+        # Of equal images the first in order represents them, hence reversed.
+        seen = {digest: name for name, digest in reversed(own.items())} | seen
+    return tuple(sorted(found))
+
+
+def summarise(dataset: Dataset) -> DatasetSummary:
+    """Return the numbers of a dataset; duplicates are known where its images were checked."""
+    found = Counter((sample.label, sample.split or NO_SPLIT) for sample in dataset.samples)
+    present = {split for _, split in found}
+    splits = tuple(split for split in _SPLITS if split in present)
+    by_split: dict[str, list[Sample]] = {"test": [], "val": [], "train": []}
+    for sample in dataset.samples:
+        by_split[sample.split or "train"].append(sample)
+    return DatasetSummary(
+        dataset=dataset.root.resolve().name,
+        format=dataset.format,
+        images=len(dataset.samples),
+        splits=splits,
+        counts={
+            label: {split: found[index, split] for split in splits}
+            for index, label in enumerate(dataset.labels)
+        },
+        people=len({sample.person for sample in dataset.samples} - {None}),
+        voted=sum(sample.distribution is not None for sample in dataset.samples),
+        skipped=dataset.skipped,
+        unreadable=dataset.unreadable,
+        duplicates=find_duplicates(list(by_split.values()), digests=dataset.digests),
+    )

@@ -1,4 +1,4 @@
-"""CK+48: the last three frames of CK+'s labelled sequences, cut to faces and put into class folders."""
+"""CK+48: the last three frames of CK+'s labelled sequences, cropped, in class folders."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from dataclasses import replace
 from pathlib import Path
 
 from motivnet.datasets import folder
-from motivnet.datasets.listing import Listing, visible
+from motivnet.datasets.image_folders import label_of_folder, visible
+from motivnet.datasets.listing import Listing
 from motivnet.datasets.sample import Sample
 
 _NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}\.png", re.IGNORECASE)
 
 
 def recognises(path: Path) -> bool:
-    """Whether class folders begin with files that are named as CK+'s frames."""
+    """Return whether class folders begin with files that are named as CK+'s frames."""
     return path.is_dir() and any(
         _NAME.fullmatch(file.name)
         for entry in visible(path)
-        if entry.is_dir() and folder.emotion_from_name(entry.name)
+        if entry.is_dir() and label_of_folder(entry.name)
         for file in visible(entry)[:1]
     )
 
 
-def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The images of the class folders with the person that each name tells.
+def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
+    """Return the images of the class folders with the person that each name identifies.
 
-    A file of another name is left out: whoever is on it could be in two parts of a split.
+    A file of another name is left out: its person could be in two splits.
     """
-    found = folder.listing(path, labels=labels)
+    found = folder.read(path, labels=labels)
     samples = tuple(
         sample for sample in map(_with_person, found.samples) if sample.person is not None
     )

@@ -1,8 +1,7 @@
-"""CK+: sequences from a neutral face to the peak of an emotion, some of them labelled (Lucey et al.
-2010).
+"""CK+: sequences from a neutral face to the peak of an emotion (Lucey et al. 2010).
 
-No label says neutral: the first frames of the labelled sequences are the neutral images, as in the
-literature.
+Some are labelled, none as neutral: the first frames of the labelled sequences are the neutral
+images, as in the literature.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from motivnet.datasets.image_folders import visible
 from motivnet.datasets.listing import (
-    Face,
+    LabelledImage,
     Listing,
     codes_from,
+    collect,
     emotion_from_code,
-    listing_of,
-    visible,
 )
 from motivnet.errors import DatasetError
 from motivnet.files import read_bytes
@@ -32,23 +31,22 @@ _MAX_BYTES = 4096
 
 
 def recognises(path: Path) -> bool:
-    """Whether the folder of sequences is there."""
+    """Return whether the folder of sequences is there."""
     return (path / _IMAGES).is_dir()
 
 
-def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The first frame of each labelled sequence as neutral and the last as its label, with the
-    person seen in them.
+def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
+    """Return the first frame of each labelled sequence as neutral and the last as its label.
 
     Raises:
-        DatasetError: If the labels are not there, or one of them is no number from 0 to 7.
+        DatasetError: If the labels are not there, or one of them is not a number from 0 to 7.
     """
     if not (path / _LABELS).is_dir():
         raise DatasetError(f"{path / _LABELS} is not a folder; unpack CK+'s emotion labels there")
-    return listing_of(_faces(path), labels=labels)
+    return collect(_images(path), labels=labels)
 
 
-def _faces(path: Path) -> Iterator[Face | str]:
+def _images(path: Path) -> Iterator[LabelledImage | str]:
     for sequence in _sequences(path):
         label = next(
             (
@@ -77,11 +75,11 @@ def _faces(path: Path) -> Iterator[Face | str]:
             )
             for frame, shown in ends:
                 name = frame.relative_to(path).as_posix()
-                yield Face(name=name, image=frame, emotion=shown, person=sequence.parts[0])
+                yield LabelledImage(name=name, image=frame, emotion=shown, person=sequence.parts[0])
 
 
 def _sequences(path: Path) -> list[Path]:
-    """The folders such as ``S005/001`` that images or labels have."""
+    """Return the folders such as ``S005/001`` that images or labels have."""
     found = {
         sequence.relative_to(root)
         for root in (path / _IMAGES, path / _LABELS)

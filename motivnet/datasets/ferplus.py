@@ -1,7 +1,7 @@
-"""FER+: the votes of ten people on each picture of the user's own FER2013 (Barsoum et al. 2016).
+"""FER+: the votes of ten people on each image of the user's own FER2013 (Barsoum et al. 2016).
 
 The rows of both files belong together by their order. Votes for ``unknown`` and ``NF`` (no face)
-count only to leave a picture out.
+only decide whether an image is left out.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-from motivnet.datasets.fer2013 import DAMAGED, file_in, part_from_usage, pixels_from_text
-from motivnet.datasets.listing import Face, Listing, listing_of
-from motivnet.datasets.rows import csv_rows
-from motivnet.datasets.sample import Part
+from motivnet.datasets.fer2013 import DAMAGED, file_in, pixels_from_text, split_from_usage
+from motivnet.datasets.listing import LabelledImage, Listing, collect, csv_rows
+from motivnet.datasets.sample import SplitName
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 
@@ -25,29 +24,29 @@ Row = tuple[int, tuple[str, ...]]
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is the file of votes, or the folder in which it lies."""
+    """Return whether it is the file of votes, or the folder in which it lies."""
     return _votes_file(path).is_file()
 
 
-def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """Every picture on whose emotion most people had an opinion, with the shares of the votes.
+def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
+    """Return every image on whose emotion most people had an opinion, with the votes.
 
     Raises:
         DatasetError: If FER2013's own file is not there, the two do not belong together, a column
-            is missing or a number of votes is none.
+            is missing or a number of votes is not a number.
     """
     votes = _votes_file(path)
     pictures = file_in(votes.parent)
     if pictures is None:
         raise DatasetError(f"{votes} has votes and no pictures; put your own fer2013.csv beside it")
-    return listing_of(_faces(votes, pictures), labels=labels)
+    return collect(_images(votes, pictures), labels=labels)
 
 
 def _votes_file(path: Path) -> Path:
     return path if path.name == NAME else path / NAME
 
 
-def _faces(votes: Path, pictures: Path) -> Iterator[Face | str]:
+def _images(votes: Path, pictures: Path) -> Iterator[LabelledImage | str]:
     voted = csv_rows(votes, columns=("Usage", "Image name", *EMOTIONS, *_NO_EMOTION))
     drawn = csv_rows(pictures, columns=("Usage", "pixels"))
     for row, picture in itertools.zip_longest(voted, drawn):
@@ -58,14 +57,17 @@ def _faces(votes: Path, pictures: Path) -> Iterator[Face | str]:
         place = f"line {row[0]} of {votes}"
         if row[1][0] != picture[1][0]:
             raise DatasetError(
-                f"{place} is not of the same part as line {picture[0]} of {pictures}; restore the order"
+                f"{place} is not of the same split as line {picture[0]} of {pictures}; restore "
+                "the order"
             )
-        yield _face(
-            row[1], picture[1][1], part=part_from_usage(row[1][0], place=place), place=place
+        yield _image(
+            row[1], picture[1][1], split=split_from_usage(row[1][0], place=place), place=place
         )
 
 
-def _face(cells: tuple[str, ...], text: str, *, part: Part, place: str) -> Face | str:
+def _image(
+    cells: tuple[str, ...], text: str, *, split: SplitName, place: str
+) -> LabelledImage | str:
     _, name, *numbers = cells
     if not name:
         return "removed by FER+"
@@ -77,7 +79,7 @@ def _face(cells: tuple[str, ...], text: str, *, part: Part, place: str) -> Face 
     if pixels is None:
         return DAMAGED
     emotion = max(EMOTIONS, key=votes.__getitem__)  # of equals the first in order
-    return Face(name=name, image=pixels, emotion=emotion, part=part, votes=votes)
+    return LabelledImage(name=name, image=pixels, emotion=emotion, split=split, votes=votes)
 
 
 def _counts(numbers: list[str], place: str) -> list[int]:

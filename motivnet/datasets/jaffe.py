@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from motivnet.datasets.listing import Face, Listing, listing_of, visible
+from motivnet.datasets.image_folders import visible
+from motivnet.datasets.listing import LabelledImage, Listing, collect
 
 EMOTION_OF = {
     "NE": "neutral",
@@ -22,20 +23,20 @@ _NAME = re.compile(rf"([A-Z]{{2}})\.({'|'.join(EMOTION_OF)})\d+\.\d+\.tiff?", re
 
 
 def recognises(path: Path) -> bool:
-    """Whether any file is named as JAFFE's."""
+    """Return whether any file has a name as in JAFFE."""
     return path.is_dir() and any(_NAME.fullmatch(file.name) for file in path.iterdir())
 
 
-def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The images with the person that each name tells."""
-    return listing_of(_faces(path), labels=labels)
+def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
+    """Return the images with the person that each name identifies."""
+    return collect(_images(path), labels=labels)
 
 
-def _faces(path: Path) -> Iterator[Face | str]:
+def _images(path: Path) -> Iterator[LabelledImage | str]:
     for file in visible(path):
         match = _NAME.fullmatch(file.name)
         if match is None:
             yield "not named as in JAFFE"
         else:
             person, code = match[1].upper(), match[2].upper()
-            yield Face(name=file.name, image=file, emotion=EMOTION_OF[code], person=person)
+            yield LabelledImage(name=file.name, image=file, emotion=EMOTION_OF[code], person=person)

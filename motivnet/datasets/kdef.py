@@ -1,4 +1,7 @@
-"""KDEF: 70 people from five angles, in files such as ``AF01/AF01ANFL.JPG`` (Lundqvist, Flykt & Öhman 1998)."""
+"""KDEF: 70 people from five angles (Lundqvist, Flykt & Öhman 1998).
+
+The files have names such as ``AF01/AF01ANFL.JPG``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from motivnet.datasets.listing import Face, Listing, listing_of, visible
+from motivnet.datasets.image_folders import visible
+from motivnet.datasets.listing import LabelledImage, Listing, collect
 
 EMOTION_OF = {
     "NE": "neutral",
@@ -25,25 +29,25 @@ _FOLDER = re.compile(r"[AB][FM]\d\d", re.IGNORECASE)
 
 
 def recognises(path: Path) -> bool:
-    """Whether any file is named as KDEF's, or any folder as those in which they lie."""
+    """Return whether any file, or any folder of files, has a name as in KDEF."""
     return path.is_dir() and any(
         _NAME.fullmatch(e.name) or _FOLDER.fullmatch(e.name) for e in path.iterdir()
     )
 
 
-def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The images of every angle with the person that each name tells, who is the same in both sessions."""
-    return listing_of(_faces(path), labels=labels)
+def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
+    """Return the images of every angle with the person, who is the same in both sessions."""
+    return collect(_images(path), labels=labels)
 
 
-def _faces(path: Path) -> Iterator[Face | str]:
+def _images(path: Path) -> Iterator[LabelledImage | str]:
     for file in _files(path):
         match = _NAME.fullmatch(file.name)
         if match is None:
             yield "not named as in KDEF"
         else:
             person, code = match[1].upper(), match[2].upper()
-            yield Face(
+            yield LabelledImage(
                 name=file.relative_to(path).as_posix(),
                 image=file,
                 emotion=EMOTION_OF[code],
@@ -52,6 +56,6 @@ def _faces(path: Path) -> Iterator[Face | str]:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """The files of the folder and of the folders in it; KDEF has none deeper."""
+    """Iterate over the files of the folder and of the folders in it; KDEF is not deeper."""
     for entry in visible(path):
         yield from visible(entry) if entry.is_dir() else (entry,)

@@ -1,50 +1,57 @@
-"""What every reader returns: faces by the labels that a model has, and what was left out."""
+"""What the readers of dataset formats share: labelled images, label codes, lists in text files."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from motivnet.datasets.sample import GreyPixels, Part, Sample
+from motivnet.datasets.sample import RawPixels, Sample, SplitName
 from motivnet.errors import DatasetError
-from motivnet.files import is_below
+from motivnet.files import is_below, open_regular
 from motivnet.labels import EMOTIONS
 from motivnet.printable import shortened
 
-_SHOWN = 200
+_MAX_BYTES = 4 << 30
+_MAX_LINE = 1 << 20
+_SHOWN_COLUMNS = 12
+_SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The samples of a dataset, not yet opened, and the number of entries by the reason for which they are none."""
+    """The samples of a dataset, not yet opened, and how many entries were skipped by reason."""
 
     samples: tuple[Sample, ...]
     skipped: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Face:
-    """One labelled image as its dataset has it, before a model's labels are known.
+class LabelledImage:
+    """One image as its dataset labels it, before the labels of a model are known.
 
-    ``votes`` counts by emotion the people who saw it, where several were asked, or tells their
-    shares; ``emotion`` has the most of them.
+    ``votes`` has the number or share of people by emotion, where several were asked; ``emotion``
+    has the most of them.
     """
 
     name: str
-    image: Path | GreyPixels
+    image: Path | RawPixels
     emotion: str
-    part: Part | None = None
+    split: SplitName | None = None
     person: str | None = None
     votes: Mapping[str, float] | None = None
 
 
-def listing_of(entries: Iterable[Face | str], *, labels: tuple[str, ...]) -> Listing:
-    """The entries whose label the model has, in their order; an entry that is a text is the reason
-    to leave one out.
+def collect(entries: Iterable[LabelledImage | str], *, labels: tuple[str, ...]) -> Listing:
+    """Return the entries whose label the model has, in their order.
 
-    Of entries with the same name the first counts.
+    Args:
+        entries: Images; a text is the reason why an entry is skipped. The first entry of a name
+            counts.
+        labels: The model's.
     """
     samples: dict[str, Sample] = {}
     skipped: Counter[str] = Counter()
@@ -62,14 +69,30 @@ def listing_of(entries: Iterable[Face | str], *, labels: tuple[str, ...]) -> Lis
     return Listing(samples=tuple(samples.values()), skipped=dict(skipped))
 
 
+def _sample(image: LabelledImage, labels: tuple[str, ...]) -> Sample:
+    distribution = None
+    if image.votes is not None:
+        # Votes for emotions that the model does not have do not count.
+        votes = [image.votes.get(label, 0) for label in labels]
+        distribution = tuple(count / sum(votes) for count in votes)
+    return Sample(
+        name=image.name,
+        image=image.image,
+        label=labels.index(image.emotion),
+        distribution=distribution,
+        split=image.split,
+        person=image.person,
+    )
+
+
 def emotion_from_code(text: str, codes: Mapping[int, str], *, place: str) -> str:
-    """The emotion that a dataset writes as a number, whole even where it is written ``3.0``.
+    """Return the emotion that a dataset writes as a number, ``3`` or ``3.0``.
 
     Args:
         place: Where the number stands, for the error.
 
     Raises:
-        DatasetError: If it is no number of the dataset.
+        DatasetError: If the number is not one of ``codes``.
     """
     try:
         number = float(text)
@@ -77,15 +100,15 @@ def emotion_from_code(text: str, codes: Mapping[int, str], *, place: str) -> str
         number = -1.0
     emotion = codes.get(int(number)) if number.is_integer() else None
     if emotion is None:
-        shown = text if len(text) <= 20 else f"{text[:20]}…"
         raise DatasetError(
-            f"{place} has the label {shown!r}; it must be a whole number from {min(codes)} to {max(codes)}"
+            f"{place} has the label {shortened(text, 20)!r}; it must be a whole number from "
+            f"{min(codes)} to {max(codes)}"
         )
     return emotion
 
 
 def codes_from(emotions: Iterable[str], *, start: int = 0) -> dict[int, str]:
-    """Emotions by the numbers that a dataset gives them in turn.
+    """Return emotions by the numbers that a dataset gives them in turn.
 
     Raises:
         ValueError: If one of them has another name in this project.
@@ -96,48 +119,103 @@ def codes_from(emotions: Iterable[str], *, start: int = 0) -> dict[int, str]:
     return codes
 
 
-def visible(folder: Path) -> list[Path]:
-    """What a folder holds in a fixed order, without hidden files such as ``.DS_Store``."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-
-
 def refuse_outside(source: Path | str, files: Iterable[Path | str], *, folder: Path) -> None:
-    """Returns when a list names no image outside its folder; a stranger's could name any file of
-    this machine.
+    """Refuse a list that names images outside its folder.
 
-    Links in the folder are followed, as the user's own.
+    A list from a stranger could name any file of this machine. Links in the folder are followed,
+    since they are the user's own.
 
     Args:
         source: The list, for the error.
+        files: What it names.
+        folder: That of the list.
 
     Raises:
-        DatasetError: Naming the first one that lies outside.
+        DatasetError: Naming the first file that lies outside.
     """
     outside = next((file for file in files if not is_below(file, folder)), None)
     if outside is not None:
         raise DatasetError(
-            f"{source} names an image outside its folder, {shortened(str(outside), _SHOWN)}; if you trust where it "
-            "comes from, allow it with --allow-outside"
+            f"{source} names an image outside its folder, "
+            f"{shortened(str(outside), _SHOWN_CHARACTERS)}; if you trust where it comes from, "
+            "allow it with --allow-outside"
         )
 
 
-def summary_of_skipped(skipped: Mapping[str, int]) -> str:
-    """Counts and reasons in one line."""
+def describe_skipped(skipped: Mapping[str, int]) -> str:
+    """Return counts and reasons in one line."""
     return ", ".join(f"{count} x {reason}" for reason, count in sorted(skipped.items()))
 
 
-def _sample(face: Face, labels: tuple[str, ...]) -> Sample:
-    return Sample(
-        name=face.name,
-        image=face.image,
-        label=labels.index(face.emotion),
-        distribution=None if face.votes is None else _distribution(face.votes, labels),
-        part=face.part,
-        person=face.person,
-    )
+def csv_rows(path: Path, *, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Iterate over the rows of a CSV file: the line number, and the cells of these columns.
+
+    The file may begin with a byte order mark, use any line ends, quote its cells and have more
+    columns in any order. Of two columns with the same name the first counts.
+
+    Raises:
+        DatasetError: If it is not a CSV file in UTF-8, lacks a column or has a row that is too
+            short.
+        FileError: If it cannot be opened.
+    """
+    with _open_text(path) as file:
+        reader = csv.reader(_lines(file, path))
+        try:
+            indices = _indices(next(reader, []), columns, path)
+            for row in reader:
+                if not row:
+                    continue
+                if len(row) <= max(indices):
+                    raise DatasetError(
+                        f"line {reader.line_num} of {path} has {len(row)} cells where at least "
+                        f"{max(indices) + 1} are expected"
+                    )
+                yield reader.line_num, tuple(row[index].strip() for index in indices)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DatasetError(
+                f"{path} is not a CSV file in UTF-8 (near line {reader.line_num}: {error})"
+            ) from error
 
 
-def _distribution(votes: Mapping[str, float], labels: tuple[str, ...]) -> tuple[float, ...]:
-    """The shares of the votes that are for a label; votes for other emotions do not count."""
-    total = sum(votes.get(label, 0) for label in labels)
-    return tuple(votes.get(label, 0) / total for label in labels)
+def text_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Iterate over the lines of a text that are not empty: the number, and the words.
+
+    Raises:
+        DatasetError: If it is not text in UTF-8.
+        FileError: If it cannot be opened.
+    """
+    with _open_text(path) as file:
+        try:
+            for number, line in enumerate(_lines(file, path), 1):
+                if words := line.split():
+                    yield number, words
+        except UnicodeDecodeError as error:
+            raise DatasetError(f"{path} is not a text file in UTF-8: {error}") from error
+
+
+def _open_text(path: Path) -> io.TextIOWrapper:
+    file = open_regular(path, max_bytes=_MAX_BYTES)
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+
+
+def _lines(file: io.TextIOWrapper, path: Path) -> Iterator[str]:
+    """Iterate over lines of bounded length: a file without line ends would fill the memory."""
+    number = 0
+    while line := file.readline(_MAX_LINE + 1):
+        number += 1
+        if len(line) > _MAX_LINE:
+            raise DatasetError(
+                f"line {number} of {path} is longer than the {_MAX_LINE:,} characters allowed"
+            )
+        yield line
+
+
+def _indices(header: list[str], columns: tuple[str, ...], path: Path) -> list[int]:
+    names = [name.strip().casefold() for name in header]
+    if missing := [column for column in columns if column.casefold() not in names]:
+        found = ", ".join(name.strip()[:40] for name in header[:_SHOWN_COLUMNS]) or "none"
+        raise DatasetError(
+            f"{path} lacks the column {', '.join(missing)}; its first line must name it, and has: "
+            f"{found}"
+        )
+    return [names.index(column.casefold()) for column in columns]

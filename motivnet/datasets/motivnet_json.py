@@ -1,13 +1,11 @@
-"""MotivNet's own lists: images by the number of their label, or with a distribution over the labels
-each.
+"""MotivNet's own lists: images by label, or with a distribution over the labels.
 
 ``{"0": ["a.jpg", …], …}`` names the images of each label.
 
-``{"images": {"a.jpg": {"happiness": 0.7, "surprise": 0.3}, …}}`` gives each image shares of labels,
-which sum to 1, so that soft labels of any origin can be trained on. A label that is not named has
-no share; the largest share tells the right answer. Where the model has no contempt, images of which
-contempt has the largest share are left out, and the shares of the others are scaled to sum to 1
-without it, as with FER+.
+``{"images": {"a.jpg": {"happiness": 0.7, "surprise": 0.3}, …}}`` gives each image soft labels,
+which sum to 1. A label that is not named has no share; the largest share is the label. For a model
+without contempt, images with contempt as the largest share are left out, and the shares of the
+others are scaled to sum to 1 without it, as with FER+.
 
 Paths are relative to the list.
 """
@@ -16,79 +14,83 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motivnet.datasets.folder import PARTS
-from motivnet.datasets.listing import Face, Listing, emotion_from_code, listing_of, visible
-from motivnet.datasets.sample import Part
+from motivnet.datasets.folder import SPLITS
+from motivnet.datasets.image_folders import visible
+from motivnet.datasets.listing import LabelledImage, Listing, collect, emotion_from_code
+from motivnet.datasets.sample import SplitName
 from motivnet.errors import DatasetError, FileError
 from motivnet.files import open_regular, read_bytes
 from motivnet.labels import EMOTIONS
-from motivnet.strict_json import StrictJSONError, build, loads
+from motivnet.schema import Schema, SchemaError, convert, decode
 
 _BEGINNING = re.compile(rb'\s*\{\s*("\d+"\s*:\s*\[|"images"\s*:\s*\{)')
 _PEEKED = 256
 _MAX_BYTES = 256_000_000
 _TOLERANCE = 1e-3
-"""How far from 1 shares may sum that were rounded when they were written; they are scaled to 1."""
+"""How far from 1 the sum of shares may be, since they are rounded; they are scaled to 1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SoftList:
+class _SoftList(Schema, frozen=True, kw_only=True):
     images: dict[str, dict[str, float]]
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a ``.json`` file, or a folder with one that begins as a list does."""
+    """Return whether it is a ``.json`` file, or a folder with one that begins as a list does."""
     return _is_json(path) or (
         path.is_dir() and any(_begins_as_list(file) for file in visible(path))
     )
 
 
-def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The images of the list, at paths relative to it; of a folder, those of ``train.json`` and the
-    like by part.
+def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
+    """Return the images of the list, or of ``train.json`` and the like in a folder by split.
 
     Raises:
-        DatasetError: If it is no such list, a label is out of range or unknown, shares are no
+        DatasetError: If it is not such a list, a label is out of range or unknown, shares are not a
             distribution, or it is not clear which of several lists is meant.
     """
-    return listing_of(_faces(path, labels), labels=labels)
+    return collect(_images(path, labels), labels=labels)
 
 
-def _faces(path: Path, labels: tuple[str, ...]) -> Iterator[Face]:
+def _images(path: Path, labels: tuple[str, ...]) -> Iterator[LabelledImage]:
     names = labels + EMOTIONS[len(labels) :] if labels == EMOTIONS[: len(labels)] else labels
-    for file, part in _lists(path):
+    for file, split in _lists(path):
         entries = _entries(file)
         if isinstance(entries, _SoftList):
-            yield from _soft_faces(file, entries.images, part=part, names=names)
+            yield from _soft_images(file, entries.images, split=split, names=names)
         else:
-            yield from _hard_faces(file, entries, part=part, names=names)
+            yield from _hard_images(file, entries, split=split, names=names)
 
 
-def _hard_faces(
-    file: Path, entries: Mapping[str, tuple[str, ...]], *, part: Part | None, names: tuple[str, ...]
-) -> Iterator[Face]:
+def _hard_images(
+    file: Path,
+    entries: Mapping[str, tuple[str, ...]],
+    *,
+    split: SplitName | None,
+    names: tuple[str, ...],
+) -> Iterator[LabelledImage]:
     codes = dict(enumerate(names))
     for number, images in entries.items():
         emotion = emotion_from_code(number, codes, place=str(file))
         for image in images:
-            yield Face(name=image, image=file.parent / image, emotion=emotion, part=part)
+            yield LabelledImage(name=image, image=file.parent / image, emotion=emotion, split=split)
 
 
-def _soft_faces(
+def _soft_images(
     file: Path,
     images: Mapping[str, Mapping[str, float]],
     *,
-    part: Part | None,
+    split: SplitName | None,
     names: tuple[str, ...],
-) -> Iterator[Face]:
+) -> Iterator[LabelledImage]:
     for image, shares in images.items():
         _check_shares(shares, names, place=f"{image[:80]!r} in {file}")
         emotion = max(names, key=lambda name: shares.get(name, 0.0))  # of equals the first in order
-        yield Face(name=image, image=file.parent / image, emotion=emotion, part=part, votes=shares)
+        yield LabelledImage(
+            name=image, image=file.parent / image, emotion=emotion, split=split, votes=shares
+        )
 
 
 def _check_shares(shares: Mapping[str, float], names: tuple[str, ...], *, place: str) -> None:
@@ -105,29 +107,32 @@ def _check_shares(shares: Mapping[str, float], names: tuple[str, ...], *, place:
         raise DatasetError(f"{place} has shares that sum to {total:.6g}; they must sum to 1")
 
 
-def _lists(path: Path) -> list[tuple[Path, Part | None]]:
+def _lists(path: Path) -> list[tuple[Path, SplitName | None]]:
     if not path.is_dir():
         return [(path, None)]
     found = [
-        (file, PARTS.get(file.stem.casefold())) for file in visible(path) if _begins_as_list(file)
+        (file, SPLITS.get(file.stem.casefold())) for file in visible(path) if _begins_as_list(file)
     ]
-    if len(found) > 1 and any(part is None for _, part in found):
+    if len(found) > 1 and any(split is None for _, split in found):
         names = ", ".join(file.name for file, _ in found)
         raise DatasetError(
-            f"{path} holds several lists ({names}); give one, or call them train.json, val.json, test.json"
+            f"{path} holds several lists ({names}); give one, or call them train.json, val.json, "
+            "test.json"
         )
     return found
 
 
 def _entries(file: Path) -> dict[str, tuple[str, ...]] | _SoftList:
     try:
-        value: Any = loads(read_bytes(file, max_bytes=_MAX_BYTES), max_bytes=_MAX_BYTES)
-        if isinstance(value, Mapping) and "images" in value:
-            return build(_SoftList, value, "the list")
-        return build(dict[str, tuple[str, ...]], value, "the list")
-    except StrictJSONError as error:
+        data = read_bytes(file, max_bytes=_MAX_BYTES)
+        value = decode(data, dict[str, Any], max_bytes=_MAX_BYTES)
+        if "images" in value:
+            return convert(value, _SoftList)
+        return convert(value, dict[str, tuple[str, ...]])
+    except SchemaError as error:
         raise DatasetError(
-            f'{file} is not a list such as {{"0": ["a.jpg"]}} or {{"images": {{"a.jpg": {{"fear": 1}}}}}}: {error}'
+            f'{file} is not a list such as {{"0": ["a.jpg"]}} or '
+            f'{{"images": {{"a.jpg": {{"fear": 1}}}}}}: {error}'
         ) from error
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from motivnet.datasets.listing import Face, Listing, codes_from, emotion_from_code, listing_of
-from motivnet.datasets.rows import text_lines
-from motivnet.datasets.sample import Part
+from motivnet.datasets.listing import (
+    LabelledImage,
+    Listing,
+    codes_from,
+    collect,
+    emotion_from_code,
+    text_lines,
+)
+from motivnet.datasets.sample import SplitName
 from motivnet.errors import DatasetError
 
 CODES = codes_from(
@@ -15,16 +21,16 @@ CODES = codes_from(
 )
 
 _LIST = Path("EmoLabel", "list_patition_label.txt")  # spelt so in the release
-_PARTS: dict[str, Part] = {"train": "train", "test": "test"}
+_SPLITS: dict[str, SplitName] = {"train": "train", "test": "test"}
 
 
 def recognises(path: Path) -> bool:
-    """Whether the list is there, in the folder or in its folder ``basic``."""
+    """Return whether the list is there, in the folder or in its folder ``basic``."""
     return _root(path) is not None
 
 
-def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """The aligned faces of the list, in the parts that their names tell.
+def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
+    """Return the aligned faces of the list, in the splits that their names tell.
 
     Raises:
         DatasetError: If the faces are not there, or a line is not a name and a number from 1 to 7.
@@ -33,25 +39,25 @@ def listing(path: Path, *, labels: tuple[str, ...]) -> Listing:
     images = root / "Image" / "aligned"
     if not images.is_dir():
         raise DatasetError(f"{images} is not a folder; unpack RAF-DB's aligned.zip there")
-    return listing_of(_faces(root / _LIST, images), labels=labels)
+    return collect(_images(root / _LIST, images), labels=labels)
 
 
 def _root(path: Path) -> Path | None:
     return next((root for root in (path / "basic", path) if (root / _LIST).is_file()), None)
 
 
-def _faces(file: Path, images: Path) -> Iterator[Face]:
+def _images(file: Path, images: Path) -> Iterator[LabelledImage]:
     for line, words in text_lines(file):
         place = f"line {line} of {file}"
-        part = _PARTS.get(words[0].partition("_")[0])
-        if len(words) < 2 or part is None:
+        split = _SPLITS.get(words[0].partition("_")[0])
+        if len(words) < 2 or split is None:
             raise DatasetError(
                 f"{place} is not like 'train_00001.jpg 5'; use the list as RAF-DB brings it"
             )
         name = PurePath(words[0])
-        yield Face(
+        yield LabelledImage(
             name=words[0],
             image=images / f"{name.stem}_aligned{name.suffix}",
             emotion=emotion_from_code(words[1], CODES, place=place),
-            part=part,
+            split=split,
         )

@@ -1,89 +1,163 @@
-"""Labelled images from any dataset that is known, or from class folders."""
+"""Labelled images of any known dataset format, the most specific first, class folders last."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from motivnet.datasets.check import (
-    MAX_UNREADABLE,
-    UNREADABLE,
-    Checked,
-    readable,
-    refuse_many_unreadable,
+from motivnet.datasets import (
+    affectnet,
+    affectnet_npy,
+    ck48,
+    ckplus,
+    fer2013,
+    ferplus,
+    folder,
+    jaffe,
+    kdef,
+    motivnet_json,
+    rafdb,
 )
-from motivnet.datasets.layouts import Layout, layout_of
-from motivnet.datasets.listing import Listing, refuse_outside, summary_of_skipped
-from motivnet.datasets.sample import Dataset, Part, Sample
+from motivnet.datasets.check import MAX_UNREADABLE, UNREADABLE, Checked, check_readable
+from motivnet.datasets.listing import Listing, describe_skipped, refuse_outside
+from motivnet.datasets.sample import Dataset, Sample, SplitName
 from motivnet.errors import ConfigError, DatasetError
 
 logger = logging.getLogger(__name__)
 
-JUDGED: tuple[Part, ...] = ("test", "val")
-"""The parts that say how right a model is, those first that it was not chosen by."""
+EVALUATED: tuple[SplitName, ...] = ("test", "val")
+"""The splits to evaluate a model on; training may have chosen the model by ``val``."""
+
+
+class Reader(Protocol):
+    """What the module of a dataset format offers."""
+
+    def recognises(self, path: Path) -> bool:
+        """Return whether a path has this format, by names, without opening images."""
+
+    def read(self, path: Path, *, labels: tuple[str, ...]) -> Listing:
+        """Return the samples of a path that the reader recognises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFormat:
+    """How a dataset lies on disk; ``name`` is for people."""
+
+    name: str
+    reader: Reader
+
+
+FORMATS: tuple[DatasetFormat, ...] = (
+    DatasetFormat(name="AffectNet (CSV lists)", reader=affectnet),
+    DatasetFormat(name="AffectNet (npy labels)", reader=affectnet_npy),
+    DatasetFormat(name="FER+", reader=ferplus),
+    DatasetFormat(name="FER2013", reader=fer2013),
+    DatasetFormat(name="RAF-DB", reader=rafdb),
+    DatasetFormat(name="CK+", reader=ckplus),
+    DatasetFormat(name="CK+48", reader=ck48),
+    DatasetFormat(name="JAFFE", reader=jaffe),
+    DatasetFormat(name="KDEF", reader=kdef),
+    DatasetFormat(name="MotivNet JSON list", reader=motivnet_json),
+    DatasetFormat(name="class folders", reader=folder),
+)
+
+ADVICE = {
+    ("CK+48", "neutral"): (
+        "CK+48 has no neutral images: use CK+, or add them as neutral/S010_004_00000001.png and "
+        "the like"
+    ),
+}
+"""What to do about a class that a dataset never has, by the names of the format and the class."""
+
+
+def recognise(path: Path) -> DatasetFormat:
+    """Return the first format that a folder or a file has.
+
+    Raises:
+        DatasetError: If there is no such path, or it has no known format.
+    """
+    if not path.exists():
+        raise DatasetError(
+            f"{path} is not a folder; give a folder with one folder of images per class, or a "
+            "dataset's"
+        )
+    for known in FORMATS:
+        if known.reader.recognises(path):
+            return known
+    names = ", ".join(known.name for known in FORMATS)
+    raise DatasetError(
+        f"{path} has the format of no known dataset: {names} such as neutral/ and happiness/"
+    )
 
 
 def read_dataset(
     path: Path | str,
     *,
     labels: tuple[str, ...],
-    parts: tuple[Part, ...] = (),
+    splits: tuple[SplitName, ...] = (),
     limit: int | None = None,
     check: bool = True,
     max_unreadable: float = MAX_UNREADABLE,
     allow_outside: bool = False,
 ) -> Dataset:
-    """The labelled images of a folder or a list, recognised by its layout.
+    """Return the labelled images of a folder or a list, whose format is recognised.
 
     Args:
-        labels: The model's, in output order.
-        parts: Only the first of these that the dataset has; all images where it has none of them.
-        limit: Images a class at most, the first in order; the others are not even opened.
-        check: Whether each image is decoded once to know that it can be read; ``split_dataset``
-        checks what it uses.
-        max_unreadable: The share of unreadable images that is still put up with.
-        allow_outside: Whether a list may name images that do not lie in its folder. A stranger's
-            list could name any file of this machine; links in the folder are followed, as the
-            user's own.
+        path: The folder or the list.
+        labels: The model's, in the order of its outputs.
+        splits: Read only the first of these that the dataset has; all images if it has none of
+            them.
+        limit: The largest number of images per class. The first in order are taken, the others are
+            not opened.
+        check: Decode each image once to know that it can be read; ``split_dataset`` checks what it
+            uses.
+        max_unreadable: The share of unreadable images that is accepted.
+        allow_outside: Whether a list may name images outside its folder. A list from a stranger
+            could name any file of this machine; links in the folder are followed, since they are
+            the user's own.
 
     Raises:
         ConfigError: If ``limit`` is below 1.
-        DatasetError: If nothing lies there, no layout is recognised, the layout's own files are
-            damaged, a list names images outside its folder, too many images are unreadable, or
-            there is no readable image of any label.
-        FileError: If a list of the layout cannot be opened.
+        DatasetError: If the path does not exist, has no known format, its lists are damaged or
+            name images outside their folder, too many images are unreadable, or there is no
+            readable image of any label.
+        FileError: If a list cannot be opened.
     """
     path = Path(path)
     if limit is not None and limit < 1:
-        raise ConfigError(f"the limit of images a class must be at least 1, not {limit}")
-    layout, listing = _listed(path, labels)
+        raise ConfigError(f"the limit of images per class must be at least 1, not {limit}")
+    try:
+        found = recognise(path)
+        listing = found.reader.read(path, labels=labels)
+    except OSError as error:
+        raise DatasetError(
+            f"{error.filename or path} cannot be read: {error.strerror or error}"
+        ) from error
     if not allow_outside:
         files = (sample.image for sample in listing.samples if isinstance(sample.image, Path))
         refuse_outside(path, files, folder=path if path.is_dir() else path.parent)
-    part = next(
-        (part for part in parts if any(sample.part == part for sample in listing.samples)), None
-    )
-    samples = _limited([sample for sample in listing.samples if part in (None, sample.part)], limit)
-    checked = readable(samples) if check else Checked(samples=tuple(samples))
-    refuse_many_unreadable(checked, max_share=max_unreadable)
-    skipped = listing.skipped | (
-        {UNREADABLE: len(checked.unreadable)} if checked.unreadable else {}
-    )
+    split, samples = _select(listing, splits, limit)
+    checked = check_readable(samples) if check else Checked(samples=tuple(samples))
+    checked.refuse_many_unreadable(max_share=max_unreadable)
+    skipped = dict(listing.skipped)
+    if checked.unreadable:
+        skipped[UNREADABLE] = len(checked.unreadable)
     if not checked.samples:
-        found = f" ({summary_of_skipped(skipped)})" if skipped else ""
+        reasons = f" ({describe_skipped(skipped)})" if skipped else ""
         raise DatasetError(
-            f"{path} holds no image of a known class{found}; "
-            f"it was read as {layout.name}, and the classes are {', '.join(labels)}"
+            f"{path} holds no image of a known class{reasons}; it was read as {found.name}, and "
+            f"the classes are {', '.join(labels)}"
         )
     if skipped:
-        logger.warning("%s: skipped %s", path, summary_of_skipped(skipped))
+        logger.warning("%s: skipped %s", path, describe_skipped(skipped))
     return Dataset(
-        layout=layout.name,
+        format=found.name,
         root=path,
         labels=labels,
-        part=part,
+        split=split,
         samples=checked.samples,
         skipped=skipped,
         unreadable=checked.unreadable,
@@ -91,21 +165,17 @@ def read_dataset(
     )
 
 
-def _listed(path: Path, labels: tuple[str, ...]) -> tuple[Layout, Listing]:
-    try:
-        layout = layout_of(path)
-        return layout, layout.reader.listing(path, labels=labels)
-    except OSError as error:
-        raise DatasetError(
-            f"{error.filename or path} cannot be read: {error.strerror or error}"
-        ) from error
-
-
-def _limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
+def _select(
+    listing: Listing, splits: tuple[SplitName, ...], limit: int | None
+) -> tuple[SplitName | None, list[Sample]]:
+    """Return the split to read, and its first samples per class."""
+    present = {sample.split for sample in listing.samples}
+    split = next((split for split in splits if split in present), None)
     seen: Counter[int] = Counter()
     kept = []
-    for sample in samples:
-        seen[sample.label] += 1
-        if limit is None or seen[sample.label] <= limit:
-            kept.append(sample)
-    return kept
+    for sample in listing.samples:
+        if split in (None, sample.split):
+            seen[sample.label] += 1
+            if limit is None or seen[sample.label] <= limit:
+                kept.append(sample)
+    return split, kept

@@ -1,9 +1,10 @@
-"""A labelled face, wherever it comes from, and a set of them."""
+"""A labelled face, wherever its pixels are, and a dataset of them."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,99 +16,83 @@ from motivnet.datasets.tiff import TIFF_SUFFIXES, decode_tiff
 from motivnet.files import read_bytes
 from motivnet.images import MAX_BYTES, decode_image
 
-Part = Literal["train", "val", "test"]
-"""What a dataset says an image is for."""
+SplitName = Literal["train", "val", "test"]
+"""The split of a dataset that an image belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GreyPixels:
-    """An 8-bit grey image inside another file, row by row; ``size`` is (height, width)."""
+class RawPixels:
+    """An 8-bit image that is not a file, row by row: grey levels, or red, green and blue.
+
+    ``size`` is (height, width).
+    """
 
     data: bytes
     size: tuple[int, int]
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1 or len(self.data) != math.prod(self.size):
+        pixels = math.prod(self.size)
+        if min(self.size) < 1 or len(self.data) not in (pixels, 3 * pixels):
             raise ValueError(
-                f"{len(self.data)} grey levels are not an image of {self.size[0]} x {self.size[1]}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RGBPixels:
-    """An RGB image of 8 bits a colour that was never a file, row by row; ``size`` is (height, width)."""
-
-    data: bytes
-    size: tuple[int, int]
-
-    def __post_init__(self) -> None:
-        if min(self.size) < 1 or len(self.data) != 3 * math.prod(self.size):
-            raise ValueError(
-                f"{len(self.data)} bytes are not an RGB image of {self.size[0]} x {self.size[1]}"
+                f"{len(self.data)} bytes are not a grey or RGB image of {self.size[0]} x "
+                f"{self.size[1]}"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One face.
+    """One face with the label that a model should predict.
 
-    ``name`` is its place in the dataset, unique there (``train/happy/1.jpg``, ``fer2013.csv:17``);
-    ``label`` is an index into the model's labels; ``distribution`` over these labels sums to 1 and
-    stands where several people voted; ``person`` is who is seen, so that nobody is in two parts of
-    a split.
+    ``name`` is unique in the dataset (``train/happy/1.jpg``, ``fer2013.csv:17``). ``label`` is an
+    index into the model's labels. ``distribution`` over these labels sums to 1, where several
+    people voted. ``person`` identifies who is seen, so that nobody is in two splits.
     """
 
     name: str
-    image: Path | GreyPixels | RGBPixels
+    image: Path | RawPixels
     label: int
     distribution: tuple[float, ...] | None = None
-    part: Part | None = None
+    split: SplitName | None = None
     person: str | None = None
 
     def encoded(self) -> bytes:
-        """The bytes of the file, or the bare pixels, whose hash names the image.
+        """Return the bytes of the file, or the raw pixels.
 
         Raises:
             FileError: If the file is missing, not a regular file or too large.
         """
-        return (
-            read_bytes(self.image, max_bytes=MAX_BYTES)
-            if isinstance(self.image, Path)
-            else self.image.data
-        )
+        if isinstance(self.image, Path):
+            return read_bytes(self.image, max_bytes=MAX_BYTES)
+        return self.image.data
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of ``encoded``, and of the size of bare pixels."""
+        """Return the hexadecimal SHA-256 of ``encoded``, and of the size of raw pixels."""
         return self.digest_of(self.encoded())
 
     def digest_of(self, data: bytes) -> str:
-        """The digest, of bytes that were read before."""
+        """Return the digest of bytes that ``encoded`` has returned."""
         size = "" if isinstance(self.image, Path) else f"{self.image.size}"
         return hashlib.sha256(size.encode() + data).hexdigest()
 
     def pixels(self) -> NDArray[np.uint8]:
-        """RGB ``(H, W, 3)``.
+        """Return the RGB image ``(H, W, 3)``.
 
         Raises:
             FileError: If the file is missing, not a regular file or too large.
             ImageError: If it is not an image of an accepted format, is damaged, or exceeds the
-            limits.
+                limits.
         """
         return self.decode(self.encoded())
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """RGB ``(H, W, 3)`` of what ``encoded`` has returned, so that a caller who also hashes it
-        reads it once.
+        """Return the RGB image ``(H, W, 3)`` in bytes that ``encoded`` has returned.
 
         Raises:
-            ImageError: If it is not an image of an accepted format, is damaged, or exceeds the
-            limits.
+            ImageError: As ``pixels``.
         """
-        if isinstance(self.image, GreyPixels):
-            grey = np.frombuffer(data, np.uint8).reshape(self.image.size)
-            return np.repeat(grey[:, :, None], 3, axis=2)
-        if isinstance(self.image, RGBPixels):
-            return np.frombuffer(data, np.uint8).reshape(*self.image.size, 3).copy()
+        if isinstance(self.image, RawPixels):
+            pixels = np.frombuffer(data, np.uint8).reshape(*self.image.size, -1)
+            return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
         decoder = decode_tiff if self.image.suffix.casefold() in TIFF_SUFFIXES else decode_image
         return decoder(data, name=str(self.image))
 
@@ -116,22 +101,33 @@ class Sample:
 class Dataset:
     """Labelled faces in a fixed order, and what was left out.
 
-    ``layout`` names what the folder was recognised as; ``part`` is the one that alone was read,
-    None for all of them; ``skipped`` counts by reason what is no sample; ``unreadable`` has the
-    reason by name of each sample that was taken out because it cannot be decoded; ``digests`` has
-    that of each sample by name where all of them were checked.
+    ``format`` names the dataset format that was recognised. ``split`` is the only one that was
+    read, None for all. ``skipped`` counts entries that are not samples by reason. ``unreadable``
+    has the reason by name for each image that cannot be decoded. ``digests`` has the digest by
+    name for each sample, where the images were checked.
     """
 
-    layout: str
+    format: str
     root: Path
     labels: tuple[str, ...]
-    part: Part | None = None
+    split: SplitName | None = None
     samples: tuple[Sample, ...]
     skipped: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
-        """Samples by label, in the order of the labels."""
+        """Return the number of samples by label, in the order of the labels."""
         found = np.bincount([sample.label for sample in self.samples], minlength=len(self.labels))
         return dict(zip(self.labels, found.tolist(), strict=True))
+
+
+def target_distributions(samples: Sequence[Sample], *, classes: int) -> NDArray[np.float32]:
+    """Return the distribution over the labels of each sample ``(N, classes)``: soft or one-hot."""
+    targets = np.zeros((len(samples), classes), np.float32)
+    for row, sample in zip(targets, samples, strict=True):
+        if sample.distribution is None:
+            row[sample.label] = 1.0
+        else:
+            row[:] = sample.distribution
+    return targets

@@ -1,4 +1,4 @@
-"""Plain 8-bit TIFF images, which no other path of the project accepts; JAFFE has no others."""
+"""Plain 8-bit TIFF images, accepted in datasets alone: JAFFE has no others."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _MAGIC = re.compile(rb"II\*\0|MM\0\*")
 _COMPRESSIONS = frozenset(("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"))
 _BITS = {"L": (8,), "RGB": (8, 8, 8)}
 
-# What Pillow's plug-in lets through; a warning comes as an exception where the process asked for
-# that.
+# What Pillow's plug-in raises; a warning is an exception in a process that asked for that.
 _DECODER_FAILURES = (
     ArithmeticError,
     AttributeError,
@@ -38,14 +37,14 @@ _DECODER_FAILURES = (
 
 
 def decode_tiff(data: bytes, *, name: str) -> NDArray[np.uint8]:
-    """The RGB pixels ``(H, W, 3)`` of the first image of a TIFF file of 8-bit grey or RGB samples,
-    compressed or not.
+    """Return the RGB pixels ``(H, W, 3)`` of the first image of an 8-bit grey or RGB TIFF file.
 
     Args:
+        data: The file, compressed or not.
         name: What errors call the image.
 
     Raises:
-        ImageError: If it is no such image, is damaged, or exceeds the limits.
+        ImageError: If it is not such an image, is damaged, or exceeds the limits.
     """
     if len(data) > MAX_BYTES:
         raise ImageError(f"{name} has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
@@ -61,7 +60,7 @@ def decode_tiff(data: bytes, *, name: str) -> NDArray[np.uint8]:
 
 
 def _check(image: TiffImageFile, name: str) -> None:
-    """Refuses by the header what is too large, and what would be read by guesswork or by rarely used code."""
+    """Refuse by the header what is too large, ambiguous, or read by rarely used code."""
     width, height = image.size
     if width * height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise ImageError(f"{name} ({width:,} x {height:,} pixels) is too large; make it smaller")

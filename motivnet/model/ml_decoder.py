@@ -26,7 +26,7 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, queries: Tensor, memory: Tensor) -> Tensor:
-        """Maps queries ``(1 or B, Q, D)`` and memory ``(B, N, D)`` to ``(B, Q, D)``."""
+        """Map queries ``(1 or B, Q, D)`` and memory ``(B, N, D)`` to ``(B, Q, D)``."""
         query = self.query(queries)  # (1 or B, Q, D)
         if queries.shape[0] == 1:
             query = query.expand(memory.shape[0], -1, -1)  # (B, Q, D)
@@ -56,7 +56,7 @@ class DecoderBlock(nn.Module):
         self.norm3 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
 
     def forward(self, queries: Tensor, memory: Tensor) -> Tensor:
-        """Maps queries ``(1 or B, Q, D)`` and memory ``(B, N, D)`` to queries ``(B, Q, D)``."""
+        """Map queries ``(1 or B, Q, D)`` and memory ``(B, N, D)`` to queries ``(B, Q, D)``."""
         compute, stream = self.fc1.weight.dtype, queries.dtype
         queries = self.norm1(queries)
         queries = self.norm2(queries + self.attention(queries.to(compute), memory).to(stream))
@@ -98,7 +98,7 @@ class MLDecoder(nn.Module):
         self.group_bias = nn.Parameter(torch.zeros(num_classes))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` of tokens ``(B, N, in_dim)``, in the dtype of the queries."""
+        """Return logits ``(B, classes)`` of tokens ``(B, N, in_dim)``, in the queries' dtype."""
         memory = functional.relu(self.embed(tokens.to(self.embed.weight.dtype)))  # (B, N, D)
         queries = self.queries.unsqueeze(0)  # (1, Q, D)
         for block in self.blocks:

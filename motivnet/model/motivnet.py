@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -21,20 +20,21 @@ class MotivNet(nn.Module):
         self.decoder = decoder
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` of normalised images ``(B, 3, H, W)``."""
+        """Return logits ``(B, classes)`` of normalised images ``(B, 3, H, W)``."""
         logits: Tensor = self.decoder(self.encoder.tokens(image))
         return logits
 
     def logits_and_embedding(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``(B, classes)`` and the mean of the encoder's final tokens ``(B, D)``."""
+        """Return logits ``(B, classes)`` and the mean of the encoder's final tokens ``(B, D)``."""
         tokens = self.encoder.tokens(image)
         return self.decoder(tokens), tokens.mean(dim=1)
 
 
 def build_model(config: ModelConfig, *, seed: int | None = 0) -> MotivNet:
-    """A MotivNet of these sizes with fresh random weights, on the CPU, in evaluation mode.
+    """Return a MotivNet with random weights, on the CPU, in evaluation mode.
 
     Args:
+        config: Its sizes.
         seed: Of the weights; None leaves them as allocated, for a model that is about to be loaded.
     """
     model = outline_model(config).to_empty(device="cpu")
@@ -44,9 +44,9 @@ def build_model(config: ModelConfig, *, seed: int | None = 0) -> MotivNet:
 
 
 def outline_model(config: ModelConfig) -> MotivNet:
-    """A MotivNet of these sizes whose weights have no memory yet, on the meta device, in evaluation mode."""
-    encoder = dataclasses.asdict(config.encoder)
-    decoder = dataclasses.asdict(config.decoder)
+    """Return a MotivNet on the meta device, without memory for weights, in evaluation mode."""
+    encoder = msgspec.to_builtins(config.encoder)
+    decoder = msgspec.to_builtins(config.decoder)
     with torch.device("meta"):
         model = MotivNet(
             SapiensEncoder(**encoder), MLDecoder(in_dim=config.encoder.embed_dim, **decoder)
@@ -55,11 +55,10 @@ def outline_model(config: ModelConfig) -> MotivNet:
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Fresh weights: truncated normal of deviation 0.02, unit norms, zero biases, unit normal
-    queries.
+    """Set random weights: truncated normal of deviation 0.02, unit norms, zero biases.
 
-    The values of Dosovitskiy et al. 2020 for the transformer and of Ridnik et al. 2021 for the
-    queries.
+    The values are those of Dosovitskiy et al. 2020 for the transformer; queries are unit normal
+    as in Ridnik et al. 2021.
     """
     for name, parameter in module.named_parameters():
         with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,14 +27,13 @@ DTYPES: dict[Compute, torch.dtype] = {
 class TorchRuntime:
     """A MotivNet run by PyTorch, the whole network in one dtype.
 
-    The model that is given stays as it is. Where it already has this dtype and device its weights
-    are shared and not
-    copied: it must not be trained further while the runtime is in use.
+    The given model is not changed. If it has this dtype and device already its weights are shared:
+    it must not be trained while the runtime is in use.
 
     Args:
         compute: The dtype that every weight is cast to.
         threads: Threads of PyTorch while ``run`` runs. The number is a setting of the whole
-            process, so it is put back afterwards; None leaves it alone.
+            process, so it is restored afterwards; None does not change it.
 
     Raises:
         RuntimeUnavailableError: If PyTorch has no such device here.
@@ -82,7 +81,7 @@ class TorchRuntime:
         return self._outputs
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """Logits and embedding of a batch.
+        """Return logits and embedding of a batch.
 
         Raises:
             InputError: If the arrays do not fit ``inputs``.
@@ -101,10 +100,10 @@ class TorchRuntime:
         }
 
     def close(self) -> None:
-        """Lets go of the model; a second call does nothing."""
+        """Free the model; a second call does nothing."""
         self._model = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> TorchRuntime:
         return self
 
     def __exit__(
@@ -119,7 +118,7 @@ class TorchRuntime:
 def _cast_copy(
     model: MotivNet, config: ModelConfig, device: torch.device, dtype: torch.dtype
 ) -> MotivNet:
-    """A second model with the weights cast; ``Module.to`` would change the caller's."""
+    """Return a second model with the weights cast; ``Module.to`` would change the caller's."""
     copy = build_model(config, seed=None)
     weights = {
         name: weight.detach().to(device, dtype) for name, weight in model.state_dict().items()

@@ -5,7 +5,7 @@ Written from the papers (Khirodkar et al. 2024, arXiv 2408.12569; Dosovitskiy et
 
 The precision of the network is the dtype of its weights. Linear layers, convolutions and attention
 run in the dtype of their weights; the residual stream and every LayerNorm stay in the dtype of the
-position embedding. With all of them in FP32 the casts below are no operations at all.
+position embedding. If all of them are FP32 the casts below do nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class PatchEmbedding(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Maps ``(B, 3, H, W)`` to tokens ``(B, N, D)``, row by row."""
+        """Map ``(B, 3, H, W)`` to tokens ``(B, N, D)``, row by row."""
         patches: Tensor = self.projection(image.to(self.projection.weight.dtype))  # (B, D, h, w)
         return patches.flatten(2).transpose(1, 2)  # (B, N, D)
 
 
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
-    """Maps ``(B, N, D)`` to ``(B, heads, N, D / heads)``."""
+    """Map ``(B, N, D)`` to ``(B, heads, N, D / heads)``."""
     return tokens.reshape(tokens.shape[0], tokens.shape[1], num_heads, -1).transpose(1, 2)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Scaled dot-product attention of ``(B, heads, N, dim)``, the heads joined to ``(B, N, D)``.
+    """Return scaled dot-product attention of ``(B, heads, N, dim)``, joined to ``(B, N, D)``.
 
     The scale is given as a number: left out, the decomposed export would compute it from shapes at
     run time.
@@ -59,7 +59,7 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Maps ``(B, N, D)`` to ``(B, N, D)``."""
+        """Map ``(B, N, D)`` to ``(B, N, D)``."""
         query, key, value = (
             split_heads(part, self.num_heads) for part in self.qkv(tokens).chunk(3, dim=-1)
         )
@@ -76,7 +76,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, embed_dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Maps ``(B, N, D)`` to ``(B, N, D)``."""
+        """Map ``(B, N, D)`` to ``(B, N, D)``."""
         out: Tensor = self.fc2(functional.gelu(self.fc1(tokens)))
         return out
 
@@ -92,7 +92,7 @@ class EncoderBlock(nn.Module):
         self.mlp = MLP(embed_dim=embed_dim, hidden_dim=hidden_dim)
 
     def forward(self, stream: Tensor) -> Tensor:
-        """Maps ``(B, N, D)`` to ``(B, N, D)`` in the dtype of the stream."""
+        """Map ``(B, N, D)`` to ``(B, N, D)`` in the dtype of the stream."""
         compute = self.attention.qkv.weight.dtype
         stream = stream + self.attention(self.norm1(stream).to(compute)).to(stream.dtype)
         out: Tensor = stream + self.mlp(self.norm2(stream).to(compute)).to(stream.dtype)
@@ -136,7 +136,7 @@ class SapiensEncoder(nn.Module):
         self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
 
     def tokens(self, image: Tensor) -> Tensor:
-        """The final, normalised tokens ``(B, N, D)`` of images ``(B, 3, H, W)``."""
+        """Return the final, normalised tokens ``(B, N, D)`` of images ``(B, 3, H, W)``."""
         stream: Tensor = self.patch_embed(image).to(self.pos_embed.dtype)  # (B, N, D)
         if self.class_token is not None:
             stream = torch.cat([self.class_token.expand(stream.shape[0], -1, -1), stream], dim=1)
@@ -147,6 +147,6 @@ class SapiensEncoder(nn.Module):
         return stream if self.class_token is None else stream[:, 1:]
 
     def forward(self, image: Tensor) -> Tensor:
-        """The feature map ``(B, D, h, w)`` of images ``(B, 3, H, W)``."""
+        """Return the feature map ``(B, D, h, w)`` of images ``(B, 3, H, W)``."""
         tokens = self.tokens(image)
         return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self.grid_size)  # (B, D, h, w)

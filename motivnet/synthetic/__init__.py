@@ -1,9 +1,8 @@
-"""Faces that the project draws itself, so that a demonstration and a build need no photos of
-anybody.
+"""Drawn faces, so that the demonstration and builds need no photos of people.
 
-The emotion is drawn with brows, lids, nose and mouth alone, after the action units of the Facial
-Action Coding System (Ekman & Friesen 1978); everything else follows the seed. What is learnt from
-such faces says nothing about people.
+Brows, lids, nose and mouth show the emotion, after the action units of the Facial Action Coding
+System (Ekman & Friesen 1978); everything else depends on the seed alone. A model trained on such
+faces says nothing about people.
 """
 
 from motivnet.synthetic.faces import draw_face, iterate_faces, synthetic_faces

@@ -1,4 +1,4 @@
-"""Smooth shapes in a face's own coordinates on an array of pixels."""
+"""Smooth shapes on an array of pixels, in coordinates of the face."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from motivnet.synthetic.person import Colour, Scene
 
 Points = NDArray[np.float64]
-"""``(N, 2)`` of (x, y) in half heads from the middle of the head; x to the right of the picture, y down."""
+"""``(N, 2)`` of (x, y) in half heads from the middle of the head; x to the right, y down."""
 
 _FRACTION_BITS = 4
 _RELIEF = 0.22
@@ -28,19 +28,20 @@ class Canvas:
     yaw: float
 
     def locate(self, points: Points) -> NDArray[np.float64]:
-        """Pixel positions of points on the front of the head, which a turn of the head moves sideways."""
+        """Return the pixels of points on the front of the head, which its yaw moves sideways."""
         depth = np.clip(1.0 - points[:, :1] ** 2, 0.0, 1.0)
         turned = points + np.hstack([self.yaw * _RELIEF * depth, np.zeros_like(depth)])
-        return turned @ self.matrix[:, :2].T + self.matrix[:, 2]
+        pixels: NDArray[np.float64] = turned @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return pixels
 
     def fill(self, points: Points, colour: Colour) -> None:
-        """Fills a polygon."""
+        """Fill a polygon."""
         cv2.fillPoly(
             self.pixels, [_fixed(self.locate(points))], _level(colour), cv2.LINE_AA, _FRACTION_BITS
         )
 
     def stroke(self, points: Points, colour: Colour, width: float) -> None:
-        """Draws an open line of a width in half heads."""
+        """Draw an open line of a width in half heads."""
         thickness = max(1, round(width * self.unit))
         corners = [_fixed(self.locate(points))]
         cv2.polylines(
@@ -48,14 +49,14 @@ class Canvas:
         )
 
     def inside(self, outline: Points) -> tuple[Canvas, NDArray[np.uint8]]:
-        """A copy of this canvas to draw on, and the mask of a polygon: the part of the copy to keep."""
+        """Return a copy of this canvas, and the mask of a polygon: the part of the copy to keep."""
         mask = np.zeros(self.pixels.shape[:2], np.uint8)
         cv2.fillPoly(mask, [_fixed(self.locate(outline))], 255.0, cv2.LINE_AA, _FRACTION_BITS)
         copy = Canvas(pixels=self.pixels.copy(), matrix=self.matrix, unit=self.unit, yaw=self.yaw)
         return copy, mask
 
     def keep(self, drawn: Canvas, mask: NDArray[np.uint8]) -> None:
-        """Takes what was drawn on a copy where the mask is set."""
+        """Take what was drawn on a copy where the mask is set."""
         left, top, width, height = cv2.boundingRect(mask)
         region = np.s_[top : top + height, left : left + width]
         weight = mask[region][:, :, None].astype(np.float32) / 255
@@ -64,7 +65,7 @@ class Canvas:
 
 
 def canvas_for(size: tuple[int, int], scene: Scene) -> Canvas:
-    """An empty canvas of (height, width) on which the head fills most of the picture."""
+    """Return an empty canvas of (height, width) on which the head fills most of the picture."""
     height, width = size
     unit = scene.scale * min(height * 0.36, width * 0.48)
     cosine, sine = unit * math.cos(scene.roll), unit * math.sin(scene.roll)
@@ -76,7 +77,7 @@ def canvas_for(size: tuple[int, int], scene: Scene) -> Canvas:
 
 
 def curve(*knots: tuple[float, float], samples: int = 12) -> Points:
-    """A smooth line: the Bézier curve of its control points."""
+    """Return a smooth line: the Bézier curve of its control points."""
     t = np.linspace(0.0, 1.0, samples)[:, None]
     degree = len(knots) - 1
     terms = (
@@ -87,7 +88,7 @@ def curve(*knots: tuple[float, float], samples: int = 12) -> Points:
 
 
 def ellipse(centre: tuple[float, float], radii: tuple[float, float], samples: int = 24) -> Points:
-    """The outline of an upright ellipse."""
+    """Return the outline of an upright ellipse."""
     angles = np.linspace(0.0, 2 * math.pi, samples, endpoint=False)
     return np.column_stack(
         [centre[0] + radii[0] * np.cos(angles), centre[1] + radii[1] * np.sin(angles)]

@@ -1,4 +1,4 @@
-"""Whole faces from seeds."""
+"""Complete faces from seeds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from numpy.typing import NDArray
 
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic.canvas import canvas_for
-from motivnet.synthetic.expression import sample_expression
-from motivnet.synthetic.features import draw_brows, draw_cheeks, draw_eyes, draw_mouth, draw_nose
-from motivnet.synthetic.head import draw_background, draw_hair, draw_head, draw_shoulders, lit
-from motivnet.synthetic.person import Scene, sample_person, sample_scene
+from motivnet.synthetic.drawing import (
+    draw_background,
+    draw_brows,
+    draw_cheeks,
+    draw_eyes,
+    draw_hair,
+    draw_head,
+    draw_mouth,
+    draw_nose,
+    draw_shoulders,
+    light,
+)
+from motivnet.synthetic.person import Scene, sample_expression, sample_person, sample_scene
 
 _SUPERSAMPLING = 2
 
 
 def draw_face(emotion: str, *, seed: int, size: tuple[int, int] = (256, 192)) -> NDArray[np.uint8]:
-    """An RGB picture ``(H, W, 3)`` of a drawn face that shows an emotion.
+    """Return an RGB picture ``(H, W, 3)`` of a drawn face that shows an emotion.
 
-    Two faces of one seed show the same person in the same pose, light and place, whatever their
-    emotions.
+    Faces with the same seed show the same person in the same pose, light and place.
 
     Args:
         emotion: One of ``motivnet.labels.EMOTIONS``.
@@ -30,7 +38,7 @@ def draw_face(emotion: str, *, seed: int, size: tuple[int, int] = (256, 192)) ->
         size: (height, width) in pixels.
 
     Raises:
-        ConfigError: If no face is drawn for that emotion.
+        ConfigError: If there is no such emotion.
     """
     rng = np.random.default_rng(seed)
     person, scene = sample_person(rng), sample_scene(rng)
@@ -45,7 +53,7 @@ def draw_face(emotion: str, *, seed: int, size: tuple[int, int] = (256, 192)) ->
     draw_eyes(canvas, person, expression)
     draw_hair(canvas, person)
     draw_brows(canvas, person, expression)
-    return _photographed(lit(canvas, scene), scene, size, rng)
+    return _photograph(light(canvas, scene), scene, size, rng)
 
 
 def synthetic_faces(
@@ -55,12 +63,12 @@ def synthetic_faces(
     size: tuple[int, int] = (256, 192),
     labels: Sequence[str] = EMOTIONS[:7],
 ) -> list[NDArray[np.uint8]]:
-    """Drawn faces ``(H, W, 3)`` of different people that go through the labels in turn.
+    """Return drawn faces ``(H, W, 3)`` of different people, with the labels in turn.
 
     The first faces of a longer list are those of a shorter one; different seeds share no face.
 
     Raises:
-        ConfigError: If no face is drawn for a label.
+        ConfigError: If a label is not an emotion.
     """
     return list(iterate_faces(count, seed=seed, size=size, labels=labels))
 
@@ -72,7 +80,7 @@ def iterate_faces(
     size: tuple[int, int] = (256, 192),
     labels: Sequence[str] = EMOTIONS[:7],
 ) -> Iterator[NDArray[np.uint8]]:
-    """The faces of ``synthetic_faces``, each drawn when it is asked for."""
+    """Iterate over the faces of ``synthetic_faces``."""
     for index in range(count):
         yield draw_face(labels[index % len(labels)], seed=_face_seed(seed, index), size=size)
 
@@ -81,10 +89,10 @@ def _face_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0])
 
 
-def _photographed(
+def _photograph(
     picture: NDArray[np.uint8], scene: Scene, size: tuple[int, int], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """The picture at its final size, a little out of focus and with the noise of a camera."""
+    """Return the picture at its final size, slightly blurred and with camera noise."""
     small = cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     if scene.blur > 0.2:
         small = cv2.GaussianBlur(small, (0, 0), scene.blur)

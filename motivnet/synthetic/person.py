@@ -1,11 +1,14 @@
-"""Everything about a drawn face that the emotion does not touch: the person, the pose and the picture."""
+"""What is random about a drawn face: the person, the scene, and the version of an expression."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from motivnet.errors import ConfigError
 
 Colour = NDArray[np.float64]
 """Red, green and blue in grey levels."""
@@ -41,7 +44,10 @@ _EYE_COLOURS = np.array(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """The proportions and colours of one face. Lengths are in half heads: the chin is 1 below the centre."""
+    """The proportions and colours of one face.
+
+    Lengths are in half heads: the chin is 1 below the centre.
+    """
 
     skin: Colour
     hair: Colour
@@ -69,7 +75,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Pose, light and camera. ``shift`` is in half heads, ``roll`` in radians, ``yaw`` and ``light`` from -1 to 1."""
+    """Pose, light and camera.
+
+    ``shift`` is in half heads, ``roll`` in radians, ``yaw`` and ``light`` are from -1 to 1.
+    """
 
     scale: float
     shift: tuple[float, float]
@@ -86,7 +95,7 @@ class Scene:
 
 
 def sample_person(rng: np.random.Generator) -> Person:
-    """A person drawn at random."""
+    """Return a random person."""
     skin = np.clip(_between(_SKIN_TONES, rng) + rng.normal(0, 4, 3), 40, 252)
     hair = np.clip(_between(_HAIR_COLOURS, rng) + rng.normal(0, 5, 3), 5, 250)
     if abs(hair.mean() - skin.mean()) < 45:  # brows must be seen
@@ -119,7 +128,7 @@ def sample_person(rng: np.random.Generator) -> Person:
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
-    """A pose, a light and a background drawn at random."""
+    """Return a random pose, light and background."""
     return Scene(
         scale=rng.uniform(0.95, 1.05),
         shift=(rng.uniform(-0.04, 0.04), rng.uniform(-0.04, 0.04)),
@@ -137,9 +146,153 @@ def sample_scene(rng: np.random.Generator) -> Scene:
 
 
 def _between(palette: NDArray[np.float64], rng: np.random.Generator) -> Colour:
-    """A colour on the line through neighbours of a palette."""
+    """Return a colour on the line through neighbours of a palette."""
     position = rng.uniform(0, len(palette) - 1)
     index = int(position)
     return np.asarray(
         palette[index] + (palette[index + 1] - palette[index]) * (position - index), np.float64
     )
+
+
+_JITTER = 0.05
+_FAINTEST, _FULL = 0.85, 1.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """The movement of each part of a face; 0 is at rest, 1 as far as a strong expression goes.
+
+    ``one_sided`` takes the corner lift and the brow raise away from one half of the face;
+    ``mirrored`` from the other.
+    """
+
+    inner_brow: float = 0.0
+    outer_brow: float = 0.0
+    brow_pinch: float = 0.0
+    upper_lid: float = 0.0
+    lower_lid: float = 0.0
+    nose_wrinkle: float = 0.0
+    cheek_raise: float = 0.0
+    corner_lift: float = 0.0
+    mouth_stretch: float = 0.0
+    jaw_drop: float = 0.0
+    upper_lip_raise: float = 0.0
+    lip_press: float = 0.0
+    squareness: float = 0.0
+    one_sided: float = 0.0
+    mirrored: bool = False
+
+
+_REST = Expression()
+_PRESSED_ANGER = Expression(
+    inner_brow=-1.0,
+    outer_brow=0.1,
+    brow_pinch=1.0,
+    upper_lid=0.1,
+    lower_lid=0.4,
+    corner_lift=-0.3,
+    lip_press=1.0,
+)
+_BARED_ANGER = Expression(
+    inner_brow=-1.0,
+    outer_brow=0.1,
+    brow_pinch=1.0,
+    upper_lid=0.2,
+    lower_lid=0.4,
+    corner_lift=-0.2,
+    jaw_drop=0.35,
+    upper_lip_raise=0.35,
+    squareness=1.0,
+)
+
+_EXPRESSIONS: dict[str, tuple[Expression, ...]] = {
+    "neutral": (_REST,),
+    "happiness": (
+        Expression(
+            lower_lid=0.6,
+            upper_lid=-0.2,
+            cheek_raise=1.0,
+            corner_lift=0.9,
+            mouth_stretch=0.6,
+            jaw_drop=0.3,
+        ),
+        Expression(
+            lower_lid=0.5, upper_lid=-0.2, cheek_raise=1.0, corner_lift=1.0, mouth_stretch=0.7
+        ),
+    ),
+    "sadness": (
+        Expression(
+            inner_brow=0.9,
+            outer_brow=-0.6,
+            brow_pinch=0.15,
+            upper_lid=-0.5,
+            corner_lift=-1.0,
+            lip_press=0.2,
+        ),
+    ),
+    "surprise": (
+        Expression(inner_brow=1.0, outer_brow=1.0, upper_lid=0.9, mouth_stretch=-0.6, jaw_drop=1.0),
+    ),
+    "fear": (
+        Expression(
+            inner_brow=1.0,
+            outer_brow=0.2,
+            brow_pinch=0.9,
+            upper_lid=1.0,
+            lower_lid=0.3,
+            corner_lift=-0.3,
+            mouth_stretch=0.8,
+            jaw_drop=0.35,
+            squareness=0.5,
+        ),
+    ),
+    "disgust": (
+        Expression(
+            inner_brow=-0.5,
+            outer_brow=-0.3,
+            upper_lid=-0.4,
+            lower_lid=0.7,
+            nose_wrinkle=1.0,
+            cheek_raise=0.6,
+            corner_lift=-0.5,
+            jaw_drop=0.1,
+            upper_lip_raise=1.0,
+        ),
+    ),
+    "anger": (_PRESSED_ANGER, _BARED_ANGER),
+    "contempt": (
+        Expression(
+            outer_brow=0.4,
+            upper_lid=-0.25,
+            cheek_raise=0.5,
+            corner_lift=1.0,
+            lip_press=0.3,
+            one_sided=1.0,
+        ),
+    ),
+}
+"""Variants of each emotion, after the FACS Investigator's Guide (Ekman, Friesen & Hager 2002)."""
+
+
+def sample_expression(emotion: str, rng: np.random.Generator) -> Expression:
+    """Return a random version of an emotion: a variant, its strength, and noise on each part.
+
+    Every emotion takes the same number of draws from ``rng``.
+
+    Raises:
+        ConfigError: If there is no such emotion.
+    """
+    if emotion not in _EXPRESSIONS:
+        raise ConfigError(
+            f"no face is drawn for {emotion!r}; the emotions are {', '.join(_EXPRESSIONS)}"
+        )
+    choice, mirrored = rng.random(), rng.random() < 0.5
+    intensity = rng.uniform(_FAINTEST, _FULL)
+    variants = _EXPRESSIONS[emotion]
+    variant = variants[int(choice * len(variants))]
+    moves = {
+        field.name: getattr(variant, field.name) * intensity + rng.normal(0, _JITTER)
+        for field in dataclasses.fields(Expression)
+        if field.name not in ("one_sided", "mirrored")
+    }
+    return dataclasses.replace(variant, **moves, mirrored=mirrored)

@@ -32,7 +32,8 @@ def test_sapiens_1b_exports_to_fp16_with_external_data_and_runs(tmp_path: Path) 
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     data = path.with_name(f"{path.name}.data")
     print(
-        f"\nexport {seconds:.0f} s, peak {peak / GIB:.1f} GiB, weights {data.stat().st_size / 1e9:.2f} GB"
+        f"\nexport {seconds:.0f} s, peak {peak / GIB:.1f} GiB, "
+        f"weights {data.stat().st_size / 1e9:.2f} GB"
     )
     assert peak < 14 * GIB
     assert 2.25e9 < data.stat().st_size < 2.40e9

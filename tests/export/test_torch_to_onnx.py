@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -11,31 +13,48 @@ import onnxruntime
 import pytest
 import torch
 
-from motivnet.artifact.manifest import AttentionForm, InputDtype, Precision
-from motivnet.config import DecoderConfig, ModelConfig
+from motivnet.artifact.manifest import InputDtype
+from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
+from motivnet.errors import ExportError
 from motivnet.model import MotivNet, build_model
-from motivnet.preprocess import InputRecipe
+from motivnet.parity import AttentionForm, Precision
+from motivnet.preprocess import Preprocessing
+from motivnet_export.graph import check_onnx, save_onnx, summarise
 from motivnet_export.precision import apply_precision
-from motivnet_export.torch_to_onnx import check_onnx, onnx_from_model, save_onnx, summary_of
+from motivnet_export.torch_to_onnx import onnx_from_model
 
-RECIPE = InputRecipe.named("stretch", size=(128, 96))
-ENCODER_LAYERS = 4
-DECODER_LAYERS = 2
+STRETCH = Preprocessing.named("stretch", size=(128, 96))
+ENCODER_LAYERS = DECODER_LAYERS = 1
 
-
-def export(
-    precision: Precision = "fp32",
-    attention: AttentionForm = "fused",
-    input_dtype: InputDtype = "float32",
-) -> ir.Model:
-    model = build_model(ModelConfig.named("tiny"), seed=1)
-    apply_precision(model, precision)
-    return onnx_from_model(model, attention=attention, input_dtype=input_dtype, recipe=RECIPE)
+Export = Callable[..., ir.Model]
 
 
-@pytest.fixture(scope="module")
-def fused_fp16() -> ir.Model:
-    return export("fp16")
+@pytest.fixture
+def graph_of(export: Export, small_config: ModelConfig) -> Export:
+    """Return a function that exports the small model in a precision."""
+
+    def exported(
+        precision: Precision = "fp32",
+        attention: AttentionForm = "fused",
+        input_dtype: InputDtype = "float32",
+        config: ModelConfig = small_config,
+    ) -> ir.Model:
+        model = build_model(config, seed=1)
+        apply_precision(model, precision)
+        return export(
+            model,
+            attention=attention,
+            input_dtype=input_dtype,
+            any_size=False,
+            preprocessing=STRETCH,
+        )
+
+    return exported
+
+
+@pytest.fixture
+def fused_fp16(graph_of: Export) -> ir.Model:
+    return graph_of("fp16")
 
 
 def pixels(count: int) -> np.ndarray:
@@ -44,51 +63,54 @@ def pixels(count: int) -> np.ndarray:
 
 def reference(model: MotivNet, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with torch.inference_mode():
-        logits, embedding = model.logits_and_embedding(torch.from_numpy(RECIPE.normalise(images)))
+        logits, embedding = model.logits_and_embedding(torch.from_numpy(STRETCH.normalise(images)))
     return logits.numpy(), embedding.numpy()
 
 
 @pytest.mark.parametrize("attention", ["fused", "decomposed"])
 @pytest.mark.parametrize("input_dtype", ["float32", "uint8"])
 def test_fp32_export_is_the_model_at_any_batch(
-    attention: AttentionForm, input_dtype: InputDtype, tmp_path: Path, tiny_model: MotivNet
+    attention: AttentionForm,
+    input_dtype: InputDtype,
+    tmp_path: Path,
+    graph_of: Export,
+    small_config: ModelConfig,
 ) -> None:
-    save_onnx(export("fp32", attention, input_dtype), tmp_path / "model.onnx")
+    model = build_model(small_config, seed=1)
+    save_onnx(graph_of("fp32", attention, input_dtype), tmp_path / "model.onnx")
     check_onnx(tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(
         tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
     )
     for batch in (1, 3, 8):
         images = pixels(batch)
-        fed = images if input_dtype == "uint8" else RECIPE.normalise(images)
+        fed = images if input_dtype == "uint8" else STRETCH.normalise(images)
         logits, embedding = session.run(["logits", "embedding"], {"image": fed})
-        wanted_logits, wanted_embedding = reference(tiny_model, images)
+        wanted_logits, wanted_embedding = reference(model, images)
         np.testing.assert_allclose(logits, wanted_logits, atol=1e-4)
         np.testing.assert_allclose(embedding, wanted_embedding, atol=1e-4)
 
 
-def test_fused_graph_is_as_small_as_it_can_be(fused_fp16: ir.Model) -> None:
+def test_fused_graph_is_as_small_as_it_can_be(
+    fused_fp16: ir.Model, graph_of: Export, small_config: ModelConfig
+) -> None:
     operators = Counter(node.op_type for node in fused_fp16.graph.all_nodes())
     assert operators["Attention"] == ENCODER_LAYERS + DECODER_LAYERS
     assert not {"ScatterElements", "Loop", "If", "Softmax"} & set(operators)
-    deeper = ModelConfig.named("tiny")
-    one_more = build_model(
-        ModelConfig(
-            encoder=type(deeper.encoder)(embed_dim=96, depth=5, num_heads=3, image_size=(128, 96)),
-            decoder=deeper.decoder,
-        )
-    )
-    apply_precision(one_more, "fp16")
-    larger = onnx_from_model(one_more, attention="fused", input_dtype="float32", recipe=RECIPE)
-    a_layer = summary_of(larger).nodes - summary_of(fused_fp16).nodes
-    assert a_layer <= 32
-    assert summary_of(fused_fp16).nodes - ENCODER_LAYERS * a_layer <= 60
+    deeper = EncoderConfig(embed_dim=32, depth=2, num_heads=2, image_size=(128, 96))
+    larger = graph_of("fp16", config=ModelConfig(encoder=deeper, decoder=small_config.decoder))
+    per_layer = summarise(larger).nodes - summarise(fused_fp16).nodes
+    assert per_layer <= 32
+    # With a decoder layer, which has as many nodes at least, less than the published model's two.
+    assert summarise(fused_fp16).nodes - ENCODER_LAYERS * per_layer <= 42
 
 
-def test_decomposed_graph_has_no_attention_operator_and_computes_no_shapes() -> None:
-    graph = export("fp16", "decomposed")
+def test_decomposed_graph_has_no_attention_operator_and_computes_no_shapes(
+    graph_of: Export,
+) -> None:
+    graph = graph_of("fp16", "decomposed")
     operators = Counter(node.op_type for node in graph.graph.all_nodes())
-    assert summary_of(graph).attention_nodes == 0
+    assert summarise(graph).attention_nodes == 0
     assert operators["Softmax"] == ENCODER_LAYERS + DECODER_LAYERS
     assert operators["Shape"] <= 1
     assert not {"ScatterElements", "Loop", "If", "Slice"} & set(operators)
@@ -102,7 +124,7 @@ def test_no_node_depends_on_initialisers_alone(fused_fp16: ir.Model) -> None:
 def test_fp16_graph_multiplies_in_fp16_and_keeps_stream_and_norms_in_fp32(
     fused_fp16: ir.Model,
 ) -> None:
-    assert set(summary_of(fused_fp16).compute_nodes) == {"float16"}
+    assert set(summarise(fused_fp16).compute_nodes) == {"float16"}
     norms = [node for node in fused_fp16.graph.all_nodes() if node.op_type == "LayerNormalization"]
     assert norms
     assert all(node.inputs[0].dtype == ir.DataType.FLOAT for node in norms)
@@ -113,8 +135,8 @@ def test_fp16_graph_multiplies_in_fp16_and_keeps_stream_and_norms_in_fp32(
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("fp32", "float32"), ("fp16", "float16"), ("bf16", "bfloat16")]
 )
-def test_summary_shows_the_precision(precision: Precision, dtype: str) -> None:
-    summary = summary_of(export(precision))
+def test_summary_shows_the_precision(precision: Precision, dtype: str, graph_of: Export) -> None:
+    summary = summarise(graph_of(precision))
     assert set(summary.compute_nodes) == {dtype}
     assert max(summary.weight_bytes, key=lambda name: summary.weight_bytes[name]) == dtype
 
@@ -126,8 +148,8 @@ def test_batch_is_free_and_the_image_size_is_not(fused_fp16: ir.Model) -> None:
     assert list(shape[1:]) == [3, 128, 96]
 
 
-def test_uint8_input_is_cast_before_anything_else() -> None:
-    graph = export("fp16", "fused", "uint8").graph
+def test_uint8_input_is_cast_before_anything_else(graph_of: Export) -> None:
+    graph = graph_of("fp32", "fused", "uint8").graph
     assert graph.inputs[0].dtype == ir.DataType.UINT8
     consumers = {node.op_type for node in graph.inputs[0].consumers()}
     assert consumers <= {"Cast", "Shape"}
@@ -139,10 +161,12 @@ def test_graph_carries_nothing_of_the_machine_it_was_made_on(fused_fp16: ir.Mode
     assert b"site-packages" not in text
 
 
-def test_two_exports_are_the_same_bytes(fused_fp16: ir.Model) -> None:
-    again = export("fp16")
+def test_two_exports_are_the_same_bytes(fused_fp16: ir.Model, small_config: ModelConfig) -> None:
+    model = build_model(small_config, seed=1)
+    apply_precision(model, "fp16")
+    again = onnx_from_model(model, attention="fused", input_dtype="float32", preprocessing=STRETCH)
     first, second = (
-        ir.serde.serialize_model(model).SerializeToString() for model in (fused_fp16, again)
+        ir.serde.serialize_model(graph).SerializeToString() for graph in (fused_fp16, again)
     )
     assert first == second
 
@@ -157,9 +181,9 @@ def test_two_exports_are_the_same_bytes(fused_fp16: ir.Model) -> None:
     ],
 )
 def test_opset_is_the_lowest_that_has_the_operators(
-    precision: Precision, attention: AttentionForm, opset: int, tmp_path: Path
+    precision: Precision, attention: AttentionForm, opset: int, tmp_path: Path, graph_of: Export
 ) -> None:
-    graph = export(precision, attention)
+    graph = graph_of(precision, attention)
     assert graph.graph.opset_imports[""] == opset
     save_onnx(graph, tmp_path / "model.onnx")
     check_onnx(tmp_path / "model.onnx")
@@ -167,28 +191,48 @@ def test_opset_is_the_lowest_that_has_the_operators(
 
 @pytest.mark.parametrize(("groups", "classes"), [(8, 8), (3, 7), (1, 5)])
 def test_any_number_of_classes_and_groups_exports(
-    groups: int, classes: int, tmp_path: Path
+    groups: int, classes: int, tmp_path: Path, graph_of: Export, small_config: ModelConfig
 ) -> None:
-    tiny = ModelConfig.named("tiny")
     decoder = DecoderConfig(
-        embed_dim=64, num_heads=2, mlp_dim=128, num_groups=groups, num_classes=classes
+        embed_dim=32, num_heads=2, depth=1, mlp_dim=32, num_groups=groups, num_classes=classes
     )
-    model = build_model(ModelConfig(encoder=tiny.encoder, decoder=decoder))
+    config = ModelConfig(encoder=small_config.encoder, decoder=decoder)
     path = tmp_path / "model.onnx"
-    save_onnx(onnx_from_model(model, attention="fused", input_dtype="float32", recipe=RECIPE), path)
+    save_onnx(graph_of("fp32", config=config), path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     images = pixels(2)
-    logits = session.run(["logits"], {"image": RECIPE.normalise(images)})[0]
+    logits = session.run(["logits"], {"image": STRETCH.normalise(images)})[0]
     assert logits.shape == (2, classes)
-    np.testing.assert_allclose(logits, reference(model, images)[0], atol=1e-4)
+    np.testing.assert_allclose(logits, reference(build_model(config, seed=1), images)[0], atol=1e-4)
 
 
 def test_weights_above_the_threshold_go_into_a_file_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fused_fp16: ir.Model
 ) -> None:
-    monkeypatch.setattr("motivnet_export.torch_to_onnx.EXTERNAL_DATA_THRESHOLD", 1000)
+    monkeypatch.setattr("motivnet_export.graph.EXTERNAL_DATA_THRESHOLD", 1000)
     files = save_onnx(fused_fp16, tmp_path / "model.onnx")
     assert [file.name for file in files] == ["model.onnx", "model.onnx.data"]
     check_onnx(files[0])
     assert files[1].stat().st_size > files[0].stat().st_size
     onnxruntime.InferenceSession(files[0], providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt, ValueError])
+def test_interrupt_inside_the_exporter_stays_an_interrupt(
+    stopped: type[BaseException], monkeypatch: pytest.MonkeyPatch, small_config: ModelConfig
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        try:
+            raise stopped
+        except stopped as error:
+            raise torch.onnx.errors.OnnxExporterError("step 1/3\ndetails") from error
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    expected: Any = KeyboardInterrupt if stopped is KeyboardInterrupt else ExportError
+    with pytest.raises(expected, match=r"could not export the model: step 1/3$|^$"):
+        onnx_from_model(
+            build_model(small_config),
+            attention="fused",
+            input_dtype="float32",
+            preprocessing=STRETCH,
+        )

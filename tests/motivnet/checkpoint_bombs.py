@@ -47,7 +47,7 @@ def archive(pickle: bytes, members: dict[str, bytes] | None = None) -> bytes:
 
 
 def beside_weights(pickle: bytes) -> bytes:
-    """The archive of a whole model with one more entry beside its weights: what this pickle leaves on the stack."""
+    """The archive of a whole model with one more entry: what this pickle leaves on the stack."""
     buffer = io.BytesIO()
     torch.save({"state_dict": published()}, buffer)
     with zipfile.ZipFile(buffer) as archive_:
@@ -170,7 +170,8 @@ def giant_head(path: Path) -> None:
         if "decoder" not in name
     }
     config = ModelConfig(encoder=encoder, decoder=decoder)
-    write_safetensors(path, weights, Description(config=config, labels=labels_for(7), recipe=None))
+    description = Description(config=config, labels=labels_for(7), preprocessing=None)
+    write_safetensors(path, weights, description)
 
 
 def giant_grid(path: Path, sides: tuple[int, int] = (65_536, 65_536)) -> None:
@@ -188,7 +189,8 @@ def giant_grid(path: Path, sides: tuple[int, int] = (65_536, 65_536)) -> None:
         for key, value in weights.items()
     }
     weights |= {"cls_token": torch.zeros(1, 1, 8), "pos_embed": torch.zeros(1, 17, 8)}
-    write_safetensors(path, weights, Description(config=config, labels=labels_for(7), recipe=None))
+    description = Description(config=config, labels=labels_for(7), preprocessing=None)
+    write_safetensors(path, weights, description)
 
 
 def long_header(path: Path) -> None:

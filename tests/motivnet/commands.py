@@ -54,7 +54,7 @@ def bug() -> None:
 @app.command()
 def foreign(text: str) -> None:
     """Says a foreign text in every way that there is."""
-    from motivnet.terminal import facts, show, table
+    from motivnet.terminal import details, show, table
 
     text = (
         text.encode()
@@ -68,7 +68,7 @@ def foreign(text: str) -> None:
     say(text)
     typer.echo(text)
     print_json({text: text})
-    show(table(text), facts({text: text}))
+    show(table(text), details({text: text}))
     sys.stdout.write(text)
     raise ValueError(text)
 

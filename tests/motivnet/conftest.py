@@ -1,4 +1,4 @@
-"""Folders that refuse what is asked of them, and what is in a folder."""
+"""A folder that refuses reading and writing, and a function that lists a folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def forbidden() -> Iterator[Path]:
 
 @pytest.fixture
 def tree() -> Callable[[Path], dict[str, str]]:
-    """A function that gives everything below a folder, hidden names included: a file with its text."""
+    """A function that gives everything below a folder, hidden names too, and each file's text."""
 
     def found(folder: Path) -> dict[str, str]:
         return {

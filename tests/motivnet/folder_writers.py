@@ -1,15 +1,13 @@
-"""Writers of a folder that are killed, and what they leave; run as a program, it prints one JSON
-object a kill.
+"""Writers of a folder that are killed, and what they leave; prints one JSON object per kill.
 
-A program of its own, because it forks: the process of the tests has threads, and a fork of it costs
-far more.
+It is a program because it forks: the process of the tests has threads, and forking it costs more.
 
-    folder_writers.py random FOLDER COUNT SEED    a writer that replaces the folder in a loop,
-    killed at random moments folder_writers.py steps FOLDER                a writer that replaces it
-    once, killed before its k-th step, every k folder_writers.py steps-without-exchange FOLDER
-    folder_writers.py keeping FOLDER              the same with files of a user in the folder
-    folder_writers.py keeping-without-exchange FOLDER folder_writers.py hold FOLDER
-    a writer that says "ready" and then waits to be killed
+    random FOLDER COUNT SEED            replaces the folder in a loop, killed at random moments
+    steps FOLDER                        replaces it once, killed before its k-th step, for every k
+    steps-without-exchange FOLDER       the same without RENAME_EXCHANGE
+    keeping FOLDER                      as steps, with files of a user in the folder
+    keeping-without-exchange FOLDER
+    hold FOLDER                         says "ready" and then waits to be killed
 """
 
 from __future__ import annotations
@@ -25,8 +23,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from motivnet import files
-from motivnet.files import atomic_folder
+from motivnet import folders
+from motivnet.folders import atomic_folder
 
 NAMES = ("manifest.json", "model.onnx", "model.onnx.data", "sub/notes.txt")
 USERS = ("notes", "sub/more notes", "photos/2026/a.jpg")
@@ -83,7 +81,7 @@ def write_users_files(folder: Path) -> None:
 
 
 def recovered(folder: Path) -> int | str:
-    """The version after the next writer has begun, and given up."""
+    """Return the version after the next writer has begun and given up."""
     with (
         contextlib.suppress(AbandonedError),
         atomic_folder(folder, own=lambda _: NAMES, others="keep"),
@@ -93,7 +91,7 @@ def recovered(folder: Path) -> int | str:
 
 
 def forked(work: Callable[[], None]) -> int:
-    """Does the work in a child that always ends here; its process number."""
+    """Do the work in a child that always ends here; return its process id."""
     child = os.fork()
     if child == 0:
         try:
@@ -148,7 +146,7 @@ def kill_at_random(folder: Path, count: int, seed: int) -> None:
 
 
 def kill_before_step(folder: Path, step: int) -> bool:
-    """Whether the writer was killed before its ``step``-th call that touches files; False when it has fewer."""
+    """Kill the writer before its ``step``-th call that touches files; False if it has fewer."""
 
     def write_until_killed() -> None:
         remaining = step
@@ -187,13 +185,14 @@ def hold(folder: Path) -> None:
 
 
 def main(what: str, folder: Path, *numbers: str) -> None:
+    os.fsync = lambda descriptor: None  # matters when the power fails, not when a process does
     if what == "random":
         kill_at_random(folder, *(int(number) for number in numbers))
     elif what == "hold":
         hold(folder)
     else:
         if what.endswith("-without-exchange"):
-            files._exchange = lambda first, second: False  # type: ignore[assignment]
+            folders._exchange = lambda first, second: False  # type: ignore[assignment]
         kill_at_every_step(folder, keeping=what.startswith("keeping"))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from motivnet import array_files
-from motivnet.array_files import npz_from, read_arrays, read_npz
+from motivnet.array_files import decode_npz, encode_npz, read_arrays
 from motivnet.errors import FileError
 
 
@@ -28,7 +28,7 @@ ARRAYS = {
 
 
 def test_what_was_written_is_read() -> None:
-    facts, arrays = read_npz(npz_from(FACTS, ARRAYS), Facts, names=("first", "second"))
+    facts, arrays = decode_npz(encode_npz(FACTS, ARRAYS), Facts, names=("first", "second"))
     assert facts == FACTS
     assert (arrays["first"] == ARRAYS["first"]).all()
     assert arrays["second"].shape == (0,)
@@ -41,27 +41,27 @@ def test_what_was_written_is_read() -> None:
         b"PK\x03\x04",
         b"\x93NUMPY\x01\x00",
         b"text" * 100,
-        npz_from(FACTS, ARRAYS)[:-30],
-        npz_from(FACTS, {"second": ARRAYS["first"]}),
-        npz_from({"name": "no share"}, ARRAYS),
-        npz_from({"name": 1, "share": 0.5}, ARRAYS),
+        encode_npz(FACTS, ARRAYS)[:-30],
+        encode_npz(FACTS, {"second": ARRAYS["first"]}),
+        encode_npz({"name": "no share"}, ARRAYS),
+        encode_npz({"name": 1, "share": 0.5}, ARRAYS),
     ],
 )
 def test_another_file_is_one_line(data: bytes) -> None:
     with pytest.raises(FileError, match=r"^cannot be read: \S") as caught:
-        read_npz(data, Facts, names=("first",))
+        decode_npz(data, Facts, names=("first",))
     assert "\n" not in str(caught.value)
 
 
 def test_every_damaged_byte_is_one_line_or_the_same_kind_of_value() -> None:
-    whole, generator = npz_from(FACTS, ARRAYS), np.random.default_rng(0)
+    whole, generator = encode_npz(FACTS, ARRAYS), np.random.default_rng(0)
     refused = 0
     for _ in range(2_000):
         data = bytearray(whole)
         for place in generator.integers(0, len(data), generator.integers(1, 4)):
             data[place] = generator.integers(256)
         try:
-            read_npz(bytes(data), Facts, names=("first", "second"))
+            decode_npz(bytes(data), Facts, names=("first", "second"))
         except FileError:
             refused += 1
     assert refused > 500
@@ -70,11 +70,11 @@ def test_every_damaged_byte_is_one_line_or_the_same_kind_of_value() -> None:
 def test_a_file_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data = npz_from(FACTS, {"first": np.zeros(1_000_000, np.float32)})
+    data = encode_npz(FACTS, {"first": np.zeros(1_000_000, np.float32)})
     monkeypatch.setattr(array_files, "MAX_BYTES", 100_000)
     assert len(data) < 100_000
     with pytest.raises(FileError, match="unpacks to more than the 100,000 bytes allowed"):
-        read_npz(data, Facts, names=("first",))
+        decode_npz(data, Facts, names=("first",))
 
 
 def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing() -> None:
@@ -83,24 +83,24 @@ def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing() -> 
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
     )
-    buffer = io.BytesIO(npz_from(FACTS, {}))
+    buffer = io.BytesIO(encode_npz(FACTS, {}))
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr("first.npy", header.getvalue())
     with pytest.raises(FileError, match="cannot be read"):
-        read_npz(buffer.getvalue(), Facts, names=("first",))
+        decode_npz(buffer.getvalue(), Facts, names=("first",))
 
 
 @pytest.mark.parametrize(
     "header", [b"(" * 9_000, b"{'descr': '<f4'", b"[" * 9_000 + b"]" * 9_000, b"\0" * 64]
 )
 def test_a_header_that_is_no_description_is_one_line(header: bytes) -> None:
-    buffer = io.BytesIO(npz_from(FACTS, {}))
+    buffer = io.BytesIO(encode_npz(FACTS, {}))
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(
             "first.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
         )
     with pytest.raises(FileError, match="cannot be read"):
-        read_npz(buffer.getvalue(), Facts, names=("first",))
+        decode_npz(buffer.getvalue(), Facts, names=("first",))
 
 
 def test_a_directory_of_many_entries_is_refused_before_it_is_read() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import shutil
@@ -10,11 +9,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from motivnet.artifact import has_manifest, list_reports, open_artifact, own_files_but_reports
-from motivnet.files import atomic_folder
-from motivnet_engines.verification.verify import verify_on_device
+from motivnet.artifact import add_reports, has_manifest, open_artifact, own_files_except_reports
+from motivnet.folders import atomic_folder
+from motivnet_engines.verification.parity_run import verify_on_device
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def folder(fp32_artifact: Path, tmp_path: Path) -> Path:
 
 
 def add_report(folder: Path) -> None:
-    list_reports(folder, {"report.html": b"report"})
+    add_reports(folder, {"report.html": b"report"})
 
 
 def add_verdict(folder: Path) -> None:
@@ -34,18 +34,20 @@ def add_verdict(folder: Path) -> None:
 def test_what_is_added_while_another_builds_is_added_to_what_was_built(
     write: Callable[[Path], None], folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The other one wrote its manifest from what it had read before, and would lose what came in between."""
+    """The other process writes a manifest that it made before, which would lose the addition."""
     before = open_artifact(folder).manifest
-    without = dataclasses.replace(before, parity=dataclasses.replace(before.parity, comparisons=()))
+    without = msgspec.structs.replace(
+        before, parity=msgspec.structs.replace(before.parity, comparisons=())
+    )
     writer = threading.Thread(target=write, args=(folder,))
     with (
         caplog.at_level(logging.WARNING),
-        atomic_folder(folder, own=own_files_but_reports, others="keep") as other,
+        atomic_folder(folder, own=own_files_except_reports, others="keep") as other,
     ):
         for entry in before.files:
             os.link(folder / entry.path, other / entry.path)
         (other / "manifest.json").write_bytes(
-            dataclasses.replace(without, tools={"name": "built"}).to_json()
+            msgspec.structs.replace(without, tools={"name": "built"}).to_json()
         )
         writer.start()
         while writer.is_alive() and "another process" not in caplog.text:

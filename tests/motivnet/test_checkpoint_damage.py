@@ -1,4 +1,4 @@
-"""Damaged and hostile weights files: each is refused in one line, runs nothing, and changes no weight unnoticed."""
+"""Damaged and hostile weights files: refused in one line, run nothing, change no weight."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def files(state: State, tmp_path_factory: pytest.TempPathFactory) -> dict[str, b
         folder / "model.safetensors",
         config=CONFIG,
         labels=labels_for(7),
-        recipe=None,
+        preprocessing=None,
     )
     return {path.suffix: path.read_bytes() for path in folder.iterdir()}
 
@@ -364,4 +364,5 @@ def _load(data: bytes, path: Path) -> Checkpoint:
 def _loaded_bytes(checkpoint: Checkpoint) -> tuple[object, ...]:
     weights: dict[str, Tensor] = checkpoint.model.state_dict()
     values = [(name, weight.numpy().tobytes()) for name, weight in weights.items()]
-    return checkpoint.config, checkpoint.labels, checkpoint.recipe, checkpoint.metadata, values
+    preprocessing = checkpoint.preprocessing
+    return checkpoint.config, checkpoint.labels, preprocessing, checkpoint.metadata, values

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import ast
 import collections
-import dataclasses
 import datetime
 import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -26,7 +26,7 @@ from motivnet.config import NAMED_SIZES, DecoderConfig, EncoderConfig, ModelConf
 from motivnet.errors import CheckpointError
 from motivnet.labels import EMOTIONS, labels_for
 from motivnet.model import MotivNet
-from motivnet.preprocess import InputRecipe
+from motivnet.preprocess import Preprocessing
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -34,7 +34,7 @@ CONFIG = ModelConfig(
     encoder=EncoderConfig(embed_dim=32, depth=2, num_heads=4, image_size=(64, 48)),
     decoder=DecoderConfig(embed_dim=16, num_heads=8),
 )
-RECIPE = InputRecipe.named("stretch", size=(64, 48))
+RECIPE = Preprocessing.named("stretch", size=(64, 48))
 TOLERANCE = 1e-5
 State = dict[str, Tensor]
 
@@ -53,7 +53,12 @@ def published(model: MotivNet) -> State:
 def saved(model: MotivNet, tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     save_model(
-        model, path, config=CONFIG, labels=EMOTIONS[:7], recipe=RECIPE, metadata={"note": "é"}
+        model,
+        path,
+        config=CONFIG,
+        labels=EMOTIONS[:7],
+        preprocessing=RECIPE,
+        metadata={"note": "é"},
     )
     return path
 
@@ -97,7 +102,7 @@ def test_positions_are_the_published_ones_after_resizing(name: str) -> None:
 
 def test_a_whole_model_is_not_said_to_have_a_fresh_head(caplog: pytest.LogCaptureFixture) -> None:
     checkpoint = load_checkpoint(GOLDEN / "motivnet_flat.pth", CONFIG)
-    assert (checkpoint.layout, checkpoint.fresh_head, checkpoint.recipe) == (
+    assert (checkpoint.layout, checkpoint.fresh_head, checkpoint.preprocessing) == (
         "published",
         False,
         None,
@@ -108,7 +113,7 @@ def test_a_whole_model_is_not_said_to_have_a_fresh_head(caplog: pytest.LogCaptur
 
 def test_our_file_tells_all_that_was_saved(saved: Path, model: MotivNet) -> None:
     checkpoint = load_checkpoint(saved)
-    assert (checkpoint.config, checkpoint.labels, checkpoint.recipe) == (
+    assert (checkpoint.config, checkpoint.labels, checkpoint.preprocessing) == (
         CONFIG,
         EMOTIONS[:7],
         RECIPE,
@@ -136,7 +141,7 @@ def test_equal_models_make_equal_files(saved: Path, tmp_path: Path) -> None:
         path,
         config=again.config,
         labels=again.labels,
-        recipe=again.recipe,
+        preprocessing=again.preprocessing,
         metadata=again.metadata,
     )
     assert path.read_bytes() == saved.read_bytes()
@@ -189,8 +194,8 @@ def test_loaded_weights_share_no_memory_and_can_be_trained(model: MotivNet) -> N
 @pytest.mark.parametrize(("classes", "groups"), [(7, 7), (8, 8), (20, 5)])
 def test_named_sizes_are_recognised_from_the_shapes(name: str, classes: int, groups: int) -> None:
     named = ModelConfig.named(name)
-    decoder = dataclasses.replace(named.decoder, num_classes=classes, num_groups=groups)
-    config = dataclasses.replace(named, decoder=decoder)
+    decoder = msgspec.structs.replace(named.decoder, num_classes=classes, num_groups=groups)
+    config = msgspec.structs.replace(named, decoder=decoder)
     assert config_from_sizes(sizes_from_config(config)) == config
 
 
@@ -227,8 +232,8 @@ def test_a_configuration_that_disagrees_is_an_error_that_names_the_sizes(
     container: str, saved: Path
 ) -> None:
     path = saved if container == "ours" else GOLDEN / "motivnet_flat.pth"
-    decoder = dataclasses.replace(CONFIG.decoder, num_classes=8)
-    encoder = dataclasses.replace(CONFIG.encoder, depth=3)
+    decoder = msgspec.structs.replace(CONFIG.decoder, num_classes=8)
+    encoder = msgspec.structs.replace(CONFIG.encoder, depth=3)
     with pytest.raises(
         CheckpointError, match=r"num_classes is 7 and not 8|depth is 2 and not 3"
     ) as caught:
@@ -238,7 +243,9 @@ def test_a_configuration_that_disagrees_is_an_error_that_names_the_sizes(
 
 
 def test_heads_that_the_shapes_do_not_show_must_agree_with_our_file(saved: Path) -> None:
-    other = dataclasses.replace(CONFIG, encoder=dataclasses.replace(CONFIG.encoder, num_heads=2))
+    other = msgspec.structs.replace(
+        CONFIG, encoder=msgspec.structs.replace(CONFIG.encoder, num_heads=2)
+    )
     with pytest.raises(CheckpointError, match=r"encoder.num_heads is 4 and not 2"):
         load_model(saved, other)
 
@@ -275,9 +282,9 @@ def test_a_long_list_of_keys_is_cut_with_a_count(published: State, tmp_path: Pat
     [
         ({"labels": EMOTIONS}, "needs 7 different labels"),
         ({"labels": ("a",) * 7}, "needs 7 different labels"),
-        ({"recipe": InputRecipe.named("stretch", size=(32, 32))}, "input recipe of"),
+        ({"preprocessing": Preprocessing.named("stretch", size=(32, 32))}, "preprocessing to"),
         (
-            {"config": dataclasses.replace(CONFIG, decoder=DecoderConfig(embed_dim=8))},
+            {"config": msgspec.structs.replace(CONFIG, decoder=DecoderConfig(embed_dim=8))},
             "decoder.embed_dim is 16 and",
         ),
     ],
@@ -285,7 +292,7 @@ def test_a_long_list_of_keys_is_cut_with_a_count(published: State, tmp_path: Pat
 def test_a_model_that_its_description_does_not_fit_is_not_written(
     change: dict[str, object], message: str, model: MotivNet, tmp_path: Path
 ) -> None:
-    arguments = {"config": CONFIG, "labels": labels_for(7), "recipe": RECIPE} | change
+    arguments = {"config": CONFIG, "labels": labels_for(7), "preprocessing": RECIPE} | change
     with pytest.raises(CheckpointError, match=message):
         save_model(model, tmp_path / "out.safetensors", **arguments)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
@@ -297,7 +304,11 @@ def test_a_diverged_model_is_not_written(tmp_path: Path) -> None:
         diverged.decoder.group_bias[0] = torch.nan
     with pytest.raises(CheckpointError, match=r"NaN or infinite, decoder.group_bias"):
         save_model(
-            diverged, tmp_path / "out.safetensors", config=CONFIG, labels=labels_for(7), recipe=None
+            diverged,
+            tmp_path / "out.safetensors",
+            config=CONFIG,
+            labels=labels_for(7),
+            preprocessing=None,
         )
     assert not list(tmp_path.iterdir())
 
@@ -435,7 +446,7 @@ def test_weights_that_are_parts_of_one_storage_load(
 
 
 def test_what_lies_beside_the_weights_takes_no_memory(published: State, tmp_path: Path) -> None:
-    """Neither the state of an optimiser nor a tensor in an object is read, which a file cut off there shows."""
+    """Neither the state of an optimiser nor a tensor in an object is read: it is cut off here."""
     path = tmp_path / "w.pth"
     torch.save({"state_dict": published, "optimizer": [torch.zeros(1 << 20)]}, path)
     reads = []

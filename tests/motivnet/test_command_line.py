@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import typer
 from motivnet import __version__
 from motivnet.command_line import print_json, warn
 from motivnet.command_line import run as run_app
-from motivnet.progress import progress
+from motivnet.terminal import progress
 
 COMMANDS = Path(__file__).with_name("commands.py")
 
@@ -28,7 +29,9 @@ def program(*arguments: str, default: bool = False) -> list[str]:
     return [sys.executable, str(COMMANDS), "with-default" if default else "plain", *arguments]
 
 
+@functools.cache
 def run(*arguments: str, default: bool = False) -> subprocess.CompletedProcess[str]:
+    """What the program prints; the same arguments are run once."""
     return subprocess.run(
         program(*arguments, default=default), capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Files of millions of parts are refused before a decoder walks them, and photos with many parts are not."""
+"""Files of millions of parts are refused before a decoder reads them; photos are not."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "WebP chunks": (lambda: webp(b"abcd\0\0\0\0" * MANY), "more chunks"),
     "a BMP of run lengths": (
         lambda: rle_bmp(b"\1\1" * 24 * 16),
-        "is a BMP that is compressed by run lengths",
+        "is a run-length encoded BMP",
     ),
 }
 
@@ -194,8 +194,12 @@ TURNED: dict[str, Callable[[], bytes]] = {
     "PNG": lambda: encoded("PNG", exif=EXIF),
     "WebP": lambda: encoded("WEBP", exif=EXIF),
     "big-endian": lambda: jpeg(before=segment(0xE1, b"Exif\0\0" + BIG_ENDIAN)),
-    "XMP": lambda: jpeg(before=segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="6"/>')),
-    "PNG with XMP": lambda: png(before=chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<tiff:Orientation>6<")),
+    "XMP": lambda: jpeg(
+        before=segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="6"/>')
+    ),
+    "PNG with XMP": lambda: png(
+        before=chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<tiff:Orientation>6<")
+    ),
     "ImageMagick's PNG": lambda: png(before=chunk(b"zTXt", raw_profile())),
 }  # fmt: skip
 

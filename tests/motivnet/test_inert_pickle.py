@@ -1,4 +1,4 @@
-"""A pickle is read as data: values come back as they are, objects as stand-ins, and nothing costs more than it has."""
+"""A pickle is read as data: values come back, objects as stand-ins, at a bounded cost."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ CONFIG = ModelConfig(
     ],
 )
 def test_a_layout_is_recognised_by_its_keys(key: str, layout: str) -> None:
-    found = key_maps.layout_of([key, "something_else"])
+    found = key_maps.recognise_layout([key, "something_else"])
     assert found is not None
     assert found.name == layout
 
@@ -41,13 +41,13 @@ def test_a_layout_is_recognised_by_its_keys(key: str, layout: str) -> None:
     "key", ["", "conv1.weight", "encoder.blocks.0", "layers.1e3.ln1.weight", "layers.0.ln1.gamma"]
 )
 def test_a_key_of_no_layout_is_not_guessed(key: str) -> None:
-    assert key_maps.layout_of([key]) is None
+    assert key_maps.recognise_layout([key]) is None
 
 
 def test_the_published_names_lead_back_to_every_weight() -> None:
     state = build_model(CONFIG, seed=1).state_dict()
     published = key_maps.published_from_model(state)
-    planned, unknown = key_maps.plan(published, key_maps.PUBLISHED)
+    planned, unknown = key_maps.match_keys(published, key_maps.PUBLISHED)
     back = {
         name: part
         for key, names in planned.items()
@@ -79,11 +79,11 @@ def test_heads_and_the_pretraining_decoder_are_no_part_of_the_model() -> None:
         "neck.decoder_blocks.0.ln1.weight",
         "neck.mask_token",
     ]
-    layout = key_maps.layout_of(keys)
+    layout = key_maps.recognise_layout(keys)
     assert layout is not None
-    assert key_maps.plan(keys, layout) == ({"backbone.pos_embed": ("encoder.pos_embed",)}, [])
+    assert key_maps.match_keys(keys, layout) == ({"backbone.pos_embed": ("encoder.pos_embed",)}, [])
 
 
 def test_a_second_key_for_the_same_weight_is_unknown() -> None:
     keys = ["encoder.pos_embed", "model.encoder.pos_embed"]
-    assert key_maps.plan(keys, key_maps.MOTIVNET)[1] == ["model.encoder.pos_embed"]
+    assert key_maps.match_keys(keys, key_maps.MOTIVNET)[1] == ["model.encoder.pos_embed"]

@@ -16,7 +16,7 @@ import pytest
 
 from motivnet import workspace
 from motivnet.errors import FileError
-from motivnet.files import atomic_folder
+from motivnet.folders import atomic_folder
 
 Tree = Callable[[Path], dict[str, str]]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -50,9 +50,9 @@ def test_logits_and_probabilities_are_those_of_the_published_code(
 
 def test_an_encoder_with_a_class_token_gives_the_pretraining_feature_map() -> None:
     stored = torch.load(GOLDEN / "sapiens_pretrain_clean.pth", weights_only=True)
-    layout = key_maps.layout_of(stored)
+    layout = key_maps.recognise_layout(stored)
     assert layout is not None
-    names, unknown = key_maps.plan(stored, layout)
+    names, unknown = key_maps.match_keys(stored, layout)
     assert not unknown
     encoder = SapiensEncoder(
         embed_dim=32,
@@ -108,8 +108,8 @@ def test_the_seed_decides_the_weights(tiny_config: ModelConfig) -> None:
 @pytest.mark.parametrize(("classes", "groups"), [(7, 7), (8, 8), (5, 2), (100, 13), (1, 1)])
 def test_the_head_gives_one_logit_a_class(classes: int, groups: int) -> None:
     config = ModelConfig.named("tiny")
-    decoder = dataclasses.replace(config.decoder, num_classes=classes, num_groups=groups)
-    model = build_model(dataclasses.replace(config, decoder=decoder))
+    decoder = msgspec.structs.replace(config.decoder, num_classes=classes, num_groups=groups)
+    model = build_model(msgspec.structs.replace(config, decoder=decoder))
     with torch.inference_mode():
         assert model(torch.zeros(2, 3, 128, 96)).shape == (2, classes)
 
@@ -138,7 +138,7 @@ def test_a_group_answers_for_consecutive_classes() -> None:
 )
 def test_named_encoders_have_the_published_number_of_parameters(name: str, billions: float) -> None:
     with torch.device("meta"):
-        encoder = SapiensEncoder(**dataclasses.asdict(NAMED_SIZES[name].encoder))
+        encoder = SapiensEncoder(**msgspec.structs.asdict(NAMED_SIZES[name].encoder))
     assert sum(parameter.numel() for parameter in encoder.parameters()) / 1e9 == pytest.approx(
         billions, abs=1e-3
     )

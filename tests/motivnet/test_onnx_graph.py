@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from motivnet.artifact.onnx_graph.limits import limits_of
+from motivnet.artifact.onnx_graph.check import limits_of
 from motivnet.artifact.onnx_graph.operators import Value, result_of
 from motivnet.artifact.onnx_graph.reading import Node
 from motivnet.artifact.onnx_graph.wire import (

@@ -1,12 +1,11 @@
-"""The figures of a comparison on numbers known by hand, and the tolerances on each side of their edge."""
+"""Comparisons of numbers known by hand, and each tolerance on both sides of its edge."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from motivnet.artifact.manifest import Precision
-from motivnet.parity import TOLERANCES, Outputs, compare
+from motivnet.parity import TOLERANCES, Outputs, Precision, compare
 
 REFERENCE = np.array([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0]], np.float32)
 

@@ -28,7 +28,7 @@ CONFIG = ModelConfig(
 
 def save(path: Path, *, seed: int) -> None:
     save_model(
-        build_model(CONFIG, seed=seed), path, config=CONFIG, labels=EMOTIONS[:7], recipe=None
+        build_model(CONFIG, seed=seed), path, config=CONFIG, labels=EMOTIONS[:7], preprocessing=None
     )
 
 

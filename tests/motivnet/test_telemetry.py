@@ -1,4 +1,4 @@
-"""What dependencies report is switched off by the import of any module of ours; see tests/silence for the commands."""
+"""Importing any of our modules switches off what dependencies report."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from motivnet.terminal import TextTable, facts, marked, show, stacked, table, text
+from motivnet.terminal import TextTable, details, marked, show, stacked, table, text
 
 HOSTILE = "\x1b]52;c;aGk=\x07[/x] [red]r[/red] :smile: \u202eab\nc"
 SHOWN = "\\x1b]52;c;aGk=\\x07[/x] [red]r[/red] :smile: \\u202eab\\nc"
@@ -25,7 +25,7 @@ def hostile_parts() -> list[object]:
     return [
         rows,
         ruled,
-        facts({HOSTILE: HOSTILE}),
+        details({HOSTILE: HOSTILE}),
         text(HOSTILE, "yellow"),
         marked("built", HOSTILE),
         HOSTILE,
@@ -40,7 +40,10 @@ def test_foreign_texts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_terminal_gets_styles_and_nothing_else() -> None:
-    program = "from tests_of_terminal import hostile_parts; from motivnet.terminal import show; show(*hostile_parts())"
+    program = (
+        "from tests_of_terminal import hostile_parts; "
+        "from motivnet.terminal import show; show(*hostile_parts())"
+    )
     leader, follower = pty.openpty()
     environment = {
         **os.environ,
@@ -70,7 +73,7 @@ def test_a_table_has_a_line_per_row(capsys: pytest.CaptureFixture[str]) -> None:
     rows = table("class", ">images")
     rows.add_row("anger", "12")
     rows.add_row("fear", "3")
-    show(rows, facts({"images": "15"}))
+    show(rows, details({"images": "15"}))
     assert capsys.readouterr().out.split() == [
         "class",
         "images",

@@ -1,4 +1,4 @@
-"""What ``torch.save`` writes comes back as ``torch.load`` reads it; what it would never write is refused."""
+"""What ``torch.save`` writes is read as ``torch.load`` does; anything else is refused."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _local_name(data: bytes) -> bytes:
 
 
 def _offset(data: bytes) -> bytes:
-    """The directory's entry of one member pointing at the header of another, of equal name length and size."""
+    """The directory's entry of one member points at the header of another of equal length."""
     return data.replace(struct.pack("<I", data.index(b"PK\x03\x04", 9)), struct.pack("<I", 0))
 
 
@@ -258,7 +258,7 @@ def test_a_tensor_that_its_bytes_do_not_hold_is_refused(
 
 
 def test_a_changed_pickle_with_its_checksum_mended_is_refused_or_holds_its_bytes() -> None:
-    """An attacker can mend checksums: whatever the change, no other exception, no tensor larger than its bytes."""
+    """Whatever changes behind a right checksum: no other exception, no tensor beyond its bytes."""
     whole = {
         "state_dict": {
             "a": torch.ones(4, 4),

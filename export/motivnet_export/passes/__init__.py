@@ -1,4 +1,4 @@
-"""What is done to an exported graph, one pass a file; each docstring states the rule."""
+"""Changes to an exported graph, one pass per file; each docstring states its rule."""
 
 from motivnet_export.passes.attention_heads import JoinAttentionHeadsPass
 from motivnet_export.passes.fold import FoldConstantsPass

@@ -8,17 +8,17 @@ _HEADS_FIRST = (0, 2, 1, 3)
 
 
 class JoinAttentionHeadsPass(ir.passes.InPlacePass):
-    """Lets the ``Attention`` operator split and join the heads itself.
+    """Let the ``Attention`` operator split and join the heads itself.
 
     Rule: where query, key and value are each ``Transpose[0,2,1,3](Reshape(x))`` of tokens ``(B, N,
     D)``, and the result only goes through ``Reshape(Transpose[0,2,1,3](y))`` back to tokens, the
     node takes and gives tokens, with ``q_num_heads`` and ``kv_num_heads`` as attributes (ONNX
-    operator Attention-23, 3D form). Eight nodes fewer for each attention, and no transposed copies
-    where a backend has a kernel for packed heads.
+    operator Attention-23, 3D form). This removes eight nodes per attention, and transposed copies
+    in backends that have a kernel for packed heads.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrites every attention that fits the rule."""
+        """Rewrite every attention that fits the rule."""
         modified = False
         for node in list(model.graph):
             if node.op_type == "Attention" and len(node.outputs) == 1:
@@ -43,7 +43,7 @@ def _join_heads(node: ir.Node) -> bool:
 
 
 def _tokens_before_split(value: ir.Value | None) -> ir.Value | None:
-    """The tokens ``(B, N, D)`` whose heads were split to give ``value``, if that is how it was made."""
+    """Return the tokens ``(B, N, D)`` whose heads were split into ``value``, if they were."""
     transpose = value.producer() if value is not None else None
     if transpose is None or not _is_heads_transpose(transpose):
         return None
@@ -52,15 +52,11 @@ def _tokens_before_split(value: ir.Value | None) -> ir.Value | None:
     if reshape is None or reshape.op_type != "Reshape":
         return None
     tokens = reshape.inputs[0]
-    return (
-        tokens
-        if tokens is not None and tokens.shape is not None and tokens.shape.rank() == 3
-        else None
-    )
+    return tokens if _is_tokens(tokens) else None
 
 
 def _tokens_after_join(value: ir.Value) -> ir.Value | None:
-    """The tokens ``(B, N, D)`` that the heads in ``value`` are joined to, if that is their only use."""
+    """Return the tokens ``(B, N, D)`` that the heads in ``value`` are only joined to, if any."""
     transpose = _only_consumer(value)
     if transpose is None or not _is_heads_transpose(transpose):
         return None
@@ -68,7 +64,11 @@ def _tokens_after_join(value: ir.Value) -> ir.Value | None:
     if reshape is None or reshape.op_type != "Reshape":
         return None
     joined = reshape.outputs[0]
-    return joined if joined.shape is not None and joined.shape.rank() == 3 else None
+    return joined if _is_tokens(joined) else None
+
+
+def _is_tokens(value: ir.Value | None) -> bool:
+    return value is not None and value.shape is not None and value.shape.rank() == 3
 
 
 def _only_consumer(value: ir.Value) -> ir.Node | None:

@@ -1,4 +1,4 @@
-"""What does not depend on the input is computed once, at export."""
+"""Constant folding: what does not depend on the input is computed once, at export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IMPURE = {"RandomNormal", "RandomUniform", "Constant"}
 
 
 class FoldConstantsPass(ir.passes.InPlacePass):
-    """Replaces nodes whose inputs are all initialisers by their value.
+    """Replace nodes whose inputs are all initialisers by their value.
 
     Rule: a node with at least one input, one used output and no subgraph, whose inputs are
     initialisers (or absent), is evaluated by ONNX's reference implementation; its output becomes an
@@ -24,7 +24,7 @@ class FoldConstantsPass(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Folds in topological order, so that a chain of constants folds in one call."""
+        """Fold in topological order, so that a chain of constants folds in one call."""
         graph = model.graph
         modified = False
         for node in list(graph):
@@ -44,14 +44,11 @@ class FoldConstantsPass(ir.passes.InPlacePass):
 def _is_foldable(node: ir.Node) -> bool:
     inputs = [value for value in node.inputs if value is not None]
     used = [output for output in node.outputs if output.uses() or output.is_graph_output()]
-    plain = node.domain == "" and node.op_type not in _IMPURE and not _has_subgraph(node)
-    return (
-        plain
-        and bool(inputs)
-        and used == [node.outputs[0]]
-        and not node.outputs[0].is_graph_output()
-        and all(value.is_initializer() for value in inputs)
-    )
+    if node.domain or node.op_type in _IMPURE or _has_subgraph(node):
+        return False
+    if used != [node.outputs[0]] or node.outputs[0].is_graph_output():
+        return False
+    return bool(inputs) and all(value.is_initializer() for value in inputs)
 
 
 def _has_subgraph(node: ir.Node) -> bool:
@@ -67,24 +64,18 @@ def _evaluate(node: ir.Node, opset: int) -> NDArray[Any]:
         for v in node.inputs
         if v is not None and v.const_value is not None
     }
+    proto = ir.serde.serialize_node(node)
+    del proto.output[1:]  # optional and unused
     graph = onnx.helper.make_graph(
-        [_node_proto(node)],
+        [proto],
         "fold",
         [
-            onnx.helper.make_tensor_value_info(name, _element_type(array), array.shape)
+            onnx.helper.make_tensor_value_info(
+                name, int(ir.DataType.from_numpy(array.dtype)), array.shape
+            )
             for name, array in feeds.items()
         ],
         [onnx.helper.make_empty_tensor_value_info(str(node.outputs[0].name))],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     return np.asarray(next(iter(ReferenceEvaluator(model).run(None, feeds))))
-
-
-def _node_proto(node: ir.Node) -> onnx.NodeProto:
-    proto = ir.serde.serialize_node(node)
-    del proto.output[1:]
-    return proto
-
-
-def _element_type(array: NDArray[Any]) -> int:
-    return int(ir.DataType.from_numpy(array.dtype))

@@ -1,1 +1,1 @@
-"""INT8 and FP8 through NVIDIA's ModelOpt, which runs in an environment of its own."""
+"""INT8 and FP8 with NVIDIA's ModelOpt, which runs in a separate environment."""

@@ -1,8 +1,7 @@
-"""Run by ModelOpt's own Python, not imported: writes Q/DQ pairs into one ONNX graph, as a JSON file
-says.
+"""Run by ModelOpt's own Python, not imported: writes Q/DQ pairs into an ONNX graph.
 
-Nothing of this project can be imported here. What the environment does not hold itself (PyTorch,
-NumPy) it borrows from the environment of the export, whose folders come last in the search path.
+Nothing of this project can be imported here. Packages that the environment does not have (PyTorch,
+NumPy) come from the environment of the export, whose folders are last in the search path.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from typing import Any
 
 
 def main(job_file: str) -> int:
-    """Does the job; the answer (``modelopt`` or ``error``) is written to the file that the job names."""
+    """Run the job in a JSON file; write ``modelopt`` or ``error`` to the file that it names."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     sys.path.extend(job["borrowed"])
     try:
-        answer = {"modelopt": _quantised(job)}
-    except Exception as error:  # noqa: BLE001 - whatever it is, it crosses to the process that asked, in its words
+        answer = {"modelopt": _quantise(job)}
+    except Exception as error:  # noqa: BLE001 - reported by the parent process
         answer = {"error": f"{type(error).__name__}: {error}"}
     Path(job["answer"]).write_text(json.dumps(answer), encoding="utf-8")
     return 1 if "error" in answer else 0
 
 
-def _quantised(job: dict[str, Any]) -> str:
-    """Writes the quantised graph; the version of ModelOpt that did."""
+def _quantise(job: dict[str, Any]) -> str:
+    """Write the quantised graph; return the version of ModelOpt."""
     _free_activations_early()
     modelopt = importlib.import_module("modelopt.onnx.quantization")
     numpy = importlib.import_module("numpy")
@@ -40,7 +39,7 @@ def _quantised(job: dict[str, Any]) -> str:
         calibration_eps=["cpu"],
         nodes_to_quantize=job["nodes"],
         disable_mha_qdq=True,  # only the nodes named
-        enable_gemv_detection_for_trt=False,  # would hold every product's result in memory to leave some out
+        enable_gemv_detection_for_trt=False,  # would hold every product's result in memory
         high_precision_dtype="fp32",  # as it is: FP16 is in the graph already
         use_external_data_format=job["external_data"],
         output_path=job["target"],
@@ -50,11 +49,10 @@ def _quantised(job: dict[str, Any]) -> str:
 
 
 def _free_activations_early() -> None:
-    """Makes ONNX Runtime take the range of an activation as soon as there is one.
+    """Make ONNX Runtime reduce each activation to its range as soon as it is computed.
 
-    In its default order, which ModelOpt leaves, all the ranges come last and every activation lives
-    until then:
-    10.1 GB instead of 6.2 for one image of sapiens-0.3b, and more with each image.
+    In the default order all the ranges come last and every activation stays in memory until then:
+    10.1 GB instead of 6.2 GB for one image of sapiens-0.3b, and more with each image.
     """
     onnxruntime = importlib.import_module("onnxruntime")
     opened = onnxruntime.InferenceSession.__init__

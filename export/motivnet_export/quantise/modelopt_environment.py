@@ -1,4 +1,4 @@
-"""A Python with NVIDIA ModelOpt, which cannot live beside us: it pins versions of ONNX and ONNX Runtime of its own."""
+"""A Python with NVIDIA ModelOpt, which pins other versions of ONNX and ONNX Runtime than ours."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from motivnet.child_process import run_to_end
 from motivnet.errors import ExportError, FileError
-from motivnet.progress import progress
+from motivnet.terminal import progress
 from motivnet.workspace import workspace
-from motivnet_engines.system.user_folders import check_private, made_private, user_cache
+from motivnet_engines.system.user_folders import check_private, make_private, user_cache
 
 VERSION = "0.47.0"
 VARIABLE = "MOTIVNET_MODELOPT_PYTHON"
@@ -22,22 +22,22 @@ VARIABLE = "MOTIVNET_MODELOPT_PYTHON"
 REQUIREMENTS = Path(__file__).with_name("modelopt_requirements.txt")
 """What its ONNX quantisation imports, pinned with the hashes of the files that pip may install."""
 
-_WAY_OUT = f"or set {VARIABLE} to a Python where 'nvidia-modelopt[onnx]' is installed"
+_ALTERNATIVE = f"or set {VARIABLE} to a Python where 'nvidia-modelopt[onnx]' is installed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptPython:
-    """A Python that imports ModelOpt, once ``borrowed`` is at the end of its search path."""
+    """A Python that can import ModelOpt with ``borrowed`` at the end of its search path."""
 
     executable: Path
     borrowed: tuple[str, ...]
 
 
-def modelopt_python(announce: Callable[[str], None]) -> ModelOptPython:
-    """The Python that the user names, else one of our own, made at the first need.
+def modelopt_python(on_message: Callable[[str], None]) -> ModelOptPython:
+    """Return the Python that the user names, else ours, which is installed at the first use.
 
     Args:
-        announce: Hears that something is about to be downloaded.
+        on_message: Called before something is downloaded.
 
     Raises:
         ExportError: If there is none and none can be made.
@@ -46,8 +46,9 @@ def modelopt_python(announce: Callable[[str], None]) -> ModelOptPython:
         return _named(Path(named))
     folder = _own_folder()
     if not _python_of(folder).exists():
-        announce(
-            f"quantisation needs nvidia-modelopt {VERSION}: installing it (40 MB) into {folder}, once"
+        on_message(
+            f"quantisation needs nvidia-modelopt {VERSION}: installing it (40 MB) into {folder}, "
+            "once"
         )
         with progress(f"installing nvidia-modelopt {VERSION}"):
             _create(folder)
@@ -55,24 +56,23 @@ def modelopt_python(announce: Callable[[str], None]) -> ModelOptPython:
 
 
 def cache_folder() -> Path:
-    """Where our own environment is, named by all that decides what is in it; it serves every export
-    of one Python.
+    """Return the folder of our environment, named after everything that decides its content.
 
     Raises:
-        FileError: If the user has no cache of their own.
+        FileError: If the user has no private cache folder.
     """
     requirements = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:8]
     return user_cache() / f"modelopt-{VERSION}-{requirements}-{sys.implementation.cache_tag}"
 
 
 def _own_folder() -> Path:
-    """The folder of our environment, whose Python is going to run: nobody but the user may have put it there."""
+    """Return the folder of our environment; refuse one that other users can write to."""
     try:
         folder = cache_folder()
         check_private(folder)
     except FileError as error:
         raise ExportError(
-            f"nvidia-modelopt has no place to be installed in: {error}, {_WAY_OUT}"
+            f"nvidia-modelopt has no place to be installed in: {error}, {_ALTERNATIVE}"
         ) from error
     return folder
 
@@ -80,7 +80,8 @@ def _own_folder() -> Path:
 def _named(executable: Path) -> ModelOptPython:
     if not executable.is_file() or not os.access(executable, os.X_OK):
         raise ExportError(
-            f"{VARIABLE} should name a Python where 'nvidia-modelopt[onnx]' is installed: {executable}"
+            f"{VARIABLE} should name a Python where 'nvidia-modelopt[onnx]' is installed: "
+            f"{executable}"
         )
     # Not resolved: the python of a virtual environment is a link, and the environment is found by
     # its name.
@@ -88,9 +89,9 @@ def _named(executable: Path) -> ModelOptPython:
 
 
 def _create(folder: Path) -> None:
-    """Makes the environment, whole or not at all; not synced to the disk, as it can be made again."""
+    """Install the environment, whole or not at all; not synced, since it can be installed again."""
     try:
-        made_private(folder.parent)
+        make_private(folder.parent)
         with workspace(folder) as beside:
             made = beside / folder.name
             _install(made)
@@ -99,25 +100,23 @@ def _create(folder: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)  # one whose Python is gone
                 made.rename(folder)
     except FileError as error:
-        raise ExportError(f"{error}; make room, {_WAY_OUT}") from error
+        raise ExportError(f"{error}; make room, {_ALTERNATIVE}") from error
     except OSError as error:
         raise ExportError(
-            f"{folder} cannot be written: {error.strerror or error}; make room, {_WAY_OUT}"
+            f"{folder} cannot be written: {error.strerror or error}; make room, {_ALTERNATIVE}"
         ) from error
 
 
 def _install(folder: Path) -> None:
-    """Makes the environment with Python's own venv and pip, isolated: neither may find a module
-    where the user is.
+    """Install with Python's venv and pip, isolated from modules in the working directory.
 
-    Where packages come from, and through which proxy, is the user's configuration of pip; what they
-    are, the hashes.
+    The index and proxy are those of the user's pip; the hashes decide what is installed.
     """
     _run([sys.executable, "-I", "-m", "venv", str(folder)], folder.parent)
     pip = [str(_python_of(folder)), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    # Dependencies are left to the list: resolved, they are gigabytes. Wheels only: nothing is
-    # compiled or run.
-    what = [
+    # Resolved dependencies would be gigabytes, the list has those that are needed. Wheels only:
+    # nothing is compiled or run.
+    options = [
         "--require-hashes",
         "--no-deps",
         "--only-binary=:all:",
@@ -125,7 +124,7 @@ def _install(folder: Path) -> None:
         "-r",
         str(REQUIREMENTS),
     ]
-    _run([*pip, "install", *what], folder.parent)
+    _run([*pip, "install", *options], folder.parent)
 
 
 def _python_of(folder: Path) -> Path:
@@ -137,12 +136,13 @@ def _run(command: list[str], folder: Path) -> None:
     if done.returncode:
         reason = _reason(f"{done.stdout}\n{done.stderr}") or f"it ended with {done.returncode}"
         raise ExportError(
-            f"nvidia-modelopt {VERSION} cannot be installed: {reason}; try again online, {_WAY_OUT}"
+            f"nvidia-modelopt {VERSION} cannot be installed: {reason}; try again online, "
+            f"{_ALTERNATIVE}"
         )
 
 
 def _reason(output: str) -> str:
-    """The first line of error (pip's next ones repeat it), else the last line of all."""
+    """Return the first error line (pip's next ones repeat it), else the last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines[-1:] or [""])[0]

@@ -59,22 +59,22 @@ def dataset(tmp_path: Path) -> Path:
 
 def test_the_lists_give_labels_and_parts_and_what_is_no_emotion_is_counted(dataset: Path) -> None:
     assert affectnet.recognises(dataset)
-    found = affectnet.listing(dataset, labels=EMOTIONS)
-    read = {sample.name: (sample.label, sample.part, sample.person) for sample in found.samples}
+    found = affectnet.read(dataset, labels=EMOTIONS)
+    read = {sample.name: (sample.label, sample.split, sample.person) for sample in found.samples}
     training = {f"{code}/face.jpg": (code, "train", None) for code in range(8)}
     assert read == training | {"500/a.jpg": (3, "test", None), "500/b.png": (7, "test", None)}
     assert found.skipped == {"labelled none": 1, "labelled uncertain": 1, "labelled no face": 1}
 
 
 def test_contempt_is_counted_where_the_model_has_seven_classes(dataset: Path) -> None:
-    found = affectnet.listing(dataset, labels=EMOTIONS[:7])
+    found = affectnet.read(dataset, labels=EMOTIONS[:7])
     assert {sample.label for sample in found.samples} == set(range(7))
     assert found.skipped["the model has no class contempt"] == 2
 
 
 def test_the_images_lie_in_the_folder_of_images(dataset: Path) -> None:
     read = read_dataset(dataset, labels=EMOTIONS)
-    assert read.layout == "AffectNet (CSV lists)"
+    assert read.format == "AffectNet (CSV lists)"
     assert read.samples[0].image == dataset / "Manually_Annotated_Images" / read.samples[0].name
     assert read.samples[0].pixels().shape == (32, 24, 3)
     assert read.unreadable == {}
@@ -84,14 +84,14 @@ def test_lists_beside_the_folder_of_images_are_found_too(dataset: Path) -> None:
     for file in (dataset / "Manually_Annotated_file_lists").iterdir():
         file.rename(dataset / file.name)
     (dataset / "Manually_Annotated_file_lists").rmdir()
-    assert len(affectnet.listing(dataset, labels=EMOTIONS).samples) == 10
+    assert len(affectnet.read(dataset, labels=EMOTIONS).samples) == 10
 
 
 def test_an_image_of_both_lists_stays_in_the_test_part(dataset: Path) -> None:
     rows: list[Row] = [("500/a.jpg", 3), ("500/b.png", 2), ("0/face.jpg", 0)]
     write_list(dataset / "Manually_Annotated_file_lists" / "training.csv", rows)
-    found = affectnet.listing(dataset, labels=EMOTIONS)
-    assert [(sample.name, sample.part) for sample in found.samples] == [
+    found = affectnet.read(dataset, labels=EMOTIONS)
+    assert [(sample.name, sample.split) for sample in found.samples] == [
         ("500/a.jpg", "test"),
         ("500/b.png", "test"),
         ("0/face.jpg", "train"),
@@ -106,7 +106,7 @@ def test_an_expression_out_of_range_names_its_line(dataset: Path, expression: ob
     with pytest.raises(
         DatasetError, match=r"line 3 of .*training.csv has the label .*a whole number from 0 to 10$"
     ):
-        affectnet.listing(dataset, labels=EMOTIONS)
+        affectnet.read(dataset, labels=EMOTIONS)
 
 
 def test_a_missing_column_is_named(dataset: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_missing_column_is_named(dataset: Path) -> None:
         DatasetError,
         match=r"training.csv lacks the column expression; .* has: subDirectory_filePath, f",
     ):
-        affectnet.listing(dataset, labels=EMOTIONS)
+        affectnet.read(dataset, labels=EMOTIONS)
 
 
 def test_a_missing_folder_of_images_is_named(dataset: Path) -> None:
@@ -128,10 +128,10 @@ def test_a_missing_folder_of_images_is_named(dataset: Path) -> None:
         DatasetError,
         match="Manually_Annotated_Images is not a folder; put AffectNet's images there",
     ):
-        affectnet.listing(dataset, labels=EMOTIONS)
+        affectnet.read(dataset, labels=EMOTIONS)
 
 
 def test_a_list_of_another_dataset_is_not_taken_for_affectnets(tmp_path: Path) -> None:
     put_face(tmp_path / "sad" / "1.png")
     write_list(tmp_path / "training.csv", [("sad/1.png", 2)])
-    assert read_dataset(tmp_path, labels=EMOTIONS).layout == "class folders"
+    assert read_dataset(tmp_path, labels=EMOTIONS).format == "class folders"

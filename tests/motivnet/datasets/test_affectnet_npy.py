@@ -37,9 +37,9 @@ def test_labels_are_read_as_numbers_or_text_and_the_validation_set_is_the_test_p
     dataset: Path,
 ) -> None:
     assert affectnet_npy.recognises(dataset)
-    found = affectnet_npy.listing(dataset, labels=EMOTIONS)
+    found = affectnet_npy.read(dataset, labels=EMOTIONS)
     training = {f"train_set/images/{number}.jpg": (number, "train") for number in range(8)}
-    read = {sample.name: (sample.label, sample.part) for sample in found.samples}
+    read = {sample.name: (sample.label, sample.split) for sample in found.samples}
     assert read == training | {"val_set/images/0.jpg": (4, "test")}
     assert found.skipped == {}
 
@@ -50,7 +50,7 @@ def test_what_has_no_label_or_no_emotion_or_is_no_image_is_counted(dataset: Path
     put_label(dataset / "val_set", "2", 8)
     (dataset / "val_set" / "images" / "notes.txt").write_text("notes")
     read = read_dataset(dataset, labels=EMOTIONS[:7])
-    assert read.layout == "AffectNet (npy labels)"
+    assert read.format == "AffectNet (npy labels)"
     assert read.skipped == {
         "image without a label": 1,
         "labelled none": 1,
@@ -65,7 +65,7 @@ def test_a_label_out_of_range_names_its_file(dataset: Path, value: object) -> No
     with pytest.raises(
         DatasetError, match=r"0_exp.npy has the label .* whole number from 0 to 10$"
     ):
-        affectnet_npy.listing(dataset, labels=EMOTIONS)
+        affectnet_npy.read(dataset, labels=EMOTIONS)
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_a_label_out_of_range_names_its_file(dataset: Path, value: object) -> No
 def test_a_damaged_label_is_refused_and_never_unpickled(dataset: Path, content: bytes) -> None:
     (dataset / "val_set" / "annotations" / "0_exp.npy").write_bytes(content)
     with pytest.raises(DatasetError, match=r"0_exp.npy is not a NumPy file of one number$"):
-        affectnet_npy.listing(dataset, labels=EMOTIONS)
+        affectnet_npy.read(dataset, labels=EMOTIONS)
 
 
 def test_several_values_are_not_a_label(dataset: Path) -> None:
     put_label(dataset / "val_set", "0", [1, 2])
     with pytest.raises(DatasetError, match="is not a NumPy file of one number"):
-        affectnet_npy.listing(dataset, labels=EMOTIONS)
+        affectnet_npy.read(dataset, labels=EMOTIONS)
 
 
 @pytest.mark.parametrize("folder", ["images", "annotations"])
@@ -89,7 +89,7 @@ def test_a_missing_folder_is_named(dataset: Path, folder: str) -> None:
     with pytest.raises(
         DatasetError, match=f"val_set/{folder} is not a folder; put AffectNet's {folder} there"
     ):
-        affectnet_npy.listing(dataset, labels=EMOTIONS)
+        affectnet_npy.read(dataset, labels=EMOTIONS)
 
 
 def _npy(header: str, data: bytes = bytes(8), version: bytes = b"\x01\x00") -> bytes:
@@ -132,7 +132,7 @@ def _header(shape: str = "()", kind: str = "'<i8'") -> str:
 def test_a_hostile_label_is_one_line_and_takes_no_memory(dataset: Path, content: bytes) -> None:
     (dataset / "val_set" / "annotations" / "0_exp.npy").write_bytes(content)
     with pytest.raises(DatasetError, match=r"0_exp.npy is not a NumPy file of one number$"):
-        affectnet_npy.listing(dataset, labels=EMOTIONS)
+        affectnet_npy.read(dataset, labels=EMOTIONS)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,6 @@ def test_a_hostile_label_is_one_line_and_takes_no_memory(dataset: Path, content:
 def test_a_label_is_understood_in_every_form(dataset: Path, value: object) -> None:
     np.save(dataset / "val_set" / "annotations" / "0_exp.npy", value)
     found = {
-        sample.name: sample.label
-        for sample in affectnet_npy.listing(dataset, labels=EMOTIONS).samples
+        sample.name: sample.label for sample in affectnet_npy.read(dataset, labels=EMOTIONS).samples
     }
     assert EMOTIONS[found["val_set/images/0.jpg"]] == "surprise"

@@ -54,8 +54,8 @@ def test_the_ends_of_each_labelled_sequence_are_neutral_and_its_label_of_the_sam
     dataset: Path,
 ) -> None:
     read = read_dataset(dataset, labels=EMOTIONS[:7])
-    assert read.layout == "CK+"
-    assert [(s.name, EMOTIONS[s.label], s.person, s.part) for s in read.samples] == [
+    assert read.format == "CK+"
+    assert [(s.name, EMOTIONS[s.label], s.person, s.split) for s in read.samples] == [
         ("cohn-kanade-images/S005/001/S005_001_00000001.png", "neutral", "S005", None),
         ("cohn-kanade-images/S005/001/S005_001_00000011.png", "disgust", "S005", None),
         ("cohn-kanade-images/S010/001/S010_001_00000001.png", "neutral", "S010", None),
@@ -69,9 +69,7 @@ def test_codes_are_cks_own_and_a_single_frame_is_the_peak(
     tmp_path: Path, code: int, emotion: str
 ) -> None:
     put_sequence(tmp_path, "S011", "001", frames=1, code=f"{code:.7e}")
-    assert [EMOTIONS[s.label] for s in ckplus.listing(tmp_path, labels=EMOTIONS).samples] == [
-        emotion
-    ]
+    assert [EMOTIONS[s.label] for s in ckplus.read(tmp_path, labels=EMOTIONS).samples] == [emotion]
 
 
 def test_seven_classes_can_be_trained_and_nobody_is_in_both_parts(tmp_path: Path) -> None:
@@ -91,7 +89,7 @@ def test_seven_classes_can_be_trained_and_nobody_is_in_both_parts(tmp_path: Path
 
 def test_a_label_without_its_images_is_counted(dataset: Path) -> None:
     put_sequence(dataset, "S999", "001", frames=0, code="1.0")
-    assert ckplus.listing(dataset, labels=EMOTIONS).skipped["labelled sequence without images"] == 1
+    assert ckplus.read(dataset, labels=EMOTIONS).skipped["labelled sequence without images"] == 1
 
 
 @pytest.mark.parametrize("code", ["8.0", "1.5", "anger", ""])
@@ -100,7 +98,7 @@ def test_a_label_out_of_range_names_its_file(dataset: Path, code: str) -> None:
     with pytest.raises(
         DatasetError, match=r"_emotion.txt has the label .*; it must be a whole number from 0 to 7$"
     ):
-        ckplus.listing(dataset, labels=EMOTIONS)
+        ckplus.read(dataset, labels=EMOTIONS)
 
 
 def test_missing_labels_are_asked_for(dataset: Path) -> None:
@@ -108,7 +106,7 @@ def test_missing_labels_are_asked_for(dataset: Path) -> None:
     with pytest.raises(
         DatasetError, match="Emotion is not a folder; unpack CK\\+'s emotion labels there"
     ):
-        ckplus.listing(dataset, labels=EMOTIONS)
+        ckplus.read(dataset, labels=EMOTIONS)
 
 
 def put_ck48(root: Path) -> None:
@@ -124,7 +122,7 @@ def test_ck48_is_class_folders_with_people(tmp_path: Path) -> None:
     put_ck48(tmp_path)
     put_face(tmp_path / "happy" / "me.png")
     read = read_dataset(tmp_path, labels=EMOTIONS)
-    assert read.layout == "CK+48"
+    assert read.format == "CK+48"
     assert [(sample.name, EMOTIONS[sample.label], sample.person) for sample in read.samples] == [
         ("anger/S010_004_00000017.png", "anger", "S010"),
         ("anger/S010_004_00000018.png", "anger", "S010"),
@@ -147,7 +145,8 @@ def test_training_on_ck48_says_that_it_has_no_neutral_images(tmp_path: Path) -> 
     with pytest.raises(DatasetError) as caught:
         split_dataset(read_dataset(tmp_path, labels=EMOTIONS[:7]), seed=0)
     assert str(caught.value) == (
-        "there is no image of class neutral to train on; CK+48 has no neutral images: use CK+, or add them as "
+        "there is no image of class neutral to train on; CK+48 has no neutral images: use CK+, or "
+        "add them as "
         "neutral/S010_004_00000001.png and the like"
     )
     for number in range(2):

@@ -37,9 +37,9 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_rows_give_labels_parts_and_names_by_line(dataset: Path) -> None:
-    found = fer2013.listing(dataset, labels=EMOTIONS[:7])
+    found = fer2013.read(dataset, labels=EMOTIONS[:7])
     parts = ["train"] * 5 + ["val", "test"]
-    assert [(sample.name, EMOTIONS[sample.label], sample.part) for sample in found.samples] == [
+    assert [(sample.name, EMOTIONS[sample.label], sample.split) for sample in found.samples] == [
         (f"fer2013.csv:{row + 2}", emotion, part)
         for row, (emotion, part) in enumerate(zip(FACES, parts, strict=True))
     ]
@@ -47,7 +47,7 @@ def test_rows_give_labels_parts_and_names_by_line(dataset: Path) -> None:
 
 
 def test_the_grey_levels_become_rgb_pixels(dataset: Path) -> None:
-    sample = fer2013.listing(dataset, labels=EMOTIONS[:7]).samples[3]
+    sample = fer2013.read(dataset, labels=EMOTIONS[:7]).samples[3]
     np.testing.assert_array_equal(
         sample.pixels(), np.repeat(grey_face("happiness")[:, :, None], 3, axis=2)
     )
@@ -56,15 +56,15 @@ def test_the_grey_levels_become_rgb_pixels(dataset: Path) -> None:
 def test_the_folder_and_the_file_itself_are_recognised(dataset: Path) -> None:
     for path in (dataset, dataset / "fer2013.csv"):
         read = read_dataset(path, labels=EMOTIONS[:7])
-        assert (read.layout, len(read.samples)) == ("FER2013", 7)
+        assert (read.format, len(read.samples)) == ("FER2013", 7)
 
 
 def test_the_other_release_has_another_name_and_blanks_in_its_header(tmp_path: Path) -> None:
     write(
         tmp_path / "icml_face_data.csv", [(3, "Training", PIXELS)], header="emotion, Usage, pixels"
     )
-    sample = fer2013.listing(tmp_path, labels=EMOTIONS[:7]).samples[0]
-    assert (sample.label, sample.part) == (1, "train")
+    sample = fer2013.read(tmp_path, labels=EMOTIONS[:7]).samples[0]
+    assert (sample.label, sample.split) == (1, "train")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_other_release_has_another_name_and_blanks_in_its_header(tmp_path: P
 )
 def test_a_row_with_damaged_pixels_is_counted(tmp_path: Path, pixels: str) -> None:
     write(tmp_path / "fer2013.csv", [(0, pixels, "Training"), (1, PIXELS, "Training")])
-    found = fer2013.listing(tmp_path, labels=EMOTIONS[:7])
+    found = fer2013.read(tmp_path, labels=EMOTIONS[:7])
     assert [sample.name for sample in found.samples] == ["fer2013.csv:3"]
     assert found.skipped == {"pixels that are not 48 x 48 grey levels": 1}
 
@@ -95,7 +95,7 @@ def test_a_value_that_fer2013_does_not_have_names_its_line(
 ) -> None:
     write(tmp_path / "fer2013.csv", [row])
     with pytest.raises(DatasetError, match=message):
-        fer2013.listing(tmp_path, labels=EMOTIONS[:7])
+        fer2013.read(tmp_path, labels=EMOTIONS[:7])
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
@@ -103,4 +103,4 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"lacks the column Usage; .* has: emotion, pixels, Part"
     ):
-        fer2013.listing(tmp_path, labels=EMOTIONS[:7])
+        fer2013.read(tmp_path, labels=EMOTIONS[:7])

@@ -5,7 +5,7 @@ import pytest
 
 from motivnet.datasets import ferplus
 from motivnet.datasets.read import read_dataset
-from motivnet.datasets.sample import GreyPixels
+from motivnet.datasets.sample import RawPixels
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 
@@ -41,9 +41,9 @@ def dataset(tmp_path: Path) -> Path:
 
 def test_votes_become_distributions_over_the_labels_and_their_parts_are_kept(dataset: Path) -> None:
     read = read_dataset(dataset, labels=EMOTIONS)
-    assert read.layout == "FER+"
+    assert read.format == "FER+"
     assert {
-        sample.name: (EMOTIONS[sample.label], sample.part, sample.distribution)
+        sample.name: (EMOTIONS[sample.label], sample.split, sample.distribution)
         for sample in read.samples
     } == {
         "fer0000000.png": ("neutral", "train", (0.4, 0.0, 0.1, 0.0, 0.0, 0.2, 0.3, 0.0)),
@@ -56,13 +56,13 @@ def test_votes_become_distributions_over_the_labels_and_their_parts_are_kept(dat
 
 def test_votes_belong_to_the_picture_in_the_same_row(dataset: Path) -> None:
     images = {
-        sample.name: sample.image for sample in ferplus.listing(dataset, labels=EMOTIONS).samples
+        sample.name: sample.image for sample in ferplus.read(dataset, labels=EMOTIONS).samples
     }
-    assert images["fer0000004.png"] == GreyPixels(data=bytes([4] * 2304), size=(48, 48))
+    assert images["fer0000004.png"] == RawPixels(data=bytes([4] * 2304), size=(48, 48))
 
 
 def test_seven_labels_lose_pictures_of_contempt_and_elsewhere_only_its_votes(dataset: Path) -> None:
-    found = ferplus.listing(dataset, labels=EMOTIONS[:7])
+    found = ferplus.read(dataset, labels=EMOTIONS[:7])
     assert [sample.name for sample in found.samples] == [
         "fer0000000.png",
         "fer0000004.png",
@@ -81,7 +81,7 @@ def test_without_pictures_the_user_is_asked_for_them(dataset: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"has votes and no pictures; put your own fer2013.csv beside it"
     ):
-        ferplus.listing(dataset, labels=EMOTIONS)
+        ferplus.read(dataset, labels=EMOTIONS)
 
 
 @pytest.mark.parametrize("rows", [ROWS[:-1], (*ROWS, ROWS[-1])], ids=["fewer", "more"])
@@ -92,19 +92,19 @@ def test_files_of_different_lengths_do_not_belong_together(
     with pytest.raises(
         DatasetError, match="have different numbers of rows; use whole copies of both"
     ):
-        ferplus.listing(dataset, labels=EMOTIONS)
+        ferplus.read(dataset, labels=EMOTIONS)
 
 
 def test_rows_in_another_order_do_not_belong_together(dataset: Path) -> None:
     write(dataset, (ROWS[4], *ROWS[1:4], ROWS[0], *ROWS[5:]))
     with pytest.raises(
-        DatasetError, match=r"line 2 of .*fer2013new.csv is not of the same part as line 2 of"
+        DatasetError, match=r"line 2 of .*fer2013new.csv is not of the same split as line 2 of"
     ):
-        ferplus.listing(dataset, labels=EMOTIONS)
+        ferplus.read(dataset, labels=EMOTIONS)
 
 
 @pytest.mark.parametrize("vote", ["-1", "x", "", "1.5"])
 def test_votes_are_whole_numbers(dataset: Path, vote: str) -> None:
     write(dataset, ((*ROWS[0][:2], f"{vote},0,0,1,3,2,0,0,0,0"), *ROWS[1:]))
     with pytest.raises(DatasetError, match=r"line 2 of .* votes; it must be a whole number"):
-        ferplus.listing(dataset, labels=EMOTIONS)
+        ferplus.read(dataset, labels=EMOTIONS)

@@ -33,14 +33,14 @@ def test_class_folders_are_known_by_label_and_by_common_names(
     tmp_path: Path, name: str, emotion: str
 ) -> None:
     put_face(tmp_path / name / "1.png", emotion)
-    found = folder.listing(tmp_path, labels=SEVEN)
+    found = folder.read(tmp_path, labels=SEVEN)
     sample = found.samples[0]
     assert (sample.name, sample.image, sample.label) == (
         f"{name}/1.png",
         tmp_path / name / "1.png",
         SEVEN.index(emotion),
     )
-    assert (sample.part, sample.person, sample.distribution) == (None, None, None)
+    assert (sample.split, sample.person, sample.distribution) == (None, None, None)
     assert found.skipped == {}
 
 
@@ -55,7 +55,7 @@ def test_every_file_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "anger" / "notes.txt").write_text("notes")
     (tmp_path / "LICENSE").write_text("licence")
     (tmp_path / ".DS_Store").write_bytes(b"")
-    found = folder.listing(tmp_path, labels=SEVEN)
+    found = folder.read(tmp_path, labels=SEVEN)
     assert [sample.name for sample in found.samples] == ["anger/1.jpg", "anger/2.PNG"]
     assert found.skipped == {
         "unknown class folder bored": 2,
@@ -67,13 +67,13 @@ def test_every_file_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
 
 def test_contempt_is_read_where_the_model_has_it(tmp_path: Path) -> None:
     put_face(tmp_path / "contempt" / "1.png")
-    assert folder.listing(tmp_path, labels=EMOTIONS).samples[0].label == 7
+    assert folder.read(tmp_path, labels=EMOTIONS).samples[0].label == 7
 
 
 def test_the_order_of_the_images_does_not_depend_on_the_file_system(tmp_path: Path) -> None:
     for name in ("sad/2.png", "angry/9.png", "sad/1.png"):
         put_face(tmp_path / name)
-    names = [sample.name for sample in folder.listing(tmp_path, labels=SEVEN).samples]
+    names = [sample.name for sample in folder.read(tmp_path, labels=SEVEN).samples]
     assert names == ["angry/9.png", "sad/1.png", "sad/2.png"]
 
 
@@ -86,8 +86,8 @@ def test_folders_of_parts_are_kept_and_what_lies_beside_them_has_none(tmp_path: 
         "train/bored/5.png",
     ):
         put_face(tmp_path / name)
-    found = folder.listing(tmp_path, labels=SEVEN)
-    assert {sample.name: (sample.part, SEVEN[sample.label]) for sample in found.samples} == {
+    found = folder.read(tmp_path, labels=SEVEN)
+    assert {sample.name: (sample.split, SEVEN[sample.label]) for sample in found.samples} == {
         "train/sad/1.png": ("train", "sadness"),
         "Validation/sad/2.png": ("val", "sadness"),
         "test/happy/3.png": ("test", "happiness"),
@@ -99,7 +99,7 @@ def test_folders_of_parts_are_kept_and_what_lies_beside_them_has_none(tmp_path: 
 def test_all_numbers_from_0_to_7_are_affectnets(tmp_path: Path) -> None:
     for number in range(8):
         put_face(tmp_path / ("train" if number < 5 else "test") / str(number) / "1.png")
-    found = folder.listing(tmp_path, labels=SEVEN)
+    found = folder.read(tmp_path, labels=SEVEN)
     assert {sample.name.split("/")[1]: sample.label for sample in found.samples} == {
         str(n): n for n in range(7)
     }
@@ -114,7 +114,7 @@ def test_fewer_numbers_could_mean_anything_and_are_not_guessed(
 ) -> None:
     for number in numbers:
         put_face(tmp_path / str(number) / "1.png")
-    found = folder.listing(tmp_path, labels=SEVEN)
+    found = folder.read(tmp_path, labels=SEVEN)
     assert found.samples == ()
     assert (
         found.skipped[

@@ -31,8 +31,8 @@ def dataset(tmp_path: Path) -> Path:
 
 def test_names_tell_emotion_and_person(dataset: Path) -> None:
     read = read_dataset(dataset, labels=EMOTIONS[:7])
-    assert read.layout == "JAFFE"
-    assert {s.name: (EMOTIONS[s.label], s.person, s.part) for s in read.samples} == {
+    assert read.format == "JAFFE"
+    assert {s.name: (EMOTIONS[s.label], s.person, s.split) for s in read.samples} == {
         name: (emotion, name[:2], None) for name, emotion in NAMES.items()
     }
     assert read.skipped == {"not named as in JAFFE": 1}

@@ -29,7 +29,7 @@ def test_names_tell_emotion_and_person_from_every_angle(tmp_path: Path) -> None:
     for name in ("AF01/AF01ANFL.JPG", "BF01/BF01HAHR.JPG", "AM35/AM35SUFR.JPG"):
         put_face(tmp_path / name)
     read = read_dataset(tmp_path, labels=EMOTIONS[:7])
-    assert read.layout == "KDEF"
+    assert read.format == "KDEF"
     frontal = {
         f"AF01/AF01{code}S.JPG": (emotion, "F01") for code, emotion in EMOTION_OF_CODE.items()
     }

@@ -31,8 +31,8 @@ def test_keys_are_labels_and_paths_are_relative_to_the_list(tmp_path: Path) -> N
     )
     for given in (path, path.parent):
         read = read_dataset(given, labels=EMOTIONS[:7], allow_outside=True)
-        assert read.layout == "MotivNet JSON list"
-        assert [(s.name, EMOTIONS[s.label], s.part) for s in read.samples] == [
+        assert read.format == "MotivNet JSON list"
+        assert [(s.name, EMOTIONS[s.label], s.split) for s in read.samples] == [
             ("../images/a.jpg", "neutral", None),
             ("../images/more/b.jpg", "anger", None),
         ]
@@ -40,7 +40,7 @@ def test_keys_are_labels_and_paths_are_relative_to_the_list(tmp_path: Path) -> N
 
 
 def test_contempt_is_counted_where_the_model_has_seven_classes(tmp_path: Path) -> None:
-    found = motivnet_json.listing(
+    found = motivnet_json.read(
         write(tmp_path / "a.json", {"0": ["a"], "7": ["b", "c"]}), labels=EMOTIONS[:7]
     )
     assert len(found.samples) == 1
@@ -49,15 +49,15 @@ def test_contempt_is_counted_where_the_model_has_seven_classes(tmp_path: Path) -
 
 def test_other_labels_are_numbered_too(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", {"1": ["a"]})
-    assert motivnet_json.listing(path, labels=("class_0", "class_1")).samples[0].label == 1
+    assert motivnet_json.read(path, labels=("class_0", "class_1")).samples[0].label == 1
 
 
 def test_lists_of_parts_are_read_together(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         write(tmp_path / f"{part}.json", {"0": [f"{part}.jpg"]})
     write(tmp_path / "settings.json", {"version": 1})
-    found = motivnet_json.listing(tmp_path, labels=EMOTIONS)
-    assert {sample.name: sample.part for sample in found.samples} == {
+    found = motivnet_json.read(tmp_path, labels=EMOTIONS)
+    assert {sample.name: sample.split for sample in found.samples} == {
         "train.jpg": "train",
         "val.jpg": "val",
         "test.jpg": "test",
@@ -71,7 +71,7 @@ def test_of_other_lists_one_must_be_given(tmp_path: Path) -> None:
         DatasetError,
         match=r"holds several lists \(a.json, b.json\); give one, or call them train.json",
     ):
-        motivnet_json.listing(tmp_path, labels=EMOTIONS)
+        motivnet_json.read(tmp_path, labels=EMOTIONS)
 
 
 @pytest.mark.parametrize(
@@ -80,22 +80,22 @@ def test_of_other_lists_one_must_be_given(tmp_path: Path) -> None:
         ('{"8": ["a.jpg"]}', "has the label '8'; it must be a whole number from 0 to 7"),
         ('{"happy": ["a.jpg"]}', "has the label 'happy'; it must be a whole number from 0 to 7"),
         ('{"0": ["a.jpg"], "0": []}', "is not a list such as .*: key .0. appears twice"),
-        ('{"0": "a.jpg"}', "must be a list"),
-        ('{"0": [1]}', "must be a string"),
-        ("[]", "must be an object"),
-        ('{"0": ["a', "not JSON at line 1"),
+        ('{"0": "a.jpg"}', "Expected `array`, got `str`"),
+        ('{"0": [1]}', "Expected `str`, got `int`"),
+        ("[]", "Expected `object`, got `array`"),
+        ('{"0": ["a', "not JSON: Input data was truncated"),
     ],
 )
 def test_what_is_no_list_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "faces.json").write_text(text)
     with pytest.raises(DatasetError, match=message):
-        motivnet_json.listing(tmp_path / "faces.json", labels=EMOTIONS[:7])
+        motivnet_json.read(tmp_path / "faces.json", labels=EMOTIONS[:7])
 
 
 def test_a_json_file_among_class_folders_does_not_make_them_a_list(tmp_path: Path) -> None:
     put_face(tmp_path / "sad" / "1.png")
     write(tmp_path / "metadata.json", {"source": "a camera"})
-    assert read_dataset(tmp_path, labels=EMOTIONS).layout == "class folders"
+    assert read_dataset(tmp_path, labels=EMOTIONS).format == "class folders"
 
 
 def soft(folder: Path, shares: object, *, name: str = "faces.json") -> Path:
@@ -116,17 +116,17 @@ def test_an_image_can_have_a_distribution_over_the_labels(tmp_path: Path) -> Non
     )
     for given in (path, path.parent):
         read = read_dataset(given, labels=EMOTIONS[:7], allow_outside=True)
-        assert read.layout == "MotivNet JSON list"
+        assert read.format == "MotivNet JSON list"
         assert [(s.name, EMOTIONS[s.label], s.distribution) for s in read.samples] == [
             ("../images/a.jpg", "happiness", (0.0, 0.7, 0.0, 0.3, 0.0, 0.0, 0.0)),
             ("../images/b.jpg", "fear", (0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)),
             ("../images/c.jpg", "sadness", (0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.5)),
         ]
-        assert {sample.part for sample in read.samples} == ({None} if given == path else {"train"})
+        assert {sample.split for sample in read.samples} == ({None} if given == path else {"train"})
 
 
 def test_rounded_shares_are_scaled_to_a_sum_of_1(tmp_path: Path) -> None:
-    [found] = motivnet_json.listing(
+    [found] = motivnet_json.read(
         soft(tmp_path, {"fear": 0.333, "anger": 0.6665}), labels=EMOTIONS
     ).samples
     assert found.distribution is not None
@@ -141,16 +141,14 @@ def test_of_seven_labels_contempt_is_left_out_as_with_votes(tmp_path: Path) -> N
         "a": {"contempt": 0.6, "anger": 0.4},
         "b": {"contempt": 0.2, "anger": 0.6, "fear": 0.2},
     }
-    found = motivnet_json.listing(
-        write(tmp_path / "a.json", {"images": images}), labels=EMOTIONS[:7]
-    )
+    found = motivnet_json.read(write(tmp_path / "a.json", {"images": images}), labels=EMOTIONS[:7])
     assert found.skipped == {"the model has no class contempt": 1}
     assert [sample.name for sample in found.samples] == ["b"]
     assert found.samples[0].distribution == pytest.approx((0, 0, 0, 0, 0.25, 0, 0.75))
 
 
 def test_labels_of_any_model_can_have_shares(tmp_path: Path) -> None:
-    [found] = motivnet_json.listing(
+    [found] = motivnet_json.read(
         soft(tmp_path, {"wry": 0.75, "calm": 0.25}), labels=("calm", "wry")
     ).samples
     assert (found.label, found.distribution) == (1, (0.25, 0.75))
@@ -159,8 +157,8 @@ def test_labels_of_any_model_can_have_shares(tmp_path: Path) -> None:
 def test_soft_and_hard_lists_can_be_parts_of_one_set(tmp_path: Path) -> None:
     soft(tmp_path, {"fear": 1.0}, name="train.json")
     write(tmp_path / "test.json", {"4": ["b.jpg"]})
-    found = motivnet_json.listing(tmp_path, labels=EMOTIONS)
-    assert {s.name: (s.part, s.distribution is None) for s in found.samples} == {
+    found = motivnet_json.read(tmp_path, labels=EMOTIONS)
+    assert {s.name: (s.split, s.distribution is None) for s in found.samples} == {
         "a.jpg": ("train", False),
         "b.jpg": ("test", True),
     }
@@ -187,18 +185,18 @@ def test_soft_and_hard_lists_can_be_parts_of_one_set(tmp_path: Path) -> None:
             "is not a list such as .*: key 'fear' appears twice$",
         ),
         ('{"a.jpg": {"fear": 1}, "a.jpg": {"anger": 1}}', "key 'a.jpg' appears twice$"),
-        ('{"a.jpg": {"fear": NaN}}', "NaN is not a JSON number$"),
-        ('{"a.jpg": {"fear": 1e999}}', "1e999 is beyond the range of a float$"),
-        ('{"a.jpg": {"fear": "1"}}', "must be a number, not '1'$"),
-        ('{"a.jpg": [1.0]}', "must be an object, not a list$"),
-        ('["a.jpg"]', "must be an object, not a list$"),
-        ('{}, "0": ["a.jpg"]', "the list has unknown keys: '0'$"),
+        ('{"a.jpg": {"fear": NaN}}', "not JSON: JSON is malformed"),
+        ('{"a.jpg": {"fear": 1e999}}', "Number out of range$"),
+        ('{"a.jpg": {"fear": "1"}}', "Expected `float`, got `str`$"),
+        ('{"a.jpg": [1.0]}', "Expected `object`, got `array`$"),
+        ('["a.jpg"]', "Expected `object`, got `array`$"),
+        ('{}, "0": ["a.jpg"]', "Object contains unknown field `0`$"),
     ],
 )
 def test_what_is_no_distribution_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "faces.json").write_text(f'{{"images": {text}}}')
     with pytest.raises(DatasetError, match=message) as caught:
-        motivnet_json.listing(tmp_path / "faces.json", labels=EMOTIONS[:7])
+        motivnet_json.read(tmp_path / "faces.json", labels=EMOTIONS[:7])
     assert "\n" not in str(caught.value)
 
 

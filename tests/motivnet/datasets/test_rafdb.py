@@ -38,11 +38,11 @@ def dataset(tmp_path: Path) -> Path:
 
 def test_the_list_gives_labels_and_names_give_parts(dataset: Path) -> None:
     read = read_dataset(dataset, labels=EMOTIONS)
-    assert read.layout == "RAF-DB"
+    assert read.format == "RAF-DB"
     expected = [
         (f"train_{i:05d}.jpg", emotion, "train") for i, emotion in enumerate(EMOTION_OF_CODE, 1)
     ]
-    assert [(s.name, EMOTIONS[s.label], s.part) for s in read.samples] == [
+    assert [(s.name, EMOTIONS[s.label], s.split) for s in read.samples] == [
         *expected,
         ("test_0001.jpg", "happiness", "test"),
     ]
@@ -58,7 +58,7 @@ def test_the_folder_basic_itself_is_recognised(dataset: Path) -> None:
 
 def test_columns_may_be_separated_by_tabs_and_followed_by_others(dataset: Path) -> None:
     write_list(dataset / "basic", "train_00001.jpg\t5\ttraining\n")
-    assert rafdb.listing(dataset, labels=EMOTIONS).samples[0].label == 2
+    assert rafdb.read(dataset, labels=EMOTIONS).samples[0].label == 2
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_columns_may_be_separated_by_tabs_and_followed_by_others(dataset: Path) 
 def test_a_damaged_line_is_named(dataset: Path, line: str, message: str) -> None:
     write_list(dataset / "basic", f"train_00001.jpg 5\n{line}\n")
     with pytest.raises(DatasetError, match=message):
-        rafdb.listing(dataset, labels=EMOTIONS)
+        rafdb.read(dataset, labels=EMOTIONS)
 
 
 def test_missing_faces_are_asked_for(dataset: Path) -> None:
@@ -87,4 +87,4 @@ def test_missing_faces_are_asked_for(dataset: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"aligned is not a folder; unpack RAF-DB's aligned.zip there"
     ):
-        rafdb.listing(dataset, labels=EMOTIONS)
+        rafdb.read(dataset, labels=EMOTIONS)

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import logging
 import subprocess
@@ -9,13 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from motivnet.datasets.layouts import LAYOUTS, layout_of
-from motivnet.datasets.read import JUDGED, read_dataset
-from motivnet.datasets.sample import GreyPixels, RGBPixels, Sample
+from motivnet.datasets.read import EVALUATED, FORMATS, read_dataset, recognise
 from motivnet.errors import ConfigError, DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face, iterate_faces
-from motivnet_training.drawn_faces import drawn_samples
+from motivnet_training.demo import draw_samples
 
 SEVEN = EMOTIONS[:7]
 
@@ -107,12 +104,12 @@ def test_counts_have_every_label_in_order(tmp_path: Path) -> None:
         ),
         (
             [],
-            "is laid out as none of the datasets known: AffectNet .*, FER2013, .* class folders such as neutral/",
+            "has the format of no known dataset: AffectNet .*, FER2013, .* class folders such as",
         ),
-        (["1.png"], "is laid out as none of the datasets known"),
+        (["1.png"], "has the format of no known dataset"),
         (
             ["bored/1.png"],
-            r"holds no image of a known class \(1 x unknown class folder bored\); it was read as class fold",
+            r"holds no image of a known class \(1 x unknown class folder bored\); it was read as",
         ),
         (
             ["anger/notes.txt"],
@@ -142,7 +139,7 @@ def put_text(path: Path) -> None:
 @pytest.mark.parametrize("name", ["faces.csv", "photo.jpg", "fer2013.csv.zip"])
 def test_a_file_that_is_no_list_is_refused(tmp_path: Path, name: str) -> None:
     put_text(tmp_path / name)
-    with pytest.raises(DatasetError, match="is laid out as none of the datasets known"):
+    with pytest.raises(DatasetError, match="has the format of no known dataset"):
         read_dataset(tmp_path / name, labels=SEVEN)
 
 
@@ -157,53 +154,18 @@ def test_a_refusal_of_the_system_is_one_line() -> None:
 
 
 def test_names_of_layouts_are_unique_and_class_folders_come_last() -> None:
-    names = [layout.name for layout in LAYOUTS]
+    names = [layout.name for layout in FORMATS]
     assert len(set(names)) == len(names)
     assert names[-1] == "class folders"
 
 
 def test_a_layout_is_found_for_a_path_with_a_trailing_slash(tmp_path: Path) -> None:
     put_face(tmp_path / "sad" / "1.png")
-    assert layout_of(Path(f"{tmp_path}/")).name == "class folders"
-
-
-def test_grey_levels_must_fill_their_size() -> None:
-    with pytest.raises(ValueError, match="5 grey levels are not an image of 2 x 3"):
-        GreyPixels(data=bytes(5), size=(2, 3))
-
-
-def test_a_sample_is_hashed_by_its_file_or_by_its_grey_levels_and_their_size(
-    tmp_path: Path,
-) -> None:
-    grey = Sample(name="a", image=GreyPixels(data=b"\0\1\2\3\4\5", size=(2, 3)), label=0)
-    (tmp_path / "a.jpg").write_bytes(b"\0\1\2\3\4\5")
-    file = Sample(name="b", image=tmp_path / "a.jpg", label=0)
-    tall = Sample(name="a", image=GreyPixels(data=b"\0\1\2\3\4\5", size=(3, 2)), label=0)
-    assert file.digest() == "17e88db187afd62c16e5debf3e6527cd006bc012bc90b51a810cd80c2d511f43"
-    assert len({grey.digest(), tall.digest(), file.digest()}) == 3
-    assert grey.digest() == dataclasses.replace(grey, name="b", label=1).digest()
-    np.testing.assert_array_equal(grey.pixels()[:, :, 1], [[0, 1, 2], [3, 4, 5]])
-
-
-def test_a_sample_can_be_rgb_pixels_that_were_never_a_file() -> None:
-    data = bytes(range(18))
-    colour = Sample(name="a", image=RGBPixels(data=data, size=(2, 3)), label=0)
-    np.testing.assert_array_equal(colour.pixels()[1, 2], [15, 16, 17])
-    assert colour.pixels().shape == (2, 3, 3)
-    assert (
-        colour.digest()
-        != Sample(name="a", image=RGBPixels(data=data, size=(3, 2)), label=0).digest()
-    )
-    assert (
-        colour.digest()
-        != Sample(name="a", image=GreyPixels(data=data, size=(6, 3)), label=0).digest()
-    )
-    with pytest.raises(ValueError, match="18 bytes are not an RGB image of 3 x 3"):
-        RGBPixels(data=data, size=(3, 3))
+    assert recognise(Path(f"{tmp_path}/")).name == "class folders"
 
 
 def test_drawn_faces_are_samples_that_go_through_the_labels() -> None:
-    faces = drawn_samples(9, seed=3, size=(32, 24), labels=SEVEN)
+    faces = draw_samples(9, seed=3, size=(32, 24), labels=SEVEN)
     assert [sample.label for sample in faces] == [0, 1, 2, 3, 4, 5, 6, 0, 1]
     assert len({sample.name for sample in faces}) == len({sample.digest() for sample in faces}) == 9
     for sample, face in zip(
@@ -213,8 +175,9 @@ def test_drawn_faces_are_samples_that_go_through_the_labels() -> None:
 
 
 def test_reading_datasets_imports_no_torch() -> None:
-    modules = ("split", "read", "summary", "targets")
-    code = f"import sys, {', '.join(f'motivnet.datasets.{m}' for m in modules)}; sys.exit('torch' in sys.modules)"
+    modules = ("split", "read", "check", "sample")
+    names = ", ".join(f"motivnet.datasets.{module}" for module in modules)
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -222,13 +185,13 @@ def test_of_the_parts_asked_for_the_first_that_the_dataset_has_is_read(tmp_path:
     for name in ("train/sad/1.png", "val/sad/2.png"):
         put_face(tmp_path / name)
     whole = read_dataset(tmp_path, labels=SEVEN)
-    judged = read_dataset(tmp_path, labels=SEVEN, parts=JUDGED)
-    assert (whole.part, len(whole.samples)) == (None, 2)
-    assert (judged.part, [sample.name for sample in judged.samples]) == ("val", ["val/sad/2.png"])
+    judged = read_dataset(tmp_path, labels=SEVEN, splits=EVALUATED)
+    assert (whole.split, len(whole.samples)) == (None, 2)
+    assert (judged.split, [sample.name for sample in judged.samples]) == ("val", ["val/sad/2.png"])
     put_face(tmp_path / "test" / "sad" / "3.png")
-    assert read_dataset(tmp_path, labels=SEVEN, parts=JUDGED).part == "test"
-    only = read_dataset(tmp_path / "train", labels=SEVEN, parts=JUDGED)
-    assert (only.part, len(only.samples)) == (None, 1)
+    assert read_dataset(tmp_path, labels=SEVEN, splits=EVALUATED).split == "test"
+    only = read_dataset(tmp_path / "train", labels=SEVEN, splits=EVALUATED)
+    assert (only.split, len(only.samples)) == (None, 1)
 
 
 def lists_that_leave(root: Path) -> dict[str, Path]:

@@ -6,32 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from motivnet.datasets.draw import PerClass
-from motivnet.datasets.sample import Dataset, GreyPixels, Part, Sample
+from motivnet.datasets.sample import Dataset, RawPixels, Sample, SplitName
+from motivnet.datasets.sampling import PerClass
 from motivnet.datasets.split import Split, split_dataset
 from motivnet.errors import ConfigError, DatasetError
 from motivnet.labels import EMOTIONS
-from motivnet_training.batch_sampler import TrainingOrder
+from motivnet_training.batch_sampler import BatchSampler
 
 LABELS = ("calm", "glad", "sad")
 
 
-def pixels(name: str) -> GreyPixels:
-    return GreyPixels(data=name.encode(), size=(1, len(name)))
+def pixels(name: str) -> RawPixels:
+    return RawPixels(data=name.encode(), size=(1, len(name)))
 
 
-def sample(label: int, name: str, *, part: Part | None = None, person: str | None = None) -> Sample:
+def sample(
+    label: int, name: str, *, split: SplitName | None = None, person: str | None = None
+) -> Sample:
     name = f"{LABELS[label]}/{name}"
-    return Sample(name=name, image=pixels(name), label=label, part=part, person=person)
+    return Sample(name=name, image=pixels(name), label=label, split=split, person=person)
 
 
 def dataset(*samples: Sample, labels: tuple[str, ...] = LABELS) -> Dataset:
-    return Dataset(layout="test", root=Path("faces"), labels=labels, samples=samples)
+    return Dataset(format="test", root=Path("faces"), labels=labels, samples=samples)
 
 
-def of_counts(*counts: int, part: Part | None = None) -> list[Sample]:
+def of_counts(*counts: int, split: SplitName | None = None) -> list[Sample]:
     return [
-        sample(label, f"{part}{i}", part=part)
+        sample(label, f"{split}{i}", split=split)
         for label, count in enumerate(counts)
         for i in range(count)
     ]
@@ -117,9 +119,9 @@ def test_the_split_follows_seed_and_names_and_not_the_order_of_the_files(
 
 def test_parts_that_the_dataset_brings_are_kept() -> None:
     samples = (
-        of_counts(4, 3, 2, part="train")
-        + of_counts(2, 1, 1, part="val")
-        + of_counts(1, 2, 3, part="test")
+        of_counts(4, 3, 2, split="train")
+        + of_counts(2, 1, 1, split="val")
+        + of_counts(1, 2, 3, split="test")
     )
     split = split_dataset(dataset(*samples), seed=0)
     found = {
@@ -128,13 +130,13 @@ def test_parts_that_the_dataset_brings_are_kept() -> None:
         "test": labels_in(split.test),
     }
     assert found == {"train": [4, 3, 2], "val": [2, 1, 1], "test": [1, 2, 3]}
-    assert {sample.part for sample in split.test} == {"test"}
+    assert {sample.split for sample in split.test} == {"test"}
 
 
 def test_only_training_images_are_drawn_and_held_out() -> None:
-    samples = of_counts(20, 10, 30, part="train") + of_counts(3, 3, 4, part="test")
+    samples = of_counts(20, 10, 30, split="train") + of_counts(3, 3, 4, split="test")
     split = split_dataset(dataset(*samples), seed=0, per_class="smallest")
-    parts = [labels_in(part) for part in (split.training, split.validation, split.test)]
+    parts = [labels_in(split) for split in (split.training, split.validation, split.test)]
     assert parts == [[9, 9, 9], [1, 1, 1], [3, 3, 4]]
 
 
@@ -152,7 +154,7 @@ def of_people(count: int, *, takes: int = 2) -> list[Sample]:
 def test_nobody_is_in_two_parts(stratified: bool, seed: int) -> None:
     faces = of_people(40)
     split = split_dataset(dataset(*faces), seed=seed, stratified=stratified)
-    people = [{sample.person for sample in part} for part in (split.training, split.validation)]
+    people = [{sample.person for sample in split} for split in (split.training, split.validation)]
     assert not people[0] & people[1]
     assert len(split.training) + len(split.validation) == len(faces)
     assert 0.08 < len(split.validation) / len(faces) < 0.12
@@ -171,10 +173,10 @@ def test_a_rare_class_is_validated_on_too() -> None:
 def test_people_of_the_test_part_are_not_trained_on(caplog: pytest.LogCaptureFixture) -> None:
     faces = [
         *of_people(10),
-        sample(0, "t", part="test", person="P3"),
-        sample(1, "v", part="val", person="P4"),
+        sample(0, "t", split="test", person="P3"),
+        sample(1, "v", split="val", person="P4"),
     ]
-    faces += [sample(0, "w", part="val", person="P3")]
+    faces += [sample(0, "w", split="val", person="P3")]
     with caplog.at_level(logging.WARNING):
         split = split_dataset(dataset(*faces), seed=0)
     assert {sample.person for sample in split.training} == {f"P{i}" for i in range(10)} - {
@@ -183,8 +185,8 @@ def test_people_of_the_test_part_are_not_trained_on(caplog: pytest.LogCaptureFix
     }
     assert names(split.validation) == ["glad/v"]
     left_out = 1 + sum(sample.person in ("P3", "P4") for sample in of_people(10))
-    assert split.skipped == {"person who is in another part": left_out}
-    assert caplog.messages == [f"faces: skipped {left_out} x person who is in another part"]
+    assert split.skipped == {"person who is in another split": left_out}
+    assert caplog.messages == [f"faces: skipped {left_out} x person who is in another split"]
 
 
 def test_images_of_one_person_cannot_be_split() -> None:
@@ -201,9 +203,9 @@ def test_an_unreadable_image_is_left_out_of_every_part_and_listed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     samples = (
-        of_counts(10, 10, 10, part="train")
-        + of_counts(2, 2, 2, part="val")
-        + of_counts(2, 2, 2, part="test")
+        of_counts(10, 10, 10, split="train")
+        + of_counts(2, 2, 2, split="val")
+        + of_counts(2, 2, 2, split="test")
     )
     broken = ["calm/train3", "glad/val1", "sad/test0"]
     faces = dataset(*[unreadable(face) if face.name in broken else face for face in samples])
@@ -276,7 +278,10 @@ def test_too_many_unreadable_images_stop_the_run(broken: int, count: int, stops:
     if not stops:
         assert len(split_dataset(faces, seed=0).unreadable) == broken
         return
-    message = f"{broken} of {count} images cannot be read, more than 5%: /nowhere/calm/None0 does not exist; /nowhere"
+    message = (
+        f"{broken} of {count} images cannot be read, more than 5%: "
+        "/nowhere/calm/None0 does not exist; /nowhere"
+    )
     with pytest.raises(DatasetError, match=message):
         split_dataset(faces, seed=0)
 
@@ -303,17 +308,17 @@ def test_images_found_unreadable_while_reading_count_too() -> None:
     }
 
 
-def twin(face: Sample, label: int, name: str, *, part: Part) -> Sample:
-    return replace(sample(label, name, part=part), image=face.image)
+def twin(face: Sample, label: int, name: str, *, split: SplitName) -> Sample:
+    return replace(sample(label, name, split=split), image=face.image)
 
 
 def test_the_same_image_in_two_parts_is_reported_and_not_trained_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    samples = of_counts(5, 5, 5, part="train")
-    samples += [twin(samples[0], 0, "v", part="val"), twin(samples[1], 1, "t", part="test")]
-    samples += [sample(2, "v", part="val")]
-    samples += [twin(samples[-1], 2, "t", part="test")]
+    samples = of_counts(5, 5, 5, split="train")
+    samples += [twin(samples[0], 0, "v", split="val"), twin(samples[1], 1, "t", split="test")]
+    samples += [sample(2, "v", split="val")]
+    samples += [twin(samples[-1], 2, "t", split="test")]
     with caplog.at_level(logging.WARNING):
         split = split_dataset(dataset(*samples), seed=0)
     assert split.duplicates == (
@@ -324,14 +329,14 @@ def test_the_same_image_in_two_parts_is_reported_and_not_trained_on(
     assert labels_in(split.training) == [3, 5, 5]
     assert names(split.validation) == ["calm/v", "sad/v"]
     assert names(split.test) == ["glad/t", "sad/t"]
-    assert split.skipped == {"same image as in another part": 2}
-    assert caplog.messages == ["faces: skipped 2 x same image as in another part"]
+    assert split.skipped == {"same image as in another split": 2}
+    assert caplog.messages == ["faces: skipped 2 x same image as in another split"]
 
 
 def test_the_digests_are_those_of_the_images_in_the_parts() -> None:
-    samples = of_counts(10, 10, 10, part="train") + of_counts(2, 2, 2, part="val")
+    samples = of_counts(10, 10, 10, split="train") + of_counts(2, 2, 2, split="val")
     samples[3] = unreadable(samples[3])
-    samples += [twin(samples[0], 0, "t", part="test")]
+    samples += [twin(samples[0], 0, "t", split="test")]
     split = split_dataset(dataset(*samples), seed=0)
     assert len(split.training) == 28
     in_parts = (*split.training, *split.validation, *split.test)
@@ -344,7 +349,7 @@ def test_who_is_held_out_does_not_follow_the_order_of_an_epoch() -> None:
     everyone = sorted(names(split.training + split.validation))
     held_out = {everyone.index(name) for name in names(split.validation)}
     for epoch in range(50):
-        [batch, *_] = TrainingOrder(count=len(faces), batch_size=len(held_out), seed=3, epoch=epoch)
+        [batch, *_] = BatchSampler(count=len(faces), batch_size=len(held_out), seed=3, epoch=epoch)
         assert {index for _, index in batch} != held_out
 
 
@@ -354,12 +359,12 @@ def test_copies_that_a_random_split_puts_into_both_parts_are_found() -> None:
     split = split_dataset(faces, seed=0)
     trained = {face.digest() for face in split.training}
     assert not trained & {face.digest() for face in split.validation}
-    assert len(split.duplicates) == split.skipped["same image as in another part"] > 0
+    assert len(split.duplicates) == split.skipped["same image as in another split"] > 0
 
 
-@pytest.mark.parametrize("part", [None, "test"])
-def test_an_empty_class_is_named_with_what_to_do(part: Part | None) -> None:
-    samples = [*of_counts(5, 5, 0), *([sample(2, "t", part=part)] if part else [])]
+@pytest.mark.parametrize("split", [None, "test"])
+def test_an_empty_class_is_named_with_what_to_do(split: SplitName | None) -> None:
+    samples = [*of_counts(5, 5, 0), *([sample(2, "t", split=split)] if split else [])]
     with pytest.raises(DatasetError, match="no image of class sad to train on; add images of it"):
         split_dataset(dataset(*samples), seed=0)
 

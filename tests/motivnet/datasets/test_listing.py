@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from motivnet.datasets.rows import csv_rows, text_lines
+from motivnet.datasets.listing import csv_rows, text_lines
 from motivnet.errors import DatasetError, FileError
 
 

@@ -1,12 +1,107 @@
-"""The parts of a face that move: brows, eyes, nose and mouth."""
+"""The parts of a drawn face: background, shoulders, hair and head, then what an emotion moves."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from motivnet.synthetic.canvas import Canvas, Points, curve, ellipse
-from motivnet.synthetic.expression import Expression
-from motivnet.synthetic.person import Person
+from motivnet.synthetic.person import Expression, Person, Scene
+
+
+def draw_background(canvas: Canvas, scene: Scene) -> None:
+    """Draw a blurred wall of a few colours that run into one another."""
+    height, width = canvas.pixels.shape[:2]
+    coarse = np.clip(scene.background, 0, 255).astype(np.uint8)
+    canvas.pixels[:] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def draw_shoulders(canvas: Canvas, person: Person, scene: Scene) -> None:
+    """Draw long hair behind the head, the neck and the clothes."""
+    if person.hair_length > 0.6:
+        low = person.hair_length
+        canvas.fill(
+            ellipse((0.0, low / 2 - 0.45), (person.half_width * 1.22, 0.55 + low / 2)),
+            person.hair * 0.85,
+        )
+    neck = person.half_width * 0.55
+    canvas.fill(
+        np.array([(-neck, 0.6), (neck, 0.6), (neck * 1.05, 1.5), (-neck * 1.05, 1.5)]),
+        person.skin * 0.8,
+    )
+    canvas.fill(
+        np.vstack(
+            [
+                curve((-1.6, 2.2), (-1.4, 1.15), (-neck, 1.22)),
+                curve((neck, 1.22), (1.4, 1.15), (1.6, 2.2)),
+            ]
+        ),
+        scene.clothes,
+    )
+
+
+def draw_head(canvas: Canvas, person: Person) -> None:
+    """Draw ears and the bare head."""
+    for side in (-1.0, 1.0):
+        canvas.fill(
+            ellipse((side * person.half_width * 1.0, person.eye_line + 0.12), (0.09, 0.18)),
+            person.skin * 0.9,
+        )
+    canvas.fill(_outline(person), person.skin)
+
+
+def draw_hair(canvas: Canvas, person: Person) -> None:
+    """Draw hair over the forehead, parted, with sides down to its length."""
+    if person.hair_length < 0.12:
+        return
+    half, line, top = person.half_width, person.hair_line, -1.14
+    side = min(person.eye_line + 0.1, line + 0.35 * person.hair_length + 0.25)
+    part = person.parting * half
+    crown = curve(
+        (-half * 1.06, side),
+        (-half * 1.25, top * 1.15),
+        (half * 1.25, top * 1.15),
+        (half * 1.06, side),
+        samples=24,
+    )
+    fringe = np.vstack(
+        [
+            curve((half * 1.06, side), (half * 0.9, line - 0.06), (part, line - 0.1)),
+            curve((part, line - 0.1), (-half * 0.9, line - 0.06), (-half * 1.06, side)),
+        ]
+    )
+    canvas.fill(np.vstack([crown, fringe]), person.hair)
+    canvas.stroke(curve((part, line - 0.1), (part * 0.9, -0.9)), person.hair * 0.8, 0.02)
+
+
+def light(canvas: Canvas, scene: Scene) -> NDArray[np.uint8]:
+    """Return the picture with light: brighter on one side, darker towards the edges of the head."""
+    height, width = canvas.pixels.shape[:2]
+    rows, columns = np.mgrid[0 : height : height / 16, 0 : width : width / 12]
+    x = (columns - canvas.matrix[0, 2]) / canvas.unit
+    y = (rows - canvas.matrix[1, 2]) / canvas.unit
+    slope = np.clip(x, -1.2, 1.2) * scene.light[0] + np.clip(y, -1.2, 1.2) * scene.light[1]
+    gain = scene.brightness * (1 + scene.contrast * slope - 0.1 * np.clip(x**2 + y**2 / 2, 0, 1.5))
+    tint = np.array([1 + scene.warmth, 1.0, 1 - scene.warmth])
+    smooth = cv2.resize(
+        (gain[:, :, None] * tint).astype(np.float32),
+        (width, height),
+        interpolation=cv2.INTER_LINEAR,
+    )
+    return np.asarray(cv2.multiply(canvas.pixels, smooth, dtype=cv2.CV_8U), np.uint8)
+
+
+def _outline(person: Person) -> Points:
+    """Return the outline of the head: half an ellipse, then cheeks that narrow to the chin."""
+    half, jaw = person.half_width, person.half_width * person.jaw
+    skull = ellipse((0.0, -0.05), (half, 0.98), 48)
+    skull = skull[skull[:, 1] <= 0.0]
+    order = np.argsort(skull[:, 0])
+    right = curve((half, 0.0), (half * 0.98, 0.55), (jaw * 0.95, 0.98), (0.0, 1.0), samples=20)
+    left = right[::-1] * (-1, 1)
+    return np.vstack([skull[order], right, left])
+
 
 _SIDES = (-1.0, 1.0)
 _SCLERA = np.array([240.0, 238.0, 234.0])
@@ -16,7 +111,7 @@ _THROAT = np.array([62.0, 20.0, 22.0])
 
 
 def draw_brows(canvas: Canvas, person: Person, expression: Expression) -> None:
-    """Two tapered brows; drawn together they leave furrows between them."""
+    """Draw two tapered brows, with furrows between them if they are pinched."""
     colour = person.hair * 0.75
     for side in _SIDES:
         share = _share(expression, side)
@@ -46,13 +141,13 @@ def draw_brows(canvas: Canvas, person: Person, expression: Expression) -> None:
 
 
 def draw_eyes(canvas: Canvas, person: Person, expression: Expression) -> None:
-    """Two eyes between their lids."""
+    """Draw two eyes between their lids."""
     for side in _SIDES:
         _draw_eye(canvas, person, expression, side)
 
 
 def draw_nose(canvas: Canvas, person: Person, expression: Expression) -> None:
-    """The shadow of the nose and the nostrils; wrinkles across its root when it is drawn up."""
+    """Draw the shadow of the nose, the nostrils, and wrinkles if the nose is drawn up."""
     shadow = person.skin * 0.72
     wrinkle = max(0.0, expression.nose_wrinkle)
     tip, half = person.nose_tip - 0.05 * wrinkle, person.nose_width * (1 + 0.15 * wrinkle)
@@ -80,7 +175,7 @@ def draw_nose(canvas: Canvas, person: Person, expression: Expression) -> None:
 
 
 def draw_cheeks(canvas: Canvas, person: Person, expression: Expression) -> None:
-    """The folds from the nose to the corners of the mouth, deeper the higher the cheeks."""
+    """Draw the folds from the nose to the corners of the mouth, deeper the higher the cheeks."""
     for side in _SIDES:
         depth = max(
             0.0, expression.cheek_raise * _share(expression, side), 0.8 * expression.nose_wrinkle
@@ -97,7 +192,7 @@ def draw_cheeks(canvas: Canvas, person: Person, expression: Expression) -> None:
 
 
 def draw_mouth(canvas: Canvas, person: Person, expression: Expression) -> None:
-    """Lips around an opening in which teeth and throat show."""
+    """Draw lips around an opening with teeth and throat."""
     left, right = _corners(person, expression)
     thick = person.lip_thickness * (1 - 0.65 * np.clip(expression.lip_press, 0, 1))
     drop = 0.3 * max(0.0, expression.jaw_drop)
@@ -181,7 +276,7 @@ def _corners(
 def _lip(
     left: tuple[float, float], right: tuple[float, float], middle: float, squareness: float
 ) -> Points:
-    """A line from corner to corner through a height in the middle; square ones leave the corners steeply."""
+    """Return a line from corner to corner through a height; a square one has steep corners."""
     pull = 0.5 - 0.32 * float(np.clip(squareness, 0, 1))
     mean = (left[1] + right[1]) / 2
     knot = mean + (middle - mean) * 4 / 3
@@ -196,7 +291,7 @@ def _lip(
 
 
 def _draw_opening(canvas: Canvas, outline: Points, *, squareness: float) -> None:
-    """The throat behind the upper teeth; a square mouth shows the lower ones too."""
+    """Draw the throat and the upper teeth; a square mouth shows the lower ones too."""
     inside, mask = canvas.inside(outline)
     (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
     height = min(0.1, 0.5 * (bottom - top))
@@ -213,6 +308,6 @@ def _draw_opening(canvas: Canvas, outline: Points, *, squareness: float) -> None
 
 
 def _share(expression: Expression, side: float) -> float:
-    """How much of a movement one half of the face makes."""
+    """Return how much of a movement one half of the face makes."""
     still = expression.one_sided if (side > 0) == expression.mirrored else 0.0
     return 1.0 - still

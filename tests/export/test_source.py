@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.checkpoints.key_maps import published_from_model
+from motivnet.config import ModelConfig
+from motivnet.errors import ArtifactError, CheckpointError, ConfigError
+from motivnet.model import build_model
+from motivnet_export.source import check_random_weights, checkpoint_of_artifact, model_source
+from motivnet_export.tables import print_built
+from motivnet_export.verify import verify_artifact
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "."])
+def test_the_checkpoint_of_an_artifact_is_found_by_its_name_and_hash(
+    small_artifact: Callable[..., Artifact],
+    small_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifact = small_artifact()
+    with pytest.raises(
+        ArtifactError, match=r"small\.safetensors is neither in checkpoints/ nor here; give"
+    ):
+        checkpoint_of_artifact(artifact, None)
+    with pytest.raises(ArtifactError, match=r"gone\.pth does not exist; give the checkpoint"):
+        checkpoint_of_artifact(artifact, Path("gone.pth"))
+    Path("checkpoints").mkdir()
+    Path("checkpoints/small.safetensors").write_bytes(b"another of that name")
+    with pytest.raises(ArtifactError, match="SHA-256 differs"):
+        checkpoint_of_artifact(artifact, None)
+    shutil.copy(small_checkpoint, place)
+    assert checkpoint_of_artifact(artifact, None) == Path(place) / "small.safetensors"
+
+
+def test_a_manifest_of_a_giant_random_model_is_refused_before_it_is_built(
+    small_artifact: Callable[..., Artifact], small_checkpoint: Path, tmp_path: Path
+) -> None:
+    artifact = shutil.copytree(small_artifact().folder, tmp_path / "artifact")
+    manifest = json.loads((artifact / "manifest.json").read_bytes())
+    manifest["source"] |= {"checkpoint": None, "sha256": None, "random_weights": True}
+    manifest["source"]["config"]["decoder"]["mlp_dim"] = 65_536
+    (artifact / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        ArtifactError,
+        match=r"describes a model of 4,\d+,\d+ weights, which its .* bytes cannot hold",
+    ):
+        check_random_weights(open_artifact(artifact))
+    with pytest.raises(
+        ArtifactError, match=r"holds \d+,\d+ numbers; its configuration has 4,\d+,\d+ parameters"
+    ):
+        verify_artifact(open_artifact(artifact), num_images=1)
+    with pytest.raises(ConfigError, match="built with random weights; leave --checkpoint out"):
+        checkpoint_of_artifact(open_artifact(artifact), small_checkpoint)
+
+
+def test_random_head_is_said_once_and_in_the_headline(
+    small_config: ModelConfig,
+    small_artifact: Callable[..., Artifact],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state = published_from_model(build_model(small_config, seed=1).state_dict())
+    encoder = {name: weight for name, weight in state.items() if name.startswith("pose_encoder")}
+    torch.save(encoder, tmp_path / "encoder.pth")
+    (tmp_path / "small.json").write_text(json.dumps(small_config.to_dict()))
+    source = model_source(
+        tmp_path / "encoder.pth", model=str(tmp_path / "small.json"), preprocess=None
+    )
+    source.load()
+    source.load()
+    assert sum("head is random" in record.message for record in caplog.records) == 1
+    assert source.entry().fresh_head
+    artifact = shutil.copytree(small_artifact().folder, tmp_path / "artifact")
+    text = (artifact / "manifest.json").read_text()
+    (artifact / "manifest.json").write_text(
+        text.replace('"fresh_head": false', '"fresh_head": true')
+    )
+    print_built(open_artifact(artifact), "none")
+    assert "with a random head" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_changes_during_an_export_is_refused(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    path = shutil.copy(small_checkpoint, tmp_path / "a.safetensors")
+    source = model_source(path, model=None, preprocess=None)
+    source.load()
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(CheckpointError, match="changed while it was exported; start again"):
+        source.load()
