@@ -1,4 +1,4 @@
-"""MotivNet: facial emotion recognition on the Sapiens human-vision transformer, from checkpoint to device."""
+"""MotivNet: facial emotion recognition with Sapiens transformers, from checkpoint to device."""
 
 from importlib.metadata import PackageNotFoundError, version
 

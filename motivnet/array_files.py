@@ -1,4 +1,4 @@
-"""Arrays and the facts about them in one ``.npz`` file, without pickle, bounded before anything is unpacked."""
+"""Arrays and metadata in one ``.npz`` file, without pickle, limited before they are unpacked."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet import strict_json
+from motivnet import schema
 from motivnet.errors import ConfigError, FileError
 
 MAX_BYTES = 1 << 28
-"""Of the file, and of what is unpacked; the statistics of the largest encoder, of width 1920, have 15 MB."""
+"""Of the file, packed and unpacked; the largest encoder's statistics (width 1920) have 15 MB."""
 
 _MAX_ENTRIES = 100
 _ENTRY = b"PK\1\2"
 """Begins each entry of the archive's directory, of which ``ZipFile`` keeps all in memory."""
 
-_FACTS = "facts"
+_METADATA = "metadata"
+
+# What NumPy and the standard library raise for a damaged file.
 _DAMAGE = (
     EOFError,
     KeyError,
@@ -39,73 +41,75 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What NumPy and the standard library let through of a file that is none of theirs."""
 
 T = TypeVar("T")
 
 
-def npz_from(facts: object, arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """The content of an ``.npz`` file of arrays and of a dataclass; equal values give equal bytes."""
-    text = np.frombuffer(strict_json.dumps(facts), np.uint8)
+def encode_npz(metadata: object, arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """Return the content of an ``.npz`` file; equal values give equal bytes.
+
+    Args:
+        metadata: A ``Schema``.
+        arrays: Arrays by name.
+    """
+    text = np.frombuffer(schema.encode(metadata), np.uint8)
+    entries = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     buffer = io.BytesIO()
-    in_rows = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    np.savez_compressed(buffer, **{_FACTS: text}, **in_rows)  # type: ignore[arg-type]  # its stub takes no mapping
+    np.savez_compressed(buffer, **{_METADATA: text}, **entries)  # type: ignore[arg-type] # its stub
     return buffer.getvalue()
 
 
-def read_npz(
-    data: bytes, facts: type[T], *, names: Sequence[str]
+def decode_npz(
+    data: bytes, kind: type[T], *, names: Sequence[str]
 ) -> tuple[T, dict[str, NDArray[np.float32]]]:
-    """The facts and the named arrays of what ``npz_from`` made, all float32 and finite.
+    """Return the metadata, as a ``kind``, and the named arrays that ``encode_npz`` wrote.
 
     Raises:
-        FileError: Saying what is wrong; the text fits after the name of the file.
+        FileError: If something is wrong or an array is not float32 and finite; the text follows the
+            name of the file.
     """
-    arrays = read_arrays(data, names=(_FACTS, *names), max_bytes=MAX_BYTES)
-    text = arrays.pop(_FACTS)
+    arrays = read_arrays(data, names=(_METADATA, *names), max_bytes=MAX_BYTES)
+    text = arrays.pop(_METADATA)
     try:
-        found = strict_json.build(facts, strict_json.loads(text.tobytes()))
-    except (*_DAMAGE, ConfigError) as error:
-        raise FileError(f"cannot be read: {error or type(error).__name__}") from error
+        metadata = schema.decode(text.tobytes(), kind)
+    except (schema.SchemaError, ConfigError) as error:
+        raise FileError(f"cannot be read: {error}") from error
     for name, array in arrays.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
             raise FileError(f"cannot be used: {name} is not float32 or not finite")
-    return found, arrays
+    return metadata, arrays
 
 
 def read_arrays(data: bytes, *, names: Sequence[str], max_bytes: int) -> dict[str, NDArray[Any]]:
-    """The named arrays of an ``.npz`` file, of any plain type, read-only.
+    """Return the named arrays of an ``.npz`` file, of any plain dtype, read-only.
 
     Args:
-        max_bytes: The most that all of the file may unpack to.
+        data: The content of the file.
+        names: Names of the arrays.
+        max_bytes: The most that the whole file may unpack to.
 
     Raises:
-        FileError: Saying what is wrong; the text fits after the name of the file.
+        FileError: If something is wrong; the text follows the name of the file.
     """
     try:
         if data.count(_ENTRY) > _MAX_ENTRIES:
             raise ValueError(f"it has more than the {_MAX_ENTRIES} entries allowed")
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _check_size(archive, max_bytes)
-            return {name: _array(archive, name) for name in names}
+            # Unpacking stops at the sizes that the directory states.
+            if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
+                raise ValueError(f"it unpacks to more than the {max_bytes:,} bytes allowed")
+            return {name: _read_array(archive, name) for name in names}
     except _DAMAGE as error:
         raise FileError(f"cannot be read: {error or type(error).__name__}") from error
 
 
-def _check_size(archive: zipfile.ZipFile, max_bytes: int) -> None:
-    """By the sizes that the archive states; the unpacking stops at them."""
-    if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
-        raise ValueError(f"it unpacks to more than the {max_bytes:,} bytes allowed")
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """One array; ``np.load`` would allocate whatever its header promises before it looks for the values."""
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Return one array; ``np.load`` would allocate what the header states before reading values."""
     content = io.BytesIO(archive.read(f"{name}.npy"))
     if np.lib.format.read_magic(content) != (1, 0):
         raise ValueError(f"{name} is of another version of NumPy's format")
     shape, by_column, dtype = np.lib.format.read_array_header_1_0(content)
     if dtype.hasobject or by_column:
-        raise ValueError(f"{name} holds objects, or columns in the place of rows")
-    return np.frombuffer(content.read(), dtype).reshape(
-        shape
-    )  # refuses a shape that the values do not have
+        raise ValueError(f"{name} holds objects, or is stored by columns")
+    # reshape refuses a shape that the values do not have
+    return np.frombuffer(content.read(), dtype).reshape(shape)

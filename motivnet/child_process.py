@@ -1,25 +1,241 @@
-"""Other processes: a Python of this installation that takes no module from the working directory, and a program that
-is run to its end, or to ours.
+"""Child processes: isolated modules of this installation, and programs that run to their end.
 
-A folder that was downloaded may hold a ``json.py`` or a ``sitecustomize.py``. ``python -m`` imports them, and so may
-any Python that is started in it while ``PYTHONPATH`` has an empty item.
-"""  # noqa: D205 - the first sentence is two lines
+A module may exchange messages with the process that started it: typed JSON values, one per line,
+and not pickle, because what a parser made of a damaged file must not become code in the caller.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
+import select
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType, UnionType
+from typing import Any, TypeVar, overload
+
+from motivnet import schema
+from motivnet.printable import one_line
+
+MAX_MESSAGE = 64_000_000
+"""Bytes of one message; the longest are the times of all calls of a benchmark's round."""
+
+_OUTPUT_TAIL = 1 << 16
+_CHUNK = 1 << 16
+_PR_SET_PDEATHSIG = 1
+_HINTS = {signal.SIGKILL: ", most often because the memory ran out"}
+
+T = TypeVar("T")
+
+
+class Connection:
+    """Messages to and from another process, over two file descriptors that it closes.
+
+    Several threads may send; one may receive.
+    """
+
+    def __init__(self, reader: int, writer: int, *, max_bytes: int = MAX_MESSAGE) -> None:
+        self._reader = reader
+        self._writer = os.fdopen(writer, "wb")
+        self._max_bytes = max_bytes
+        self._unread = bytearray()
+        self._lock = threading.Lock()
+
+    def send(self, message: object) -> None:
+        """Send a ``Schema``; what is not Unicode in it, as in a file name, becomes ``?``.
+
+        If the other side is gone nothing happens: the next ``receive`` returns None.
+
+        Raises:
+            SchemaError: If the message holds NaN or infinity.
+        """
+        line = schema.encode(message, errors="replace", indent=None)
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            self._writer.write(line)
+            self._writer.flush()
+
+    @overload
+    def receive(self, kind: type[T], *, timeout: float | None = None) -> T | None: ...
+    @overload
+    def receive(self, kind: UnionType, *, timeout: float | None = None) -> Any: ...
+    def receive(self, kind: Any, *, timeout: float | None = None) -> Any:
+        """Return the next message, or None if the other side has ended, even in the middle of one.
+
+        Args:
+            kind: A ``Schema`` class, or a union of tagged ones.
+            timeout: Seconds to wait; without it, for as long as the other side runs.
+
+        Raises:
+            SchemaError: If it is not such a message, or is longer than ``max_bytes``.
+            TimeoutError: If it did not come in time.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        searched = 0
+        while (end := self._unread.find(b"\n", searched)) < 0:
+            searched = len(self._unread)
+            if searched > self._max_bytes:
+                raise schema.SchemaError(f"a message is longer than {self._max_bytes} bytes")
+            if not self._is_readable(deadline):
+                raise TimeoutError(f"no message within {timeout:g} s")
+            chunk = os.read(self._reader, _CHUNK)
+            if not chunk:
+                return None
+            self._unread += chunk
+        line = bytes(self._unread[:end])
+        del self._unread[: end + 1]
+        return schema.decode(line, kind, max_bytes=self._max_bytes)
+
+    def has_input(self) -> bool:
+        """Return whether a message, or the end of the connection, can be received now."""
+        return bool(self._unread) or self._is_readable(time.monotonic())
+
+    def close(self) -> None:
+        """Close both directions; a second call does nothing."""
+        self.end_sending()
+        if self._reader >= 0:
+            os.close(self._reader)
+            self._reader = -1
+
+    def end_sending(self) -> None:
+        """Tell the other side that nothing more comes."""
+        with contextlib.suppress(BrokenPipeError):
+            self._writer.close()
+
+    def _is_readable(self, deadline: float | None) -> bool:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return bool(select.select([self._reader], [], [], left)[0])
+
+
+class ChildProcess:
+    """A module of this installation in its own process: a context manager that ends it.
+
+    The module begins with ``connect_to_parent``. It runs in its own session, so that Ctrl-C reaches
+    the parent alone, which then ends it; the kernel ends it if the parent dies. At the end of the
+    block its input is closed, which asks it to stop; after ``grace`` seconds it is killed with its
+    own children.
+
+    Args:
+        environment: Variables beside those of this process.
+        grace: Seconds in which it may end by itself.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        grace: float = 0.0,
+    ) -> None:
+        self._grace = grace
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        child_reader, writer = os.pipe()
+        reader, child_writer = os.pipe()
+        self.messages = Connection(reader, writer)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - this Python
+                isolated_module(module, f"{child_writer}:{os.getpid()}", *arguments),
+                stdin=child_reader,
+                stdout=self._printed,
+                stderr=self._printed,
+                pass_fds=(child_writer,),
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )
+        except BaseException:
+            self.messages.close()
+            self._printed.close()
+            raise
+        finally:
+            os.close(child_reader)
+            os.close(child_writer)
+
+    @property
+    def process_id(self) -> int:
+        """The process id, which is also that of its process group."""
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and its own children, unless it has ended."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+
+    def wait(self) -> int:
+        """Wait for the end of the process and return its status, below 0 for a signal."""
+        return self._process.wait()
+
+    def output(self) -> str:
+        """Return the end of what the process has printed on standard output and standard error."""
+        size = self._printed.seek(0, os.SEEK_END)
+        self._printed.seek(max(0, size - _OUTPUT_TAIL))
+        return self._printed.read().decode(errors="replace")
+
+    def close(self) -> None:
+        """End the process, whatever it does; a second call does nothing."""
+        try:
+            self.messages.end_sending()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=self._grace)
+        finally:
+            self.signal(signal.SIGKILL)
+            self._process.wait()
+            self.messages.close()
+            self._printed.close()
+
+    def __enter__(self) -> ChildProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def connect_to_parent() -> Connection:
+    """Return the connection of a module that ``ChildProcess`` started to its parent.
+
+    Its arguments are in ``sys.argv[1:]`` afterwards. What it prints goes to the parent's
+    ``output()``. It dies with its parent.
+    """
+    writer, parent = map(int, sys.argv.pop(1).split(":"))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was asked
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Connection(sys.stdin.fileno(), writer)
+
+
+def describe_exit(status: int) -> str:
+    """Return how a process ended, to follow its name: ``ended with status 3``."""
+    if status >= 0:
+        return f"ended with status {status}"
+    number = signal.Signals(-status)
+    return f"was ended by {number.name}{_HINTS.get(number, '')}"
+
+
+def last_line(output: str) -> str:
+    """Return the last line of a process's output that is not blank, or nothing."""
+    return next((one_line(line) for line in reversed(output.split("\n")) if line.strip()), "")
 
 
 def isolated_module(module: str, *arguments: str) -> list[str]:
-    """The command line that runs a module of this installation as a program, isolated (``-I``).
+    """Return the command line that runs a module of this installation isolated (``python -I``).
 
-    Isolated is without the working directory, the variables ``PYTHON*`` and the user's site-packages. An installation
-    may need the latter two, so the search path of this process takes the place of the child's before it imports the
-    module. Import hooks are not handed over: of editable installations in the user's site-packages only those start
-    their children that are a folder in a ``.pth`` file, as ours is.
+    A folder that was downloaded may hold a ``json.py`` or a ``sitecustomize.py``. ``python -m``
+    imports them, and so may any Python that is started there while ``PYTHONPATH`` has an empty
+    item. Isolated means without the working directory, ``PYTHON*`` variables and the user's
+    site-packages. An installation may need the latter two, so the child gets the search path of
+    this process before it imports the module. Import hooks are not passed on: editable
+    installations in the user's site-packages work if they are a folder in a ``.pth`` file, as ours
+    is.
     """
     program = (
         "import runpy, sys\n"
@@ -30,8 +246,8 @@ def isolated_module(module: str, *arguments: str) -> list[str]:
 
 
 def search_path() -> list[str]:
-    """Where this process looks for modules, without the working directory unless it runs this toolkit from there."""
-    unsafe = _working_directory() - _folders_of_ours()
+    """Return ``sys.path`` without the working directory, unless this toolkit runs from there."""
+    unsafe = _working_directory() - _own_folders()
     return [
         entry
         for entry in sys.path
@@ -42,12 +258,14 @@ def search_path() -> list[str]:
 def run_to_end(
     command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What a program printed and how it ended; it is gone before any error, Ctrl-C included, leaves this function.
+    """Run a program and return what it printed and how it ended.
 
-    ``subprocess.run`` kills it too, but does not wait for its death: it could write into a folder being removed.
+    It has ended before any error, Ctrl-C included, leaves this function: ``subprocess.run`` kills
+    it too but does not wait, so that it could write into a folder that is being removed.
 
-    Args:
-        folder: Its working directory, one of our own: what lies in the caller's is no business of the program's.
+    Args: folder: Its working directory: not the caller's, where it could read files that are not
+        meant
+            for it.
     """
     with subprocess.Popen(  # noqa: S603 - the callers choose the program
         command,
@@ -71,11 +289,11 @@ def run_to_end(
 def _working_directory() -> set[Path]:
     try:
         return {Path.cwd()}
-    except FileNotFoundError:  # removed, so that nothing can be in it
+    except FileNotFoundError:  # it was removed, so nothing can be in it
         return set()
 
 
-def _folders_of_ours() -> set[Path]:
+def _own_folders() -> set[Path]:
     modules = [
         module
         for name, module in sys.modules.items()

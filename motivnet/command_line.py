@@ -1,4 +1,4 @@
-"""What the four commands share: one-line errors, JSON output, short help."""
+"""What the commands share: one-line errors, JSON output, short help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from motivnet import __version__, strict_json
+from motivnet import __version__, schema
 from motivnet.errors import FileError, MissingDependencyError, MotivNetError
 from motivnet.printable import OneLineFormatter, guard_output, one_line
 
@@ -28,7 +28,7 @@ _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """click's ``UsageError``, of the click that this typer brings."""
 
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
-"""What even asking whether there is such a file fails with."""
+"""What even a check whether a path exists fails with."""
 
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
@@ -38,23 +38,23 @@ _EXTRAS = {
     **dict.fromkeys(("pyarrow", "ray"), "ray"),
     "av": "video",
 }
-"""Which extra brings a package, for an installation that has the command and not what it needs."""
+"""The extra that installs a package, for an installation that lacks what a command needs."""
 
 
 def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
-    """A typer application with ``-h``, ``--version``, shell completion and plain tracebacks.
+    """Return a typer application with ``-h``, ``--version``, completion and plain tracebacks.
 
     Args:
-        default: The command that runs where none is named, so that ``motivnet-bench --rounds 3``
-            means ``motivnet-bench latency --rounds 3`` and ``motivnet-bench artifacts/demo`` is
-            understood; without it, no arguments print the help.
+        help_text: Printed by ``--help``.
+        default: The command that runs if none is named, so that ``motivnet-bench --rounds 3`` means
+            ``motivnet-bench latency --rounds 3``. Without it, no arguments print the help.
     """
     app = typer.Typer(
         cls=_group(default),
         help=help_text,
         no_args_is_help=default is None,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,  # importing rich for its boxes takes as long as all the rest of --help
+        rich_markup_mode=None,  # importing rich takes as long as all the rest of --help
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_common)
@@ -62,13 +62,13 @@ def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
 
 
 def run(app: typer.Typer) -> None:
-    """Runs an application and exits.
+    """Run an application and exit.
 
-    A user's mistake becomes one line on standard error and exit status 1 (that of the error, where
-    it has one of its own), a usage error exits with 2, an interruption with 130; where the reader
-    closes the pipe early (``| head``) it ends with 1 and without a word, and on a full disk or
-    without memory with one. Any other exception keeps its traceback. Whatever is printed, logged or
-    warned of by anyone passes through ``motivnet.printable``.
+    A user's mistake becomes one line on standard error and the error's exit status, usually 1; so
+    do a full disk and too little memory. A usage error exits with 2, an interruption with 130. If
+    the reader closes the pipe early (``| head``) it exits with 1 and prints nothing. Any other
+    exception keeps its traceback. Everything that is printed, logged or warned passes through
+    ``motivnet.printable``.
     """
     guard_output()
     handler = logging.StreamHandler(sys.stderr)
@@ -88,7 +88,8 @@ def run(app: typer.Typer) -> None:
         except MemoryError:
             _fail(
                 MotivNetError(
-                    "there is not enough memory; give a smaller input, or run on a machine with more"
+                    "there is not enough memory; "
+                    "give a smaller input, or run on a machine with more"
                 )
             )
         except RecursionError:
@@ -102,18 +103,18 @@ def run(app: typer.Typer) -> None:
 
 
 def print_json(value: Mapping[str, Any] | object) -> None:
-    """Writes a mapping or a dataclass as JSON to standard output."""
-    sys.stdout.write(strict_json.dumps(value, errors="replace").decode())
+    """Write a mapping, a ``Schema`` or a dataclass as JSON to standard output."""
+    sys.stdout.write(schema.encode(value, errors="replace").decode())
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Writes one line to standard output, or to standard error."""
+    """Write one line to standard output, or to standard error."""
     stream = sys.stderr if err else sys.stdout
     stream.write(f"{one_line(text)}\n")
 
 
 def warn(text: str) -> None:
-    """Writes one line that a person should see to standard error."""
+    """Write a warning as one line to standard error."""
     say(f"warning: {text}", err=True)
 
 
@@ -123,11 +124,10 @@ def _fail(error: MotivNetError) -> NoReturn:
 
 
 def _group(default: str | None) -> type[TyperGroup]:
-    """A group of commands, one of which may be the default.
+    """Return a group of commands, one of which may be the default.
 
-    Overriding its parsing is the one way that click offers to put a command's name before its
-    options, and to reach the words of a usage error, which quote the user's before they are
-    printed.
+    Overriding its parsing is the only way in click to insert a command's name, and to reach the
+    text of a usage error, which quotes the user's input, before it is printed.
     """
 
     class Group(TyperGroup):
@@ -168,13 +168,13 @@ def _one_line_usage_errors() -> Iterator[None]:
 
 
 def _is_path(word: str) -> bool:
-    """Whether a word is a file or a folder, or meant as one, and not a mistyped command."""
+    """Return whether a word is a path, or meant as one, and not a mistyped command."""
     return os.sep in word or os.path.exists(word)  # noqa: PTH110 - pathlib costs the help 10 ms
 
 
 @contextlib.contextmanager
 def _quiet_pipe() -> Iterator[None]:
-    """Writes out what is still buffered while a failure can be handled; the interpreter itself would complain aloud."""
+    """Flush standard output while a failure can be handled; the interpreter would print it."""
     try:
         yield
     except SystemExit:
@@ -193,7 +193,7 @@ def _quiet_pipe() -> Iterator[None]:
 
 
 def _fail_on_full_disk(error: OSError) -> NoReturn:
-    """For standard output sent to a file; those of our own become errors of their own."""
+    """Fail if standard output is a file on a full disk; our own files raise their own errors."""
     if error.errno != errno.ENOSPC:
         raise error
     _abandon_output()
@@ -201,7 +201,7 @@ def _fail_on_full_disk(error: OSError) -> NoReturn:
 
 
 def _abandon_output() -> None:
-    """Sends what is still buffered nowhere; the interpreter would try again when it ends."""
+    """Drop what is still buffered; the interpreter would try to write it again at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,27 +1,29 @@
 """Every error a user can cause, as one tree.
 
-``MotivNetError`` is a user's mistake or a fault of the surroundings: its text is one line that says
+``MotivNetError`` is a user's mistake or a fault of the environment: its text is one line that says
 what is wrong with the value and what to do. A bug of ours is a plain Python exception with a
 traceback.
 
 .. code-block:: text
 
-    MotivNetError ├── ConfigError              a model configuration or the options of a command ├──
-    FileError                a file that is missing, not regular, too large or not writable ├──
-    CheckpointError          a weights file that is damaged, unknown or does not fit the model ├──
-    ImageError               a file that is not an image, or one beyond the limits ├── VideoError
-    a video, camera or stream that cannot be read, or ends before it should ├── DatasetError
-    a folder of labelled images that cannot be read as one ├── TrainingError            a training
-    that diverged, or that has not learnt enough to be kept ├── ProcessLostError         a training
-    whose other processes are gone ├── TrainingStoppedError     a training that was asked to stop by
-    a signal, and has saved where it stands ├── ArtifactError            an artifact folder whose
-    manifest or files cannot be trusted ├── InputError               arrays that do not fit a
-    runtime's inputs ├── RuntimeUnavailableError  a runtime, provider or device asked for and not to
-    be had ├── ExportError              a model that could not be exported as asked ├── EngineError
-    an engine that could not be built, proven, verified or opened ├── ParityError              an
-    artifact further from PyTorch than the tolerances allow ├── GateError                a benchmark
-    that does not reach the figures asked for └── MissingDependencyError   an optional package that
-    is not installed
+    MotivNetError
+    ├── ConfigError              a model configuration or the options of a command
+    ├── FileError                a file that is missing, not regular, too large or not writable
+    ├── CheckpointError          a weights file that is damaged, unknown or does not fit the model
+    ├── ImageError               a file that is not an image, or exceeds the limits
+    ├── VideoError               a video, camera or stream that cannot be read or written
+    ├── DatasetError             a folder of labelled images that cannot be read as one
+    ├── TrainingError            a training that diverged, or did not learn enough to be kept
+    │   └── ProcessLostError     a training that lost its other processes
+    ├── TrainingStoppedError     a training that was stopped by a signal, its state saved
+    ├── ArtifactError            an artifact folder whose manifest or files cannot be trusted
+    ├── InputError               arrays that do not fit a runtime's inputs
+    ├── RuntimeUnavailableError  a runtime, provider or device that is not available
+    ├── ExportError              a model that could not be exported as asked
+    ├── EngineError              an engine that could not be built, checked, verified or opened
+    ├── ParityError              an artifact further from PyTorch than the tolerances allow
+    ├── GateError                a benchmark that does not reach the required values
+    └── MissingDependencyError   an optional package that is not installed
 """
 
 from __future__ import annotations
@@ -32,11 +34,10 @@ from motivnet.printable import one_line
 
 
 class MotivNetError(Exception):
-    """Base of every error whose text is meant for the user; a command that it ends exits with
-    ``exit_status``.
+    """Base of every error whose text is meant for the user; commands exit with ``exit_status``.
 
-    The text is one printable line of bounded length from the start: it may quote a file that a
-    stranger made, and goes to terminals, logs, results and answers of the service.
+    The text is one printable line of bounded length, because it may quote a file of unknown origin
+    and goes to terminals, logs, results and responses of the service.
     """
 
     exit_status = 1
@@ -62,7 +63,7 @@ class ImageError(MotivNetError):
 
 
 class VideoError(MotivNetError):
-    """A video, camera or stream cannot be opened or decoded, or ends before it should; or a video cannot be written."""
+    """A video, camera or stream cannot be read, ends too early, or cannot be written."""
 
 
 class DatasetError(MotivNetError):
@@ -74,13 +75,14 @@ class TrainingError(MotivNetError):
 
 
 class ProcessLostError(TrainingError):
-    """A process of a training that spans several has lost the others, which say themselves why they ended."""
+    """A process of a training has lost the others, which report themselves why they ended."""
 
 
 class TrainingStoppedError(MotivNetError):
-    """A training was asked to stop by a signal, and has saved where it stands.
+    """A training was stopped by a signal, and has saved its state.
 
     Args:
+        message: One line.
         signal: The signal's number; the exit status is what a shell reports for it.
     """
 
@@ -90,7 +92,7 @@ class TrainingStoppedError(MotivNetError):
         self.exit_status = 128 + signal
 
     def __reduce__(self) -> tuple[Callable[..., TrainingStoppedError], tuple[str, int]]:
-        """Lets the error cross from a worker process, although its argument is keyword-only."""
+        """Return how to pickle the error, whose argument is keyword-only."""
         return _training_stopped, (str(self), self.signal)
 
 
@@ -103,7 +105,7 @@ class InputError(MotivNetError):
 
 
 class RuntimeUnavailableError(MotivNetError):
-    """A runtime, execution provider or device was asked for and is not to be had."""
+    """A runtime, execution provider or device was asked for and is not available."""
 
 
 class ExportError(MotivNetError):
@@ -111,11 +113,11 @@ class ExportError(MotivNetError):
 
 
 class EngineError(MotivNetError):
-    """An engine could not be built, proven, verified or opened.
+    """An engine could not be built, checked, verified or opened.
 
     Args:
         message: One line.
-        problems: The parser's own words, one text per problem.
+        problems: The parser's messages, one per problem.
         log: The end of the builder's log, without its noise.
     """
 
@@ -132,7 +134,7 @@ class ParityError(MotivNetError):
 
 
 class GateError(MotivNetError):
-    """A benchmark does not reach the figures that were asked for."""
+    """A benchmark does not reach the required values."""
 
 
 class MissingDependencyError(MotivNetError):
@@ -140,7 +142,7 @@ class MissingDependencyError(MotivNetError):
 
     Args:
         package: The distribution's name.
-        extra: The extra of this project that brings it.
+        extra: The extra of this project that installs it.
     """
 
     def __init__(self, package: str, *, extra: str) -> None:
@@ -151,7 +153,7 @@ class MissingDependencyError(MotivNetError):
         self.extra = extra
 
     def __reduce__(self) -> tuple[Callable[..., MissingDependencyError], tuple[str, str]]:
-        """Lets the error cross from a worker process, although its argument is keyword-only."""
+        """Return how to pickle the error, whose argument is keyword-only."""
         return _missing_dependency, (self.package, self.extra)
 
 

@@ -1,9 +1,9 @@
-"""The parts of an image file that its pixels need, chosen before a decoder sees any of them.
+"""Select the parts of an image file that its pixels need, before a decoder sees any of them.
 
 A file of 20 MB can hold millions of empty chunks or markers, and a text or profile of a few bytes
 that decompresses to gigabytes. Pillow walks and unpacks them in Python, which holds the interpreter
-for seconds. Here they are counted over the bytes, with an early end, and only headers, tables and
-compressed pixels go on to the decoder. Orientation is read from the metadata that is left out.
+for seconds. This module counts them in the bytes, stops early, and passes only headers, tables and
+compressed pixels to the decoder. Orientation is read from the metadata that is left out.
 """
 
 from __future__ import annotations
@@ -17,23 +17,27 @@ from dataclasses import dataclass
 from motivnet.errors import ImageError
 
 MAX_JPEG_SCANS = 64
-"""A progressive JPEG has about ten scans; each costs a pass over the whole image, and a file can hold a million."""
+"""A progressive JPEG has about ten scans, and a file can hold a million.
+
+Each costs a pass over the whole image.
+"""
 
 MAX_JPEG_SEGMENTS = 1_024
-"""Of up to 64 kB each, so that no photo within the limit of bytes needs as many."""
+"""Each has up to 64 kB, so no photo within the limit of bytes needs as many."""
 
 MAX_JPEG_TABLES = 131_072
-"""Bytes of quantisation and Huffman tables; a progressive photo has about 2,000, and Pillow reads them in Python."""
+"""Bytes of tables, which Pillow reads in Python; a progressive photo has about 2,000."""
 
 MAX_CHUNKS = 4_096
 MIN_CHUNK_BYTES = 1_024
-"""PNG and WebP: as many chunks, and one more for every so many bytes. libpng writes 8,192 bytes of pixels a chunk."""
+"""PNG and WebP: so many chunks, and one more for every so many bytes.
 
-"""Pillow decodes the runs of a BMP in Python, two bytes at a time."""
+libpng writes 8,192 bytes of pixels per chunk.
+"""
 
 _MAX_PROFILE_BYTES = 1 << 18
 _WINDOW = 1 << 20
-"""Bytes of one search, in which no other thread runs."""
+"""Bytes per search, during which no other thread runs."""
 
 _HEADER_MARKER = re.compile(rb"\xff[^\x00\xff]")
 _SCAN_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -48,7 +52,7 @@ _PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _PNG_START = 8
 _RIFF_START = 12
 _RAW_EXIF = b"Raw profile type exif\x00"
-"""How ImageMagick keeps EXIF in a PNG: a name, a length and hexadecimal digits, all compressed."""
+"""ImageMagick's EXIF in a PNG: a name, a length and hexadecimal digits, compressed."""
 
 _ORIENTATION = 0x0112
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
@@ -60,7 +64,7 @@ _MAX_EXIF_ENTRIES = 1_000
 
 @dataclass(slots=True)
 class ImageParts:
-    """The bytes to decode, and the metadata of the file that may say which side is up."""
+    """The bytes to decode, and the metadata that may give the orientation."""
 
     pixels: bytes
     exif: bytes = b""
@@ -68,7 +72,7 @@ class ImageParts:
 
     @property
     def orientation(self) -> int:
-        """From 1 to 8 as in EXIF; 1, which is upright, where nothing valid is said."""
+        """From 1 to 8 as in EXIF; 1, which is upright, if there is none or it is not valid."""
         found = _exif_orientation(self.exif.removeprefix(_EXIF_HEADER))
         if found is None and (said := _XMP_ORIENTATION.search(self.xmp)):
             found = int(said[1])
@@ -76,11 +80,11 @@ class ImageParts:
 
 
 def jpeg_parts(data: bytes, *, name: str) -> ImageParts:
-    """The first image of a JPEG file: what follows its end, as a gain map or a video, is left out.
+    """Return the first image of a JPEG file, without a gain map or video after its end.
 
     Raises:
         ImageError: If there are more segments, scans or tables than any photo has, or a length is
-        impossible.
+            impossible.
     """
     parts, kept = ImageParts(b""), [data[:2]]
     scans = tables = 0
@@ -101,7 +105,7 @@ def jpeg_parts(data: bytes, *, name: str) -> ImageParts:
 
 
 def png_parts(data: bytes, *, name: str) -> ImageParts:
-    """The image of a PNG file, without texts, profiles and the further frames of an animation.
+    """Return the image of a PNG file, without texts, profiles and further frames.
 
     Raises:
         ImageError: If there are more chunks than the bytes can need.
@@ -123,7 +127,7 @@ def png_parts(data: bytes, *, name: str) -> ImageParts:
 
 
 def webp_parts(data: bytes, *, name: str) -> ImageParts:
-    """A WebP file as it is, for its decoder is native code, and its metadata.
+    """Return a WebP file unchanged, because its decoder is native code, and its metadata.
 
     Raises:
         ImageError: If there are more chunks than the bytes can need.
@@ -138,21 +142,19 @@ def webp_parts(data: bytes, *, name: str) -> ImageParts:
 
 
 def bmp_parts(data: bytes, *, name: str) -> ImageParts:
-    """A BMP file as it is.
+    """Return a BMP file unchanged.
 
     Raises:
-        ImageError: If it is compressed by run lengths, as photos are not: Pillow unpacks those in
-            Python, which takes seconds for a megabyte and keeps every other thread waiting.
+        ImageError: If it is run-length encoded, which photos are not: Pillow decodes that in
+            Python, which takes seconds per megabyte and blocks all other threads.
     """
     if data[30:34] in (b"\x01\0\0\0", b"\x02\0\0\0"):
-        raise ImageError(
-            f"{name} is a BMP that is compressed by run lengths, which is not read; save it as PNG"
-        )
+        raise ImageError(f"{name} is a run-length encoded BMP, which is not read; save it as PNG")
     return ImageParts(data)
 
 
 def _jpeg_segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
-    """The marker, the start and the end of each segment, a scan with its compressed data, up to the image's end."""
+    """Yield the marker, start and end of each segment; a scan includes its compressed data."""
     position, pattern = 2, _HEADER_MARKER
     while (start := _next_marker(pattern, data, position)) is not None:
         marker = data[start + 1]
@@ -177,7 +179,7 @@ def _segment_end(data: bytes, start: int, name: str) -> int:
 
 
 def _next_marker(pattern: re.Pattern[bytes], data: bytes, start: int) -> int | None:
-    """Where a marker stands, after whatever is none."""
+    """Return the position of the next marker, None if there is none."""
     for window in range(start, len(data), _WINDOW):
         found = pattern.search(data, window, window + _WINDOW + 1)
         if found is not None:
@@ -186,7 +188,7 @@ def _next_marker(pattern: re.Pattern[bytes], data: bytes, start: int) -> int | N
 
 
 def _is_needed(marker: int, body: bytes) -> bool:
-    """Of the application's segments, those by which a decoder tells the colours."""
+    """Return whether a decoder needs a segment; of the application's, those about colours."""
     if marker in (_APP0, _APP14):
         return body.startswith((b"JFIF\x00", b"Adobe"), 4)
     return marker in _FRAMES or marker in _TABLES or marker in (_SOS, _EOI)
@@ -202,7 +204,7 @@ def _keep_metadata(parts: ImageParts, content: bytes) -> None:
 def _chunks(
     data: bytes, start: int, *, name: str, riff: bool = False
 ) -> Iterator[tuple[bytes, int, int]]:
-    """The kind, the start and the end of each chunk of a PNG or RIFF file; the last may be cut off."""
+    """Yield the kind, start and end of each chunk of a PNG or RIFF file; the last may be cut."""
     layout, trailer = ("<4sI", 0) if riff else (">I4s", 4)
     left = MAX_CHUNKS + len(data) // MIN_CHUNK_BYTES
     while start + 8 <= len(data):
@@ -219,7 +221,7 @@ def _chunks(
 
 
 def _exif_orientation(exif: bytes) -> int | None:
-    """The tag in the first directory of a TIFF header; None where it is not there, or not valid."""
+    """Return the tag in the first directory of a TIFF header, None if absent or not valid."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < _TIFF_HEADER:
         return None
@@ -236,7 +238,7 @@ def _exif_orientation(exif: bytes) -> int | None:
 
 
 def _raw_exif(text: bytes, *, compressed: bool) -> bytes:
-    """The EXIF in a text of ImageMagick; empty where it is none."""
+    """Return the EXIF in a text of ImageMagick, empty if it is not valid."""
     content = text.removeprefix(_RAW_EXIF)
     try:
         if compressed:

@@ -1,13 +1,13 @@
-"""One bounded, safe image decoder for every path: training, calibration, benchmarks and prediction.
+"""The safe image decoder that training, calibration, benchmarks and prediction use.
 
-A photo of a phone, a scan and a hostile file all meet the same rules. The first bytes choose among
-four formats, never the file's name; the size is checked in the header, before anything is decoded;
-EXIF orientation is applied; and every mode has one defined result in 8-bit RGB:
+The first bytes choose one of four formats, never the file's name. The size is checked in the
+header, before anything is decoded. EXIF orientation is applied. Every mode has one defined result
+in 8-bit RGB:
 
 * 1-bit, grey and palette images take their colours, 16-bit samples keep their high byte;
 * transparent pixels are composited on white, the colour with which ``square-white-pad`` fills;
 * CMYK (and YCCK) is converted without a colour profile; embedded profiles are ignored;
-* of an animation the first frame is taken.
+* the first frame of an animation is read.
 
 Some damage cannot be seen: a flipped bit in a JPEG or BMP often decodes to other pixels without any
 error.
@@ -39,22 +39,21 @@ from motivnet.image_parts import ImageParts, bmp_parts, jpeg_parts, png_parts, w
 from motivnet.printable import one_line
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
-"""How the files that are looked for in a folder end, in lower case; the decoder itself goes by the first bytes."""
+"""Suffixes of files that are searched in a folder; the decoder goes by the first bytes."""
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_384
 
 _TOO_LARGE = (
-    f"exceeds {MAX_PIXELS // 10**6} million pixels or {MAX_SIDE:,} pixels a side; make it smaller"
+    f"exceeds {MAX_PIXELS // 10**6} million pixels or {MAX_SIDE:,} pixels per side; make it smaller"
 )
 _STRIP_PIXELS = 1 << 20
 _WHITE = 255
 
 _Parts: TypeAlias = Callable[..., ImageParts]
 
-# The classes are called directly because Image.open warns and refuses by a process-wide limit of
-# its own.
+# The classes are called directly because Image.open has its own process-wide limit.
 _FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile], _Parts], ...] = (
     (re.compile(rb"\xff\xd8\xff"), JpegImageFile, jpeg_parts),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile, png_parts),
@@ -62,8 +61,7 @@ _FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile], _Parts], ...] = (
     (re.compile(rb"BM"), BmpImageFile, bmp_parts),
 )
 
-# What Pillow's plug-ins let through; a warning comes as an exception where the process asked for
-# that.
+# What Pillow's plug-ins raise for a damaged file; a warning may be an exception.
 _DECODER_FAILURES = (
     ArithmeticError,
     EOFError,
@@ -88,11 +86,11 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
 }
-"""From the stored rows and columns to the upright image, by EXIF orientation (CIPA DC-008, tag 0x0112)."""
+"""From the stored image to the upright one, by EXIF orientation (CIPA DC-008, tag 0x0112)."""
 
 
 def read_image(path: Path | str) -> NDArray[np.uint8]:
-    """The upright 8-bit RGB pixels ``(H, W, 3)`` of an image file.
+    """Return the upright 8-bit RGB pixels ``(H, W, 3)`` of an image file.
 
     Raises:
         FileError: If it is missing, not a regular file or larger than ``MAX_BYTES``.
@@ -102,9 +100,10 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
 
 
 def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
-    """The upright 8-bit RGB pixels ``(H, W, 3)`` of an encoded image.
+    """Return the upright 8-bit RGB pixels ``(H, W, 3)`` of an encoded image.
 
     Args:
+        data: The content of an image file.
         name: What errors call the image.
 
     Raises:
@@ -118,8 +117,7 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
 
 
 def image_size(data: bytes, *, name: str) -> tuple[int, int]:
-    """The width and height in the header of an encoded image, as they are stored; its pixels are
-    not decoded.
+    """Return the stored width and height of an encoded image; its pixels are not decoded.
 
     Raises:
         ImageError: As ``decode_image``, for what can be seen in the header.
@@ -130,7 +128,7 @@ def image_size(data: bytes, *, name: str) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _opened(data: bytes, name: str) -> Iterator[tuple[ImageFile, ImageParts]]:
-    """An image within the limits, of which only the header is read; what fails while it is open is an ImageError."""
+    """Give an image within the limits; failures while it is open become an ImageError."""
     if len(data) > MAX_BYTES:
         raise ImageError(f"{name} has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
     decoder, parts_of = _format_of(data, name)
@@ -139,9 +137,7 @@ def _opened(data: bytes, name: str) -> Iterator[tuple[ImageFile, ImageParts]]:
         with decoder(io.BytesIO(parts.pixels)) as image:
             _check_size(image.size, name)
             yield image, parts
-    except (
-        Image.DecompressionBombError
-    ) as error:  # raised while a WebP header is read, before its size is known here
+    except Image.DecompressionBombError as error:  # of a WebP, before its size is known here
         raise ImageError(f"{name} {_TOO_LARGE}") from error
     except _DECODER_FAILURES as error:
         reason = one_line(error) or type(error).__name__
@@ -164,7 +160,7 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 
 
 def _rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """8-bit RGB pixels, converted in strips so that only one whole copy lies beside the decoded image."""
+    """Return 8-bit RGB pixels, converted in strips so that only one whole copy is made."""
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
@@ -184,7 +180,7 @@ def _rgb_strip(strip: Image.Image) -> NDArray[np.uint8]:
 
 
 def _rgb_from_16_bit(grey: NDArray[np.uint16], transparent: int | None) -> NDArray[np.uint8]:
-    """Grey pixels by their high byte, as Pillow reads 16-bit colour; the transparent level becomes white."""
+    """Return grey pixels by their high byte; the transparent level becomes white."""
     levels = (grey >> 8).astype(np.uint8)
     if transparent is not None:
         levels[grey == transparent] = _WHITE
@@ -192,7 +188,7 @@ def _rgb_from_16_bit(grey: NDArray[np.uint16], transparent: int | None) -> NDArr
 
 
 def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB of RGBA pixels over white: ``alpha * colour + (1 - alpha) * 255``, rounded to the nearest level."""
+    """Return RGBA pixels over white: ``alpha * colour + (1 - alpha) * 255``, rounded."""
     alpha = rgba[:, :, 3:].astype(np.uint16)
-    blended = alpha * rgba[:, :, :3] + (_WHITE - alpha) * np.uint16(_WHITE)
+    blended: NDArray[np.uint16] = alpha * rgba[:, :, :3] + (_WHITE - alpha) * np.uint16(_WHITE)
     return ((blended + 127) // 255).astype(np.uint8)

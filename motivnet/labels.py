@@ -22,15 +22,15 @@ MAX_LABEL = 100
 
 
 def is_label(text: str) -> bool:
-    """Whether a text can name a class: it is drawn on pictures, and stands in tables and on the service's page."""
-    return text.isprintable() and len(text.strip()) > 0 and len(text) <= MAX_LABEL
+    """Return whether a text can name a class, in pictures, tables and on the service's page."""
+    return text.isprintable() and text.strip() != "" and len(text) <= MAX_LABEL
 
 
 def labels_for(num_classes: int) -> tuple[str, ...]:
-    """Labels in output order: the emotions for 7 or 8 classes, ``class_0`` … for any other number.
+    """Return labels in output order: emotions for 7 or 8 classes, else ``class_0`` and so on.
 
     Raises:
-        ConfigError: If there is not one class, or there are more than any model has.
+        ConfigError: If the number of classes is not one that a model can have.
     """
     if num_classes < 1:
         raise ConfigError(f"a model has at least one class, not {num_classes}")

@@ -1,4 +1,4 @@
-"""How precise an artifact is and how close to PyTorch: the terms of a parity report, the tolerances, the comparison."""
+"""How precise an artifact is and how close to PyTorch: tolerances, comparison, parity report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.prediction import softmax
+from motivnet.schema import Schema
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8", "fp8")
@@ -25,14 +26,16 @@ AttentionForm = Literal["fused", "decomposed"]
 Evidence = Literal["graph", "rounding", "runtime"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Schema, frozen=True, kw_only=True):
     """One backend against PyTorch FP32 over the same images.
 
-    ``evidence`` says what the comparison shows: ``graph`` (the exported graph computes the model),
-    ``rounding`` (PyTorch's own arithmetic in the artifact's precision), ``runtime`` (this runtime
-    computes the model on the machine of the build). The embedding is compared by cosine; the
-    smallest over the images is given.
+    Cosines are the smallest, differences the largest over the images.
+
+    Attributes:
+        evidence: What the comparison shows. ``graph``: the exported graph computes the model.
+            ``rounding``: the effect of PyTorch's own arithmetic in the artifact's precision.
+            ``runtime``: this runtime computes the model on the machine of the build.
+        failures: Each tolerance that is exceeded, as a sentence.
     """
 
     backend: str
@@ -49,22 +52,25 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether every figure is within its tolerance."""
+        """Whether everything is within its tolerance."""
         return not self.failures
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockActivation:
-    """Largest magnitudes seen in one block: on the FP32 residual stream, and in what the precision applies to."""
+class BlockActivation(Schema, frozen=True, kw_only=True):
+    """The largest magnitudes in one block.
+
+    Attributes:
+        stream: On the FP32 residual stream.
+        compute: In what the precision applies to.
+    """
 
     block: str
     stream: float
     compute: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParityReport:
-    """The verdict of a build."""
+class ParityReport(Schema, frozen=True, kw_only=True):
+    """The comparisons of a build, and whether all of them passed."""
 
     passed: bool
     images: int
@@ -74,9 +80,8 @@ class ParityReport:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One rung of the ladder that was tried and given up, with the reason."""
+class Attempt(Schema, frozen=True, kw_only=True):
+    """A precision that a build tried before it fell back to another one, and why it failed."""
 
     precision: Precision
     reason: str
@@ -85,7 +90,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Logits ``(images, classes)`` and embeddings ``(images, width)`` of the same images, and how long they took."""
+    """Logits ``(images, classes)`` and embeddings ``(images, width)`` of the same images."""
 
     logits: NDArray[np.float32]
     embedding: NDArray[np.float32]
@@ -94,11 +99,15 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """The furthest that outputs may be from PyTorch FP32.
+    """How far outputs may be from PyTorch FP32.
 
-    Logits may differ by ``logit`` times the largest reference logit, or by ``logit`` where that is
-    below one. Two classes whose FP32 probabilities differ by less than ``probability`` are a tie:
-    either may come first.
+    Attributes:
+        cosine: The least cosine of logits and of embeddings, for every image.
+        logit: The largest difference of logits, relative to the largest reference logit, or
+            absolute if that is below one.
+        probability: The largest difference of probabilities. Two classes whose FP32 probabilities
+            differ by less are a tie: either may come first.
+        top1: The least share of images with the same top class.
     """
 
     cosine: float
@@ -114,7 +123,6 @@ TOLERANCES: dict[Precision, Tolerance] = {
     "int8": Tolerance(cosine=0.99, logit=1e-1, probability=1e-1, top1=0.97),
     "fp8": Tolerance(cosine=0.98, logit=2e-1, probability=2e-1, top1=0.95),
 }
-"""The cosine is for logits and embeddings; each is the smallest over the images."""
 
 
 def compare(
@@ -126,62 +134,55 @@ def compare(
     evidence: Evidence,
     precision: Precision,
 ) -> Comparison:
-    """A backend's outputs beside PyTorch FP32's, with the tolerances of a precision that they break."""
-    figures = {
-        "logit_cosine": _smallest_cosine(actual.logits, reference.logits),
+    """Compare a backend's outputs with PyTorch FP32's by the tolerances of a precision."""
+    tolerance = TOLERANCES[precision]
+    with np.errstate(invalid="ignore"):  # of logits that are not finite
+        probabilities = softmax(actual.logits)
+    differences = {
         "logit_max_abs": _largest_difference(actual.logits, reference.logits),
-        "probability_max_abs": _largest_difference(
-            _probabilities(actual.logits), softmax(reference.logits)
-        ),
-        "top1_agreement": _top1_agreement(
-            actual.logits, reference.logits, tie=TOLERANCES[precision].probability
-        ),
+        "probability_max_abs": _largest_difference(probabilities, softmax(reference.logits)),
+    }
+    agreements = {
+        "logit_cosine": _smallest_cosine(actual.logits, reference.logits),
         "embedding_cosine": _smallest_cosine(actual.embedding, reference.embedding),
+        "top1_agreement": _top1_agreement(
+            actual.logits, reference.logits, tie=tolerance.probability
+        ),
     }
     scale = max(1.0, float(np.abs(reference.logits).max()))
+    highest = {
+        "logit_max_abs": tolerance.logit * scale,
+        "probability_max_abs": tolerance.probability,
+    }
+    lowest = {
+        "logit_cosine": tolerance.cosine,
+        "embedding_cosine": tolerance.cosine,
+        "top1_agreement": tolerance.top1,
+    }
+    # "not >=" and "not <=" also fail for what is not a number.
+    failures = [
+        f"{name} {value:.6g} < {lowest[name]:.6g}"
+        for name, value in agreements.items()
+        if not value >= lowest[name]
+    ] + [
+        f"{name} {value:.3g} > {highest[name]:.3g}"
+        for name, value in differences.items()
+        if not value <= highest[name]
+    ]
     return Comparison(
         backend=backend,
         compute=compute,
         evidence=evidence,
         images=len(reference.logits),
         seconds_per_image=actual.seconds_per_image,
-        failures=_broken(figures, TOLERANCES[precision], scale),
-        **figures,
+        failures=tuple(failures),
+        **agreements,
+        **differences,
     )
 
 
-def _broken(figures: dict[str, float], tolerance: Tolerance, scale: float) -> tuple[str, ...]:
-    """Each broken tolerance as a sentence; a figure that is not a number breaks it too."""
-    floors = {
-        "logit_cosine": tolerance.cosine,
-        "embedding_cosine": tolerance.cosine,
-        "top1_agreement": tolerance.top1,
-    }
-    ceilings = {
-        "logit_max_abs": tolerance.logit * scale,
-        "probability_max_abs": tolerance.probability,
-    }
-    low = [
-        f"{name} {figures[name]:.6g} < {floor:.6g}"
-        for name, floor in floors.items()
-        if not figures[name] >= floor
-    ]
-    high = [
-        f"{name} {figures[name]:.3g} > {top:.3g}"
-        for name, top in ceilings.items()
-        if not figures[name] <= top
-    ]
-    return (*low, *high)
-
-
-def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The softmax; NaN, without a warning, where a logit is not finite."""
-    with np.errstate(invalid="ignore"):
-        return softmax(logits)
-
-
 def _smallest_cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """The smallest cosine of two rows of the same index; -1 where a row is zero or not finite."""
+    """Return the smallest cosine of corresponding rows; -1 if a row is zero or not finite."""
     a, b = first.astype(np.float64), second.astype(np.float64)
     with np.errstate(all="ignore"):
         cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
@@ -189,7 +190,10 @@ def _smallest_cosine(first: NDArray[np.float32], second: NDArray[np.float32]) ->
 
 
 def _largest_difference(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """The largest absolute difference; the largest float where an element is not finite, as JSON has no infinity."""
+    """Return the largest absolute difference.
+
+    If an element is not finite it is the largest float, because JSON has no infinity.
+    """
     with np.errstate(all="ignore"):
         largest = np.abs(first.astype(np.float64) - second.astype(np.float64)).max()
     return float(largest) if np.isfinite(largest) else float(np.finfo(np.float64).max)
@@ -198,7 +202,7 @@ def _largest_difference(first: NDArray[np.floating], second: NDArray[np.floating
 def _top1_agreement(
     actual: NDArray[np.float32], reference: NDArray[np.float32], *, tie: float
 ) -> float:
-    """Share of images whose likeliest class is the reference's, or tied with it in the reference."""
+    """Return the share of images with the reference's top class, or one tied with it there."""
     probabilities = softmax(reference)
     rows = np.arange(len(reference))
     chosen = probabilities[rows, actual.argmax(axis=1)]

@@ -1,36 +1,77 @@
-"""From what a model gives to what a person reads."""
+"""The emotion of a face and where the face is: from a model's outputs to what a person reads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.box import Box
+from motivnet.errors import InputError
 
 UNKNOWN = "unknown"
-"""The label of an image that is too far from those the model was calibrated on, where that is asked for."""
+"""The label of an image that is too far from the calibration images, if that is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A rectangle in pixels of the upright image: top left corner and size.
+
+    It may reach beyond the edge of the image.
+
+    Raises:
+        InputError: If a number is not finite, or the width or the height is not positive.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in (self.x, self.y, self.width, self.height)):
+            raise InputError(f"a box has finite coordinates, not {self.to_dict()}")
+        if self.width <= 0 or self.height <= 0:
+            raise InputError(
+                f"a box has a positive width and height, not {self.width} x {self.height}"
+            )
+
+    @property
+    def area(self) -> float:
+        """Square pixels."""
+        return self.width * self.height
+
+    def iou(self, other: Box) -> float:
+        """Return the intersection over the union of two boxes, between 0 and 1."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        shared = max(width, 0.0) * max(height, 0.0)
+        return shared / (self.area + other.area - shared)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """The emotion of one face.
 
-    Args:
-        label: The likeliest one, or ``unknown``.
-        confidence: The probability of the likeliest one, whatever ``label`` says.
-        probabilities: All of them, in output order.
-        energy: ``-log(sum(exp(logits)))``, lower for what is like the training images (Liu et al.
+    Attributes:
+        label: The most likely emotion, or ``unknown``.
+        confidence: The probability of the most likely emotion, also if ``label`` is ``unknown``.
+        probabilities: All probabilities by label, in output order.
+        energy: ``-log(sum(exp(logits)))``, lower for images like the training images (Liu et al.
             2020, arXiv 2010.03759).
-        distance: The Mahalanobis distance of the embedding from the nearest class (Lee et al. 2018,
+        distance: Mahalanobis distance of the embedding from the nearest class (Lee et al. 2018,
             arXiv 1807.03888); None without a calibration.
-        known: Whether the distance is within the threshold of the calibration; None without one.
-        box: Where the face is; None where the image was given as the face itself.
-        score: The face detector's, between 0 and 1.
-        embedding: The pooled features ``(width,)`` before the last layer; not part of ``to_dict``
-        and of ``==``.
+        known: Whether the distance is within the calibration's threshold; None without one.
+        box: Where the face is; None if the image was given as the face itself.
+        score: The face detector's score, between 0 and 1.
+        embedding: The pooled features ``(width,)`` before the last layer. They are left out of
+            ``to_dict`` and of ``==``.
     """
 
     label: str
@@ -44,7 +85,7 @@ class Prediction:
     embedding: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "label": self.label,
             "confidence": self.confidence,
@@ -58,23 +99,22 @@ class Prediction:
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities ``(…, classes)`` of logits ``(…, classes)``, in double precision."""
+    """Return probabilities ``(…, classes)`` of logits ``(…, classes)``, in double precision."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float64)
 
 
 def energies(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Energies ``(…,)`` of logits ``(…, classes)``: ``-log(sum(exp(logits)))`` (arXiv 2010.03759, eq. 4)."""
+    """Return energies ``(…,)`` of logits ``(…, classes)`` (arXiv 2010.03759, equation 4)."""
     double = logits.astype(np.float64)
     largest = double.max(axis=-1)
-    return np.asarray(
-        -largest - np.log(np.exp(double - largest[..., None]).sum(axis=-1)), np.float64
-    )
+    total = np.exp(double - largest[..., None]).sum(axis=-1)
+    return np.asarray(-largest - np.log(total), np.float64)
 
 
 def named_probabilities(
     probabilities: NDArray[np.float64], labels: tuple[str, ...]
 ) -> dict[str, float]:
-    """Probabilities ``(classes,)`` by label, in output order."""
+    """Return probabilities ``(classes,)`` by label, in output order."""
     return {label: float(value) for label, value in zip(labels, probabilities, strict=True)}

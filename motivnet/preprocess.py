@@ -1,13 +1,12 @@
-"""From a decoded image to a model's input, by one of the two published recipes.
+"""From a decoded image to a model's input, by one of the two published ways.
 
-The authors train on images stretched to the model's size and infer on images that are made square
-and padded with white; an artifact says which of the two it was made for. Resizing is OpenCV's
-bilinear (half-pixel centres, no antialiasing), as in both published scripts.
+The authors train on images stretched to the model's size. They infer on images that are made square
+and padded with white. An artifact says which of the two it was made for. Both scripts resize with
+OpenCV's bilinear interpolation (half-pixel centres, no antialiasing), and so does this module.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -16,52 +15,61 @@ from numpy.typing import NDArray
 
 from motivnet.config import MAX_SIDE
 from motivnet.errors import ConfigError, InputError
+from motivnet.schema import Schema
 
-RecipeName = Literal["stretch", "square-white-pad"]
-RECIPE_NAMES: tuple[RecipeName, ...] = ("stretch", "square-white-pad")
+PreprocessingName = Literal["stretch", "square-white-pad"]
+PREPROCESSING_NAMES: tuple[PreprocessingName, ...] = ("stretch", "square-white-pad")
 WHITE = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputRecipe:
-    """How an RGB image becomes a model's input: ``size`` is (height, width); mean and std are in grey levels."""
+class Preprocessing(Schema, frozen=True, kw_only=True):
+    """How an RGB image becomes a model's input.
 
-    name: RecipeName
+    Attributes:
+        size: (height, width) of the input in pixels.
+        mean: Subtracted from each channel, in grey levels.
+        std: What each channel is then divided by.
+    """
+
+    name: PreprocessingName
     size: tuple[int, int]
     mean: tuple[float, float, float] = (123.5, 116.5, 103.5)
     std: tuple[float, float, float] = (58.5, 57.0, 57.5)
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1 or min(self.std) <= 0:
+        if min(self.size) < 1 or max(self.size) > MAX_SIDE:
             raise ConfigError(
-                f"recipe sizes and deviations must be positive, not {self.size} and {self.std}"
+                f"preprocessing sizes must be between 1 and {MAX_SIDE}, not {list(self.size)}"
             )
-        if max(self.size) > MAX_SIDE:
-            raise ConfigError(f"recipe sizes must be at most {MAX_SIDE}, not {self.size}")
+        if min(self.std) <= 0:
+            raise ConfigError(f"preprocessing deviations must be positive, not {list(self.std)}")
 
     @classmethod
-    def named(cls, name: str, *, size: tuple[int, int] = (1024, 768)) -> InputRecipe:
-        """A published recipe: ``stretch`` (training) or ``square-white-pad`` (the authors'
-        inference script).
+    def named(cls, name: str, *, size: tuple[int, int] = (1024, 768)) -> Preprocessing:
+        """Return a published preprocessing.
+
+        Args:
+            name: ``stretch`` (training) or ``square-white-pad`` (the authors' inference script).
+            size: (height, width) of the model's input.
 
         Raises:
-            ConfigError: If there is no recipe of that name.
+            ConfigError: If there is none of that name.
         """
-        for known in RECIPE_NAMES:
+        for known in PREPROCESSING_NAMES:
             if name == known:
                 return cls(name=known, size=size)
-        raise ConfigError(f"no input recipe is called {name!r}; choose {' or '.join(RECIPE_NAMES)}")
+        choices = " or ".join(PREPROCESSING_NAMES)
+        raise ConfigError(f"no preprocessing is called {name!r}; choose {choices}")
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The normalised input ``(3, height, width)`` of an RGB image ``(H, W, 3)``."""
+        """Return the normalised input ``(3, height, width)`` of an RGB image ``(H, W, 3)``."""
         return self.normalise(self.pixels(image))
 
     def pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The RGB image ``(H, W, 3)`` at the model's size ``(height, width, 3)``, still in grey
-        levels.
+        """Return the image at the model's size ``(height, width, 3)``, still in grey levels.
 
         Raises:
-            InputError: If the array is not an RGB image of bytes.
+            InputError: If the array is not an RGB image of bytes ``(H, W, 3)``.
         """
         resized = self.resized(image)
         if resized.shape[:2] == self.size:
@@ -71,11 +79,10 @@ class InputRecipe:
         return canvas
 
     def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The RGB image ``(H, W, 3)`` as large as the recipe makes it, before anything is put
-        around it.
+        """Return the image at ``content_size``, before white is put around it.
 
         Raises:
-            InputError: If the array is not an RGB image of bytes.
+            InputError: If the array is not an RGB image of bytes ``(H, W, 3)``.
         """
         check_image(image)
         height, width = self.content_size
@@ -84,7 +91,7 @@ class InputRecipe:
         )
 
     def content(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The part of ``(…, height, width, 3)`` that the image fills, as a view: all but the white around it."""
+        """Return the view of ``(…, height, width, 3)`` that the image fills, without the white."""
         rows, columns = self.content_size
         top, left = (self.size[0] - rows) // 2, (self.size[1] - columns) // 2
         return pixels[..., top : top + rows, left : left + columns, :]
@@ -95,14 +102,14 @@ class InputRecipe:
         return self.size if self.name == "stretch" else (min(self.size), min(self.size))
 
     def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Channels first and normalised: ``(…, H, W, 3)`` of bytes to ``(…, 3, H, W)`` of float32."""
+        """Return bytes ``(…, H, W, 3)`` normalised and channels first, ``(…, 3, H, W)``."""
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         scaled = (pixels.astype(np.float32) - mean) / std
         return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
 
 
 def check_image(image: NDArray[np.uint8]) -> None:
-    """Returns when the array is an RGB image ``(H, W, 3)`` of bytes.
+    """Check that an array is an RGB image ``(H, W, 3)`` of bytes.
 
     Raises:
         InputError: If it is not, or it is empty.

@@ -1,10 +1,10 @@
-"""Foreign text on its way to a terminal, a log or a report: printable, on one line, and short.
+"""Text of unknown origin for a terminal, a log or a report: printable, on one line, and short.
 
-A file's name, a label, a string of a manifest or the words of a library may hold what a terminal
+A file name, a label, a string of a manifest or a message of a library may hold what a terminal
 obeys (escape sequences, carriage returns), what reorders or hides the text around it (bidirectional
 marks, zero-width characters), or megabytes. Every such text is shown by ``printable`` or
-``one_line``; standard output and standard error themselves pass through ``PrintableStream`` in
-every command, so that nothing is forgotten.
+``one_line``. Standard output and standard error of every command also pass through
+``PrintableStream``, in case one is forgotten.
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ from collections.abc import Callable
 from typing import Any, TextIO, cast
 
 LIMIT = 1_000
-"""Characters of a text that is shown; of a longer one both ends."""
+"""Characters of a text that is shown; of a longer one, both ends."""
 
 _ELLIPSIS = "…"
 _LONGEST_DRAWN = 100
 _EXTRA = 4
-"""Times the limit at which a text is cut before its characters are looked at: it may be hundreds of megabytes."""
+"""A text, which may have megabytes, is first cut to so many times the limit."""
+
 _LINE_ENDS = re.compile(r" *[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
-"""With the spaces around them; other runs of spaces stay, because they may be part of a file's name."""
+"""With the spaces around them; other runs of spaces may be part of a file name."""
 
 
 def shortened(text: str, limit: int = LIMIT) -> str:
-    """Both ends of a text that is longer: the end of a message says what to do, and that of a path is its name."""
+    """Return a text, or both ends of a longer one.
+
+    The end of a message says what to do, and the end of a path is its name.
+    """
     if len(text) <= limit:
         return text
     head = (limit - 1) // 2
@@ -37,8 +41,7 @@ def shortened(text: str, limit: int = LIMIT) -> str:
 
 
 def printable(text: str, *, limit: int = LIMIT) -> str:
-    r"""The text with visible escapes for what is not printable, and its middle left out beyond
-    ``limit`` characters.
+    r"""Return a text with escapes for what is not printable, shortened to ``limit`` characters.
 
     Spaces of every width stay as they are; ``\n``, ESC, C1 controls, bidirectional and zero-width
     marks and lone surrogates are written as Python writes them in a literal.
@@ -48,42 +51,42 @@ def printable(text: str, *, limit: int = LIMIT) -> str:
 
 
 def one_line(said: object, *, limit: int = LIMIT) -> str:
-    """What an error or a library says, as ``printable`` shows it, with its line ends and indents as single spaces."""
+    """Return ``printable`` text with line ends and indents as single spaces."""
     return printable(_LINE_ENDS.sub(" ", shortened(str(said), _EXTRA * limit)).strip(), limit=limit)
 
 
 def printable_lines(text: str, *, limit: int) -> str:
-    """Several lines, as a traceback's, printable and within so many characters in all."""
+    """Return several lines, such as a traceback, printable and within ``limit`` characters."""
     return shortened(_lines(shortened(text, limit), _visible), limit)
 
 
 def escaped_json(text: str) -> str:
-    """JSON text with JSON's own escapes for what is not printable: another spelling of the same value."""
+    """Return the same JSON with JSON's escapes for what is not printable."""
     return _lines(text, _json_escape)
 
 
 def drawn_text(text: str) -> str:
-    """A printable text for matplotlib, which would set what is between two dollar signs as mathematics, or fail."""
+    """Return a printable text for matplotlib, which reads text between dollar signs as TeX."""
     return printable(text, limit=_LONGEST_DRAWN).replace("$", r"\$")
 
 
 class PrintableStream:
-    """A text stream that makes visible what a terminal would obey; line ends and tabs pass.
+    """A text stream that escapes what a terminal would obey; line ends and tabs pass.
 
-    Everything else is the stream's own, ``unguarded`` is the stream itself: for what styles its
-    output at a terminal and has made every text printable before.
+    ``unguarded`` is the stream itself, for code that styles its output and has made every text
+    printable.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self.unguarded = stream
 
     def write(self, text: str) -> int:
-        """Writes the text with visible escapes."""
+        """Write a text with escapes."""
         self.unguarded.write(_lines(text, _visible))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Writes each of the lines."""
+        """Write each of the lines."""
         for line in lines:
             self.write(line)
 
@@ -92,18 +95,18 @@ class PrintableStream:
 
 
 class OneLineFormatter(logging.Formatter):
-    """Records as one printable line each; the traceback of a bug follows on lines of its own."""
+    """Formats each record as one printable line; the traceback of a bug follows below it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line."""
+        """Return the line."""
         record.message = one_line(record.message)
         return super().formatMessage(record)
 
 
 def guard_output() -> None:
-    """Sends standard output and standard error of this process through ``PrintableStream``, once.
+    """Send standard output and standard error through ``PrintableStream``, once.
 
-    A stream that was closed before the process began (``>&-``) takes what is printed and drops it.
+    A stream that was closed when the process began (``>&-``) drops what is printed.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -115,7 +118,7 @@ def guard_output() -> None:
 
 
 def unguarded(stream: TextIO) -> TextIO:
-    """The stream behind a ``PrintableStream``, or the stream itself where it is none."""
+    """Return the stream behind a ``PrintableStream``, or another stream itself."""
     return cast(TextIO, getattr(stream, "unguarded", stream))
 
 

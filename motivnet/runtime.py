@@ -1,8 +1,7 @@
-"""What every backend is: something that maps named arrays to named arrays.
+"""The interface of every backend: named arrays in, named arrays out.
 
 A Protocol and not a base class, so that the PyTorch model, ONNX Runtime, OpenVINO and a user's own
-backend fit without importing one another, and parity, accuracy and latency are one piece of code
-for all of them.
+backend do not import one another, while parity, accuracy and latency use the same code for all.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ class TensorSpec:
     shape: tuple[int | None, ...]
 
     def accepts(self, array: NDArray[Any]) -> bool:
-        """Whether the array has this dtype and a shape that fits, with no empty dimension."""
+        """Return whether an array has this dtype and a fitting shape, with no empty dimension."""
         return (
             array.dtype == np.dtype(self.dtype)
             and array.ndim == len(self.shape)
@@ -47,15 +46,15 @@ class TensorSpec:
 
 @runtime_checkable
 class Runtime(Protocol):
-    """An open model. ``name`` is the backend's, ``compute`` the dtype in which it multiplies matrices."""
+    """An open model."""
 
     @property
     def name(self) -> str:
-        """Such as ``onnxruntime`` or ``openvino``."""
+        """The backend, such as ``onnxruntime`` or ``openvino``."""
 
     @property
     def compute(self) -> str:
-        """``float32``, ``bfloat16`` or ``float16``."""
+        """The dtype in which it multiplies matrices: ``float32``, ``bfloat16`` or ``float16``."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -63,19 +62,19 @@ class Runtime(Protocol):
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """What ``run`` gives."""
+        """What ``run`` returns."""
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """Every output by name.
+        """Return every output by name.
 
         Raises:
             InputError: If the arrays do not fit ``inputs``.
         """
 
     def close(self) -> None:
-        """Frees the model; a second call does nothing."""
+        """Free the model; a second call does nothing."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Runtime: ...
 
     def __exit__(
         self,
@@ -86,7 +85,7 @@ class Runtime(Protocol):
 
 
 def check_inputs(inputs: Arrays, specs: tuple[TensorSpec, ...]) -> None:
-    """Returns when the arrays fit the specifications.
+    """Check that arrays fit the specifications.
 
     Raises:
         InputError: Naming what is missing, unknown or misshaped.

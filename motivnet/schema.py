@@ -1,4 +1,4 @@
-"""JSON that is exchanged or kept: read into typed values, and written so that any reader agrees on it.
+"""JSON that is exchanged or kept, read into typed values and written for any reader.
 
 msgspec checks types, unknown keys, the range of numbers and Unicode. Two things it leaves to us: a
 key that appears twice, of which readers keep either (RFC 8259, section 4), and a limit in bytes.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Literal, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
@@ -21,7 +22,9 @@ MAX_INTEGER = 2**63 - 1
 
 T = TypeVar("T")
 
-_PLACE = re.compile(r"(?P<problem>.*) - at `(?P<key>key in )?\$(?P<path>.*)`", re.DOTALL)
+_PLACE = re.compile(r"(?P<problem>.*) - at `(?:key` in `)?\$(?P<path>.*)`", re.DOTALL)
+_LONGEST_MESSAGE = 200
+_MOST_DIGITS = 20
 
 
 class SchemaError(ValueError):
@@ -35,28 +38,41 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
 
-def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_BYTES) -> T:
-    """Return the value of a UTF-8 JSON document as a ``kind``: a ``Schema``, ``dict[str, Any]``, ...
+@overload
+def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_BYTES) -> T: ...
+@overload
+def decode(data: bytes, kind: UnionType, *, max_bytes: int = MAX_BYTES) -> Any: ...
+def decode(data: bytes, kind: Any, *, max_bytes: int = MAX_BYTES) -> Any:
+    """Return the value of a UTF-8 JSON document as a ``kind``.
+
+    Args:
+        kind: A ``Schema`` class, ``dict[str, Any]``, or a union of ``Schema`` classes that pass
+            ``tag=True`` or a string.
 
     Raises:
-        SchemaError: On what is not JSON or does not fit ``kind``, a key that appears twice, more than
-            ``max_bytes`` bytes, or a nesting deeper than ``MAX_DEPTH``.
+        SchemaError: On what is not JSON or does not fit ``kind``, a key that appears twice, more
+            than ``max_bytes`` bytes, or a nesting deeper than ``MAX_DEPTH``.
     """
     if len(data) > max_bytes:
         raise SchemaError(f"{len(data)} bytes are more than the {max_bytes} allowed")
     try:
-        value = msgspec.json.decode(data, type=kind)
-        _check_plain(json.loads(data, object_pairs_hook=_unique, parse_int=_bounded_integer))
+        _check_plain(json.loads(data, object_pairs_hook=_unique, parse_int=_parse_integer))
+        return msgspec.json.decode(data, type=kind)
+    except SchemaError:
+        raise
     except msgspec.ValidationError as error:
         raise SchemaError(_explain(error)) from error
-    except msgspec.DecodeError as error:
-        raise SchemaError(f"not JSON: {printable(str(error))}") from error
     except RecursionError as error:
         raise SchemaError(f"nested deeper than {MAX_DEPTH} levels") from error
-    return value
+    except (ValueError, msgspec.DecodeError) as error:
+        raise SchemaError(f"not JSON: {printable(str(error))}") from error
 
 
-def convert(value: Any, kind: type[T]) -> T:
+@overload
+def convert(value: Any, kind: type[T]) -> T: ...
+@overload
+def convert(value: Any, kind: UnionType) -> Any: ...
+def convert(value: Any, kind: Any) -> Any:
     """Return plain values (of YAML, of a checkpoint) as a ``kind``, checked as ``decode`` does.
 
     Raises:
@@ -69,20 +85,23 @@ def convert(value: Any, kind: type[T]) -> T:
         raise SchemaError(_explain(error)) from error
 
 
-def encode(value: object, *, errors: Literal["strict", "replace"] = "strict") -> bytes:
-    """Return UTF-8 JSON, indented, with a final newline and escapes for what is not printable.
+def encode(
+    value: object, *, errors: Literal["strict", "replace"] = "strict", indent: int | None = 2
+) -> bytes:
+    """Return UTF-8 JSON with a final newline and escapes for what is not printable.
 
     Args:
         value: Plain values, a ``Schema`` or a dataclass.
         errors: ``replace`` writes a question mark for what is not Unicode, such as a byte of a file
             name; for output that is shown and not read back.
+        indent: None writes everything on one line.
 
     Raises:
         SchemaError: On NaN, infinity or half a surrogate pair.
     """
     try:
         text = json.dumps(
-            value, indent=2, ensure_ascii=False, allow_nan=False, default=msgspec.to_builtins
+            value, indent=indent, ensure_ascii=False, allow_nan=False, default=msgspec.to_builtins
         )
         return escaped_json(f"{text}\n".encode(errors=errors).decode()).encode()
     except UnicodeEncodeError as error:
@@ -102,16 +121,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _bounded_integer(text: str) -> int:
-    if len(text) > len(str(-MAX_INTEGER)) or abs(int(text)) > MAX_INTEGER:
-        raise SchemaError(f"{printable(text, limit=60)} is beyond 64 bits")
-    return int(text)
+def _parse_integer(digits: str) -> int:
+    """Return an integer; one of thousands of digits is not converted, which takes long."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else MAX_INTEGER + 1
 
 
 def _check_plain(value: Any, depth: int = 1) -> None:
-    """Raises for NaN, infinity, and a nesting deeper than this toolkit ever writes."""
+    """Raise SchemaError for what other readers would read differently, or recurse on."""
     if isinstance(value, float) and not math.isfinite(value):
         raise SchemaError("NaN and infinity are not JSON numbers")
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise SchemaError("an integer is beyond 64 bits")
     if not isinstance(value, dict | list | tuple):
         return
     if depth > MAX_DEPTH:
@@ -121,8 +141,8 @@ def _check_plain(value: Any, depth: int = 1) -> None:
 
 
 def _explain(error: msgspec.ValidationError) -> str:
-    """msgspec's message with the place in front: ``encoder.depth: Expected int``."""
-    text = printable(str(error), limit=400)
+    """Return the message of msgspec with the place in front: ``encoder.depth: Expected int``."""
+    text = printable(str(error), limit=_LONGEST_MESSAGE)
     if (match := _PLACE.fullmatch(text)) is None:
         return text
     place = match["path"].lstrip(".")

@@ -1,26 +1,31 @@
-"""Tables, facts and sentences as every command shows them at a terminal: the only place that prints
-with rich.
+"""Tables, texts and progress bars as every command shows them: the only place that uses rich.
 
-All texts are foreign here: markup in them is text, and ``motivnet.printable`` makes them printable
-and short.
+Every text is shown as it is: markup in it is not obeyed, and ``motivnet.printable`` makes it
+printable and short. Rich is imported when something is shown, because a device may show nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from rich.console import Console, Group, JustifyMethod, RenderableType
-from rich.table import Table
-from rich.text import Text
+from motivnet.printable import guard_output, printable, unguarded
 
-from motivnet.printable import printable, unguarded
+if TYPE_CHECKING:
+    from rich.console import Group, JustifyMethod, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+Renderable: TypeAlias = "RenderableType"
+"""What ``show`` prints: a text, a table, or parts of these."""
+
+Advance = Callable[[float], None]
 
 _PIPE_WIDTH = 1000
-
-Shown: TypeAlias = RenderableType
-"""What ``show`` prints: a text, a table, or parts of these."""
+_LONGEST_DESCRIPTION = 60
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,11 +33,11 @@ class TextTable:
     """A table of texts, which rich draws.
 
     Args:
-        titles: Of the columns; one that begins with ``>`` is of numbers. Without them, every row
-        begins in bold.
-        title: Stands above it.
+        titles: Of the columns; one that begins with ``>`` is of numbers. Without titles, each row
+            begins in bold.
+        title: Stands above the table.
         ruled: Whether lines are drawn around the cells.
-        wrapped: Whether a cell may go over several lines.
+        wrapped: Whether a cell may span several lines.
     """
 
     titles: tuple[str, ...]
@@ -42,11 +47,13 @@ class TextTable:
     _rows: list[tuple[tuple[str, ...], bool]] = field(default_factory=list)
 
     def add_row(self, *cells: str, bold: bool = False) -> None:
-        """Adds a row; ``bold`` tells it from the others."""
+        """Add a row."""
         self._rows.append((cells, bold))
 
     def __rich__(self) -> Table:
-        """The table for rich."""
+        """Return the table for rich."""
+        from rich.table import Table
+
         result = Table(
             title=None if self.title is None else text(self.title),
             title_justify="left",
@@ -57,12 +64,6 @@ class TextTable:
         )
         if not self.ruled:
             result.box = None
-        self._add_columns(result)
-        for cells, bold in self._rows:
-            result.add_row(*map(text, cells), style="bold" if bold else None)
-        return result
-
-    def _add_columns(self, result: Table) -> None:
         if not self.titles:
             result.add_column(style="bold")
             result.add_column(overflow="fold")
@@ -70,46 +71,97 @@ class TextTable:
             justify: JustifyMethod = "right" if title.startswith(">") else "left"
             heading = text(title.removeprefix(">"))
             result.add_column(heading, justify=justify, overflow="fold", no_wrap=not self.wrapped)
+        for cells, bold in self._rows:
+            result.add_row(*map(text, cells), style="bold" if bold else None)
+        return result
 
 
 def table(*titles: str) -> TextTable:
-    """A table with these columns; a title that begins with ``>`` is of numbers."""
+    """Return a table with these columns; a title that begins with ``>`` is of numbers."""
     return TextTable(titles=titles)
 
 
-def facts(named: dict[str, str]) -> TextTable:
-    """One line per fact, its name in front."""
+def details(named: dict[str, str]) -> TextTable:
+    """Return a table with one line per item, its name in front."""
     result = TextTable(titles=())
     for name, value in named.items():
         result.add_row(name, value)
     return result
 
 
-def stacked(*parts: Shown) -> Shown:
-    """Parts below each other, without an empty line between them."""
+def stacked(*parts: Renderable) -> Group:
+    """Return parts below each other, without an empty line between them."""
+    from rich.console import Group
+
     return Group(*parts)
 
 
 def marked(word: str, shown: str) -> Text:
-    """A green word and a text behind it."""
+    """Return a green word and a text behind it."""
+    from rich.text import Text
+
     return Text.assemble(text(word, "green"), " ", text(shown))
 
 
 def text(shown: str, style: str = "") -> Text:
-    """A text in one of rich's styles."""
+    """Return a text in one of rich's styles."""
+    from rich.text import Text
+
     return Text(printable(shown), style=style)
 
 
-def show(*parts: Shown) -> None:
-    """Prints parts to standard output with an empty line between them."""
-    # A pipe has no width: a path must not be folded for a terminal that is not there.
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    # The stream behind the guard, because the codes of the styles are to be obeyed; every text was
-    # made printable.
+def show(*parts: Renderable) -> None:
+    """Print parts to standard output with an empty line between them."""
+    from rich.console import Console
+
     console = Console(
-        file=unguarded(sys.stdout), width=width, markup=False, emoji=False, highlight=False
+        # Behind the guard: rich's escape codes must reach the terminal, and every text is
+        # printable.
+        file=unguarded(sys.stdout),
+        # A pipe has no width, so a path is not folded there.
+        width=None if sys.stdout.isatty() else _PIPE_WIDTH,
+        markup=False,
+        emoji=False,
+        highlight=False,
     )
     for number, part in enumerate(parts):
         if number:
             console.print()
         console.print(text(part) if isinstance(part, str) else part)
+
+
+@contextlib.contextmanager
+def progress(description: str, *, total: float | None = None) -> Iterator[Advance]:
+    """Show a progress bar on standard error; nothing if that is not a terminal.
+
+    Args:
+        description: What is being done.
+        total: Number of steps; without it a spinner is shown.
+
+    Yields:
+        A function that advances the bar by a number of steps.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress, TimeElapsedColumn
+
+    columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn())
+    console = Console(file=unguarded(sys.stderr), emoji=False)
+    with Progress(*columns, console=console, transient=True) as bar, _guarded_output():
+        shown = escape(printable(description, limit=_LONGEST_DESCRIPTION))
+        task = bar.add_task(shown, total=total)
+        yield lambda steps: bar.advance(task, steps)
+
+
+@contextlib.contextmanager
+def _guarded_output() -> Iterator[None]:
+    """Guard the streams that rich puts in place while a bar is shown; they obey escape codes."""
+    before = sys.stdout, sys.stderr
+    guard_output()
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before

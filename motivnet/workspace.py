@@ -1,17 +1,14 @@
-"""Where a file or a folder is made before it takes its place: a hidden folder beside the target,
-with a lock.
+"""Where a file or a folder is made before it takes its place: a hidden folder beside it, locked.
 
-The workspace is a folder, and what is made in it bears the target's own name, so that a library
-which looks at a suffix, or leaves a temporary file of its own beside the one it writes, does its
-work here. The lock tells the workspace of a living writer from that of a killed one, which the next
-writer removes: the kernel frees a ``flock`` with its process, however that ends. The lock of a
-target is beside it and not in it (the target is exchanged), one to a target (two artifacts of one
-folder may be built at the same time), and removed at the end, so that nothing stays behind.
-Removing a lock file is safe because whoever gets a lock then checks that the file is still in
-place.
+What is made in a workspace has the target's own name, because a library may look at the suffix or
+write a temporary file beside its output. The lock distinguishes the workspace of a running writer
+from that of a killed one, which the next writer removes: the kernel frees a ``flock`` with its
+process. The lock of a target is beside it, not in it (the target is exchanged), one per target (two
+artifacts of one folder may be built at the same time), and removed at the end. Removing a lock file
+is safe because whoever gets a lock then checks that the file is still in place.
 
-A folder of somebody else may have any name, those of our workspaces too: only a folder with our
-lock file in it is removed with its content, and a link never is.
+Somebody else's folder may have any name, also that of a workspace. So only a folder with our lock
+file in it is removed with its content, and a link never is.
 """
 
 from __future__ import annotations
@@ -33,11 +30,13 @@ _ANY_WORKSPACE = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.partial", re.DOTALL
 
 @contextlib.contextmanager
 def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
-    """A new, empty folder beside ``target``, removed at the end together with those of killed
-    writers.
+    """Give a new, empty folder beside ``target``, which is removed at the end.
+
+    Those of killed writers are removed too.
 
     Args:
-        private: Nobody but this user may enter it, whatever the umask is.
+        target: The file or folder to be made.
+        private: Only this user may enter the folder, whatever the umask is.
     """
     for leftover in workspaces_of(target):
         _sweep(leftover)
@@ -50,12 +49,15 @@ def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def sole_writer(target: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Whether this process now is the only writer of ``target``; it is so until the end of the
-    block.
+def write_lock(target: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Lock ``target`` against other writers until the end of the block.
 
     Args:
-        wait: Whether to wait for other writers.
+        target: The file or folder to be written.
+        wait: Whether to wait for another writer.
+
+    Yields:
+        Whether this process has the lock.
     """
     path = target.parent / f".{target.name}{LOCK_NAME}"
     lock = _lock(path, wait=wait)
@@ -68,13 +70,13 @@ def sole_writer(target: Path, *, wait: bool = False) -> Iterator[bool]:
 
 
 def workspaces_of(target: Path) -> list[Path]:
-    """The workspaces of ``target`` that exist, whoever made them; those of ``demo`` are not those of ``demo.v2``."""
+    """Return the workspaces of ``target`` that exist; those of ``demo.v2`` are not of ``demo``."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.partial")
     return [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
 
 
 def is_workspace(path: Path) -> bool:
-    """Whether a path is a workspace of some target: a folder, no link, with such a name and our lock file in it."""
+    """Return whether a path is a workspace: a folder of such a name with our lock file in it."""
     if not _ANY_WORKSPACE.fullmatch(path.name) or path.is_symlink():
         return False
     lock = path / LOCK_NAME
@@ -91,33 +93,29 @@ def _create(target: Path, *, mode: int) -> tuple[Path, int]:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what a killed writer left, unless it holds a folder that has yet to be put back."""
+    """Remove what a killed writer left, unless it holds a folder that must be put back."""
     try:
         if not is_workspace(folder):
-            folder.rmdir()  # left by a writer that had no lock yet if it is empty, and somebody else's if not
+            # Left by a writer that had no lock yet if it is empty, and somebody else's if not.
+            folder.rmdir()
             return
         lock = _lock(folder / LOCK_NAME, create=False)
     except OSError:  # not ours, another user's, or gone by now
         return
     if lock is not None:
-        if not _holds_the_old_folder(folder):
+        # Both folders are here if the writer died between its two moves.
+        match = _ANY_WORKSPACE.fullmatch(folder.name)
+        assert match is not None
+        if not ((folder / REPLACED_NAME).exists() and (folder / match["target"]).exists()):
             shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
-def _holds_the_old_folder(folder: Path) -> bool:
-    """Whether a writer died between its two moves: the old folder is here, and the new one not in its place."""
-    match = _ANY_WORKSPACE.fullmatch(folder.name)
-    return (
-        match is not None
-        and (folder / REPLACED_NAME).exists()
-        and (folder / match["target"]).exists()
-    )
-
-
 def _lock(path: Path, *, create: bool = True, wait: bool = False) -> int | None:
-    """The descriptor of a locked file, or None where another process has it."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT if create else 0)
+    """Return the descriptor of a locked file, or None if another process has the lock."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    if create:
+        flags |= os.O_CREAT
     while True:
         descriptor = os.open(path, flags, 0o666)
         try:

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from motivnet.artifact.manifest import Precision
 from motivnet.checkpoints import save_model
 from motivnet.config import ModelConfig
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet, build_model
-from motivnet.preprocess import InputRecipe
+from motivnet.parity import Precision
+from motivnet.preprocess import Preprocessing
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 
@@ -75,8 +75,8 @@ def tiny_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, tiny_model: MotivNet, tiny_config: ModelConfig
 ) -> Path:
     path = tmp_path_factory.mktemp("checkpoints") / "tiny.safetensors"
-    recipe = InputRecipe.named("stretch", size=tiny_config.encoder.image_size)
-    save_model(tiny_model, path, config=tiny_config, labels=labels_for(7), recipe=recipe)
+    recipe = Preprocessing.named("stretch", size=tiny_config.encoder.image_size)
+    save_model(tiny_model, path, config=tiny_config, labels=labels_for(7), preprocessing=recipe)
     return path
 
 
@@ -92,9 +92,7 @@ def fp16_artifact(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Pat
 
 def _built(factory: pytest.TempPathFactory, checkpoint: Path, precision: Precision) -> Path:
     out = factory.mktemp("artifacts") / precision
-    build_artifact(
-        BuildRequest(checkpoint=checkpoint, out=out, precision=precision, parity_images=4)
-    )
+    build_artifact(BuildRequest(checkpoint=checkpoint, out=out, precision=precision, num_images=4))
     return out
 
 

@@ -96,7 +96,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> P
             checkpoint=root / "checkpoints" / "demo.safetensors",
             out=root / "artifacts" / "demo",
             precision="fp16",
-            parity_images=1,
+            num_images=1,
         )
     )
     torch.save(
@@ -150,7 +150,7 @@ def test_command_runs(command: str, folder: Path) -> None:
     if words[0] == "motivnet-bench" and not {"accuracy", "viability"} & set(words):
         words += ["--rounds", "1", "--seconds", "0.05"]
     if words[:2] == ["motivnet-export", "build"]:
-        words += ["--parity-images", "2"]
+        words += ["--num-images", "2"]
     if "gate" in words:  # random weights of a tiny size promise neither a speed-up nor an accuracy
         words[words.index("--min-speedup") + 1] = "0.001"
         words[words.index("--max-drop") + 1] = "100"

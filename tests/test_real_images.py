@@ -1,4 +1,4 @@
-"""Photos of people and a folder of labelled faces through the whole way: build, classifier, benchmark."""
+"""Photos and a folder of labelled faces through build, classifier and benchmark."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from motivnet.artifact import open_artifact
 from motivnet.labels import labels_for
 from motivnet_bench.accuracy import measure_accuracy
 from motivnet_bench.latency.measure import Options, measure_latency
-from motivnet_bench.latency.target import subject_from_artifact
+from motivnet_bench.target import target_from_artifact
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
@@ -31,8 +31,8 @@ def artifact(
             checkpoint=tiny_checkpoint,
             out=out,
             precision="fp16",
-            calibration=photos,
-            parity_images=6,
+            images=photos,
+            num_images=6,
         )
     )
     return out
@@ -58,7 +58,7 @@ def test_classifier_takes_every_photo(artifact: Path, shared_dir: Path) -> None:
 def test_runtimes_agree_on_a_labelled_folder(
     artifact: Path, shared_dir: Path, tiny_checkpoint: Path
 ) -> None:
-    subject = subject_from_artifact(artifact, checkpoint=tiny_checkpoint)
+    subject = target_from_artifact(artifact, checkpoint=tiny_checkpoint)
     result = measure_accuracy(
         subject,
         shared_dir / "data" / "expressions" / "val",
@@ -66,12 +66,12 @@ def test_runtimes_agree_on_a_labelled_folder(
         limit=10,
     )
     assert result.skipped["the model has no class contempt"] == 50
-    assert [len(row.figures.confusion) for row in result.runtimes] == [7, 7, 7]
+    assert [len(row.metrics.confusion) for row in result.runtimes] == [7, 7, 7]
     assert len(result.flips) <= 1
 
 
 def test_benchmark_takes_a_photo(artifact: Path, shared_dir: Path, tiny_checkpoint: Path) -> None:
     photo = shared_dir / "data" / "london" / "001_neutral.jpg"
-    options = Options(rounds=1, duration=0.05, runtimes=("onnxruntime",), image=photo)
-    result = measure_latency(subject_from_artifact(artifact, checkpoint=tiny_checkpoint), options)
+    options = Options(rounds=1, seconds=0.05, runtimes=("onnxruntime",), image=photo)
+    result = measure_latency(target_from_artifact(artifact, checkpoint=tiny_checkpoint), options)
     assert [row.error for row in result.candidates] == [None] * len(result.candidates)

@@ -1,27 +1,33 @@
-"""An artifact: a folder with a manifest, and the files that the manifest lists with size and SHA-256."""
+"""An artifact: a folder with a manifest, and the files that it lists with size and SHA-256."""
 
 from motivnet.artifact.folder import (
     ARTIFACTS,
     Artifact,
-    check_free,
     has_manifest,
-    list_reports,
     newest_artifact,
     open_artifact,
+)
+from motivnet.artifact.writing import (
+    add_reports,
+    check_addable,
+    copy_files,
+    link_files,
     own_files,
-    own_files_but_reports,
+    own_files_except_reports,
     rewrite_manifest,
 )
 
 __all__ = [
     "ARTIFACTS",
     "Artifact",
-    "check_free",
+    "add_reports",
+    "check_addable",
+    "copy_files",
     "has_manifest",
-    "list_reports",
+    "link_files",
     "newest_artifact",
     "open_artifact",
     "own_files",
-    "own_files_but_reports",
+    "own_files_except_reports",
     "rewrite_manifest",
 ]

@@ -1,25 +1,29 @@
-"""What a manifest says of a compiled engine: what built it, for what, and what it is made of."""
+"""What a manifest says about a compiled engine: what built it, for what, and what is in it."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta
 
 from motivnet.errors import ArtifactError
 from motivnet.parity import AttentionForm, Comparison, Precision
+from motivnet.schema import Schema
 
 EngineBackend = Literal["tensorrt", "tensorrt-rtx"]
 ENGINE_BACKENDS: tuple[EngineBackend, ...] = ("tensorrt", "tensorrt-rtx")
-ProofEvidence = Literal["inspector", "compiler", "network"]
+EngineEvidence = Literal["inspector", "compiler", "network"]
 HardwareCompatibility = Literal["none", "ampere-plus", "same-compute-capability"]
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+Sha256: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+"""Hexadecimal, in lower case."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShapeProfile:
-    """The batches that an engine was built for and, where the input has any size, its (height, width)."""
+class ShapeProfile(Schema, frozen=True, kw_only=True):
+    """The batch sizes and image sizes (height, width) that an engine was built for.
+
+    The three image sizes are the same unless the engine takes images of any size.
+    """
 
     min_batch: int
     opt_batch: int
@@ -31,21 +35,16 @@ class ShapeProfile:
     def __post_init__(self) -> None:
         axes = zip(
             (self.min_batch, *self.min_size),
-            self._opt,
+            (self.opt_batch, *self.opt_size),
             (self.max_batch, *self.max_size),
             strict=True,
         )
         if not all(1 <= low <= best <= high for low, best, high in axes):
             raise ArtifactError("the engine's profile is not ordered: 1 <= min <= opt <= max")
 
-    @property
-    def _opt(self) -> tuple[int, ...]:
-        return self.opt_batch, *self.opt_size
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineDevice:
-    """The GPU of a build: its name, compute capability such as ``8.6``, memory in bytes, and the driver's version."""
+class EngineDevice(Schema, frozen=True, kw_only=True):
+    """The GPU of a build: compute capability such as ``8.6``, memory in bytes, driver version."""
 
     name: str
     compute_capability: str
@@ -53,18 +52,20 @@ class EngineDevice:
     driver: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineProof:
-    """What an engine is made of, and where that was read.
+class EngineReport(Schema, frozen=True, kw_only=True):
+    """What is in an engine, and where that was read.
 
-    ``inspector``: in the built engine, on its GPU. ``compiler``: in the compiler's own list of the
-    layers that it made. ``network``: in the parsed network alone, before compilation.
-    ``matrix_layers`` counts the layers that multiply matrices by dtype; ``attention_fused`` those
-    of the ``attention_layers`` that became one kernel each, or None where the evidence does not
-    show it. ``activation_bytes`` is what the builder reserves for activations.
+    Attributes:
+        evidence: ``inspector``: the built engine, on its GPU. ``compiler``: the compiler's own list
+            of the layers that it made. ``network``: the parsed network, before compilation.
+        layers: Number of layers.
+        matrix_layers: Number of layers that multiply matrices, by dtype.
+        attention_layers: Number of attention layers.
+        attention_fused: How many of them became one kernel each; None if unknown.
+        activation_bytes: Memory that the builder reserves for activations.
     """
 
-    evidence: ProofEvidence
+    evidence: EngineEvidence
     layers: int
     matrix_layers: dict[str, int]
     attention_layers: int
@@ -72,20 +73,21 @@ class EngineProof:
     activation_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineEntry:
-    """A compiled engine of the artifact: what built it, for what, out of which graph, and what it
-    is made of.
+class EngineEntry(Schema, frozen=True, kw_only=True):
+    """A compiled engine of the artifact.
 
-    ``version`` is the builder's. ``compute_capabilities`` are those asked of TensorRT-RTX, such as
-    ``86``; empty means its portable default (Ampere and later). ``device`` is the GPU of the build,
-    None without one. ``comparison`` is the verdict on the device, None until the engine has run
-    once.
+    Attributes:
+        onnx_sha256: Hash of the graph that it was built from.
+        version: Version of the builder.
+        compute_capabilities: Those asked of TensorRT-RTX, such as ``86``; empty means its portable
+            default (Ampere and later).
+        device: The GPU of the build, None if it was built without one.
+        comparison: Its outputs against PyTorch, None until it has run on a device.
     """
 
     backend: EngineBackend
     path: str
-    onnx_sha256: str
+    onnx_sha256: Sha256
     version: str
     platform: str
     precision: Precision
@@ -98,9 +100,5 @@ class EngineEntry:
     weight_streaming: bool
     build_seconds: float
     build_peak_bytes: int
-    proof: EngineProof
+    report: EngineReport
     comparison: Comparison | None = None
-
-    def __post_init__(self) -> None:
-        if not _SHA256.fullmatch(self.onnx_sha256):
-            raise ArtifactError("the SHA-256 of the engine's graph in the manifest is not valid")

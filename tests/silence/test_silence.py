@@ -57,7 +57,7 @@ PLANTED = (
 LEFT_BY_LIBRARIES = {".cache/matplotlib", ".config/matplotlib", ".cache/torch"}
 """Fonts, settings and kernels: caches of libraries, without anything of the user."""
 
-SMALL = ("--target", "onnx", "--parity-images", "1")
+SMALL = ("--target", "onnx", "--num-images", "1")
 
 WEIGHTS = ("--checkpoint", "{checkpoint}")
 
@@ -70,8 +70,8 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("adapt", "{artifact}", "{faces}", "--out", "classes.npz"),
         ("build-engine", "{artifact}", "--backend", "tensorrt-rtx", "--out", "engine"),
         ("verify", "{artifact}"),
-        ("info", "{artifact}"),
-        ("info", "{artifact}", "--footprint"),
+        ("inspect", "{artifact}"),
+        ("inspect", "{artifact}", "--footprint"),
         ("doctor",),
         (
             "predict-dataset",
@@ -93,13 +93,13 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
             "--precision",
             "int8",
             *SMALL,
-            "--calibration",
+            "--calibration-images",
             "{faces}",
             "--out",
             "built",
         ),
         ("onnx", "--checkpoint", "{checkpoint}", "--out", "model.onnx"),
-        ("verify", "{artifact}", *WEIGHTS, "--parity-images", "1"),
+        ("verify", "{artifact}", *WEIGHTS, "--num-images", "1"),
         ("inspect", "{artifact}"),
     ],
     "motivnet_training.cli": [
@@ -115,7 +115,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
             "--device",
             "cpu",
         ),
-        ("fit", "--data", "{faces}", "--epochs", "1", "--accelerator", "cpu", "--out", "run"),
+        ("fit", "--data", "{faces}", "--epochs", "1", "--device", "cpu", "--out", "run"),
         ("demo", "--faces", "14", "--epochs", "1", "--out", "demo.safetensors"),
     ],
     "motivnet_bench.cli": [
@@ -125,7 +125,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
             *WEIGHTS,
             "--rounds",
             "1",
-            "--duration",
+            "--seconds",
             "0.01",
             "--threads",
             "1",
@@ -144,14 +144,14 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ),
         ("report", "{artifact}"),
         (
-            "criteria",
+            "viability",
             "{checkpoint}",
             "--encoder",
             "{checkpoint}",
             "--device",
             "cpu",
             "--out",
-            "criteria",
+            "viability",
         ),
     ],
 }

@@ -1,4 +1,4 @@
-"""What an ONNX graph may hold before any parser sees it, checked without onnx: devices do not have it."""
+"""Check an ONNX graph before any parser sees it, without onnx, which devices do not have."""
 
 from motivnet.artifact.onnx_graph.check import check_model
 

@@ -1,50 +1,68 @@
-"""The one check of a model's bytes before any parser: what it refers to, what it is made of, how much it takes."""
+"""The check of a model's bytes before any parser: files, operators, weights, memory and work.
+
+A model may hold and compute twice what the network of its configuration does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import prod
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from motivnet.artifact.manifest import Manifest
-from motivnet.artifact.onnx_graph.limits import Limits, limits_of, max_nodes
 from motivnet.artifact.onnx_graph.operators import LONGEST_SHAPE, Result, Value, result_of
 from motivnet.artifact.onnx_graph.reading import Declared, Graph, Node, Tensor, graph_of_model
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError
 
 _INT64 = 7
+_SLACK = 2
+_SMALLEST = 1 << 16
+_NODES_OF_A_BLOCK, _OTHER_NODES = 64, 128
+"""Exports have at most 45 nodes per block (INT8, decomposed attention), and 40 others."""
+
+_LIVE_TENSORS = 8
+"""Tensors of the largest size at the same time; a block of the exports has up to four."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The most elements of one tensor and of all live tensors, and the most multiplications."""
+
+    elements: int
+    live: int
+    multiplications: int
 
 
 def check_model(data: bytes | memoryview, manifest: Manifest, *, data_bytes: int | None) -> None:
-    """Returns when a model's bytes are a graph that this toolkit could have exported for the
-    manifest's configuration.
+    """Check that a model's bytes are a graph that this toolkit could have exported.
 
     It refers to no file but ``<model>.data`` beside it, has the operators of our exports and
-    nothing nested, holds the weights, and for a call of up to ``max_batch`` images its tensors and
-    its work are within ``limits_of``.
+    nothing nested, and holds the weights. For a call of up to ``max_batch`` images its tensors
+    and its work are within ``limits_of``.
 
     Args:
-        data_bytes: Size of the file beside the model, whose hash the manifest gives; None if it
-        names none.
+        data: The model.
+        manifest: Of the artifact that it is in.
+        data_bytes: Size of the file beside the model in the manifest; None if there is none.
 
     Raises:
-        ArtifactError: Saying in one line what is wrong.
+        ArtifactError: If not.
     """
     config = manifest.source.config
     try:
         graph = graph_of_model(memoryview(data), max_nodes=max_nodes(config))
-        # Parsers look for it in the folder of the model, which need not be that of the manifest.
+        # Parsers look for it in the folder of the model, which may be below the manifest's.
         location = f"{PurePosixPath(manifest.model).name}.data"
         _check_tensors(graph.tensors, location=location, data_bytes=data_bytes)
         _check_weights(graph.tensors, config)
-        # No side falls as the batch grows (``operators._constants``): what the largest batch takes
+        # No side shrinks as the batch grows (``operators._constants``), so the largest batch
         # bounds all others.
-        _check_shapes(
-            graph, _Walk(limits_of(config, batch=manifest.max_batch), batch=manifest.max_batch)
-        )
+        limits = limits_of(config, batch=manifest.max_batch)
+        _check_shapes(graph, _Walk(limits, batch=manifest.max_batch))
     except ArtifactError as error:
         raise ArtifactError(
             f"{manifest.model} is not opened: {error}; build the artifact again"
@@ -52,7 +70,7 @@ def check_model(data: bytes | memoryview, manifest: Manifest, *, data_bytes: int
 
 
 class _Walk:
-    """Shapes of the values so far, and what they take."""
+    """The shapes of the values so far, and the memory and work that they need."""
 
     def __init__(self, limits: Limits, *, batch: int) -> None:
         self.values: dict[str, Value] = {}
@@ -62,7 +80,7 @@ class _Walk:
         self._multiplications = 0
 
     def define(self, name: str, value: Value) -> None:
-        """Adds a value under a name that is free."""
+        """Add a value under a new name."""
         if not name or name in self.values:
             raise ArtifactError(f"two values of the graph have the name {name[:80]!r}")
         if 0 in value.dims:
@@ -75,7 +93,7 @@ class _Walk:
         self.values[name] = value
 
     def count(self, node: Node, result: Result) -> None:
-        """Adds what a node takes; its outputs live until ``release``."""
+        """Add the memory and work of a node; its outputs live until ``release``."""
         self._multiplications += result.multiplications
         self._live += sum(value.elements for value in result.outputs)
         if result.inside > self._limits.elements or self._live > self._limits.live:
@@ -86,12 +104,12 @@ class _Walk:
             raise ArtifactError("the graph computes more than a model of its configuration")
 
     def release(self, names: Iterable[str]) -> None:
-        """Takes the memory of values back that nothing reads any more."""
+        """Subtract the memory of values that nothing reads any more."""
         self._live -= sum(self.values[name].elements for name in names)
 
 
 def _check_tensors(tensors: Iterable[Tensor], *, location: str, data_bytes: int | None) -> None:
-    """Returns when all external data is in the one file that was hashed, and no byte of it is given out twice."""
+    """Check that all external data is in the one file that was hashed, and no byte used twice."""
     total = 0
     for tensor in tensors:
         if tensor.external is None:
@@ -108,7 +126,7 @@ def _check_tensors(tensors: Iterable[Tensor], *, location: str, data_bytes: int 
 
 
 def _check_weights(tensors: Iterable[Tensor], config: ModelConfig) -> None:
-    """Returns when the model holds its weights: what it may take follows from how large it says it is."""
+    """Check that the model holds its weights, because its limits follow from its stated size."""
     held = sum(prod(tensor.dims) for tensor in tensors)
     if held < config.parameters // 2:
         raise ArtifactError(
@@ -133,7 +151,7 @@ def _check_shapes(graph: Graph, walk: _Walk) -> None:
 
 
 def _seed(declared: Declared, batch: int) -> tuple[int | None, ...]:
-    """The input's shape for one batch size; other free sides stay unknown."""
+    """Return the input's shape for one batch size; other free sides stay unknown."""
     if not declared.dims:
         raise ArtifactError(f"the input {declared.name[:80]!r} has no shape")
     first, *others = declared.dims
@@ -160,7 +178,7 @@ def _input(walk: _Walk, name: str) -> Value | None:
 
 
 def _last_uses(graph: Graph) -> dict[int, list[str]]:
-    """By the index of a node, the results of nodes that nothing after it reads."""
+    """Return, by the index of a node, the results that nothing after it reads."""
     given = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs}
     last = dict(given)
     for index, node in enumerate(graph.nodes):
@@ -174,14 +192,54 @@ def _last_uses(graph: Graph) -> dict[int, list[str]]:
 
 
 def _check_declared(declared: Declared, values: dict[str, Value]) -> None:
-    """Returns when a shape that the file gives is that of the value: parsers make room by what they are told."""
+    """Check a shape that the file states, because parsers allocate what is stated."""
     if declared.name not in values:
         raise ArtifactError(f"the graph describes {declared.name[:80]!r}, which it does not have")
     dims = values[declared.name].dims
     given = declared.dims if declared.dims is not None else (None,) * len(dims)
-    if len(given) != len(dims) or any(
-        side not in (None, real) for side, real in zip(given, dims, strict=True)
-    ):
+    fits = len(given) == len(dims) and all(
+        side in (None, real) for side, real in zip(given, dims, strict=True)
+    )
+    if not fits:
         raise ArtifactError(
             f"the graph gives {declared.name[:80]!r} another shape than its nodes do"
         )
+
+
+def limits_of(config: ModelConfig, *, batch: int) -> Limits:
+    """Return the limits of a model's graph for one call of ``batch`` images."""
+    elements = max(_SMALLEST, _SLACK * max(config.parameters, batch * _largest_tensor(config)))
+    products = _SLACK * batch * _multiplications(config)
+    return Limits(elements=elements, live=_LIVE_TENSORS * elements, multiplications=products)
+
+
+def max_nodes(config: ModelConfig) -> int:
+    """Return the most nodes, and the most initialisers, of a model's graph."""
+    return _NODES_OF_A_BLOCK * (config.encoder.depth + config.decoder.depth) + _OTHER_NODES
+
+
+def _largest_tensor(config: ModelConfig) -> int:
+    """Return the elements of the largest tensor per image: pixels, an MLP or attention scores."""
+    encoder, decoder, tokens = config.encoder, config.decoder, _tokens(config)
+    groups, per_group = decoder.num_groups, -(-decoder.num_classes // decoder.num_groups)
+    rows, columns = encoder.image_size
+    return max(
+        3 * (rows + 2 * encoder.patch_padding) * (columns + 2 * encoder.patch_padding),
+        tokens * max(3 * encoder.embed_dim, encoder.mlp_dim, 2 * decoder.embed_dim),
+        encoder.num_heads * tokens**2,
+        decoder.num_heads * groups * max(tokens, groups),
+        groups * max(decoder.mlp_dim, decoder.embed_dim * per_group),
+    )
+
+
+def _multiplications(config: ModelConfig) -> int:
+    """Return a bound: each weight once per token or query, and the products of attentions."""
+    encoder, decoder, tokens = config.encoder, config.decoder, _tokens(config)
+    weights = config.parameters * max(tokens, decoder.num_groups)
+    attention = 2 * tokens**2 * encoder.embed_dim * encoder.depth
+    return weights + attention + 2 * decoder.num_groups * tokens * decoder.embed_dim * decoder.depth
+
+
+def _tokens(config: ModelConfig) -> int:
+    rows, columns = config.encoder.grid_size
+    return rows * columns

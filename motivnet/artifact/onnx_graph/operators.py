@@ -1,5 +1,4 @@
-"""The operators of our exports: the attributes that they may have, and the shape that each gives
-its results.
+"""The operators of our exports: which attributes they may have, and the shapes of their outputs.
 
 Shapes are computed for one batch size, so that a dimension is a number. A side of an image of any
 size is None until the graph resizes it. ``Value.numbers`` are the elements of the short integer
@@ -19,9 +18,9 @@ from motivnet.errors import ArtifactError
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A tensor's shape and, where it is a short vector of known integers, its elements.
+    """A tensor's shape and, if it is a short vector of known integers, its elements.
 
-    ``is_constant``: they stand in the file, and are not computed of the shapes of others.
+    ``is_constant``: the elements are in the file, not computed from shapes.
     """
 
     dims: Dims
@@ -30,20 +29,20 @@ class Value:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """The shape, all of whose sides are known."""
+        """The shape, if all sides are known."""
         if None in self.dims:
             raise ArtifactError("an image of any size is not resized before it is computed with")
         return tuple(side or 0 for side in self.dims)
 
     @property
     def elements(self) -> int:
-        """How many there are; a side that is not known counts as one."""
+        """Number of elements; an unknown side counts as one."""
         return prod(1 if side is None else side for side in self.dims)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a node gives: its outputs, the most elements that it holds inside itself, and its multiplications."""
+    """The outputs of a node, the most elements of its temporaries, and its multiplications."""
 
     outputs: tuple[Value, ...]
     inside: int = 0
@@ -55,6 +54,7 @@ Rule: TypeAlias = "Callable[[Node, Inputs], Result]"
 
 _END = 2**31 - 1
 """What exports write for "to the end"."""
+
 LONGEST_SHAPE = 64
 """Elements up to which an integer tensor may be the shape, the axes or the pads of a node."""
 
@@ -63,14 +63,15 @@ _CASTS = (1, 10, 16)
 
 
 def result_of(node: Node, inputs: Inputs) -> Result:
-    """What a node gives for its inputs.
+    """Return what a node gives for its inputs.
 
     Raises:
         ArtifactError: If no export has such a node, or its inputs do not fit each other.
     """
     if node.operator not in OPERATORS:
         raise ArtifactError(
-            f"the graph uses the operator {node.operator[:80]!r}, which no export of this toolkit uses"
+            f"the graph uses the operator {node.operator[:80]!r}, "
+            "which no export of this toolkit uses"
         )
     rule, attributes = OPERATORS[node.operator]
     if unknown := sorted(set(node.attributes) - attributes):
@@ -105,7 +106,7 @@ def _integers(node: Node, name: str) -> tuple[int, ...]:
 
 
 def _given(inputs: Inputs, *counts: int) -> list[Value]:
-    """The inputs, of which none is left out and as many are there as an export gives."""
+    """Return the inputs, of which none is omitted and whose number is one of ``counts``."""
     present = [value for value in inputs if value is not None]
     if len(present) != len(inputs) or len(inputs) not in counts:
         raise ValueError(len(inputs))
@@ -119,7 +120,7 @@ def _numbers(value: Value | None) -> tuple[int, ...]:
 
 
 def _constants(value: Value | None) -> tuple[int, ...]:
-    """Numbers that are the same for every batch.
+    """Return numbers that are the same for every batch.
 
     So no side of any value falls as the batch grows, and the largest batch tells for all: only
     ``Expand`` and ``Resize`` take numbers that are computed, and give sides that rise with them.
@@ -161,7 +162,7 @@ def _same(_: Node, inputs: Inputs) -> Result:
 
 
 def _scaled(_: Node, inputs: Inputs) -> Result:
-    """LayerNormalization, QuantizeLinear and DequantizeLinear: scale and shift are no larger than what is scaled."""
+    """Scale and shift (of normalisation and quantisation), no larger than what is scaled."""
     value, *others = _given(inputs, 2, 3)
     if any(other.elements > value.elements for other in others):
         raise ValueError(others)
@@ -340,7 +341,7 @@ def _conv(node: Node, inputs: Inputs) -> Result:
 
 
 def _attention(node: Node, inputs: Inputs) -> Result:
-    """Of ``(B, heads, N, dim)``, or of ``(B, N, heads * dim)`` with the heads as attributes."""
+    """Attention of ``(B, heads, N, dim)``, or ``(B, N, heads * dim)`` with heads as attributes."""
     query, key, value = (given.sides for given in _given(inputs, 3))
     if len(query) == 3:
         heads, groups = _integer(node, "q_num_heads"), _integer(node, "kv_num_heads")

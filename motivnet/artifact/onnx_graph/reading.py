@@ -1,5 +1,4 @@
-"""From the bytes of an ONNX model to its nodes and tensors, as far as exports of this toolkit use
-the format.
+"""Read the nodes and tensors of an ONNX model, as far as exports of this toolkit use the format.
 
 There are no functions, subgraphs, sparse tensors, tensors in attributes, or operators of another
 domain.
@@ -38,13 +37,16 @@ OPSETS = (20, 22, 23)
 MAX_IR_VERSION = 13
 
 ITEM_BYTES = {1: 4, 3: 1, 7: 8, 10: 2, 16: 2, 17: 1}
-"""Bytes of one element by ``TensorProto.DataType``: float32, int8, int64, float16, bfloat16, float8e4m3fn."""
+"""Bytes per element by ``TensorProto.DataType``.
+
+These are float32, int8, int64, float16, bfloat16 and float8e4m3fn.
+"""
 
 _PACKED = (3, 10, 16)
 """Element types whose values may be given as packed numbers of 32 bits: int8, float16, bfloat16."""
 
 _MAX_PACKED = 1 << 20
-"""Bytes of such values: one or three for each channel of a layer."""
+"""Bytes of such values: one or three per channel of a layer."""
 
 MAX_RANK = 8
 
@@ -111,7 +113,7 @@ _SHAPE = Message(name="a shape", fields={1: BYTES}, repeated=frozenset({1}))
 _DIM = Message(name="a dimension", fields={1: VARINT, 2: BYTES, 3: BYTES})
 
 _ATTRIBUTE_FIELDS = {1: 2, 2: 3, 3: 4, 7: 8}
-"""The field that holds the value of each ``AttributeProto.AttributeType``: float, int, string, ints."""
+"""The field of the value by ``AttributeProto.AttributeType``: float, int, string, ints."""
 
 _EXTERNAL_KEYS = {"location", "offset", "length"}
 _DECIMAL = re.compile(r"[0-9]{1,15}")
@@ -119,7 +121,7 @@ _DECIMAL = re.compile(r"[0-9]{1,15}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """An initialiser: its bytes are in the model (``raw``) or a range of the file beside it (``external``)."""
+    """An initialiser; its bytes are in the model (``raw``) or the file beside (``external``)."""
 
     name: str
     dims: tuple[int, ...]
@@ -129,13 +131,13 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """What the shape and the type ask for."""
+        """Bytes by the shape and the type."""
         return prod(self.dims) * ITEM_BYTES[self.dtype]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """An operator with the names of its inputs (empty where one is left out) and outputs."""
+    """An operator with the names of its inputs (empty for one that is omitted) and outputs."""
 
     operator: str
     inputs: tuple[str, ...]
@@ -145,7 +147,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A value's name and the shape that the file gives it, None for each side that is free; None if it gives none."""
+    """A value's name and the shape that the file states, None if it states none.
+
+    A free side is None.
+    """
 
     name: str
     dims: Dims | None
@@ -153,7 +158,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """All of a model that decides what is computed; ``hints`` are the shapes that the file gives to other values."""
+    """Everything in a model that decides what is computed.
+
+    ``hints`` are the shapes that the file states of values inside the graph.
+    """
 
     nodes: tuple[Node, ...]
     tensors: tuple[Tensor, ...]
@@ -163,7 +171,7 @@ class Graph:
 
 
 def graph_of_model(data: memoryview, *, max_nodes: int) -> Graph:
-    """The graph in the bytes of a model.
+    """Return the graph in the bytes of a model.
 
     Raises:
         ArtifactError: If they are not one, or hold what no export of this toolkit holds.
@@ -177,7 +185,8 @@ def graph_of_model(data: memoryview, *, max_nodes: int) -> Graph:
     nodes, tensors = views(graph, 1), views(graph, 5)
     if max(len(nodes), len(tensors)) > max_nodes:
         raise ArtifactError(
-            f"the graph has {len(nodes):,} nodes and {len(tensors):,} tensors; its configuration allows {max_nodes:,}"
+            f"the graph has {len(nodes):,} nodes and {len(tensors):,} tensors; "
+            f"its configuration allows {max_nodes:,}"
         )
     return Graph(
         nodes=tuple(_node(reader, node) for node in nodes),
@@ -193,7 +202,8 @@ def _check_versions(reader: Reader, model: Fields) -> None:
     found = [(text(opset, 1), integer(opset, 2)) for opset in opsets]
     if len(found) != 1 or found[0][0] != "" or found[0][1] not in OPSETS:
         raise ArtifactError(
-            f"the graph uses the operators {str(found)[:80]}; exports use one of ONNX's sets {OPSETS}"
+            f"the graph uses the operators {str(found)[:80]}; "
+            f"exports use one of ONNX's sets {OPSETS}"
         )
     if not 1 <= integer(model, 1) <= MAX_IR_VERSION:
         raise ArtifactError(
@@ -206,7 +216,8 @@ def _node(reader: Reader, data: memoryview) -> Node:
     operator, domain = text(fields, 4), text(fields, 7)
     if domain:
         raise ArtifactError(
-            f"the graph uses {operator[:80]!r} of the domain {domain[:80]!r}; exports use ONNX's own"
+            f"the graph uses {operator[:80]!r} of the domain {domain[:80]!r}; "
+            "exports use ONNX's own"
         )
     attributes = [_attribute(reader, attribute, operator) for attribute in views(fields, 5)]
     if len(dict(attributes)) != len(attributes):
@@ -253,14 +264,14 @@ def _tensor(reader: Reader, data: memoryview) -> Tensor:
     held = _held_bytes(fields, tensor)
     if held != tensor.nbytes:
         raise ArtifactError(
-            f"the tensor {tensor.name[:80]!r} holds {held:,} bytes; its shape asks for {tensor.nbytes:,}"
+            f"the tensor {tensor.name[:80]!r} holds {held:,} bytes; "
+            f"its shape asks for {tensor.nbytes:,}"
         )
     return tensor
 
 
 def _held_bytes(fields: Fields, tensor: Tensor) -> int:
-    """Bytes of the values that are there, in the one of the three places that a tensor of an export
-    uses.
+    """Return the bytes of a tensor's values, which are in one of three places.
 
     ModelOpt writes its scales and zero points as packed numbers of 32 bits, of which each ends with
     a byte below 128.
@@ -286,7 +297,7 @@ def _dims(dims: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _external(reader: Reader, fields: Fields) -> tuple[str, int, int] | None:
-    """The file, offset and length of external data; None where the tensor has none."""
+    """Return the file, offset and length of external data, None if there is none."""
     pairs = [reader.message(pair, _PAIR) for pair in views(fields, 13)]
     entries = {text(pair, 1): text(pair, 2) for pair in pairs}
     kind = integer(fields, 14)

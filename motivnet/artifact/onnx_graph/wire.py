@@ -1,7 +1,6 @@
-"""A strict reader of the protobuf wire format: known fields of the right type, each as often as it
-may be.
+"""A strict reader of the protobuf wire format: known fields, of the right type and number.
 
-What protobuf would forgive is refused, because parsers forgive differently: unknown fields, a
+What protobuf tolerates is refused, because parsers tolerate differently: unknown fields, a
 singular field that appears twice (its parts would be merged), and groups. Values of bytes are
 views; nothing is copied.
 """
@@ -31,11 +30,14 @@ Fields: TypeAlias = "dict[int, list[Value]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A type of message: the wire type of each field that it may have, and which of them may
-    repeat.
+    """A type of message.
 
-    ``name`` has its article; ``most`` is how many fields one message may have; ``refused`` says
-    what a field that it may not have holds, where that is known.
+    Attributes:
+        name: With its article.
+        fields: The wire type of each field that it may have.
+        repeated: The fields that may appear more than once.
+        most: How many fields one message may have.
+        refused: What known fields hold that it may not have, for the error.
     """
 
     name: str
@@ -52,12 +54,11 @@ class Reader:
         self._left = MAX_FIELDS
 
     def message(self, data: memoryview, message: Message) -> Fields:
-        """The values of each field of a message in their order; of ``BYTES`` as views, of others as
-        unsigned numbers.
+        """Return the values of each field in their order: views of bytes, or unsigned numbers.
 
         Raises:
-            ArtifactError: If the message is cut off, holds anything that its type does not name, or
-            holds too much.
+            ArtifactError: If the message is cut off, has a field that its type does not name, or
+                too many fields.
         """
         known, repeated, found = message.fields, message.repeated, dict[int, list[Value]]()
         position, end, left = 0, len(data), message.most
@@ -81,36 +82,36 @@ class Reader:
 
 
 def integer(fields: Fields, number: int, default: int = 0) -> int:
-    """A signed integer field."""
+    """Return a signed integer field."""
     value = fields.get(number, (default,))[0]
     assert isinstance(value, int)
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def integers(fields: Fields, number: int) -> tuple[int, ...]:
-    """A repeated field of signed integers."""
+    """Return a repeated field of signed integers."""
     return tuple(integer({number: [value]}, number) for value in fields.get(number, ()))
 
 
 def view(fields: Fields, number: int) -> memoryview:
-    """A field of bytes; empty where it is absent."""
+    """Return a field of bytes, empty if it is absent."""
     value = fields.get(number, (memoryview(b""),))[0]
     assert isinstance(value, memoryview)
     return value
 
 
 def views(fields: Fields, number: int) -> list[memoryview]:
-    """A repeated field of bytes or messages."""
+    """Return a repeated field of bytes or messages."""
     return [value for value in fields.get(number, ()) if isinstance(value, memoryview)]
 
 
 def text(fields: Fields, number: int) -> str:
-    """A field of text; empty where it is absent."""
+    """Return a field of text, empty if it is absent."""
     return text_of(view(fields, number))
 
 
 def text_of(value: memoryview) -> str:
-    """The text of a name.
+    """Return the text of a name.
 
     Raises:
         ArtifactError: If it is not UTF-8 or longer than any name of ours.
