@@ -29,6 +29,30 @@ torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+TESTS = Path(__file__).parent
+PROCESSES = (
+    *("bench/latency/test_candidate_process.py", "bench/test_cli.py", "silence"),
+    *("engines/cli/test_predict_endings.py", "engines/serving/reliability"),
+    *("engines/serving/test_reliability.py", "engines/serving/test_serve_command.py"),
+    *("engines/serving/http/test_server.py", "engines/tensorrt/test_builder_process.py"),
+    *("engines/test_hostile_graphs.py", "engines/test_torch_free.py", "export/quantise"),
+    *("motivnet/test_checkpoint_bombs.py", "motivnet/test_checkpoint_damage.py"),
+    *("motivnet/test_child_process.py", "motivnet/test_command_line.py"),
+    *("motivnet/test_killed_writers.py", "motivnet/test_telemetry.py"),
+    *("training/test_fit_disk.py", "training/test_ranks.py", "training/test_resume.py"),
+    *("training/test_signals.py", "training/test_stop.py", "training/test_token_writers.py"),
+)
+"""Files and folders of tests that start processes, and end some of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix().startswith(PROCESSES):
+            item.add_marker(pytest.mark.process)
+        if any(mark.args == ("ray",) for mark in item.iter_markers("xdist_group")):
+            item.add_marker(pytest.mark.ray)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Give each file to one worker, so that it builds its module's fixtures once.

@@ -1,4 +1,7 @@
-"""The wheel with the torch-free extras in a new environment: every command on a real photo."""
+"""The wheel with the torch-free extras in a new environment: every command on a real photo.
+
+The environment is of Python 3.10 where there is one, because JetPack 6 has no other.
+"""
 
 from __future__ import annotations
 
@@ -77,10 +80,19 @@ class Device:
         return done.stdout
 
 
+def oldest_python() -> str:
+    """Return Python 3.10, JetPack 6's, if this machine has one, else the Python of the tests."""
+    places = Path.home().glob(".pyenv/versions/3.10.*/bin/python")
+    for candidate in (shutil.which("python3.10"), *map(str, places)):
+        if candidate and not subprocess.run([candidate, "--version"], check=False).returncode:
+            return candidate
+    return sys.executable
+
+
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory, fp16_artifact: Path) -> Device:
     made = Device(tmp_path_factory.mktemp("device"))
-    subprocess.run([sys.executable, "-m", "venv", made.root / "venv"], check=True)
+    subprocess.run([oldest_python(), "-m", "venv", made.root / "venv"], check=True)
     install = made.command("python", "-m", "pip", "install", "--quiet", "--no-warn-script-location")
     done = subprocess.run(
         [*install, f"{ROOT}[{EXTRAS}]"], capture_output=True, text=True, check=False

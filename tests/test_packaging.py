@@ -192,6 +192,12 @@ def test_everything_that_a_device_imports_needs_no_torch(unpacked: Path) -> None
     assert all(place.startswith(f"{unpacked}/") for place in places.values())
 
 
+def test_no_module_escapes_the_ban_on_torch() -> None:
+    modules = {path.stem if path.is_file() else path.name for path in (ROOT / "motivnet").iterdir()}
+    expected = modules - {"__init__", "__pycache__", "py", "py.typed", "model", "checkpoints"}
+    assert {name.removeprefix("motivnet.") for name in declared_torch_free()} == expected
+
+
 def test_the_ban_on_torch_in_that_test_is_real(unpacked: Path) -> None:
     with pytest.raises(AssertionError, match="No module named 'torch'"):
         run_python(IMPORT_WITHOUT_TORCH, "motivnet.model", packages=unpacked)
