@@ -19,16 +19,8 @@ from typing import Literal
 
 from motivnet.errors import FileError
 from motivnet.files import absolute_target, block_errors, sync, sync_entry, write_errors
-from motivnet.workspace import (
-    REPLACED_NAME,
-    is_workspace,
-    workspace,
-    workspaces_of,
-    write_lock,
-)
+from motivnet.workspace import REPLACED_NAME, is_workspace, workspace, workspaces_of, write_lock
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 _SHOWN = 3
 _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV}
@@ -215,8 +207,9 @@ def _exchange(first: Path, second: Path) -> bool:
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
-    names = os.fsencode(first), os.fsencode(second)
-    if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+    working_directory, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    old, new = (working_directory, os.fsencode(first)), (working_directory, os.fsencode(second))
+    if renameat2(*old, *new, exchange) == 0:
         return True
     number = ctypes.get_errno()
     if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):

@@ -9,6 +9,7 @@ marks, zero-width characters), or megabytes. Every such text is shown by ``print
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -20,8 +21,6 @@ from typing import Any, TextIO, cast
 LIMIT = 1_000
 """Characters of a text that is shown; of a longer one, both ends."""
 
-_ELLIPSIS = "…"
-_LONGEST_DRAWN = 100
 _EXTRA = 4
 """A text, which may have megabytes, is first cut to so many times the limit."""
 
@@ -37,7 +36,7 @@ def shortened(text: str, limit: int = LIMIT) -> str:
     if len(text) <= limit:
         return text
     head = (limit - 1) // 2
-    return f"{text[:head]}{_ELLIPSIS}{text[len(text) - (limit - 1 - head) :]}"
+    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
 
 
 def printable(text: str, *, limit: int = LIMIT) -> str:
@@ -67,7 +66,7 @@ def escaped_json(text: str) -> str:
 
 def drawn_text(text: str) -> str:
     """Return a printable text for matplotlib, which reads text between dollar signs as TeX."""
-    return printable(text, limit=_LONGEST_DRAWN).replace("$", r"\$")
+    return printable(text, limit=100).replace("$", r"\$")
 
 
 class PrintableStream:
@@ -109,12 +108,11 @@ def guard_output() -> None:
     A stream that was closed when the process began (``>&-``) drops what is printed.
     """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process
-    if not isinstance(sys.stdout, PrintableStream):
-        sys.stdout = cast(TextIO, PrintableStream(sys.stdout))
-    if not isinstance(sys.stderr, PrintableStream):
-        sys.stderr = cast(TextIO, PrintableStream(sys.stderr))
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the whole process
+        if not isinstance(stream, PrintableStream):
+            setattr(sys, name, PrintableStream(stream))
 
 
 def unguarded(stream: TextIO) -> TextIO:
@@ -135,9 +133,4 @@ def _visible(character: str) -> str:
 
 
 def _json_escape(character: str) -> str:
-    if character.isprintable():
-        return character
-    return "".join(
-        f"\\u{unit:04x}"
-        for unit in memoryview(character.encode("utf-16-le", "surrogatepass")).cast("H")
-    )
+    return character if character.isprintable() else json.dumps(character)[1:-1]

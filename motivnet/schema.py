@@ -23,8 +23,6 @@ MAX_INTEGER = 2**63 - 1
 T = TypeVar("T")
 
 _PLACE = re.compile(r"(?P<problem>.*) - at `(?:key` in `)?\$(?P<path>.*)`", re.DOTALL)
-_LONGEST_MESSAGE = 200
-_MOST_DIGITS = 20
 
 
 class SchemaError(ValueError):
@@ -123,7 +121,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parse_integer(digits: str) -> int:
     """Return an integer; one of thousands of digits is not converted, which takes long."""
-    return int(digits) if len(digits) <= _MOST_DIGITS else MAX_INTEGER + 1
+    return int(digits) if len(digits) <= 20 else MAX_INTEGER + 1
 
 
 def _check_plain(value: Any, depth: int = 1) -> None:
@@ -142,7 +140,7 @@ def _check_plain(value: Any, depth: int = 1) -> None:
 
 def _explain(error: msgspec.ValidationError) -> str:
     """Return the message of msgspec with the place in front: ``encoder.depth: Expected int``."""
-    text = printable(str(error), limit=_LONGEST_MESSAGE)
+    text = printable(str(error), limit=200)
     if (match := _PLACE.fullmatch(text)) is None:
         return text
     place = match["path"].lstrip(".")

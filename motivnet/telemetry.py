@@ -11,19 +11,14 @@ from __future__ import annotations
 import os
 import sys
 
-_VARIABLES = {
-    "ORT_DISABLE_TELEMETRY": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""Read at import, also by child processes, which inherit them."""
-
-_REPORTERS = ("openvino_telemetry",)
-"""Packages that do nothing but report; their users work without them."""
-
 
 def switch_off() -> None:
-    """Keep dependencies from reporting; a variable that the user has set stays as it is."""
-    for name, value in _VARIABLES.items():
-        os.environ.setdefault(name, value)
-    for package in _REPORTERS:
-        sys.modules.setdefault(package, None)  # type: ignore[arg-type]  # None makes its import fail
+    """Keep dependencies from reporting; a variable that the user has set stays as it is.
+
+    The variables are read at import, also by child processes, which inherit them. The package does
+    nothing but report: its users work without it.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # None makes its import fail.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from pathlib import Path
 LOCK_NAME = ".motivnet-lock"
 REPLACED_NAME = ".replaced"
 
-_ANY_WORKSPACE = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.partial", re.DOTALL)
+_ANY_WORKSPACE = re.compile(r"\..+\.[0-9a-f]{8}\.partial", re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -39,7 +39,7 @@ def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
         private: Only this user may enter the folder, whatever the umask is.
     """
     for leftover in workspaces_of(target):
-        _sweep(leftover)
+        _sweep(leftover, target.name)
     folder, lock = _create(target, mode=0o700 if private else 0o777)
     try:
         yield folder
@@ -92,7 +92,7 @@ def _create(target: Path, *, mode: int) -> tuple[Path, int]:
                 return folder, lock
 
 
-def _sweep(folder: Path) -> None:
+def _sweep(folder: Path, name: str) -> None:
     """Remove what a killed writer left, unless it holds a folder that must be put back."""
     try:
         if not is_workspace(folder):
@@ -104,9 +104,7 @@ def _sweep(folder: Path) -> None:
         return
     if lock is not None:
         # Both folders are here if the writer died between its two moves.
-        match = _ANY_WORKSPACE.fullmatch(folder.name)
-        assert match is not None
-        if not ((folder / REPLACED_NAME).exists() and (folder / match["target"]).exists()):
+        if not ((folder / REPLACED_NAME).exists() and (folder / name).exists()):
             shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
