@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import select
 import signal
 import subprocess
@@ -239,11 +240,15 @@ def search_path() -> list[str]:
         unsafe = {Path.cwd()}
     except FileNotFoundError:  # it was removed, so nothing can be in it
         unsafe = set()
-    for name, module in sys.modules.items():
-        if name.startswith("motivnet") and "." not in name and module.__file__:
-            unsafe.discard(Path(module.__file__).resolve().parents[1])
+    unsafe -= _own_folders()
     folders = [entry for entry in sys.path if Path(entry).is_absolute()]
     return [entry for entry in folders if Path(entry).resolve() not in unsafe]
+
+
+def _own_folders() -> set[Path]:
+    """Return the folders that the packages of this toolkit were imported from."""
+    own = [module for name, module in sys.modules.items() if re.fullmatch("motivnet[a-z_]*", name)]
+    return {Path(module.__file__).resolve().parents[1] for module in own if module.__file__}
 
 
 def run_to_end(

@@ -1,10 +1,8 @@
 """Select the parts of an image file that its pixels need, before a decoder sees any of them.
 
-A file of 20 MB can hold millions of empty chunks or markers, and a text or profile of a few bytes
-that decompresses to gigabytes. Pillow walks and unpacks them in Python, which holds the interpreter
-for seconds. This module counts them in the bytes, stops early, and passes only headers, tables and
-compressed pixels to the decoder. Orientation is read from the metadata that is left out. The texts
-of its errors follow the name of the image.
+A file can hold millions of empty chunks, and texts of a few bytes that decompress to gigabytes.
+Pillow unpacks them in Python, which holds the interpreter for seconds. Here they are counted in the
+bytes, and only headers, tables and compressed pixels pass. Errors follow the name of the image.
 """
 
 from __future__ import annotations
@@ -18,10 +16,7 @@ from dataclasses import dataclass
 from motivnet.errors import ImageError
 
 MAX_JPEG_SCANS = 64
-"""A progressive JPEG has about ten scans, and a file can hold a million.
-
-Each costs a pass over the whole image.
-"""
+"""Each costs a pass over the whole image; a progressive JPEG has about ten."""
 
 MAX_JPEG_SEGMENTS = 1_024
 """Each has up to 64 kB, so no photo within the limit of bytes needs as many."""
@@ -31,10 +26,7 @@ MAX_JPEG_TABLES = 131_072
 
 MAX_CHUNKS = 4_096
 MIN_CHUNK_BYTES = 1_024
-"""PNG and WebP: so many chunks, and one more for every so many bytes.
-
-libpng writes 8,192 bytes of pixels per chunk.
-"""
+"""PNG and WebP: so many chunks, and one more for every so many bytes; libpng writes 8,192 each."""
 
 _MAX_PROFILE_BYTES = 1 << 18
 _WINDOW = 1 << 20
@@ -47,7 +39,6 @@ _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9), _EOI))
 _TABLES = frozenset((0xC4, 0xCC, 0xDB, 0xDD))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - _TABLES
 _EXIF_HEADER = b"Exif\x00\x00"
-_XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\x00"
 
 _PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _RAW_EXIF = b"Raw profile type exif\x00"
@@ -93,10 +84,8 @@ def jpeg_parts(data: bytes) -> ImageParts:
             raise _excess("more segments or tables than any photo")
         if _is_needed(marker, body):
             kept.append(body)
-        elif marker == _APP1 and body.startswith(_EXIF_HEADER, 4):
-            parts.exif = parts.exif or body[4:]
-        elif marker == _APP1 and body.startswith(_XMP_HEADER, 4):
-            parts.xmp = parts.xmp or body[4:]
+        elif marker == _APP1:
+            _keep_jpeg_metadata(parts, body[4:])
     parts.pixels = b"".join(kept)
     return parts
 
@@ -111,13 +100,8 @@ def png_parts(data: bytes) -> ImageParts:
     for kind, start, end in _chunks(data, 8):
         if kind in _PNG_PIXELS:
             kept.append(data[start:end])
-        elif kind == b"eXIf":
-            parts.exif = parts.exif or data[start + 8 : end - 4]
-        elif kind in (b"zTXt", b"tEXt") and data.startswith(_RAW_EXIF, start + 8):
-            text = data[start + 8 + len(_RAW_EXIF) : end - 4]
-            parts.exif = parts.exif or _raw_exif(text, compressed=kind == b"zTXt")
-        elif kind == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\x00", start + 8):
-            parts.xmp = parts.xmp or data[start + 8 : end - 4]
+        elif kind in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+            _keep_png_metadata(parts, kind, data[start + 8 : end - 4])
     parts.pixels = b"".join(kept)
     return parts
 
@@ -186,6 +170,24 @@ def _is_needed(marker: int, body: bytes) -> bool:
     if marker in (_APP0, _APP14):
         return body.startswith((b"JFIF\x00", b"Adobe"), 4)
     return marker in _FRAMES or marker in _TABLES or marker in (_SOS, _EOI)
+
+
+def _keep_jpeg_metadata(parts: ImageParts, content: bytes) -> None:
+    if content.startswith(_EXIF_HEADER):
+        parts.exif = parts.exif or content
+    elif content.startswith(b"http://ns.adobe.com/xap/1.0/\x00"):
+        parts.xmp = parts.xmp or content
+
+
+def _keep_png_metadata(parts: ImageParts, kind: bytes, content: bytes) -> None:
+    if kind == b"eXIf":
+        parts.exif = parts.exif or content
+    elif kind == b"iTXt":
+        if content.startswith(b"XML:com.adobe.xmp\x00"):
+            parts.xmp = parts.xmp or content
+    elif content.startswith(_RAW_EXIF):
+        text = content.removeprefix(_RAW_EXIF)
+        parts.exif = parts.exif or _raw_exif(text, compressed=kind == b"zTXt")
 
 
 def _chunks(data: bytes, start: int, *, riff: bool = False) -> Iterator[tuple[bytes, int, int]]:

@@ -1,10 +1,7 @@
 """Text of unknown origin for a terminal, a log or a report: printable, on one line, and short.
 
-A file name, a label, a string of a manifest or a message of a library may hold what a terminal
-obeys (escape sequences, carriage returns), what reorders or hides the text around it (bidirectional
-marks, zero-width characters), or megabytes. Every such text is shown by ``printable`` or
-``one_line``. Standard output and standard error of every command also pass through
-``PrintableStream``, in case one is forgotten.
+It may hold what a terminal obeys (escape sequences, carriage returns), what reorders or hides the
+text around it (bidirectional marks, zero-width characters), or megabytes.
 """
 
 from __future__ import annotations
@@ -70,10 +67,10 @@ def drawn_text(text: str) -> str:
 
 
 class PrintableStream:
-    """A text stream that escapes what a terminal would obey; line ends and tabs pass.
+    """A text stream that escapes what a terminal would obey, should somebody have forgotten it.
 
-    ``unguarded`` is the stream itself, for code that styles its output and has made every text
-    printable.
+    Line ends and tabs pass. ``unguarded`` is the stream itself, for code that styles its output and
+    has made every text printable.
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -1,9 +1,6 @@
 """Nothing of a user is reported to anyone: dependencies that send usage data are kept from it.
 
-OpenVINO posts an event with a client's number to an analytics host at its import and keeps the
-number in ``~/intel``. ONNX Runtime keeps a number of the device and a queue of events in
-``~/.cache/Microsoft`` and sends them. Ray reports what it runs on. So this must happen before their
-import.
+OpenVINO, ONNX Runtime and Ray report themselves at or after their import, which must come later.
 """
 
 from __future__ import annotations

@@ -1,14 +1,8 @@
 """Where a file or a folder is made before it takes its place: a hidden folder beside it, locked.
 
-What is made in a workspace has the target's own name, because a library may look at the suffix or
-write a temporary file beside its output. The lock distinguishes the workspace of a running writer
-from that of a killed one, which the next writer removes: the kernel frees a ``flock`` with its
-process. The lock of a target is beside it, not in it (the target is exchanged), one per target (two
-artifacts of one folder may be built at the same time), and removed at the end. Removing a lock file
-is safe because whoever gets a lock then checks that the file is still in place.
-
-Somebody else's folder may have any name, also that of a workspace. So only a folder with our lock
-file in it is removed with its content, and a link never is.
+The kernel frees a ``flock`` with its process, so that the next writer can tell the workspace of a
+killed one, and removes it. Somebody else's folder may have such a name too: only a folder with our
+lock file in it is removed with its content, and a link never is.
 """
 
 from __future__ import annotations
@@ -32,7 +26,8 @@ _ANY_WORKSPACE = re.compile(r"\..+\.[0-9a-f]{8}\.partial", re.DOTALL)
 def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
     """Give a new, empty folder beside ``target``, which is removed at the end.
 
-    Those of killed writers are removed too.
+    Those of killed writers are removed too. What is made in it has the target's own name, because a
+    library may look at the suffix or write a temporary file beside its output.
 
     Args:
         target: The file or folder to be made.
@@ -51,6 +46,8 @@ def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
 @contextlib.contextmanager
 def write_lock(target: Path, *, wait: bool = False) -> Iterator[bool]:
     """Lock ``target`` against other writers until the end of the block.
+
+    The lock file is beside the target, not in it, because the target is exchanged.
 
     Args:
         target: The file or folder to be written.
@@ -110,7 +107,10 @@ def _sweep(folder: Path, name: str) -> None:
 
 
 def _lock(path: Path, *, create: bool = True, wait: bool = False) -> int | None:
-    """Return the descriptor of a locked file, or None if another process has the lock."""
+    """Return the descriptor of a locked file, or None if another process has the lock.
+
+    Its owner may remove it: whoever gets the lock checks that the file is still in place.
+    """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     if create:
         flags |= os.O_CREAT
@@ -120,12 +120,11 @@ def _lock(path: Path, *, create: bool = True, wait: bool = False) -> int | None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_in_place(descriptor, path):
                 return descriptor
-            os.close(descriptor)  # its owner removed it between our opening and our locking
-        except BlockingIOError:
             os.close(descriptor)
-            return None
-        except BaseException:
+        except BaseException as error:
             os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return None
             raise
 
 

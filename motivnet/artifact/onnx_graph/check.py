@@ -182,15 +182,15 @@ def _input(walk: _Walk, name: str) -> Value | None:
 
 def _last_uses(graph: Graph) -> dict[int, list[str]]:
     """Return, by the index of a node, the results that nothing after it reads."""
-    given = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs}
-    last = dict(given)
+    last: dict[str, int] = {}
     for index, node in enumerate(graph.nodes):
-        last.update((name, index) for name in node.inputs if name in given)
-    kept = {declared.name for declared in graph.outputs}
+        read = [name for name in node.inputs if name in last]
+        last.update(dict.fromkeys((*read, *node.outputs), index))
+    for declared in graph.outputs:
+        last.pop(declared.name, None)
     uses: dict[int, list[str]] = {}
     for name, index in last.items():
-        if name not in kept:
-            uses.setdefault(index, []).append(name)
+        uses.setdefault(index, []).append(name)
     return uses
 
 

@@ -273,17 +273,22 @@ def _dims(dims: tuple[int, ...]) -> tuple[int, ...]:
 def _external(reader: Reader, fields: Fields) -> tuple[str, int, int] | None:
     """Return the file, offset and length of external data, None if there is none."""
     pairs = [reader.message(pair, _PAIR) for pair in views(fields, 13)]
-    entries = {text(pair, 1): text(pair, 2) for pair in pairs}
+    entries = sorted((text(pair, 1), text(pair, 2)) for pair in pairs)
     kind = integer(fields, 14)
     if kind == 0 and not pairs:
         return None
-    if kind != 1 or sorted(entries) != ["length", "location", "offset"] or len(pairs) != 3:
+    if kind != 1 or [name for name, _ in entries] != ["length", "location", "offset"]:
         raise ArtifactError(
             "a tensor's external data is not given by exactly location, offset and length"
         )
-    if not all(re.fullmatch("[0-9]{1,15}", entries[key]) for key in ("offset", "length")):
+    (_, length), (_, location), (_, offset) = entries
+    return location, _decimal(offset), _decimal(length)
+
+
+def _decimal(digits: str) -> int:
+    if not re.fullmatch("[0-9]{1,15}", digits):
         raise ArtifactError("the offset or length of a tensor's external data is not a number")
-    return entries["location"], int(entries["offset"]), int(entries["length"])
+    return int(digits)
 
 
 def _declared(reader: Reader, data: memoryview) -> Declared:
