@@ -42,7 +42,6 @@ def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
     """Return a typer application with ``-h``, ``--version``, completion and plain tracebacks.
 
     Args:
-        help_text: Printed by ``--help``.
         default: The command that runs if none is named, so that ``motivnet-bench --rounds 3`` means
             ``motivnet-bench latency --rounds 3``. Without it, no arguments print the help.
     """

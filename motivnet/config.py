@@ -148,12 +148,11 @@ class ModelConfig(Schema, frozen=True, kw_only=True):
         """Return the configuration of ``tiny`` or a published encoder, such as ``sapiens-1b``.
 
         Args:
-            name: A key of ``NAMED_SIZES``.
             num_classes: Outputs; one query group per class.
             image_size: (height, width) in pixels, if it differs from the named size's.
 
         Raises:
-            ConfigError: If there is no size of that name.
+            ConfigError: If ``name`` is no key of ``NAMED_SIZES``.
         """
         if name not in NAMED_SIZES:
             known = ", ".join(NAMED_SIZES)
@@ -189,12 +188,7 @@ class ModelConfig(Schema, frozen=True, kw_only=True):
 
 
 def config_from_name_or_path(value: str, *, num_classes: int = 7) -> ModelConfig:
-    """Return the configuration that ``--model`` names.
-
-    Args:
-        value: A named size, or a path that ends in ``.json``.
-        num_classes: Outputs of a named size.
-    """
+    """Return the configuration that ``--model`` names: a size, or a path that ends in ``.json``."""
     if value.endswith(".json"):
         return ModelConfig.from_json(value)
     return ModelConfig.named(value, num_classes)

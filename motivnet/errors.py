@@ -82,7 +82,6 @@ class TrainingStoppedError(MotivNetError):
     """A training was stopped by a signal, and has saved its state.
 
     Args:
-        message: One line.
         signal: The signal's number; the exit status is what a shell reports for it.
     """
 
@@ -116,7 +115,6 @@ class EngineError(MotivNetError):
     """An engine could not be built, checked, verified or opened.
 
     Args:
-        message: One line.
         problems: The parser's messages, one per problem.
         log: The end of the builder's log, without its noise.
     """

@@ -72,7 +72,6 @@ def sha256_of(path: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -
     """Return the hexadecimal SHA-256 of a regular file.
 
     Args:
-        path: The file.
         on_bytes: Called with the length of each chunk.
     """
     with open_regular(path) as file, _read_errors(path):
@@ -83,7 +82,6 @@ def sha256_of_stream(file: BinaryIO, *, on_chunk: Callable[[bytes], object] | No
     """Return the hexadecimal SHA-256 of the rest of an open file, which Ctrl-C can interrupt.
 
     Args:
-        file: The file.
         on_chunk: Called with each chunk that was read.
     """
     digest = hashlib.sha256()
@@ -103,7 +101,6 @@ def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
     not followed. Of two writers at the same time the later one's file stays.
 
     Args:
-        path: The file to write.
         private: For secrets and what is about people: only this user may read the file, from its
             first byte on and whatever the umask or the older file's mode is (0600). Folders that
             are made for it are 0700.

@@ -44,7 +44,6 @@ def atomic_folder(
     the next call puts it back. One writer at a time holds a lock.
 
     Args:
-        path: The folder to write.
         own: Names the files of an existing, non-empty folder that may be removed, as paths below it
             with ``/``; raises ``FileError`` if the folder must not be replaced. It is called before
             anything is written, and again before the folder is replaced, because another one may

@@ -9,8 +9,7 @@ in 8-bit RGB:
 * CMYK (and YCCK) is converted without a colour profile; embedded profiles are ignored;
 * the first frame of an animation is read.
 
-Some damage cannot be seen: a flipped bit in a JPEG or BMP often decodes to other pixels without any
-error.
+A flipped bit in a JPEG or BMP often decodes to other pixels without any error.
 """
 
 from __future__ import annotations
@@ -100,10 +99,6 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
 
 def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
     """Return the upright 8-bit RGB pixels ``(H, W, 3)`` of an encoded image.
-
-    Args:
-        data: The content of an image file.
-        name: What errors call the image.
 
     Raises:
         ImageError: If it is not a JPEG, PNG, WebP or BMP image, is damaged, or exceeds the limits.

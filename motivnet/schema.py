@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from types import UnionType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -36,11 +35,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
 
-@overload
-def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_BYTES) -> T: ...
-@overload
-def decode(data: bytes, kind: UnionType, *, max_bytes: int = MAX_BYTES) -> Any: ...
-def decode(data: bytes, kind: Any, *, max_bytes: int = MAX_BYTES) -> Any:
+def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_BYTES) -> T:
     """Return the value of a UTF-8 JSON document as a ``kind``.
 
     Args:
@@ -66,11 +61,7 @@ def decode(data: bytes, kind: Any, *, max_bytes: int = MAX_BYTES) -> Any:
         raise SchemaError(f"not JSON: {printable(str(error))}") from error
 
 
-@overload
-def convert(value: Any, kind: type[T]) -> T: ...
-@overload
-def convert(value: Any, kind: UnionType) -> Any: ...
-def convert(value: Any, kind: Any) -> Any:
+def convert(value: Any, kind: type[T]) -> T:
     """Return plain values (of YAML, of a checkpoint) as a ``kind``, checked as ``decode`` does.
 
     Raises:

@@ -131,7 +131,6 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
     """Show a progress bar on standard error; nothing if that is not a terminal.
 
     Args:
-        description: What is being done.
         total: Number of steps; without it a spinner is shown.
 
     Yields:

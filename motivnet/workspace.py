@@ -30,7 +30,6 @@ def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
     library may look at the suffix or write a temporary file beside its output.
 
     Args:
-        target: The file or folder to be made.
         private: Only this user may enter the folder, whatever the umask is.
     """
     for leftover in workspaces_of(target):
@@ -50,7 +49,6 @@ def write_lock(target: Path, *, wait: bool = False) -> Iterator[bool]:
     The lock file is beside the target, not in it, because the target is exchanged.
 
     Args:
-        target: The file or folder to be written.
         wait: Whether to wait for another writer.
 
     Yields:

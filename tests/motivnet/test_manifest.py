@@ -12,7 +12,7 @@ import pytest
 
 from motivnet import schema
 from motivnet.artifact import engine_entry
-from motivnet.artifact import engine_entry as manifests
+from motivnet.artifact import manifest as manifests
 from motivnet.artifact.manifest import FileEntry, GraphSummary, InputEntry, Manifest, Source
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError

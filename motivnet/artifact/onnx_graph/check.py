@@ -51,8 +51,6 @@ def check_model(data: bytes | memoryview, manifest: Manifest, *, data_bytes: int
     and its work are within ``limits_of``.
 
     Args:
-        data: The model.
-        manifest: Of the artifact that it is in.
         data_bytes: Size of the file beside the model in the manifest; None if there is none.
 
     Raises:
