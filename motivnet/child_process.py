@@ -39,10 +39,9 @@ class Connection:
     Several threads may send; one may receive.
     """
 
-    def __init__(self, reader: int, writer: int, *, max_bytes: int = MAX_MESSAGE) -> None:
+    def __init__(self, reader: int, writer: int) -> None:
         self._reader = os.fdopen(reader, "rb", buffering=0)
         self._writer = os.fdopen(writer, "wb")
-        self._max_bytes = max_bytes
         self._unread = bytearray()
         self._lock = threading.Lock()
 
@@ -71,15 +70,15 @@ class Connection:
             timeout: Seconds to wait; without it, for as long as the other side runs.
 
         Raises:
-            SchemaError: If it is not such a message, or is longer than ``max_bytes``.
+            SchemaError: If it is not such a message, or is longer than ``MAX_MESSAGE``.
             TimeoutError: If it did not come in time.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         searched = 0
         while (end := self._unread.find(b"\n", searched)) < 0:
             searched = len(self._unread)
-            if searched > self._max_bytes:
-                raise schema.SchemaError(f"a message is longer than {self._max_bytes} bytes")
+            if searched > MAX_MESSAGE:
+                raise schema.SchemaError(f"a message is longer than {MAX_MESSAGE} bytes")
             if not self._is_readable(deadline):
                 raise TimeoutError(f"no message within {timeout:g} s")
             if not (chunk := self._reader.read(_CHUNK)):
@@ -87,7 +86,7 @@ class Connection:
             self._unread += chunk
         line = bytes(self._unread[:end])
         del self._unread[: end + 1]
-        return schema.decode(line, kind, max_bytes=self._max_bytes)
+        return schema.decode(line, kind, max_bytes=MAX_MESSAGE)
 
     def has_input(self) -> bool:
         """Return whether a message, or the end of the connection, can be received now."""
