@@ -371,36 +371,14 @@ def test_four_thousand_damaged_manifests_are_accepted_whole_or_refused_as_artifa
     assert all(len(message) < 400 and message.isprintable() for message in refusals)
 
 
-VALUES: list[Any] = [
-    None,
-    True,
-    False,
-    0,
-    -1,
-    1,
-    2**62,
-    1.5,
-    -1e300,
-    "",
-    "x",
-    "\0",
-    "é",
-    [],
-    {},
-    [[]],
-    [1, 2],
-    {"a": 1},
-]
+VALUES: list[Any] = [None, True, False, 0, -1, 1, 2**62, 1.5, -1e300, "", "x", "\0", "é"]
+VALUES += [[], {}, [[]], [1, 2], {"a": 1}]
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    children = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
+    children: Any = enumerate(value) if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        children = value.items()
     return [path, *(place for key, child in children for place in places(child, (*path, key)))]
 
 
