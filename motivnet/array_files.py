@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from motivnet import schema
 from motivnet.errors import ConfigError, FileError
+from motivnet.schema import Schema
 
 MAX_BYTES = 1 << 28
 """Of the file, packed and unpacked; the largest encoder's statistics (width 1920) have 15 MB."""
@@ -29,10 +30,8 @@ _METADATA = "metadata"
 _DAMAGE = (
     EOFError,
     KeyError,
-    NotImplementedError,
     OSError,
     OverflowError,
-    RecursionError,
     RuntimeError,
     SyntaxError,
     ValueError,
@@ -45,13 +44,8 @@ _DAMAGE = (
 T = TypeVar("T")
 
 
-def encode_npz(metadata: object, arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """Return the content of an ``.npz`` file; equal values give equal bytes.
-
-    Args:
-        metadata: A ``Schema``.
-        arrays: Arrays by name.
-    """
+def encode_npz(metadata: Schema, arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """Return the content of an ``.npz`` file; equal values give equal bytes."""
     text = np.frombuffer(schema.encode(metadata), np.uint8)
     entries = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     buffer = io.BytesIO()
@@ -83,13 +77,9 @@ def decode_npz(
 def read_arrays(data: bytes, *, names: Sequence[str], max_bytes: int) -> dict[str, NDArray[Any]]:
     """Return the named arrays of an ``.npz`` file, of any plain dtype, read-only.
 
-    Args:
-        data: The content of the file.
-        names: Names of the arrays.
-        max_bytes: The most that the whole file may unpack to.
-
     Raises:
-        FileError: If something is wrong; the text follows the name of the file.
+        FileError: If something is wrong, or the whole file unpacks to more than ``max_bytes``; the
+            text follows the name of the file.
     """
     try:
         if data.count(_ENTRY) > _MAX_ENTRIES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import select
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType, UnionType
+from types import UnionType
 from typing import Any, TypeVar, overload
 
 from motivnet import schema
@@ -27,10 +28,7 @@ from motivnet.printable import one_line
 MAX_MESSAGE = 64_000_000
 """Bytes of one message; the longest are the times of all calls of a benchmark's round."""
 
-_OUTPUT_TAIL = 1 << 16
 _CHUNK = 1 << 16
-_PR_SET_PDEATHSIG = 1
-_HINTS = {signal.SIGKILL: ", most often because the memory ran out"}
 
 T = TypeVar("T")
 
@@ -41,10 +39,9 @@ class Connection:
     Several threads may send; one may receive.
     """
 
-    def __init__(self, reader: int, writer: int, *, max_bytes: int = MAX_MESSAGE) -> None:
-        self._reader = reader
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader = os.fdopen(reader, "rb", buffering=0)
         self._writer = os.fdopen(writer, "wb")
-        self._max_bytes = max_bytes
         self._unread = bytearray()
         self._lock = threading.Lock()
 
@@ -73,24 +70,23 @@ class Connection:
             timeout: Seconds to wait; without it, for as long as the other side runs.
 
         Raises:
-            SchemaError: If it is not such a message, or is longer than ``max_bytes``.
+            SchemaError: If it is not such a message, or is longer than ``MAX_MESSAGE``.
             TimeoutError: If it did not come in time.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         searched = 0
         while (end := self._unread.find(b"\n", searched)) < 0:
             searched = len(self._unread)
-            if searched > self._max_bytes:
-                raise schema.SchemaError(f"a message is longer than {self._max_bytes} bytes")
+            if searched > MAX_MESSAGE:
+                raise schema.SchemaError(f"a message is longer than {MAX_MESSAGE} bytes")
             if not self._is_readable(deadline):
                 raise TimeoutError(f"no message within {timeout:g} s")
-            chunk = os.read(self._reader, _CHUNK)
-            if not chunk:
+            if not (chunk := self._reader.read(_CHUNK)):
                 return None
             self._unread += chunk
         line = bytes(self._unread[:end])
         del self._unread[: end + 1]
-        return schema.decode(line, kind, max_bytes=self._max_bytes)
+        return schema.decode(line, kind, max_bytes=MAX_MESSAGE)
 
     def has_input(self) -> bool:
         """Return whether a message, or the end of the connection, can be received now."""
@@ -99,9 +95,7 @@ class Connection:
     def close(self) -> None:
         """Close both directions; a second call does nothing."""
         self.end_sending()
-        if self._reader >= 0:
-            os.close(self._reader)
-            self._reader = -1
+        self._reader.close()
 
     def end_sending(self) -> None:
         """Tell the other side that nothing more comes."""
@@ -173,7 +167,7 @@ class ChildProcess:
     def output(self) -> str:
         """Return the end of what the process has printed on standard output and standard error."""
         size = self._printed.seek(0, os.SEEK_END)
-        self._printed.seek(max(0, size - _OUTPUT_TAIL))
+        self._printed.seek(max(0, size - _CHUNK))
         return self._printed.read().decode(errors="replace")
 
     def close(self) -> None:
@@ -191,12 +185,7 @@ class ChildProcess:
     def __enter__(self) -> ChildProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -207,7 +196,7 @@ def connect_to_parent() -> Connection:
     ``output()``. It dies with its parent.
     """
     writer, parent = map(int, sys.argv.pop(1).split(":"))
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # it died before the kernel was asked
         os.kill(os.getpid(), signal.SIGKILL)
     return Connection(sys.stdin.fileno(), writer)
@@ -218,7 +207,8 @@ def describe_exit(status: int) -> str:
     if status >= 0:
         return f"ended with status {status}"
     number = signal.Signals(-status)
-    return f"was ended by {number.name}{_HINTS.get(number, '')}"
+    hint = ", most often because the memory ran out" if number == signal.SIGKILL else ""
+    return f"was ended by {number.name}{hint}"
 
 
 def last_line(output: str) -> str:
@@ -229,13 +219,11 @@ def last_line(output: str) -> str:
 def isolated_module(module: str, *arguments: str) -> list[str]:
     """Return the command line that runs a module of this installation isolated (``python -I``).
 
-    A folder that was downloaded may hold a ``json.py`` or a ``sitecustomize.py``. ``python -m``
-    imports them, and so may any Python that is started there while ``PYTHONPATH`` has an empty
-    item. Isolated means without the working directory, ``PYTHON*`` variables and the user's
-    site-packages. An installation may need the latter two, so the child gets the search path of
-    this process before it imports the module. Import hooks are not passed on: editable
-    installations in the user's site-packages work if they are a folder in a ``.pth`` file, as ours
-    is.
+    A folder that was downloaded may hold a ``json.py`` or a ``sitecustomize.py``, which ``python
+    -m`` would import. Isolated means without the working directory, ``PYTHON*`` variables and the
+    user's site-packages. An installation may need the latter two, so the child gets the search path
+    of this process before it imports the module. Import hooks are not passed on: editable
+    installations work if they are a folder in a ``.pth`` file, as ours is.
     """
     program = (
         "import runpy, sys\n"
@@ -247,12 +235,19 @@ def isolated_module(module: str, *arguments: str) -> list[str]:
 
 def search_path() -> list[str]:
     """Return ``sys.path`` without the working directory, unless this toolkit runs from there."""
-    unsafe = _working_directory() - _own_folders()
-    return [
-        entry
-        for entry in sys.path
-        if Path(entry).is_absolute() and Path(entry).resolve() not in unsafe
-    ]
+    try:
+        unsafe = {Path.cwd()}
+    except FileNotFoundError:  # it was removed, so nothing can be in it
+        unsafe = set()
+    unsafe -= _own_folders()
+    folders = [entry for entry in sys.path if Path(entry).is_absolute()]
+    return [entry for entry in folders if Path(entry).resolve() not in unsafe]
+
+
+def _own_folders() -> set[Path]:
+    """Return the folders that the packages of this toolkit were imported from."""
+    own = [module for name, module in sys.modules.items() if re.fullmatch("motivnet[a-z_]*", name)]
+    return {Path(module.__file__).resolve().parents[1] for module in own if module.__file__}
 
 
 def run_to_end(
@@ -263,9 +258,9 @@ def run_to_end(
     It has ended before any error, Ctrl-C included, leaves this function: ``subprocess.run`` kills
     it too but does not wait, so that it could write into a folder that is being removed.
 
-    Args: folder: Its working directory: not the caller's, where it could read files that are not
-        meant
-            for it.
+    Args:
+        folder: Its working directory: not the caller's, where it could read files that are not
+            meant for it.
     """
     with subprocess.Popen(  # noqa: S603 - the callers choose the program
         command,
@@ -284,19 +279,3 @@ def run_to_end(
             process.wait()
             raise
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
-
-
-def _working_directory() -> set[Path]:
-    try:
-        return {Path.cwd()}
-    except FileNotFoundError:  # it was removed, so nothing can be in it
-        return set()
-
-
-def _own_folders() -> set[Path]:
-    modules = [
-        module
-        for name, module in sys.modules.items()
-        if name.startswith("motivnet") and "." not in name
-    ]
-    return {Path(module.__file__).resolve().parents[1] for module in modules if module.__file__}

@@ -7,14 +7,14 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from motivnet import __version__, schema
-from motivnet.errors import FileError, MissingDependencyError, MotivNetError
+from motivnet.errors import MissingDependencyError, MotivNetError
 from motivnet.printable import OneLineFormatter, guard_output, one_line
 
 JSONOption = Annotated[
@@ -26,9 +26,6 @@ INTERRUPTED = 128 + 2
 
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """click's ``UsageError``, of the click that this typer brings."""
-
-_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
-"""What even a check whether a path exists fails with."""
 
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
@@ -45,7 +42,6 @@ def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
     """Return a typer application with ``-h``, ``--version``, completion and plain tracebacks.
 
     Args:
-        help_text: Printed by ``--help``.
         default: The command that runs if none is named, so that ``motivnet-bench --rounds 3`` means
             ``motivnet-bench latency --rounds 3``. Without it, no arguments print the help.
     """
@@ -79,38 +75,28 @@ def run(app: typer.Typer) -> None:
         try:
             app()
         except MotivNetError as error:
-            _fail(error)
+            _fail(error, status=error.exit_status)
         except ModuleNotFoundError as error:
             package = (error.name or "").split(".")[0]
             if package not in _EXTRAS:
                 raise
             _fail(MissingDependencyError(package, extra=_EXTRAS[package]))
         except MemoryError:
-            _fail(
-                MotivNetError(
-                    "there is not enough memory; "
-                    "give a smaller input, or run on a machine with more"
-                )
-            )
+            _fail("there is not enough memory; give a smaller input, or run on a larger machine")
         except RecursionError:
-            _fail(
-                MotivNetError(
-                    "the input is nested too deeply to be read; check where it comes from"
-                )
-            )
+            _fail("the input is nested too deeply to be read; check where it comes from")
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 
 
-def print_json(value: Mapping[str, Any] | object) -> None:
+def print_json(value: object) -> None:
     """Write a mapping, a ``Schema`` or a dataclass as JSON to standard output."""
     sys.stdout.write(schema.encode(value, errors="replace").decode())
 
 
 def say(text: str, *, err: bool = False) -> None:
     """Write one line to standard output, or to standard error."""
-    stream = sys.stderr if err else sys.stdout
-    stream.write(f"{one_line(text)}\n")
+    (sys.stderr if err else sys.stdout).write(f"{one_line(text)}\n")
 
 
 def warn(text: str) -> None:
@@ -118,9 +104,9 @@ def warn(text: str) -> None:
     say(f"warning: {text}", err=True)
 
 
-def _fail(error: MotivNetError) -> NoReturn:
-    sys.stderr.write(f"error: {one_line(error)}\n")
-    sys.exit(error.exit_status)
+def _fail(reason: object, *, status: int = 1) -> NoReturn:
+    say(f"error: {reason}", err=True)
+    sys.exit(status)
 
 
 def _group(default: str | None) -> type[TyperGroup]:
@@ -133,11 +119,7 @@ def _group(default: str | None) -> type[TyperGroup]:
     class Group(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             # Completion must still offer the commands.
-            if (
-                default is not None
-                and not ctx.resilient_parsing
-                and _names_no_command(self, ctx, args)
-            ):
+            if default and not ctx.resilient_parsing and _names_no_command(self, ctx, args):
                 args = [default, *args]
             with _one_line_usage_errors():
                 return super().parse_args(ctx, args)
@@ -150,12 +132,14 @@ def _group(default: str | None) -> type[TyperGroup]:
 
 
 def _names_no_command(group: TyperGroup, ctx: Any, args: list[str]) -> bool:
-    own = {name for parameter in group.get_params(ctx) for name in parameter.opts}
-    return (
-        not args
-        or _is_path(args[0])
-        or (args[0].startswith("-") and args[0].split("=")[0] not in own)
-    )
+    if not args:
+        return True
+    first = args[0]
+    if first.startswith("-"):
+        own = {name for parameter in group.get_params(ctx) for name in parameter.opts}
+        return first.split("=")[0] not in own
+    # A path, or what is meant as one, and not a mistyped command.
+    return os.sep in first or os.path.exists(first)  # noqa: PTH110 - pathlib costs the help 10 ms
 
 
 @contextlib.contextmanager
@@ -165,11 +149,6 @@ def _one_line_usage_errors() -> Iterator[None]:
     except _USAGE_ERROR as error:
         error.message = one_line(error.message)
         raise
-
-
-def _is_path(word: str) -> bool:
-    """Return whether a word is a path, or meant as one, and not a mistyped command."""
-    return os.sep in word or os.path.exists(word)  # noqa: PTH110 - pathlib costs the help 10 ms
 
 
 @contextlib.contextmanager
@@ -187,8 +166,9 @@ def _quiet_pipe() -> Iterator[None]:
             _fail_on_full_disk(error)
         raise
     except OSError as error:
-        if error.errno in _NO_PATH:
-            _fail(FileError(f"{error.filename} cannot be opened: {error.strerror}"))
+        # What even a check whether a path exists fails with.
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            _fail(f"{error.filename} cannot be opened: {error.strerror}")
         _fail_on_full_disk(error)
 
 
@@ -197,7 +177,7 @@ def _fail_on_full_disk(error: OSError) -> NoReturn:
     if error.errno != errno.ENOSPC:
         raise error
     _abandon_output()
-    _fail(FileError(f"the output cannot be written: {error.strerror}"))
+    _fail(f"the output cannot be written: {error.strerror}")
 
 
 def _abandon_output() -> None:

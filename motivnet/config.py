@@ -46,7 +46,7 @@ class EncoderConfig(Schema, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_positive(self, "embed_dim", "depth", "num_heads", "mlp_ratio", "patch_size")
-        _check(self.depth <= MAX_DEPTH, f"depth must be at most {MAX_DEPTH}, not {self.depth}")
+        _check_blocks("encoder", self)
         _check(
             0 <= self.patch_padding < self.patch_size,
             f"patch_padding {self.patch_padding} must be at least 0 "
@@ -54,10 +54,6 @@ class EncoderConfig(Schema, frozen=True, kw_only=True):
         )
         _check(
             self.mlp_dim >= 1, f"mlp_ratio {self.mlp_ratio} leaves the MLP without a hidden unit"
-        )
-        _check(
-            self.embed_dim % self.num_heads == 0,
-            f"encoder embed_dim {self.embed_dim} is not divisible by {self.num_heads} heads",
         )
         self._check_image_size()
 
@@ -111,11 +107,7 @@ class DecoderConfig(Schema, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_positive(self, *self.__struct_fields__)
-        _check(self.depth <= MAX_DEPTH, f"depth must be at most {MAX_DEPTH}, not {self.depth}")
-        _check(
-            self.embed_dim % self.num_heads == 0,
-            f"decoder embed_dim {self.embed_dim} is not divisible by {self.num_heads} heads",
-        )
+        _check_blocks("decoder", self)
         _check(
             self.num_groups <= self.num_classes,
             f"num_groups {self.num_groups} must not exceed num_classes {self.num_classes}",
@@ -156,25 +148,20 @@ class ModelConfig(Schema, frozen=True, kw_only=True):
         """Return the configuration of ``tiny`` or a published encoder, such as ``sapiens-1b``.
 
         Args:
-            name: A key of ``NAMED_SIZES``.
             num_classes: Outputs; one query group per class.
             image_size: (height, width) in pixels, if it differs from the named size's.
 
         Raises:
-            ConfigError: If there is no size of that name.
+            ConfigError: If ``name`` is no key of ``NAMED_SIZES``.
         """
         if name not in NAMED_SIZES:
             known = ", ".join(NAMED_SIZES)
             raise ConfigError(
                 f"no model is called {name!r}; choose one of {known}, or a .json file"
             )
-        base = NAMED_SIZES[name]
-        encoder = msgspec.structs.replace(
-            base.encoder, image_size=image_size or base.encoder.image_size
-        )
-        decoder = msgspec.structs.replace(
-            base.decoder, num_groups=num_classes, num_classes=num_classes
-        )
+        size, replace = NAMED_SIZES[name], msgspec.structs.replace
+        encoder = replace(size.encoder, image_size=image_size or size.encoder.image_size)
+        decoder = replace(size.decoder, num_groups=num_classes, num_classes=num_classes)
         return cls(encoder=encoder, decoder=decoder)
 
     @classmethod
@@ -201,12 +188,7 @@ class ModelConfig(Schema, frozen=True, kw_only=True):
 
 
 def config_from_name_or_path(value: str, *, num_classes: int = 7) -> ModelConfig:
-    """Return the configuration that ``--model`` names.
-
-    Args:
-        value: A named size, or a path that ends in ``.json``.
-        num_classes: Outputs of a named size.
-    """
+    """Return the configuration that ``--model`` names: a size, or a path that ends in ``.json``."""
     if value.endswith(".json"):
         return ModelConfig.from_json(value)
     return ModelConfig.named(value, num_classes)
@@ -223,6 +205,12 @@ def _check_positive(config: object, *names: str) -> None:
         _check(
             0 < value <= MAX_DIMENSION, f"{name} must be between 1 and {MAX_DIMENSION}, not {value}"
         )
+
+
+def _check_blocks(name: str, config: EncoderConfig | DecoderConfig) -> None:
+    width, heads = config.embed_dim, config.num_heads
+    _check(config.depth <= MAX_DEPTH, f"depth must be at most {MAX_DEPTH}, not {config.depth}")
+    _check(width % heads == 0, f"{name} embed_dim {width} is not divisible by {heads} heads")
 
 
 def _attention_parameters(width: int) -> int:

@@ -28,7 +28,7 @@ traceback.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from motivnet.printable import one_line
 
@@ -82,7 +82,6 @@ class TrainingStoppedError(MotivNetError):
     """A training was stopped by a signal, and has saved its state.
 
     Args:
-        message: One line.
         signal: The signal's number; the exit status is what a shell reports for it.
     """
 
@@ -91,9 +90,9 @@ class TrainingStoppedError(MotivNetError):
         self.signal = signal
         self.exit_status = 128 + signal
 
-    def __reduce__(self) -> tuple[Callable[..., TrainingStoppedError], tuple[str, int]]:
+    def __reduce__(self) -> tuple[partial[TrainingStoppedError], tuple[str]]:
         """Return how to pickle the error, whose argument is keyword-only."""
-        return _training_stopped, (str(self), self.signal)
+        return partial(TrainingStoppedError, signal=self.signal), (str(self),)
 
 
 class ArtifactError(MotivNetError):
@@ -116,7 +115,6 @@ class EngineError(MotivNetError):
     """An engine could not be built, checked, verified or opened.
 
     Args:
-        message: One line.
         problems: The parser's messages, one per problem.
         log: The end of the builder's log, without its noise.
     """
@@ -152,14 +150,6 @@ class MissingDependencyError(MotivNetError):
         self.package = package
         self.extra = extra
 
-    def __reduce__(self) -> tuple[Callable[..., MissingDependencyError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[partial[MissingDependencyError], tuple[str]]:
         """Return how to pickle the error, whose argument is keyword-only."""
-        return _missing_dependency, (self.package, self.extra)
-
-
-def _missing_dependency(package: str, extra: str) -> MissingDependencyError:
-    return MissingDependencyError(package, extra=extra)
-
-
-def _training_stopped(message: str, signal: int) -> TrainingStoppedError:
-    return TrainingStoppedError(message, signal=signal)
+        return partial(MissingDependencyError, extra=self.extra), (self.package,)

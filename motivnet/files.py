@@ -14,9 +14,7 @@ from typing import BinaryIO
 from motivnet.errors import FileError
 from motivnet.workspace import LOCK_NAME, workspace
 
-_CHUNK = 1 << 20
 _MAX_BYTES = 1 << 40
-_PRIVATE = 0o600
 _REFUSALS = frozenset(
     {
         errno.EACCES,
@@ -70,31 +68,24 @@ def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool = 
     return data
 
 
-def sha256_of(
-    path: Path, *, follow_links: bool = True, on_bytes: Callable[[int], None] | None = None
-) -> str:
+def sha256_of(path: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -> str:
     """Return the hexadecimal SHA-256 of a regular file.
 
     Args:
-        path: The file.
-        follow_links: As in ``open_regular``.
         on_bytes: Called with the length of each chunk.
     """
-    with open_regular(path, follow_links=follow_links) as file, _read_errors(path):
-        return sha256_of_stream(
-            file, on_chunk=lambda chunk: on_bytes(len(chunk)) if on_bytes else None
-        )
+    with open_regular(path) as file, _read_errors(path):
+        return sha256_of_stream(file, on_chunk=lambda chunk: on_bytes(len(chunk)))
 
 
 def sha256_of_stream(file: BinaryIO, *, on_chunk: Callable[[bytes], object] | None = None) -> str:
     """Return the hexadecimal SHA-256 of the rest of an open file, which Ctrl-C can interrupt.
 
     Args:
-        file: The file.
         on_chunk: Called with each chunk that was read.
     """
     digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
+    while chunk := file.read(1 << 20):
         digest.update(chunk)
         if on_chunk is not None:
             on_chunk(chunk)
@@ -110,7 +101,6 @@ def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
     not followed. Of two writers at the same time the later one's file stays.
 
     Args:
-        path: The file to write.
         private: For secrets and what is about people: only this user may read the file, from its
             first byte on and whatever the umask or the older file's mode is (0600). Folders that
             are made for it are 0700.
@@ -132,7 +122,7 @@ def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
         with write_errors(path):
             # A library may have chosen another mode; the lock file has the one of the umask.
             mode = stat.S_IMODE((folder / LOCK_NAME).stat().st_mode)
-            temporary.chmod(_PRIVATE if private else mode)
+            temporary.chmod(0o600 if private else mode)
             sync(temporary)
             temporary.replace(path)
         sync_entry(path)

@@ -1,8 +1,7 @@
 """Folders appear whole or not at all, and keep what others have put into the folder they replace.
 
 The files of others get a second name in the new folder (a hard link) before the two folders change
-places. At any moment they are whole under one name or the other, keep their owners, times and open
-handles, and take no space. Links are kept as links and never followed.
+places, so that they are always whole under one name or the other. Links are never followed.
 """
 
 from __future__ import annotations
@@ -19,16 +18,8 @@ from typing import Literal
 
 from motivnet.errors import FileError
 from motivnet.files import absolute_target, block_errors, sync, sync_entry, write_errors
-from motivnet.workspace import (
-    REPLACED_NAME,
-    is_workspace,
-    workspace,
-    workspaces_of,
-    write_lock,
-)
+from motivnet.workspace import REPLACED_NAME, is_workspace, workspace, workspaces_of, write_lock
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 _SHOWN = 3
 _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV}
@@ -50,17 +41,13 @@ def atomic_folder(
     Two folders change places in one system call (``renameat2`` with ``RENAME_EXCHANGE``), so that a
     process killed at any moment leaves the old folder or the new one under the name. On a file
     system without that call the old folder is moved aside first; if the process dies in between,
-    the next call puts it back. One writer at a time holds a lock, which the kernel frees when the
-    process dies.
-
-    Of an existing folder only the files that ``own`` names are ever removed.
+    the next call puts it back. One writer at a time holds a lock.
 
     Args:
-        path: The folder to write.
         own: Names the files of an existing, non-empty folder that may be removed, as paths below it
             with ``/``; raises ``FileError`` if the folder must not be replaced. It is called before
             anything is written, and again before the folder is replaced, because another one may
-            have appeared meanwhile.
+            have appeared meanwhile. Nothing else is ever removed.
         others: What happens to everything else in it: ``refuse`` raises, ``keep`` gives it the same
             place in the new folder.
 
@@ -215,8 +202,9 @@ def _exchange(first: Path, second: Path) -> bool:
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
-    names = os.fsencode(first), os.fsencode(second)
-    if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+    working_directory, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    old, new = (working_directory, os.fsencode(first)), (working_directory, os.fsencode(second))
+    if renameat2(*old, *new, exchange) == 0:
         return True
     number = ctypes.get_errno()
     if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
@@ -248,13 +236,9 @@ def _carry_over(old: Path, new: Path, own: Collection[str]) -> dict[str, _State]
 def _carry(source: Path, target: Path, *, is_folder: bool) -> None:
     target_is_folder = target.is_dir() and not target.is_symlink()
     if os.path.lexists(target) and not (is_folder and target_is_folder):
-        raise FileError(
-            f"{source} is in the way of a file of that name; move it away and try again"
-        )
-    if is_folder:
-        target.mkdir(parents=True, exist_ok=True)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        raise FileError(f"{source} is in the way of a file of that name; move it away")
+    (target if is_folder else target.parent).mkdir(parents=True, exist_ok=True)
+    if not is_folder:
         link_or_copy(source, target, across_file_systems=False)
 
 

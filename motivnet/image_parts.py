@@ -1,9 +1,8 @@
 """Select the parts of an image file that its pixels need, before a decoder sees any of them.
 
-A file of 20 MB can hold millions of empty chunks or markers, and a text or profile of a few bytes
-that decompresses to gigabytes. Pillow walks and unpacks them in Python, which holds the interpreter
-for seconds. This module counts them in the bytes, stops early, and passes only headers, tables and
-compressed pixels to the decoder. Orientation is read from the metadata that is left out.
+A file can hold millions of empty chunks, and texts of a few bytes that decompress to gigabytes.
+Pillow unpacks them in Python, which holds the interpreter for seconds. Here they are counted in the
+bytes, and only headers, tables and compressed pixels pass. Errors follow the name of the image.
 """
 
 from __future__ import annotations
@@ -17,10 +16,7 @@ from dataclasses import dataclass
 from motivnet.errors import ImageError
 
 MAX_JPEG_SCANS = 64
-"""A progressive JPEG has about ten scans, and a file can hold a million.
-
-Each costs a pass over the whole image.
-"""
+"""Each costs a pass over the whole image; a progressive JPEG has about ten."""
 
 MAX_JPEG_SEGMENTS = 1_024
 """Each has up to 64 kB, so no photo within the limit of bytes needs as many."""
@@ -30,10 +26,7 @@ MAX_JPEG_TABLES = 131_072
 
 MAX_CHUNKS = 4_096
 MIN_CHUNK_BYTES = 1_024
-"""PNG and WebP: so many chunks, and one more for every so many bytes.
-
-libpng writes 8,192 bytes of pixels per chunk.
-"""
+"""PNG and WebP: so many chunks, and one more for every so many bytes; libpng writes 8,192 each."""
 
 _MAX_PROFILE_BYTES = 1 << 18
 _WINDOW = 1 << 20
@@ -46,19 +39,12 @@ _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9), _EOI))
 _TABLES = frozenset((0xC4, 0xCC, 0xDB, 0xDD))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - _TABLES
 _EXIF_HEADER = b"Exif\x00\x00"
-_XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\x00"
 
 _PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
-_PNG_START = 8
-_RIFF_START = 12
 _RAW_EXIF = b"Raw profile type exif\x00"
 """ImageMagick's EXIF in a PNG: a name, a length and hexadecimal digits, compressed."""
 
-_ORIENTATION = 0x0112
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
-_UPRIGHT = 1
-_SHORT = 3
-_TIFF_HEADER = 8
 _MAX_EXIF_ENTRIES = 1_000
 
 
@@ -76,64 +62,58 @@ class ImageParts:
         found = _exif_orientation(self.exif.removeprefix(_EXIF_HEADER))
         if found is None and (said := _XMP_ORIENTATION.search(self.xmp)):
             found = int(said[1])
-        return found or _UPRIGHT
+        return found or 1
 
 
-def jpeg_parts(data: bytes, *, name: str) -> ImageParts:
+def jpeg_parts(data: bytes) -> ImageParts:
     """Return the first image of a JPEG file, without a gain map or video after its end.
 
     Raises:
-        ImageError: If there are more segments, scans or tables than any photo has, or a length is
-            impossible.
+        ImageError: If there are more segments, scans or tables than any photo has.
+        ValueError: If a length is impossible.
     """
     parts, kept = ImageParts(b""), [data[:2]]
     scans = tables = 0
-    for count, (marker, start, end) in enumerate(_jpeg_segments(data, name), start=1):
+    for count, (marker, start, end) in enumerate(_jpeg_segments(data), start=1):
         body = data[start:end]
         scans += marker == _SOS
         tables += end - start if marker in _TABLES else 0
         if scans > MAX_JPEG_SCANS:
-            raise _excess(name, f"more than {MAX_JPEG_SCANS} JPEG scans")
+            raise _excess(f"more than {MAX_JPEG_SCANS} JPEG scans")
         if count > MAX_JPEG_SEGMENTS or tables > MAX_JPEG_TABLES:
-            raise _excess(name, "more segments or tables than any photo")
+            raise _excess("more segments or tables than any photo")
         if _is_needed(marker, body):
             kept.append(body)
         elif marker == _APP1:
-            _keep_metadata(parts, body[4:])
+            _keep_jpeg_metadata(parts, body[4:])
     parts.pixels = b"".join(kept)
     return parts
 
 
-def png_parts(data: bytes, *, name: str) -> ImageParts:
+def png_parts(data: bytes) -> ImageParts:
     """Return the image of a PNG file, without texts, profiles and further frames.
 
     Raises:
         ImageError: If there are more chunks than the bytes can need.
     """
-    parts, kept = ImageParts(b""), [data[:_PNG_START]]
-    for kind, start, end in _chunks(data, _PNG_START, name=name):
+    parts, kept = ImageParts(b""), [data[:8]]
+    for kind, start, end in _chunks(data, 8):
         if kind in _PNG_PIXELS:
             kept.append(data[start:end])
-        elif kind == b"eXIf":
-            parts.exif = parts.exif or data[start + 8 : end - 4]
-        elif kind in (b"zTXt", b"tEXt") and data.startswith(_RAW_EXIF, start + 8):
-            parts.exif = parts.exif or _raw_exif(
-                data[start + 8 : end - 4], compressed=kind == b"zTXt"
-            )
-        elif kind == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\x00", start + 8):
-            parts.xmp = parts.xmp or data[start + 8 : end - 4]
+        elif kind in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+            _keep_png_metadata(parts, kind, data[start + 8 : end - 4])
     parts.pixels = b"".join(kept)
     return parts
 
 
-def webp_parts(data: bytes, *, name: str) -> ImageParts:
+def webp_parts(data: bytes) -> ImageParts:
     """Return a WebP file unchanged, because its decoder is native code, and its metadata.
 
     Raises:
         ImageError: If there are more chunks than the bytes can need.
     """
     parts = ImageParts(data)
-    for kind, start, end in _chunks(data, _RIFF_START, name=name, riff=True):
+    for kind, start, end in _chunks(data, 12, riff=True):
         if kind == b"EXIF":
             parts.exif = parts.exif or data[start + 8 : end]
         elif kind == b"XMP ":
@@ -141,7 +121,7 @@ def webp_parts(data: bytes, *, name: str) -> ImageParts:
     return parts
 
 
-def bmp_parts(data: bytes, *, name: str) -> ImageParts:
+def bmp_parts(data: bytes) -> ImageParts:
     """Return a BMP file unchanged.
 
     Raises:
@@ -149,16 +129,16 @@ def bmp_parts(data: bytes, *, name: str) -> ImageParts:
             Python, which takes seconds per megabyte and blocks all other threads.
     """
     if data[30:34] in (b"\x01\0\0\0", b"\x02\0\0\0"):
-        raise ImageError(f"{name} is a run-length encoded BMP, which is not read; save it as PNG")
+        raise ImageError("is a run-length encoded BMP, which is not read; save it as PNG")
     return ImageParts(data)
 
 
-def _jpeg_segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield the marker, start and end of each segment; a scan includes its compressed data."""
     position, pattern = 2, _HEADER_MARKER
     while (start := _next_marker(pattern, data, position)) is not None:
         marker = data[start + 1]
-        position, pattern = _segment_end(data, start, name), _HEADER_MARKER
+        position, pattern = _segment_end(data, start), _HEADER_MARKER
         if marker == _SOS:
             found = _next_marker(_SCAN_MARKER, data, position)
             position, pattern = len(data) if found is None else found, _SCAN_MARKER
@@ -167,14 +147,12 @@ def _jpeg_segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
             return
 
 
-def _segment_end(data: bytes, start: int, name: str) -> int:
+def _segment_end(data: bytes, start: int) -> int:
     if data[start + 1] in _NO_LENGTH:
         return start + 2
     length = int.from_bytes(data[start + 2 : start + 4], "big")
     if length < 2 or start + 2 + length > len(data):
-        raise ImageError(
-            f"{name} is damaged or not a valid image: a JPEG segment has an impossible length"
-        )
+        raise ValueError("a JPEG segment has an impossible length")
     return start + 2 + length
 
 
@@ -194,22 +172,31 @@ def _is_needed(marker: int, body: bytes) -> bool:
     return marker in _FRAMES or marker in _TABLES or marker in (_SOS, _EOI)
 
 
-def _keep_metadata(parts: ImageParts, content: bytes) -> None:
+def _keep_jpeg_metadata(parts: ImageParts, content: bytes) -> None:
     if content.startswith(_EXIF_HEADER):
         parts.exif = parts.exif or content
-    elif content.startswith(_XMP_HEADER):
+    elif content.startswith(b"http://ns.adobe.com/xap/1.0/\x00"):
         parts.xmp = parts.xmp or content
 
 
-def _chunks(
-    data: bytes, start: int, *, name: str, riff: bool = False
-) -> Iterator[tuple[bytes, int, int]]:
+def _keep_png_metadata(parts: ImageParts, kind: bytes, content: bytes) -> None:
+    if kind == b"eXIf":
+        parts.exif = parts.exif or content
+    elif kind == b"iTXt":
+        if content.startswith(b"XML:com.adobe.xmp\x00"):
+            parts.xmp = parts.xmp or content
+    elif content.startswith(_RAW_EXIF):
+        text = content.removeprefix(_RAW_EXIF)
+        parts.exif = parts.exif or _raw_exif(text, compressed=kind == b"zTXt")
+
+
+def _chunks(data: bytes, start: int, *, riff: bool = False) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind, start and end of each chunk of a PNG or RIFF file; the last may be cut."""
     layout, trailer = ("<4sI", 0) if riff else (">I4s", 4)
     left = MAX_CHUNKS + len(data) // MIN_CHUNK_BYTES
     while start + 8 <= len(data):
         if not left:
-            raise _excess(name, "more chunks than any image of its size")
+            raise _excess("more chunks than any image of its size")
         left -= 1
         first, second = struct.unpack_from(layout, data, start)
         kind, length = (first, second) if riff else (second, first)
@@ -223,7 +210,7 @@ def _chunks(
 def _exif_orientation(exif: bytes) -> int | None:
     """Return the tag in the first directory of a TIFF header, None if absent or not valid."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None or len(exif) < _TIFF_HEADER:
+    if order is None or len(exif) < 8:
         return None
     directory = int(struct.unpack_from(f"{order}I", exif, 4)[0])
     entries = exif[directory + 2 : directory + 2 + 12 * _MAX_EXIF_ENTRIES]
@@ -231,7 +218,7 @@ def _exif_orientation(exif: bytes) -> int | None:
         return None
     count = min(int(struct.unpack_from(f"{order}H", exif, directory)[0]), len(entries) // 12)
     for tag, kind, number, value in struct.iter_unpack(f"{order}HHI4s", entries[: 12 * count]):
-        if (tag, kind, number) == (_ORIENTATION, _SHORT, 1):
+        if (tag, kind, number) == (0x0112, 3, 1):  # Orientation, one SHORT
             found = int(struct.unpack_from(f"{order}H", value)[0])
             return found if 1 <= found <= 8 else None
     return None
@@ -239,14 +226,13 @@ def _exif_orientation(exif: bytes) -> int | None:
 
 def _raw_exif(text: bytes, *, compressed: bool) -> bytes:
     """Return the EXIF in a text of ImageMagick, empty if it is not valid."""
-    content = text.removeprefix(_RAW_EXIF)
     try:
         if compressed:
-            content = zlib.decompressobj().decompress(content[1:], _MAX_PROFILE_BYTES)
-        return bytes.fromhex(b"".join(content.split(b"\n")[3:]).decode("ascii"))
+            text = zlib.decompressobj().decompress(text[1:], _MAX_PROFILE_BYTES)
+        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
     except (zlib.error, ValueError):
         return b""
 
 
-def _excess(name: str, what: str) -> ImageError:
-    return ImageError(f"{name} has {what}; save it again as an ordinary image")
+def _excess(what: str) -> ImageError:
+    return ImageError(f"has {what}; save it again as an ordinary image")

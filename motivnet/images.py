@@ -9,8 +9,7 @@ in 8-bit RGB:
 * CMYK (and YCCK) is converted without a colour profile; embedded profiles are ignored;
 * the first frame of an animation is read.
 
-Some damage cannot be seen: a flipped bit in a JPEG or BMP often decodes to other pixels without any
-error.
+A flipped bit in a JPEG or BMP often decodes to other pixels without any error.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,15 +50,14 @@ _TOO_LARGE = (
 _STRIP_PIXELS = 1 << 20
 _WHITE = 255
 
-_Parts: TypeAlias = Callable[..., ImageParts]
-
 # The classes are called directly because Image.open has its own process-wide limit.
-_FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile], _Parts], ...] = (
-    (re.compile(rb"\xff\xd8\xff"), JpegImageFile, jpeg_parts),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile, png_parts),
-    (re.compile(rb"RIFF....WEBPVP8", re.DOTALL), WebPImageFile, webp_parts),
-    (re.compile(rb"BM"), BmpImageFile, bmp_parts),
+_FORMATS: tuple[tuple[bytes, type[ImageFile], Callable[[bytes], ImageParts]], ...] = (
+    (rb"\xff\xd8\xff", JpegImageFile, jpeg_parts),
+    (rb"\x89PNG\r\n\x1a\n", PngImageFile, png_parts),
+    (rb"(?s:RIFF....WEBPVP8)", WebPImageFile, webp_parts),
+    (rb"BM", BmpImageFile, bmp_parts),
 )
+"""The first bytes of a file, its decoder, and what selects the parts for it."""
 
 # What Pillow's plug-ins raise for a damaged file; a warning may be an exception.
 _DECODER_FAILURES = (
@@ -102,17 +100,13 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
 def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
     """Return the upright 8-bit RGB pixels ``(H, W, 3)`` of an encoded image.
 
-    Args:
-        data: The content of an image file.
-        name: What errors call the image.
-
     Raises:
         ImageError: If it is not a JPEG, PNG, WebP or BMP image, is damaged, or exceeds the limits.
     """
-    with _opened(data, name) as (image, parts):
+    with _opened(data, name) as (image, orientation):
         image.load()
         pixels = _rgb_pixels(image)
-    upright = _UPRIGHT.get(parts.orientation)
+    upright = _UPRIGHT.get(orientation)
     return pixels if upright is None else np.ascontiguousarray(upright(pixels))
 
 
@@ -127,16 +121,17 @@ def image_size(data: bytes, *, name: str) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, name: str) -> Iterator[tuple[ImageFile, ImageParts]]:
-    """Give an image within the limits; failures while it is open become an ImageError."""
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{name} has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
-    decoder, parts_of = _format_of(data, name)
-    parts = parts_of(data, name=name)
+def _opened(data: bytes, name: str) -> Iterator[tuple[ImageFile, int]]:
+    """Give an image within the limits and its orientation; failures become an ImageError."""
     try:
+        decoder, parts = _decoder_and_parts(data)
         with decoder(io.BytesIO(parts.pixels)) as image:
-            _check_size(image.size, name)
-            yield image, parts
+            width, height = image.size
+            if width * height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+                raise ImageError(f"({width:,} x {height:,} pixels) {_TOO_LARGE}")
+            yield image, parts.orientation
+    except ImageError as error:
+        raise ImageError(f"{name} {error}") from error
     except Image.DecompressionBombError as error:  # of a WebP, before its size is known here
         raise ImageError(f"{name} {_TOO_LARGE}") from error
     except _DECODER_FAILURES as error:
@@ -144,19 +139,15 @@ def _opened(data: bytes, name: str) -> Iterator[tuple[ImageFile, ImageParts]]:
         raise ImageError(f"{name} is damaged or not a valid image: {reason}") from error
 
 
-def _format_of(data: bytes, name: str) -> tuple[type[ImageFile], _Parts]:
+def _decoder_and_parts(data: bytes) -> tuple[type[ImageFile], ImageParts]:
     if not data:
-        raise ImageError(f"{name} is empty, not an image")
+        raise ImageError("is empty, not an image")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
     for magic, decoder, parts_of in _FORMATS:
-        if magic.match(data):
-            return decoder, parts_of
-    raise ImageError(f"{name} is not a JPEG, PNG, WebP or BMP image; convert it to one of these")
-
-
-def _check_size(size: tuple[int, int], name: str) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS or max(size) > MAX_SIDE:
-        raise ImageError(f"{name} ({width:,} x {height:,} pixels) {_TOO_LARGE}")
+        if re.match(magic, data):
+            return decoder, parts_of(data)
+    raise ImageError("is not a JPEG, PNG, WebP or BMP image; convert it to one of these")
 
 
 def _rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:

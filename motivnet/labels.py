@@ -32,10 +32,8 @@ def labels_for(num_classes: int) -> tuple[str, ...]:
     Raises:
         ConfigError: If the number of classes is not one that a model can have.
     """
-    if num_classes < 1:
-        raise ConfigError(f"a model has at least one class, not {num_classes}")
-    if num_classes > MAX_CLASSES:
-        raise ConfigError(f"a model has at most {MAX_CLASSES:,} classes, not {num_classes}")
+    if not 1 <= num_classes <= MAX_CLASSES:
+        raise ConfigError(f"a model has 1 to {MAX_CLASSES:,} classes, not {num_classes:,}")
     if num_classes in (7, 8):
         return EMOTIONS[:num_classes]
     return tuple(f"class_{index}" for index in range(num_classes))

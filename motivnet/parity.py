@@ -12,7 +12,6 @@ from motivnet.prediction import softmax
 from motivnet.schema import Schema
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8", "fp8")
 COMPUTE_DTYPES: dict[Precision, str] = {
     "fp32": "float32",
     "fp16": "float16",
@@ -138,10 +137,6 @@ def compare(
     tolerance = TOLERANCES[precision]
     with np.errstate(invalid="ignore"):  # of logits that are not finite
         probabilities = softmax(actual.logits)
-    differences = {
-        "logit_max_abs": _largest_difference(actual.logits, reference.logits),
-        "probability_max_abs": _largest_difference(probabilities, softmax(reference.logits)),
-    }
     agreements = {
         "logit_cosine": _smallest_cosine(actual.logits, reference.logits),
         "embedding_cosine": _smallest_cosine(actual.embedding, reference.embedding),
@@ -149,25 +144,22 @@ def compare(
             actual.logits, reference.logits, tie=tolerance.probability
         ),
     }
+    lowest = (tolerance.cosine, tolerance.cosine, tolerance.top1)
+    differences = {
+        "logit_max_abs": _largest_difference(actual.logits, reference.logits),
+        "probability_max_abs": _largest_difference(probabilities, softmax(reference.logits)),
+    }
     scale = max(1.0, float(np.abs(reference.logits).max()))
-    highest = {
-        "logit_max_abs": tolerance.logit * scale,
-        "probability_max_abs": tolerance.probability,
-    }
-    lowest = {
-        "logit_cosine": tolerance.cosine,
-        "embedding_cosine": tolerance.cosine,
-        "top1_agreement": tolerance.top1,
-    }
+    highest = (tolerance.logit * scale, tolerance.probability)
     # "not >=" and "not <=" also fail for what is not a number.
     failures = [
-        f"{name} {value:.6g} < {lowest[name]:.6g}"
-        for name, value in agreements.items()
-        if not value >= lowest[name]
+        f"{name} {value:.6g} < {limit:.6g}"
+        for (name, value), limit in zip(agreements.items(), lowest, strict=True)
+        if not value >= limit
     ] + [
-        f"{name} {value:.3g} > {highest[name]:.3g}"
-        for name, value in differences.items()
-        if not value <= highest[name]
+        f"{name} {value:.3g} > {limit:.3g}"
+        for (name, value), limit in zip(differences.items(), highest, strict=True)
+        if not value <= limit
     ]
     return Comparison(
         backend=backend,
@@ -190,10 +182,7 @@ def _smallest_cosine(first: NDArray[np.float32], second: NDArray[np.float32]) ->
 
 
 def _largest_difference(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Return the largest absolute difference.
-
-    If an element is not finite it is the largest float, because JSON has no infinity.
-    """
+    """Return the largest absolute difference; the largest float if one is not finite, for JSON."""
     with np.errstate(all="ignore"):
         largest = np.abs(first.astype(np.float64) - second.astype(np.float64)).max()
     return float(largest) if np.isfinite(largest) else float(np.finfo(np.float64).max)

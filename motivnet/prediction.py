@@ -86,16 +86,9 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {
-            "label": self.label,
-            "confidence": self.confidence,
-            "probabilities": dict(self.probabilities),
-            "energy": self.energy,
-            "distance": self.distance,
-            "known": self.known,
-            "box": None if self.box is None else self.box.to_dict(),
-            "score": self.score,
-        }
+        plain = asdict(self)
+        del plain["embedding"]
+        return plain
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """From a decoded image to a model's input, by one of the two published ways.
 
-The authors train on images stretched to the model's size. They infer on images that are made square
-and padded with white. An artifact says which of the two it was made for. Both scripts resize with
-OpenCV's bilinear interpolation (half-pixel centres, no antialiasing), and so does this module.
+The authors train on images stretched to the model's size (``stretch``) and infer on images made
+square and padded with white (``square-white-pad``). Both resize with OpenCV's bilinear
+interpolation (half-pixel centres, no antialiasing).
 """
 
 from __future__ import annotations
@@ -46,11 +46,7 @@ class Preprocessing(Schema, frozen=True, kw_only=True):
 
     @classmethod
     def named(cls, name: str, *, size: tuple[int, int] = (1024, 768)) -> Preprocessing:
-        """Return a published preprocessing.
-
-        Args:
-            name: ``stretch`` (training) or ``square-white-pad`` (the authors' inference script).
-            size: (height, width) of the model's input.
+        """Return a published preprocessing, by its name, for an input of (height, width).
 
         Raises:
             ConfigError: If there is none of that name.

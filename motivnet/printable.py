@@ -1,14 +1,12 @@
 """Text of unknown origin for a terminal, a log or a report: printable, on one line, and short.
 
-A file name, a label, a string of a manifest or a message of a library may hold what a terminal
-obeys (escape sequences, carriage returns), what reorders or hides the text around it (bidirectional
-marks, zero-width characters), or megabytes. Every such text is shown by ``printable`` or
-``one_line``. Standard output and standard error of every command also pass through
-``PrintableStream``, in case one is forgotten.
+It may hold what a terminal obeys (escape sequences, carriage returns), what reorders or hides the
+text around it (bidirectional marks, zero-width characters), or megabytes.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -20,8 +18,6 @@ from typing import Any, TextIO, cast
 LIMIT = 1_000
 """Characters of a text that is shown; of a longer one, both ends."""
 
-_ELLIPSIS = "…"
-_LONGEST_DRAWN = 100
 _EXTRA = 4
 """A text, which may have megabytes, is first cut to so many times the limit."""
 
@@ -37,7 +33,7 @@ def shortened(text: str, limit: int = LIMIT) -> str:
     if len(text) <= limit:
         return text
     head = (limit - 1) // 2
-    return f"{text[:head]}{_ELLIPSIS}{text[len(text) - (limit - 1 - head) :]}"
+    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
 
 
 def printable(text: str, *, limit: int = LIMIT) -> str:
@@ -67,14 +63,14 @@ def escaped_json(text: str) -> str:
 
 def drawn_text(text: str) -> str:
     """Return a printable text for matplotlib, which reads text between dollar signs as TeX."""
-    return printable(text, limit=_LONGEST_DRAWN).replace("$", r"\$")
+    return printable(text, limit=100).replace("$", r"\$")
 
 
 class PrintableStream:
-    """A text stream that escapes what a terminal would obey; line ends and tabs pass.
+    """A text stream that escapes what a terminal would obey, should somebody have forgotten it.
 
-    ``unguarded`` is the stream itself, for code that styles its output and has made every text
-    printable.
+    Line ends and tabs pass. ``unguarded`` is the stream itself, for code that styles its output and
+    has made every text printable.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -109,12 +105,11 @@ def guard_output() -> None:
     A stream that was closed when the process began (``>&-``) drops what is printed.
     """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process
-    if not isinstance(sys.stdout, PrintableStream):
-        sys.stdout = cast(TextIO, PrintableStream(sys.stdout))
-    if not isinstance(sys.stderr, PrintableStream):
-        sys.stderr = cast(TextIO, PrintableStream(sys.stderr))
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the whole process
+        if not isinstance(stream, PrintableStream):
+            setattr(sys, name, PrintableStream(stream))
 
 
 def unguarded(stream: TextIO) -> TextIO:
@@ -135,9 +130,4 @@ def _visible(character: str) -> str:
 
 
 def _json_escape(character: str) -> str:
-    if character.isprintable():
-        return character
-    return "".join(
-        f"\\u{unit:04x}"
-        for unit in memoryview(character.encode("utf-16-le", "surrogatepass")).cast("H")
-    )
+    return character if character.isprintable() else json.dumps(character)[1:-1]

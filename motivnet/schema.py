@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from types import UnionType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -23,8 +22,6 @@ MAX_INTEGER = 2**63 - 1
 T = TypeVar("T")
 
 _PLACE = re.compile(r"(?P<problem>.*) - at `(?:key` in `)?\$(?P<path>.*)`", re.DOTALL)
-_LONGEST_MESSAGE = 200
-_MOST_DIGITS = 20
 
 
 class SchemaError(ValueError):
@@ -38,11 +35,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
 
-@overload
-def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_BYTES) -> T: ...
-@overload
-def decode(data: bytes, kind: UnionType, *, max_bytes: int = MAX_BYTES) -> Any: ...
-def decode(data: bytes, kind: Any, *, max_bytes: int = MAX_BYTES) -> Any:
+def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_BYTES) -> T:
     """Return the value of a UTF-8 JSON document as a ``kind``.
 
     Args:
@@ -68,11 +61,7 @@ def decode(data: bytes, kind: Any, *, max_bytes: int = MAX_BYTES) -> Any:
         raise SchemaError(f"not JSON: {printable(str(error))}") from error
 
 
-@overload
-def convert(value: Any, kind: type[T]) -> T: ...
-@overload
-def convert(value: Any, kind: UnionType) -> Any: ...
-def convert(value: Any, kind: Any) -> Any:
+def convert(value: Any, kind: type[T]) -> T:
     """Return plain values (of YAML, of a checkpoint) as a ``kind``, checked as ``decode`` does.
 
     Raises:
@@ -123,7 +112,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parse_integer(digits: str) -> int:
     """Return an integer; one of thousands of digits is not converted, which takes long."""
-    return int(digits) if len(digits) <= _MOST_DIGITS else MAX_INTEGER + 1
+    return int(digits) if len(digits) <= 20 else MAX_INTEGER + 1
 
 
 def _check_plain(value: Any, depth: int = 1) -> None:
@@ -142,7 +131,7 @@ def _check_plain(value: Any, depth: int = 1) -> None:
 
 def _explain(error: msgspec.ValidationError) -> str:
     """Return the message of msgspec with the place in front: ``encoder.depth: Expected int``."""
-    text = printable(str(error), limit=_LONGEST_MESSAGE)
+    text = printable(str(error), limit=200)
     if (match := _PLACE.fullmatch(text)) is None:
         return text
     place = match["path"].lstrip(".")

@@ -24,9 +24,6 @@ Renderable: TypeAlias = "RenderableType"
 
 Advance = Callable[[float], None]
 
-_PIPE_WIDTH = 1000
-_LONGEST_DESCRIPTION = 60
-
 
 @dataclass(slots=True, kw_only=True)
 class TextTable:
@@ -84,8 +81,8 @@ def table(*titles: str) -> TextTable:
 def details(named: dict[str, str]) -> TextTable:
     """Return a table with one line per item, its name in front."""
     result = TextTable(titles=())
-    for name, value in named.items():
-        result.add_row(name, value)
+    for item in named.items():
+        result.add_row(*item)
     return result
 
 
@@ -115,11 +112,10 @@ def show(*parts: Renderable) -> None:
     from rich.console import Console
 
     console = Console(
-        # Behind the guard: rich's escape codes must reach the terminal, and every text is
-        # printable.
+        # Behind the guard: rich's escape codes must reach the terminal; every text is printable.
         file=unguarded(sys.stdout),
         # A pipe has no width, so a path is not folded there.
-        width=None if sys.stdout.isatty() else _PIPE_WIDTH,
+        width=None if sys.stdout.isatty() else 1000,
         markup=False,
         emoji=False,
         highlight=False,
@@ -135,7 +131,6 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
     """Show a progress bar on standard error; nothing if that is not a terminal.
 
     Args:
-        description: What is being done.
         total: Number of steps; without it a spinner is shown.
 
     Yields:
@@ -151,7 +146,7 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
     columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn())
     console = Console(file=unguarded(sys.stderr), emoji=False)
     with Progress(*columns, console=console, transient=True) as bar, _guarded_output():
-        shown = escape(printable(description, limit=_LONGEST_DESCRIPTION))
+        shown = escape(printable(description, limit=60))
         task = bar.add_task(shown, total=total)
         yield lambda steps: bar.advance(task, steps)
 

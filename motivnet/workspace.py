@@ -1,14 +1,8 @@
 """Where a file or a folder is made before it takes its place: a hidden folder beside it, locked.
 
-What is made in a workspace has the target's own name, because a library may look at the suffix or
-write a temporary file beside its output. The lock distinguishes the workspace of a running writer
-from that of a killed one, which the next writer removes: the kernel frees a ``flock`` with its
-process. The lock of a target is beside it, not in it (the target is exchanged), one per target (two
-artifacts of one folder may be built at the same time), and removed at the end. Removing a lock file
-is safe because whoever gets a lock then checks that the file is still in place.
-
-Somebody else's folder may have any name, also that of a workspace. So only a folder with our lock
-file in it is removed with its content, and a link never is.
+The kernel frees a ``flock`` with its process, so that the next writer can tell the workspace of a
+killed one, and removes it. Somebody else's folder may have such a name too: only a folder with our
+lock file in it is removed with its content, and a link never is.
 """
 
 from __future__ import annotations
@@ -25,21 +19,21 @@ from pathlib import Path
 LOCK_NAME = ".motivnet-lock"
 REPLACED_NAME = ".replaced"
 
-_ANY_WORKSPACE = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.partial", re.DOTALL)
+_ANY_WORKSPACE = re.compile(r"\..+\.[0-9a-f]{8}\.partial", re.DOTALL)
 
 
 @contextlib.contextmanager
 def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
     """Give a new, empty folder beside ``target``, which is removed at the end.
 
-    Those of killed writers are removed too.
+    Those of killed writers are removed too. What is made in it has the target's own name, because a
+    library may look at the suffix or write a temporary file beside its output.
 
     Args:
-        target: The file or folder to be made.
         private: Only this user may enter the folder, whatever the umask is.
     """
     for leftover in workspaces_of(target):
-        _sweep(leftover)
+        _sweep(leftover, target.name)
     folder, lock = _create(target, mode=0o700 if private else 0o777)
     try:
         yield folder
@@ -52,8 +46,9 @@ def workspace(target: Path, *, private: bool = False) -> Iterator[Path]:
 def write_lock(target: Path, *, wait: bool = False) -> Iterator[bool]:
     """Lock ``target`` against other writers until the end of the block.
 
+    The lock file is beside the target, not in it, because the target is exchanged.
+
     Args:
-        target: The file or folder to be written.
         wait: Whether to wait for another writer.
 
     Yields:
@@ -92,7 +87,7 @@ def _create(target: Path, *, mode: int) -> tuple[Path, int]:
                 return folder, lock
 
 
-def _sweep(folder: Path) -> None:
+def _sweep(folder: Path, name: str) -> None:
     """Remove what a killed writer left, unless it holds a folder that must be put back."""
     try:
         if not is_workspace(folder):
@@ -104,15 +99,16 @@ def _sweep(folder: Path) -> None:
         return
     if lock is not None:
         # Both folders are here if the writer died between its two moves.
-        match = _ANY_WORKSPACE.fullmatch(folder.name)
-        assert match is not None
-        if not ((folder / REPLACED_NAME).exists() and (folder / match["target"]).exists()):
+        if not ((folder / REPLACED_NAME).exists() and (folder / name).exists()):
             shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
 def _lock(path: Path, *, create: bool = True, wait: bool = False) -> int | None:
-    """Return the descriptor of a locked file, or None if another process has the lock."""
+    """Return the descriptor of a locked file, or None if another process has the lock.
+
+    Its owner may remove it: whoever gets the lock checks that the file is still in place.
+    """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     if create:
         flags |= os.O_CREAT
@@ -122,12 +118,11 @@ def _lock(path: Path, *, create: bool = True, wait: bool = False) -> int | None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_in_place(descriptor, path):
                 return descriptor
-            os.close(descriptor)  # its owner removed it between our opening and our locking
-        except BlockingIOError:
             os.close(descriptor)
-            return None
-        except BaseException:
+        except BaseException as error:
             os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return None
             raise
 
 

@@ -11,7 +11,6 @@ from motivnet.parity import AttentionForm, Comparison, Precision
 from motivnet.schema import Schema
 
 EngineBackend = Literal["tensorrt", "tensorrt-rtx"]
-ENGINE_BACKENDS: tuple[EngineBackend, ...] = ("tensorrt", "tensorrt-rtx")
 EngineEvidence = Literal["inspector", "compiler", "network"]
 HardwareCompatibility = Literal["none", "ampere-plus", "same-compute-capability"]
 
@@ -33,13 +32,10 @@ class ShapeProfile(Schema, frozen=True, kw_only=True):
     max_size: tuple[int, int]
 
     def __post_init__(self) -> None:
-        axes = zip(
-            (self.min_batch, *self.min_size),
-            (self.opt_batch, *self.opt_size),
-            (self.max_batch, *self.max_size),
-            strict=True,
-        )
-        if not all(1 <= low <= best <= high for low, best, high in axes):
+        low = (self.min_batch, *self.min_size)
+        best = (self.opt_batch, *self.opt_size)
+        high = (self.max_batch, *self.max_size)
+        if not all(1 <= a <= b <= c for a, b, c in zip(low, best, high, strict=True)):
             raise ArtifactError("the engine's profile is not ordered: 1 <= min <= opt <= max")
 
 

@@ -47,7 +47,7 @@ class Artifact:
             ArtifactError: If they are not what the manifest describes, or another graph; see
                 ``check_model``.
         """
-        data, _ = self._read(self.manifest.entry(self.manifest.model))
+        data = self.file_bytes(self.manifest.model)
         self._check_graph(data)
         return data
 

@@ -19,7 +19,6 @@ from motivnet.printable import shortened
 from motivnet.schema import Schema, SchemaError
 
 FILE_NAME = "manifest.json"
-FORMAT_VERSION: Literal[1] = 1
 
 InputDtype = Literal["float32", "uint8"]
 
@@ -38,7 +37,6 @@ _WEIGHTS_PER_ENGINE = 4
 """An engine may hold kernels for several GPUs, and weights in several layouts."""
 
 _MAX_PATH = 1_024
-_SHOWN = 80
 
 
 class FileEntry(Schema, frozen=True, kw_only=True):
@@ -86,8 +84,7 @@ class Source(Schema, frozen=True, kw_only=True):
                 "the manifest must name its checkpoint, unless the weights are random"
             )
         name = self.checkpoint or ""
-        is_name = not any(mark in name for mark in "/\\\0")
-        _check(is_name, f"checkpoint {_quote(name)}", "the name of a file")
+        _check(not set(name) & set("/\\\0"), f"checkpoint {_quote(name)}", "the name of a file")
 
 
 class GraphSummary(Schema, frozen=True, kw_only=True):
@@ -128,7 +125,7 @@ class Manifest(Schema, frozen=True, kw_only=True):
             verified, but they are removed when another artifact replaces this one.
     """
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     kind: Literal["onnx", "engine"]
     model: str
     files: tuple[FileEntry, ...]
@@ -161,13 +158,8 @@ class Manifest(Schema, frozen=True, kw_only=True):
         paths = [entry.path.casefold() for entry in (*self.files, *self.reports)]
         if len(set(paths)) != len(paths) or FILE_NAME in paths:
             raise ArtifactError("the manifest names a file twice, or itself")
-        named = {
-            "model": self.model,
-            "reference": self.reference,
-            "calibration": self.calibration,
-        }
-        for role, path in named.items():
-            if path is not None:
+        for role in ("model", "reference", "calibration"):
+            if (path := getattr(self, role)) is not None:
                 self._check_listed(role, path)
 
     def _check_sizes(self) -> None:
@@ -222,10 +214,8 @@ class Manifest(Schema, frozen=True, kw_only=True):
 
     def model_identity(self) -> ModelIdentity:
         """Return the identity of the model; an engine alone has that of the graph it is from."""
-        if self.kind == "engine":
-            graph = self.engines[0].onnx_sha256
-        else:
-            graph = self.entry(self.model).sha256
+        is_graph = self.kind == "onnx"
+        graph = self.entry(self.model).sha256 if is_graph else self.engines[0].onnx_sha256
         return ModelIdentity(graph=graph, checkpoint=self.source.sha256)
 
     def to_json(self) -> bytes:
@@ -251,7 +241,7 @@ def _check(valid: bool, what: str, wanted: str) -> None:
 
 
 def _quote(text: str) -> str:
-    return repr(shortened(text, _SHOWN))
+    return repr(shortened(text, 80))
 
 
 def _is_plain_path(path: str) -> bool:

@@ -6,7 +6,7 @@ A device without torch compares its own outputs with them.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,7 @@ class ReferenceSet:
     def to_bytes(self) -> bytes:
         """Return the content of ``reference.npz``."""
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, pixels=self.pixels, logits=self.logits, embedding=self.embedding
-        )
+        np.savez_compressed(buffer, **asdict(self))
         return buffer.getvalue()
 
 

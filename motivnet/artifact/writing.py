@@ -75,8 +75,7 @@ def add_reports(folder: Path, reports: Mapping[str, bytes]) -> None:
     The manifest keeps its time: a report does not make an artifact the newest one.
 
     Raises:
-        ArtifactError: If the folder is not an artifact or its manifest is not valid.
-        FileError: If the manifest cannot be written.
+        ArtifactError, FileError: As ``rewrite_manifest``.
     """
     entries = [
         FileEntry(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
@@ -99,7 +98,6 @@ def rewrite_manifest(
     their end.
 
     Args:
-        folder: The artifact.
         change: Given the manifest that the folder has by then.
         keep_time: Keep the manifest's time, so that the artifact is no newer than before.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -63,7 +62,7 @@ def attacked(
     (folder / "model.onnx").unlink()
     (folder / attack.model).write_bytes(model.SerializeToString())
     names = (attack.model, "reference.npz", *attack.listed)
-    files = [dataclasses.replace(file_entry(folder / name), path=name) for name in names]
+    files = [msgspec.structs.replace(file_entry(folder / name), path=name) for name in names]
     return written(folder, open_artifact(source).manifest, files, model=attack.model)
 
 

@@ -56,12 +56,8 @@ def foreign(text: str) -> None:
     """Says a foreign text in every way that there is."""
     from motivnet.terminal import details, show, table
 
-    text = (
-        text.encode()
-        .decode("unicode_escape")
-        .encode("utf-16", "surrogatepass")
-        .decode("utf-16", "surrogatepass")
-    )
+    text = text.encode().decode("unicode_escape")
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     logging.getLogger("library").warning("read %s", text)
     warnings.warn(text, stacklevel=1)
     warn(text)

@@ -61,10 +61,9 @@ def version_of(folder: Path) -> int | str:
     if set(found) != set(NAMES):
         return f"files {sorted(found)}"
     versions = {text.split(" ")[0] for text in found.values()}
-    whole = all(text == f"{next(iter(versions))} {name}\n" * 2_000 for name, text in found.items())
-    return (
-        int(versions.pop()) if whole and len(versions) == 1 else f"a mixture of {sorted(versions)}"
-    )
+    first = min(versions)
+    whole = all(text == f"{first} {name}\n" * 2_000 for name, text in found.items())
+    return int(first) if whole else f"a mixture of {sorted(versions)}"
 
 
 def users_files(folder: Path) -> list[str]:
@@ -105,11 +104,8 @@ def report(folder: Path, **facts: object) -> None:
     seen = version_of(folder)
     left = len(os.listdir(folder.parent))
     facts |= {"seen": seen, "left": left, "users": users_files(folder)}
-    facts |= {
-        "recovered": recovered(folder),
-        "swept": os.listdir(folder.parent),
-        "kept": users_files(folder),
-    }
+    facts |= {"recovered": recovered(folder), "swept": os.listdir(folder.parent)}
+    facts |= {"kept": users_files(folder)}
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 
@@ -119,9 +115,8 @@ def kill_at_random(folder: Path, count: int, seed: int) -> None:
     began = time.perf_counter()
     for version in range(written + 1):
         write_version(folder, version)
-    longest = min(
-        1.0, 0.5 * (time.perf_counter() - began)
-    )  # two replacements, however slow the disk
+    # Two replacements, however slow the disk.
+    longest = min(1.0, 0.5 * (time.perf_counter() - began))
     for _ in range(count):
         read_end, write_end = os.pipe()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from motivnet import child_process
 from motivnet.child_process import (
     ChildProcess,
     Connection,
@@ -110,9 +111,8 @@ def test_an_editable_installation_of_the_user_starts_its_children(tmp_path: Path
     """``pip install --user --editable`` leaves a ``.pth`` file, which ``-I`` ignores."""
     import motivnet
 
-    python = getattr(
-        sys, "_base_executable", sys.executable
-    )  # a virtual environment has no site of the user's
+    # A virtual environment has no site of the user's.
+    python = getattr(sys, "_base_executable", sys.executable)
     variables = {"PYTHONUSERBASE": str(tmp_path / "user")}
     asked = [python, "-c", "import site; print(site.getusersitepackages())"]
     packages = Path(
@@ -262,10 +262,11 @@ def test_a_child_dies_with_its_parent(start: Callable[..., ChildProcess], tmp_pa
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Connection, Connection]]:
-    """Two connections to each other, of which the first takes messages of 100 bytes."""
+def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, Connection]]:
+    """Two connections to each other, which take messages of 100 bytes."""
+    monkeypatch.setattr(child_process, "MAX_MESSAGE", 100)
     (first_in, second_out), (second_in, first_out) = os.pipe(), os.pipe()
-    first = Connection(first_in, first_out, max_bytes=100)
+    first = Connection(first_in, first_out)
     second = Connection(second_in, second_out)
     yield first, second
     first.close()

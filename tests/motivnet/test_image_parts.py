@@ -109,10 +109,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
         "more segments or tables",
     ),
     "WebP chunks": (lambda: webp(b"abcd\0\0\0\0" * MANY), "more chunks"),
-    "a BMP of run lengths": (
-        lambda: rle_bmp(b"\1\1" * 24 * 16),
-        "is a run-length encoded BMP",
-    ),
+    "a BMP of run lengths": (lambda: rle_bmp(b"\1\1" * 24 * 16), "is a run-length encoded BMP"),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from motivnet import schema
 from motivnet.artifact import engine_entry
-from motivnet.artifact import engine_entry as manifests
+from motivnet.artifact import manifest as manifests
 from motivnet.artifact.manifest import FileEntry, GraphSummary, InputEntry, Manifest, Source
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError
@@ -259,21 +259,9 @@ def test_names_that_differ_in_more_than_one_letters_case_still_collide() -> None
         (("model",), "other.onnx", "model 'other.onnx' is not among its files"),
         (("model",), "MODEL.ONNX", "model 'MODEL.ONNX' is not among its files"),
         (("files",), [], "is not among its files"),
-        (
-            ("files", 0, "sha256"),
-            DIGEST.upper(),
-            "files[0].sha256: Expected `str` matching regex",
-        ),
-        (
-            ("files", 0, "sha256"),
-            DIGEST[1:],
-            "files[0].sha256: Expected `str` matching regex",
-        ),
-        (
-            ("files", 0, "sha256"),
-            DIGEST + "\n",
-            "files[0].sha256: Expected `str` matching regex",
-        ),
+        (("files", 0, "sha256"), DIGEST.upper(), "files[0].sha256: Expected `str` matching"),
+        (("files", 0, "sha256"), DIGEST[1:], "files[0].sha256: Expected `str` matching regex"),
+        (("files", 0, "sha256"), DIGEST + "\n", "files[0].sha256: Expected `str` matching regex"),
         (("files", 0, "size"), -1, "files[0].size: Expected `int` >= 0"),
         (("files", 0, "size"), 10.0, "files[0].size: Expected `int`, got `float`"),
         (("files", 0, "size"), True, "files[0].size: Expected `int`, got `bool`"),
@@ -291,48 +279,20 @@ def test_names_that_differ_in_more_than_one_letters_case_still_collide() -> None
         (("labels", 1), "joy\u202e", "is not a short printable text"),
         (("labels", 1), " ", "is not a short printable text"),
         (("labels", 1), "x" * 101, "is not a short printable text"),
-        (
-            ("source", "checkpoint"),
-            "../a.pth",
-            "checkpoint '../a.pth' is not the name of a file",
-        ),
-        (
-            ("input", "preprocessing", "size"),
-            [64, 64],
-            "preprocessing does not have the model's size",
-        ),
+        (("source", "checkpoint"), "../a.pth", "checkpoint '../a.pth' is not the name of a file"),
+        (("input", "preprocessing", "size"), [64, 64], "does not have the model's size"),
         (("input", "preprocessing", "size"), [-1, 96], "preprocessing sizes must be between 1 and"),
         (("input", "preprocessing", "std"), [0, 1, 1], "deviations must be positive"),
-        (
-            ("input", "preprocessing", "name"),
-            "crop",
-            "input.preprocessing.name: Invalid enum value",
-        ),
-        (
-            ("source", "config", "encoder", "num_heads"),
-            5,
-            "encoder embed_dim 96 is not divisible by 5 heads",
-        ),
-        (
-            ("source", "config", "encoder", "num_heads"),
-            0,
-            "num_heads must be between 1 and 65536, not 0",
-        ),
-        (
-            ("source", "config", "decoder", "num_groups"),
-            8,
-            "num_groups 8 must not exceed num_classes 7",
-        ),
+        (("input", "preprocessing", "name"), "crop", "input.preprocessing.name: Invalid enum"),
+        (("source", "config", "encoder", "num_heads"), 5, "96 is not divisible by 5 heads"),
+        (("source", "config", "encoder", "num_heads"), 0, "num_heads must be between 1 and"),
+        (("source", "config", "decoder", "num_groups"), 8, "num_groups 8 must not exceed"),
         (
             ("parity", "comparisons", 0, "logit_cosine"),
             None,
             "parity.comparisons[0].logit_cosine: Expected `float`, got `null`",
         ),
-        (
-            ("graph", "compute_nodes", "float16"),
-            1.5,
-            "graph.compute_nodes[...]: Expected `int`, got `float`",
-        ),
+        (("graph", "compute_nodes", "float16"), 1.5, "graph.compute_nodes[...]: Expected `int`"),
     ],
 )
 def test_a_value_that_breaks_a_rule_is_named(
@@ -377,35 +337,9 @@ def test_figures_that_are_not_numbers_are_never_written() -> None:
         valid(parity=broken).to_json()
 
 
-SPLICES = [
-    b"",
-    b"{",
-    b"}",
-    b"[",
-    b'"',
-    b",",
-    b":",
-    b"null",
-    b"true",
-    b"-1",
-    b"0",
-    b"1.5",
-    b"1e999",
-    b"NaN",
-    b"\xff",
-]
-SPLICES += [
-    b"\\ud800",
-    b"\\u0000",
-    b"..",
-    b"/",
-    b"\\\\",
-    b"9" * 30,
-    b"9" * 5_000,
-    b'"model"',
-    b"fp16",
-    b"[" * 50,
-]
+SPLICES = [b"", *b'{ } [ " , : null true -1 0 1.5 1e999 NaN \xff'.split()]
+SPLICES += [*rb"\ud800 \u0000 .. / \\".split(), b"9" * 30, b"9" * 5_000]
+SPLICES += [b'"model"', b"fp16", b"[" * 50]
 
 
 def damaged(data: bytes, draw: random.Random) -> bytes:
@@ -437,36 +371,14 @@ def test_four_thousand_damaged_manifests_are_accepted_whole_or_refused_as_artifa
     assert all(len(message) < 400 and message.isprintable() for message in refusals)
 
 
-VALUES: list[Any] = [
-    None,
-    True,
-    False,
-    0,
-    -1,
-    1,
-    2**62,
-    1.5,
-    -1e300,
-    "",
-    "x",
-    "\0",
-    "é",
-    [],
-    {},
-    [[]],
-    [1, 2],
-    {"a": 1},
-]
+VALUES: list[Any] = [None, True, False, 0, -1, 1, 2**62, 1.5, -1e300, "", "x", "\0", "é"]
+VALUES += [[], {}, [[]], [1, 2], {"a": 1}]
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    children = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
+    children: Any = enumerate(value) if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        children = value.items()
     return [path, *(place for key, child in children for place in places(child, (*path, key)))]
 
 

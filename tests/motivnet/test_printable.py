@@ -11,8 +11,8 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from motivnet.strict_json import dumps, loads
 
+from motivnet import schema
 from motivnet.errors import EngineError, FileError, MotivNetError
 from motivnet.printable import (
     LIMIT,
@@ -107,10 +107,10 @@ def test_json_spells_it_with_its_own_escapes_and_means_the_same(text: str, _: st
 
 def test_json_that_is_written_is_printable_and_comes_back() -> None:
     value = {"label": "a\u202e\x9b\U000e0041é日"}
-    written = dumps(value)
+    written = schema.encode(value)
     assert written.decode().replace("\n", "").isprintable()
     assert "é日".encode() in written
-    assert loads(written) == value
+    assert schema.decode(written, dict[str, str]) == value
 
 
 def test_a_dollar_is_no_mathematics_for_matplotlib() -> None:

@@ -14,11 +14,17 @@ import numpy as np
 
 from motivnet.artifact.manifest import Manifest
 from motivnet.artifact.onnx_graph.operators import LONGEST_SHAPE, Result, Value, result_of
-from motivnet.artifact.onnx_graph.reading import Declared, Graph, Node, Tensor, graph_of_model
+from motivnet.artifact.onnx_graph.reading import (
+    INT64,
+    Declared,
+    Graph,
+    Node,
+    Tensor,
+    graph_of_model,
+)
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError
 
-_INT64 = 7
 _SLACK = 2
 _SMALLEST = 1 << 16
 _NODES_OF_A_BLOCK, _OTHER_NODES = 64, 128
@@ -45,8 +51,6 @@ def check_model(data: bytes | memoryview, manifest: Manifest, *, data_bytes: int
     and its work are within ``limits_of``.
 
     Args:
-        data: The model.
-        manifest: Of the artifact that it is in.
         data_bytes: Size of the file beside the model in the manifest; None if there is none.
 
     Raises:
@@ -159,14 +163,11 @@ def _seed(declared: Declared, batch: int) -> tuple[int | None, ...]:
 
 
 def _constant(tensor: Tensor) -> Value:
-    short = tensor.dtype == _INT64 and len(tensor.dims) == 1 and tensor.dims[0] <= LONGEST_SHAPE
-    if not short or tensor.external is not None:
+    is_short = len(tensor.dims) == 1 and tensor.dims[0] <= LONGEST_SHAPE
+    if tensor.dtype != INT64 or not is_short or tensor.external is not None:
         return Value(tensor.dims)
-    return Value(
-        tensor.dims,
-        tuple(int(number) for number in np.frombuffer(tensor.raw, "<i8")),
-        is_constant=True,
-    )
+    numbers = tuple(np.frombuffer(tensor.raw, "<i8").tolist())
+    return Value(tensor.dims, numbers, is_constant=True)
 
 
 def _input(walk: _Walk, name: str) -> Value | None:
@@ -179,15 +180,15 @@ def _input(walk: _Walk, name: str) -> Value | None:
 
 def _last_uses(graph: Graph) -> dict[int, list[str]]:
     """Return, by the index of a node, the results that nothing after it reads."""
-    given = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs}
-    last = dict(given)
+    last: dict[str, int] = {}
     for index, node in enumerate(graph.nodes):
-        last.update((name, index) for name in node.inputs if name in given)
-    kept = {declared.name for declared in graph.outputs}
+        read = [name for name in node.inputs if name in last]
+        last.update(dict.fromkeys((*read, *node.outputs), index))
+    for declared in graph.outputs:
+        last.pop(declared.name, None)
     uses: dict[int, list[str]] = {}
     for name, index in last.items():
-        if name not in kept:
-            uses.setdefault(index, []).append(name)
+        uses.setdefault(index, []).append(name)
     return uses
 
 
@@ -195,12 +196,11 @@ def _check_declared(declared: Declared, values: dict[str, Value]) -> None:
     """Check a shape that the file states, because parsers allocate what is stated."""
     if declared.name not in values:
         raise ArtifactError(f"the graph describes {declared.name[:80]!r}, which it does not have")
+    if declared.dims is None:
+        return
     dims = values[declared.name].dims
-    given = declared.dims if declared.dims is not None else (None,) * len(dims)
-    fits = len(given) == len(dims) and all(
-        side in (None, real) for side, real in zip(given, dims, strict=True)
-    )
-    if not fits:
+    pairs = zip(declared.dims, dims, strict=False)
+    if len(declared.dims) != len(dims) or any(said not in (None, real) for said, real in pairs):
         raise ArtifactError(
             f"the graph gives {declared.name[:80]!r} another shape than its nodes do"
         )
@@ -220,7 +220,7 @@ def max_nodes(config: ModelConfig) -> int:
 
 def _largest_tensor(config: ModelConfig) -> int:
     """Return the elements of the largest tensor per image: pixels, an MLP or attention scores."""
-    encoder, decoder, tokens = config.encoder, config.decoder, _tokens(config)
+    encoder, decoder, tokens = config.encoder, config.decoder, prod(config.encoder.grid_size)
     groups, per_group = decoder.num_groups, -(-decoder.num_classes // decoder.num_groups)
     rows, columns = encoder.image_size
     return max(
@@ -234,12 +234,7 @@ def _largest_tensor(config: ModelConfig) -> int:
 
 def _multiplications(config: ModelConfig) -> int:
     """Return a bound: each weight once per token or query, and the products of attentions."""
-    encoder, decoder, tokens = config.encoder, config.decoder, _tokens(config)
+    encoder, decoder, tokens = config.encoder, config.decoder, prod(config.encoder.grid_size)
     weights = config.parameters * max(tokens, decoder.num_groups)
     attention = 2 * tokens**2 * encoder.embed_dim * encoder.depth
     return weights + attention + 2 * decoder.num_groups * tokens * decoder.embed_dim * decoder.depth
-
-
-def _tokens(config: ModelConfig) -> int:
-    rows, columns = config.encoder.grid_size
-    return rows * columns

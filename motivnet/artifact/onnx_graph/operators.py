@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from math import prod
 from typing import TypeAlias
 
-from motivnet.artifact.onnx_graph.reading import MAX_RANK, Attribute, Dims, Node
+from motivnet.artifact.onnx_graph.reading import MAX_RANK, Dims, Node
 from motivnet.errors import ArtifactError
 
 
@@ -74,7 +75,7 @@ def result_of(node: Node, inputs: Inputs) -> Result:
             "which no export of this toolkit uses"
         )
     rule, attributes = OPERATORS[node.operator]
-    if unknown := sorted(set(node.attributes) - attributes):
+    if unknown := sorted(set(node.attributes).difference(attributes)):
         raise ArtifactError(
             f"{node.operator} has the attribute {unknown[0][:80]!r}, which no export has"
         )
@@ -84,15 +85,19 @@ def result_of(node: Node, inputs: Inputs) -> Result:
         raise ArtifactError(
             f"the inputs or attributes of a node {node.operator} do not fit it"
         ) from error
-    if len(result.outputs) != len(node.outputs) or any(
-        len(value.dims) > MAX_RANK for value in result.outputs
-    ):
+    ranks = [len(value.dims) for value in result.outputs]
+    if len(ranks) != len(node.outputs) or max(ranks) > MAX_RANK:
         raise ArtifactError(f"a node {node.operator} has outputs that no export has")
     return result
 
 
+def _require(fits: bool) -> None:
+    if not fits:
+        raise ValueError("the inputs or attributes do not fit")
+
+
 def _integer(node: Node, name: str, default: int | None = None) -> int:
-    value: Attribute | None = node.attributes.get(name, default)
+    value = node.attributes.get(name, default)
     if not isinstance(value, int):
         raise TypeError(name)
     return value
@@ -108,31 +113,27 @@ def _integers(node: Node, name: str) -> tuple[int, ...]:
 def _given(inputs: Inputs, *counts: int) -> list[Value]:
     """Return the inputs, of which none is omitted and whose number is one of ``counts``."""
     present = [value for value in inputs if value is not None]
-    if len(present) != len(inputs) or len(inputs) not in counts:
-        raise ValueError(len(inputs))
+    _require(len(present) == len(inputs) and len(inputs) in counts)
     return present
 
 
-def _numbers(value: Value | None) -> tuple[int, ...]:
-    if value is None or value.numbers is None:
+def _numbers(value: Value) -> tuple[int, ...]:
+    if value.numbers is None:
         raise ArtifactError("the graph computes a shape from its data, which no export does")
     return value.numbers
 
 
-def _constants(value: Value | None) -> tuple[int, ...]:
+def _constants(value: Value) -> tuple[int, ...]:
     """Return numbers that are the same for every batch.
 
     So no side of any value falls as the batch grows, and the largest batch tells for all: only
     ``Expand`` and ``Resize`` take numbers that are computed, and give sides that rise with them.
     """
-    if value is None or value.numbers is None or not value.is_constant:
-        raise ArtifactError("the graph computes a shape from its data, which no export does")
-    return value.numbers
+    return _numbers(value if value.is_constant else Value(value.dims))
 
 
 def _axis(axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise ValueError(axis)
+    _require(-rank <= axis < rank)
     return axis % rank
 
 
@@ -141,14 +142,9 @@ def _one(dims: Dims, numbers: tuple[int, ...] | None = None, **counts: int) -> R
 
 
 def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
-    rank = max(len(first), len(second))
-    pairs = zip(
-        (1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True
-    )
-    sides = [(a, b) for a, b in pairs]
-    if any(a != b and 1 not in (a, b) for a, b in sides):
-        raise ValueError(sides)
-    return tuple(b if a == 1 else a for a, b in sides)
+    sides = list(zip_longest(reversed(first), reversed(second), fillvalue=1))
+    _require(all(a == b or 1 in (a, b) for a, b in sides))
+    return tuple(b if a == 1 else a for a, b in reversed(sides))
 
 
 def _elementwise(_: Node, inputs: Inputs) -> Result:
@@ -164,23 +160,20 @@ def _same(_: Node, inputs: Inputs) -> Result:
 def _scaled(_: Node, inputs: Inputs) -> Result:
     """Scale and shift (of normalisation and quantisation), no larger than what is scaled."""
     value, *others = _given(inputs, 2, 3)
-    if any(other.elements > value.elements for other in others):
-        raise ValueError(others)
+    _require(all(other.elements <= value.elements for other in others))
     return _one(value.sides)
 
 
 def _cast(node: Node, inputs: Inputs) -> Result:
     (value,) = _given(inputs, 1)
-    if _integer(node, "to") not in _CASTS:
-        raise ValueError(node.attributes)
+    _require(_integer(node, "to") in _CASTS)
     return _one(value.dims)
 
 
 def _transpose(node: Node, inputs: Inputs) -> Result:
     (value,) = _given(inputs, 1)
     order = _integers(node, "perm")
-    if sorted(order) != list(range(len(value.dims))):
-        raise ValueError(order)
+    _require(sorted(order) == list(range(len(value.dims))))
     return _one(tuple(value.dims[axis] for axis in order))
 
 
@@ -194,23 +187,21 @@ def _concat(node: Node, inputs: Inputs) -> Result:
     values = _given(inputs, *range(1, 9))
     first = values[0].sides
     axis = _axis(_integer(node, "axis"), len(first))
-    if {(*value.sides[:axis], *value.sides[axis + 1 :]) for value in values} != {
-        (*first[:axis], *first[axis + 1 :])
-    }:
-        raise ValueError(values)
-    joined = (*first[:axis], sum(value.sides[axis] for value in values), *first[axis + 1 :])
-    known = all(value.numbers is not None for value in values) and prod(joined) <= LONGEST_SHAPE
-    return _one(
-        joined,
-        tuple(number for value in values for number in value.numbers or ()) if known else None,
+    before, after = first[:axis], first[axis + 1 :]
+    _require(
+        all((value.sides[:axis], value.sides[axis + 1 :]) == (before, after) for value in values)
     )
+    joined = (*before, sum(value.sides[axis] for value in values), *after)
+    parts = [value.numbers for value in values if value.numbers is not None]
+    if len(parts) < len(values) or prod(joined) > LONGEST_SHAPE:
+        return _one(joined)
+    return _one(joined, tuple(chain.from_iterable(parts)))
 
 
 def _expand(_: Node, inputs: Inputs) -> Result:
     value, shape = _given(inputs, 2)
     wanted = _numbers(shape)
-    if min(wanted, default=1) < 1:
-        raise ValueError(wanted)
+    _require(min(wanted, default=1) >= 1)
     return _one(_broadcast(value.sides, wanted))
 
 
@@ -221,17 +212,16 @@ def _reshape(node: Node, inputs: Inputs) -> Result:
         wanted = [value.sides[axis] if side == 0 else side for axis, side in enumerate(wanted)]
     if -1 in wanted:
         wanted[wanted.index(-1)] = value.elements // prod(side for side in wanted if side != -1)
-    if min(wanted, default=1) < 0 or prod(wanted) != prod(value.sides):
-        raise ValueError(wanted)
+    _require(min(wanted, default=1) >= 0 and prod(wanted) == prod(value.sides))
     return _one(tuple(wanted))
 
 
 def _unsqueeze(_: Node, inputs: Inputs) -> Result:
     value, axes = _given(inputs, 2)
-    rank = len(value.dims) + len(_constants(axes))
-    added = {_axis(axis, rank) for axis in _constants(axes)}
-    if len(added) != len(_constants(axes)):
-        raise ValueError(added)
+    places = _constants(axes)
+    rank = len(value.dims) + len(places)
+    added = {_axis(axis, rank) for axis in places}
+    _require(len(added) == len(places))
     sides = iter(value.sides)
     return _one(tuple(1 if axis in added else next(sides) for axis in range(rank)))
 
@@ -240,13 +230,10 @@ def _slice(_: Node, inputs: Inputs) -> Result:
     value, starts, ends, axes, steps = _given(inputs, 5)
     sides = list(value.sides)
     parts = list(zip(*(_constants(given) for given in (starts, ends, axes, steps)), strict=True))
-    if len({_axis(axis, len(sides)) for _, _, axis, _ in parts}) != len(parts):
-        raise ValueError(parts)
+    _require(len({_axis(axis, len(sides)) for _, _, axis, _ in parts}) == len(parts))
     for start, end, axis, step in parts:
-        if step != 1 or (
-            start < 0 <= end < _END
-        ):  # from the end to a fixed place: shorter the longer the side is
-            raise ValueError(parts)
+        # From the end to a fixed place it would be shorter the longer the side is.
+        _require(step == 1 and not start < 0 <= end < _END)
         sides[_axis(axis, len(sides))] = len(range(sides[axis])[start:end])
     return _one(tuple(sides))
 
@@ -254,8 +241,7 @@ def _slice(_: Node, inputs: Inputs) -> Result:
 def _split(node: Node, inputs: Inputs) -> Result:
     (value,) = _given(inputs, 1)
     axis, parts = _axis(_integer(node, "axis", 0), len(value.dims)), _integer(node, "num_outputs")
-    if value.sides[axis] % parts or not 1 <= parts == len(node.outputs):
-        raise ValueError(parts)
+    _require(1 <= parts == len(node.outputs) and value.sides[axis] % parts == 0)
     part = (*value.sides[:axis], value.sides[axis] // parts, *value.sides[axis + 1 :])
     return Result((Value(part),) * parts)
 
@@ -263,21 +249,16 @@ def _split(node: Node, inputs: Inputs) -> Result:
 def _reduce(node: Node, inputs: Inputs) -> Result:
     value, axes = _given(inputs, 2)
     gone = {_axis(axis, len(value.dims)) for axis in _constants(axes)}
-    if not gone:  # which some take for all axes and some for none
-        raise ValueError(gone)
-    kept = _integer(node, "keepdims", 1)
-    return _one(
-        tuple(
-            1 if i in gone else side for i, side in enumerate(value.sides) if kept or i not in gone
-        )
-    )
+    _require(len(gone) > 0)  # some take no axis for all of them, and some for none
+    if _integer(node, "keepdims", 1):
+        return _one(tuple(1 if axis in gone else side for axis, side in enumerate(value.sides)))
+    return _one(tuple(side for axis, side in enumerate(value.sides) if axis not in gone))
 
 
 def _pad(_: Node, inputs: Inputs) -> Result:
     value, pads, _fill = _given(inputs, 3)
     numbers, rank = _constants(pads), len(value.dims)
-    if min(numbers) < 0:
-        raise ValueError(numbers)
+    _require(min(numbers) >= 0)
     sides = zip(value.sides, numbers[:rank], numbers[rank:], strict=True)
     return _one(tuple(before + side + after for side, before, after in sides))
 
@@ -285,25 +266,16 @@ def _pad(_: Node, inputs: Inputs) -> Result:
 def _resize(node: Node, inputs: Inputs) -> Result:
     value, sizes = _given([inputs[0], inputs[3]], 2)
     wanted = _numbers(sizes)
-    if (
-        len(inputs) != 4
-        or inputs[1]
-        or inputs[2]
-        or len(wanted) != len(value.dims)
-        or min(wanted) < 1
-    ):
-        raise ValueError(wanted)
-    if (
-        node.attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch"
-    ):  # another gives other sizes
-        raise ValueError(node.attributes)
+    _require(len(inputs) == 4 and inputs[1] is inputs[2] is None)
+    _require(len(wanted) == len(value.dims) and min(wanted) >= 1)
+    # Another policy gives other sizes.
+    _require(node.attributes.get("keep_aspect_ratio_policy", b"stretch") == b"stretch")
     return _one(wanted)
 
 
 def _matmul(_: Node, inputs: Inputs) -> Result:
     first, second = (value.sides for value in _given(inputs, 2))
-    if min(len(first), len(second)) < 2 or first[-1] != second[-2]:
-        raise ValueError(first, second)
+    _require(min(len(first), len(second)) >= 2 and first[-1] == second[-2])
     product = (*_broadcast(first[:-2], second[:-2]), first[-2], second[-1])
     return _one(product, multiplications=prod(product) * first[-1])
 
@@ -312,31 +284,19 @@ def _conv(node: Node, inputs: Inputs) -> Result:
     (image, weight), bias = _given(inputs[:2], 2), inputs[2:]
     (batch, channels, *sides), (filters, depth, *kernel) = image.sides, weight.sides
     strides, pads, dilations = (_integers(node, name) for name in ("strides", "pads", "dilations"))
-    if (
-        channels != depth * _integer(node, "group", 1)
-        or len(bias) > 1
-        or len(sides) != 2
-        or min(pads, default=0) < 0
-    ):
-        raise ValueError(image, weight)
-    if (
-        node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
-        or min(strides) < 1
-        or min(dilations) < 1
-    ):
-        raise ValueError(node.attributes)
+    _require(len(bias) <= 1 and len(sides) == 2 and channels == depth * _integer(node, "group", 1))
+    _require(node.attributes.get("auto_pad", b"NOTSET") == b"NOTSET")
+    _require(min(pads, default=0) >= 0 and min(*strides, *dilations) >= 1)
     padded = [side + pads[axis] + pads[axis + 2] for axis, side in enumerate(sides)]
     spans = [dilations[axis] * (side - 1) + 1 for axis, side in enumerate(kernel)]
     out = [
         (side - span) // stride + 1
         for side, span, stride in zip(padded, spans, strides, strict=True)
     ]
-    if min(out) < 1:
-        raise ValueError(out)
+    _require(min(out) >= 1)
     product = (batch, filters, *out)
-    windows = (
-        batch * channels * max(prod(padded), prod(kernel) * prod(out))
-    )  # as a runtime may lay them out
+    # The windows as a runtime may lay them out.
+    windows = batch * channels * max(prod(padded), prod(kernel) * prod(out))
     return _one(product, inside=windows, multiplications=prod(product) * depth * prod(kernel))
 
 
@@ -350,9 +310,8 @@ def _attention(node: Node, inputs: Inputs) -> Result:
         heads, groups = query[1], key[1]
         product = (*query[:3], value[3])
     rows, columns, batch = query[-2], key[-2], query[0]
-    fits = len(query) == len(key) == len(value) and key[:-1] == value[:-1] and key[0] == batch
-    if not fits or heads < 1 or heads % groups:
-        raise ValueError(query, key, value)
+    _require(len(query) == len(key) == len(value) and key[:-1] == value[:-1] and key[0] == batch)
+    _require(heads >= 1 and heads % groups == 0)
     return _one(
         product,
         inside=batch * heads * rows * columns,
@@ -360,63 +319,47 @@ def _attention(node: Node, inputs: Inputs) -> Result:
     )
 
 
-_NONE: frozenset[str] = frozenset()
-
-OPERATORS: dict[str, tuple[Rule, frozenset[str]]] = {
-    "Add": (_elementwise, _NONE),
+OPERATORS: dict[str, tuple[Rule, tuple[str, ...]]] = {
+    "Add": (_elementwise, ()),
     "Attention": (
         _attention,
-        frozenset(
-            {
-                "is_causal",
-                "kv_num_heads",
-                "q_num_heads",
-                "qk_matmul_output_mode",
-                "scale",
-                "softcap",
-            }
-        ),
+        ("is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale", "softcap"),
     ),
-    "Cast": (_cast, frozenset({"to"})),
-    "Concat": (_concat, frozenset({"axis"})),
-    "Conv": (
-        _conv,
-        frozenset({"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"}),
-    ),
-    "DequantizeLinear": (_scaled, frozenset({"axis"})),
-    "Expand": (_expand, _NONE),
-    "Floor": (_same, _NONE),
-    "Gelu": (_same, frozenset({"approximate"})),
-    "LayerNormalization": (_scaled, frozenset({"axis", "epsilon", "stash_type"})),
-    "MatMul": (_matmul, _NONE),
-    "Mul": (_elementwise, _NONE),
-    "Pad": (_pad, frozenset({"mode"})),
-    "QuantizeLinear": (_scaled, frozenset({"axis"})),
-    "ReduceMean": (_reduce, frozenset({"keepdims", "noop_with_empty_axes"})),
-    "ReduceSum": (_reduce, frozenset({"keepdims", "noop_with_empty_axes"})),
-    "Relu": (_same, _NONE),
-    "Reshape": (_reshape, frozenset({"allowzero"})),
+    "Cast": (_cast, ("to",)),
+    "Concat": (_concat, ("axis",)),
+    "Conv": (_conv, ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")),
+    "DequantizeLinear": (_scaled, ("axis",)),
+    "Expand": (_expand, ()),
+    "Floor": (_same, ()),
+    "Gelu": (_same, ("approximate",)),
+    "LayerNormalization": (_scaled, ("axis", "epsilon", "stash_type")),
+    "MatMul": (_matmul, ()),
+    "Mul": (_elementwise, ()),
+    "Pad": (_pad, ("mode",)),
+    "QuantizeLinear": (_scaled, ("axis",)),
+    "ReduceMean": (_reduce, ("keepdims", "noop_with_empty_axes")),
+    "ReduceSum": (_reduce, ("keepdims", "noop_with_empty_axes")),
+    "Relu": (_same, ()),
+    "Reshape": (_reshape, ("allowzero",)),
     "Resize": (
         _resize,
-        frozenset(
-            {
-                "antialias",
-                "coordinate_transformation_mode",
-                "cubic_coeff_a",
-                "exclude_outside",
-                "extrapolation_value",
-                "keep_aspect_ratio_policy",
-                "mode",
-                "nearest_mode",
-            }
+        (
+            "antialias",
+            "coordinate_transformation_mode",
+            "cubic_coeff_a",
+            "exclude_outside",
+            "extrapolation_value",
+            "keep_aspect_ratio_policy",
+            "mode",
+            "nearest_mode",
         ),
     ),
-    "Shape": (_shape, frozenset({"end", "start"})),
-    "Slice": (_slice, _NONE),
-    "Softmax": (_same, frozenset({"axis"})),
-    "Split": (_split, frozenset({"axis", "num_outputs"})),
-    "Sub": (_elementwise, _NONE),
-    "Transpose": (_transpose, frozenset({"perm"})),
-    "Unsqueeze": (_unsqueeze, _NONE),
+    "Shape": (_shape, ("end", "start")),
+    "Slice": (_slice, ()),
+    "Softmax": (_same, ("axis",)),
+    "Split": (_split, ("axis", "num_outputs")),
+    "Sub": (_elementwise, ()),
+    "Transpose": (_transpose, ("perm",)),
+    "Unsqueeze": (_unsqueeze, ()),
 }
 """Every operator of every export, with its attributes; a test exports each form and compares."""

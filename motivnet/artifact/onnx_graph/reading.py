@@ -7,7 +7,6 @@ domain.
 from __future__ import annotations
 
 import re
-import struct
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -36,11 +35,9 @@ OPSETS = (20, 22, 23)
 
 MAX_IR_VERSION = 13
 
+INT64 = 7
 ITEM_BYTES = {1: 4, 3: 1, 7: 8, 10: 2, 16: 2, 17: 1}
-"""Bytes per element by ``TensorProto.DataType``.
-
-These are float32, int8, int64, float16, bfloat16 and float8e4m3fn.
-"""
+"""Bytes per element of float32, int8, int64, float16, bfloat16 and float8e4m3fn."""
 
 _PACKED = (3, 10, 16)
 """Element types whose values may be given as packed numbers of 32 bits: int8, float16, bfloat16."""
@@ -55,17 +52,7 @@ Dims: TypeAlias = "tuple[int | None, ...]"
 
 _MODEL = Message(
     name="a model",
-    fields={
-        1: VARINT,
-        2: BYTES,
-        3: BYTES,
-        4: BYTES,
-        5: VARINT,
-        6: BYTES,
-        7: BYTES,
-        8: BYTES,
-        14: BYTES,
-    },
+    fields={1: VARINT, 5: VARINT, **dict.fromkeys((2, 3, 4, 6, 7, 8, 14), BYTES)},
     repeated=frozenset({8, 14}),
     most=64,
     refused={20: "training", 25: "functions of its own"},
@@ -73,14 +60,14 @@ _MODEL = Message(
 _OPSET = Message(name="a set of operators", fields={1: BYTES, 2: VARINT})
 _GRAPH = Message(
     name="a graph",
-    fields={1: BYTES, 2: BYTES, 5: BYTES, 10: BYTES, 11: BYTES, 12: BYTES, 13: BYTES, 16: BYTES},
+    fields=dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 16), BYTES),
     repeated=frozenset({1, 5, 11, 12, 13, 16}),
     most=MAX_FIELDS,
     refused={15: "sparse tensors"},
 )
 _NODE = Message(
     name="a node",
-    fields={1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES, 7: BYTES, 9: BYTES},
+    fields=dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), BYTES),
     repeated=frozenset({1, 2, 5, 9}),
     most=64,
 )
@@ -89,12 +76,9 @@ _ATTRIBUTE = Message(
     fields={1: BYTES, 2: FIXED32, 3: VARINT, 4: BYTES, 8: VARINT, 13: BYTES, 20: VARINT},
     repeated=frozenset({8}),
     refused={
-        5: "a tensor",
-        6: "a subgraph",
-        10: "tensors",
-        11: "subgraphs",
-        22: "a sparse tensor",
-        23: "sparse tensors",
+        **dict.fromkeys((5, 10), "a tensor"),
+        **dict.fromkeys((6, 11), "a subgraph"),
+        **dict.fromkeys((22, 23), "a sparse tensor"),
     },
 )
 _TENSOR = Message(
@@ -115,9 +99,6 @@ _DIM = Message(name="a dimension", fields={1: VARINT, 2: BYTES, 3: BYTES})
 _ATTRIBUTE_FIELDS = {1: 2, 2: 3, 3: 4, 7: 8}
 """The field of the value by ``AttributeProto.AttributeType``: float, int, string, ints."""
 
-_EXTERNAL_KEYS = {"location", "offset", "length"}
-_DECIMAL = re.compile(r"[0-9]{1,15}")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
@@ -128,11 +109,6 @@ class Tensor:
     dtype: int
     raw: memoryview
     external: tuple[str, int, int] | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes by the shape and the type."""
-        return prod(self.dims) * ITEM_BYTES[self.dtype]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,10 +217,9 @@ def _attribute(reader: Reader, data: memoryview, operator: str) -> tuple[str, At
     if holder == 8:
         return name, integers(fields, 8)
     if holder == 4:
-        return name, text_of(view(fields, 4)).encode()
+        return name, text(fields, 4).encode()
     if holder == 2:
-        (number,) = struct.unpack("<f", (integer(fields, 2)).to_bytes(4, "little"))
-        return name, float(number)
+        return name, float(np.uint32(integer(fields, 2)).view(np.float32))
     return name, integer(fields, 3)
 
 
@@ -261,11 +236,10 @@ def _tensor(reader: Reader, data: memoryview) -> Tensor:
         raise ArtifactError(
             f"the tensor {tensor.name[:80]!r} has the data type {tensor.dtype}, which no export has"
         )
-    held = _held_bytes(fields, tensor)
-    if held != tensor.nbytes:
+    held, wanted = _held_bytes(fields, tensor), prod(tensor.dims) * ITEM_BYTES[tensor.dtype]
+    if held != wanted:
         raise ArtifactError(
-            f"the tensor {tensor.name[:80]!r} holds {held:,} bytes; "
-            f"its shape asks for {tensor.nbytes:,}"
+            f"the tensor {tensor.name[:80]!r} holds {held:,} bytes; its shape asks for {wanted:,}"
         )
     return tensor
 
@@ -299,19 +273,20 @@ def _dims(dims: tuple[int, ...]) -> tuple[int, ...]:
 def _external(reader: Reader, fields: Fields) -> tuple[str, int, int] | None:
     """Return the file, offset and length of external data, None if there is none."""
     pairs = [reader.message(pair, _PAIR) for pair in views(fields, 13)]
-    entries = {text(pair, 1): text(pair, 2) for pair in pairs}
+    entries = sorted((text(pair, 1), text(pair, 2)) for pair in pairs)
     kind = integer(fields, 14)
     if kind == 0 and not pairs:
         return None
-    if kind != 1 or set(entries) != _EXTERNAL_KEYS or len(pairs) != len(entries):
+    if kind != 1 or [name for name, _ in entries] != ["length", "location", "offset"]:
         raise ArtifactError(
             "a tensor's external data is not given by exactly location, offset and length"
         )
-    return entries["location"], _decimal(entries["offset"]), _decimal(entries["length"])
+    (_, length), (_, location), (_, offset) = entries
+    return location, _decimal(offset), _decimal(length)
 
 
 def _decimal(digits: str) -> int:
-    if not _DECIMAL.fullmatch(digits):
+    if not re.fullmatch("[0-9]{1,15}", digits):
         raise ArtifactError("the offset or length of a tensor's external data is not a number")
     return int(digits)
 
