@@ -12,7 +12,7 @@ from motivnet import command_line
 from motivnet.command_line import JSONOption
 from motivnet_engines.cli.adapt import adapt
 from motivnet_engines.cli.calibrate import calibrate
-from motivnet_engines.cli.options import TrustEnginesOption
+from motivnet_engines.cli.options import TrustEnginesOption, check_apart
 from motivnet_engines.cli.predict import predict
 from motivnet_engines.cli.predict_dataset import predict_dataset
 from motivnet_engines.cli.serve import serve
@@ -107,6 +107,8 @@ def build_engine(
     )
     from motivnet_engines.diagnostics.tables import engine_text
 
+    outputs = {"--out": out, "--timing-cache": timing_cache}
+    check_apart((option, path) for option, path in outputs.items() if path is not None)
     options = EngineOptions(
         backend=choose_backend(backend),
         opt_batch=opt_batch,

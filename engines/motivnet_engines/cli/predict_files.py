@@ -16,6 +16,7 @@ from typing import TypeAlias
 from motivnet.errors import ConfigError, FileError
 from motivnet.images import IMAGE_SUFFIXES
 from motivnet.workspace import workspace
+from motivnet_engines.cli.options import check_apart
 from motivnet_engines.inference.image_files import expand_paths
 from motivnet_engines.video.source import (
     VIDEO_SUFFIXES,
@@ -108,8 +109,9 @@ def choose_outputs(
         annotate: A folder for the copies, or the file for the copy of a single video.
 
     Raises:
-        ConfigError: If a file is not named as what it will be, a timeline is asked for without
-            exactly one video, or the file of one video without exactly that.
+        ConfigError: If a file is not named as what it will be, two copies have the same name, a
+            timeline is asked for without exactly one video, or the file of one video without
+            exactly that.
         MissingDependencyError: For the copy of a video without PyAV.
     """
     for option, path in (("--montage", montage), ("--timeline", timeline)):
@@ -145,6 +147,14 @@ def _copies(sources: Sequence[Source], folder: Path) -> dict[Source, Path]:
     streams = [source for source in sources if source not in files]
     for number, source in enumerate(streams, 1):
         copies[source] = folder / f"stream-{number}.mp4"
+    owners: dict[Path, str] = {}
+    for source, copy in copies.items():
+        owner = owners.setdefault(copy, name_of(source))
+        if os.path.abspath(owner) != os.path.abspath(name_of(source)):  # noqa: PTH100 - keeps links
+            raise ConfigError(
+                f"--annotate would write the copies of {owner} and {name_of(source)} to {copy}; "
+                "rename one of them"
+            )
     return copies
 
 
@@ -171,7 +181,7 @@ def check_outputs(outputs: Outputs, *, inputs: Iterable[Path | None]) -> None:
         inputs: All files that are read.
 
     Raises:
-        ConfigError: If an output is an input.
+        ConfigError: If an output is an input or in the way of another output.
         FileError: If an output would replace something else, or its folder cannot be written.
     """
     files = list(_files(outputs))
@@ -182,6 +192,7 @@ def check_outputs(outputs: Outputs, *, inputs: Iterable[Path | None]) -> None:
                 raise ConfigError(
                     f"{option} would replace {read[key]}, which is read; choose another name"
                 )
+    check_apart((option, path) for option, path, _ in files)
     for option, path, advice in files:
         _check_place(option, path, advice)
     tried: set[Path] = set()
@@ -203,7 +214,7 @@ def _files(outputs: Outputs) -> Iterator[tuple[str, Path, str | None]]:
         yield "--montage", first, None
         for path in further:
             yield "--montage", path, "remove it (many faces take several sheets)"
-    for path in outputs.copies.values():
+    for path in dict.fromkeys(outputs.copies.values()):
         yield "--annotate", path, "choose an empty folder" if outputs.in_folder else None
 
 
