@@ -70,7 +70,7 @@ def read_machine() -> Machine:
     return Machine(
         processor=processor.name,
         architecture=platform.machine(),
-        cores=len(_usable_cores()),
+        cores=len(usable_cores()),
         physical_cores=usable_physical_cores(),
         core_limit=core_limit_from_cgroup(read_text(_CGROUP / "cpu.max")),
         bf16_instructions=tuple(name for name in BF16_INSTRUCTIONS if name in processor.flags),
@@ -100,13 +100,14 @@ def usable_physical_cores() -> int:
     # Hyper-threads of one core have the same list of siblings.
     siblings = {
         read_text(_CPU / f"cpu{index}/topology/thread_siblings_list").strip() or str(index)
-        for index in _usable_cores()
+        for index in usable_cores()
     }
     limit = core_limit_from_cgroup(read_text(_CGROUP / "cpu.max"))
     return len(siblings) if limit is None else max(1, min(len(siblings), math.floor(limit)))
 
 
-def _usable_cores() -> set[int]:
+def usable_cores() -> set[int]:
+    """Return the logical cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))

@@ -11,7 +11,6 @@ from typing import Generic, TypeAlias, TypeVar
 
 from motivnet.errors import VideoError
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.inference.pipeline import classify_group
 from motivnet_engines.inference.preprocessing import PreparedImage
 from motivnet_engines.inference.results import ImageResult
 from motivnet_engines.video.decoding import DecodedFrame, Frame, VideoReader
@@ -267,7 +266,7 @@ class Pipeline:
         end: End | None = None
         while end is None:
             group, end = self._next_group()
-            results = classify_group(self._classifier, [prepared for _, prepared in group])
+            results = self._classifier.classify_group([prepared for _, prepared in group])
             for (frame, _), result in zip(group, results, strict=True):
                 self._results.put((frame, result))
         self._results.put(end)
