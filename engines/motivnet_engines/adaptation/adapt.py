@@ -16,7 +16,6 @@ from motivnet_engines.adaptation.evaluation import Evaluation, evaluate, track_b
 from motivnet_engines.adaptation.learning import (
     ENOUGH_PER_CLASS,
     check_counts,
-    classes_with_few,
     learn_classes,
 )
 from motivnet_engines.calibration.labelled_outputs import LabelledOutputs, compute_outputs
@@ -106,31 +105,30 @@ def adapt_artifact(
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
         outputs = compute_outputs(classifier, sets, on_images=on_images)
 
-    learned = learn_classes(outputs[0], before=None if older is None else older.head)
+    head, densities = learn_classes(outputs[0], before=None if older is None else older.head)
     before = _evaluate_known(outputs[-1], older, known)
     if held_out is None:
-        after = evaluate(outputs[0], learned.densities, learned.head.labels)
+        after = evaluate(outputs[0], densities, head.labels)
         best, lost = {} if older is None else older.best, None
     else:
-        after = evaluate(outputs[1], _densities(learned.head, outputs[1]), learned.head.labels)
+        after = evaluate(outputs[1], _densities(head, outputs[1]), head.labels)
         if older is None:
             best, lost = after.by_class(), None
         else:
             best, lost = track_best(older.best, before, after)
-    classes = AdaptedClasses(head=learned.head, best=best)
-    write_adapted_classes(classes, target, manifest=artifact.manifest)
+    write_adapted_classes(AdaptedClasses(head=head, best=best), target, manifest=artifact.manifest)
 
     old = [label for label in known if label in before.right and label in after.right]
     return Adaptation(
         path=str(target),
         compared_with="the model's own classes" if older is None else "the older classes",
         measured_on=str(held_out) if held_out else f"{images}, by cross-validation",
-        classes=_class_accuracies(learned.head, outputs[0].counts(), before, after),
+        classes=_class_accuracies(head, outputs[0].counts(), before, after),
         old_before=before.accuracy(old),
         old_after=after.accuracy(old),
         forgetting=lost,
         accuracy=after.accuracy(after.right),
-        warnings=tuple(_warnings(outputs, known=known, head=learned.head, before=before)),
+        warnings=tuple(_warnings(outputs, known=known, head=head, before=before)),
     )
 
 
@@ -183,7 +181,7 @@ def _warnings(
     kept = [label for label in known if label in head.labels]
     classes = {
         f"fewer than {ENOUGH_PER_CLASS} images of {{}}: too few to tell such a class well": (
-            classes_with_few(counts)
+            [label for label, count in counts.items() if 0 < count < ENOUGH_PER_CLASS]
         ),
         "no images of {}: these classes of the model are not predicted any more": (
             [label for label in known if label not in head.labels]

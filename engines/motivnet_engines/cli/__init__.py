@@ -182,24 +182,16 @@ def inspect(
     json: JSONOption = False,
 ) -> None:
     """Print what an artifact is, how close it is to PyTorch, and which runtimes open it here."""
-    if footprint:
-        _show_footprint(artifact, runtime, trust_engines=trust_engines, json=json)
-        return
+    from motivnet_engines.diagnostics.footprint import footprint as measure_footprint
     from motivnet_engines.diagnostics.inspect import inspect_artifact
-    from motivnet_engines.diagnostics.tables import print_inspection
+    from motivnet_engines.diagnostics.tables import print_footprint, print_inspection
 
-    found = inspect_artifact(artifact, trust_engines=trust_engines)
-    command_line.print_json(found) if json else print_inspection(found)
-
-
-def _show_footprint(
-    artifact: Path, runtime: str | None, *, trust_engines: bool, json: bool
-) -> None:
-    from motivnet_engines.diagnostics.footprint import footprint
-    from motivnet_engines.diagnostics.tables import print_footprint
-
-    found = footprint(artifact, runtime, trust_engines=trust_engines)
-    command_line.print_json(found) if json else print_footprint(found)
+    if footprint:
+        cost = measure_footprint(artifact, runtime, trust_engines=trust_engines)
+        command_line.print_json(cost) if json else print_footprint(cost)
+    else:
+        found = inspect_artifact(artifact, trust_engines=trust_engines)
+        command_line.print_json(found) if json else print_inspection(found)
 
 
 @app.command()

@@ -42,14 +42,12 @@ class YuNetDetector:
 
     Args:
         model: The bytes of the model, whose hash was checked, because native code parses them.
-        threshold: The lowest score of a face.
     """
 
     name = "yunet"
 
-    def __init__(self, model: bytes, *, threshold: float = THRESHOLD) -> None:
+    def __init__(self, model: bytes) -> None:
         self._model = np.frombuffer(model, np.uint8)
-        self._threshold = threshold
         self._of_thread = threading.local()
         self._network()  # a model that OpenCV cannot open is an error here
 
@@ -95,7 +93,7 @@ class YuNetDetector:
                     self._model,
                     np.empty(0, np.uint8),
                     (_COARSE_SIDE, _COARSE_SIDE),
-                    self._threshold,
+                    THRESHOLD,
                     _OVERLAP,
                     _CANDIDATES,
                 )

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -92,7 +91,7 @@ class EmotionClassifier:
             raise ArtifactError(
                 "the artifact gives no embedding, which a calibration and adapted classes need"
             )
-        temperature = 1.0 if calibration is None else calibration.temperature
+        temperature = 1.0 if calibration is None else calibration.metadata.temperature
         self.runtime = runtime
         self.manifest = manifest
         self.batch_size = batch_size
@@ -258,12 +257,7 @@ class EmotionClassifier:
     def __enter__(self) -> EmotionClassifier:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _results(

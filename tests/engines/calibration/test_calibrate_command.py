@@ -82,7 +82,7 @@ def test_json_has_what_is_in_the_file(artifact: Artifact, drawn_folder: Path) ->
     found = json.loads(outcome.stdout)
     calibration = calibration_of_artifact(open_artifact(artifact.folder))
     assert calibration is not None
-    assert found["temperature"] == calibration.temperature
+    assert found["temperature"] == calibration.metadata.temperature
     assert found["images"] == dict.fromkeys(artifact.manifest.labels, 12)
     assert found["held_out_folder"] == drawn_folder.name
     assert found["runtime"] == "onnxruntime"
@@ -109,7 +109,9 @@ def test_probabilities_are_at_the_temperature(calibrated: Path, drawn_folder: Pa
     with EmotionClassifier.open(calibrated, runtime="onnxruntime", threads=1) as classifier:
         [tempered] = classifier.predict(image)
         [plain] = EmotionClassifier(classifier.runtime, classifier.manifest).predict(image)
-    expected = np.array(list(plain.probabilities.values())) ** (1 / calibration.temperature)
+    expected = np.array(list(plain.probabilities.values())) ** (
+        1 / calibration.metadata.temperature
+    )
     assert list(tempered.probabilities.values()) == pytest.approx(
         expected / expected.sum(), rel=1e-4
     )
