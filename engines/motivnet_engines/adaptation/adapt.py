@@ -106,7 +106,8 @@ def adapt_artifact(
         outputs = compute_outputs(classifier, sets, on_images=on_images)
 
     head, densities = learn_classes(outputs[0], before=None if older is None else older.head)
-    before = _evaluate_known(outputs[-1], older, known)
+    scores = outputs[-1].logits if older is None else _densities(older.head, outputs[-1])
+    before = evaluate(outputs[-1], scores, known)
     if held_out is None:
         after = evaluate(outputs[0], densities, head.labels)
         best, lost = {} if older is None else older.best, None
@@ -141,14 +142,6 @@ def _choose_target(folder: Path, *, out: Path | None, adapted_classes: Path | No
             "or choose another file with --out"
         )
     return target
-
-
-def _evaluate_known(
-    outputs: LabelledOutputs, older: AdaptedClasses | None, known: tuple[str, ...]
-) -> Evaluation:
-    """Evaluate what was there before: the model's own head, or the classes to extend."""
-    scores = outputs.logits if older is None else _densities(older.head, outputs)
-    return evaluate(outputs, scores, known)
 
 
 def _densities(head: MixtureHead, outputs: LabelledOutputs) -> NDArray[np.float64]:

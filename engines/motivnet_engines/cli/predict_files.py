@@ -191,7 +191,8 @@ def check_outputs(
     tried: dict[Path, tuple[str, Path]] = {}
     for option, path, advice in outputs:
         _check_place(option, path, advice)
-        tried.setdefault(_nearest_folder(path), (option, path))
+        folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+        tried.setdefault(folder, (option, path))
     for folder, (option, path) in tried.items():
         _try_folder(folder, option, path)
 
@@ -209,10 +210,6 @@ def _outputs(
             yield "--montage", path, "remove it (many faces take several sheets)"
     for path in dict.fromkeys(pictures.copies.values()):
         yield "--annotate", path, "" if path == annotate else "choose an empty folder"
-
-
-def _nearest_folder(path: Path) -> Path:
-    return next(parent for parent in path.absolute().parents if os.path.lexists(parent))
 
 
 def _identities(path: Path) -> Iterator[object]:

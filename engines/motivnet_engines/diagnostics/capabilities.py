@@ -25,7 +25,6 @@ _Missing: TypeAlias = tuple[str, str | None]
 """What is missing, and the command to fix it."""
 
 _WHEELS: dict[EngineBackend, str] = {"tensorrt": "tensorrt-cu", "tensorrt-rtx": "tensorrt-rtx-cu"}
-_CUDA_MAJORS = (13, 12)
 _FORMS: tuple[tuple[Precision, AttentionForm], ...] = (
     ("fp16", "fused"),
     ("fp16", "decomposed"),
@@ -181,7 +180,7 @@ def _unsupported_gpu(driver: NvidiaDriver, backend: EngineBackend) -> _Missing |
 def _too_new_wheel(driver: NvidiaDriver, backend: EngineBackend) -> _Missing | None:
     # A wheel for a newer CUDA than the driver's can be loaded, but each call gives cudaError 35.
     prefix = _WHEELS[backend]
-    wheel = next((major for major in _CUDA_MAJORS if version_of(f"{prefix}{major}")), None)
+    wheel = next((major for major in (13, 12) if version_of(f"{prefix}{major}")), None)
     if wheel is None or driver.cuda_major is None or wheel <= driver.cuda_major:
         return None
     fix = f"pip uninstall -y {backend} {prefix}{wheel} && pip install {prefix}{driver.cuda_major}"

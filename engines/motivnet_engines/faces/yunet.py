@@ -25,7 +25,6 @@ faces."""
 _PART_SHARE = 0.5
 """A box with at least this share inside a larger one is a part of that face."""
 _OVERLAP = 0.3
-_CANDIDATES = 5000
 _CREATION = threading.Lock()
 
 
@@ -95,7 +94,7 @@ class YuNetDetector:
                     (_COARSE_SIDE, _COARSE_SIDE),
                     THRESHOLD,
                     _OVERLAP,
-                    _CANDIDATES,
+                    5000,  # candidates, before overlapping ones are merged
                 )
         return network
 

@@ -26,7 +26,6 @@ _Prepared: TypeAlias = PreparedImage | MotivNetError
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
-_MAX_WORKERS = 8
 _BYTES_PER_GROUP = 1 << 28
 _IMAGES_PER_FACE = 4
 """A group of images without faces ends too, so that results come and memory is bounded."""
@@ -58,7 +57,7 @@ def run_pipeline(
         except MotivNetError as error:
             return error
 
-    workers = min(_MAX_WORKERS, len(usable_cores()))
+    workers = min(8, len(usable_cores()))
     with _executor(workers) as preparing, _executor(1) as running:
         prepared = _ahead(preparing, items, caught, ahead=workers + spare)
         groups = _groups(prepared, faces=faces)

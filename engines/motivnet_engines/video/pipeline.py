@@ -18,7 +18,6 @@ from motivnet_engines.video.decoding import DecodedFrame, Frame, VideoReader
 STALL_SECONDS = 30.0
 """How long reading one frame may take; streams have shorter time-outs."""
 
-_QUEUED = 4
 _POLL_SECONDS = 0.1
 _JOIN_SECONDS = 2.0
 
@@ -142,7 +141,6 @@ class Clock:
 
 
 # A frame and what is to become of it, or became of it; None for a frame that is only shown.
-_Decoded: TypeAlias = tuple[Frame, bool] | End
 _Prepared: TypeAlias = tuple[Frame, PreparedImage | None] | End
 Classified: TypeAlias = tuple[Frame, ImageResult | None] | End
 
@@ -174,8 +172,10 @@ class Pipeline:
         self._wants_all = wants_all
         self._clock = Clock()
         self._workers = Workers()
-        size = 1 if realtime else _QUEUED
-        self._frames: BoundedQueue[_Decoded] = BoundedQueue(self._workers, size=size)
+        size = 1 if realtime else 4
+        self._frames: BoundedQueue[tuple[Frame, bool] | End] = BoundedQueue(
+            self._workers, size=size
+        )
         self._inputs: BoundedQueue[_Prepared] = BoundedQueue(self._workers, size=size)
         self._results: BoundedQueue[Classified] = BoundedQueue(self._workers, size=size)
         self._started = False

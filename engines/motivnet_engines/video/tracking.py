@@ -11,11 +11,6 @@ from statistics import median_low
 from motivnet.errors import ConfigError
 from motivnet.prediction import Box
 
-_MIN_IOU = 0.3
-_LOST_SECONDS = 1.0
-_LOST_FRAMES = 2.5
-_INTERVALS = 5
-
 
 @dataclass(slots=True)
 class _Track:
@@ -39,7 +34,7 @@ class FaceTracker:
         self._tracks: dict[int, _Track] = {}
         self._next = 1
         self._last: float | None = None
-        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        self._intervals: deque[float] = deque(maxlen=5)
 
     @property
     def tracks(self) -> frozenset[int]:
@@ -72,7 +67,7 @@ class FaceTracker:
             self._intervals.append(time - self._last)
         self._last = time
         usual = median_low(self._intervals) if self._intervals else 0.0
-        return max(_LOST_SECONDS, _LOST_FRAMES * usual)
+        return max(1.0, 2.5 * usual)
 
     def _match(self, boxes: Sequence[Box | None]) -> dict[int, int]:
         """Return the track of each index whose box overlaps a track enough."""
@@ -84,7 +79,7 @@ class FaceTracker:
         matched: dict[int, int] = {}
         taken: set[int] = set()
         for overlap, number, index in sorted(pairs):
-            if -overlap >= _MIN_IOU and number not in taken and index not in matched:
+            if -overlap >= 0.3 and number not in taken and index not in matched:
                 matched[index] = number
                 taken.add(number)
         return matched

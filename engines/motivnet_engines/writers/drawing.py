@@ -40,13 +40,11 @@ _COLOURS: tuple[Colour, ...] = (
     (150, 145, 245),
     (180, 128, 80),
 )
-_OF_UNKNOWN: Colour = (170, 170, 170)
 _BLACK: Colour = (0, 0, 0)
 _LINE_OF_PICTURE = 1 / 320
 _LINE_OF_FACE = 1 / 40
 _READABLE_SIDE = 320
 """Pixels of the longer side; smaller pictures are enlarged so that a caption fits."""
-_QUALITY = 92
 
 
 def draw_faces(
@@ -97,7 +95,7 @@ def caption(face: Prediction) -> str:
 def colour_of(face: Prediction) -> Colour:
     """Return the colour of a face's label, by its index among the classes."""
     if face.label not in face.probabilities:
-        return _OF_UNKNOWN
+        return (170, 170, 170)
     return _COLOURS[list(face.probabilities).index(face.label) % len(_COLOURS)]
 
 
@@ -154,7 +152,7 @@ def write_annotated(pixels: NDArray[np.uint8], copy: Path, faces: Sequence[Predi
     """
     picture = Image.fromarray(annotated_picture(pixels, faces))
     with atomic_path(copy, private=True) as temporary:
-        picture.save(temporary, quality=_QUALITY)  # PNG and BMP ignore the quality
+        picture.save(temporary, quality=92)  # PNG and BMP ignore the quality
 
 
 def annotated_picture(pixels: NDArray[np.uint8], faces: Sequence[Prediction]) -> NDArray[np.uint8]:

@@ -48,7 +48,6 @@ _MOST_NAMES = 3
 """Names in one band; they are at least a third of the panel apart."""
 _GRID = 12
 """Steps per width of a name at which a band is sampled."""
-_MOST_GRID_POINTS = 100_000
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _MOST_TICKS = 12
 _POINTS = 300
@@ -239,7 +238,7 @@ def name_places(
         height: Of the name, in the unit of the band.
         apart: Least distance between two centres, in the unit of ``times``.
     """
-    points = min(int(_GRID * (times[-1] - times[0]) / width) + 1, _MOST_GRID_POINTS)
+    points = min(int(_GRID * (times[-1] - times[0]) / width) + 1, 100_000)
     if points <= _GRID:
         return
     grid = np.linspace(times[0], times[-1], points)
