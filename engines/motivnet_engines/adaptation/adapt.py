@@ -97,32 +97,30 @@ def adapt_artifact(
     """
     artifact = open_artifact(folder)
     target = _choose_target(folder, out=out, adapted_classes=adapted_classes)
-    older = None if adapted_classes is None else read_adapted_classes(adapted_classes, artifact)
-    known = artifact.manifest.labels if older is None else older.head.labels
+    older = read_adapted_classes(adapted_classes, artifact) if adapted_classes else None
+    known = older.head.labels if older else artifact.manifest.labels
     sets = [read_class_folders(path) for path in (images, held_out) if path is not None]
-    check_counts(sets[0].counts(), known=() if older is None else known)
+    check_counts(sets[0].counts(), known=known if older else ())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
         outputs = compute_outputs(classifier, sets, on_images=on_images)
 
-    head, densities = learn_classes(outputs[0], before=None if older is None else older.head)
-    scores = outputs[-1].logits if older is None else _densities(older.head, outputs[-1])
-    before = evaluate(outputs[-1], scores, known)
-    if held_out is None:
-        after = evaluate(outputs[0], densities, head.labels)
-        best, lost = {} if older is None else older.best, None
-    else:
-        after = evaluate(outputs[1], _densities(head, outputs[1]), head.labels)
-        if older is None:
-            best, lost = after.by_class(), None
-        else:
-            best, lost = track_best(older.best, before, after)
+    head, densities = learn_classes(outputs[0], before=older.head if older else None)
+    measured = outputs[-1]
+    scores = _densities(older.head, measured) if older else measured.logits
+    before = evaluate(measured, scores, known)
+    if held_out is not None:
+        densities = _densities(head, measured)
+    after = evaluate(measured, densities, head.labels)
+    best, lost = older.best if older else {}, None
+    if held_out is not None:
+        best, lost = track_best(best, before, after) if older else (after.by_class(), None)
     write_adapted_classes(AdaptedClasses(head=head, best=best), target, manifest=artifact.manifest)
 
     old = [label for label in known if label in before.right and label in after.right]
     return Adaptation(
         path=str(target),
-        compared_with="the model's own classes" if older is None else "the older classes",
+        compared_with="the older classes" if older else "the model's own classes",
         measured_on=str(held_out) if held_out else f"{images}, by cross-validation",
         classes=_class_accuracies(head, outputs[0].counts(), before, after),
         old_before=before.accuracy(old),

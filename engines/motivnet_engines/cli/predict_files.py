@@ -6,7 +6,6 @@ every output folder is tried, so that hours of work do not end at a file that ca
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -132,10 +131,17 @@ def _copies(sources: Sequence[Source], annotate: Path) -> dict[Source, Path]:
         raise ConfigError(f"--annotate {annotate} is the name of an image; give a folder")
     files = {source: path for source in sources if (path := path_of(source)) is not None}
     paths = annotated_copies(list(files.values()), annotate)
-    copies = {source: paths[path] for source, path in files.items()}
     streams = [source for source in sources if source not in files]
-    for number, source in enumerate(streams, 1):
-        copies[source] = annotate / f"stream-{number}.mp4"
+    copies = {source: paths[path] for source, path in files.items()}
+    copies |= {
+        stream: annotate / f"stream-{number}.mp4" for number, stream in enumerate(streams, 1)
+    }
+    _check_copies(copies)
+    return copies
+
+
+def _check_copies(copies: Mapping[Source, Path]) -> None:
+    """Refuse one copy of several files; a file that was given twice has one."""
     owners: dict[Path, str] = {}
     for source, copy in copies.items():
         owner = owners.setdefault(copy, name_of(source))
@@ -144,7 +150,6 @@ def _copies(sources: Sequence[Source], annotate: Path) -> dict[Source, Path]:
                 f"--annotate would write the copies of {owner} and {name_of(source)} to {copy}; "
                 "rename one of them"
             )
-    return copies
 
 
 def _only_video(sources: Sequence[Source], annotate: Path) -> VideoSource:
@@ -182,11 +187,10 @@ def check_outputs(
     outputs = list(_outputs(results, pictures, annotate))
     read = {key: path for path in inputs if path is not None for key in _identities(path)}
     for option, path, _ in outputs:
-        for key in _identities(path):
-            if key in read:
-                raise ConfigError(
-                    f"{option} would replace {read[key]}, which is read; choose another name"
-                )
+        for key in read.keys() & _identities(path):
+            raise ConfigError(
+                f"{option} would replace {read[key]}, which is read; choose another name"
+            )
     check_apart((option, path) for option, path, _ in outputs)
     tried: dict[Path, tuple[str, Path]] = {}
     for option, path, advice in outputs:
@@ -212,12 +216,14 @@ def _outputs(
         yield "--annotate", path, "" if path == annotate else "choose an empty folder"
 
 
-def _identities(path: Path) -> Iterator[object]:
-    """Yield what two paths of one file have in common: the name without links, and the inode."""
-    yield os.path.realpath(path)
-    with contextlib.suppress(OSError):
+def _identities(path: Path) -> set[object]:
+    """Return what two paths of one file have in common: the name without links, and the inode."""
+    name = os.path.realpath(path)
+    try:
         status = path.stat()
-        yield status.st_dev, status.st_ino
+    except OSError:
+        return {name}
+    return {name, (status.st_dev, status.st_ino)}
 
 
 def _check_place(option: str, path: Path, advice: str) -> None:

@@ -28,8 +28,6 @@ from motivnet_engines.inference.results import ImageResult, Timing, predictions_
 from motivnet_engines.runtimes.selection import open_runtime
 from motivnet_engines.runtimes.signature import check_graph, profile_of
 
-__all__ = ["EmotionClassifier", "Image"]
-
 _Other = TypeVar("_Other")
 
 _MAX_VALUES_PER_CALL = 1 << 26

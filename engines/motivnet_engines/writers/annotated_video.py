@@ -17,7 +17,7 @@ from motivnet_engines.video.decoding import Frame
 from motivnet_engines.video.opening import reason
 from motivnet_engines.video.results import FrameResult
 from motivnet_engines.video.run import OnFrame
-from motivnet_engines.writers.drawing import caption, draw_faces
+from motivnet_engines.writers.drawing import draw_faces
 
 try:
     import av
@@ -99,8 +99,7 @@ class _Writer:
         pixels = draw_faces(
             frame.pixels,
             [face.prediction for face in faces],
-            captions=[f"#{face.track} {caption(face.prediction)}" for face in faces],
-            numbers=[face.track for face in faces],
+            tracks=[face.track for face in faces],
         )
         stream = self._stream or self._new_stream(pixels)
         picture = av.VideoFrame.from_ndarray(

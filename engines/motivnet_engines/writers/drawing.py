@@ -51,8 +51,7 @@ def draw_faces(
     pixels: NDArray[np.uint8],
     faces: Sequence[Prediction],
     *,
-    captions: Sequence[str] | None = None,
-    numbers: Sequence[int] | None = None,
+    tracks: Sequence[int] = (),
 ) -> NDArray[np.uint8]:
     """Return a copy of an RGB picture ``(H, W, 3)`` with the box and the caption of each face.
 
@@ -61,10 +60,10 @@ def draw_faces(
     face, a face has only its number, or only its box.
 
     Args:
-        captions: One per face; the label and its confidence if None.
-        numbers: One per face; counted from 1, as in tables, if None.
+        tracks: The number of each face, which its caption begins with; without them, the faces are
+            counted from 1 as in tables, and only those without a caption show it.
     """
-    texts = [caption(face) for face in faces] if captions is None else captions
+    prefixes = [f"#{track} " for track in tracks] or [""] * len(faces)
     image = Image.fromarray(pixels)
     draw = ImageDraw.Draw(image)
     for face in faces:
@@ -72,8 +71,9 @@ def draw_faces(
             _draw_box(draw, face.box, colour_of(face))
     outlines = [None if face.box is None else outline(face.box) for face in faces]
     labels: list[Rectangle] = []
-    counted = numbers or range(1, len(faces) + 1)
-    for index, (face, text, number) in enumerate(zip(faces, texts, counted, strict=True)):
+    numbers = tracks or range(1, len(faces) + 1)
+    for index, (face, prefix, number) in enumerate(zip(faces, prefixes, numbers, strict=True)):
+        text = prefix + caption(face)
         if face.box is None:
             label: Label | None = label_of_picture(text, image.size)
         else:
