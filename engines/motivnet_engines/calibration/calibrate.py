@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.artifact import check_addable, open_artifact
@@ -21,14 +20,6 @@ from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.selection import open_runtime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationResult:
-    """What was measured and written, and warnings for the user."""
-
-    metadata: CalibrationMetadata
-    warnings: tuple[str, ...]
-
-
 def calibrate_artifact(
     folder: Path,
     images: Path,
@@ -39,8 +30,10 @@ def calibrate_artifact(
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
     on_images: Callable[[int, int], object] = lambda _done, _total: None,
-) -> CalibrationResult:
+) -> tuple[CalibrationMetadata, list[str]]:
     """Measure an artifact's model on labelled images, and add the calibration to the artifact.
+
+    Return what was measured and written, and warnings for the user.
 
     Args:
         images: A folder with a folder of images for each class.
@@ -79,7 +72,7 @@ def calibrate_artifact(
         runtime=opened.name,
     )
     add_calibration(artifact, Calibration(metadata=metadata, statistics=fitted.statistics))
-    return CalibrationResult(metadata=metadata, warnings=tuple(_warnings(sets, outputs, metadata)))
+    return metadata, _warnings(sets, outputs, metadata)
 
 
 def _warnings(

@@ -46,7 +46,7 @@ def calibrate(
     from motivnet_engines.calibration.calibrate import calibrate_artifact
 
     with progress("measuring", total=1) as advance:
-        result = calibrate_artifact(
+        metadata, warnings = calibrate_artifact(
             artifact,
             folder,
             held_out=val,
@@ -56,12 +56,12 @@ def calibrate(
             detector=open_requested_detector(detector, detect=detect),
             on_images=lambda _, total: advance(1 / total),
         )
-    for warning in result.warnings:
+    for warning in warnings:
         command_line.warn(warning)
     if json:
-        command_line.print_json(result.metadata)
+        command_line.print_json(metadata)
     else:
-        _show(artifact, result.metadata)
+        _show(artifact, metadata)
 
 
 def _show(artifact: Path, found: CalibrationMetadata) -> None:
