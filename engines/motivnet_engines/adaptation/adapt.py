@@ -78,7 +78,7 @@ def adapt_artifact(
     threads: int | None = None,
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
-    on_images: Callable[[int, int], object] = lambda _done, _total: None,
+    on_share: Callable[[float], object] = lambda _: None,
 ) -> Adaptation:
     """Learn the classes of labelled images with an artifact's model; write them to a file.
 
@@ -87,7 +87,7 @@ def adapt_artifact(
         adapted_classes: A file of classes to extend; it is replaced unless ``out`` is given.
         held_out: A folder of other labelled images to measure old and new classes with; 5-fold
             cross-validation over ``images`` if None.
-        on_images: Called with the number of finished images, and of all.
+        on_share: Called after each image with its share of all.
 
     Raises:
         ConfigError: If the file to write exists and is not the one to extend.
@@ -103,7 +103,7 @@ def adapt_artifact(
     check_counts(sets[0].counts(), known=known if older else ())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
-        outputs = compute_outputs(classifier, sets, on_images=on_images)
+        outputs = compute_outputs(classifier, sets, on_share=on_share)
 
     head, densities = learn_classes(outputs[0], before=older.head if older else None)
     measured = outputs[-1]

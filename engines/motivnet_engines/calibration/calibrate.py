@@ -29,7 +29,7 @@ def calibrate_artifact(
     threads: int | None = None,
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
-    on_images: Callable[[int, int], object] = lambda _done, _total: None,
+    on_share: Callable[[float], object] = lambda _: None,
 ) -> tuple[CalibrationMetadata, list[str]]:
     """Measure an artifact's model on labelled images, and add the calibration to the artifact.
 
@@ -40,7 +40,7 @@ def calibrate_artifact(
         held_out: A second one to choose temperature and threshold on; 5-fold cross-validation over
             ``images`` if None.
         detector: Crops the faces, as it will for predictions; if None, each image is a face.
-        on_images: Called with the number of finished images, and of all.
+        on_share: Called after each image with its share of all.
 
     Raises:
         DatasetError: If the folders are not of the model's classes, or hold too few images.
@@ -53,7 +53,7 @@ def calibrate_artifact(
     check_counts(sets[0].counts(), held_out=sets[-1].counts())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
-        outputs = compute_outputs(classifier, sets, labels=labels, on_images=on_images)
+        outputs = compute_outputs(classifier, sets, labels=labels, on_share=on_share)
     fitted = fit_calibration(outputs[0], held_out=outputs[1] if held_out else None)
     metadata = CalibrationMetadata(
         model=artifact.manifest.model_identity(),

@@ -54,7 +54,7 @@ def calibrate(
             trust_engines=trust_engines,
             threads=threads,
             detector=open_requested_detector(detector, detect=detect),
-            on_images=lambda _, total: advance(1 / total),
+            on_share=advance,
         )
     for warning in warnings:
         command_line.warn(warning)
