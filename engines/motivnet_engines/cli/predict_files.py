@@ -1,7 +1,6 @@
 """What ``motivnet predict`` reads and writes: its sources, its output files, and what is refused.
 
-All of it is decided before the model is opened. No file that is read is ever written over, and
-every output folder is tried, so that hours of work do not end at a file that cannot be written.
+Decided before the model is opened: hours of work must not end at a file that cannot be written.
 """
 
 from __future__ import annotations

@@ -288,13 +288,8 @@ class BestFaces:
 
 
 def _frame_counts(summary: VideoSummary) -> str:
-    counts = {
-        "classified": summary.classified,
-        "skipped": summary.skipped,
-        "dropped": summary.dropped,
-        "damaged": summary.damaged,
-    }
-    parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    names = ("classified", "skipped", "dropped", "damaged")
+    parts = ", ".join(f"{count:,} {name}" for name in names if (count := getattr(summary, name)))
     return (
         f"{summary.name}: {summary.decoded:,} frames in {summary.duration:.2f} s "
         f"({parts or 'none classified'})"

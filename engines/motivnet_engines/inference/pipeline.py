@@ -1,9 +1,7 @@
 """Many images through a classifier: later images are prepared while the runtime works.
 
-Three parties run side by side: threads that decode, find faces and resize; one thread that calls
-the runtime; and the caller, who reads results. Only a few groups of images are in memory at any
-time, however many there are. A group is a batch, or less for a model that takes images of any size:
-it then holds whole pictures and ends at 256 MB of them.
+Only a few groups of images are in memory at any time. A group is a batch, or for a
+model that takes images of any size, which are whole pictures, at most 256 MB of them.
 """
 
 from __future__ import annotations
