@@ -5,17 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from statistics import median_low
 
 from motivnet.errors import ConfigError
 from motivnet.prediction import Box
-
-
-@dataclass(slots=True)
-class _Track:
-    box: Box | None
-    seen: float
 
 
 class FaceTracker:
@@ -31,7 +24,8 @@ class FaceTracker:
     """
 
     def __init__(self) -> None:
-        self._tracks: dict[int, _Track] = {}
+        # By number: the last box of the face, and the time at which it was seen.
+        self._tracks: dict[int, tuple[Box | None, float]] = {}
         self._next = 1
         self._last: float | None = None
         self._intervals: deque[float] = deque(maxlen=5)
@@ -45,7 +39,9 @@ class FaceTracker:
         """Return the track of each box of the next frame, in order; ``time`` does not decrease."""
         limit = self._lost_after(time)
         self._tracks = {
-            number: track for number, track in self._tracks.items() if time - track.seen <= limit
+            number: (box, seen)
+            for number, (box, seen) in self._tracks.items()
+            if time - seen <= limit
         }
         matched = self._match(boxes)
         numbers = []
@@ -54,7 +50,7 @@ class FaceTracker:
             if number is None:
                 number = self._next
                 self._next += 1
-            self._tracks[number] = _Track(box, time)
+            self._tracks[number] = box, time
             numbers.append(number)
         return tuple(numbers)
 
@@ -72,8 +68,8 @@ class FaceTracker:
     def _match(self, boxes: Sequence[Box | None]) -> dict[int, int]:
         """Return the track of each index whose box overlaps a track enough."""
         pairs = [
-            (-_overlap(track.box, box), number, index)
-            for number, track in self._tracks.items()
+            (-_overlap(last, box), number, index)
+            for number, (last, _) in self._tracks.items()
             for index, box in enumerate(boxes)
         ]
         matched: dict[int, int] = {}

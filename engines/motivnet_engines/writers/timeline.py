@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,12 +53,6 @@ _MOST_TICKS = 12
 _POINTS = 300
 
 
-@dataclass(slots=True)
-class _Track:
-    times: list[float] = field(default_factory=list)
-    rows: list[tuple[float, ...]] = field(default_factory=list)
-
-
 class Timeline:
     """Collects results with ``add`` and draws them with ``write``; it keeps no pictures.
 
@@ -68,7 +62,8 @@ class Timeline:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tracks: dict[int, _Track] = {}
+        # By the face's number: the time and the probabilities of each of its frames.
+        self._tracks: defaultdict[int, list[tuple[float, list[float]]]] = defaultdict(list)
         self._colours: dict[str, _Colour] = {}
         self._span = (float("inf"), float("-inf"))
         self._limits = (0.0, 0.0)
@@ -81,9 +76,8 @@ class Timeline:
         for face in result.faces:
             if not self._colours:
                 self._colours = _colours(face.prediction)
-            track = self._tracks.setdefault(face.track, _Track())
-            track.times.append(result.time)
-            track.rows.append(tuple(face.prediction.probabilities.values()))
+            row = list(face.prediction.probabilities.values())
+            self._tracks[face.track].append((result.time, row))
 
     def write(self, *, duration: float) -> None:
         """Draw the ``PANELS`` faces that were seen in most frames, of one at least.
@@ -102,9 +96,7 @@ class Timeline:
                 canvas.print_png(temporary)  # type: ignore[no-untyped-call]
 
     def _draw(self, figure: Figure) -> None:
-        longest = sorted(
-            self._tracks, key=lambda number: (-len(self._tracks[number].times), number)
-        )
+        longest = sorted(self._tracks, key=lambda number: (-len(self._tracks[number]), number))
         shown = sorted(longest[:PANELS])
         panels = max(1, len(shown))
         figure.set_size_inches(_WIDTH, _MARGIN + _PANEL_HEIGHT * panels)
@@ -124,8 +116,8 @@ class Timeline:
             self._name_bands(panel, bands)
 
     def _draw_track(self, axes: Axes, number: int) -> _Bands:
-        track = self._tracks[number]
-        times, rows = _thin_out(np.array(track.times), np.array(track.rows), self._span)
+        moments, probabilities = zip(*self._tracks[number], strict=True)
+        times, rows = _thin_out(np.array(moments), np.array(probabilities), self._span)
         step = float(np.median(np.diff(times))) if len(times) > 1 else _GAP_SECONDS
         edges = np.flatnonzero(np.diff(times) > max(_GAP_SECONDS, _GAP_STEPS * step)) + 1
         bands: _Bands = []
