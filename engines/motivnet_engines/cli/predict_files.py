@@ -186,7 +186,7 @@ def check_outputs(
     outputs = list(_outputs(results, pictures, annotate))
     read = {key: path for path in inputs if path is not None for key in _identities(path)}
     for option, path, _ in outputs:
-        for key in read.keys() & _identities(path):
+        for key in filter(read.__contains__, _identities(path)):
             raise ConfigError(
                 f"{option} would replace {read[key]}, which is read; choose another name"
             )
@@ -215,14 +215,14 @@ def _outputs(
         yield "--annotate", path, "" if path == annotate else "choose an empty folder"
 
 
-def _identities(path: Path) -> set[object]:
+def _identities(path: Path) -> tuple[object, ...]:
     """Return what two paths of one file have in common: the name without links, and the inode."""
     name = os.path.realpath(path)
     try:
         status = path.stat()
     except OSError:
-        return {name}
-    return {name, (status.st_dev, status.st_ino)}
+        return (name,)
+    return name, (status.st_dev, status.st_ino)
 
 
 def _check_place(option: str, path: Path, advice: str) -> None:
