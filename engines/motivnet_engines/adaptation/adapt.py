@@ -16,7 +16,6 @@ from motivnet_engines.adaptation.evaluation import Evaluation, evaluate, track_b
 from motivnet_engines.adaptation.learning import (
     ENOUGH_PER_CLASS,
     check_counts,
-    classes_with_few,
     learn_classes,
 )
 from motivnet_engines.calibration.labelled_outputs import LabelledOutputs, compute_outputs
@@ -79,7 +78,7 @@ def adapt_artifact(
     threads: int | None = None,
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
-    on_images: Callable[[int, int], object] = lambda _done, _total: None,
+    on_share: Callable[[float], object] = lambda _: None,
 ) -> Adaptation:
     """Learn the classes of labelled images with an artifact's model; write them to a file.
 
@@ -88,7 +87,7 @@ def adapt_artifact(
         adapted_classes: A file of classes to extend; it is replaced unless ``out`` is given.
         held_out: A folder of other labelled images to measure old and new classes with; 5-fold
             cross-validation over ``images`` if None.
-        on_images: Called with the number of finished images, and of all.
+        on_share: Called after each image with its share of all.
 
     Raises:
         ConfigError: If the file to write exists and is not the one to extend.
@@ -98,39 +97,37 @@ def adapt_artifact(
     """
     artifact = open_artifact(folder)
     target = _choose_target(folder, out=out, adapted_classes=adapted_classes)
-    older = None if adapted_classes is None else read_adapted_classes(adapted_classes, artifact)
-    known = artifact.manifest.labels if older is None else older.head.labels
+    older = read_adapted_classes(adapted_classes, artifact) if adapted_classes else None
+    known = older.head.labels if older else artifact.manifest.labels
     sets = [read_class_folders(path) for path in (images, held_out) if path is not None]
-    check_counts(sets[0].counts(), known=() if older is None else known)
+    check_counts(sets[0].counts(), known=known if older else ())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
-        outputs = compute_outputs(classifier, sets, on_images=on_images)
+        outputs = compute_outputs(classifier, sets, on_share=on_share)
 
-    learned = learn_classes(outputs[0], before=None if older is None else older.head)
-    before = _evaluate_known(outputs[-1], older, known)
-    if held_out is None:
-        after = evaluate(outputs[0], learned.densities, learned.head.labels)
-        best, lost = {} if older is None else older.best, None
-    else:
-        after = evaluate(outputs[1], _densities(learned.head, outputs[1]), learned.head.labels)
-        if older is None:
-            best, lost = after.by_class(), None
-        else:
-            best, lost = track_best(older.best, before, after)
-    classes = AdaptedClasses(head=learned.head, best=best)
-    write_adapted_classes(classes, target, manifest=artifact.manifest)
+    head, densities = learn_classes(outputs[0], before=older.head if older else None)
+    measured = outputs[-1]
+    scores = _densities(older.head, measured) if older else measured.logits
+    before = evaluate(measured, scores, known)
+    if held_out is not None:
+        densities = _densities(head, measured)
+    after = evaluate(measured, densities, head.labels)
+    best, lost = older.best if older else {}, None
+    if held_out is not None:
+        best, lost = track_best(best, before, after) if older else (after.by_class(), None)
+    write_adapted_classes(AdaptedClasses(head=head, best=best), target, manifest=artifact.manifest)
 
     old = [label for label in known if label in before.right and label in after.right]
     return Adaptation(
         path=str(target),
-        compared_with="the model's own classes" if older is None else "the older classes",
+        compared_with="the older classes" if older else "the model's own classes",
         measured_on=str(held_out) if held_out else f"{images}, by cross-validation",
-        classes=_class_accuracies(learned.head, outputs[0].counts(), before, after),
+        classes=_class_accuracies(head, outputs[0].counts(), before, after),
         old_before=before.accuracy(old),
         old_after=after.accuracy(old),
         forgetting=lost,
         accuracy=after.accuracy(after.right),
-        warnings=tuple(_warnings(outputs, known=known, head=learned.head, before=before)),
+        warnings=tuple(_warnings(outputs, known=known, head=head, before=before)),
     )
 
 
@@ -143,14 +140,6 @@ def _choose_target(folder: Path, *, out: Path | None, adapted_classes: Path | No
             "or choose another file with --out"
         )
     return target
-
-
-def _evaluate_known(
-    outputs: LabelledOutputs, older: AdaptedClasses | None, known: tuple[str, ...]
-) -> Evaluation:
-    """Evaluate what was there before: the model's own head, or the classes to extend."""
-    scores = outputs.logits if older is None else _densities(older.head, outputs)
-    return evaluate(outputs, scores, known)
 
 
 def _densities(head: MixtureHead, outputs: LabelledOutputs) -> NDArray[np.float64]:
@@ -183,7 +172,7 @@ def _warnings(
     kept = [label for label in known if label in head.labels]
     classes = {
         f"fewer than {ENOUGH_PER_CLASS} images of {{}}: too few to tell such a class well": (
-            classes_with_few(counts)
+            [label for label, count in counts.items() if 0 < count < ENOUGH_PER_CLASS]
         ),
         "no images of {}: these classes of the model are not predicted any more": (
             [label for label in known if label not in head.labels]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from motivnet_engines.calibration.labelled_outputs import LabelledOutputs
 class Evaluation:
     """Which images of each class were classified correctly, for the classes that have images."""
 
-    right: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    right: dict[str, NDArray[np.bool_]]
 
     def accuracy(self, labels: Iterable[str]) -> float | None:
         """Return the accuracy over the images of these classes; None without any."""

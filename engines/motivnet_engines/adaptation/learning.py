@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +23,12 @@ ENOUGH_PER_CLASS = 5
 """One for each fold; a class with fewer is learnt, with a warning."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LearnedHead:
-    """A fitted head, and cross-validated log densities ``(N, classes)`` of its images."""
-
-    head: MixtureHead
-    densities: NDArray[np.float64]
-
-
-def learn_classes(outputs: LabelledOutputs, *, before: MixtureHead | None = None) -> LearnedHead:
+def learn_classes(
+    outputs: LabelledOutputs, *, before: MixtureHead | None = None
+) -> tuple[MixtureHead, NDArray[np.float64]]:
     """Fit a head that knows the classes of these images besides those of ``before``.
+
+    Return it with the cross-validated log densities ``(N, classes)`` of its images.
 
     A known class gets a second mixture for its new images, weighted by their number. Nothing
     changes for the other classes. The temperature is cross-validated, and averaged with the earlier
@@ -54,7 +50,7 @@ def learn_classes(outputs: LabelledOutputs, *, before: MixtureHead | None = None
             # two images outside the fold.
             densities[fold] = others.log_densities(features[fold])
     temperature = _fit_temperature(densities, outputs, head, before)
-    return LearnedHead(head=replace(head, temperature=temperature), densities=densities)
+    return replace(head, temperature=temperature), densities
 
 
 def _fit_head(
@@ -113,8 +109,3 @@ def check_counts(images: Mapping[str, int], *, known: Collection[str]) -> None:
             f"{label} alone is nothing to choose between; give two classes or more, "
             "or --adapted-classes FILE"
         )
-
-
-def classes_with_few(images: Mapping[str, int]) -> list[str]:
-    """Return the classes that have images, but fewer than enough."""
-    return [label for label, count in images.items() if 0 < count < ENOUGH_PER_CLASS]

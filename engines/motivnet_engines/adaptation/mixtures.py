@@ -20,9 +20,6 @@ except ModuleNotFoundError as error:
 MAX_COMPONENTS = 8
 """Of a class that was extended many times; beyond it, the two most similar are joined."""
 
-_MAX_FITTED = 3
-_IMAGES_PER_COMPONENT = 10
-_MIN_WEIGHT = 1e-6
 _MEAN_IMAGES = 0.01
 """How many images the class mean counts for as the prior of a component's mean."""
 
@@ -40,7 +37,7 @@ def fit_mixture(coordinates: NDArray[np.float64]) -> Mixture:
     """
     count, width = coordinates.shape
     model = BayesianGaussianMixture(
-        n_components=max(1, min(_MAX_FITTED, count // _IMAGES_PER_COMPONENT)),
+        n_components=max(1, min(3, count // 10)),
         covariance_type="diag",
         mean_prior=coordinates.mean(axis=0),
         mean_precision_prior=_MEAN_IMAGES,
@@ -53,7 +50,7 @@ def fit_mixture(coordinates: NDArray[np.float64]) -> Mixture:
         # The last of 200 steps is good enough.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(coordinates)
-    kept = model.weights_ > _MIN_WEIGHT
+    kept = model.weights_ > 1e-6
     return Mixture(
         images=count,
         weights=(model.weights_[kept] / model.weights_[kept].sum()).astype(np.float32),

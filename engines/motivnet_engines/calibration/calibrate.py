@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from motivnet.artifact import check_addable, open_artifact
@@ -21,14 +20,6 @@ from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.selection import open_runtime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationResult:
-    """What was measured and written, and warnings for the user."""
-
-    metadata: CalibrationMetadata
-    warnings: tuple[str, ...]
-
-
 def calibrate_artifact(
     folder: Path,
     images: Path,
@@ -38,16 +29,18 @@ def calibrate_artifact(
     threads: int | None = None,
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
-    on_images: Callable[[int, int], object] = lambda _done, _total: None,
-) -> CalibrationResult:
+    on_share: Callable[[float], object] = lambda _: None,
+) -> tuple[CalibrationMetadata, list[str]]:
     """Measure an artifact's model on labelled images, and add the calibration to the artifact.
+
+    Return what was measured and written, and warnings for the user.
 
     Args:
         images: A folder with a folder of images for each class.
         held_out: A second one to choose temperature and threshold on; 5-fold cross-validation over
             ``images`` if None.
         detector: Crops the faces, as it will for predictions; if None, each image is a face.
-        on_images: Called with the number of finished images, and of all.
+        on_share: Called after each image with its share of all.
 
     Raises:
         DatasetError: If the folders are not of the model's classes, or hold too few images.
@@ -60,7 +53,7 @@ def calibrate_artifact(
     check_counts(sets[0].counts(), held_out=sets[-1].counts())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
-        outputs = compute_outputs(classifier, sets, labels=labels, on_images=on_images)
+        outputs = compute_outputs(classifier, sets, labels=labels, on_share=on_share)
     fitted = fit_calibration(outputs[0], held_out=outputs[1] if held_out else None)
     metadata = CalibrationMetadata(
         model=artifact.manifest.model_identity(),
@@ -79,7 +72,7 @@ def calibrate_artifact(
         runtime=opened.name,
     )
     add_calibration(artifact, Calibration(metadata=metadata, statistics=fitted.statistics))
-    return CalibrationResult(metadata=metadata, warnings=tuple(_warnings(sets, outputs, metadata)))
+    return metadata, _warnings(sets, outputs, metadata)
 
 
 def _warnings(

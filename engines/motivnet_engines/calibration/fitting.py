@@ -31,7 +31,6 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 _BINS = 15
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_PRECISION = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,7 +145,7 @@ def fit_temperature(logits: NDArray[np.float64], classes: NDArray[np.intp]) -> f
     golden-section search over the logarithm finds.
     """
     low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
-    while high - low > _PRECISION:
+    while high - low > 1e-6:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
         left_loss = negative_log_likelihood(logits / math.exp(left), classes)
         right_loss = negative_log_likelihood(logits / math.exp(right), classes)

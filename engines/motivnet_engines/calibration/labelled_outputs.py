@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -40,7 +39,7 @@ def compute_outputs(
     sets: Sequence[ClassFolders],
     *,
     labels: Sequence[str] | None = None,
-    on_images: Callable[[int, int], object] = lambda _done, _total: None,
+    on_share: Callable[[float], object] = lambda _: None,
 ) -> list[LabelledOutputs]:
     """Run the classifier's model on the images of each set.
 
@@ -49,7 +48,7 @@ def compute_outputs(
     Args:
         classifier: One with the model's own head and no calibration.
         labels: The classes in the order of their indices; if None, each set has its own.
-        on_images: Called with the number of finished images, and of all.
+        on_share: Called after each image with its share of all.
 
     Raises:
         MotivNetError: Naming an image that cannot be read.
@@ -61,13 +60,12 @@ def compute_outputs(
             "the artifact gives no embedding, by which classes are told; build it again"
         )
     total = sum(sum(folders.counts().values()) for folders in sets)
-    done = itertools.count(1)
     return [
         _outputs_of_set(
             classifier,
             folders,
             labels=tuple(folders.paths if labels is None else labels),
-            on_image=lambda: on_images(next(done), total),
+            on_image=lambda: on_share(1 / total),
         )
         for folders in sets
     ]

@@ -12,7 +12,7 @@ from motivnet import command_line
 from motivnet.command_line import JSONOption
 from motivnet_engines.cli.adapt import adapt
 from motivnet_engines.cli.calibrate import calibrate
-from motivnet_engines.cli.options import TrustEnginesOption
+from motivnet_engines.cli.options import TrustEnginesOption, check_apart
 from motivnet_engines.cli.predict import predict
 from motivnet_engines.cli.predict_dataset import predict_dataset
 from motivnet_engines.cli.serve import serve
@@ -107,6 +107,8 @@ def build_engine(
     )
     from motivnet_engines.diagnostics.tables import engine_text
 
+    outputs = {"--out": out, "--timing-cache": timing_cache}
+    check_apart((option, path) for option, path in outputs.items() if path is not None)
     options = EngineOptions(
         backend=choose_backend(backend),
         opt_batch=opt_batch,
@@ -180,24 +182,16 @@ def inspect(
     json: JSONOption = False,
 ) -> None:
     """Print what an artifact is, how close it is to PyTorch, and which runtimes open it here."""
-    if footprint:
-        _show_footprint(artifact, runtime, trust_engines=trust_engines, json=json)
-        return
+    from motivnet_engines.diagnostics.footprint import footprint as measure_footprint
     from motivnet_engines.diagnostics.inspect import inspect_artifact
-    from motivnet_engines.diagnostics.tables import print_inspection
+    from motivnet_engines.diagnostics.tables import print_footprint, print_inspection
 
-    found = inspect_artifact(artifact, trust_engines=trust_engines)
-    command_line.print_json(found) if json else print_inspection(found)
-
-
-def _show_footprint(
-    artifact: Path, runtime: str | None, *, trust_engines: bool, json: bool
-) -> None:
-    from motivnet_engines.diagnostics.footprint import footprint
-    from motivnet_engines.diagnostics.tables import print_footprint
-
-    found = footprint(artifact, runtime, trust_engines=trust_engines)
-    command_line.print_json(found) if json else print_footprint(found)
+    if footprint:
+        cost = measure_footprint(artifact, runtime, trust_engines=trust_engines)
+        command_line.print_json(cost) if json else print_footprint(cost)
+    else:
+        found = inspect_artifact(artifact, trust_engines=trust_engines)
+        command_line.print_json(found) if json else print_inspection(found)
 
 
 @app.command()

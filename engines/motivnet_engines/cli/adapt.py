@@ -71,7 +71,7 @@ def adapt(
             trust_engines=trust_engines,
             threads=threads,
             detector=open_requested_detector(detector, detect=detect),
-            on_images=lambda _, total: advance(1 / total),
+            on_share=advance,
         )
     for warning in result.warnings:
         command_line.warn(warning)

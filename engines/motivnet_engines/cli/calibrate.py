@@ -46,7 +46,7 @@ def calibrate(
     from motivnet_engines.calibration.calibrate import calibrate_artifact
 
     with progress("measuring", total=1) as advance:
-        result = calibrate_artifact(
+        metadata, warnings = calibrate_artifact(
             artifact,
             folder,
             held_out=val,
@@ -54,14 +54,14 @@ def calibrate(
             trust_engines=trust_engines,
             threads=threads,
             detector=open_requested_detector(detector, detect=detect),
-            on_images=lambda _, total: advance(1 / total),
+            on_share=advance,
         )
-    for warning in result.warnings:
+    for warning in warnings:
         command_line.warn(warning)
     if json:
-        command_line.print_json(result.metadata)
+        command_line.print_json(metadata)
     else:
-        _show(artifact, result.metadata)
+        _show(artifact, metadata)
 
 
 def _show(artifact: Path, found: CalibrationMetadata) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -112,6 +115,22 @@ def check_detection(detector: Path | None, *, no_detect: bool) -> None:
     """
     if no_detect and detector is not None:
         raise ConfigError("--no-detect needs no --detector; leave out one of them")
+
+
+def check_apart(outputs: Iterable[tuple[str, Path]]) -> None:
+    """Refuse outputs of which one is another one's file or folder.
+
+    Args:
+        outputs: Options and their paths.
+
+    Raises:
+        ConfigError: Naming both.
+    """
+    # A folder is sorted directly before what is in it.
+    places = sorted((Path(os.path.realpath(path)), f"{option} {path}") for option, path in outputs)
+    for (place, name), (next_place, next_name) in pairwise(places):
+        if next_place.is_relative_to(place):
+            raise ConfigError(f"{name} and {next_name} are in each other's way; choose other names")
 
 
 def open_requested_detector(path: Path | None, *, detect: bool) -> FaceDetector | None:

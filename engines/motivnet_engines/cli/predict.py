@@ -96,7 +96,7 @@ def predict(
     """Find the faces in pictures and print the emotion of each; exit 1 if one cannot be read."""
     from motivnet_engines.cli.predict_files import (
         check_outputs,
-        choose_outputs,
+        choose_pictures,
         find_sources,
         path_of,
     )
@@ -107,10 +107,9 @@ def predict(
         raise ConfigError(f"--embeddings has no place in a {output_format}; choose --format jsonl")
     check_detection(detector, no_detect=no_detect)
     sources = find_sources(images or (), camera_number=camera)
-    outputs = choose_outputs(
-        sources, results=out, annotate=annotate, montage=montage, timeline=timeline
-    )
-    check_outputs(outputs, inputs=[*map(path_of, sources), detector, adapted_classes])
+    pictures = choose_pictures(sources, annotate=annotate, montage=montage, timeline=timeline)
+    inputs = [*map(path_of, sources), detector, adapted_classes]
+    check_outputs(out, pictures, annotate, inputs=inputs)
     # A package that is missing is reported before the model is opened.
     if not all(isinstance(source, Path) for source in sources):
         importlib.import_module("motivnet_engines.video.run")
@@ -148,7 +147,7 @@ def predict(
             run = PredictRun(
                 classifier,
                 sources,
-                outputs,
+                pictures,
                 record=record,
                 advance=advance,
                 every=every,

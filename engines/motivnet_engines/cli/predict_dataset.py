@@ -25,8 +25,6 @@ from motivnet_engines.cli.options import (
 )
 from motivnet_engines.serving.ray.environment import prepare_environment
 
-_ERRORS_SHOWN = 5
-
 
 def predict_dataset(
     source: Annotated[
@@ -130,7 +128,7 @@ def _print_errors(out: Path, errors: int) -> None:
     from motivnet.printable import printable
     from motivnet_engines.serving.ray.shards import unread_images
 
-    shown = unread_images(out, at_most=_ERRORS_SHOWN)
+    shown = unread_images(out, at_most=5)
     for path, reason in shown:
         # Most reasons begin with the path.
         line = reason if printable(path) in reason else f"{path}: {reason}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from motivnet.errors import FileError, MotivNetError, VideoError
 from motivnet.images import read_image
 from motivnet.printable import one_line
-from motivnet_engines.cli.predict_files import Outputs, Source, name_of, path_of
+from motivnet_engines.cli.predict_files import Pictures, Source, name_of, path_of
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.inference.image_files import FileResult, predict_files
 from motivnet_engines.video.results import FrameResult, VideoSummary
@@ -31,6 +31,7 @@ from motivnet_engines.writers.records import (
 if TYPE_CHECKING:
     from motivnet_engines.video.decoding import Frame
     from motivnet_engines.video.run import OnFrame, VideoRun
+    from motivnet_engines.writers.timeline import Timeline
 
 
 class PredictRun:
@@ -53,7 +54,7 @@ class PredictRun:
         self,
         classifier: EmotionClassifier,
         sources: Sequence[Source],
-        outputs: Outputs,
+        pictures: Pictures,
         *,
         record: Callable[[Record], object],
         advance: Callable[[int], object],
@@ -66,12 +67,12 @@ class PredictRun:
         self.remarks: list[str] = []
         self._classifier = classifier
         self._sources = sources
-        self._outputs = outputs
+        self._pictures = pictures
         self._record = record
         self._advance = advance
         self._every, self._realtime, self._smooth = every, realtime, smooth
         self._finished = 0
-        self._montage = None if outputs.montage is None else MontageWriter(outputs.montage)
+        self._montage = None if pictures.montage is None else MontageWriter(pictures.montage)
         self._names = short_names(path for source in sources if (path := path_of(source)))
 
     def run(self) -> None:
@@ -113,7 +114,7 @@ class PredictRun:
                 self.errors.append(one_line(error))
 
     def _draw_image(self, found: FileResult) -> None:
-        target = self._outputs.copies.get(found.path)
+        target = self._pictures.copies.get(found.path)
         if found.result is None or (target is None and self._montage is None):
             return
         # Results come without pixels, so that thousands may wait in a batch: read the image again.
@@ -142,7 +143,8 @@ class PredictRun:
             for hook in hooks:
                 hook(frame, result)
 
-        draws = self._montage is not None or source in self._outputs.copies
+        target = self._pictures.copies.get(source)
+        draws = self._montage is not None or target is not None
         try:
             run = predict_video(
                 self._classifier,
@@ -157,7 +159,7 @@ class PredictRun:
             self.errors.append(one_line(error))
             self._finish()
             return
-        stopped = self._read_frames(run, self._outputs.copies.get(source), hooks)
+        stopped = self._read_frames(run, target, hooks)
         if self._montage is not None:
             best.add_to(self._montage)
         self._finish()
@@ -168,32 +170,28 @@ class PredictRun:
         """Record and draw a video, and return whether Ctrl-C ended that."""
         from motivnet_engines.writers.annotated_video import annotated_video
 
-        takers: list[Callable[[FrameResult], object]] = []
         timeline = None
-        if self._outputs.timeline is not None:
+        if self._pictures.timeline is not None:
             from motivnet_engines.writers.timeline import Timeline
 
-            timeline = Timeline()
-            takers.append(timeline.add)
+            timeline = Timeline(self._pictures.timeline)
         stopped, drawing_error = False, None
         try:
             with run, contextlib.ExitStack() as stack:
                 if target is not None:
                     hooks.append(stack.enter_context(annotated_video(target, rate=run.rate)))
-                stopped = self._record_frames(run, takers)
+                stopped = self._record_frames(run, timeline)
         except (VideoError, FileError) as error:
             drawing_error = error
         self._report_video(run.summary, target, drawing_error, stopped=stopped)
-        if self._outputs.timeline is not None and timeline is not None and run.summary.classified:
+        if timeline is not None and run.summary.classified:
             try:
-                timeline.write(self._outputs.timeline, duration=run.summary.duration)
+                timeline.write(duration=run.summary.duration)
             except FileError as error:
                 self.errors.append(one_line(error))
         return stopped
 
-    def _record_frames(
-        self, run: VideoRun, takers: Sequence[Callable[[FrameResult], object]]
-    ) -> bool:
+    def _record_frames(self, run: VideoRun, timeline: Timeline | None) -> bool:
         """Record every result, and return whether Ctrl-C ended that.
 
         An error of the video is left to the run's summary, so that the annotated copy is kept.
@@ -201,8 +199,8 @@ class PredictRun:
         try:
             for found in run:
                 self._record(record_from_frame(found))
-                for take in takers:
-                    take(found)
+                if timeline is not None:
+                    timeline.add(found)
         except VideoError:
             return False
         except KeyboardInterrupt:
@@ -290,13 +288,8 @@ class BestFaces:
 
 
 def _frame_counts(summary: VideoSummary) -> str:
-    counts = {
-        "classified": summary.classified,
-        "skipped": summary.skipped,
-        "dropped": summary.dropped,
-        "damaged": summary.damaged,
-    }
-    parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    names = ("classified", "skipped", "dropped", "damaged")
+    parts = ", ".join(f"{count:,} {name}" for name in names if (count := getattr(summary, name)))
     return (
         f"{summary.name}: {summary.decoded:,} frames in {summary.duration:.2f} s "
         f"({parts or 'none classified'})"

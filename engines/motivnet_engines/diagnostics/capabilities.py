@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.parity import AttentionForm, Precision
@@ -20,8 +21,10 @@ _CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _OLDEST = (7, 5)
 """Turing, the first compute capability of TensorRT 10 and TensorRT-RTX."""
 
+_Missing: TypeAlias = tuple[str, str | None]
+"""What is missing, and the command to fix it."""
+
 _WHEELS: dict[EngineBackend, str] = {"tensorrt": "tensorrt-cu", "tensorrt-rtx": "tensorrt-rtx-cu"}
-_CUDA_MAJORS = (13, 12)
 _FORMS: tuple[tuple[Precision, AttentionForm], ...] = (
     ("fp16", "fused"),
     ("fp16", "decomposed"),
@@ -52,35 +55,35 @@ class Environment:
 
 def find_builds(here: Environment) -> tuple[Capability, ...]:
     """Return whether the ONNX artifact and an engine of each TensorRT can be built."""
-    missing = [name for name in _EXPORT if version_of(name) is None]
-    detail, fix = "motivnet-export build", None
-    if missing:
-        detail = f"{', '.join(missing)} not installed; a device needs none of it"
-        fix = "pip install 'motivnet[export]'"
-    export = Capability(name="ONNX artifact", possible=not missing, detail=detail, fix=fix)
-    trt = _engine(
-        here, "tensorrt", name="tensorrt engine", does="on this GPU: motivnet build-engine"
+    absent = [name for name in _EXPORT if version_of(name) is None]
+    reason = f"{', '.join(absent)} not installed; a device needs none of it"
+    export = (reason, "pip install 'motivnet[export]'") if absent else None
+    trt = _missing_for_engines(here, "tensorrt")
+    rtx = here.packages["tensorrt_rtx"]
+    ahead = f"ahead of time, {rtx.detail.removeprefix('compiles ')}"
+    return (
+        _capability("ONNX artifact", "motivnet-export build", export),
+        _capability("tensorrt engine", "on this GPU: motivnet build-engine", trt),
+        _capability("tensorrt-rtx engine", ahead, _problem_of(rtx)),
     )
-    package = here.packages["tensorrt_rtx"]
-    detail = package.detail
-    if package.usable:
-        detail = f"ahead of time, {package.detail.removeprefix('compiles ')}"
-    rtx = Capability(
-        name="tensorrt-rtx engine", possible=package.usable, detail=detail, fix=package.fix
-    )
-    return export, trt, rtx
 
 
 def find_runtimes(here: Environment) -> tuple[Capability, ...]:
     """Return whether each runtime can run here, in order of preference."""
     openvino, ort = here.packages["openvino"], here.packages["onnxruntime"]
+    trt, rtx = _missing_for_engines(here, "tensorrt"), _missing_for_engines(here, "tensorrt-rtx")
+    no_bf16: _Missing | None = None
+    if "BF16" not in openvino.detail:
+        no_bf16 = "the processor has no BF16 instructions", None
     return (
-        _engine(here, "tensorrt", name="tensorrt", does="engines that were built here"),
-        _engine(here, "tensorrt-rtx", name="tensorrt-rtx", does="engines built for its SM"),
-        _onnxruntime_cuda(here, ort),
-        _openvino_bf16(openvino),
-        _on_cpu("openvino", openvino, does="every artifact, in FP32"),
-        _on_cpu("onnxruntime", ort, does="every artifact but BF16, in FP32"),
+        _capability("tensorrt", "engines that were built here", trt),
+        _capability("tensorrt-rtx", "engines built for its SM", rtx),
+        _capability(
+            "onnxruntime-cuda", "every artifact; proven when it is opened", _missing_for_cuda(here)
+        ),
+        _capability("openvino-bf16", "every artifact, in BF16", _problem_of(openvino) or no_bf16),
+        _capability("openvino", "every artifact, in FP32", _problem_of(openvino)),
+        _capability("onnxruntime", "every artifact but BF16, in FP32", _problem_of(ort)),
     )
 
 
@@ -121,34 +124,48 @@ def driver_fix(driver: NvidiaDriver, jetson: Jetson | None) -> str | None:
     return "sudo ubuntu-drivers install && sudo reboot"
 
 
-def _engine(here: Environment, backend: EngineBackend, *, name: str, does: str) -> Capability:
-    missing = _missing_requirement(here, backend)
-    if missing is None:
-        return Capability(name=name, possible=True, detail=does)
-    detail, fix = missing
-    return Capability(name=name, possible=False, detail=detail, fix=fix)
+def _capability(name: str, does: str, missing: _Missing | None) -> Capability:
+    detail, fix = missing or (does, None)
+    return Capability(name=name, possible=missing is None, detail=detail, fix=fix)
 
 
-def _missing_requirement(
-    here: Environment, backend: EngineBackend
-) -> tuple[str, str | None] | None:
-    """Return what this backend lacks on this machine, and the command to fix it."""
+def _problem_of(package: PackageStatus) -> _Missing | None:
+    return None if package.usable else (package.detail, package.fix)
+
+
+def _missing_gpu(here: Environment) -> _Missing | None:
+    if here.driver.missing_requirement is None:
+        return None
+    reason = f"needs an NVIDIA GPU: {here.driver.missing_requirement}"
+    return reason, driver_fix(here.driver, here.jetson)
+
+
+def _missing_for_engines(here: Environment, backend: EngineBackend) -> _Missing | None:
+    if missing := _missing_gpu(here):
+        return missing
     package = here.packages["tensorrt" if backend == "tensorrt" else "tensorrt_rtx"]
-    driver = here.driver
-    if driver.missing_requirement is not None:
-        fix = driver_fix(driver, here.jetson)
-        return f"needs an NVIDIA GPU: {driver.missing_requirement}", fix
     if package.version is None:
         return f"{package.name} is not installed", package.fix
-    if not package.usable:
-        return package.detail, package.fix
+    if missing := _problem_of(package):
+        return missing
     cuda = here.packages["cuda-python"]
     if not (cuda.usable or here.packages["pycuda"].usable):
         return "needs cuda-python or pycuda", cuda.fix
-    return _unsupported_gpu(driver, backend) or _too_new_wheel(driver, backend)
+    return _unsupported_gpu(here.driver, backend) or _too_new_wheel(here.driver, backend)
 
 
-def _unsupported_gpu(driver: NvidiaDriver, backend: EngineBackend) -> tuple[str, str | None] | None:
+def _missing_for_cuda(here: Environment) -> _Missing | None:
+    package = here.packages["onnxruntime"]
+    if missing := _missing_gpu(here):
+        return missing
+    if not package.usable or "Provider" not in package.detail:
+        return package.detail, package.fix
+    if "CUDAExecutionProvider" not in package.detail:
+        return "the onnxruntime here has no CUDA", package.fix
+    return None
+
+
+def _unsupported_gpu(driver: NvidiaDriver, backend: EngineBackend) -> _Missing | None:
     sm = driver.gpus[0].sm
     if backend == "tensorrt-rtx":
         if any(gpu.sm in RTX_COMPUTE_CAPABILITIES for gpu in driver.gpus):
@@ -160,38 +177,11 @@ def _unsupported_gpu(driver: NvidiaDriver, backend: EngineBackend) -> tuple[str,
     return f"needs SM 75 or later, and the GPU has SM {sm}", None
 
 
-def _too_new_wheel(driver: NvidiaDriver, backend: EngineBackend) -> tuple[str, str | None] | None:
+def _too_new_wheel(driver: NvidiaDriver, backend: EngineBackend) -> _Missing | None:
     # A wheel for a newer CUDA than the driver's can be loaded, but each call gives cudaError 35.
     prefix = _WHEELS[backend]
-    wheel = next((major for major in _CUDA_MAJORS if version_of(f"{prefix}{major}")), None)
+    wheel = next((major for major in (13, 12) if version_of(f"{prefix}{major}")), None)
     if wheel is None or driver.cuda_major is None or wheel <= driver.cuda_major:
         return None
     fix = f"pip uninstall -y {backend} {prefix}{wheel} && pip install {prefix}{driver.cuda_major}"
     return f"the wheel is for CUDA {wheel} and the driver for {driver.cuda}; update either", fix
-
-
-def _onnxruntime_cuda(here: Environment, package: PackageStatus) -> Capability:
-    fix = package.fix
-    possible = False
-    if here.driver.missing_requirement is not None:
-        detail = f"needs an NVIDIA GPU: {here.driver.missing_requirement}"
-        fix = driver_fix(here.driver, here.jetson)
-    elif package.usable and "CUDAExecutionProvider" in package.detail:
-        possible, detail = True, "every artifact; proven when it is opened"
-    elif "Provider" in package.detail:
-        detail = "the onnxruntime here has no CUDA"
-    else:
-        detail = package.detail
-    return Capability(name="onnxruntime-cuda", possible=possible, detail=detail, fix=fix)
-
-
-def _openvino_bf16(openvino: PackageStatus) -> Capability:
-    if openvino.usable and "BF16" not in openvino.detail:
-        detail = "the processor has no BF16 instructions"
-        return Capability(name="openvino-bf16", possible=False, detail=detail)
-    return _on_cpu("openvino-bf16", openvino, does="every artifact, in BF16")
-
-
-def _on_cpu(name: str, package: PackageStatus, *, does: str) -> Capability:
-    detail = does if package.usable else package.detail
-    return Capability(name=name, possible=package.usable, detail=detail, fix=package.fix)

@@ -33,11 +33,6 @@ class Inspection:
     runtimes: tuple[RuntimeStatus, ...]
     calibration: CalibrationMetadata | None
 
-    @property
-    def size(self) -> int:
-        """Bytes of all files that the manifest names."""
-        return sum(entry.size for entry in self.manifest.files)
-
 
 def inspect_artifact(folder: Path | str, *, trust_engines: bool = False) -> Inspection:
     """Return the content of an artifact's manifest, and which runtimes can open it here.
@@ -49,25 +44,25 @@ def inspect_artifact(folder: Path | str, *, trust_engines: bool = False) -> Insp
     artifact = open_artifact(folder)
     artifact.verify_files()
     manifest = artifact.manifest
-    statuses: list[RuntimeStatus] = []
-    has_default = False
-    for name in RUNTIMES:
-        missing = _missing_requirement(name, artifact, trust_engines=trust_engines)
-        is_default = not has_default and missing is None and is_default_choice(manifest, name)
-        has_default = has_default or is_default
-        statuses.append(
-            RuntimeStatus(
-                name=name,
-                parity=parity_status(manifest, name),
-                missing_requirement=missing,
-                default=is_default,
-            )
+    missing = {
+        name: _missing_requirement(name, artifact, trust_engines=trust_engines) for name in RUNTIMES
+    }
+    usable = (name for name in RUNTIMES if missing[name] is None)
+    default = next((name for name in usable if is_default_choice(manifest, name)), None)
+    statuses = tuple(
+        RuntimeStatus(
+            name=name,
+            parity=parity_status(manifest, name),
+            missing_requirement=missing[name],
+            default=name == default,
         )
+        for name in RUNTIMES
+    )
     calibration = calibration_of_artifact(artifact)
     return Inspection(
         folder=str(folder),
         manifest=manifest,
-        runtimes=tuple(statuses),
+        runtimes=statuses,
         calibration=None if calibration is None else calibration.metadata,
     )
 

@@ -82,8 +82,9 @@ def _artifact_details(found: Inspection) -> dict[str, str]:
         for engine in manifest.engines
     }
     result = "passed" if parity.passed else "FAILED"
+    size = sum(entry.size for entry in manifest.files)
     return {
-        "artifact": f"{found.folder}, {found.size / 1e6:,.1f} MB",
+        "artifact": f"{found.folder}, {size / 1e6:,.1f} MB",
         "model": _model_text(manifest),
         "precision": precision_text(manifest),
         "attention": manifest.attention,

@@ -14,7 +14,6 @@ __all__ = ["YUNET", "YUNET_SHA256", "Face", "FaceDetector", "open_detector"]
 YUNET = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
 """The model of YuNet (MIT, see ``LICENSE.yunet``)."""
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-_MAX_BYTES = 1 << 24
 
 
 def open_detector(path: Path | None = None) -> FaceDetector:
@@ -29,7 +28,7 @@ def open_detector(path: Path | None = None) -> FaceDetector:
     from motivnet_engines.faces.yunet import YuNetDetector
 
     path = path or YUNET
-    model = read_bytes(path, max_bytes=_MAX_BYTES)
+    model = read_bytes(path, max_bytes=1 << 24)
     if hashlib.sha256(model).hexdigest() != YUNET_SHA256:
         raise FileError(
             f"{path} is not {YUNET.name} (SHA-256 {YUNET_SHA256}); "

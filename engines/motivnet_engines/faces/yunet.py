@@ -25,7 +25,6 @@ faces."""
 _PART_SHARE = 0.5
 """A box with at least this share inside a larger one is a part of that face."""
 _OVERLAP = 0.3
-_CANDIDATES = 5000
 _CREATION = threading.Lock()
 
 
@@ -42,14 +41,12 @@ class YuNetDetector:
 
     Args:
         model: The bytes of the model, whose hash was checked, because native code parses them.
-        threshold: The lowest score of a face.
     """
 
     name = "yunet"
 
-    def __init__(self, model: bytes, *, threshold: float = THRESHOLD) -> None:
+    def __init__(self, model: bytes) -> None:
         self._model = np.frombuffer(model, np.uint8)
-        self._threshold = threshold
         self._of_thread = threading.local()
         self._network()  # a model that OpenCV cannot open is an error here
 
@@ -95,9 +92,9 @@ class YuNetDetector:
                     self._model,
                     np.empty(0, np.uint8),
                     (_COARSE_SIDE, _COARSE_SIDE),
-                    self._threshold,
+                    THRESHOLD,
                     _OVERLAP,
-                    _CANDIDATES,
+                    5000,  # candidates, before overlapping ones are merged
                 )
         return network
 

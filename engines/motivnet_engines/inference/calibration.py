@@ -61,24 +61,10 @@ class Calibration:
     statistics: ClassStatistics
 
     @property
-    def temperature(self) -> float:
-        """The divisor of logits before the softmax."""
-        return self.metadata.temperature
-
-    @property
-    def distance_threshold(self) -> float:
-        """The distance that 95 % of the held-out images do not exceed."""
-        return self.metadata.distance_threshold
-
-    @property
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """The arrays of the statistics, by their name in the file."""
         whitening = self.statistics.whitening
         return {"mean": whitening.mean, "matrix": whitening.matrix, "means": self.statistics.means}
-
-    def distances(self, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the distances ``(B,)`` of embeddings ``(B, width)`` from their nearest class."""
-        return self.statistics.distances(embedding)
 
     def to_bytes(self) -> bytes:
         """Return the content of ``calibration.npz``."""

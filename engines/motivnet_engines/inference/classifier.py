@@ -8,8 +8,7 @@ import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from motivnet_engines.inference.results import ImageResult, Timing, predictions_
 from motivnet_engines.runtimes.selection import open_runtime
 from motivnet_engines.runtimes.signature import check_graph, profile_of
 
-__all__ = ["EmotionClassifier", "Image"]
+_Other = TypeVar("_Other")
 
 _MAX_VALUES_PER_CALL = 1 << 26
 """Pixels times channels; 2160x3840 twice."""
@@ -90,7 +89,7 @@ class EmotionClassifier:
             raise ArtifactError(
                 "the artifact gives no embedding, which a calibration and adapted classes need"
             )
-        temperature = 1.0 if calibration is None else calibration.temperature
+        temperature = 1.0 if calibration is None else calibration.metadata.temperature
         self.runtime = runtime
         self.manifest = manifest
         self.batch_size = batch_size
@@ -152,11 +151,6 @@ class EmotionClassifier:
     def labels(self) -> tuple[str, ...]:
         """The classes in the order of every prediction's probabilities."""
         return self.head.labels
-
-    @property
-    def takes_any_size(self) -> bool:
-        """Whether the runtime takes whole crops, which its graph resizes."""
-        return self.manifest.input.any_size
 
     def predict(self, images: Image | Iterable[Image]) -> list[Prediction]:
         """Return one prediction per image, each of which is a face, in order.
@@ -223,6 +217,19 @@ class EmotionClassifier:
                 predictions.update(zip(call, self._predict_batch(batch), strict=True))
         return [predictions[index] for index in range(len(inputs))]
 
+    def classify_group(self, group: Sequence[PreparedImage | _Other]) -> list[ImageResult | _Other]:
+        """Classify the faces of prepared images together; anything else stays as it is."""
+        images = [one for one in group if isinstance(one, PreparedImage)]
+        start = time.perf_counter()
+        predictions = iter(self.classify([array for one in images for array in one.inputs]))
+        elapsed = (time.perf_counter() - start) * 1e3
+        return [
+            self.result(one, [next(predictions) for _ in one.inputs], classify_ms=elapsed)
+            if isinstance(one, PreparedImage)
+            else one
+            for one in group
+        ]
+
     def result(
         self, prepared: PreparedImage, predictions: Sequence[Prediction], *, classify_ms: float
     ) -> ImageResult:
@@ -248,12 +255,7 @@ class EmotionClassifier:
     def __enter__(self) -> EmotionClassifier:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _results(
@@ -262,7 +264,9 @@ class EmotionClassifier:
         if isinstance(images, (str, Path, bytes, bytearray, memoryview)) or (
             isinstance(images, np.ndarray) and images.ndim <= 3
         ):
-            return iter([self._result_of_one(images, detector)])
+            # Without the pipeline's threads, which would only cost time.
+            prepared = self._prepare(images, name="the image", detector=detector)
+            return iter(self.classify_group([prepared]))
         if not isinstance(images, Iterable):
             raise InputError(
                 f"images must be one image or an iterable of images, not {type(images).__name__}"
@@ -274,17 +278,12 @@ class EmotionClassifier:
         self, images: Iterable[Image], *, detector: FaceDetector | None
     ) -> Generator[Outcome, None, None]:
         return run_pipeline(
-            self,
             enumerate(images),
             lambda item: self._prepare(item[1], name=f"images[{item[0]}]", detector=detector),
+            self.classify_group,
+            faces=self.batch_size,
+            spare=0 if self.manifest.input.any_size else 2 * self.batch_size,
         )
-
-    def _result_of_one(self, image: Any, detector: FaceDetector | None) -> ImageResult:
-        """Read one image without the pipeline's threads, which would only cost it time."""
-        prepared = self._prepare(image, name="the image", detector=detector)
-        start = time.perf_counter()
-        predictions = self.classify(prepared.inputs)
-        return self.result(prepared, predictions, classify_ms=(time.perf_counter() - start) * 1e3)
 
     def _prepare(self, image: Image, *, name: str, detector: FaceDetector | None) -> PreparedImage:
         return prepare_image(

@@ -1,8 +1,4 @@
-"""Heads: from the outputs of a model to the probabilities of classes.
-
-There are two, so ``Head`` is a Protocol: the softmax of the model's logits, and mixtures of
-Gaussians fitted to embeddings, whose classes the model need not have been trained on.
-"""
+"""Heads, from outputs to probabilities: the softmax of the logits, and mixtures of Gaussians."""
 
 from __future__ import annotations
 

@@ -74,9 +74,10 @@ def predictions_from_outputs(
         )
     if calibration is None:
         return predictions
+    distances = calibration.statistics.distances(embedding)
     measured = []
-    for prediction, distance in zip(predictions, calibration.distances(embedding), strict=True):
-        known = bool(distance <= calibration.distance_threshold)
+    for prediction, distance in zip(predictions, distances, strict=True):
+        known = bool(distance <= calibration.metadata.distance_threshold)
         label = UNKNOWN if unknown and not known else prediction.label
         measured.append(replace(prediction, label=label, distance=float(distance), known=known))
     return measured

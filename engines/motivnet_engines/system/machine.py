@@ -15,14 +15,9 @@ from motivnet.files import open_regular
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf16")
 """The kernel's names: AMX, AVX-512 and AVX on x86-64; NEON and SVE on Arm."""
 
-_CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
-_STATUS = Path("/proc/self/status")
 _CGROUP = Path("/sys/fs/cgroup")
 _CPU = Path("/sys/devices/system/cpu")
-_TEGRA_RELEASE = Path("/etc/nv_tegra_release")
-_BOARD_MODEL = Path("/proc/device-tree/model")
-_MAX_BYTES = 4_000_000
 
 _JETPACK = {"32": "4", "34": "5", "35": "5", "36": "6", "38": "7", "39": "7"}
 """Major version of JetPack by that of L4T."""
@@ -32,7 +27,7 @@ def read_text(path: Path) -> str:
     """Return the text of a file of the kernel, whose size is given as 0; "" if it is missing."""
     try:
         with open_regular(path) as file:
-            return file.read(_MAX_BYTES).decode(errors="replace")
+            return file.read(4_000_000).decode(errors="replace")
     except FileError:
         return ""
 
@@ -70,7 +65,7 @@ def read_machine() -> Machine:
     return Machine(
         processor=processor.name,
         architecture=platform.machine(),
-        cores=len(_usable_cores()),
+        cores=len(usable_cores()),
         physical_cores=usable_physical_cores(),
         core_limit=core_limit_from_cgroup(read_text(_CGROUP / "cpu.max")),
         bf16_instructions=tuple(name for name in BF16_INSTRUCTIONS if name in processor.flags),
@@ -82,7 +77,7 @@ def read_machine() -> Machine:
 
 def read_processor() -> Processor:
     """Return the first processor of this machine."""
-    return processor_from_cpuinfo(read_text(_CPUINFO))
+    return processor_from_cpuinfo(read_text(Path("/proc/cpuinfo")))
 
 
 def processor_from_cpuinfo(text: str) -> Processor:
@@ -100,13 +95,14 @@ def usable_physical_cores() -> int:
     # Hyper-threads of one core have the same list of siblings.
     siblings = {
         read_text(_CPU / f"cpu{index}/topology/thread_siblings_list").strip() or str(index)
-        for index in _usable_cores()
+        for index in usable_cores()
     }
     limit = core_limit_from_cgroup(read_text(_CGROUP / "cpu.max"))
     return len(siblings) if limit is None else max(1, min(len(siblings), math.floor(limit)))
 
 
-def _usable_cores() -> set[int]:
+def usable_cores() -> set[int]:
+    """Return the logical cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
@@ -125,7 +121,7 @@ def memory_limit_from_cgroup(text: str) -> int | None:
 
 def process_status() -> str:
     """Return the kernel's status of this process, in the format of ``/proc/meminfo``."""
-    return read_text(_STATUS)
+    return read_text(Path("/proc/self/status"))
 
 
 def memory_from_meminfo(text: str, key: str) -> int | None:
@@ -145,7 +141,9 @@ class Jetson:
 
 def read_jetson() -> Jetson | None:
     """Return this Jetson; None on any other machine."""
-    return jetson_from_texts(read_text(_TEGRA_RELEASE), read_text(_BOARD_MODEL))
+    return jetson_from_texts(
+        read_text(Path("/etc/nv_tegra_release")), read_text(Path("/proc/device-tree/model"))
+    )
 
 
 def jetson_from_texts(release: str, model: str) -> Jetson | None:

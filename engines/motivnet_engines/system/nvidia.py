@@ -15,8 +15,6 @@ _LIBRARY = "libcuda.so.1"
 _MODULE_VERSION = Path("/sys/module/nvidia/version")
 _PROC_VERSION = Path("/proc/driver/nvidia/version")
 _PCI_DEVICES = Path("/sys/bus/pci/devices")
-_NVIDIA_VENDOR = "0x10de"
-_DISPLAY_CLASS = "0x03"
 
 _CAPABILITY_MAJOR = 75
 _CAPABILITY_MINOR = 76
@@ -144,7 +142,7 @@ def _error_name(library: Any, status: int) -> str:
 def _has_gpu_on_bus() -> bool:
     devices = _PCI_DEVICES.iterdir() if _PCI_DEVICES.is_dir() else ()
     return any(
-        read_text(device / "vendor").strip() == _NVIDIA_VENDOR
-        and read_text(device / "class").strip().startswith(_DISPLAY_CLASS)
+        read_text(device / "vendor").strip() == "0x10de"  # NVIDIA
+        and read_text(device / "class").strip().startswith("0x03")  # a display controller
         for device in devices
     )

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MICROSECONDS = 1e-6
-_FRAMES = 2
-_SHARE = 0.01
 _SYNC_BYTE = 0x47
 _TS_PACKETS = {0: (188, 204), 4: (192,)}
 """Packet sizes of an MPEG transport stream, by the offset of the sync byte."""
@@ -115,4 +113,4 @@ def _shortfalls(received: Received, declared: Declared) -> Iterator[str]:
 
 def _is_short(reached: float, end: float, step: float) -> bool:
     """Muxers round times, and declare the end of a last frame that has no duration."""
-    return reached < end - max(_FRAMES * step, _SHARE * end)
+    return reached < end - max(2 * step, 0.01 * end)

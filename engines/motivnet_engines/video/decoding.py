@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.video.stream import VideoStream
 
-_USUAL_RATE = 25.0
 _FASTEST = 1000.0
 
 _Pixels = NDArray[np.uint8]
@@ -191,7 +190,7 @@ def _average_rate(stream: VideoStream) -> float:
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate and 1 / _FASTEST <= rate <= _FASTEST:
             return float(rate)
-    return _USUAL_RATE
+    return 25.0
 
 
 def _seconds(packet: Packet[Any], ticks: int | None, *, default: float) -> float:

@@ -31,7 +31,6 @@ READ_SECONDS = 10.0
 """How long a stream may be silent."""
 
 _FILE_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv"
-_KNOWN = "an MP4, QuickTime, Matroska, WebM, AVI, MPEG or Flash video"
 
 # A container may refer to others (a playlist, a list of files to concatenate, a reference in an
 # MP4). What it may open is listed here; for a file that is nothing, because FFmpeg reads a Python
@@ -139,7 +138,8 @@ def _open_file(file: BinaryIO, name: str) -> InputContainer:
                 f"{name} cannot be read: its index is missing, so it is cut off; copy it again"
             ) from error
         raise VideoError(
-            f"{name} is not {_KNOWN}, or is damaged at its start; convert it to MP4"
+            f"{name} is not an MP4, QuickTime, Matroska, WebM, AVI, MPEG or Flash video, "
+            "or is damaged at its start; convert it to MP4"
         ) from error
     except FAILURES as error:
         raise VideoError(f"{name} cannot be read: {reason(error)}") from error

@@ -11,7 +11,6 @@ from typing import Generic, TypeAlias, TypeVar
 
 from motivnet.errors import VideoError
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.inference.pipeline import classify_group
 from motivnet_engines.inference.preprocessing import PreparedImage
 from motivnet_engines.inference.results import ImageResult
 from motivnet_engines.video.decoding import DecodedFrame, Frame, VideoReader
@@ -19,7 +18,6 @@ from motivnet_engines.video.decoding import DecodedFrame, Frame, VideoReader
 STALL_SECONDS = 30.0
 """How long reading one frame may take; streams have shorter time-outs."""
 
-_QUEUED = 4
 _POLL_SECONDS = 0.1
 _JOIN_SECONDS = 2.0
 
@@ -143,7 +141,6 @@ class Clock:
 
 
 # A frame and what is to become of it, or became of it; None for a frame that is only shown.
-_Decoded: TypeAlias = tuple[Frame, bool] | End
 _Prepared: TypeAlias = tuple[Frame, PreparedImage | None] | End
 Classified: TypeAlias = tuple[Frame, ImageResult | None] | End
 
@@ -175,8 +172,10 @@ class Pipeline:
         self._wants_all = wants_all
         self._clock = Clock()
         self._workers = Workers()
-        size = 1 if realtime else _QUEUED
-        self._frames: BoundedQueue[_Decoded] = BoundedQueue(self._workers, size=size)
+        size = 1 if realtime else 4
+        self._frames: BoundedQueue[tuple[Frame, bool] | End] = BoundedQueue(
+            self._workers, size=size
+        )
         self._inputs: BoundedQueue[_Prepared] = BoundedQueue(self._workers, size=size)
         self._results: BoundedQueue[Classified] = BoundedQueue(self._workers, size=size)
         self._started = False
@@ -267,7 +266,7 @@ class Pipeline:
         end: End | None = None
         while end is None:
             group, end = self._next_group()
-            results = classify_group(self._classifier, [prepared for _, prepared in group])
+            results = self._classifier.classify_group([prepared for _, prepared in group])
             for (frame, _), result in zip(group, results, strict=True):
                 self._results.put((frame, result))
         self._results.put(end)

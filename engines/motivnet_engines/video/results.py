@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from motivnet.prediction import Prediction
 from motivnet_engines.inference.results import Timing
@@ -64,7 +63,3 @@ class VideoSummary:
     duration: float
     complete: bool
     error: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)

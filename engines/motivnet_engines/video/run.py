@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from types import TracebackType
 from typing import TypeAlias
 
 from motivnet.errors import ConfigError, VideoError
@@ -121,12 +120,7 @@ class VideoRun(Iterator[FrameResult]):
     def __enter__(self) -> VideoRun:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

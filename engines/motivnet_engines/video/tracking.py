@@ -5,22 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from statistics import median_low
 
 from motivnet.errors import ConfigError
 from motivnet.prediction import Box
-
-_MIN_IOU = 0.3
-_LOST_SECONDS = 1.0
-_LOST_FRAMES = 2.5
-_INTERVALS = 5
-
-
-@dataclass(slots=True)
-class _Track:
-    box: Box | None
-    seen: float
 
 
 class FaceTracker:
@@ -36,10 +24,11 @@ class FaceTracker:
     """
 
     def __init__(self) -> None:
-        self._tracks: dict[int, _Track] = {}
+        # By number: the last box of the face, and the time at which it was seen.
+        self._tracks: dict[int, tuple[Box | None, float]] = {}
         self._next = 1
         self._last: float | None = None
-        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        self._intervals: deque[float] = deque(maxlen=5)
 
     @property
     def tracks(self) -> frozenset[int]:
@@ -50,7 +39,9 @@ class FaceTracker:
         """Return the track of each box of the next frame, in order; ``time`` does not decrease."""
         limit = self._lost_after(time)
         self._tracks = {
-            number: track for number, track in self._tracks.items() if time - track.seen <= limit
+            number: (box, seen)
+            for number, (box, seen) in self._tracks.items()
+            if time - seen <= limit
         }
         matched = self._match(boxes)
         numbers = []
@@ -59,7 +50,7 @@ class FaceTracker:
             if number is None:
                 number = self._next
                 self._next += 1
-            self._tracks[number] = _Track(box, time)
+            self._tracks[number] = box, time
             numbers.append(number)
         return tuple(numbers)
 
@@ -72,19 +63,19 @@ class FaceTracker:
             self._intervals.append(time - self._last)
         self._last = time
         usual = median_low(self._intervals) if self._intervals else 0.0
-        return max(_LOST_SECONDS, _LOST_FRAMES * usual)
+        return max(1.0, 2.5 * usual)
 
     def _match(self, boxes: Sequence[Box | None]) -> dict[int, int]:
         """Return the track of each index whose box overlaps a track enough."""
         pairs = [
-            (-_overlap(track.box, box), number, index)
-            for number, track in self._tracks.items()
+            (-_overlap(last, box), number, index)
+            for number, (last, _) in self._tracks.items()
             for index, box in enumerate(boxes)
         ]
         matched: dict[int, int] = {}
         taken: set[int] = set()
         for overlap, number, index in sorted(pairs):
-            if -overlap >= _MIN_IOU and number not in taken and index not in matched:
+            if -overlap >= 0.3 and number not in taken and index not in matched:
                 matched[index] = number
                 taken.add(number)
         return matched

@@ -17,7 +17,7 @@ from motivnet_engines.video.decoding import Frame
 from motivnet_engines.video.opening import reason
 from motivnet_engines.video.results import FrameResult
 from motivnet_engines.video.run import OnFrame
-from motivnet_engines.writers.drawing import caption, draw_faces
+from motivnet_engines.writers.drawing import draw_faces
 
 try:
     import av
@@ -60,15 +60,13 @@ def annotated_video(path: Path, *, rate: float = 25.0) -> Iterator[OnFrame]:
         ...     summary = consume(predict_video(classifier, source, on_frame=draw))
     """
     check_suffix(path)
+    form = SUFFIXES[path.suffix.lower()]
+    options = {} if form == "matroska" else {"movflags": "faststart"}
     with atomic_path(path, private=True) as temporary, _encoding_errors(path):
-        writer = _Writer(
-            temporary, SUFFIXES[path.suffix.lower()], Fraction(rate).limit_denominator(1001)
-        )
-        try:
+        with av.open(str(temporary), "w", format=form, options=options) as container:
+            writer = _Writer(container, Fraction(rate).limit_denominator(1001))
             yield writer.draw
             writer.finish()
-        finally:
-            writer.close()
         if not writer.frames:
             raise VideoError(f"{path} was not written: there was no frame to draw in")
 
@@ -86,15 +84,12 @@ def check_suffix(path: Path) -> None:
 
 
 class _Writer:
-    """An open output container."""
+    """Frames drawn into an open container."""
 
-    def __init__(self, path: Path, container_format: str, rate: Fraction) -> None:
+    def __init__(self, container: OutputContainer, rate: Fraction) -> None:
         self.frames = 0
         self._rate = rate
-        self._options = {} if container_format == "matroska" else {"movflags": "faststart"}
-        self._container: OutputContainer = av.open(
-            str(path), "w", format=container_format, options=self._options
-        )
+        self._container = container
         self._stream: VideoStream | None = None
         self._last = -1
 
@@ -104,8 +99,7 @@ class _Writer:
         pixels = draw_faces(
             frame.pixels,
             [face.prediction for face in faces],
-            captions=[f"#{face.track} {caption(face.prediction)}" for face in faces],
-            numbers=[face.track for face in faces],
+            tracks=[face.track for face in faces],
         )
         stream = self._stream or self._new_stream(pixels)
         picture = av.VideoFrame.from_ndarray(
@@ -121,10 +115,6 @@ class _Writer:
         """Encode the frames that the encoder still holds."""
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))
-
-    def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        self._container.close()
 
     def _new_stream(self, pixels: NDArray[np.uint8]) -> VideoStream:
         height, width = pixels.shape[:2]

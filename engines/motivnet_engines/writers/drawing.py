@@ -40,21 +40,18 @@ _COLOURS: tuple[Colour, ...] = (
     (150, 145, 245),
     (180, 128, 80),
 )
-_OF_UNKNOWN: Colour = (170, 170, 170)
 _BLACK: Colour = (0, 0, 0)
 _LINE_OF_PICTURE = 1 / 320
 _LINE_OF_FACE = 1 / 40
 _READABLE_SIDE = 320
 """Pixels of the longer side; smaller pictures are enlarged so that a caption fits."""
-_QUALITY = 92
 
 
 def draw_faces(
     pixels: NDArray[np.uint8],
     faces: Sequence[Prediction],
     *,
-    captions: Sequence[str] | None = None,
-    numbers: Sequence[int] | None = None,
+    tracks: Sequence[int] = (),
 ) -> NDArray[np.uint8]:
     """Return a copy of an RGB picture ``(H, W, 3)`` with the box and the caption of each face.
 
@@ -63,10 +60,10 @@ def draw_faces(
     face, a face has only its number, or only its box.
 
     Args:
-        captions: One per face; the label and its confidence if None.
-        numbers: One per face; counted from 1, as in tables, if None.
+        tracks: The number of each face, which its caption begins with; without them, the faces are
+            counted from 1 as in tables, and only those without a caption show it.
     """
-    texts = [caption(face) for face in faces] if captions is None else captions
+    prefixes = [f"#{track} " for track in tracks] or [""] * len(faces)
     image = Image.fromarray(pixels)
     draw = ImageDraw.Draw(image)
     for face in faces:
@@ -74,8 +71,9 @@ def draw_faces(
             _draw_box(draw, face.box, colour_of(face))
     outlines = [None if face.box is None else outline(face.box) for face in faces]
     labels: list[Rectangle] = []
-    counted = numbers or range(1, len(faces) + 1)
-    for index, (face, text, number) in enumerate(zip(faces, texts, counted, strict=True)):
+    numbers = tracks or range(1, len(faces) + 1)
+    for index, (face, prefix, number) in enumerate(zip(faces, prefixes, numbers, strict=True)):
+        text = prefix + caption(face)
         if face.box is None:
             label: Label | None = label_of_picture(text, image.size)
         else:
@@ -97,7 +95,7 @@ def caption(face: Prediction) -> str:
 def colour_of(face: Prediction) -> Colour:
     """Return the colour of a face's label, by its index among the classes."""
     if face.label not in face.probabilities:
-        return _OF_UNKNOWN
+        return (170, 170, 170)
     return _COLOURS[list(face.probabilities).index(face.label) % len(_COLOURS)]
 
 
@@ -154,7 +152,7 @@ def write_annotated(pixels: NDArray[np.uint8], copy: Path, faces: Sequence[Predi
     """
     picture = Image.fromarray(annotated_picture(pixels, faces))
     with atomic_path(copy, private=True) as temporary:
-        picture.save(temporary, quality=_QUALITY)  # PNG and BMP ignore the quality
+        picture.save(temporary, quality=92)  # PNG and BMP ignore the quality
 
 
 def annotated_picture(pixels: NDArray[np.uint8], faces: Sequence[Prediction]) -> NDArray[np.uint8]:

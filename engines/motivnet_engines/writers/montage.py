@@ -26,9 +26,7 @@ TILES_OF_A_SHEET = 96
 MAX_SHEETS = 50
 _BAND = 42
 _GAP = 8
-_TEXT = 15
 _BACKGROUND = (255, 255, 255)
-_GREY = (90, 90, 90)
 
 
 class MontageWriter:
@@ -126,14 +124,14 @@ def face_tile(
     draw = ImageDraw.Draw(tile)
     draw.rectangle((0, TILE, TILE - 1, TILE + _BAND // 2), fill=colour_of(face))
     _write_line(draw, caption(face), top=TILE, fill=(0, 0, 0))
-    _write_line(draw, name, top=TILE + _BAND // 2, fill=_GREY, end=detail)
+    _write_line(draw, name, top=TILE + _BAND // 2, fill=(90, 90, 90), end=detail)
     return np.asarray(tile)
 
 
 def _write_line(
     draw: ImageDraw.ImageDraw, text: str, *, top: int, fill: tuple[int, int, int], end: str = ""
 ) -> None:
-    font = text_font(_TEXT)
+    font = text_font(15)
     line = _shorten(text, lambda part: draw.textlength(part + end, font=font) <= TILE - 8)
     draw.text((4, top + _BAND // 4), line + end, fill=fill, font=font, anchor="lm")
 

@@ -39,7 +39,7 @@ class Record:
     def to_dict(self, *, embeddings: bool = False) -> dict[str, Any]:
         """Return plain JSON values; only frames have a number, a time and tracks."""
         if self.video is not None:
-            return {"file": self.file, "video": self.video.to_dict(), "error": self.error}
+            return {"file": self.file, "video": asdict(self.video), "error": self.error}
         faces = [face.to_dict() for face in self.faces]
         if embeddings:
             for face, document in zip(self.faces, faces, strict=True):

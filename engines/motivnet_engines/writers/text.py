@@ -32,7 +32,6 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff
 
 An apostrophe in front prevents it (OWASP, CSV injection).
 """
-_LONGEST = 10_000
 
 
 def choose_format(named: Format | None, out: Path | None) -> Format:
@@ -147,7 +146,7 @@ def _csv_text(rows: Iterable[Sequence[object]]) -> str:
 
 def _csv_field(text: str) -> str:
     """Escape what a terminal or a spreadsheet would obey; line ends stay, in quotes."""
-    shown = printable_lines(text, limit=_LONGEST)
+    shown = printable_lines(text, limit=10_000)
     return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from motivnet.errors import ConfigError, MissingDependencyError
+from motivnet.errors import MissingDependencyError
 from motivnet.files import atomic_path
 from motivnet.prediction import Prediction
 from motivnet.printable import drawn_text
@@ -48,64 +48,55 @@ _MOST_NAMES = 3
 """Names in one band; they are at least a third of the panel apart."""
 _GRID = 12
 """Steps per width of a name at which a band is sampled."""
-_MOST_GRID_POINTS = 100_000
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _MOST_TICKS = 12
 _POINTS = 300
 
 
-@dataclass(slots=True)
-class _Track:
-    times: list[float] = field(default_factory=list)
-    rows: list[tuple[float, ...]] = field(default_factory=list)
-
-
 class Timeline:
-    """Collects results with ``add`` and draws them with ``write``; it keeps no pictures."""
+    """Collects results with ``add`` and draws them with ``write``; it keeps no pictures.
 
-    def __init__(self) -> None:
-        self._tracks: dict[int, _Track] = {}
+    Args:
+        path: A PNG file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # By the face's number: the time and the probabilities of each of its frames.
+        self._tracks: defaultdict[int, list[tuple[float, list[float]]]] = defaultdict(list)
         self._colours: dict[str, _Colour] = {}
         self._span = (float("inf"), float("-inf"))
-        self._frames = 0
-        self._duration: float | None = None
+        self._limits = (0.0, 0.0)
         self._title = ""
 
     def add(self, result: FrameResult) -> None:
         """Add the faces of a frame."""
         self._title = result.name
-        self._frames += 1
         self._span = min(self._span[0], result.time), max(self._span[1], result.time)
         for face in result.faces:
             if not self._colours:
                 self._colours = _colours(face.prediction)
-            track = self._tracks.setdefault(face.track, _Track())
-            track.times.append(result.time)
-            track.rows.append(tuple(face.prediction.probabilities.values()))
+            row = list(face.prediction.probabilities.values())
+            self._tracks[face.track].append((result.time, row))
 
-    def write(self, path: Path, *, duration: float | None = None) -> None:
-        """Draw the ``PANELS`` faces that were seen in most frames into a PNG file.
+    def write(self, *, duration: float) -> None:
+        """Draw the ``PANELS`` faces that were seen in most frames, of one at least.
 
         Args:
-            duration: Seconds at which the video ends; estimated from the frames if None.
+            duration: Seconds at which the video ends, after its last frame.
 
         Raises:
-            ConfigError: If the path does not end with ``.png``.
-            FileError: If it cannot be written.
+            FileError: If the file cannot be written.
         """
-        if path.suffix.lower() != ".png":
-            raise ConfigError(f"a timeline ends with .png, not {path.suffix or path.name!r}")
-        self._duration = duration
+        self._limits = self._span[0], duration
         with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.color": _INK}):
             canvas = FigureCanvasAgg(Figure(dpi=_DPI, layout="constrained"))
             self._draw(canvas.figure)
-            with atomic_path(path, private=True) as temporary:
+            with atomic_path(self._path, private=True) as temporary:
                 canvas.print_png(temporary)  # type: ignore[no-untyped-call]
 
     def _draw(self, figure: Figure) -> None:
-        longest = sorted(
-            self._tracks, key=lambda number: (-len(self._tracks[number].times), number)
-        )
+        longest = sorted(self._tracks, key=lambda number: (-len(self._tracks[number]), number))
         shown = sorted(longest[:PANELS])
         panels = max(1, len(shown))
         figure.set_size_inches(_WIDTH, _MARGIN + _PANEL_HEIGHT * panels)
@@ -125,13 +116,13 @@ class Timeline:
             self._name_bands(panel, bands)
 
     def _draw_track(self, axes: Axes, number: int) -> _Bands:
-        track = self._tracks[number]
-        times, rows = _thin_out(np.array(track.times), np.array(track.rows), self._span)
+        moments, probabilities = zip(*self._tracks[number], strict=True)
+        times, rows = _thin_out(np.array(moments), np.array(probabilities), self._span)
         step = float(np.median(np.diff(times))) if len(times) > 1 else _GAP_SECONDS
         edges = np.flatnonzero(np.diff(times) > max(_GAP_SECONDS, _GAP_STEPS * step)) + 1
         bands: _Bands = []
         for part, values in zip(np.split(times, edges), np.split(rows, edges), strict=True):
-            until = np.append(part, min(part[-1] + step, max(part[-1], self._limits()[1])))
+            until = np.append(part, min(part[-1] + step, self._limits[1]))
             tops = np.vstack([values, values[-1:]]).cumsum(axis=1)
             bands.append((until, np.hstack([np.zeros((len(tops), 1)), tops])))
             for index, colour in enumerate(self._colours.values()):
@@ -141,7 +132,7 @@ class Timeline:
         return bands
 
     def _name_bands(self, axes: Axes, bands: _Bands) -> None:
-        begin, end = self._limits()
+        begin, end = self._limits
         extent = axes.get_window_extent()
         for index, label in enumerate(self._colours):
             points = max(TextPath((0, 0), label, size=_NAME_POINTS).get_extents().width, 1.0)
@@ -160,12 +151,12 @@ class Timeline:
                         axes.text(x, y, drawn_text(label), fontsize=_NAME_POINTS, **style)
 
     def _finish(self, figure: Figure, axes: Sequence[Axes], *, hidden: int) -> None:
-        step = _tick_step(self._limits())
+        step = _tick_step(self._limits)
         decimals = int(step < 1)
         for panel in axes:
             panel.patch.set(facecolor="white", edgecolor=_EMPTY, hatch="////", linewidth=0)
             panel.set_ylim(0, 1)
-            panel.set_xlim(self._limits())
+            panel.set_xlim(self._limits)
             panel.yaxis.set_major_formatter(PercentFormatter(1.0))
             panel.xaxis.set_major_locator(MultipleLocator(step))
             panel.xaxis.set_major_formatter(
@@ -182,17 +173,6 @@ class Timeline:
         ]
         if bands:
             figure.legend(handles=bands[::-1], loc="outside right upper", frameon=False)
-
-    def _limits(self) -> tuple[float, float]:
-        """Return the time of the first frame and the end of the video.
-
-        Without a duration, the last frame lasts as long as the others on average.
-        """
-        begin, end = self._span if self._frames else (0.0, 0.0)
-        if self._duration is not None and self._duration > end:
-            return begin, self._duration
-        step = (end - begin) / (self._frames - 1) if self._frames > 1 else _GAP_SECONDS
-        return begin, max(end + step, begin + _GAP_SECONDS)
 
 
 def _colours(face: Prediction) -> dict[str, _Colour]:
@@ -250,7 +230,7 @@ def name_places(
         height: Of the name, in the unit of the band.
         apart: Least distance between two centres, in the unit of ``times``.
     """
-    points = min(int(_GRID * (times[-1] - times[0]) / width) + 1, _MOST_GRID_POINTS)
+    points = min(int(_GRID * (times[-1] - times[0]) / width) + 1, 100_000)
     if points <= _GRID:
         return
     grid = np.linspace(times[0], times[-1], points)

@@ -25,7 +25,7 @@ def test_images_of_known_classes_are_judged_by_their_highest_score() -> None:
 
 
 def test_nothing_judged_has_no_share() -> None:
-    assert Evaluation().accuracy(["calm"]) is None
+    assert Evaluation(right={}).accuracy(["calm"]) is None
 
 
 def test_forgetting_is_the_best_earlier_accuracy_minus_that_of_now_over_the_classes() -> None:

@@ -78,7 +78,7 @@ def course(
     head, steps = None, []
     for end in range(2, len(order) + 2, 2):
         shown = only(training, order[:end] if refit else order[end - 2 : end])
-        head = learn_classes(shown, before=None if refit else head).head
+        head = learn_classes(shown, before=None if refit else head)[0]
         seen = only(validation, order[:end])
         densities = head.log_densities(mixture_features(seen.logits, seen.embedding))
         steps.append(evaluate(seen, densities, head.labels).by_class())

@@ -38,6 +38,10 @@ def motivnet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
         (["predict", "face.png", "--artifact", "nowhere", "--no-detect"], "nowhere does not exist"),
         (["predict", "empty", "--artifact", "nowhere"], "empty holds no image or video (.3gp, "),
         (["predict", "*.jpg", "--artifact", "nowhere"], "*.jpg fits no file"),
+        (
+            ["build-engine", "empty", "--out", "x", "--timing-cache", "x/t"],
+            "--out x and --timing-cache x/t are in each other's way; choose other names",
+        ),
         (["inspect", "empty"], "empty is not an artifact: it has no manifest.json"),
     ],
 )

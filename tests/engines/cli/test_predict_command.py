@@ -140,6 +140,12 @@ def test_several_sheets_are_told_of(
         (["faces", "--montage", "hard.png"], "--montage would replace faces/face 2.png, which is"),
         (["mine", "--montage", "mine/x.png"], "--montage would replace mine/x-2.png, which is rea"),
         (["faces", "--montage", "mine/x.png"], "--montage would replace mine/x-2.png; remove it ("),
+        (["clips", "--annotate", "x"], "--annotate would write the copies of clips/clip.mov and"),
+        (["faces", "--out", "x.csv", "--annotate", "x.csv"], "--out x.csv and --annotate x.csv/f"),
+        (["faces", "--out", "x.csv", "--annotate", "./y/../x.csv"], "--out x.csv and --annotate y"),
+        (["faces", "--out", "x/face 0.png", "--annotate", "x", "--format", "csv"], "--annotate x/"),
+        (["faces", "--out", "x.png", "--montage", "x.png", "--format", "csv"], "--montage x.png a"),
+        (["clip.mp4", "--timeline", "x-2.png", "--montage", "x.png"], "--montage x-2.png and --t"),
         (["faces", "--out", "notes/r.csv"], "--out notes/r.csv cannot be written ("),
         (["faces", "--out", "r.csv", "--montage", "/proc/m.png"], "--montage /proc/m.png cannot b"),
         (["faces", "--out", "/dev/null", "--format", "csv"], "--out /dev/null is not a regular fi"),
@@ -160,6 +166,9 @@ def test_a_users_mistake_is_one_line_and_nothing_is_written(
     monkeypatch.chdir(faces.parent)
     Path("notes").write_text("mine")
     Path("mine").mkdir()
+    Path("clips").mkdir()
+    for name in ("clip.mov", "clip.mov.mp4"):
+        shutil.copy("clip.mp4", f"clips/{name}")
     for name in ("face 1.png", "x-2.png"):
         shutil.copy("faces/face 1.png", f"mine/{name}")
     Path("link.png").symlink_to("faces/face 2.png")

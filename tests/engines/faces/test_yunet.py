@@ -13,8 +13,6 @@ import pytest
 from motivnet.errors import InputError
 from motivnet.prediction import Box
 from motivnet.synthetic import draw_face
-from motivnet_engines.faces import YUNET
-from motivnet_engines.faces.yunet import YuNetDetector
 
 pytestmark = pytest.mark.shared
 
@@ -176,11 +174,6 @@ def test_threads_at_once_find_what_one_finds(detector, london) -> None:
     alone = [detector.detect(picture) for picture in pictures]
     with ThreadPoolExecutor(6) as threads:
         assert list(threads.map(detector.detect, pictures * 3)) == alone * 3
-
-
-def test_a_higher_threshold_leaves_weak_faces_out(london) -> None:
-    strict = YuNetDetector(YUNET.read_bytes(), threshold=0.99)
-    assert strict.detect(london(every=200)[0][0]) == ()
 
 
 def test_opencv_says_nothing_on_standard_error() -> None:

@@ -82,8 +82,8 @@ def test_what_was_written_is_what_is_read(artifact: Artifact) -> None:
     assert read is not None
     assert read.metadata == written.metadata
     embedding = np.random.default_rng(1).normal(size=(5, 96)).astype(np.float32)
-    assert (read.distances(embedding) == written.distances(embedding)).all()
-    assert (read.temperature, read.distance_threshold) == (1.5, 12.0)
+    assert (read.statistics.distances(embedding) == written.statistics.distances(embedding)).all()
+    assert (read.metadata.temperature, read.metadata.distance_threshold) == (1.5, 12.0)
 
 
 def test_equal_calibrations_are_equal_files(artifact: Artifact) -> None:
@@ -100,7 +100,7 @@ def test_a_second_calibration_takes_the_place_of_the_first(artifact: Artifact) -
     after = add_calibration(artifact, calibration_for(artifact, temperature=2.5))
     read = calibration_of_artifact(after)
     assert read is not None
-    assert read.temperature == 2.5
+    assert read.metadata.temperature == 2.5
     assert [entry.path for entry in after.manifest.files].count("calibration.npz") == 1
 
 
@@ -164,7 +164,7 @@ def test_an_engine_keeps_the_calibration_in_its_artifact_and_alone(
         built.verify_files()
         read = calibration_of_artifact(built)
         assert read is not None
-        assert read.temperature == 1.5
+        assert read.metadata.temperature == 1.5
 
 
 @pytest.mark.parametrize("part", ["graph", "checkpoint"])

@@ -58,7 +58,7 @@ def test_physical_cores_are_without_hyper_threads_and_within_the_quota(
     (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
     monkeypatch.setattr(machine, "_CPU", tmp_path)
     monkeypatch.setattr(machine, "_CGROUP", tmp_path)
-    monkeypatch.setattr(machine, "_usable_cores", lambda: {0, 1, 2, 3})
+    monkeypatch.setattr(machine, "usable_cores", lambda: {0, 1, 2, 3})
     assert usable_physical_cores() == cores
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from motivnet_engines.video import video_source
 from motivnet_engines.video.decoding import Frame, VideoReader
 from motivnet_engines.video.run import predict_video
 from motivnet_engines.writers import annotated_video as annotated
+from motivnet_engines.writers import drawing
 from motivnet_engines.writers.annotated_video import annotated_video
 
 from .conftest import moving, write_video
@@ -167,12 +167,7 @@ def test_a_caption_names_the_track(
     clip: Path, classifier: EmotionClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captions: list[str] = []
-
-    def draw_faces(pixels: np.ndarray, faces: Any, **options: Any) -> np.ndarray:
-        captions.extend(options["captions"])
-        return pixels
-
-    monkeypatch.setattr(annotated, "draw_faces", draw_faces)
+    monkeypatch.setattr(drawing, "_draw_label", lambda _, label, __: captions.append(label.text))
     with (
         annotated_video(tmp_path / "out.mp4") as draw,
         predict_video(classifier, video_source(clip), on_frame=draw) as run,

@@ -16,7 +16,7 @@ import pytest
 
 from motivnet.errors import VideoError
 from motivnet.prediction import Prediction
-from motivnet_engines.cli.predict_files import Outputs
+from motivnet_engines.cli.predict_files import Pictures
 from motivnet_engines.cli.predict_run import PredictRun
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.video import FrameResult, VideoSource, camera, decoding, video_source
@@ -163,7 +163,7 @@ def test_ctrl_c_is_a_good_end_of_the_command_over_a_camera_over_http(
             raise KeyboardInterrupt
 
     sources = [http_camera]
-    run = PredictRun(classifier, sources, Outputs(), record=interrupts, advance=lambda _: None)
+    run = PredictRun(classifier, sources, Pictures(), record=interrupts, advance=lambda _: None)
     run.run()
     assert run.errors == []
     assert [record.video is not None and record.video.complete for record in records] == [

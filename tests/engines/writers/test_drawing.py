@@ -137,11 +137,11 @@ def test_without_a_face_it_is_a_copy() -> None:
     assert not np.shares_memory(drawn, pixels)
 
 
-def test_own_captions_take_the_place_of_the_labels(face) -> None:
+def test_a_track_precedes_the_label(face) -> None:
     pixels = np.zeros((200, 300, 3), np.uint8)
-    short = draw_faces(pixels, [face()], captions=["a"])
-    long = draw_faces(pixels, [face()], captions=["a much longer caption"])
-    assert changed(pixels, long).sum() > 3 * changed(pixels, short).sum()
+    plain = draw_faces(pixels, [face()])
+    numbered = draw_faces(pixels, [face()], tracks=[12_345])
+    assert changed(pixels, numbered).sum() > 1.2 * changed(pixels, plain).sum()
 
 
 def test_a_caption_has_the_label_and_the_confidence(face) -> None:

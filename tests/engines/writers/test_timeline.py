@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from motivnet.errors import ConfigError, FileError
+from motivnet.errors import FileError
 from motivnet.images import read_image
 from motivnet.labels import EMOTIONS
 from motivnet.prediction import Prediction
@@ -35,10 +35,10 @@ def result(time: float, *tracks: int, likely: str = "happiness") -> FrameResult:
 
 
 def drawn(path: Path, *results: FrameResult, duration: float | None = None) -> np.ndarray:
-    timeline = Timeline()
+    timeline = Timeline(path)
     for each in results:
         timeline.add(each)
-    timeline.write(path, duration=duration)
+    timeline.write(duration=results[-1].time + 1 / 25 if duration is None else duration)
     return read_image(path)
 
 
@@ -81,7 +81,7 @@ def test_each_face_has_a_panel_up_to_four(tmp_path: Path) -> None:
     assert heights[0] < heights[1] < heights[2] == heights[3]
 
 
-@pytest.mark.parametrize("frames", [0, 1, 2])
+@pytest.mark.parametrize("frames", [1, 2])
 @pytest.mark.parametrize("tracks", [(), (1,)])
 def test_a_video_of_hardly_anything_is_drawn_without_a_warning(
     frames: int, tracks: tuple[int, ...], tmp_path: Path
@@ -109,15 +109,10 @@ def test_equal_results_give_equal_files(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_another_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends with \.png, not '\.jpg'"):
-        Timeline().write(tmp_path / "t.jpg")
-
-
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileError):
-        Timeline().write(tmp_path / "file" / "t.png")
+        drawn(tmp_path / "file" / "t.png", result(0.0))
 
 
 def test_a_name_lies_within_its_band() -> None:
