@@ -39,25 +39,13 @@ class KnownIssue:
     url: str
     advice: str
 
-    def covers(
-        self,
-        *,
-        backend: EngineBackend,
-        version: tuple[int, ...],
-        compute_capability: str | None,
-        precision: Precision,
-        attention: AttentionForm,
-    ) -> bool:
-        """Tell whether a build of this kind was reported; an unknown GPU matches no named one."""
-        until = self.last is None or version[: len(self.last)] <= self.last
+    def covers(self, version: tuple[int, ...], compute_capability: str | None) -> bool:
+        """Tell whether version and GPU are reported; an unknown GPU matches no named one."""
         capabilities = self.compute_capabilities
         return (
-            self.backend in (None, backend)
-            and version >= self.first
-            and until
+            version >= self.first
+            and (self.last is None or version[: len(self.last)] <= self.last)
             and (capabilities is None or compute_capability in capabilities)
-            and (self.precisions is None or precision in self.precisions)
-            and self.attention in (None, attention)
         )
 
 
@@ -127,24 +115,18 @@ def warnings_for(
     """Return one line for each known issue that a build of this kind may have.
 
     Args:
-        backend: The package.
-        version: Its version, such as ``10.3.0``.
+        version: Such as ``10.3.0``.
         compute_capability: The GPU's, as ``12.0`` or ``120``; None if unknown.
-        precision: What the graph computes in.
-        attention: How the graph writes attention.
     """
     capability = None if compute_capability is None else compute_capability.replace(".", "")
     return tuple(
         f"{backend} {version}: {issue.problem} (seen with {issue.seen_with}, {issue.url}); "
         f"{issue.advice}"
         for issue in KNOWN_ISSUES
-        if issue.covers(
-            backend=backend,
-            version=numbers_of(version),
-            compute_capability=capability,
-            precision=precision,
-            attention=attention,
-        )
+        if issue.backend in (None, backend)
+        and issue.covers(numbers_of(version), capability)
+        and (issue.precisions is None or precision in issue.precisions)
+        and issue.attention in (None, attention)
     )
 
 

@@ -131,8 +131,6 @@ def check_fits(
     """Check that a build is likely to fit; what is unknown about the machine is not checked.
 
     Args:
-        estimate: From ``estimate_build``.
-        machine: This one.
         folder: Where the engine will be written; it need not exist yet.
         device_memory: Bytes of the GPU that builds; None for TensorRT-RTX, which needs none.
 
@@ -140,9 +138,8 @@ def check_fits(
         RuntimeUnavailableError: With each shortage and what to do about it.
     """
     problems = []
-    available = None if machine.memory_available is None else machine.memory_available + free_swap()
-    known = [size for size in (available, machine.memory_limit) if size is not None]
-    if known and (memory := min(known)) < estimate.host_peak_bytes:
+    memory = _usable_memory(machine)
+    if memory is not None and memory < estimate.host_peak_bytes:
         problems.append(
             f"it takes about {_gigabytes(estimate.host_peak_bytes)} of memory and "
             f"{_gigabytes(memory)} are available; close other programs, add swap, or build a "
@@ -169,6 +166,13 @@ def check_fits(
 def free_swap() -> int:
     """Return the bytes of free swap, which a build on a Jetson may need; 0 if unknown."""
     return memory_from_meminfo(read_text(_MEMINFO), "SwapFree") or 0
+
+
+def _usable_memory(machine: Machine) -> int | None:
+    sizes = [machine.memory_limit]
+    if machine.memory_available is not None:
+        sizes.append(machine.memory_available + free_swap())
+    return min((size for size in sizes if size is not None), default=None)
 
 
 def _free_disk(folder: Path) -> int | None:

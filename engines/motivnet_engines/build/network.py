@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +25,13 @@ _DTYPES = {
 }
 """NumPy's names of TensorRT's types; other types keep TensorRT's name."""
 
-_MAX_WORDS = 1_000
-
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedNetwork:
-    """A network, and the parser that owns its weights until the engine is built."""
+def parse_network(api: Api, builder: Any, onnx: Path) -> tuple[Any, Any]:
+    """Return the strongly typed network of an ONNX file, in which the builder chooses no precision.
 
-    network: Any
-    parser: Any
-
-
-def parse_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
-    """Return the strongly typed network of an ONNX file: the builder chooses no precision.
+    With it comes the parser, which owns the network's weights until the engine is built.
 
     The file is parsed by name and not from memory, because the weights of a graph above 2 GB are
     in another file beside it.
@@ -68,7 +59,7 @@ def parse_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
             f"{onnx.name} is no ONNX graph, or an empty one: TensorRT found no layer in it",
             log=tail_of(logger.lines),
         )
-    return ParsedNetwork(network=network, parser=parser)
+    return network, parser
 
 
 def check_network(network: Any, manifest: Manifest) -> None:
@@ -96,10 +87,9 @@ def profile_shapes(
         (profile.opt_batch, *profile.opt_size),
         (profile.max_batch, *profile.max_size),
     )
-    specs = input_specs(manifest)
     return {
         spec.name: (_fill(spec, axes[0]), _fill(spec, axes[1]), _fill(spec, axes[2]))
-        for spec in specs
+        for spec in input_specs(manifest)
     }
 
 
@@ -175,4 +165,4 @@ def _words(call: Callable[[], str]) -> str:
         text = call()
     except UnicodeDecodeError as error:
         text = error.object.decode(errors="replace")
-    return " ".join(text.split())[:_MAX_WORDS]
+    return " ".join(text.split())[:1_000]

@@ -45,10 +45,10 @@ SHAPES = {"image": ((1, 3, 128, 96), (1, 3, 128, 96), (8, 3, 128, 96))}
 def test_a_profile_that_does_not_fit_the_network_is_refused(
     api: Api, builder: Any, trt_graph: Any, shapes: Any, message: str
 ) -> None:
-    parsed = parse_network(api, builder, trt_graph("fp16").onnx)
+    network, _parser = parse_network(api, builder, trt_graph("fp16").onnx)
 
     with pytest.raises(EngineError, match=message):
-        add_profile(builder, builder.create_builder_config(), parsed.network, shapes)
+        add_profile(builder, builder.create_builder_config(), network, shapes)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_the_profile_has_the_free_dimensions_of_the_input(
     )
 
     assert profile == {"image": shapes}
-    parsed = parse_network(api, builder, graph.onnx)
-    check_network(parsed.network, graph.manifest)
+    network, _parser = parse_network(api, builder, graph.onnx)
+    check_network(network, graph.manifest)
     config = builder.create_builder_config()
-    add_profile(builder, config, parsed.network, profile)
+    add_profile(builder, config, network, profile)
     assert config.num_optimization_profiles == 1
 
 
@@ -79,10 +79,10 @@ def test_the_profile_has_the_free_dimensions_of_the_input(
 def test_a_network_with_another_input_than_promised_is_refused(
     api: Api, builder: Any, trt_graph: Any, other: str
 ) -> None:
-    parsed = parse_network(api, builder, trt_graph("fp16").onnx)
+    network, _parser = parse_network(api, builder, trt_graph("fp16").onnx)
 
     with pytest.raises(EngineError, match="the graph's inputs do not fit the manifest: 'image'"):
-        check_network(parsed.network, trt_graph(other).manifest)
+        check_network(network, trt_graph(other).manifest)
 
 
 def test_a_network_with_another_number_of_classes_is_refused(
@@ -98,7 +98,7 @@ def test_a_network_with_another_number_of_classes_is_refused(
         labels=tuple("abcdefgh"),
         source=msgspec.structs.replace(graph.manifest.source, config=more),
     )
-    parsed = parse_network(api, builder, graph.onnx)
+    network, _parser = parse_network(api, builder, graph.onnx)
 
     with pytest.raises(EngineError, match="the graph's outputs do not fit the manifest: 'logits'"):
-        check_network(parsed.network, manifest)
+        check_network(network, manifest)

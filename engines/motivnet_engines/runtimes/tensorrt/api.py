@@ -14,7 +14,7 @@ from typing import Any
 
 from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.system.installed import version_of
+from motivnet_engines.system.installed import installed_versions
 
 RTX_COMPUTE_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 """What TensorRT-RTX 1.7 compiles for: not Orin (87), Hopper (90) or data-centre Blackwell (100)."""
@@ -58,13 +58,7 @@ def load_api(backend: EngineBackend) -> Api:
 
 def installed_version(backend: EngineBackend) -> str | None:
     """Return the version, such as ``10.16.1.11``, without loading the package; None if missing."""
-    return next(iter(installed_versions(DISTRIBUTIONS[backend])), None)
-
-
-def installed_versions(distributions: tuple[str, ...]) -> list[str]:
-    """Return the versions of those of the distributions that are installed, in their order."""
-    found = [version_of(name) for name in distributions]
-    return [version for version in found if version is not None]
+    return next(iter(installed_versions(DISTRIBUTIONS[backend]).values()), None)
 
 
 def is_installed(module: str) -> bool:

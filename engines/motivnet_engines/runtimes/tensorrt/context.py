@@ -10,37 +10,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory, PinnedBuffer
+from motivnet.runtime import TensorSpec
+from motivnet_engines.runtimes.tensorrt.cuda.base import Bytes, CudaMemory
 from motivnet_engines.runtimes.tensorrt.engine import Engine
-from motivnet_engines.runtimes.tensorrt.tensors import Shape, TensorLayout
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buffer:
     """Pinned memory and device memory of a tensor, both for the profile's largest shape."""
 
-    layout: TensorLayout
-    pinned: PinnedBuffer
+    name: str
+    dtype: str
+    max_shape: Shape
+    pinned: Bytes
     address: int
 
     def view(self, shape: Shape) -> NDArray[Any]:
         """Return the pinned bytes as an array of this shape."""
-        return self.pinned.array[: self.size(shape)].view(self.layout.dtype).reshape(shape)
+        return self.pinned[: self.size(shape)].view(self.dtype).reshape(shape)
 
     def size(self, shape: Shape) -> int:
         """Return the bytes of a tensor of this shape."""
-        return math.prod(shape) * np.dtype(self.layout.dtype).itemsize
+        return math.prod(shape) * np.dtype(self.dtype).itemsize
 
 
 def allocate_buffer(
-    memory: CudaMemory, layout: TensorLayout, stack: contextlib.ExitStack
+    memory: CudaMemory, spec: TensorSpec, max_shape: Shape, stack: contextlib.ExitStack
 ) -> Buffer:
     """Allocate both memories of a tensor, freed when the stack is closed."""
-    pinned = memory.allocate_pinned(layout.max_bytes)
+    size = math.prod(max_shape) * np.dtype(spec.dtype).itemsize
+    pinned = memory.allocate_pinned(size)
     stack.callback(memory.free_pinned, pinned)
-    address = memory.allocate(layout.max_bytes)
+    address = memory.allocate(size)
     stack.callback(memory.free, address)
-    return Buffer(layout=layout, pinned=pinned, address=address)
+    return Buffer(
+        name=spec.name, dtype=spec.dtype, max_shape=max_shape, pinned=pinned, address=address
+    )
 
 
 class ExecutionContext:
@@ -91,7 +98,7 @@ class ExecutionContext:
         if shape == self._shape:
             return
         self._shape = None
-        if not self._context.set_input_shape(self._source.layout.name, shape):
+        if not self._context.set_input_shape(self._source.name, shape):
             raise self._engine.failure(f"TensorRT refuses the input shape {shape}")
         self._check_shapes(shape[0])
         self._shape = shape
@@ -111,7 +118,7 @@ class ExecutionContext:
         if not self._context.execute_async_v3(self._stream):
             raise self._engine.failure("TensorRT could not start the inference")
         for target in self._targets:
-            size = target.size((self._shape[0], *target.layout.max_shape[1:]))
+            size = target.size((self._shape[0], *target.max_shape[1:]))
             self._memory.copy_to_host(target.pinned, target.address, size, self._stream)
 
     def close(self) -> None:
@@ -122,8 +129,8 @@ class ExecutionContext:
         if size := self._engine.scratch_bytes:
             self._context.set_device_memory(scratch, size)
         for buffer in (self._source, *self._targets):
-            if not self._context.set_tensor_address(buffer.layout.name, buffer.address):
-                raise self._engine.failure(f"TensorRT refuses the memory of {buffer.layout.name!r}")
+            if not self._context.set_tensor_address(buffer.name, buffer.address):
+                raise self._engine.failure(f"TensorRT refuses the memory of {buffer.name!r}")
 
     def _check_shapes(self, batch: int) -> None:
         try:
@@ -135,9 +142,9 @@ class ExecutionContext:
                 f"TensorRT cannot infer the shapes without those of {', '.join(missing)}"
             )
         for target in self._targets:
-            expected = (batch, *target.layout.max_shape[1:])
-            found = tuple(self._context.get_tensor_shape(target.layout.name))
+            expected = (batch, *target.max_shape[1:])
+            found = tuple(self._context.get_tensor_shape(target.name))
             if found != expected:
                 raise self._engine.failure(
-                    f"the engine's {target.layout.name!r} should be {expected}, not {found}"
+                    f"the engine's {target.name!r} should be {expected}, not {found}"
                 )

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from motivnet.errors import EngineError
-from motivnet_engines.runtimes.tensorrt.context import ExecutionContext
+from motivnet_engines.runtimes.tensorrt.context import ExecutionContext, Shape
 from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory
-from motivnet_engines.runtimes.tensorrt.tensors import Shape
 
 logger = logging.getLogger(__name__)
 

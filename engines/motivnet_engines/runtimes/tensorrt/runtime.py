@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,13 +67,13 @@ class TensorRTRuntime:
             raise ConfigError(f"contexts must be at least 1, not {contexts}")
         if device < 0:
             raise ConfigError(f"device must be a GPU's number from 0, not {device}")
-        check_engine(artifact.manifest, backend, device=device)
-        self._entry = engine_entry(artifact.manifest, backend)
-        self._manifest = artifact.manifest
+        manifest = self._manifest = artifact.manifest
+        check_engine(manifest, backend, device=device)
+        self._entry = engine_entry(manifest, backend)
         self.name: str = backend
         self.compute = COMPUTE_DTYPES[self._entry.precision]
-        self.inputs = input_specs(artifact.manifest)
-        self.outputs = output_specs(artifact.manifest)
+        self.inputs = input_specs(manifest)
+        self.outputs = output_specs(manifest)
         self._closing = threading.Lock()
         with contextlib.ExitStack() as stack:
             cuda = open_memory(memory, device=device)
@@ -83,9 +82,10 @@ class TensorRTRuntime:
             stack.callback(_close_inside, cuda, inside)
             with cuda.current():
                 engine, cache = self._open_engine(artifact, cuda, inside, cuda_graphs=cuda_graphs)
-            captures = cuda_graphs and cuda.captures_graphs and not engine.has_builtin_graphs
-            switch = CaptureSwitch(enabled=captures)
-            manifest = self._manifest  # the pool must not hold this runtime, which holds the pool
+            switch = CaptureSwitch(
+                enabled=cuda_graphs and cuda.captures_graphs and not engine.has_builtin_graphs
+            )
+            # The pool must not hold this runtime, which holds the pool.
             self._pool = ContextPool(
                 backend,
                 cuda,
@@ -130,12 +130,7 @@ class TensorRTRuntime:
     def __enter__(self) -> TensorRTRuntime:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _open_engine(

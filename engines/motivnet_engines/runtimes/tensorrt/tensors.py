@@ -1,9 +1,6 @@
-"""The engine's tensors: their largest shapes, and whether they are what the manifest promises."""
+"""The engine's tensors: their shapes, and whether they are what the manifest promises."""
 
 from __future__ import annotations
-
-import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,41 +8,9 @@ from motivnet.artifact.engine_entry import ShapeProfile
 from motivnet.artifact.manifest import InputEntry, Manifest
 from motivnet.errors import EngineError, InputError
 from motivnet.runtime import TensorSpec
-from motivnet_engines.runtimes.signature import check_graph, input_specs, output_specs
+from motivnet_engines.runtimes.signature import check_graph
+from motivnet_engines.runtimes.tensorrt.context import Shape
 from motivnet_engines.runtimes.tensorrt.engine import Engine
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorLayout:
-    """A tensor of the engine, and the largest shape that its profile allows."""
-
-    name: str
-    dtype: str
-    max_shape: Shape
-
-    @property
-    def max_bytes(self) -> int:
-        """Bytes of a buffer for every shape of the profile."""
-        return math.prod(self.max_shape) * np.dtype(self.dtype).itemsize
-
-
-def input_layout(manifest: Manifest, profile: ShapeProfile) -> TensorLayout:
-    """Return the one input at the profile's largest batch and size."""
-    (spec,) = input_specs(manifest)
-    largest = input_shape(manifest.input, profile.max_batch, profile.max_size)
-    return TensorLayout(name=spec.name, dtype=spec.dtype, max_shape=largest)
-
-
-def output_layouts(manifest: Manifest, profile: ShapeProfile) -> tuple[TensorLayout, ...]:
-    """Return the outputs at the profile's largest batch, in the manifest's order."""
-    return tuple(
-        TensorLayout(
-            name=spec.name, dtype=spec.dtype, max_shape=fixed_shape(spec, profile.max_batch)
-        )
-        for spec in output_specs(manifest)
-    )
 
 
 def fixed_shape(spec: TensorSpec, batch: int) -> Shape:

@@ -12,23 +12,23 @@ from motivnet.errors import EngineError
 def test_planted_a_dropped_synchronisation_gives_wrong_data(memory) -> None:
     content = random_bytes()
     with memory.current(), buffers(memory) as its:
-        its.source.array[:] = content
+        its.source[:] = content
         for _ in range(2):  # the second time, the right result of the first must not be seen either
             memory.copy_to_device(its.device, its.source, BYTES, its.stream)
             memory.copy_to_host(its.target, its.device, BYTES, its.stream)
-            assert not np.array_equal(its.target.array, content)
+            assert not np.array_equal(its.target, content)
             memory.synchronize(its.stream)
-            assert np.array_equal(its.target.array, content)
+            assert np.array_equal(its.target, content)
 
 
 def test_planted_a_source_written_before_the_wait_gives_wrong_data(memory) -> None:
     with memory.current(), buffers(memory) as its:
-        its.source.array[:] = 1
+        its.source[:] = 1
         memory.copy_to_device(its.device, its.source, BYTES, its.stream)
-        its.source.array[:] = 2
+        its.source[:] = 2
         memory.copy_to_host(its.target, its.device, BYTES, its.stream)
         memory.synchronize(its.stream)
-        assert set(its.target.array) == {2}
+        assert set(its.target) == {2}
 
 
 def test_planted_device_memory_freed_early_is_a_violation(memory, fake) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from motivnet.artifact.engine_entry import EngineDevice
 from motivnet.errors import EngineError, MissingDependencyError
 from motivnet_engines.runtimes.tensorrt.cuda.base import (
-    DeviceInfo,
+    Bytes,
     MemoryName,
-    PinnedBuffer,
     check_copy,
     closed,
     device_info,
@@ -57,7 +57,7 @@ class CudaBindingsMemory:
         finally:
             _call(driver.cuCtxPopCurrent)
 
-    def device(self) -> DeviceInfo:
+    def device(self) -> EngineDevice:
         """Return what the driver says about the device."""
         attribute = driver.CUdevice_attribute
         major = _call(
@@ -90,19 +90,17 @@ class CudaBindingsMemory:
         """Free device memory."""
         _call(driver.cuMemFree, address)
 
-    def allocate_pinned(self, size: int) -> PinnedBuffer:
+    def allocate_pinned(self, size: int) -> Bytes:
         """Return so many bytes of pinned host memory."""
         status, address = driver.cuMemHostAlloc(size, 0)
         if status == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
             raise out_of_host_memory(size)
         _check(driver.cuMemHostAlloc, status)
-        return PinnedBuffer(
-            array=np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
-        )
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
 
-    def free_pinned(self, buffer: PinnedBuffer) -> None:
+    def free_pinned(self, buffer: Bytes) -> None:
         """Free pinned memory; its array must not be used again."""
-        _call(driver.cuMemFreeHost, buffer.array.ctypes.data)
+        _call(driver.cuMemFreeHost, buffer.ctypes.data)
 
     def create_stream(self) -> int:
         """Return a stream that does not wait for the default stream, which other libraries use."""
@@ -112,15 +110,15 @@ class CudaBindingsMemory:
         """Destroy a stream."""
         _call(driver.cuStreamDestroy, stream)
 
-    def copy_to_device(self, address: int, source: PinnedBuffer, size: int, stream: int) -> None:
+    def copy_to_device(self, address: int, source: Bytes, size: int, stream: int) -> None:
         """Enqueue a copy of the first ``size`` bytes of ``source``."""
         check_copy(source, size)
-        _call(driver.cuMemcpyHtoDAsync, address, source.array.ctypes.data, size, stream)
+        _call(driver.cuMemcpyHtoDAsync, address, source.ctypes.data, size, stream)
 
-    def copy_to_host(self, target: PinnedBuffer, address: int, size: int, stream: int) -> None:
+    def copy_to_host(self, target: Bytes, address: int, size: int, stream: int) -> None:
         """Enqueue a copy into the first ``size`` bytes of ``target``."""
         check_copy(target, size)
-        _call(driver.cuMemcpyDtoHAsync, target.array.ctypes.data, address, size, stream)
+        _call(driver.cuMemcpyDtoHAsync, target.ctypes.data, address, size, stream)
 
     def synchronize(self, stream: int) -> None:
         """Wait until everything enqueued is done."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from motivnet.artifact.engine_entry import EngineDevice
 from motivnet.errors import EngineError, MissingDependencyError
 from motivnet_engines.runtimes.tensorrt.cuda.base import (
-    DeviceInfo,
+    Bytes,
     MemoryName,
-    PinnedBuffer,
     check_copy,
     closed,
     device_info,
@@ -74,7 +74,7 @@ class PyCudaMemory:
             with _engine_errors():
                 cuda.Context.pop()
 
-    def device(self) -> DeviceInfo:
+    def device(self) -> EngineDevice:
         """Return what the driver says about the device."""
         with _engine_errors():
             return device_info(
@@ -100,20 +100,20 @@ class PyCudaMemory:
         with _engine_errors():
             _take(self._allocations, address, "device memory").free()
 
-    def allocate_pinned(self, size: int) -> PinnedBuffer:
+    def allocate_pinned(self, size: int) -> Bytes:
         """Return so many bytes of pinned host memory."""
         with _engine_errors():
             try:
-                array = cuda.pagelocked_empty(size, np.uint8)
+                array: Bytes = cuda.pagelocked_empty(size, np.uint8)
             except cuda.MemoryError as error:
                 raise out_of_host_memory(size) from error
         self._pinned[array.ctypes.data] = array.base
-        return PinnedBuffer(array=array)
+        return array
 
-    def free_pinned(self, buffer: PinnedBuffer) -> None:
+    def free_pinned(self, buffer: Bytes) -> None:
         """Free pinned memory; its array must not be used again."""
         with _engine_errors():
-            _take(self._pinned, buffer.array.ctypes.data, "pinned memory").free()
+            _take(self._pinned, buffer.ctypes.data, "pinned memory").free()
 
     def create_stream(self) -> int:
         """Return a stream that does not wait for the default stream, which other libraries use."""
@@ -126,38 +126,27 @@ class PyCudaMemory:
         """Destroy a stream, which pycuda does when nothing refers to it."""
         _take(self._streams, stream, "stream")
 
-    def copy_to_device(self, address: int, source: PinnedBuffer, size: int, stream: int) -> None:
+    def copy_to_device(self, address: int, source: Bytes, size: int, stream: int) -> None:
         """Enqueue a copy of the first ``size`` bytes of ``source``."""
         check_copy(source, size)
         with _engine_errors():
-            cuda.memcpy_htod_async(address, source.array[:size], self._stream(stream))
+            cuda.memcpy_htod_async(address, source[:size], self._stream(stream))
 
-    def copy_to_host(self, target: PinnedBuffer, address: int, size: int, stream: int) -> None:
+    def copy_to_host(self, target: Bytes, address: int, size: int, stream: int) -> None:
         """Enqueue a copy into the first ``size`` bytes of ``target``."""
         check_copy(target, size)
         with _engine_errors():
-            cuda.memcpy_dtoh_async(target.array[:size], address, self._stream(stream))
+            cuda.memcpy_dtoh_async(target[:size], address, self._stream(stream))
 
     def synchronize(self, stream: int) -> None:
         """Wait until everything enqueued is done."""
         with _engine_errors():
             self._stream(stream).synchronize()
 
-    def begin_capture(self, stream: int) -> None:  # noqa: ARG002 - the protocol's
-        """Not available."""
-        raise _no_graphs()
+    def _refuse_graphs(self, *_: Any, **__: Any) -> Any:
+        raise EngineError("pycuda has no CUDA graphs; install cuda-bindings for them")
 
-    def end_capture(self, stream: int) -> Any:  # noqa: ARG002 - the protocol's
-        """Not available."""
-        raise _no_graphs()
-
-    def launch(self, graph: Any, stream: int) -> None:  # noqa: ARG002 - the protocol's
-        """Not available."""
-        raise _no_graphs()
-
-    def destroy_graph(self, graph: Any) -> None:  # noqa: ARG002 - the protocol's
-        """Not available."""
-        raise _no_graphs()
+    begin_capture = end_capture = launch = destroy_graph = _refuse_graphs
 
     def close(self) -> None:
         """Release the primary context.
@@ -208,10 +197,6 @@ def _take(kept: dict[int, Any], key: int, what: str) -> Any:
             f"there is no {what} {key:#x} to free; it was freed before, or is another's"
         )
     return kept.pop(key)
-
-
-def _no_graphs() -> EngineError:
-    return EngineError("pycuda has no CUDA graphs; install cuda-bindings for them")
 
 
 @contextlib.contextmanager
