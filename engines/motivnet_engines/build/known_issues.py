@@ -22,15 +22,14 @@ FUSED_SINCE: dict[EngineBackend, tuple[int, ...]] = {"tensorrt": (10, 14), "tens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownIssue:
-    """One report; a field that is None, or a range without an end, matches everything.
+    """One report; a field that is None matches everything.
 
-    ``last`` names a whole series: ``(10, 3)`` holds 10.3.0 and 10.3.0.30. ``compute_capabilities``
-    are such as ``120``.
+    ``series`` is the beginning of the version: ``(10, 3)`` holds 10.3.0 and 10.3.0.30, and ``()``
+    every version. ``compute_capabilities`` are such as ``120``.
     """
 
     backend: EngineBackend | None
-    first: tuple[int, ...]
-    last: tuple[int, ...] | None
+    series: tuple[int, ...]
     compute_capabilities: tuple[str, ...] | None = None
     precisions: tuple[Precision, ...] | None = None
     attention: AttentionForm | None = None
@@ -42,18 +41,15 @@ class KnownIssue:
     def covers(self, version: tuple[int, ...], compute_capability: str | None) -> bool:
         """Tell whether version and GPU are reported; an unknown GPU matches no named one."""
         capabilities = self.compute_capabilities
-        return (
-            version >= self.first
-            and (self.last is None or version[: len(self.last)] <= self.last)
-            and (capabilities is None or compute_capability in capabilities)
+        return version[: len(self.series)] == self.series and (
+            capabilities is None or compute_capability in capabilities
         )
 
 
 KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     KnownIssue(
         backend="tensorrt",
-        first=(10, 3),
-        last=(10, 3),
+        series=(10, 3),
         precisions=("fp16",),
         problem="FP16 results are wrong",
         seen_with="DINOv3 ViT-B and ViT-L",
@@ -62,8 +58,7 @@ KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     ),
     KnownIssue(
         backend="tensorrt",
-        first=(10, 4),
-        last=(10, 4),
+        series=(10, 4),
         problem="results are wrong even in FP32, and NaN in FP16",
         seen_with="DINOv3 ViT-B on RTX A6000",
         url=f"{_ISSUES}4742",
@@ -71,8 +66,7 @@ KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     ),
     KnownIssue(
         backend="tensorrt",
-        first=(10, 7),
-        last=(10, 7),
+        series=(10, 7),
         attention="decomposed",
         problem="decomposed attention is wrong even in FP32",
         seen_with="scaled_dot_product_attention of PyTorch on L4",
@@ -81,8 +75,7 @@ KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     ),
     KnownIssue(
         backend="tensorrt",
-        first=(10, 8),
-        last=(10, 8),
+        series=(10, 8),
         precisions=_HALF,
         attention="decomposed",
         problem="decomposed attention is not fused, so the engine is slow",
@@ -92,8 +85,7 @@ KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     ),
     KnownIssue(
         backend=None,
-        first=(1,),
-        last=None,
+        series=(),
         compute_capabilities=("120",),
         precisions=_HALF,
         problem="fused attention is silently wrong on SM 120, in either form of the graph",

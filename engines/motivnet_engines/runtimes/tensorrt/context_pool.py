@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import EngineError, RuntimeUnavailableError
 from motivnet_engines.runtimes.signature import input_specs, output_specs
-from motivnet_engines.runtimes.tensorrt.context import ExecutionContext, allocate_buffer
+from motivnet_engines.runtimes.tensorrt.context import (
+    CaptureSwitch,
+    ExecutionContext,
+    ShapeGraphs,
+    allocate_buffer,
+)
 from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory
-from motivnet_engines.runtimes.tensorrt.cuda_graphs import CaptureSwitch, ShapeGraphs
 from motivnet_engines.runtimes.tensorrt.engine import Engine
 from motivnet_engines.runtimes.tensorrt.tensors import fixed_shape, input_shape
 
@@ -109,10 +113,8 @@ class ContextPool:
     batch after another would keep the others waiting.
 
     Args:
-        name: The runtime's, for its error.
-        memory: Whose CUDA context is current while a context is created, used or closed.
+        memory: Its CUDA context is current while a context is created, used or closed.
         new_context: Creates one; calls to it do not overlap.
-        limit: The most contexts at a time.
     """
 
     def __init__(
