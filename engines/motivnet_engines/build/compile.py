@@ -16,10 +16,11 @@ from motivnet.child_process import Connection
 from motivnet.errors import EngineError, FileError
 from motivnet_engines.build.engine_report import report_from_engine, report_from_network
 from motivnet_engines.build.messages import Advance, Stage, Success
-from motivnet_engines.build.network import add_profile, check_network, parse_network, profile_shapes
+from motivnet_engines.build.network import add_profile, check_network, parse_network
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.build.progress import create_monitor
 from motivnet_engines.build.timing_cache import read_timing_cache, write_timing_cache
+from motivnet_engines.runtimes.signature import profile_shapes
 from motivnet_engines.runtimes.tensorrt.api import Api, load_api
 from motivnet_engines.runtimes.tensorrt.cuda import open_memory
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
@@ -54,7 +55,8 @@ def compile_engine(
     check_network(network, manifest)
     config = builder.create_builder_config()
     apply_options(api, config, options)
-    add_profile(builder, config, network, profile_shapes(manifest, options.profile_for(manifest)))
+    shapes = profile_shapes(manifest.input, options.profile_for(manifest))
+    add_profile(builder, config, network, shapes)
     # Asked after each step, and cheaper than a thread that waits for the end of the input.
     config.progress_monitor = create_monitor(
         api,

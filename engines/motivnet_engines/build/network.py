@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from motivnet.artifact.engine_entry import ShapeProfile
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, EngineError
 from motivnet.runtime import TensorSpec
-from motivnet_engines.runtimes.signature import check_graph, input_specs
+from motivnet_engines.runtimes.signature import check_graph
 from motivnet_engines.runtimes.tensorrt.api import Api
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
 
@@ -75,49 +74,24 @@ def check_network(network: Any, manifest: Manifest) -> None:
         raise EngineError(f"as TensorRT parsed it, {error}") from error
 
 
-def profile_shapes(
-    manifest: Manifest, profile: ShapeProfile
-) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """Return the smallest, best and largest shape of each input.
-
-    Its free dimensions are the batch and then, for images of any size, height and width.
-    """
-    axes = (
-        (profile.min_batch, *profile.min_size),
-        (profile.opt_batch, *profile.opt_size),
-        (profile.max_batch, *profile.max_size),
-    )
-    return {
-        spec.name: (_fill(spec, axes[0]), _fill(spec, axes[1]), _fill(spec, axes[2]))
-        for spec in input_specs(manifest)
-    }
-
-
-def add_profile(
-    builder: Any, config: Any, network: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]
-) -> None:
-    """Add one profile for all inputs of a network.
+def add_profile(builder: Any, config: Any, network: Any, shapes: Sequence[Shape]) -> None:
+    """Add the profile of a network's one input: its smallest, best and largest shape.
 
     Raises:
-        EngineError: If it does not fit the inputs, which TensorRT does not check, or TensorRT
-            refuses it.
+        EngineError: If a shape does not fit the input, which TensorRT does not check, or TensorRT
+            refuses the profile.
     """
-    inputs = {spec.name: spec for spec in _input_specs(network)}
-    if differing := sorted(set(shapes) ^ set(inputs)):
-        raise EngineError(
-            f"the profile and the network differ in the input {differing[0]!r}; "
-            "build the artifact again"
-        )
-    for name, shape in [(name, shape) for name, three in shapes.items() for shape in three]:
-        if not _fits(shape, inputs[name].shape):
+    (spec,) = _input_specs(network)
+    for shape in shapes:
+        if not _fits(shape, spec.shape):
             raise EngineError(
-                f"the profile gives {name!r} the shape {shape}, but the network has {inputs[name]}"
+                f"the profile gives {spec.name!r} the shape {shape}, but the network has {spec}"
             )
+    smallest, best, largest = shapes
     profile = builder.create_optimization_profile()
-    for name, (smallest, best, largest) in shapes.items():
-        profile.set_shape(name, smallest, best, largest)
+    profile.set_shape(spec.name, smallest, best, largest)
     if config.add_optimization_profile(profile) < 0:
-        raise EngineError(f"TensorRT refuses the profile {dict(shapes)}")
+        raise EngineError(f"TensorRT refuses the profile {list(shapes)} of {spec.name!r}")
 
 
 @contextlib.contextmanager
@@ -134,11 +108,6 @@ def _fits(shape: Shape, expected: tuple[int | None, ...]) -> bool:
     return len(shape) == len(expected) and all(
         side is None or side == given for given, side in zip(shape, expected, strict=True)
     )
-
-
-def _fill(spec: TensorSpec, free: Shape) -> Shape:
-    values = iter(free)
-    return tuple(next(values) if side is None else side for side in spec.shape)
 
 
 def _input_specs(network: Any) -> tuple[TensorSpec, ...]:

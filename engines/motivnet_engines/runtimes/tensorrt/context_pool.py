@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import EngineError, RuntimeUnavailableError
-from motivnet_engines.runtimes.signature import input_specs, output_specs
+from motivnet_engines.runtimes.signature import input_specs, output_specs, profile_shapes
 from motivnet_engines.runtimes.tensorrt.context import (
     CaptureSwitch,
     ExecutionContext,
@@ -23,7 +23,7 @@ from motivnet_engines.runtimes.tensorrt.context import (
 )
 from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory
 from motivnet_engines.runtimes.tensorrt.engine import Engine
-from motivnet_engines.runtimes.tensorrt.tensors import fixed_shape, input_shape
+from motivnet_engines.runtimes.tensorrt.tensors import fixed_shape
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class PooledContext:
             stack.callback(memory.destroy_stream, self._stream)
             profile = engine.entry.profile
             (spec,) = input_specs(manifest)
-            largest = input_shape(manifest.input, profile.max_batch, profile.max_size)
+            *_, largest = profile_shapes(manifest.input, profile)
             self._source = allocate_buffer(memory, spec, largest, stack)
             self._targets = tuple(
                 allocate_buffer(memory, spec, fixed_shape(spec, profile.max_batch), stack)

@@ -17,7 +17,12 @@ from motivnet.artifact.reference import read_reference
 from motivnet.errors import ConfigError, EngineError
 from motivnet.parity import COMPUTE_DTYPES, Outputs, compare
 from motivnet.runtime import Arrays, check_inputs
-from motivnet_engines.runtimes.signature import input_from_pixels, input_specs, output_specs
+from motivnet_engines.runtimes.signature import (
+    input_from_pixels,
+    input_shape,
+    input_specs,
+    output_specs,
+)
 from motivnet_engines.runtimes.tensorrt.api import load_api
 from motivnet_engines.runtimes.tensorrt.compatibility import check_engine, engine_entry
 from motivnet_engines.runtimes.tensorrt.context import CaptureSwitch
@@ -26,12 +31,7 @@ from motivnet_engines.runtimes.tensorrt.cuda import open_memory
 from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory, MemoryName
 from motivnet_engines.runtimes.tensorrt.engine import Engine
 from motivnet_engines.runtimes.tensorrt.kernel_cache import KernelCache
-from motivnet_engines.runtimes.tensorrt.tensors import (
-    check_size,
-    check_tensors,
-    fixed_shape,
-    input_shape,
-)
+from motivnet_engines.runtimes.tensorrt.tensors import check_size, check_tensors, fixed_shape
 
 _Run = Callable[[Arrays], dict[str, NDArray[np.float32]]]
 

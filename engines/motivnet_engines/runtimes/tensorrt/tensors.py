@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from motivnet.artifact.engine_entry import ShapeProfile
-from motivnet.artifact.manifest import InputEntry, Manifest
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import EngineError, InputError
 from motivnet.runtime import TensorSpec
-from motivnet_engines.runtimes.signature import check_graph
+from motivnet_engines.runtimes.signature import check_graph, fits_profile, profile_shapes
 from motivnet_engines.runtimes.tensorrt.context import Shape
 from motivnet_engines.runtimes.tensorrt.engine import Engine
 
@@ -18,21 +18,14 @@ def fixed_shape(spec: TensorSpec, batch: int) -> Shape:
     return tuple(batch if side is None else side for side in spec.shape)
 
 
-def input_shape(entry: InputEntry, batch: int, size: tuple[int, int]) -> Shape:
-    """Return ``(batch, H, W, 3)`` for an input of pixels, else ``(batch, 3, H, W)``."""
-    return (batch, *size, 3) if entry.dtype == "uint8" else (batch, 3, *size)
-
-
 def check_size(shape: Shape, manifest: Manifest, profile: ShapeProfile) -> None:
     """Check that images of this input shape have a size that the engine was built for.
 
     Raises:
         InputError: Naming the smallest and the largest size.
     """
-    if not manifest.input.any_size:
-        return
-    low, high = profile.min_size, profile.max_size
-    if not all(a <= side <= b for a, side, b in zip(low, shape[1:3], high, strict=True)):
+    if manifest.input.any_size and not fits_profile(shape[1:3], profile):
+        low, high = profile.min_size, profile.max_size
         raise InputError(
             f"the engine takes images of {low[0]}x{low[1]} to {high[0]}x{high[1]} "
             f"(height x width), not {shape[1]}x{shape[2]}; resize them, or build the engine with "
@@ -84,11 +77,7 @@ def _dtype(engine: Engine, name: str) -> str:
 
 def _check_profile(engine: Engine, manifest: Manifest) -> None:
     profile, name = engine.entry.profile, manifest.input.name
-    expected = [
-        input_shape(manifest.input, profile.min_batch, profile.min_size),
-        input_shape(manifest.input, profile.opt_batch, profile.opt_size),
-        input_shape(manifest.input, profile.max_batch, profile.max_size),
-    ]
+    expected = profile_shapes(manifest.input, profile)
     count = engine.native.num_optimization_profiles
     if count == 1:
         found = [tuple(shape) for shape in engine.native.get_tensor_profile_shape(name, 0)]
