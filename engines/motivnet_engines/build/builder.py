@@ -112,25 +112,33 @@ def build_in_child(
         MotivNetError: The error of that process; an ``EngineError`` if it crashed.
     """
     paths = [path for path in (onnx, out, options.timing_cache) if path is not None]
-    stage, reached = "starting", 0.0
-    outcome: Success | Failure | None = None
     with ChildProcess(WORKER, *(str(path.absolute()) for path in paths), grace=GRACE) as child:
         child.messages.send(Request(manifest=manifest, options=replace(options, timing_cache=None)))
-        while (message := _receive(child)) is not None:
-            match message:
-                case Stage():
-                    stage = message.stage
-                case Advance():
-                    on_advance(message.fraction - reached)
-                    reached = message.fraction
-                case _:
-                    outcome = message
+        stage, outcome = _follow(child, on_advance)
         status, output = child.wait(), child.output()
     if isinstance(outcome, Success) and status == 0:
         return outcome
     if isinstance(outcome, Failure):
         raise _error_from_failure(outcome, output, options.backend)
     raise _crash_error(stage, status, output)
+
+
+def _follow(
+    child: ChildProcess, on_advance: Callable[[float], None]
+) -> tuple[str, Success | Failure | None]:
+    """Return the last stage that the builder reported, and its outcome; None if it crashed."""
+    stage, reached = "starting", 0.0
+    outcome: Success | Failure | None = None
+    while (message := _receive(child)) is not None:
+        match message:
+            case Stage():
+                stage = message.stage
+            case Advance():
+                on_advance(message.fraction - reached)
+                reached = message.fraction
+            case _:
+                outcome = message
+    return stage, outcome
 
 
 def _receive(child: ChildProcess) -> Stage | Advance | Success | Failure | None:

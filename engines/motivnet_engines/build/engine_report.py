@@ -22,19 +22,12 @@ from motivnet_engines.build.layers import (
     layers_from_inspector,
     layers_from_log,
 )
-from motivnet_engines.runtimes.tensorrt.api import Api
+from motivnet_engines.runtimes.tensorrt.api import DTYPES, Api
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
 
 _QUANTISED: tuple[Precision, ...] = ("int8", "fp8")
 """In these only the layers between Q/DQ pairs are quantised; the others stay in floating point."""
 
-_NETWORK_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT8": "int8",
-    "FP8": "float8e4m3fn",
-}
 _ATTENTION_LAYERS = ("ATTENTION_INPUT", "SOFTMAX")
 """The first half of each ``Attention`` operator, and the middle of each decomposed attention."""
 
@@ -47,7 +40,7 @@ def report_from_network(network: Any) -> EngineReport:
     # A typed network dequantises in front of each product, and the compiler moves the product in
     # front of that: such a product counts as quantised.
     quantised = {
-        layer.get_output(0).name: _NETWORK_DTYPES.get(layer.get_input(0).dtype.name, UNKNOWN)
+        layer.get_output(0).name: DTYPES.get(layer.get_input(0).dtype.name, UNKNOWN)
         for layer in layers
         if layer.type.name == "DEQUANTIZE"
     }
@@ -59,7 +52,7 @@ def report_from_network(network: Any) -> EngineReport:
         if kind in ("MATRIX_MULTIPLY", "CONVOLUTION", "ATTENTION_INPUT"):
             tensor = layer.get_input(0)
             dtype = tensor.dtype.name
-            dtypes[quantised.get(tensor.name) or _NETWORK_DTYPES.get(dtype, dtype.lower())] += 1
+            dtypes[quantised.get(tensor.name) or DTYPES.get(dtype, dtype.lower())] += 1
     return EngineReport(
         evidence="network",
         layers=len(layers),

@@ -12,17 +12,8 @@ from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, EngineError
 from motivnet.runtime import TensorSpec
 from motivnet_engines.runtimes.signature import check_graph
-from motivnet_engines.runtimes.tensorrt.api import Api
+from motivnet_engines.runtimes.tensorrt.api import DTYPES, Api
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
-
-_DTYPES = {
-    "FLOAT": "float32",
-    "UINT8": "uint8",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT64": "int64",
-}
-"""NumPy's names of TensorRT's types; other types keep TensorRT's name."""
 
 Shape = tuple[int, ...]
 
@@ -117,7 +108,7 @@ def _input_specs(network: Any) -> tuple[TensorSpec, ...]:
 def _spec(tensor: Any) -> TensorSpec:
     shape = tuple(None if side < 0 else int(side) for side in tensor.shape)
     return TensorSpec(
-        name=tensor.name, dtype=_DTYPES.get(tensor.dtype.name, tensor.dtype.name), shape=shape
+        name=tensor.name, dtype=DTYPES.get(tensor.dtype.name, tensor.dtype.name), shape=shape
     )
 
 

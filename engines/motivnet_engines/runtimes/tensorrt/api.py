@@ -27,6 +27,17 @@ DISTRIBUTIONS: dict[EngineBackend, tuple[str, ...]] = {
 }
 """Names under which the packages are installed; JetPack's Debian package uses the first one too."""
 
+DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "FP8": "float8e4m3fn",
+    "UINT8": "uint8",
+    "INT8": "int8",
+    "INT64": "int64",
+}
+"""ONNX's names of TensorRT's types."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:

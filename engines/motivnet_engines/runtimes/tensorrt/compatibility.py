@@ -193,10 +193,8 @@ def _version_problems(manifest: Manifest, entry: EngineEntry, version: str) -> l
 
 def _runs_on_later_version(entry: EngineEntry, version: str) -> bool:
     """TensorRT runs a version-compatible engine in later versions of the same major version."""
-    if not (entry.backend == "tensorrt" and entry.version_compatible):
-        return False
     built, here = numbers_of(entry.version), numbers_of(version)
-    return built[:1] == here[:1] and here >= built
+    return needs_lean_runtime(entry) and built[:1] == here[:1] and here >= built
 
 
 def _gpu_problems(
