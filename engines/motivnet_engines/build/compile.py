@@ -70,10 +70,7 @@ def compile_engine(
 
     parent.send(Stage(stage="inspecting the engine"))
     report = report_from_engine(
-        api,
-        serialized,
-        report_from_network(network),
-        version_compatible=options.version_compatible,
+        api, serialized, report_from_network(network), version_compatible=options.version_compatible
     )
 
     parent.send(Stage(stage="writing the engine"))

@@ -10,11 +10,7 @@ from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import Manifest
-from motivnet.errors import (
-    ConfigError,
-    MissingDependencyError,
-    RuntimeUnavailableError,
-)
+from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.parity import COMPUTE_DTYPES, Precision
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.runtimes.native_calls import (
