@@ -43,12 +43,12 @@ def _round_trip(memory: CudaMemory, seed: int) -> bool:
         source, target = memory.allocate_pinned(SIZE), memory.allocate_pinned(SIZE)
         address, stream = memory.allocate(SIZE), memory.create_stream()
         try:
-            source.array[:] = np.random.default_rng(seed).integers(0, 256, SIZE, dtype=np.uint8)
-            target.array[:] = 0
+            source[:] = np.random.default_rng(seed).integers(0, 256, SIZE, dtype=np.uint8)
+            target[:] = 0
             memory.copy_to_device(address, source, SIZE, stream)
             memory.copy_to_host(target, address, SIZE, stream)
             memory.synchronize(stream)
-            return bool(np.array_equal(source.array, target.array))
+            return bool(np.array_equal(source, target))
         finally:
             memory.destroy_stream(stream)
             memory.free(address)
@@ -87,18 +87,18 @@ def test_a_graph_repeats_its_copies_with_what_lies_there_now(memory: CudaMemory)
     with memory.current():
         source, target = memory.allocate_pinned(SIZE), memory.allocate_pinned(SIZE)
         address, stream = memory.allocate(SIZE), memory.create_stream()
-        target.array[:] = 0
+        target[:] = 0
         memory.begin_capture(stream)
         memory.copy_to_device(address, source, SIZE, stream)
         memory.copy_to_host(target, address, SIZE, stream)
         graph = memory.end_capture(stream)
         memory.synchronize(stream)
-        assert not target.array.any()  # recorded, and not run
+        assert not target.any()  # recorded, and not run
         for value in (7, 9):
-            source.array[:] = value
+            source[:] = value
             memory.launch(graph, stream)
             memory.synchronize(stream)
-            assert (target.array == value).all()
+            assert (target == value).all()
         memory.destroy_graph(graph)
         memory.destroy_stream(stream)
         memory.free(address)

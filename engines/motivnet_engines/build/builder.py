@@ -53,9 +53,7 @@ def engine_from_onnx(
 
     Args:
         onnx: The graph, with external weights beside it.
-        out: The file.
         manifest: What the graph is promised to be.
-        options: What the engine shall be.
         on_message: Called with each of the builder's warnings.
 
     Raises:
@@ -72,8 +70,9 @@ def engine_from_onnx(
         atomic_path(out) as temporary,
         progress(f"building the {options.backend} engine", total=1.0) as advance,
     ):
-        request = Request(manifest=manifest, options=options)
-        success = build_in_child(onnx, temporary, request, on_advance=advance)
+        success = build_in_child(
+            onnx, temporary, manifest=manifest, options=options, on_advance=advance
+        )
     for warning in success.warnings:
         on_message(f"{options.backend}: {warning}")
     return EngineEntry(
@@ -97,42 +96,49 @@ def engine_from_onnx(
 
 
 def build_in_child(
-    onnx: Path, out: Path, request: Request, *, on_advance: Callable[[float], None]
+    onnx: Path,
+    out: Path,
+    *,
+    manifest: Manifest,
+    options: EngineOptions,
+    on_advance: Callable[[float], None],
 ) -> Success:
     """Have a child process write the engine to ``out``, and return what it says of it.
 
     Args:
-        onnx: The graph.
-        out: The file.
-        request: What to build.
         on_advance: Called with how much more of the compilation is done, as a fraction.
 
     Raises:
         MotivNetError: The error of that process; an ``EngineError`` if it crashed.
     """
-    options = request.options
-    paths = [onnx, out] if options.timing_cache is None else [onnx, out, options.timing_cache]
-    stage, reached = "starting", 0.0
-    outcome: Success | Failure | None = None
+    paths = [path for path in (onnx, out, options.timing_cache) if path is not None]
     with ChildProcess(WORKER, *(str(path.absolute()) for path in paths), grace=GRACE) as child:
-        child.messages.send(
-            Request(manifest=request.manifest, options=replace(options, timing_cache=None))
-        )
-        while (message := _receive(child)) is not None:
-            match message:
-                case Stage():
-                    stage = message.stage
-                case Advance():
-                    on_advance(message.fraction - reached)
-                    reached = message.fraction
-                case _:
-                    outcome = message
+        child.messages.send(Request(manifest=manifest, options=replace(options, timing_cache=None)))
+        stage, outcome = _follow(child, on_advance)
         status, output = child.wait(), child.output()
     if isinstance(outcome, Success) and status == 0:
         return outcome
     if isinstance(outcome, Failure):
         raise _error_from_failure(outcome, output, options.backend)
     raise _crash_error(stage, status, output)
+
+
+def _follow(
+    child: ChildProcess, on_advance: Callable[[float], None]
+) -> tuple[str, Success | Failure | None]:
+    """Return the last stage that the builder reported, and its outcome; None if it crashed."""
+    stage, reached = "starting", 0.0
+    outcome: Success | Failure | None = None
+    while (message := _receive(child)) is not None:
+        match message:
+            case Stage():
+                stage = message.stage
+            case Advance():
+                on_advance(message.fraction - reached)
+                reached = message.fraction
+            case _:
+                outcome = message
+    return stage, outcome
 
 
 def _receive(child: ChildProcess) -> Stage | Advance | Success | Failure | None:

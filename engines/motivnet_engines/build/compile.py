@@ -8,23 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from motivnet.artifact.engine_entry import EngineDevice, HardwareCompatibility
 from motivnet.artifact.manifest import Manifest
 from motivnet.child_process import Connection
 from motivnet.errors import EngineError, FileError
 from motivnet_engines.build.engine_report import report_from_engine, report_from_network
 from motivnet_engines.build.messages import Advance, Stage, Success
-from motivnet_engines.build.network import add_profile, check_network, parse_network, profile_shapes
+from motivnet_engines.build.network import add_profile, check_network, parse_network
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.build.progress import create_monitor
 from motivnet_engines.build.timing_cache import read_timing_cache, write_timing_cache
+from motivnet_engines.runtimes.signature import profile_shapes
 from motivnet_engines.runtimes.tensorrt.api import Api, load_api
 from motivnet_engines.runtimes.tensorrt.cuda import open_memory
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
 from motivnet_engines.system.machine import memory_from_meminfo, process_status
 from motivnet_engines.system.nvidia import read_driver
-
-_MAX_REASON = 300
 
 _HARDWARE: dict[HardwareCompatibility, str] = {
     "ampere-plus": "AMPERE_PLUS",
@@ -38,10 +39,7 @@ def compile_engine(
     """Write an engine to ``out``, and return what it is as far as this machine can tell.
 
     Args:
-        onnx: The graph.
-        out: The file.
         manifest: What the graph is promised to be.
-        options: What the engine shall be.
         parent: Is told of the progress; the end of its messages cancels the build.
 
     Raises:
@@ -53,12 +51,12 @@ def compile_engine(
     builder = _create_builder(api)
 
     parent.send(Stage(stage=f"parsing {onnx.name}"))
-    parsed = parse_network(api, builder, onnx)
-    check_network(parsed.network, manifest)
+    network, _parser = parse_network(api, builder, onnx)  # it owns the weights until the end
+    check_network(network, manifest)
     config = builder.create_builder_config()
     apply_options(api, config, options)
-    shapes = profile_shapes(manifest, options.profile_for(manifest))
-    add_profile(builder, config, parsed.network, shapes)
+    shapes = profile_shapes(manifest.input, options.profile_for(manifest))
+    add_profile(builder, config, network, shapes)
     # Asked after each step, and cheaper than a thread that waits for the end of the input.
     config.progress_monitor = create_monitor(
         api,
@@ -68,14 +66,11 @@ def compile_engine(
 
     parent.send(Stage(stage="compiling the graph"))
     with build_with_timing_cache(api, config, options, device):
-        serialized = _build_serialized(api, builder, parsed.network, config)
+        serialized = _build_serialized(api, builder, network, config)
 
     parent.send(Stage(stage="inspecting the engine"))
     report = report_from_engine(
-        api,
-        serialized,
-        report_from_network(parsed.network),
-        version_compatible=options.version_compatible,
+        api, serialized, report_from_network(network), version_compatible=options.version_compatible
     )
 
     parent.send(Stage(stage="writing the engine"))
@@ -181,13 +176,8 @@ def build_with_timing_cache(
 
 def _read_device() -> EngineDevice:
     with contextlib.closing(open_memory()) as memory, memory.current():
-        info = memory.device()
-    return EngineDevice(
-        name=info.name,
-        compute_capability=info.compute_capability,
-        memory=info.memory,
-        driver=read_driver().version or f"CUDA {info.driver}",
-    )
+        device = memory.device()
+    return msgspec.structs.replace(device, driver=read_driver().version or f"CUDA {device.driver}")
 
 
 def _create_builder(api: Api) -> Any:
@@ -213,7 +203,7 @@ def _build_serialized(api: Api, builder: Any, network: Any, config: Any) -> Any:
         log = tail_of(logger_of(api).lines)
         reason = " and gave no reason"
         if log:
-            reason = f": {textwrap.shorten(log[-1], _MAX_REASON, placeholder=' ...')}"
+            reason = f": {textwrap.shorten(log[-1], 300, placeholder=' ...')}"
         raise EngineError(
             f"{api.backend} {api.version} could not compile the graph{reason}", log=log
         )

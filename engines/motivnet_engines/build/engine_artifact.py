@@ -63,7 +63,6 @@ def build_engine(
 
     Args:
         artifact: With an ONNX graph.
-        options: What the engine shall be.
         out: The folder for the engine alone.
         on_message: Called with a line about each known issue, and about what was not checked.
 

@@ -22,20 +22,12 @@ from motivnet_engines.build.layers import (
     layers_from_inspector,
     layers_from_log,
 )
-from motivnet_engines.runtimes.tensorrt.api import Api
+from motivnet_engines.runtimes.tensorrt.api import DTYPES, Api
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
 
 _QUANTISED: tuple[Precision, ...] = ("int8", "fp8")
 """In these only the layers between Q/DQ pairs are quantised; the others stay in floating point."""
 
-_NETWORK_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT8": "int8",
-    "FP8": "float8e4m3fn",
-}
-_MATRIX_LAYERS = ("MATRIX_MULTIPLY", "CONVOLUTION")
 _ATTENTION_LAYERS = ("ATTENTION_INPUT", "SOFTMAX")
 """The first half of each ``Attention`` operator, and the middle of each decomposed attention."""
 
@@ -48,7 +40,7 @@ def report_from_network(network: Any) -> EngineReport:
     # A typed network dequantises in front of each product, and the compiler moves the product in
     # front of that: such a product counts as quantised.
     quantised = {
-        layer.get_output(0).name: _NETWORK_DTYPES.get(layer.get_input(0).dtype.name, UNKNOWN)
+        layer.get_output(0).name: DTYPES.get(layer.get_input(0).dtype.name, UNKNOWN)
         for layer in layers
         if layer.type.name == "DEQUANTIZE"
     }
@@ -57,10 +49,10 @@ def report_from_network(network: Any) -> EngineReport:
     for layer in layers:
         kind = layer.type.name
         attentions += kind in _ATTENTION_LAYERS
-        if kind in _MATRIX_LAYERS or kind == "ATTENTION_INPUT":
+        if kind in ("MATRIX_MULTIPLY", "CONVOLUTION", "ATTENTION_INPUT"):
             tensor = layer.get_input(0)
             dtype = tensor.dtype.name
-            dtypes[quantised.get(tensor.name) or _NETWORK_DTYPES.get(dtype, dtype.lower())] += 1
+            dtypes[quantised.get(tensor.name) or DTYPES.get(dtype, dtype.lower())] += 1
     return EngineReport(
         evidence="network",
         layers=len(layers),
@@ -81,7 +73,6 @@ def report_from_engine(
     compiler gave no list.
 
     Args:
-        api: The package.
         serialized: The engine in TensorRT's memory.
         network: From ``report_from_network``.
         version_compatible: Whether the engine may need another runtime than this one, so that
@@ -92,20 +83,16 @@ def report_from_engine(
     """
     lines = logger_of(api).lines
     activation_bytes = activation_bytes_from_log(lines)
-    if api.backend == "tensorrt" and (
-        text := _inspect(api, serialized, may_fail=version_compatible)
-    ):
-        return report_from_layers(
-            layers_from_inspector(text),
-            network=network,
-            evidence="inspector",
-            activation_bytes=activation_bytes,
-        )
-    if compiled := layers_from_log(lines):
-        return report_from_layers(
-            compiled, network=network, evidence="compiler", activation_bytes=activation_bytes
-        )
-    return msgspec.structs.replace(network, activation_bytes=activation_bytes)
+    text = None
+    if api.backend == "tensorrt":
+        text = _inspect(api, serialized, may_fail=version_compatible)
+    evidence: EngineEvidence = "inspector" if text else "compiler"
+    layers = layers_from_inspector(text) if text else layers_from_log(lines) or None
+    if layers is None:
+        return msgspec.structs.replace(network, activation_bytes=activation_bytes)
+    return report_from_layers(
+        layers, network=network, evidence=evidence, activation_bytes=activation_bytes
+    )
 
 
 def report_from_layers(
@@ -153,9 +140,6 @@ def check_report(
     whose dtype is unknown count neither for nor against.
 
     Args:
-        report: Of the engine.
-        precision: What the graph computes in.
-        attention: How the graph writes attention.
         float32_layers: Matrix products that the graph itself has in FP32.
         unfused_bytes: Activations from which on attention cannot be fused, None if they do not
             tell; used only where the report does not show the kernels.
@@ -176,13 +160,9 @@ def check_report(
 
 def _check_dtypes(report: EngineReport, precision: Precision, float32_layers: int) -> None:
     expected = COMPUTE_DTYPES[precision]
-    others = {
-        dtype: count
-        for dtype, count in report.matrix_layers.items()
-        if dtype not in (expected, UNKNOWN)
-    }
-    if others.get("float32", 0) <= float32_layers:
-        others.pop("float32", None)
+    others = report.matrix_layers.keys() - {expected, UNKNOWN}
+    if report.matrix_layers.get("float32", 0) <= float32_layers:
+        others.discard("float32")
     all_unknown = report.matrix_layers.keys() == {UNKNOWN}
     has_expected = bool(report.matrix_layers.get(expected)) or all_unknown
     if has_expected and (not others or precision in _QUANTISED):

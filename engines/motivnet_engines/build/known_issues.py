@@ -22,15 +22,14 @@ FUSED_SINCE: dict[EngineBackend, tuple[int, ...]] = {"tensorrt": (10, 14), "tens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownIssue:
-    """One report; a field that is None, or a range without an end, matches everything.
+    """One report; a field that is None matches everything.
 
-    ``last`` names a whole series: ``(10, 3)`` holds 10.3.0 and 10.3.0.30. ``compute_capabilities``
-    are such as ``120``.
+    ``series`` is the beginning of the version: ``(10, 3)`` holds 10.3.0 and 10.3.0.30, and ``()``
+    every version. ``compute_capabilities`` are such as ``120``.
     """
 
     backend: EngineBackend | None
-    first: tuple[int, ...]
-    last: tuple[int, ...] | None
+    series: tuple[int, ...]
     compute_capabilities: tuple[str, ...] | None = None
     precisions: tuple[Precision, ...] | None = None
     attention: AttentionForm | None = None
@@ -39,33 +38,18 @@ class KnownIssue:
     url: str
     advice: str
 
-    def covers(
-        self,
-        *,
-        backend: EngineBackend,
-        version: tuple[int, ...],
-        compute_capability: str | None,
-        precision: Precision,
-        attention: AttentionForm,
-    ) -> bool:
-        """Tell whether a build of this kind was reported; an unknown GPU matches no named one."""
-        until = self.last is None or version[: len(self.last)] <= self.last
+    def covers(self, version: tuple[int, ...], compute_capability: str | None) -> bool:
+        """Tell whether version and GPU are reported; an unknown GPU matches no named one."""
         capabilities = self.compute_capabilities
-        return (
-            self.backend in (None, backend)
-            and version >= self.first
-            and until
-            and (capabilities is None or compute_capability in capabilities)
-            and (self.precisions is None or precision in self.precisions)
-            and self.attention in (None, attention)
+        return version[: len(self.series)] == self.series and (
+            capabilities is None or compute_capability in capabilities
         )
 
 
 KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     KnownIssue(
         backend="tensorrt",
-        first=(10, 3),
-        last=(10, 3),
+        series=(10, 3),
         precisions=("fp16",),
         problem="FP16 results are wrong",
         seen_with="DINOv3 ViT-B and ViT-L",
@@ -74,8 +58,7 @@ KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     ),
     KnownIssue(
         backend="tensorrt",
-        first=(10, 4),
-        last=(10, 4),
+        series=(10, 4),
         problem="results are wrong even in FP32, and NaN in FP16",
         seen_with="DINOv3 ViT-B on RTX A6000",
         url=f"{_ISSUES}4742",
@@ -83,8 +66,7 @@ KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     ),
     KnownIssue(
         backend="tensorrt",
-        first=(10, 7),
-        last=(10, 7),
+        series=(10, 7),
         attention="decomposed",
         problem="decomposed attention is wrong even in FP32",
         seen_with="scaled_dot_product_attention of PyTorch on L4",
@@ -93,8 +75,7 @@ KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     ),
     KnownIssue(
         backend="tensorrt",
-        first=(10, 8),
-        last=(10, 8),
+        series=(10, 8),
         precisions=_HALF,
         attention="decomposed",
         problem="decomposed attention is not fused, so the engine is slow",
@@ -104,8 +85,7 @@ KNOWN_ISSUES: tuple[KnownIssue, ...] = (
     ),
     KnownIssue(
         backend=None,
-        first=(1,),
-        last=None,
+        series=(),
         compute_capabilities=("120",),
         precisions=_HALF,
         problem="fused attention is silently wrong on SM 120, in either form of the graph",
@@ -127,24 +107,18 @@ def warnings_for(
     """Return one line for each known issue that a build of this kind may have.
 
     Args:
-        backend: The package.
-        version: Its version, such as ``10.3.0``.
+        version: Such as ``10.3.0``.
         compute_capability: The GPU's, as ``12.0`` or ``120``; None if unknown.
-        precision: What the graph computes in.
-        attention: How the graph writes attention.
     """
     capability = None if compute_capability is None else compute_capability.replace(".", "")
     return tuple(
         f"{backend} {version}: {issue.problem} (seen with {issue.seen_with}, {issue.url}); "
         f"{issue.advice}"
         for issue in KNOWN_ISSUES
-        if issue.covers(
-            backend=backend,
-            version=numbers_of(version),
-            compute_capability=capability,
-            precision=precision,
-            attention=attention,
-        )
+        if issue.backend in (None, backend)
+        and issue.covers(numbers_of(version), capability)
+        and (issue.precisions is None or precision in issue.precisions)
+        and issue.attention in (None, attention)
     )
 
 

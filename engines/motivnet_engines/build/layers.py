@@ -23,7 +23,6 @@ _KEY = re.compile(
 )
 _TENSOR = re.compile(r"Dimensions: \[([^\]]*)\](.*?)(?=\{ Name: |$)")
 _DATA_TYPE = re.compile(r"Data[tT]ype: ([^,}\]]*)")
-_DTYPE_KEYS = ("Datatype", "DataType", "Format/Datatype", "Format")
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
 _MATRIX_KINDS = ("gemm", "conv", "correlation", "matrixmultiply", "fullyconnected")
@@ -198,18 +197,22 @@ def _layer_of_entry(entry: dict[str, Any]) -> CompiledLayer:
 
 
 def _tensors_of_entries(entries: object) -> tuple[CompiledTensor, ...]:
-    tensors = []
-    for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, dict):
-            # TensorRT 10 has one key for format and dtype, 11 has two, and its spelling varies.
-            dtypes = (dtype_of(str(entry.get(key) or "")) for key in _DTYPE_KEYS)
-            sides = entry.get("Dimensions")
-            shape = (
-                [side for side in sides if isinstance(side, int)] if isinstance(sides, list) else []
-            )
-            dtype = next((dtype for dtype in dtypes if dtype != UNKNOWN), UNKNOWN)
-            tensors.append(CompiledTensor(dtype=dtype, shape=tuple(shape)))
-    return tuple(tensors)
+    if not isinstance(entries, list):
+        return ()
+    return tuple(_tensor_of_entry(entry) for entry in entries if isinstance(entry, dict))
+
+
+def _tensor_of_entry(entry: dict[str, Any]) -> CompiledTensor:
+    # TensorRT 10 has one key for format and dtype, 11 has two, and its spelling varies.
+    keys = ("Datatype", "DataType", "Format/Datatype", "Format")
+    dtypes = (dtype_of(str(entry.get(key) or "")) for key in keys)
+    sides = entry.get("Dimensions")
+    return CompiledTensor(
+        dtype=next((dtype for dtype in dtypes if dtype != UNKNOWN), UNKNOWN),
+        shape=tuple(side for side in sides if isinstance(side, int))
+        if isinstance(sides, list)
+        else (),
+    )
 
 
 def _origins(metadata: str) -> tuple[str, ...]:

@@ -1,13 +1,9 @@
 """The memory that a build and its engine need, and whether this machine has it.
 
-It is checked before the build: after an hour on a Jetson, the kernel must not kill the build for
-want of memory.
-
-The formulas for activations follow what TensorRT-RTX 1.7 reported for SM 86 in 22 builds of small
+It is checked before the build, so that the kernel does not kill it after an hour on a Jetson. The
+formulas for activations follow what TensorRT-RTX 1.7 reported for SM 86 in 22 builds of small
 encoders (48 to 3,072 tokens, widths 96 to 768, batch sizes 1 and 8, FP16, BF16 and FP32): from 1 %
-below to 39 % above, mostly within 10 %. For sapiens-1b in FP16 at batch size 1 they give 97 MB, and
-94 MB were measured; for sapiens-0.3b in FP32 1,295 MB, and 1,260 MB were measured. Depth does not
-matter, because the buffers of one block are reused by the next.
+below to 39 % above, and 3 % above for sapiens-1b in FP16 and sapiens-0.3b in FP32.
 """
 
 from __future__ import annotations
@@ -91,7 +87,8 @@ def estimate_build(manifest: Manifest, options: EngineOptions) -> BuildEstimate:
 def activation_bytes(config: ModelConfig, *, precision: Precision, fused: bool, batch: int) -> int:
     """Estimate the activations of an engine whose profile ends at ``batch``.
 
-    The larger half of a block counts: the MLP holds its input, its hidden units and the residual
+    Depth does not matter, because the buffers of one block are reused by the next, of which the
+    larger half counts: the MLP holds its input, its hidden units and the residual
     stream twice; the attention holds queries, keys, values, its input, the stream and, unless it is
     fused, the scores before and after the softmax.
     """
@@ -131,8 +128,6 @@ def check_fits(
     """Check that a build is likely to fit; what is unknown about the machine is not checked.
 
     Args:
-        estimate: From ``estimate_build``.
-        machine: This one.
         folder: Where the engine will be written; it need not exist yet.
         device_memory: Bytes of the GPU that builds; None for TensorRT-RTX, which needs none.
 
@@ -140,9 +135,8 @@ def check_fits(
         RuntimeUnavailableError: With each shortage and what to do about it.
     """
     problems = []
-    available = None if machine.memory_available is None else machine.memory_available + free_swap()
-    known = [size for size in (available, machine.memory_limit) if size is not None]
-    if known and (memory := min(known)) < estimate.host_peak_bytes:
+    memory = _usable_memory(machine)
+    if memory is not None and memory < estimate.host_peak_bytes:
         problems.append(
             f"it takes about {_gigabytes(estimate.host_peak_bytes)} of memory and "
             f"{_gigabytes(memory)} are available; close other programs, add swap, or build a "
@@ -169,6 +163,13 @@ def check_fits(
 def free_swap() -> int:
     """Return the bytes of free swap, which a build on a Jetson may need; 0 if unknown."""
     return memory_from_meminfo(read_text(_MEMINFO), "SwapFree") or 0
+
+
+def _usable_memory(machine: Machine) -> int | None:
+    sizes = [machine.memory_limit]
+    if machine.memory_available is not None:
+        sizes.append(machine.memory_available + free_swap())
+    return min((size for size in sizes if size is not None), default=None)
 
 
 def _free_disk(folder: Path) -> int | None:

@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from motivnet.artifact.engine_entry import ShapeProfile
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, EngineError
 from motivnet.runtime import TensorSpec
-from motivnet_engines.runtimes.signature import check_graph, input_specs
-from motivnet_engines.runtimes.tensorrt.api import Api
+from motivnet_engines.runtimes.signature import check_graph
+from motivnet_engines.runtimes.tensorrt.api import DTYPES, Api
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
-
-_DTYPES = {
-    "FLOAT": "float32",
-    "UINT8": "uint8",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT64": "int64",
-}
-"""NumPy's names of TensorRT's types; other types keep TensorRT's name."""
-
-_MAX_WORDS = 1_000
 
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedNetwork:
-    """A network, and the parser that owns its weights until the engine is built."""
+def parse_network(api: Api, builder: Any, onnx: Path) -> tuple[Any, Any]:
+    """Return the strongly typed network of an ONNX file, in which the builder chooses no precision.
 
-    network: Any
-    parser: Any
-
-
-def parse_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
-    """Return the strongly typed network of an ONNX file: the builder chooses no precision.
+    With it comes the parser, which owns the network's weights until the engine is built.
 
     The file is parsed by name and not from memory, because the weights of a graph above 2 GB are
     in another file beside it.
@@ -68,7 +49,7 @@ def parse_network(api: Api, builder: Any, onnx: Path) -> ParsedNetwork:
             f"{onnx.name} is no ONNX graph, or an empty one: TensorRT found no layer in it",
             log=tail_of(logger.lines),
         )
-    return ParsedNetwork(network=network, parser=parser)
+    return network, parser
 
 
 def check_network(network: Any, manifest: Manifest) -> None:
@@ -84,50 +65,24 @@ def check_network(network: Any, manifest: Manifest) -> None:
         raise EngineError(f"as TensorRT parsed it, {error}") from error
 
 
-def profile_shapes(
-    manifest: Manifest, profile: ShapeProfile
-) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """Return the smallest, best and largest shape of each input.
-
-    Its free dimensions are the batch and then, for images of any size, height and width.
-    """
-    axes = (
-        (profile.min_batch, *profile.min_size),
-        (profile.opt_batch, *profile.opt_size),
-        (profile.max_batch, *profile.max_size),
-    )
-    specs = input_specs(manifest)
-    return {
-        spec.name: (_fill(spec, axes[0]), _fill(spec, axes[1]), _fill(spec, axes[2]))
-        for spec in specs
-    }
-
-
-def add_profile(
-    builder: Any, config: Any, network: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]
-) -> None:
-    """Add one profile for all inputs of a network.
+def add_profile(builder: Any, config: Any, network: Any, shapes: Sequence[Shape]) -> None:
+    """Add the profile of a network's one input: its smallest, best and largest shape.
 
     Raises:
-        EngineError: If it does not fit the inputs, which TensorRT does not check, or TensorRT
-            refuses it.
+        EngineError: If a shape does not fit the input, which TensorRT does not check, or TensorRT
+            refuses the profile.
     """
-    inputs = {spec.name: spec for spec in _input_specs(network)}
-    if differing := sorted(set(shapes) ^ set(inputs)):
-        raise EngineError(
-            f"the profile and the network differ in the input {differing[0]!r}; "
-            "build the artifact again"
-        )
-    for name, shape in [(name, shape) for name, three in shapes.items() for shape in three]:
-        if not _fits(shape, inputs[name].shape):
+    (spec,) = _input_specs(network)
+    for shape in shapes:
+        if not _fits(shape, spec.shape):
             raise EngineError(
-                f"the profile gives {name!r} the shape {shape}, but the network has {inputs[name]}"
+                f"the profile gives {spec.name!r} the shape {shape}, but the network has {spec}"
             )
+    smallest, best, largest = shapes
     profile = builder.create_optimization_profile()
-    for name, (smallest, best, largest) in shapes.items():
-        profile.set_shape(name, smallest, best, largest)
+    profile.set_shape(spec.name, smallest, best, largest)
     if config.add_optimization_profile(profile) < 0:
-        raise EngineError(f"TensorRT refuses the profile {dict(shapes)}")
+        raise EngineError(f"TensorRT refuses the profile {list(shapes)} of {spec.name!r}")
 
 
 @contextlib.contextmanager
@@ -146,11 +101,6 @@ def _fits(shape: Shape, expected: tuple[int | None, ...]) -> bool:
     )
 
 
-def _fill(spec: TensorSpec, free: Shape) -> Shape:
-    values = iter(free)
-    return tuple(next(values) if side is None else side for side in spec.shape)
-
-
 def _input_specs(network: Any) -> tuple[TensorSpec, ...]:
     return tuple(_spec(network.get_input(index)) for index in range(network.num_inputs))
 
@@ -158,7 +108,7 @@ def _input_specs(network: Any) -> tuple[TensorSpec, ...]:
 def _spec(tensor: Any) -> TensorSpec:
     shape = tuple(None if side < 0 else int(side) for side in tensor.shape)
     return TensorSpec(
-        name=tensor.name, dtype=_DTYPES.get(tensor.dtype.name, tensor.dtype.name), shape=shape
+        name=tensor.name, dtype=DTYPES.get(tensor.dtype.name, tensor.dtype.name), shape=shape
     )
 
 
@@ -175,4 +125,4 @@ def _words(call: Callable[[], str]) -> str:
         text = call()
     except UnicodeDecodeError as error:
         text = error.object.decode(errors="replace")
-    return " ".join(text.split())[:_MAX_WORDS]
+    return " ".join(text.split())[:1_000]

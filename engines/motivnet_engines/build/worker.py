@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from motivnet.child_process import Connection, connect_to_parent
+from motivnet.child_process import connect_to_parent
 from motivnet.errors import EngineError, MotivNetError
 from motivnet_engines.build.compile import compile_engine
 from motivnet_engines.build.messages import Failure, Request, Success
@@ -30,22 +30,20 @@ def main() -> None:
     options = request.options
     if timing_cache:
         options = replace(options, timing_cache=timing_cache[0])
-    parent.send(_build(onnx, out, Request(manifest=request.manifest, options=options), parent))
-    # A failing destructor of TensorRT must not spoil a build whose engine is written.
-    os._exit(0)
-
-
-def _build(onnx: Path, out: Path, request: Request, parent: Connection) -> Success | Failure:
+    outcome: Success | Failure
     try:
-        return compile_engine(
-            onnx, out, manifest=request.manifest, options=request.options, parent=parent
+        outcome = compile_engine(
+            onnx, out, manifest=request.manifest, options=options, parent=parent
         )
     except EngineError as error:
-        return Failure(
+        outcome = Failure(
             error="EngineError", message=str(error), problems=error.problems, log=error.log
         )
     except MotivNetError as error:
-        return Failure(error=type(error).__name__, message=str(error))
+        outcome = Failure(error=type(error).__name__, message=str(error))
+    parent.send(outcome)
+    # A failing destructor of TensorRT must not spoil a build whose engine is written.
+    os._exit(0)
 
 
 if __name__ == "__main__":

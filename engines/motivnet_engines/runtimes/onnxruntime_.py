@@ -10,11 +10,7 @@ from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import Manifest
-from motivnet.errors import (
-    ConfigError,
-    MissingDependencyError,
-    RuntimeUnavailableError,
-)
+from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.parity import COMPUTE_DTYPES, Precision
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.runtimes.native_calls import (
@@ -42,8 +38,6 @@ _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uin
 _MATRIX_OPERATORS = frozenset(
     {"Attention", "Conv", "FusedConv", "FusedMatMul", "Gemm", "MatMul", "MultiHeadAttention"}
 )
-_SILENT = 4  # only fatal messages: all other problems are raised as exceptions too
-_RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 _ASSIGNMENT = "get_provider_graph_assignment_info"  # not in every version
 
 _WIDEST_HEAD = 128
@@ -65,7 +59,6 @@ class OnnxRuntime:
 
     Args:
         artifact: The artifact to open; its files are verified first.
-        device: ``cpu`` or ``cuda``.
         threads: Threads per call on the CPU; ONNX Runtime's choice if None.
 
     Raises:
@@ -168,12 +161,12 @@ def available_providers() -> tuple[str, ...]:
 
 def _session_options(device: Device, threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _SILENT
+    options.log_severity_level = 4  # only fatal messages: other problems are raised too
     # Threads spin while a call runs and sleep after it; by default they continue to spin, which
     # slows other programs down.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if device == "cuda" and hasattr(onnxruntime.InferenceSession, _ASSIGNMENT):
-        options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if threads is not None:
         if threads < 1:
             raise ConfigError(f"threads must be at least 1, not {threads}")

@@ -12,7 +12,6 @@ import stat
 from pathlib import Path
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.engine_entry import EngineEntry
 from motivnet.errors import FileError
 from motivnet_engines.system.user_folders import check_private, make_private, user_state
 
@@ -41,12 +40,10 @@ def is_own_engine(sha256: str) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
 
 
-def untrusted_engine(artifact: Artifact, backend: str) -> EngineEntry | None:
-    """Return the artifact's engine of this backend if another user or machine built it."""
+def untrusted_engine(artifact: Artifact, backend: str) -> bool:
+    """Return whether the artifact has an engine of this backend that this user did not build."""
     engine = artifact.manifest.engine(backend)
-    if engine is None or is_own_engine(artifact.manifest.entry(engine.path).sha256):
-        return None
-    return engine
+    return engine is not None and not is_own_engine(artifact.manifest.entry(engine.path).sha256)
 
 
 def trust_advice(option: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Literal
 
 from motivnet.artifact import Artifact
@@ -12,93 +11,27 @@ from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.runtime import Runtime
+from motivnet_engines.runtimes.tensorrt.api import EXTRAS, MODULES
+from motivnet_engines.runtimes.tensorrt.compatibility import check_engine
 
+_PACKAGES = {
+    "tensorrt": (MODULES["tensorrt"], EXTRAS["tensorrt"]),
+    "tensorrt-rtx": (MODULES["tensorrt-rtx"], EXTRAS["tensorrt-rtx"]),
+    "onnxruntime-cuda": ("onnxruntime", "gpu"),
+    "openvino-bf16": ("openvino", "cpu"),
+    "openvino": ("openvino", "cpu"),
+    "onnxruntime": ("onnxruntime", "cpu"),
+}
+"""The package that each runtime needs, and the extra that installs it."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Backend:
-    """How a runtime is checked and opened.
-
-    ``rounds_fp32`` tells that it computes an FP32 graph in a smaller dtype.
-    """
-
-    package: str
-    extra: str
-    check: Callable[[Manifest], None]
-    open: Callable[[Artifact, int | None], Runtime]
-    rounds_fp32: bool = False
-
-
-def _tensorrt(backend: EngineBackend, *, package: str, extra: str) -> _Backend:
-    def check(manifest: Manifest) -> None:
-        if manifest.engine(backend) is None:
-            raise RuntimeUnavailableError(
-                f"the artifact has no {backend} engine; build one here with: motivnet build-engine"
-            )
-        from motivnet_engines.runtimes.tensorrt.compatibility import check_engine
-
-        check_engine(manifest, backend)
-
-    def open_engine(artifact: Artifact, threads: int | None) -> Runtime:  # noqa: ARG001 - GPU only
-        from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
-
-        return TensorRTRuntime(artifact, backend=backend)
-
-    return _Backend(package=package, extra=extra, check=check, open=open_engine)
-
-
-def _onnxruntime(device: Literal["cpu", "cuda"], *, extra: str) -> _Backend:
-    def check(manifest: Manifest) -> None:
-        from motivnet_engines.runtimes.onnxruntime_ import check_device
-
-        _check_has_graph(manifest)
-        check_device(device, precision=manifest.precision)
-
-    def open_graph(artifact: Artifact, threads: int | None) -> Runtime:
-        from motivnet_engines.runtimes.onnxruntime_ import OnnxRuntime
-
-        return OnnxRuntime(artifact, device=device, threads=threads)
-
-    return _Backend(package="onnxruntime", extra=extra, check=check, open=open_graph)
-
-
-def _openvino(compute: Literal["float32", "bfloat16"]) -> _Backend:
-    def check(manifest: Manifest) -> None:
-        from motivnet_engines.runtimes.openvino_ import check_compute
-
-        _check_has_graph(manifest)
-        check_compute(compute)
-
-    def open_graph(artifact: Artifact, threads: int | None) -> Runtime:
-        from motivnet_engines.runtimes.openvino_ import OpenVINORuntime
-
-        return OpenVINORuntime(artifact, compute=compute, threads=threads)
-
-    return _Backend(
-        package="openvino",
-        extra="cpu",
-        check=check,
-        open=open_graph,
-        rounds_fp32=compute == "bfloat16",
-    )
-
-
-def _check_has_graph(manifest: Manifest) -> None:
-    if manifest.kind != "onnx":
-        raise RuntimeUnavailableError(
-            "the artifact is an engine alone; its ONNX graph stayed where it was built"
-        )
-
-
-_BACKENDS: dict[str, _Backend] = {
-    "tensorrt": _tensorrt("tensorrt", package="tensorrt", extra="trt"),
-    "tensorrt-rtx": _tensorrt("tensorrt-rtx", package="tensorrt_rtx", extra="rtx"),
-    "onnxruntime-cuda": _onnxruntime("cuda", extra="gpu"),
-    "openvino-bf16": _openvino("bfloat16"),
-    "openvino": _openvino("float32"),
-    "onnxruntime": _onnxruntime("cpu", extra="cpu"),
+_ENGINES: dict[str, EngineBackend] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt-rtx"}
+_DEVICES: dict[str, Literal["cpu", "cuda"]] = {"onnxruntime": "cpu", "onnxruntime-cuda": "cuda"}
+_DTYPES: dict[str, Literal["float32", "bfloat16"]] = {
+    "openvino": "float32",
+    "openvino-bf16": "bfloat16",
 }
 
-RUNTIMES: tuple[str, ...] = tuple(_BACKENDS)
+RUNTIMES: tuple[str, ...] = tuple(_PACKAGES)
 """The names in order of preference, the fastest first."""
 
 
@@ -110,7 +43,17 @@ def open_backend(name: str, artifact: Artifact, *, threads: int | None = None) -
         ``open_runtime``.
     """
     check_possible(name, artifact.manifest)
-    return _BACKENDS[name].open(artifact, threads)
+    if name in _ENGINES:
+        from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
+
+        return TensorRTRuntime(artifact, backend=_ENGINES[name])
+    if name in _DEVICES:
+        from motivnet_engines.runtimes.onnxruntime_ import OnnxRuntime
+
+        return OnnxRuntime(artifact, device=_DEVICES[name], threads=threads)
+    from motivnet_engines.runtimes.openvino_ import OpenVINORuntime
+
+    return OpenVINORuntime(artifact, compute=_DTYPES[name], threads=threads)
 
 
 def check_possible(name: str, manifest: Manifest) -> None:
@@ -123,10 +66,24 @@ def check_possible(name: str, manifest: Manifest) -> None:
             support it, or the artifact has no model for it.
     """
     check_names([name])
-    backend = _BACKENDS[name]
-    if importlib.util.find_spec(backend.package) is None:
-        raise MissingDependencyError(backend.package, extra=backend.extra)
-    backend.check(manifest)
+    package, extra = _PACKAGES[name]
+    if importlib.util.find_spec(package) is None:
+        raise MissingDependencyError(package, extra=extra)
+    if name in _ENGINES:
+        check_engine(manifest, _ENGINES[name])
+        return
+    if manifest.kind != "onnx":
+        raise RuntimeUnavailableError(
+            "the artifact is an engine alone; its ONNX graph stayed where it was built"
+        )
+    if name in _DEVICES:
+        from motivnet_engines.runtimes.onnxruntime_ import check_device
+
+        check_device(_DEVICES[name], precision=manifest.precision)
+    else:
+        from motivnet_engines.runtimes.openvino_ import check_compute
+
+        check_compute(_DTYPES[name])
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -136,7 +93,7 @@ def check_names(names: Iterable[str]) -> None:
         ConfigError: Naming the first that is not, and those there are.
     """
     for name in names:
-        if name not in _BACKENDS:
+        if name not in RUNTIMES:
             raise ConfigError(
                 f"no runtime is called {name!r}; the runtimes are {', '.join(RUNTIMES)}"
             )
@@ -144,4 +101,4 @@ def check_names(names: Iterable[str]) -> None:
 
 def rounds_fp32(name: str) -> bool:
     """Return whether the runtime computes an FP32 graph in a smaller dtype."""
-    return _BACKENDS[name].rounds_fp32
+    return _DTYPES.get(name) == "bfloat16"

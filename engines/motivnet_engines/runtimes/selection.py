@@ -92,12 +92,11 @@ def installed_runtimes(artifact: Artifact, *, trust_engines: bool = False) -> tu
         trust_engines: Whether such engines may be run too. They are native code.
     """
     possible = [name for name in RUNTIMES if _is_possible(name, artifact.manifest)]
-    untrusted: list[str] = []
-    if not trust_engines:
-        untrusted = [name for name in possible if untrusted_engine(artifact, name)]
-    installed = tuple(name for name in possible if name not in untrusted)
+    installed = tuple(
+        name for name in possible if trust_engines or not untrusted_engine(artifact, name)
+    )
     if installed:
-        for name in untrusted:
+        for name in sorted({*possible} - {*installed}):
             _warn_of_untrusted_engine(artifact.folder, name)
     return installed
 

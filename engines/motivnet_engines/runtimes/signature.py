@@ -30,6 +30,20 @@ def input_specs(manifest: Manifest) -> tuple[TensorSpec, ...]:
     return (spec,)
 
 
+def input_shape(entry: InputEntry, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
+    """Return ``(batch, H, W, 3)`` for an input of pixels, else ``(batch, 3, H, W)``."""
+    return (batch, *size, 3) if entry.dtype == "uint8" else (batch, 3, *size)
+
+
+def profile_shapes(entry: InputEntry, profile: ShapeProfile) -> list[tuple[int, ...]]:
+    """Return the smallest, best and largest shape of the input."""
+    return [
+        input_shape(entry, profile.min_batch, profile.min_size),
+        input_shape(entry, profile.opt_batch, profile.opt_size),
+        input_shape(entry, profile.max_batch, profile.max_size),
+    ]
+
+
 def output_specs(manifest: Manifest) -> tuple[TensorSpec, ...]:
     """Return ``logits (batch, classes)`` and ``embedding (batch, D)``, as the manifest names them.
 
@@ -118,7 +132,7 @@ def input_from_image(
     if not entry.any_size:
         return entry.preprocessing.pixels(image)
     check_image(image)
-    is_taken = profile is None or _fits(image.shape[:2], profile)
+    is_taken = profile is None or fits_profile(image.shape[:2], profile)
     return image if is_taken else entry.preprocessing.resized(image)
 
 
@@ -137,7 +151,7 @@ def input_from_pixels(
         return pixels
     content = entry.preprocessing.content(pixels)
     enlarged = _enlarged(content)
-    is_taken = profile is None or _fits(enlarged.shape[1:3], profile)
+    is_taken = profile is None or fits_profile(enlarged.shape[1:3], profile)
     return enlarged if is_taken else np.ascontiguousarray(content)
 
 
@@ -156,6 +170,7 @@ def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return enlarged
 
 
-def _fits(size: tuple[int, ...], profile: ShapeProfile) -> bool:
+def fits_profile(size: tuple[int, ...], profile: ShapeProfile) -> bool:
+    """Return whether images of a (height, width) are within the sizes of an engine."""
     sides = zip(profile.min_size, size, profile.max_size, strict=True)
     return all(low <= side <= high for low, side, high in sides)

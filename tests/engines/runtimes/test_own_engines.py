@@ -14,12 +14,13 @@ import pytest
 from motivnet.artifact import Artifact
 from motivnet.errors import FileError, RuntimeUnavailableError
 from motivnet_engines.diagnostics.inspect import inspect_artifact
-from motivnet_engines.runtimes import registry as dispatch
+from motivnet_engines.runtimes import registry
 from motivnet_engines.runtimes.own_engines import is_own_engine, remember_engine
 from motivnet_engines.runtimes.selection import default_runtime, installed_runtimes, open_runtime
 from motivnet_engines.verification.parity_run import verify_on_device
 
 SHA = "ab" * 32
+TENSORRT = "motivnet_engines.runtimes.tensorrt"
 
 
 class NativeCodeRanError(Exception):
@@ -36,13 +37,16 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def gpu(monkeypatch: pytest.MonkeyPatch, state: Path, fp16_artifact: Path) -> None:
     """TensorRT and its GPU, as far as the choice of a runtime sees them."""
 
-    def opened(*_: Any) -> Any:
+    def only_tensorrt(_: Any, backend: str) -> None:
+        if backend != "tensorrt":
+            raise RuntimeUnavailableError("no")
+
+    def opened(*_: Any, **__: Any) -> Any:
         raise NativeCodeRanError
 
-    backend = dataclasses.replace(
-        dispatch._BACKENDS["tensorrt"], package="json", check=lambda _: None, open=opened
-    )
-    monkeypatch.setitem(dispatch._BACKENDS, "tensorrt", backend)
+    monkeypatch.setitem(registry._PACKAGES, "tensorrt", ("json", "trt"))
+    monkeypatch.setattr(registry, "check_engine", only_tensorrt)
+    monkeypatch.setattr(f"{TENSORRT}.runtime.TensorRTRuntime", opened)
 
 
 def alone(artifact: Artifact) -> Artifact:
@@ -112,8 +116,7 @@ def test_a_strangers_engine_is_skipped_with_one_line(
 def test_no_word_is_said_of_an_engine_that_could_not_run_anyway(
     engine_artifact: Artifact, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    missing = dataclasses.replace(dispatch._BACKENDS["tensorrt"], package="no_such_package")
-    monkeypatch.setitem(dispatch._BACKENDS, "tensorrt", missing)
+    monkeypatch.setitem(registry._PACKAGES, "tensorrt", ("no_such_package", "trt"))
     assert default_runtime(engine_artifact) == "openvino"
     assert caplog.messages == []
 

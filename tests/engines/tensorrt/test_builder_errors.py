@@ -33,9 +33,7 @@ def refused(rtx_installed: None, trt_graph: Any, tmp_path: Path) -> Callable[...
         damage(graph.onnx, tmp_path / "model.onnx")
         builder = api.trt.Builder(logger_of(api))
         with pytest.raises(EngineError) as caught:
-            check_network(
-                parse_network(api, builder, tmp_path / "model.onnx").network, graph.manifest
-            )
+            check_network(parse_network(api, builder, tmp_path / "model.onnx")[0], graph.manifest)
         return caught.value
 
     return error_of

@@ -23,7 +23,7 @@ from onnx import TensorProto, helper
 
 from motivnet.errors import EngineError
 from motivnet_engines.build import builder
-from motivnet_engines.build.messages import Request, Stage, Success
+from motivnet_engines.build.messages import Stage, Success
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES
 
@@ -106,9 +106,12 @@ def run_fake_worker(
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setattr(builder, "WORKER", "fake_worker")
         graph = trt_graph("fp16")
-        request = Request(manifest=graph.manifest, options=EngineOptions(backend="tensorrt-rtx"))
         return builder.build_in_child(
-            graph.onnx, tmp_path / "engine", request, on_advance=on_advance
+            graph.onnx,
+            tmp_path / "engine",
+            manifest=graph.manifest,
+            options=EngineOptions(backend="tensorrt-rtx"),
+            on_advance=on_advance,
         )
 
     return run
@@ -270,10 +273,11 @@ def test_a_builder_stops_by_itself_when_its_input_ends(
 ) -> None:
     monkeypatch.setattr(builder, "GRACE", 60.0)
     graph, out = trt_graph("fp16"), tmp_path / "model.engine"
-    request = Request(manifest=graph.manifest, options=SIX_GPUS)
 
     with pytest.raises(KeyboardInterrupt):
-        builder.build_in_child(graph.onnx, out, request, on_advance=interrupt)
+        builder.build_in_child(
+            graph.onnx, out, manifest=graph.manifest, options=SIX_GPUS, on_advance=interrupt
+        )
 
     assert not out.exists()
 

@@ -10,13 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import FileEntry
 from motivnet.workspace import write_lock
-from motivnet_engines.runtimes.fake import fake_manifest
 from motivnet_engines.runtimes.tensorrt.kernel_cache import KernelCache
 
 KERNELS = b"kernels" * 100
@@ -31,63 +27,43 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "motivnet"
 
 
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Path:
-    folder = tmp_path / "artifacts"
-    (folder / "demo").mkdir(parents=True)
-    return folder
+def cache(*, sm: str = "86", engine: str = "a") -> KernelCache:
+    return KernelCache(engine * 64, sm=sm)
 
 
-def cache(artifacts: Path, *, sm: str = "86", engine: str = "a") -> KernelCache:
-    """The cache of an artifact ``demo`` whose engine has this content."""
-    manifest = fake_manifest()
-    files = (*manifest.files, FileEntry(path="model.engine", size=1, sha256=engine * 64))
-    artifact = Artifact(
-        folder=artifacts / "demo", manifest=msgspec.structs.replace(manifest, files=files)
-    )
-    return KernelCache(artifact, _Engine(), sm=sm)  # type: ignore[arg-type]
-
-
-class _Engine:
-    path = "model.engine"
-
-
-def test_what_is_written_is_read_and_lies_in_the_users_own_cache(
-    artifacts: Path, home: Path
-) -> None:
-    assert cache(artifacts).read() is None
-    cache(artifacts).write(KERNELS)
-    assert cache(artifacts).read() == KERNELS
+def test_what_is_written_is_read_and_lies_in_the_users_own_cache(home: Path) -> None:
+    assert cache().read() is None
+    cache().write(KERNELS)
+    assert cache().read() == KERNELS
     assert sorted(path.name for path in home.iterdir()) == [NAME, RECORD]
     assert (home / NAME).read_bytes() == KERNELS
-    assert [path.name for path in artifacts.rglob("*")] == ["demo"]
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()} == {0o600}
 
 
 def test_kernels_beside_an_artifact_come_from_anywhere_and_are_not_read(
-    artifacts: Path, home: Path
+    home: Path, tmp_path: Path
 ) -> None:
-    cache(artifacts).write(KERNELS)
+    cache().write(KERNELS)
     for name in (NAME, RECORD):
-        shutil.move(home / name, artifacts / name)
-    assert cache(artifacts).read() is None
+        shutil.move(home / name, tmp_path / name)
+    assert cache().read() is None
 
 
-def test_another_gpu_and_another_engine_have_their_own(artifacts: Path) -> None:
-    cache(artifacts).write(KERNELS)
-    assert cache(artifacts, sm="89").read() is None
-    assert cache(artifacts, engine="b").read() is None
+def test_another_gpu_and_another_engine_have_their_own() -> None:
+    cache().write(KERNELS)
+    assert cache(sm="89").read() is None
+    assert cache(engine="b").read() is None
 
 
-def test_nothing_is_written_when_nothing_was_compiled(artifacts: Path, home: Path) -> None:
-    kept = cache(artifacts)
+def test_nothing_is_written_when_nothing_was_compiled(home: Path) -> None:
+    kept = cache()
     for kernels in (None, b""):
         kept.write(kernels)
     assert not home.exists()
     kept.write(KERNELS)
     os.utime(home / NAME, (1, 1))
-    again = cache(artifacts)
+    again = cache()
     again.write(again.read())
     assert (home / NAME).stat().st_mtime == 1
 
@@ -119,31 +95,29 @@ DAMAGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_file_that_cannot_be_trusted_is_not_used_and_said_so(
-    damage: str, artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
+    damage: str, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache(artifacts).write(KERNELS)
+    cache().write(KERNELS)
     DAMAGE[damage](home / NAME)
-    assert cache(artifacts).read() is None
+    assert cache().read() is None
     assert "compiled kernels of an earlier run are not used" in caplog.text
 
 
 def test_a_cache_that_others_can_write_into_is_not_used(
-    artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
+    home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache(artifacts).write(KERNELS)
+    cache().write(KERNELS)
     home.chmod(0o777)
-    assert cache(artifacts).read() is None
+    assert cache().read() is None
     assert "others can write into" in caplog.text
-    cache(artifacts).write(b"other kernels")
+    cache().write(b"other kernels")
     assert "the compiled kernels are not kept" in caplog.text
 
 
-def test_another_users_file_is_not_used(
-    artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    cache(artifacts).write(KERNELS)
+def test_another_users_file_is_not_used(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache().write(KERNELS)
     chowned(home / NAME)
-    assert cache(artifacts).read() is None
+    assert cache().read() is None
     assert "another user's" in caplog.text
 
 
@@ -154,38 +128,38 @@ def chowned(path: Path) -> None:
         pytest.skip("needs the right to give a file away")
 
 
-def test_a_damaged_file_is_replaced_by_the_next_write(artifacts: Path, home: Path) -> None:
-    cache(artifacts).write(KERNELS)
+def test_a_damaged_file_is_replaced_by_the_next_write(home: Path) -> None:
+    cache().write(KERNELS)
     flip(home / NAME)
-    again = cache(artifacts)
+    again = cache()
     again.read()
     again.write(KERNELS)
-    assert cache(artifacts).read() == KERNELS
+    assert cache().read() == KERNELS
 
 
 def test_where_nothing_can_be_written_it_is_said_and_nothing_fails(
-    artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
+    home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     home.parent.parent.mkdir()
     home.parent.write_bytes(b"a file where a folder should be")
-    cache(artifacts).write(KERNELS)
+    cache().write(KERNELS)
     assert "the compiled kernels are not kept" in caplog.text
-    assert cache(artifacts).read() is None
+    assert cache().read() is None
 
 
-def test_another_writer_has_precedence(artifacts: Path, home: Path) -> None:
+def test_another_writer_has_precedence(home: Path) -> None:
     home.mkdir(mode=0o700, parents=True)
     with write_lock(home / NAME):
-        cache(artifacts).write(KERNELS)
+        cache().write(KERNELS)
     assert not (home / NAME).exists()
 
 
 def test_writers_at_the_same_time_leave_one_whole_file(
-    artifacts: Path, home: Path, caplog: pytest.LogCaptureFixture
+    home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     contents = [bytes([number]) * 50_000 for number in range(24)]
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda kernels: cache(artifacts).write(kernels), contents))
-    assert cache(artifacts).read() in contents
+        list(pool.map(lambda kernels: cache().write(kernels), contents))
+    assert cache().read() in contents
     assert caplog.text == ""
     assert sorted(path.name for path in home.iterdir()) == [NAME, RECORD]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from motivnet_engines.build.builder import build_in_child
-from motivnet_engines.build.messages import Request
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.build.progress import BuildProgress
 
@@ -51,9 +50,14 @@ def test_the_real_builder_reports_fractions_that_only_rise(
 ) -> None:
     graph, steps = trt_graph("fp16"), list[float]()
     options = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
-    request = Request(manifest=graph.manifest, options=options)
 
-    build_in_child(graph.onnx, tmp_path / "engine", request, on_advance=steps.append)
+    build_in_child(
+        graph.onnx,
+        tmp_path / "engine",
+        manifest=graph.manifest,
+        options=options,
+        on_advance=steps.append,
+    )
 
     assert len(steps) >= 5
     assert min(steps) > 0

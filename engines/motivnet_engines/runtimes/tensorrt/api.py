@@ -14,7 +14,7 @@ from typing import Any
 
 from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.system.installed import version_of
+from motivnet_engines.system.installed import installed_versions
 
 RTX_COMPUTE_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 """What TensorRT-RTX 1.7 compiles for: not Orin (87), Hopper (90) or data-centre Blackwell (100)."""
@@ -26,6 +26,17 @@ DISTRIBUTIONS: dict[EngineBackend, tuple[str, ...]] = {
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
 }
 """Names under which the packages are installed; JetPack's Debian package uses the first one too."""
+
+DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "FP8": "float8e4m3fn",
+    "UINT8": "uint8",
+    "INT8": "int8",
+    "INT64": "int64",
+}
+"""ONNX's names of TensorRT's types."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +69,7 @@ def load_api(backend: EngineBackend) -> Api:
 
 def installed_version(backend: EngineBackend) -> str | None:
     """Return the version, such as ``10.16.1.11``, without loading the package; None if missing."""
-    return next(iter(installed_versions(DISTRIBUTIONS[backend])), None)
-
-
-def installed_versions(distributions: tuple[str, ...]) -> list[str]:
-    """Return the versions of those of the distributions that are installed, in their order."""
-    found = [version_of(name) for name in distributions]
-    return [version for version in found if version is not None]
+    return next(iter(installed_versions(DISTRIBUTIONS[backend]).values()), None)
 
 
 def is_installed(module: str) -> bool:

@@ -20,10 +20,10 @@ from motivnet.errors import EngineError, RuntimeUnavailableError
 from motivnet_engines.runtimes.tensorrt.api import (
     MODULES,
     RTX_COMPUTE_CAPABILITIES,
-    installed_versions,
     load_api,
     numbers_of,
 )
+from motivnet_engines.system.installed import installed_versions
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver, read_driver
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 LEAN_VARIABLE = "MOTIVNET_TENSORRT_LEAN"
 """Environment variable: path of the lean runtime, where it does not come from a Python package."""
 
-_LEAN_PACKAGE = "tensorrt_lean_libs"
 _LEAN_DISTRIBUTIONS = (
     "tensorrt-lean-cu13-libs",
     "tensorrt-lean-cu12-libs",
@@ -40,7 +39,6 @@ _LEAN_DISTRIBUTIONS = (
     "tensorrt-lean",
 )
 
-_AMPERE = (8, 0)
 _PORTABLE = tuple(sm for sm in RTX_COMPUTE_CAPABILITIES if int(sm) >= 80)
 _ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}
 
@@ -123,8 +121,8 @@ def lean_library(version: str) -> Path:
             f"{LEAN_VARIABLE} names {named!r}, which is not a file; set it to the path of the "
             f"{name} of TensorRT {version}"
         )
-    installed = installed_versions(_LEAN_DISTRIBUTIONS)
-    spec = importlib.util.find_spec(_LEAN_PACKAGE) if version in installed else None
+    installed = list(installed_versions(_LEAN_DISTRIBUTIONS).values())
+    spec = importlib.util.find_spec("tensorrt_lean_libs") if version in installed else None
     for folder in (spec and spec.submodule_search_locations) or ():
         if (path := Path(folder) / name).is_file():
             return path
@@ -195,10 +193,8 @@ def _version_problems(manifest: Manifest, entry: EngineEntry, version: str) -> l
 
 def _runs_on_later_version(entry: EngineEntry, version: str) -> bool:
     """TensorRT runs a version-compatible engine in later versions of the same major version."""
-    if not (entry.backend == "tensorrt" and entry.version_compatible):
-        return False
     built, here = numbers_of(entry.version), numbers_of(version)
-    return built[:1] == here[:1] and here >= built
+    return needs_lean_runtime(entry) and built[:1] == here[:1] and here >= built
 
 
 def _gpu_problems(
@@ -237,7 +233,7 @@ def _required_by_tensorrt(entry: EngineEntry, gpu: Gpu) -> str | None:
     if built is None:
         return "a GPU that its manifest does not name"
     if entry.hardware_compatibility == "ampere-plus":
-        fits = numbers_of(gpu.compute_capability) >= _AMPERE
+        fits = numbers_of(gpu.compute_capability) >= (8, 0)
         return None if fits else "Ampere and later (compute capability 8.0)"
     same = built.compute_capability == gpu.compute_capability
     if entry.hardware_compatibility == "same-compute-capability":

@@ -14,11 +14,16 @@ from numpy.typing import NDArray
 
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import EngineError, RuntimeUnavailableError
-from motivnet_engines.runtimes.tensorrt.context import ExecutionContext, allocate_buffer
+from motivnet_engines.runtimes.signature import input_specs, output_specs, profile_shapes
+from motivnet_engines.runtimes.tensorrt.context import (
+    CaptureSwitch,
+    ExecutionContext,
+    ShapeGraphs,
+    allocate_buffer,
+)
 from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory
-from motivnet_engines.runtimes.tensorrt.cuda_graphs import CaptureSwitch, ShapeGraphs
 from motivnet_engines.runtimes.tensorrt.engine import Engine
-from motivnet_engines.runtimes.tensorrt.tensors import input_layout, output_layouts
+from motivnet_engines.runtimes.tensorrt.tensors import fixed_shape
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +49,12 @@ class PooledContext:
             self._stream = memory.create_stream()
             stack.callback(memory.destroy_stream, self._stream)
             profile = engine.entry.profile
-            self._source = allocate_buffer(memory, input_layout(manifest, profile), stack)
+            (spec,) = input_specs(manifest)
+            *_, largest = profile_shapes(manifest.input, profile)
+            self._source = allocate_buffer(memory, spec, largest, stack)
             self._targets = tuple(
-                allocate_buffer(memory, layout, stack)
-                for layout in output_layouts(manifest, profile)
+                allocate_buffer(memory, spec, fixed_shape(spec, profile.max_batch), stack)
+                for spec in output_specs(manifest)
             )
             self._scratch = 0
             if size := engine.scratch_bytes:
@@ -76,7 +83,7 @@ class PooledContext:
             self._plain.enqueue()
         self._memory.synchronize(self._stream)
         for target in self._targets:
-            out = into[target.layout.name]
+            out = into[target.name]
             np.copyto(out, target.view(out.shape), casting="no")
         if not launched:
             self._graphs.ran_without(array.shape)
@@ -106,10 +113,8 @@ class ContextPool:
     batch after another would keep the others waiting.
 
     Args:
-        name: The runtime's, for its error.
-        memory: Whose CUDA context is current while a context is created, used or closed.
+        memory: Its CUDA context is current while a context is created, used or closed.
         new_context: Creates one; calls to it do not overlap.
-        limit: The most contexts at a time.
     """
 
     def __init__(

@@ -29,8 +29,6 @@ class Engine:
     object alive after ``close``. All methods must be called inside ``CudaMemory.current``.
 
     Args:
-        api: The package.
-        entry: The engine's entry in the manifest.
         builtin_graphs: Whether TensorRT-RTX may capture CUDA graphs itself.
     """
 

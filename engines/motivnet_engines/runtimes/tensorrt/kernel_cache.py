@@ -15,8 +15,6 @@ import os
 import stat
 from pathlib import Path
 
-from motivnet.artifact import Artifact
-from motivnet.artifact.engine_entry import EngineEntry
 from motivnet.errors import FileError
 from motivnet.files import open_regular, write_atomic
 from motivnet.schema import Schema, SchemaError, decode, encode
@@ -39,14 +37,13 @@ class KernelCache:
     """The compiled kernels of one engine on one kind of GPU.
 
     Args:
-        artifact: Whose engine.
-        entry: Which engine.
+        engine: The SHA-256 of its file.
         sm: The GPU's compute capability, such as ``86``.
     """
 
-    def __init__(self, artifact: Artifact, entry: EngineEntry, *, sm: str) -> None:
-        self._engine = artifact.manifest.entry(entry.path).sha256
-        self._name = f"{self._engine}.sm{sm}.rtx-cache"
+    def __init__(self, engine: str, *, sm: str) -> None:
+        self._engine = engine
+        self._name = f"{engine}.sm{sm}.rtx-cache"
         self._read: bytes | None = None
 
     def read(self) -> bytes | None:

@@ -39,7 +39,6 @@ def logger_of(api: Api, *, keep_all: bool = False) -> Any:
     run indefinitely; ``since`` returns those after a mark that was taken from ``said``.
 
     Args:
-        api: The package.
         keep_all: Keep every message from now on. The builder lists the layers that it compiled at
             the lowest severity.
     """

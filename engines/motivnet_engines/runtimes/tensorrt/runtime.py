@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from types import TracebackType
+import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.engine_entry import EngineBackend
-from motivnet.errors import ConfigError
-from motivnet.parity import COMPUTE_DTYPES
+from motivnet.artifact.engine_entry import EngineBackend, EngineEntry
+from motivnet.artifact.manifest import InputEntry
+from motivnet.artifact.reference import read_reference
+from motivnet.errors import ConfigError, EngineError
+from motivnet.parity import COMPUTE_DTYPES, Outputs, compare
 from motivnet.runtime import Arrays, check_inputs
-from motivnet_engines.runtimes.signature import input_specs, output_specs
+from motivnet_engines.runtimes.signature import (
+    input_from_pixels,
+    input_shape,
+    input_specs,
+    output_specs,
+)
 from motivnet_engines.runtimes.tensorrt.api import load_api
 from motivnet_engines.runtimes.tensorrt.compatibility import check_engine, engine_entry
+from motivnet_engines.runtimes.tensorrt.context import CaptureSwitch
 from motivnet_engines.runtimes.tensorrt.context_pool import ContextPool, PooledContext
 from motivnet_engines.runtimes.tensorrt.cuda import open_memory
 from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory, MemoryName
-from motivnet_engines.runtimes.tensorrt.cuda_graphs import CaptureSwitch
 from motivnet_engines.runtimes.tensorrt.engine import Engine
 from motivnet_engines.runtimes.tensorrt.kernel_cache import KernelCache
-from motivnet_engines.runtimes.tensorrt.self_test import self_test
 from motivnet_engines.runtimes.tensorrt.tensors import check_size, check_tensors, fixed_shape
+
+_Run = Callable[[Arrays], dict[str, NDArray[np.float32]]]
+
+_REMEDY = "build it again with another precision or --attention decomposed"
 
 
 class TensorRTRuntime:
@@ -68,13 +79,13 @@ class TensorRTRuntime:
             raise ConfigError(f"contexts must be at least 1, not {contexts}")
         if device < 0:
             raise ConfigError(f"device must be a GPU's number from 0, not {device}")
-        check_engine(artifact.manifest, backend, device=device)
-        self._entry = engine_entry(artifact.manifest, backend)
-        self._manifest = artifact.manifest
+        manifest = self._manifest = artifact.manifest
+        check_engine(manifest, backend, device=device)
+        self._entry = engine_entry(manifest, backend)
         self.name: str = backend
         self.compute = COMPUTE_DTYPES[self._entry.precision]
-        self.inputs = input_specs(artifact.manifest)
-        self.outputs = output_specs(artifact.manifest)
+        self.inputs = input_specs(manifest)
+        self.outputs = output_specs(manifest)
         self._closing = threading.Lock()
         with contextlib.ExitStack() as stack:
             cuda = open_memory(memory, device=device)
@@ -83,9 +94,10 @@ class TensorRTRuntime:
             stack.callback(_close_inside, cuda, inside)
             with cuda.current():
                 engine, cache = self._open_engine(artifact, cuda, inside, cuda_graphs=cuda_graphs)
-            captures = cuda_graphs and cuda.captures_graphs and not engine.has_builtin_graphs
-            switch = CaptureSwitch(enabled=captures)
-            manifest = self._manifest  # the pool must not hold this runtime, which holds the pool
+            switch = CaptureSwitch(
+                enabled=cuda_graphs and cuda.captures_graphs and not engine.has_builtin_graphs
+            )
+            # The pool must not hold this runtime, which holds the pool.
             self._pool = ContextPool(
                 backend,
                 cuda,
@@ -93,7 +105,7 @@ class TensorRTRuntime:
                 limit=contexts,
             )
             inside.callback(self._pool.close)
-            self_test(self.run, artifact, self._entry, compute=self.compute)
+            _self_test(self.run, artifact, self._entry, compute=self.compute)
             inside.callback(lambda: cache.write(engine.compiled_kernels()))
             self._resources = stack.pop_all()
 
@@ -130,12 +142,7 @@ class TensorRTRuntime:
     def __enter__(self) -> TensorRTRuntime:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _open_engine(
@@ -150,9 +157,8 @@ class TensorRTRuntime:
         stack.callback(engine.close)
         engine.load(artifact.file_bytes(self._entry.path))
         check_tensors(engine, self._manifest)
-        cache = KernelCache(
-            artifact, self._entry, sm=cuda.device().compute_capability.replace(".", "")
-        )
+        sha256 = self._manifest.entry(self._entry.path).sha256
+        cache = KernelCache(sha256, sm=cuda.device().compute_capability.replace(".", ""))
         engine.configure(cache.read())
         return engine, cache
 
@@ -161,3 +167,50 @@ def _close_inside(cuda: CudaMemory, stack: contextlib.ExitStack) -> None:
     """Close a stack while the CUDA context is current."""
     with cuda.current():
         stack.close()
+
+
+def _self_test(run: _Run, artifact: Artifact, entry: EngineEntry, *, compute: str) -> None:
+    """Check that an engine reproduces the reference, or without one gives finite outputs."""
+    if artifact.manifest.reference is None:
+        _check_finite(run, artifact.manifest.input, entry)
+    else:
+        _check_reference(run, artifact, entry, compute)
+
+
+def _check_reference(run: _Run, artifact: Artifact, entry: EngineEntry, compute: str) -> None:
+    reference = read_reference(artifact)
+    image = artifact.manifest.input
+    inputs = {image.name: input_from_pixels(image, reference.pixels, profile=entry.profile)}
+    started = time.perf_counter()
+    outputs = run(inputs)
+    seconds = (time.perf_counter() - started) / len(reference.pixels)
+    found = Outputs(
+        logits=outputs["logits"],
+        # An artifact without an embedding is compared by its logits alone.
+        embedding=outputs.get("embedding", reference.embedding),
+        seconds_per_image=seconds,
+    )
+    comparison = compare(
+        entry.backend,
+        found,
+        Outputs(logits=reference.logits, embedding=reference.embedding, seconds_per_image=0),
+        compute=compute,
+        evidence="runtime",
+        precision=entry.precision,
+    )
+    if not comparison.passed:
+        raise EngineError(
+            f"the {entry.backend} engine is too far from PyTorch on the artifact's reference "
+            f"images: {'; '.join(comparison.failures)}; {_REMEDY}",
+            problems=comparison.failures,
+        )
+
+
+def _check_finite(run: _Run, entry: InputEntry, engine: EngineEntry) -> None:
+    black = np.zeros(input_shape(entry, 1, entry.preprocessing.size), entry.dtype)
+    for name, output in run({entry.name: black}).items():
+        if not np.isfinite(output).all():
+            raise EngineError(
+                f"the {engine.backend} engine gives {name} that are not finite numbers, "
+                f"for an image of zeros; {_REMEDY}"
+            )

@@ -1,61 +1,21 @@
-"""The engine's tensors: their largest shapes, and whether they are what the manifest promises."""
+"""The engine's tensors: their shapes, and whether they are what the manifest promises."""
 
 from __future__ import annotations
-
-import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from motivnet.artifact.engine_entry import ShapeProfile
-from motivnet.artifact.manifest import InputEntry, Manifest
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import EngineError, InputError
 from motivnet.runtime import TensorSpec
-from motivnet_engines.runtimes.signature import check_graph, input_specs, output_specs
+from motivnet_engines.runtimes.signature import check_graph, fits_profile, profile_shapes
+from motivnet_engines.runtimes.tensorrt.context import Shape
 from motivnet_engines.runtimes.tensorrt.engine import Engine
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorLayout:
-    """A tensor of the engine, and the largest shape that its profile allows."""
-
-    name: str
-    dtype: str
-    max_shape: Shape
-
-    @property
-    def max_bytes(self) -> int:
-        """Bytes of a buffer for every shape of the profile."""
-        return math.prod(self.max_shape) * np.dtype(self.dtype).itemsize
-
-
-def input_layout(manifest: Manifest, profile: ShapeProfile) -> TensorLayout:
-    """Return the one input at the profile's largest batch and size."""
-    (spec,) = input_specs(manifest)
-    largest = input_shape(manifest.input, profile.max_batch, profile.max_size)
-    return TensorLayout(name=spec.name, dtype=spec.dtype, max_shape=largest)
-
-
-def output_layouts(manifest: Manifest, profile: ShapeProfile) -> tuple[TensorLayout, ...]:
-    """Return the outputs at the profile's largest batch, in the manifest's order."""
-    return tuple(
-        TensorLayout(
-            name=spec.name, dtype=spec.dtype, max_shape=fixed_shape(spec, profile.max_batch)
-        )
-        for spec in output_specs(manifest)
-    )
 
 
 def fixed_shape(spec: TensorSpec, batch: int) -> Shape:
     """Return the shape of an output for a batch."""
     return tuple(batch if side is None else side for side in spec.shape)
-
-
-def input_shape(entry: InputEntry, batch: int, size: tuple[int, int]) -> Shape:
-    """Return ``(batch, H, W, 3)`` for an input of pixels, else ``(batch, 3, H, W)``."""
-    return (batch, *size, 3) if entry.dtype == "uint8" else (batch, 3, *size)
 
 
 def check_size(shape: Shape, manifest: Manifest, profile: ShapeProfile) -> None:
@@ -64,10 +24,8 @@ def check_size(shape: Shape, manifest: Manifest, profile: ShapeProfile) -> None:
     Raises:
         InputError: Naming the smallest and the largest size.
     """
-    if not manifest.input.any_size:
-        return
-    low, high = profile.min_size, profile.max_size
-    if not all(a <= side <= b for a, side, b in zip(low, shape[1:3], high, strict=True)):
+    if manifest.input.any_size and not fits_profile(shape[1:3], profile):
+        low, high = profile.min_size, profile.max_size
         raise InputError(
             f"the engine takes images of {low[0]}x{low[1]} to {high[0]}x{high[1]} "
             f"(height x width), not {shape[1]}x{shape[2]}; resize them, or build the engine with "
@@ -119,11 +77,7 @@ def _dtype(engine: Engine, name: str) -> str:
 
 def _check_profile(engine: Engine, manifest: Manifest) -> None:
     profile, name = engine.entry.profile, manifest.input.name
-    expected = [
-        input_shape(manifest.input, profile.min_batch, profile.min_size),
-        input_shape(manifest.input, profile.opt_batch, profile.opt_size),
-        input_shape(manifest.input, profile.max_batch, profile.max_size),
-    ]
+    expected = profile_shapes(manifest.input, profile)
     count = engine.native.num_optimization_profiles
     if count == 1:
         found = [tuple(shape) for shape in engine.native.get_tensor_profile_shape(name, 0)]

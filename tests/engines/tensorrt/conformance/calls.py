@@ -38,45 +38,12 @@ from conformance.values import (
 )
 
 _SAME_ELEMENTS = {
-    "list",
-    "tuple",
-    "set",
-    "frozenset",
-    "sorted",
-    "reversed",
-    "iter",
-    "deque",
-    "cast",
+    *("list", "tuple", "set", "frozenset", "sorted", "reversed", "iter", "deque", "cast"),
 }
 _NOTHING_OF_PACKAGE = {
-    *(
-        "len",
-        "int",
-        "str",
-        "bool",
-        "bytes",
-        "bytearray",
-        "memoryview",
-        "float",
-        "repr",
-        "isinstance",
-        "issubclass",
-    ),
-    *(
-        "id",
-        "print",
-        "range",
-        "sum",
-        "any",
-        "all",
-        "type",
-        "hash",
-        "abs",
-        "divmod",
-        "callable",
-        "super",
-        "format",
-    ),
+    *("len", "int", "str", "bool", "bytes", "bytearray", "memoryview", "float", "repr"),
+    *("isinstance", "issubclass", "id", "print", "range", "sum", "any", "all", "type", "hash"),
+    *("abs", "divmod", "callable", "super", "format"),
 }
 
 

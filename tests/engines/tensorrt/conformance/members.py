@@ -28,45 +28,10 @@ from conformance.values import (
 )
 
 CONTAINER_METHODS = {
-    *(
-        "append",
-        "appendleft",
-        "add",
-        "extend",
-        "put",
-        "put_nowait",
-        "push",
-        "insert",
-        "update",
-        "callback",
-        "clear",
-    ),
-    *(
-        "pop",
-        "popleft",
-        "popitem",
-        "get",
-        "get_nowait",
-        "setdefault",
-        "values",
-        "items",
-        "keys",
-        "copy",
-        "remove",
-    ),
-    *(
-        "pop_all",
-        "close",
-        "enter_context",
-        "empty",
-        "qsize",
-        "join",
-        "result",
-        "submit",
-        "acquire",
-        "release",
-        "wait",
-    ),
+    *("append", "appendleft", "add", "extend", "put", "put_nowait", "push", "insert", "update"),
+    *("callback", "clear", "pop", "popleft", "popitem", "get", "get_nowait", "setdefault"),
+    *("values", "items", "keys", "copy", "remove", "pop_all", "close", "enter_context", "empty"),
+    *("qsize", "join", "result", "submit", "acquire", "release", "wait"),
 }
 
 

@@ -33,8 +33,8 @@ def random_bytes(size: int = BYTES, *, seed: int = 0) -> np.ndarray:
 
 def round_trip(memory, content: np.ndarray) -> np.ndarray:
     with memory.current(), buffers(memory, content.size) as its:
-        its.source.array[:] = content
+        its.source[:] = content
         memory.copy_to_device(its.device, its.source, content.size, its.stream)
         memory.copy_to_host(its.target, its.device, content.size, its.stream)
         memory.synchronize(its.stream)
-        return its.target.array.copy()
+        return its.target.copy()

@@ -25,24 +25,24 @@ def test_bytes_come_back_from_the_device_as_they_were(memory) -> None:
 def test_a_copy_of_fewer_bytes_leaves_the_rest_of_device_memory_alone(memory) -> None:
     with memory.current(), buffers(memory) as its:
         for value, size in ((9, BYTES), (7, 100)):
-            its.source.array[:] = value
+            its.source[:] = value
             memory.copy_to_device(its.device, its.source, size, its.stream)
             memory.synchronize(its.stream)
         memory.copy_to_host(its.target, its.device, BYTES, its.stream)
         memory.synchronize(its.stream)
-        assert set(its.target.array[:100]) == {7}
-        assert set(its.target.array[100:]) == {9}
+        assert set(its.target[:100]) == {7}
+        assert set(its.target[100:]) == {9}
 
 
 def test_a_copy_of_fewer_bytes_leaves_the_rest_of_host_memory_alone(memory) -> None:
     with memory.current(), buffers(memory) as its:
-        its.source.array[:] = 7
-        its.target.array[:] = 1
+        its.source[:] = 7
+        its.target[:] = 1
         memory.copy_to_device(its.device, its.source, BYTES, its.stream)
         memory.copy_to_host(its.target, its.device, 100, its.stream)
         memory.synchronize(its.stream)
-        assert set(its.target.array[:100]) == {7}
-        assert set(its.target.array[100:]) == {1}
+        assert set(its.target[:100]) == {7}
+        assert set(its.target[100:]) == {1}
 
 
 def test_the_device_is_described(memory) -> None:
@@ -70,12 +70,12 @@ def test_a_kernel_between_the_copies_sees_the_one_and_is_seen_by_the_other(memor
         def invert() -> None:
             fake.device_array(its.device, (64,), np.uint8)[:] ^= 0xFF
 
-        its.source.array[:] = content
+        its.source[:] = content
         memory.copy_to_device(its.device, its.source, 64, its.stream)
         assert fake.launch_kernel(its.stream, invert, touches=[(its.device, 64)]) == 0
         memory.copy_to_host(its.target, its.device, 64, its.stream)
         memory.synchronize(its.stream)
-        assert np.array_equal(its.target.array, content ^ 0xFF)
+        assert np.array_equal(its.target, content ^ 0xFF)
 
 
 def test_out_of_memory_names_the_bytes_asked_for_and_those_free(memory, fake) -> None:
@@ -136,11 +136,11 @@ def test_buffers_of_one_thread_are_used_and_freed_by_another(memory, fake) -> No
 
     def use() -> bool:
         with memory.current():
-            its.source.array[:] = 9
+            its.source[:] = 9
             memory.copy_to_device(its.device, its.source, BYTES, its.stream)
             memory.copy_to_host(its.target, its.device, BYTES, its.stream)
             memory.synchronize(its.stream)
-            right = bool((its.target.array == 9).all())
+            right = bool((its.target == 9).all())
             stack.close()
             return right
 

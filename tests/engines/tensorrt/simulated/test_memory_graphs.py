@@ -46,20 +46,20 @@ def test_a_graph_repeats_what_was_captured_with_what_the_buffers_hold_then(
     _, source, target, stream = its
     graph = captured(memory, its, fake)
     for value in (1, 2, 3):
-        source.array[:] = value
+        source[:] = value
         memory.launch(graph, stream)
         memory.synchronize(stream)
-        assert set(target.array) == {2 * value}
+        assert set(target) == {2 * value}
     memory.destroy_graph(graph)
 
 
 def test_capturing_runs_nothing(memory, its, fake) -> None:
     _, source, target, _ = its
-    source.array[:] = 5
-    target.array[:] = 1
+    source[:] = 5
+    target[:] = 1
     graph = captured(memory, its)
     assert fake.queued_operations() == 0
-    assert set(target.array) == {1}
+    assert set(target) == {1}
     memory.destroy_graph(graph)
 
 
@@ -73,11 +73,11 @@ def test_only_the_executable_graph_stays_and_only_until_it_is_destroyed(memory, 
 def test_planted_a_replay_without_a_wait_gives_wrong_data(memory, its) -> None:
     _, source, target, stream = its
     graph = captured(memory, its)
-    source.array[:] = 5
+    source[:] = 5
     memory.launch(graph, stream)
-    assert set(target.array) != {5}
+    assert set(target) != {5}
     memory.synchronize(stream)
-    assert set(target.array) == {5}
+    assert set(target) == {5}
     memory.destroy_graph(graph)
 
 

@@ -12,33 +12,38 @@ from motivnet.errors import EngineError
 def test_planted_a_dropped_synchronisation_gives_wrong_data(memory) -> None:
     content = random_bytes()
     with memory.current(), buffers(memory) as its:
-        its.source.array[:] = content
+        its.source[:] = content
         for _ in range(2):  # the second time, the right result of the first must not be seen either
             memory.copy_to_device(its.device, its.source, BYTES, its.stream)
             memory.copy_to_host(its.target, its.device, BYTES, its.stream)
-            assert not np.array_equal(its.target.array, content)
+            assert not np.array_equal(its.target, content)
             memory.synchronize(its.stream)
-            assert np.array_equal(its.target.array, content)
+            assert np.array_equal(its.target, content)
 
 
 def test_planted_a_source_written_before_the_wait_gives_wrong_data(memory) -> None:
     with memory.current(), buffers(memory) as its:
-        its.source.array[:] = 1
+        its.source[:] = 1
         memory.copy_to_device(its.device, its.source, BYTES, its.stream)
-        its.source.array[:] = 2
+        its.source[:] = 2
         memory.copy_to_host(its.target, its.device, BYTES, its.stream)
         memory.synchronize(its.stream)
-        assert set(its.target.array) == {2}
+        assert set(its.target) == {2}
+
+
+def pending_copy(memory, *, to_host: bool = False):
+    """Return a stream, device memory and pinned memory, with a copy queued."""
+    stream, device, pinned = memory.create_stream(), memory.allocate(64), memory.allocate_pinned(64)
+    if to_host:
+        memory.copy_to_host(pinned, device, 64, stream)
+    else:
+        memory.copy_to_device(device, pinned, 64, stream)
+    return stream, device, pinned
 
 
 def test_planted_device_memory_freed_early_is_a_violation(memory, fake) -> None:
     with memory.current():
-        stream, device, source = (
-            memory.create_stream(),
-            memory.allocate(64),
-            memory.allocate_pinned(64),
-        )
-        memory.copy_to_device(device, source, 64, stream)
+        stream, device, source = pending_copy(memory)
         memory.free(device)
         assert fake.take_violations() == [
             "cuMemFree of memory that a queued cuMemcpyHtoDAsync still needs"
@@ -50,12 +55,7 @@ def test_planted_device_memory_freed_early_is_a_violation(memory, fake) -> None:
 
 def test_planted_pinned_memory_freed_early_is_a_violation(memory, fake) -> None:
     with memory.current():
-        stream, device, target = (
-            memory.create_stream(),
-            memory.allocate(64),
-            memory.allocate_pinned(64),
-        )
-        memory.copy_to_host(target, device, 64, stream)
+        stream, device, target = pending_copy(memory, to_host=True)
         memory.free_pinned(target)
         assert fake.take_violations() == [
             "cuMemFreeHost of memory that a queued cuMemcpyDtoHAsync still needs"
@@ -67,12 +67,7 @@ def test_planted_pinned_memory_freed_early_is_a_violation(memory, fake) -> None:
 
 def test_planted_a_stream_destroyed_with_work_in_it_is_a_violation(memory, fake) -> None:
     with memory.current():
-        stream, device, source = (
-            memory.create_stream(),
-            memory.allocate(64),
-            memory.allocate_pinned(64),
-        )
-        memory.copy_to_device(device, source, 64, stream)
+        stream, device, source = pending_copy(memory)
         memory.destroy_stream(stream)
         assert fake.take_violations() == ["a stream is destroyed with 1 operations queued"]
         memory.free(device)

@@ -27,9 +27,8 @@ from simulated_trt.fixtures import (
 
 from motivnet.artifact.reference import REFERENCE_FILE, read_reference
 from motivnet.errors import ArtifactError, EngineError, RuntimeUnavailableError
-from motivnet_engines.runtimes.tensorrt.context import ExecutionContext
+from motivnet_engines.runtimes.tensorrt.context import ExecutionContext, ShapeGraphs
 from motivnet_engines.runtimes.tensorrt.context_pool import PooledContext
-from motivnet_engines.runtimes.tensorrt.cuda_graphs import ShapeGraphs
 from motivnet_engines.runtimes.tensorrt.engine import Engine
 from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 

@@ -17,7 +17,7 @@ from simulated_trt.fixtures import (
 )
 
 from motivnet.errors import EngineError
-from motivnet_engines.runtimes.tensorrt import cuda_graphs as graphs
+from motivnet_engines.runtimes.tensorrt import context as graphs
 from motivnet_engines.runtimes.tensorrt.kernel_cache import KernelCache
 from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
@@ -246,7 +246,8 @@ class TestCompiledKernels:
     ) -> None:
         simulation = tensorrt("tensorrt-rtx")
         artifact = engine_artifact(backend="tensorrt-rtx")
-        KernelCache(artifact, artifact.manifest.engines[0], sm="86").write(b"of another driver")
+        sha256 = artifact.manifest.entry(artifact.manifest.engines[0].path).sha256
+        KernelCache(sha256, sm="86").write(b"of another driver")
         self.run(artifact, 2)
         assert "does not take the compiled kernels of an earlier run" in caplog.text
         simulation.compiled.clear()

@@ -24,12 +24,11 @@ from motivnet.artifact.engine_entry import (
 )
 from motivnet.artifact.manifest import FileEntry
 from motivnet.artifact.reference import REFERENCE_FILE, ReferenceSet
-from motivnet_engines.runtimes.signature import input_from_pixels
+from motivnet_engines.runtimes.signature import input_from_pixels, input_shape, profile_shapes
 from motivnet_engines.runtimes.tensorrt import log
 from motivnet_engines.runtimes.tensorrt.api import MODULES
 from motivnet_engines.runtimes.tensorrt.compatibility import this_platform
 from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
-from motivnet_engines.runtimes.tensorrt.tensors import input_shape
 
 from .engine import engine_from_onnx, quiet
 from .simulation import Simulation
@@ -72,7 +71,7 @@ def engine_artifact(tmp_path: Path, trt_graph: Any) -> Callable[..., Artifact]:
         (folder / REFERENCE_FILE).write_bytes(reference.to_bytes())
         engine = msgspec.structs.replace(_entry(graph.manifest, backend, profile), **entry)
         lean = engine.version if engine.version_compatible else None
-        shapes = {"image": _shapes(graph.manifest, profile)}
+        shapes = {"image": profile_shapes(graph.manifest.input, profile)}
         data = engine_from_onnx(graph.onnx.read_bytes(), shapes, version_compatible=lean)
         (folder / "model.engine").write_bytes(data)
         return rewritten(folder, graph.manifest, engines=(engine,), reference=REFERENCE_FILE)
@@ -162,14 +161,6 @@ def _session(onnx: Path) -> Any:
 def _file(path: Path) -> FileEntry:
     data = path.read_bytes()
     return FileEntry(path=path.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
-
-
-def _shapes(manifest: Any, profile: ShapeProfile) -> list[tuple[int, ...]]:
-    return [
-        input_shape(manifest.input, profile.min_batch, profile.min_size),
-        input_shape(manifest.input, profile.opt_batch, profile.opt_size),
-        input_shape(manifest.input, profile.max_batch, profile.max_size),
-    ]
 
 
 def _entry(manifest: Any, backend: EngineBackend, profile: ShapeProfile) -> EngineEntry:

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.engine_entry import EngineDevice
 from motivnet.errors import EngineError, RuntimeUnavailableError
 
 MemoryName = Literal["cuda-bindings", "pycuda"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceInfo:
-    """The GPU's name, compute capability such as ``8.6``, memory in bytes, and CUDA version."""
-
-    name: str
-    compute_capability: str
-    memory: int
-    driver: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinnedBuffer:
-    """Host memory that the GPU copies directly; its bytes are invalid after ``free_pinned``."""
-
-    array: NDArray[np.uint8]
+Bytes = NDArray[np.uint8]
+"""Pinned host memory, which the GPU copies directly; not to be used after ``free_pinned``."""
 
 
 class CudaMemory(Protocol):
@@ -55,8 +42,8 @@ class CudaMemory(Protocol):
     def current(self) -> AbstractContextManager[None]:
         """Push the primary context, and pop it at the end of the block."""
 
-    def device(self) -> DeviceInfo:
-        """Return what the driver says about the device."""
+    def device(self) -> EngineDevice:
+        """Return what the driver says about the device, with CUDA's version as the driver's."""
 
     def allocate(self, size: int) -> int:
         """Return the address of so many bytes of device memory, of unknown content."""
@@ -64,10 +51,10 @@ class CudaMemory(Protocol):
     def free(self, address: int) -> None:
         """Free device memory that nothing enqueued needs any more."""
 
-    def allocate_pinned(self, size: int) -> PinnedBuffer:
+    def allocate_pinned(self, size: int) -> Bytes:
         """Return so many bytes of pinned host memory, of unknown content."""
 
-    def free_pinned(self, buffer: PinnedBuffer) -> None:
+    def free_pinned(self, buffer: Bytes) -> None:
         """Free pinned memory that nothing enqueued needs any more."""
 
     def create_stream(self) -> int:
@@ -76,10 +63,10 @@ class CudaMemory(Protocol):
     def destroy_stream(self, stream: int) -> None:
         """Destroy a stream whose work is done."""
 
-    def copy_to_device(self, address: int, source: PinnedBuffer, size: int, stream: int) -> None:
+    def copy_to_device(self, address: int, source: Bytes, size: int, stream: int) -> None:
         """Enqueue a copy of the first ``size`` bytes of ``source``."""
 
-    def copy_to_host(self, target: PinnedBuffer, address: int, size: int, stream: int) -> None:
+    def copy_to_host(self, target: Bytes, address: int, size: int, stream: int) -> None:
         """Enqueue a copy into the first ``size`` bytes of ``target``."""
 
     def synchronize(self, stream: int) -> None:
@@ -107,9 +94,9 @@ class CudaMemory(Protocol):
 
 def device_info(
     *, name: str, capability: tuple[int, int], memory: int, cuda_version: int
-) -> DeviceInfo:
+) -> EngineDevice:
     """Return the device's details; CUDA gives its version 13.1 as 13010."""
-    return DeviceInfo(
+    return EngineDevice(
         name=name,
         compute_capability=f"{capability[0]}.{capability[1]}",
         memory=memory,
@@ -153,13 +140,11 @@ def no_device(device: int, *, devices: int) -> RuntimeUnavailableError:
     return RuntimeUnavailableError(f"there is no CUDA device {device}; choose 0 to {devices - 1}")
 
 
-def check_copy(buffer: PinnedBuffer, size: int) -> None:
+def check_copy(buffer: Bytes, size: int) -> None:
     """Check that a copy of so many bytes stays inside the pinned buffer.
 
     Raises:
         ValueError: If it would read or write memory outside.
     """
-    if not 0 <= size <= buffer.array.nbytes:
-        raise ValueError(
-            f"a copy of {size} bytes does not fit a pinned buffer of {buffer.array.nbytes}"
-        )
+    if not 0 <= size <= buffer.nbytes:
+        raise ValueError(f"a copy of {size} bytes does not fit a pinned buffer of {buffer.nbytes}")

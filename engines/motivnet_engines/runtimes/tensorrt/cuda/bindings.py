@@ -10,19 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from motivnet.artifact.engine_entry import EngineDevice
 from motivnet.errors import EngineError, MissingDependencyError
-from motivnet_engines.runtimes.tensorrt.cuda.base import (
-    DeviceInfo,
-    MemoryName,
-    PinnedBuffer,
-    check_copy,
-    closed,
-    device_info,
-    no_device,
-    no_driver,
-    out_of_host_memory,
-    out_of_memory,
-)
+from motivnet_engines.runtimes.tensorrt.cuda import base
 
 try:
     from cuda.bindings import driver
@@ -37,7 +27,7 @@ class CudaBindingsMemory:
         RuntimeUnavailableError: If there is no driver, or no such device.
     """
 
-    name: MemoryName = "cuda-bindings"
+    name: base.MemoryName = "cuda-bindings"
     captures_graphs = True
 
     def __init__(self, device: int) -> None:
@@ -50,27 +40,24 @@ class CudaBindingsMemory:
     def current(self) -> Iterator[None]:
         """Push the primary context, and pop it at the end of the block."""
         if self._closed:
-            raise closed()
+            raise base.closed()
         _call(driver.cuCtxPushCurrent, self._context)
         try:
             yield
         finally:
             _call(driver.cuCtxPopCurrent)
 
-    def device(self) -> DeviceInfo:
+    def device(self) -> EngineDevice:
         """Return what the driver says about the device."""
         attribute = driver.CUdevice_attribute
-        major = _call(
-            driver.cuDeviceGetAttribute,
-            attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-            self._device,
+        major, minor = (
+            _call(driver.cuDeviceGetAttribute, name, self._device)
+            for name in (
+                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+            )
         )
-        minor = _call(
-            driver.cuDeviceGetAttribute,
-            attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-            self._device,
-        )
-        return device_info(
+        return base.device_info(
             name=_call(driver.cuDeviceGetName, 256, self._device).split(b"\0")[0].decode(),
             capability=(major, minor),
             memory=int(_call(driver.cuDeviceTotalMem, self._device)),
@@ -82,7 +69,7 @@ class CudaBindingsMemory:
         status, address = driver.cuMemAlloc(size)
         if status == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
             free, total = _call(driver.cuMemGetInfo)
-            raise out_of_memory(size, free=int(free), total=int(total))
+            raise base.out_of_memory(size, free=int(free), total=int(total))
         _check(driver.cuMemAlloc, status)
         return int(address)
 
@@ -90,19 +77,17 @@ class CudaBindingsMemory:
         """Free device memory."""
         _call(driver.cuMemFree, address)
 
-    def allocate_pinned(self, size: int) -> PinnedBuffer:
+    def allocate_pinned(self, size: int) -> base.Bytes:
         """Return so many bytes of pinned host memory."""
         status, address = driver.cuMemHostAlloc(size, 0)
         if status == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-            raise out_of_host_memory(size)
+            raise base.out_of_host_memory(size)
         _check(driver.cuMemHostAlloc, status)
-        return PinnedBuffer(
-            array=np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
-        )
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
 
-    def free_pinned(self, buffer: PinnedBuffer) -> None:
+    def free_pinned(self, buffer: base.Bytes) -> None:
         """Free pinned memory; its array must not be used again."""
-        _call(driver.cuMemFreeHost, buffer.array.ctypes.data)
+        _call(driver.cuMemFreeHost, buffer.ctypes.data)
 
     def create_stream(self) -> int:
         """Return a stream that does not wait for the default stream, which other libraries use."""
@@ -112,15 +97,15 @@ class CudaBindingsMemory:
         """Destroy a stream."""
         _call(driver.cuStreamDestroy, stream)
 
-    def copy_to_device(self, address: int, source: PinnedBuffer, size: int, stream: int) -> None:
+    def copy_to_device(self, address: int, source: base.Bytes, size: int, stream: int) -> None:
         """Enqueue a copy of the first ``size`` bytes of ``source``."""
-        check_copy(source, size)
-        _call(driver.cuMemcpyHtoDAsync, address, source.array.ctypes.data, size, stream)
+        base.check_copy(source, size)
+        _call(driver.cuMemcpyHtoDAsync, address, source.ctypes.data, size, stream)
 
-    def copy_to_host(self, target: PinnedBuffer, address: int, size: int, stream: int) -> None:
+    def copy_to_host(self, target: base.Bytes, address: int, size: int, stream: int) -> None:
         """Enqueue a copy into the first ``size`` bytes of ``target``."""
-        check_copy(target, size)
-        _call(driver.cuMemcpyDtoHAsync, target.array.ctypes.data, address, size, stream)
+        base.check_copy(target, size)
+        _call(driver.cuMemcpyDtoHAsync, target.ctypes.data, address, size, stream)
 
     def synchronize(self, stream: int) -> None:
         """Wait until everything enqueued is done."""
@@ -161,9 +146,9 @@ def _open_device(device: int) -> Any:
         _call(driver.cuInit, 0)
         devices = int(_call(driver.cuDeviceGetCount))
     except (EngineError, RuntimeError) as error:  # RuntimeError: the library is missing
-        raise no_driver(error) from error
+        raise base.no_driver(error) from error
     if not 0 <= device < devices:
-        raise no_device(device, devices=devices)
+        raise base.no_device(device, devices=devices)
     return _call(driver.cuDeviceGet, device)
 
 

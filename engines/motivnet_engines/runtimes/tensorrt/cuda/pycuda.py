@@ -11,26 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from motivnet.artifact.engine_entry import EngineDevice
 from motivnet.errors import EngineError, MissingDependencyError
-from motivnet_engines.runtimes.tensorrt.cuda.base import (
-    DeviceInfo,
-    MemoryName,
-    PinnedBuffer,
-    check_copy,
-    closed,
-    device_info,
-    no_device,
-    no_driver,
-    out_of_host_memory,
-    out_of_memory,
-)
+from motivnet_engines.runtimes.tensorrt.cuda import base
 
 try:
     import pycuda.driver as cuda
 except ModuleNotFoundError as error:
     raise MissingDependencyError("pycuda", extra="pycuda") from error
 except ImportError as error:  # its compiled part is linked to the driver's library
-    raise no_driver(error) from error
+    raise base.no_driver(error) from error
 
 _NON_BLOCKING_STREAM = 1
 """``CU_STREAM_NON_BLOCKING``, which pycuda accepts but does not name."""
@@ -48,7 +38,7 @@ class PyCudaMemory:
         RuntimeUnavailableError: If there is no driver, or no such device.
     """
 
-    name: MemoryName = "pycuda"
+    name: base.MemoryName = "pycuda"
     captures_graphs = False
 
     def __init__(self, device: int) -> None:
@@ -65,7 +55,7 @@ class PyCudaMemory:
     def current(self) -> Iterator[None]:
         """Push the primary context, and pop it at the end of the block."""
         if self._closed:
-            raise closed()
+            raise base.closed()
         with _engine_errors():
             self._context.push()
         try:
@@ -74,10 +64,10 @@ class PyCudaMemory:
             with _engine_errors():
                 cuda.Context.pop()
 
-    def device(self) -> DeviceInfo:
+    def device(self) -> EngineDevice:
         """Return what the driver says about the device."""
         with _engine_errors():
-            return device_info(
+            return base.device_info(
                 name=self._device.name(),
                 capability=self._device.compute_capability(),
                 memory=self._device.total_memory(),
@@ -91,7 +81,7 @@ class PyCudaMemory:
                 allocation = cuda.mem_alloc(size)
             except cuda.MemoryError as error:
                 free, total = cuda.mem_get_info()
-                raise out_of_memory(size, free=free, total=total) from error
+                raise base.out_of_memory(size, free=free, total=total) from error
         self._allocations[int(allocation)] = allocation
         return int(allocation)
 
@@ -100,20 +90,20 @@ class PyCudaMemory:
         with _engine_errors():
             _take(self._allocations, address, "device memory").free()
 
-    def allocate_pinned(self, size: int) -> PinnedBuffer:
+    def allocate_pinned(self, size: int) -> base.Bytes:
         """Return so many bytes of pinned host memory."""
         with _engine_errors():
             try:
-                array = cuda.pagelocked_empty(size, np.uint8)
+                array: base.Bytes = cuda.pagelocked_empty(size, np.uint8)
             except cuda.MemoryError as error:
-                raise out_of_host_memory(size) from error
+                raise base.out_of_host_memory(size) from error
         self._pinned[array.ctypes.data] = array.base
-        return PinnedBuffer(array=array)
+        return array
 
-    def free_pinned(self, buffer: PinnedBuffer) -> None:
+    def free_pinned(self, buffer: base.Bytes) -> None:
         """Free pinned memory; its array must not be used again."""
         with _engine_errors():
-            _take(self._pinned, buffer.array.ctypes.data, "pinned memory").free()
+            _take(self._pinned, buffer.ctypes.data, "pinned memory").free()
 
     def create_stream(self) -> int:
         """Return a stream that does not wait for the default stream, which other libraries use."""
@@ -126,38 +116,27 @@ class PyCudaMemory:
         """Destroy a stream, which pycuda does when nothing refers to it."""
         _take(self._streams, stream, "stream")
 
-    def copy_to_device(self, address: int, source: PinnedBuffer, size: int, stream: int) -> None:
+    def copy_to_device(self, address: int, source: base.Bytes, size: int, stream: int) -> None:
         """Enqueue a copy of the first ``size`` bytes of ``source``."""
-        check_copy(source, size)
+        base.check_copy(source, size)
         with _engine_errors():
-            cuda.memcpy_htod_async(address, source.array[:size], self._stream(stream))
+            cuda.memcpy_htod_async(address, source[:size], self._stream(stream))
 
-    def copy_to_host(self, target: PinnedBuffer, address: int, size: int, stream: int) -> None:
+    def copy_to_host(self, target: base.Bytes, address: int, size: int, stream: int) -> None:
         """Enqueue a copy into the first ``size`` bytes of ``target``."""
-        check_copy(target, size)
+        base.check_copy(target, size)
         with _engine_errors():
-            cuda.memcpy_dtoh_async(target.array[:size], address, self._stream(stream))
+            cuda.memcpy_dtoh_async(target[:size], address, self._stream(stream))
 
     def synchronize(self, stream: int) -> None:
         """Wait until everything enqueued is done."""
         with _engine_errors():
             self._stream(stream).synchronize()
 
-    def begin_capture(self, stream: int) -> None:  # noqa: ARG002 - the protocol's
-        """Not available."""
-        raise _no_graphs()
+    def _refuse_graphs(self, *_: Any, **__: Any) -> Any:
+        raise EngineError("pycuda has no CUDA graphs; install cuda-bindings for them")
 
-    def end_capture(self, stream: int) -> Any:  # noqa: ARG002 - the protocol's
-        """Not available."""
-        raise _no_graphs()
-
-    def launch(self, graph: Any, stream: int) -> None:  # noqa: ARG002 - the protocol's
-        """Not available."""
-        raise _no_graphs()
-
-    def destroy_graph(self, graph: Any) -> None:  # noqa: ARG002 - the protocol's
-        """Not available."""
-        raise _no_graphs()
+    begin_capture = end_capture = launch = destroy_graph = _refuse_graphs
 
     def close(self) -> None:
         """Release the primary context.
@@ -188,9 +167,9 @@ def _open_device(device: int) -> Any:
         cuda.init()
         devices = cuda.Device.count()
     except cuda.Error as error:
-        raise no_driver(error) from error
+        raise base.no_driver(error) from error
     if not 0 <= device < devices:
-        raise no_device(device, devices=devices)
+        raise base.no_device(device, devices=devices)
     with _engine_errors():
         return cuda.Device(device)
 
@@ -208,10 +187,6 @@ def _take(kept: dict[int, Any], key: int, what: str) -> Any:
             f"there is no {what} {key:#x} to free; it was freed before, or is another's"
         )
     return kept.pop(key)
-
-
-def _no_graphs() -> EngineError:
-    return EngineError("pycuda has no CUDA graphs; install cuda-bindings for them")
 
 
 @contextlib.contextmanager
