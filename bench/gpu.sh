@@ -62,7 +62,7 @@ fi
 missing=$("$bin/python" -c '
 import importlib.util, sys
 print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))
-' motivnet_engines torch psutil matplotlib tensorrt pytest pytest_timeout)
+' motivnet_engines torch matplotlib tensorrt pytest pytest_timeout)
 [ -z "$missing" ] || die "$venv lacks: $missing; install them there, or leave INSTALL=no away"
 
 out=${OUT:-artifacts/gpu-report-$(date -u +%Y%m%d-%H%M%S)}

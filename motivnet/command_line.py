@@ -33,7 +33,7 @@ _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
     **dict.fromkeys(("lightning", "tensorboard", "yaml"), "train"),
-    **dict.fromkeys(("matplotlib", "psutil", "sklearn"), "bench"),
+    **dict.fromkeys(("matplotlib", "sklearn"), "bench"),
     **dict.fromkeys(("prometheus_client", "python_multipart", "starlette", "uvicorn"), "serve"),
     **dict.fromkeys(("pyarrow", "ray"), "ray"),
     "av": "video",

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from motivnet.child_process import ChildProcess, describe_exit, last_line
@@ -18,9 +17,6 @@ from motivnet_bench.latency.statistics import Measurement
 from motivnet_bench.latency.worker import Failed, Measure, Measured, Open, Opened
 from motivnet_engines.system.machine import read_machine
 
-WORKER = "motivnet_bench.latency.worker"
-
-FP32_BYTES = 4
 OPENING_FACTOR = 2.0
 """Peak memory of opening a model, in sizes of its FP32 weights: the file's beside those in use."""
 
@@ -60,14 +56,14 @@ class CandidateProcess:
         Args:
             inputs: An ``.npy`` file.
             warmup: Calls after the first.
-            config: Of the model.
         """
         if (reason := lack_of_memory(config, free=read_machine().memory_available)) is not None:
             self._fail(reason)
             return
         threads = str(self._threads)
         self._child = ChildProcess(
-            WORKER, environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+            "motivnet_bench.latency.worker",
+            environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
         )
         request = Open(
             model=self._candidate.model, inputs=str(inputs), threads=self._threads, warmup=warmup
@@ -101,12 +97,7 @@ class CandidateProcess:
     def __enter__(self) -> CandidateProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _ask(self, request: Open | Measure, kind: Any) -> Any:
@@ -127,19 +118,16 @@ class CandidateProcess:
             return self._fail(f"its process {describe_exit(status)}{': ' * bool(line)}{line}")
         if isinstance(reply, Failed):
             return self._fail(reply.error)
-        self._pause(child)
+        child.signal(signal.SIGSTOP)
+        with contextlib.suppress(ChildProcessError):  # it has ended
+            # Its threads stop one after the other: wait for the last one.
+            os.waitid(os.P_PID, child.process_id, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return reply
 
     def _fail(self, reason: str) -> None:
         logger.debug("%s failed: %s", self._candidate.name, reason)
         self._error = reason
         self.close()
-
-    def _pause(self, child: ChildProcess) -> None:
-        """Stop the process and wait until it has stopped: its threads stop one after the other."""
-        child.signal(signal.SIGSTOP)
-        with contextlib.suppress(ChildProcessError):  # it has ended
-            os.waitid(os.P_PID, child.process_id, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def lack_of_memory(config: ModelConfig, *, free: int | None) -> str | None:
@@ -148,7 +136,7 @@ def lack_of_memory(config: ModelConfig, *, free: int | None) -> str | None:
     All candidates stay open at the same time. A candidate that is refused costs only its own row;
     without memory, the system may kill any process of the machine.
     """
-    needed = OPENING_FACTOR * FP32_BYTES * config.parameters
+    needed = OPENING_FACTOR * 4 * config.parameters
     if free is None or free >= needed:
         return None
     return (

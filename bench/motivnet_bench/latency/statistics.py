@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,6 @@ MAX_PROBABILITY_DIFFERENCE = 0.05
 BUSY_SHARE = 0.5
 """A load average above this share of the cores, before the run, is worth a warning."""
 
-QUANTILES = 101
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
@@ -45,7 +43,7 @@ class Measurement:
 def summarise(rounds: Sequence[Sequence[float]]) -> LatencySummary:
     """Summarise calls that were measured in rounds, none of which is empty."""
     calls = np.concatenate([np.asarray(seconds, np.float64) for seconds in rounds])
-    quantiles = np.percentile(calls, np.linspace(0, 100, QUANTILES))
+    quantiles = np.percentile(calls, np.linspace(0, 100, 101))
     medians = tuple(float(np.median(seconds)) for seconds in rounds)
     return LatencySummary(
         calls=len(calls),
@@ -89,7 +87,6 @@ def summarise_candidates(
     baselines: dict[Role, Measurement] = {
         each.candidate.role: each for each in measurements if each.error is None
     }
-    fp32, half = baselines.get("baseline-fp32"), baselines.get("baseline-half")
     return tuple(
         CandidateResult(
             name=each.candidate.name,
@@ -98,26 +95,25 @@ def summarise_candidates(
             parity=each.candidate.parity,
             compute=each.opened.compute if each.opened else None,
             device=each.opened.device if each.opened else None,
-            metrics=_metrics(each, batch_size=batch_size, fp32=fp32, half=half),
+            metrics=_metrics(each, baselines, batch_size=batch_size),
             error=each.error,
         )
         for each in measurements
     )
 
 
-def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> tuple[str, ...]:
-    """Return the reasons to doubt the metrics, or the candidates."""
-    return tuple(_warnings(rows, environment))
-
-
 def _metrics(
-    measurement: Measurement, *, batch_size: int, fp32: Measurement | None, half: Measurement | None
+    measurement: Measurement, baselines: Mapping[Role, Measurement], *, batch_size: int
 ) -> Metrics | None:
     opened = measurement.opened
     if opened is None or measurement.error is not None:
         return None
     summary = summarise(measurement.rounds)
-    difference, agrees = None, None
+    speedups = {
+        role: speedup(summarise(baseline.rounds).round_medians, summary.round_medians)
+        for role, baseline in baselines.items()
+    }
+    difference, agrees, fp32 = None, None, baselines.get("baseline-fp32")
     if fp32 is not None and fp32.opened is not None and measurement is not fp32:
         mine, reference = _probabilities(opened), _probabilities(fp32.opened)
         difference = float(np.abs(mine - reference).max())
@@ -128,24 +124,19 @@ def _metrics(
         load=opened.load,
         first_call=opened.first_call,
         peak_memory=measurement.peak_memory,
-        speedup_over_fp32=_speedup_over(fp32, summary),
-        speedup_over_half=_speedup_over(half, summary),
+        speedup_over_fp32=speedups.get("baseline-fp32"),
+        speedup_over_half=speedups.get("baseline-half"),
         probability_max_abs=difference,
         top1_agrees=agrees,
     )
-
-
-def _speedup_over(baseline: Measurement | None, summary: LatencySummary) -> Speedup | None:
-    if baseline is None:
-        return None
-    return speedup(summarise(baseline.rounds).round_medians, summary.round_medians)
 
 
 def _probabilities(opened: Opened) -> NDArray[np.float64]:
     return softmax(np.asarray(opened.logits, np.float32))
 
 
-def _warnings(rows: Sequence[CandidateResult], environment: Environment) -> Iterator[str]:
+def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> Iterator[str]:
+    """Yield the reasons to doubt the metrics, or the candidates."""
     if environment.load_average > BUSY_SHARE * environment.physical_cores:
         yield (
             "other processes were busy when the run began (load average "

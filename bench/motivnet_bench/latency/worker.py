@@ -29,8 +29,6 @@ REWARM_SHARE = 0.1
 
 ON_GPU = frozenset({"tensorrt", "tensorrt-rtx", "onnxruntime-cuda"})
 
-_LONGEST_ERROR = 300
-
 
 class PyTorchModel(Schema, frozen=True, kw_only=True, tag=True):
     """The PyTorch baseline: a checkpoint, or random weights of this configuration without one."""
@@ -163,7 +161,7 @@ def serve(parent: Connection) -> None:
         except Exception as error:  # noqa: BLE001 - whatever a backend raises belongs into its row
             named = isinstance(error, MotivNetError)
             text = str(error) if named else f"{type(error).__name__}: {error}"
-            parent.send(Failed(error=one_line(text, limit=_LONGEST_ERROR)))
+            parent.send(Failed(error=one_line(text, limit=300)))
 
 
 def open_model(request: Open) -> tuple[OpenModel, Opened]:

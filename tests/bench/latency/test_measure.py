@@ -14,7 +14,6 @@ from motivnet.preprocess import Preprocessing
 from motivnet_bench.latency import measure
 from motivnet_bench.latency.candidates import Candidate, default_name
 from motivnet_bench.latency.measure import (
-    InputFiles,
     Options,
     alternate,
     measure_latency,
@@ -172,7 +171,7 @@ def fake_rounds(plant_measurement, plant_result, change, monkeypatch, tmp_path):
         plant_measurement("a", role="baseline-fp32").candidate,
         plant_measurement("b").candidate,
     ]
-    files = InputFiles(pytorch=tmp_path / "pytorch.npy", artifact=tmp_path / "artifact.npy")
+    files = tmp_path / "pytorch.npy", tmp_path / "artifact.npy"
 
     def call(seconds: float = 1.0):
         settings = change(plant_result().settings, seconds=seconds)
@@ -213,8 +212,7 @@ def test_over_two_rounds_every_candidate_has_the_same_mean_position() -> None:
 )
 def test_pytorch_and_the_artifact_get_the_same_images_each_in_its_form(tmp_path, dtype, shape):
     entry = InputEntry(name="image", dtype=dtype, preprocessing=RECIPE)
-    files = write_inputs(tmp_path, entry, batch_size=3, image=None)
-    ours, theirs = np.load(files.pytorch), np.load(files.artifact)
+    ours, theirs = map(np.load, write_inputs(tmp_path, entry, batch_size=3, image=None))
     assert (ours.dtype, ours.shape) == (np.float32, (3, 3, 64, 48))
     assert (theirs.dtype, theirs.shape) == (dtype, shape)
     expected = RECIPE.normalise(theirs) if dtype == "uint8" else theirs
@@ -223,13 +221,10 @@ def test_pytorch_and_the_artifact_get_the_same_images_each_in_its_form(tmp_path,
 
 def test_the_drawn_faces_are_the_same_every_time(tmp_path):
     entry = InputEntry(name="image", dtype="float32", preprocessing=RECIPE)
-    batches = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        batches.append(
-            np.load(write_inputs(tmp_path / name, entry, batch_size=2, image=None).pytorch)
-        )
-    np.testing.assert_array_equal(*batches)
+    first, second = (
+        np.load(write_inputs(tmp_path, entry, batch_size=2, image=None)[0]) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
 
 
 def test_an_artifact_of_any_size_gets_the_image_itself_as_often_as_needed(tmp_path):
@@ -237,5 +232,6 @@ def test_an_artifact_of_any_size_gets_the_image_itself_as_often_as_needed(tmp_pa
     image = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "face.png"), np.ascontiguousarray(image[:, :, ::-1]))
     files = write_inputs(tmp_path, entry, batch_size=2, image=tmp_path / "face.png")
-    np.testing.assert_array_equal(np.load(files.artifact), [image] * 2)
-    np.testing.assert_array_equal(np.load(files.pytorch), [RECIPE(image)] * 2)
+    ours, theirs = map(np.load, files)
+    np.testing.assert_array_equal(theirs, [image] * 2)
+    np.testing.assert_array_equal(ours, [RECIPE(image)] * 2)
