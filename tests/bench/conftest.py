@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -33,10 +34,8 @@ def change() -> Callable[..., Any]:
     """Returns a copy of a dataclass or a schema with other fields."""
 
     def copy(value: Any, **changes: Any) -> Any:
-        names = getattr(value, "__struct_fields__", None)
-        if names is None:
-            names = [field.name for field in dataclasses.fields(value)]
-        return type(value)(**{name: getattr(value, name) for name in names} | changes)
+        is_schema = isinstance(value, msgspec.Struct)
+        return (msgspec.structs if is_schema else dataclasses).replace(value, **changes)
 
     return copy
 
@@ -193,6 +192,12 @@ class Page(html.parser.HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.feed(text)
+
+    @property
+    def addresses(self) -> list[str | None]:
+        return [
+            values[name] for _, values in self.tags for name in ("src", "href") if name in values
+        ]
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))

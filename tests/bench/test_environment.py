@@ -12,7 +12,7 @@ from motivnet import schema
 from motivnet_bench import environment
 from motivnet_bench.environment import command_line, read_environment
 from motivnet_bench.latency.measure import Options
-from motivnet_bench.report.environment import environment_section
+from motivnet_bench.report.document import environment_section
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 

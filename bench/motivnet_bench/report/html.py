@@ -25,8 +25,6 @@ from motivnet_bench.report.document import (
     Table,
 )
 
-PAGE = "page.html"
-
 
 def html_from_report(report: Report) -> str:
     """Return the page: summary, tiles, and the sections."""
@@ -38,7 +36,7 @@ def html_from_report(report: Report) -> str:
         else "".join(map(_section, group))
         for narrow, group in itertools.groupby(report.sections, key=lambda each: each.narrow)
     )
-    template = files("motivnet_bench.report").joinpath(PAGE).read_text(encoding="utf-8")
+    template = files("motivnet_bench.report").joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=escape(report.title),
         body=f'{"".join(summary)}<div class="tiles">{tiles}</div>\n{sections}',
@@ -80,16 +78,15 @@ def _block(block: Block) -> str:
 
 def _table(table: Table) -> str:
     title = f'<h2 class="next">{escape(table.title)}</h2>' if table.title else ""
-    heads = "".join(map(_heading, table.headings, table.meanings or table.headings))
+    heads = "".join(
+        f'<th title="{escape(meaning)}">{escape(heading)}</th>'
+        for heading, meaning in zip(table.headings, table.meanings or table.headings, strict=True)
+    )
     rows = "".join(map(_row, table.rows))
     return (
         f'{title}<div class="scroll{" tall" if table.tall else ""}"><table>'
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
-
-
-def _heading(heading: str, meaning: str) -> str:
-    return f'<th title="{escape(meaning)}">{escape(heading)}</th>'
 
 
 def _row(row: Row) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from motivnet.parity import Comparison
 from motivnet_bench.latency.result import CandidateResult, LatencyResult, Metrics, Speedup
 from motivnet_bench.report.document import (
     DASH,
@@ -19,15 +18,11 @@ from motivnet_bench.report.document import (
     Row,
     Section,
     Table,
-    notes_from_texts,
-    rows_from_texts,
-)
-from motivnet_bench.report.environment import (
     byte_count,
     command_line_section,
-    duration,
     environment_section,
-    rate,
+    notes_from_texts,
+    rows_from_texts,
 )
 from motivnet_bench.report.plots import TIMES, Shade, latency_plot, speedup_plot
 
@@ -69,13 +64,12 @@ def latency_report(result: LatencyResult) -> Report:
     """Return the report of a result."""
     speed, cost = _speed_columns(result), _cost_columns()
     brief = [column for column in (*speed, *cost) if column.brief]
-    errors = [f"{row.name}: {row.error}" for row in result.candidates if row.error]
-    notes = (*notes_from_texts(errors, "error"), *notes_from_texts(_footnotes(result), "warning"))
+    notes = _notes(result)
     tables: tuple[Block, ...] = (
         _table(result, speed),
         _table(result, cost, title="Cost and agreement"),
         *notes,
-        Note(text=METHOD, kind="plain"),
+        Note(text=METHOD),
     )
     settings = result.settings
     title = (
@@ -120,7 +114,7 @@ def latency_summary(result: LatencyResult) -> str:
         speed = f"{row.name} is {' and '.join(ratios)}, {per_call}."
     else:
         speed = f"{row.name} takes {per_call}; PyTorch could not be measured."
-    return f"{speed}{_faster(row, metrics, result)}{_caveat(row, result)}"
+    return f"{speed}{_faster(metrics, result)}{_caveat(row, result)}"
 
 
 def _speed_columns(result: LatencyResult) -> tuple[_Column, ...]:
@@ -194,9 +188,8 @@ def _speedup_column(baseline: str, of: Callable[[Metrics], Speedup | None]) -> _
 
 
 def _half_name(result: LatencyResult) -> str:
-    """Return the 16-bit baseline of the result in words."""
     row = next((row for row in result.candidates if row.role == "baseline-half"), None)
-    return BASELINE_NAMES.get(row.name, row.name) if row else "PyTorch BF16"
+    return _label(row) if row else "PyTorch BF16"
 
 
 def _table(
@@ -232,36 +225,34 @@ def _marks(row: CandidateResult) -> tuple[str, ...]:
 
 
 def _tiles(result: LatencyResult, columns: Sequence[_Column]) -> Details:
-    """Return the most important metrics of the default runtime."""
     row = result.default
     if row is None or row.metrics is None:
         return ()
     return tuple((column.heading, column.cell(row.metrics)) for column in columns if column.tile)
 
 
-def _footnotes(result: LatencyResult) -> tuple[str, ...]:
+def _notes(result: LatencyResult) -> tuple[Note, ...]:
+    errors = [f"{row.name}: {row.error}" for row in result.candidates if row.error]
     few = [
         row.name
         for row in result.candidates
         if row.metrics and row.metrics.latency.calls < FEW_CALLS
     ]
-    note = (
-        f"Fewer than {FEW_CALLS} calls ({', '.join(few)}): p95 and p99 are close to the slowest "
-        "call."
-    )
-    return (*((note,) if few else ()), *result.warnings)
+    warnings = list(result.warnings)
+    if few:
+        warnings.insert(
+            0,
+            f"Fewer than {FEW_CALLS} calls ({', '.join(few)}): p95 and p99 are close to the "
+            "slowest call.",
+        )
+    return (*notes_from_texts(errors, "error"), *notes_from_texts(warnings, "warning"))
 
 
-def _faster(default: CandidateResult, metrics: Metrics, result: LatencyResult) -> str:
-    others = [
-        (row.metrics.latency.p50, row.name)
-        for row in result.candidates
-        if row is not default and row.metrics is not None
-    ]
-    clearly = [each for each in others if each[0] < CLEARLY * metrics.latency.p50]
-    if not clearly:
+def _faster(metrics: Metrics, result: LatencyResult) -> str:
+    others = [(row.metrics.latency.p50, row.name) for row in result.candidates if row.metrics]
+    seconds, name = min(others)
+    if seconds >= CLEARLY * metrics.latency.p50:
         return ""
-    seconds, name = min(clearly)
     return f" {name} was faster still: {duration(seconds)}."
 
 
@@ -350,29 +341,47 @@ def _parity_section(result: LatencyResult) -> Section:
         sentence += f" The largest activation on the residual stream was {largest:.3g}."
     table = Table(
         headings=PARITY_HEADINGS,
-        rows=rows_from_texts(_parity_row(each) for each in parity.comparisons),
+        rows=rows_from_texts(
+            (
+                each.backend,
+                each.compute,
+                each.evidence,
+                str(each.images),
+                f"{each.logit_cosine:.6f}",
+                f"{each.logit_max_abs:.1e}",
+                f"{each.probability_max_abs:.1e}",
+                f"{each.top1_agreement:.1%}",
+                f"{each.embedding_cosine:.6f}",
+                "passed" if each.passed else "; ".join(each.failures),
+            )
+            for each in parity.comparisons
+        ),
     )
     return Section(
         title="Parity with PyTorch FP32",
         state="passed" if parity.passed else "failed",
         blocks=(
-            Note(text=sentence, kind="plain"),
+            Note(text=sentence),
             table,
             *notes_from_texts(parity.warnings, "warning"),
         ),
     )
 
 
-def _parity_row(comparison: Comparison) -> tuple[str, ...]:
-    return (
-        comparison.backend,
-        comparison.compute,
-        comparison.evidence,
-        str(comparison.images),
-        f"{comparison.logit_cosine:.6f}",
-        f"{comparison.logit_max_abs:.1e}",
-        f"{comparison.probability_max_abs:.1e}",
-        f"{comparison.top1_agreement:.1%}",
-        f"{comparison.embedding_cosine:.6f}",
-        "passed" if comparison.passed else "; ".join(comparison.failures),
-    )
+def duration(seconds: float) -> str:
+    """Return seconds with three significant digits, as µs, ms or s."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= 0.9995 * size:
+            return f"{significant(seconds / size)} {unit}"
+    return f"{significant(seconds / 1e-6)} µs"
+
+
+def significant(value: float) -> str:
+    """Return three significant digits without an exponent; of a value below 1, two decimals."""
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{digits}f}"
+
+
+def rate(value: float) -> str:
+    """Return images per second with three significant digits, three decimals below one."""
+    return significant(value) if value >= 1 else f"{value:.3f}"

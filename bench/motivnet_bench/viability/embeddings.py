@@ -13,7 +13,7 @@ from motivnet.datasets.image_folders import files_below, pick_evenly
 from motivnet.errors import DatasetError, FileError, ImageError
 from motivnet.images import read_image
 from motivnet_bench.viability.performance import BatchedModel
-from motivnet_bench.viability.result import DataSimilarity, Estimate, ImageSet, Point
+from motivnet_bench.viability.result import DataSimilarity, Estimate, ImageSet
 from motivnet_bench.viability.similarity import (
     Floats,
     bootstrap,
@@ -26,7 +26,6 @@ from motivnet_bench.viability.similarity import (
 MIN_IMAGES = 2
 MAX_POINTS = 500
 
-_DIGITS = 6
 _NAMES = {"frechet": "Frechet distance", "alignment": "alignment"}
 
 
@@ -121,21 +120,16 @@ def compare_data(
 
 def _image_set(embeddings: Embeddings, centre: Floats, axes: Floats) -> ImageSet:
     values = embeddings.values
+    places = np.linspace(0, len(values) - 1, num=min(MAX_POINTS, len(values))).astype(int)
+    plane = np.zeros((len(places), 2))
+    plane[:, : len(axes)] = (values[places] - centre) @ axes.T  # two images span one axis only
     return ImageSet(
         folder=embeddings.folder,
         images=len(values),
         variance=float(np.square(compute_moments(values).factor).sum()),
-        points=_project(values - centre, axes),
+        points=tuple((x, y) for x, y in plane.round(6).tolist()),
         unreadable=embeddings.unreadable,
     )
-
-
-def _project(centred: Floats, axes: Floats) -> tuple[Point, ...]:
-    """Return at most ``MAX_POINTS`` of the vectors, evenly spread, in the plane of two axes."""
-    places = np.linspace(0, len(centred) - 1, num=min(MAX_POINTS, len(centred))).astype(int)
-    plane = np.zeros((len(places), 2))
-    plane[:, : len(axes)] = centred[places] @ axes.T  # two images span one axis only
-    return tuple((round(x, _DIGITS), round(y, _DIGITS)) for x, y in plane.tolist())
 
 
 def _warnings(
