@@ -104,24 +104,17 @@ doctor() {
 }
 
 artifact=$out/artifact
-build() {
-  "$bin/motivnet-export" build --model "$model" --fp16 --target tensorrt --out "$artifact"
-}
-
-measure() {
-  local batch_size=$1
-  "$bin/motivnet-bench" latency "$artifact" --device cuda --batch-size "$batch_size" --out "$out/latency-batch-$batch_size"
-}
-
 step environment environment
 step doctor doctor
 step tests "$bin/python" -m pytest -m "$tests" tests/gpu -ra -s --junitxml "$out/tests.xml"
-step build build
+step build "$bin/motivnet-export" build --model "$model" --fp16 --target tensorrt --out "$artifact"
 if [ -f "$artifact/manifest.json" ]; then
   step inspect "$bin/motivnet" inspect "$artifact"
   step verify "$bin/motivnet" verify "$artifact"
-  step latency-1 measure 1
-  step latency-8 measure 8
+  for size in 1 8; do
+    step "latency-$size" "$bin/motivnet-bench" latency "$artifact" --device cuda \
+      --batch-size "$size" --out "$out/latency-batch-$size"
+  done
 fi
 
 echo "report: $out/report.md"

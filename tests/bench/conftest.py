@@ -80,15 +80,17 @@ def plant_measurement() -> PlantMeasurement:
         if role != "runtime":
             config = ModelConfig.named("tiny")
             model = PyTorchModel(checkpoint=None, config=config, compute="float32", device="cpu")
+        candidate = Candidate(name=name, role=role, default=default, model=model)
+        if error:
+            return Measurement(candidate=candidate, error=error)
         opened = Opened(
             compute="float32", device="cpu", load=0.5, first_call=0.25, logits=(tuple(logits),)
         )
         return Measurement(
-            candidate=Candidate(name=name, role=role, default=default, model=model),
-            opened=None if error else opened,
-            rounds=() if error else tuple(tuple(seconds) for seconds in rounds),
+            candidate=candidate,
+            opened=opened,
+            rounds=[tuple(seconds) for seconds in rounds],
             peak_memory=100_000_000,
-            error=error,
         )
 
     return plant

@@ -36,14 +36,10 @@ class CandidateProcess:
     """
 
     def __init__(self, candidate: Candidate, *, threads: int, timeout: float) -> None:
-        self._candidate = candidate
+        self._measurement = Measurement(candidate=candidate)
         self._threads = threads
         self._timeout = timeout
         self._child: ChildProcess | None = None
-        self._opened: Opened | None = None
-        self._rounds: list[tuple[float, ...]] = []
-        self._peak_memory = 0
-        self._error: str | None = None
 
     @property
     def process_id(self) -> int | None:
@@ -65,28 +61,21 @@ class CandidateProcess:
             "motivnet_bench.latency.worker",
             environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
         )
-        request = Open(
-            model=self._candidate.model, inputs=str(inputs), threads=self._threads, warmup=warmup
-        )
-        self._opened = self._ask(request, Opened | Failed)
+        model = self._measurement.candidate.model
+        request = Open(model=model, inputs=str(inputs), threads=self._threads, warmup=warmup)
+        self._measurement.opened = self._ask(request, Opened | Failed)
 
     def measure(self, seconds: float) -> None:
         """Measure one more round."""
         measured: Measured | None = self._ask(Measure(seconds=seconds), Measured | Failed)
         if measured is not None:
-            self._rounds.append(measured.calls)
-            self._peak_memory = measured.peak_memory
+            self._measurement.rounds.append(measured.calls)
+            self._measurement.peak_memory = measured.peak_memory
 
     def finish(self) -> Measurement:
         """End the process and return what was measured."""
         self.close()
-        return Measurement(
-            candidate=self._candidate,
-            opened=self._opened,
-            rounds=tuple(self._rounds),
-            peak_memory=self._peak_memory,
-            error=self._error,
-        )
+        return self._measurement
 
     def close(self) -> None:
         """End the process; a second call does nothing."""
@@ -125,8 +114,8 @@ class CandidateProcess:
         return reply
 
     def _fail(self, reason: str) -> None:
-        logger.debug("%s failed: %s", self._candidate.name, reason)
-        self._error = reason
+        logger.debug("%s failed: %s", self._measurement.candidate.name, reason)
+        self._measurement.error = reason
         self.close()
 
 

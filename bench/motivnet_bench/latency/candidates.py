@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from motivnet.artifact import Artifact
 from motivnet.errors import ConfigError, RuntimeUnavailableError
 from motivnet_bench.latency.result import Role
 from motivnet_bench.latency.worker import ArtifactModel, PyTorchModel
@@ -47,7 +47,9 @@ def choose_candidates(
     if unknown:
         raise ConfigError(f"no runtime is called {unknown[0]!r}; choose from {', '.join(RUNTIMES)}")
     artifact = target.artifact
-    default = default_name(artifact, trust_engines=trust_engines)
+    default = None
+    with contextlib.suppress(RuntimeUnavailableError):
+        default = default_runtime(artifact, trust_engines=trust_engines)
     names = runtimes or installed_runtimes(artifact, trust_engines=trust_engines)
     checkpoint = None if target.checkpoint is None else str(target.checkpoint.absolute())
     baselines: list[tuple[str, Role, TorchCompute]] = [
@@ -81,14 +83,6 @@ def choose_candidates(
             for name in dict.fromkeys(names)
         ),
     )
-
-
-def default_name(artifact: Artifact, *, trust_engines: bool = False) -> str | None:
-    """Return the runtime that opens the artifact if none is named; None if none may."""
-    try:
-        return default_runtime(artifact, trust_engines=trust_engines)
-    except RuntimeUnavailableError:
-        return None
 
 
 def resolve_device(device: Device) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ BUSY_SHARE = 0.5
 """A load average above this share of the cores, before the run, is worth a warning."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Measurement:
     """What a candidate process delivered: seconds of its calls by round, or why it failed.
 
@@ -34,10 +34,10 @@ class Measurement:
     """
 
     candidate: Candidate
-    opened: Opened | None
-    rounds: tuple[tuple[float, ...], ...]
-    peak_memory: int
-    error: str | None
+    opened: Opened | None = None
+    rounds: list[tuple[float, ...]] = field(default_factory=list)
+    peak_memory: int = 0
+    error: str | None = None
 
 
 def summarise(rounds: Sequence[Sequence[float]]) -> LatencySummary:
@@ -59,13 +59,9 @@ def summarise(rounds: Sequence[Sequence[float]]) -> LatencySummary:
     )
 
 
-def speedup(baseline_medians: Sequence[float], candidate_medians: Sequence[float]) -> Speedup:
-    """Return the speed-up over a baseline, taken within each round.
-
-    Both sides of a quotient were measured within the same few seconds, so that a machine that slows
-    down during the run slows both.
-    """
-    quotients = np.asarray(baseline_medians, np.float64) / np.asarray(candidate_medians, np.float64)
+def _speedup(baseline: LatencySummary, candidate: LatencySummary) -> Speedup:
+    """Take the speed-up within each round: a machine that slows down slows both sides."""
+    quotients = np.divide(baseline.round_medians, candidate.round_medians)
     return Speedup(
         median=float(np.median(quotients)),
         smallest=float(quotients.min()),
@@ -110,8 +106,7 @@ def _metrics(
         return None
     summary = summarise(measurement.rounds)
     speedups = {
-        role: speedup(summarise(baseline.rounds).round_medians, summary.round_medians)
-        for role, baseline in baselines.items()
+        role: _speedup(summarise(baseline.rounds), summary) for role, baseline in baselines.items()
     }
     difference, agrees, fp32 = None, None, baselines.get("baseline-fp32")
     if fp32 is not None and fp32.opened is not None and measurement is not fp32:

@@ -167,13 +167,13 @@ def serve(parent: Connection) -> None:
 def open_model(request: Open) -> tuple[OpenModel, Opened]:
     """Open the model of a request and make its first calls."""
     start = time.perf_counter()
-    runtime = _open_runtime(request)
+    runtime, device = _open_runtime(request.model, threads=request.threads)
     load = time.perf_counter() - start
     model = OpenModel(runtime, np.load(request.inputs, allow_pickle=False))
     first_call, logits = model.warm_up(request.warmup)
     return model, Opened(
         compute=runtime.compute,
-        device=_device_name(request.model),
+        device=device,
         load=load,
         first_call=first_call,
         logits=tuple(tuple(row) for row in logits.tolist()),
@@ -192,31 +192,26 @@ def peak_memory() -> int:
     return int(found[1]) * 1024
 
 
-def _open_runtime(request: Open) -> Runtime:
-    """Import a backend only here: each worker loads the one that it needs."""
-    model, threads = request.model, request.threads
+def _open_runtime(model: PyTorchModel | ArtifactModel, *, threads: int) -> tuple[Runtime, str]:
+    """Return the open model and its device; each worker imports only the backend that it needs."""
     if isinstance(model, ArtifactModel):
         from motivnet.artifact import open_artifact
         from motivnet_engines.runtimes.registry import open_backend
 
-        return open_backend(model.runtime, open_artifact(model.folder), threads=threads)
-    return open_pytorch(
+        opened = open_backend(model.runtime, open_artifact(model.folder), threads=threads)
+        return opened, "cuda" if model.runtime in ON_GPU else "cpu"
+    runtime = open_pytorch(
         None if model.checkpoint is None else Path(model.checkpoint),
         model.config,
         compute=model.compute,
         device=model.device,
         threads=threads,
     )
-
-
-def _device_name(model: PyTorchModel | ArtifactModel) -> str:
-    if isinstance(model, ArtifactModel):
-        return "cuda" if model.runtime in ON_GPU else "cpu"
     if model.device == "cpu":
-        return "cpu"
+        return runtime, "cpu"
     import torch
 
-    return str(torch.cuda.get_device_name(model.device))
+    return runtime, torch.cuda.get_device_name(model.device)
 
 
 def main() -> None:

@@ -57,7 +57,6 @@ DATA_METHOD = (
     "The intervals are percentiles over bootstrap samples of both folders. Neither has a "
     "threshold: compare them with those of another pair of folders, of as many images."
 )
-LARGEST = 10
 
 
 def viability_report(result: ViabilityResult) -> Report:
@@ -207,7 +206,7 @@ def _model_section(model: ModelSimilarity) -> Section:
         title="Weights that moved most",
         headings=("weight", "relative change"),
         rows=rows_from_texts(
-            (change.name, _relative(change)) for change in model.largest_changes()[:LARGEST]
+            (change.name, _relative(change)) for change in model.largest_changes()[:10]
         ),
     )
     return Section(

@@ -68,12 +68,6 @@ def test_a_page_asks_for_nothing_outside_itself(hostile, page_of):
     assert "url(" not in text
 
 
-def test_the_same_result_gives_the_same_page(plant_result):
-    assert html_from_report(latency_report(plant_result())) == html_from_report(
-        latency_report(plant_result())
-    )
-
-
 def test_a_result_without_any_metrics_still_gives_a_report(plant_result, plant_measurement):
     rows = summarise_candidates(
         [plant_measurement("pytorch-fp32", role="baseline-fp32", error="died")], batch_size=1
