@@ -35,9 +35,6 @@ def _path_option(help_text: str, default: str | bool = False) -> Any:
     return typer.Option(help=help_text, show_default=default, **PATH)
 
 
-ArtifactArgument: TypeAlias = Annotated[
-    Path | None, _argument("The artifact's folder.", "the newest in artifacts/")
-]
 CheckpointOption: TypeAlias = Annotated[
     Path | None,
     _path_option("The artifact's checkpoint.", "the file of its name in checkpoints/ or here"),
@@ -71,7 +68,9 @@ app = make_app(
 
 @app.command()
 def latency(
-    artifact: ArtifactArgument = None,
+    artifact: Annotated[
+        Path | None, _argument("The artifact's folder.", "the newest in artifacts/")
+    ] = None,
     *,
     model: Annotated[
         str | None, _option("Measure random weights of a named size or CONFIG.json instead.")

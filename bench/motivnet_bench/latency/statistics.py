@@ -54,7 +54,7 @@ def summarise(rounds: Sequence[Sequence[float]]) -> LatencySummary:
         p95=float(quantiles[95]),
         p99=float(quantiles[99]),
         round_medians=medians,
-        variation=coefficient_of_variation(medians),
+        variation=float(np.std(medians, ddof=1) / np.mean(medians)) if len(medians) > 1 else 0.0,
         quantiles=tuple(quantiles.tolist()),
     )
 
@@ -67,13 +67,6 @@ def _speedup(baseline: LatencySummary, candidate: LatencySummary) -> Speedup:
         smallest=float(quotients.min()),
         largest=float(quotients.max()),
     )
-
-
-def coefficient_of_variation(values: Sequence[float]) -> float:
-    """Return the sample standard deviation over the mean; 0 for fewer than two values."""
-    if len(values) < 2:
-        return 0.0
-    return float(np.std(values, ddof=1) / np.mean(values))
 
 
 def summarise_candidates(

@@ -25,6 +25,7 @@ from motivnet_bench.report.document import (
     rows_from_texts,
 )
 from motivnet_bench.report.plots import TIMES, Shade, latency_plot, speedup_plot
+from motivnet_engines.runtimes.selection import ParityStatus
 
 FEW_CALLS = 100
 CLEARLY = 0.95
@@ -43,10 +44,10 @@ BASELINE_NAMES = {
     "pytorch-fp16": "PyTorch FP16",
 }
 
-PARITY_HEADINGS = (
-    *("backend", "computes in", "shows", "images", "logit cosine", "Δ logit", "Δ probability"),
-    *("top-1", "embedding cosine", "parity"),
-)
+PARITY_MARKS: dict[ParityStatus | None, tuple[str, ...]] = {
+    "failed": ("failed parity",),
+    "unverified": ("not verified",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,22 +207,13 @@ def _table(
         rows=tuple(
             Row(
                 cells=(row.name, *(cell(column, row.metrics) for column in columns)),
-                marks=_marks(row),
+                marks=(*(["default"] if row.default else []), *PARITY_MARKS.get(row.parity, ())),
                 kind="default" if row.default else "failed" if row.error else "plain",
             )
             for row in result.candidates
         ),
         compact=compact,
     )
-
-
-def _marks(row: CandidateResult) -> tuple[str, ...]:
-    marks = ["default"] if row.default else []
-    if row.parity == "failed":
-        marks.append("failed parity")
-    if row.parity == "unverified":
-        marks.append("not verified")
-    return tuple(marks)
 
 
 def _tiles(result: LatencyResult, columns: Sequence[_Column]) -> Details:
@@ -238,19 +230,18 @@ def _notes(result: LatencyResult) -> tuple[Note, ...]:
         for row in result.candidates
         if row.metrics and row.metrics.latency.calls < FEW_CALLS
     ]
-    warnings = list(result.warnings)
-    if few:
-        warnings.insert(
-            0,
-            f"Fewer than {FEW_CALLS} calls ({', '.join(few)}): p95 and p99 are close to the "
-            "slowest call.",
-        )
+    warning = (
+        f"Fewer than {FEW_CALLS} calls ({', '.join(few)}): p95 and p99 are close to the slowest "
+        "call."
+    )
+    warnings = [warning, *result.warnings] if few else result.warnings
     return (*notes_from_texts(errors, "error"), *notes_from_texts(warnings, "warning"))
 
 
 def _faster(metrics: Metrics, result: LatencyResult) -> str:
-    others = [(row.metrics.latency.p50, row.name) for row in result.candidates if row.metrics]
-    seconds, name = min(others)
+    seconds, name = min(
+        (row.metrics.latency.p50, row.name) for row in result.candidates if row.metrics
+    )
     if seconds >= CLEARLY * metrics.latency.p50:
         return ""
     return f" {name} was faster still: {duration(seconds)}."
@@ -265,13 +256,12 @@ def _caveat(default: CandidateResult, result: LatencyResult) -> str:
 
 
 def _plots(result: LatencyResult) -> tuple[Section, Section]:
-    rows = [(row, row.metrics) for row in result.candidates if row.metrics is not None]
-    latencies = [(_label(row), _shade(row), metrics.latency.quantiles) for row, metrics in rows]
-    speedups = [
-        (_label(row), _shade(row), metrics.speedup_over_fp32)
-        for row, metrics in rows
-        if metrics.speedup_over_fp32 is not None
-    ]
+    latencies, speedups = [], []
+    for row in result.candidates:
+        if (metrics := row.metrics) is not None:
+            latencies.append((_label(row), _shade(row), metrics.latency.quantiles))
+            if metrics.speedup_over_fp32 is not None:
+                speedups.append((_label(row), _shade(row), metrics.speedup_over_fp32))
     speedup = Plot(
         draw=partial(speedup_plot, speedups),
         description="Speed-up of each candidate over PyTorch FP32; the table has the numbers.",
@@ -340,7 +330,10 @@ def _parity_section(result: LatencyResult) -> Section:
         largest = max(block.stream for block in parity.activations)
         sentence += f" The largest activation on the residual stream was {largest:.3g}."
     table = Table(
-        headings=PARITY_HEADINGS,
+        headings=(
+            *("backend", "computes in", "shows", "images", "logit cosine", "Δ logit"),
+            *("Δ probability", "top-1", "embedding cosine", "parity"),
+        ),
         rows=rows_from_texts(
             (
                 each.backend,
@@ -360,11 +353,7 @@ def _parity_section(result: LatencyResult) -> Section:
     return Section(
         title="Parity with PyTorch FP32",
         state="passed" if parity.passed else "failed",
-        blocks=(
-            Note(text=sentence),
-            table,
-            *notes_from_texts(parity.warnings, "warning"),
-        ),
+        blocks=(Note(text=sentence), table, *notes_from_texts(parity.warnings, "warning")),
     )
 
 

@@ -26,8 +26,6 @@ from motivnet_bench.viability.similarity import (
 MIN_IMAGES = 2
 MAX_POINTS = 500
 
-_NAMES = {"frechet": "Frechet distance", "alignment": "alignment"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embeddings:
@@ -95,7 +93,7 @@ def compare_data(
     estimates = bootstrap(
         data.values,
         reference.values,
-        {"frechet": frechet_distance, "alignment": covariance_alignment},
+        {"Frechet distance": frechet_distance, "alignment": covariance_alignment},
         resamples=resamples,
         seed=seed,
     )
@@ -107,7 +105,7 @@ def compare_data(
         data=_image_set(data, centre, axes),
         reference=_image_set(reference, centre, axes),
         dimensions=data.values.shape[1],
-        frechet=estimates["frechet"],
+        frechet=estimates["Frechet distance"],
         mean_distance=mean_distance(
             compute_moments(data.values), compute_moments(reference.values)
         ),
@@ -145,7 +143,4 @@ def _warnings(
             )
     for name, estimate in estimates.items():
         if not estimate.inside:
-            yield (
-                f"the {_NAMES[name]} is outside its own interval: there are too few images for "
-                "either"
-            )
+            yield (f"the {name} is outside its own interval: there are too few images for either")

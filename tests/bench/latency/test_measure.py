@@ -141,7 +141,6 @@ class FakeProcess:
     def __init__(self, log: list[str], candidate: Candidate) -> None:
         self.log = log
         self.name = candidate.name
-        self.closed = False
 
     def __enter__(self):
         return self
