@@ -17,9 +17,6 @@ from motivnet_bench.latency.statistics import Measurement
 from motivnet_bench.latency.worker import Failed, Measure, Measured, Open, Opened
 from motivnet_engines.system.machine import read_machine
 
-OPENING_FACTOR = 2.0
-"""Peak memory of opening a model, in sizes of its FP32 weights: the file's beside those in use."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -125,7 +122,7 @@ def lack_of_memory(config: ModelConfig, *, free: int | None) -> str | None:
     All candidates stay open at the same time. A candidate that is refused costs only its own row;
     without memory, the system may kill any process of the machine.
     """
-    needed = OPENING_FACTOR * 4 * config.parameters
+    needed = 2 * 4 * config.parameters  # FP32 weights, those of the file beside those in use
     if free is None or free >= needed:
         return None
     return (

@@ -21,10 +21,6 @@ from motivnet_bench.latency.result import (
 )
 from motivnet_bench.latency.worker import Opened
 
-MAX_PROBABILITY_DIFFERENCE = 0.05
-BUSY_SHARE = 0.5
-"""A load average above this share of the cores, before the run, is worth a warning."""
-
 
 @dataclass(slots=True, kw_only=True)
 class Measurement:
@@ -125,7 +121,7 @@ def _probabilities(opened: Opened) -> NDArray[np.float64]:
 
 def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> Iterator[str]:
     """Yield the reasons to doubt the metrics, or the candidates."""
-    if environment.load_average > BUSY_SHARE * environment.physical_cores:
+    if environment.load_average > 0.5 * environment.physical_cores:
         yield (
             "other processes were busy when the run began (load average "
             f"{environment.load_average:g} on {environment.physical_cores} cores); "
@@ -144,7 +140,7 @@ def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> 
         )
     for name, metrics in measured:
         difference = metrics.probability_max_abs
-        if difference is not None and difference > MAX_PROBABILITY_DIFFERENCE:
+        if difference is not None and difference > 0.05:
             yield (
                 f"{name} gives a probability {difference:.3f} away from PyTorch FP32 "
                 "on the inputs of this run"

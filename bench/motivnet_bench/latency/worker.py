@@ -24,9 +24,6 @@ from motivnet.runtime import Runtime
 from motivnet.schema import Schema
 from motivnet_bench.target import TorchCompute, open_pytorch
 
-REWARM_SHARE = 0.1
-"""Share of a round for untimed calls before it: the other candidates have emptied the caches."""
-
 ON_GPU = frozenset({"tensorrt", "tensorrt-rtx", "onnxruntime-cuda"})
 
 
@@ -121,12 +118,13 @@ class OpenModel:
     def measure(self, seconds: float) -> tuple[float, ...]:
         """Return the seconds of the calls of one round, at least one.
 
-        Untimed calls come first, if the last call was short enough for them.
+        Untimed calls come first, if the last call was short enough for them: the other candidates
+        have emptied the caches.
         """
         gc.collect()
         gc.disable()
         try:
-            budget = seconds * REWARM_SHARE
+            budget = 0.1 * seconds
             end = self._clock() + budget
             while self._last_call <= budget and self._clock() < end:
                 self._call()

@@ -20,8 +20,6 @@ TITLES = {
 }
 """Fields of ``ClassificationMetrics`` in the order of the rows."""
 
-_NOT_A_SHARE = frozenset(("auroc", "loss"))
-
 
 def accuracy_report(result: AccuracyResult) -> Report:
     """Return the metrics of every runtime beside the published ones, and where runtimes differ."""
@@ -74,7 +72,7 @@ def metric_text(name: str, value: float | None) -> str:
     """Return a share as a percentage, any other metric with four decimals."""
     if value is None:
         return DASH
-    return f"{value:.4f}" if name in _NOT_A_SHARE else f"{value:.2%}"
+    return f"{value:.4f}" if name in ("auroc", "loss") else f"{value:.2%}"
 
 
 def data_notes(

@@ -84,7 +84,8 @@ class Beside:
     right: Plot
 
 
-Block: TypeAlias = Table | List | Plot | Note | CommandLine | Beside
+TextBlock: TypeAlias = Table | List | Note
+Block: TypeAlias = TextBlock | Plot | CommandLine | Beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ class Report:
     summary: tuple[str, ...] = ()
     tiles: Details = ()
     sections: tuple[Section, ...] = ()
-    overview: tuple[Block, ...]
+    overview: tuple[TextBlock, ...]
 
 
 def rows_from_texts(texts: Iterable[Sequence[str]]) -> tuple[Row, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from motivnet import schema
@@ -30,7 +30,7 @@ def write_latency(result: LatencyResult, folder: Path) -> tuple[Path, ...]:
     check_folder(folder, LatencyResult)
     report = latency_report(result)
     texts = (markdown_from_report(report).encode(), html_from_report(report).encode())
-    return _write(folder, LATENCY_FILES, (schema.encode(result), *texts))
+    return _write(folder, zip(LATENCY_FILES, (schema.encode(result), *texts), strict=True))
 
 
 def write_viability(result: ViabilityResult, folder: Path) -> tuple[Path, ...]:
@@ -41,7 +41,8 @@ def write_viability(result: ViabilityResult, folder: Path) -> tuple[Path, ...]:
     """
     check_folder(folder, ViabilityResult)
     page = html_from_report(viability_report(result)).encode(errors="replace")
-    return _write(folder, VIABILITY_FILES, (schema.encode(result, errors="replace"), page))
+    data = schema.encode(result, errors="replace")
+    return _write(folder, zip(VIABILITY_FILES, (data, page), strict=True))
 
 
 def check_folder(folder: Path, kind: type[LatencyResult | ViabilityResult]) -> None:
@@ -76,11 +77,11 @@ def check_folder(folder: Path, kind: type[LatencyResult | ViabilityResult]) -> N
         ) from error
 
 
-def _write(folder: Path, names: Sequence[str], contents: Sequence[bytes]) -> tuple[Path, ...]:
+def _write(folder: Path, named: Iterable[tuple[str, bytes]]) -> tuple[Path, ...]:
     """Write files that were all rendered before; an artifact's manifest lists them first."""
+    contents = dict(named)
     if has_manifest(folder):
-        add_reports(folder, dict(zip(names, contents, strict=True)))
-    paths = tuple(folder / name for name in names)
-    for path, data in zip(paths, contents, strict=True):
-        write_atomic(path, data)
-    return paths
+        add_reports(folder, contents)
+    for name, data in contents.items():
+        write_atomic(folder / name, data)
+    return tuple(folder / name for name in contents)

@@ -28,8 +28,6 @@ from motivnet_bench.report.plots import TIMES, Shade, latency_plot, speedup_plot
 from motivnet_engines.runtimes.selection import ParityStatus
 
 FEW_CALLS = 100
-CLEARLY = 0.95
-"""A runtime counts as faster than the default below this share of its median."""
 
 METHOD = (
     "Each candidate runs in its own process, paused while another one is measured. The rounds "
@@ -242,7 +240,7 @@ def _faster(metrics: Metrics, result: LatencyResult) -> str:
     seconds, name = min(
         (row.metrics.latency.p50, row.name) for row in result.candidates if row.metrics
     )
-    if seconds >= CLEARLY * metrics.latency.p50:
+    if seconds >= 0.95 * metrics.latency.p50:  # not clearly
         return ""
     return f" {name} was faster still: {duration(seconds)}."
 

@@ -29,13 +29,6 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 INK, GRID = "#1f2933", "#e4e7eb"
 COLOURS: dict[Shade, str] = {"accent": "#0f766e", "normal": "#5eaaa2", "muted": "#b6bfc9"}
 
-LOG_FROM = 8.0
-"""Latencies further apart than this get a logarithmic axis, where short ones stay visible."""
-
-MAX_REACH = 1.25
-"""The speed-up axis ends at this many times the largest median: one disturbed round must not
-flatten the bars."""
-
 
 def latency_plot(rows: Sequence[tuple[str, Shade, Sequence[float]]]) -> bytes:
     """Draw latencies: median, middle half, and the 1st to the 99th percentile.
@@ -52,7 +45,7 @@ def latency_plot(rows: Sequence[tuple[str, Shade, Sequence[float]]]) -> bytes:
             axes.plot([q[1], q[99]], [place] * 2, color=colour, lw=1.6, solid_capstyle="round")
             axes.plot([q[25], q[75]], [place] * 2, color=colour, lw=9, solid_capstyle="butt")
             axes.plot(q[50], place, "o", color="white", mec=INK, ms=5.5, mew=1.2)
-        if medians and max(medians) > LOG_FROM * min(medians):
+        if medians and max(medians) > 8 * min(medians):  # short ones stay visible
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter("")
@@ -72,7 +65,8 @@ def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]]) -> bytes:
     """
     with _style():
         figure, axes = _bar_axes([name for name, _, _ in rows])
-        end = MAX_REACH * max((ratio.median for _, _, ratio in rows), default=1.0)
+        # One disturbed round must not flatten the bars.
+        end = 1.25 * max((ratio.median for _, _, ratio in rows), default=1.0)
         for place, (_, shade, ratio) in enumerate(rows):
             reach = min(ratio.largest, end)
             axes.barh(place, ratio.median, height=0.56, color=COLOURS[shade])

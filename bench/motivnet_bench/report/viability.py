@@ -21,6 +21,7 @@ from motivnet_bench.report.document import (
     Report,
     Section,
     Table,
+    TextBlock,
     command_line_section,
     environment_section,
     notes_from_texts,
@@ -62,7 +63,7 @@ DATA_METHOD = (
 def viability_report(result: ViabilityResult) -> Report:
     """Return the report of a result: a section per criterion that was asked for."""
     sections: list[Section] = []
-    overview: list[Block] = []
+    overview: list[TextBlock] = []
     if result.performance:
         sections.append(_performance_section(result.performance))
     for performance in result.performance:

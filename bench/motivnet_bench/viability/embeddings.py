@@ -24,7 +24,6 @@ from motivnet_bench.viability.similarity import (
 )
 
 MIN_IMAGES = 2
-MAX_POINTS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +117,7 @@ def compare_data(
 
 def _image_set(embeddings: Embeddings, centre: Floats, axes: Floats) -> ImageSet:
     values = embeddings.values
-    places = np.linspace(0, len(values) - 1, num=min(MAX_POINTS, len(values))).astype(int)
+    places = np.linspace(0, len(values) - 1, num=min(500, len(values))).astype(int)
     plane = np.zeros((len(places), 2))
     plane[:, : len(axes)] = (values[places] - centre) @ axes.T  # two images span one axis only
     return ImageSet(

@@ -37,11 +37,8 @@ def latency_result(target):
 
 def test_the_baselines_come_first_and_every_runtime_has_a_row(latency_result):
     assert [row.name for row in latency_result.candidates] == [*MEASURED, "onnxruntime-cuda"]
-    assert [row.role for row in latency_result.candidates[:3]] == [
-        "baseline-fp32",
-        "baseline-half",
-        "runtime",
-    ]
+    roles = [row.role for row in latency_result.candidates[:3]]
+    assert roles == ["baseline-fp32", "baseline-half", "runtime"]
 
 
 @pytest.mark.parametrize("name", MEASURED)

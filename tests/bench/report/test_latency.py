@@ -68,11 +68,17 @@ def test_a_page_asks_for_nothing_outside_itself(hostile, page_of):
     assert "url(" not in text
 
 
-def test_a_result_without_any_metrics_still_gives_a_report(plant_result, plant_measurement):
-    rows = summarise_candidates(
-        [plant_measurement("pytorch-fp32", role="baseline-fp32", error="died")], batch_size=1
-    )
-    result = plant_result(candidates=rows)
+@pytest.fixture
+def plant_row(plant_measurement):
+    def plant(*values, **options):
+        return summarise_candidates([plant_measurement(*values, **options)], batch_size=1)[0]
+
+    return plant
+
+
+def test_a_result_without_any_metrics_still_gives_a_report(plant_result, plant_row):
+    row = plant_row("pytorch-fp32", role="baseline-fp32", error="died")
+    result = plant_result(candidates=(row,))
     assert "died" in html_from_report(latency_report(result))
     assert "no default runtime" in markdown_from_report(latency_report(result))
 
@@ -98,29 +104,22 @@ def test_the_summary_gives_both_speed_ups(plant_result):
 
 @pytest.mark.parametrize(("seconds", "named"), [(1.0, True), (1.96, False)])
 def test_the_summary_names_a_runtime_that_is_clearly_faster(
-    plant_result, plant_measurement, seconds, named
+    plant_result, plant_row, seconds, named
 ):
-    result = plant_result(2.0)
-    rows = summarise_candidates(
-        [plant_measurement("onnxruntime", ((seconds,), (seconds,)))], batch_size=1
-    )
-    result = plant_result(candidates=(*result.candidates, *rows))
+    row = plant_row("onnxruntime", ((seconds,), (seconds,)))
+    result = plant_result(candidates=(*plant_result(2.0).candidates, row))
     said = f"onnxruntime was faster still: {seconds:.2f} s."
     assert (said in latency_summary(result)) is named
 
 
-def test_the_summary_says_when_its_numbers_are_rough(plant_result, plant_measurement):
-    rows = summarise_candidates(
-        [plant_measurement("openvino", ((1.0,), (2.0,)), default=True)], batch_size=1
-    )
-    assert "These numbers are rough" in latency_summary(plant_result(candidates=rows))
+def test_the_summary_says_when_its_numbers_are_rough(plant_result, plant_row):
+    row = plant_row("openvino", ((1.0,), (2.0,)), default=True)
+    assert "These numbers are rough" in latency_summary(plant_result(candidates=(row,)))
 
 
-def test_the_summary_says_why_the_default_runtime_has_no_metrics(plant_result, plant_measurement):
-    rows = summarise_candidates(
-        [plant_measurement("openvino", default=True, error="no answer within 5 s")], batch_size=1
-    )
-    assert "could not be measured: no answer" in latency_summary(plant_result(candidates=rows))
+def test_the_summary_says_why_the_default_runtime_has_no_metrics(plant_result, plant_row):
+    row = plant_row("openvino", default=True, error="no answer within 5 s")
+    assert "could not be measured: no answer" in latency_summary(plant_result(candidates=(row,)))
 
 
 @pytest.mark.parametrize(
