@@ -56,7 +56,7 @@ fi
 bin=$venv/bin
 if [ "${INSTALL:-yes}" = yes ]; then
   extras=${EXTRAS:-export,bench,trt,rtx,gpu}
-  "$bin/python" -m pip install --quiet --editable ".[$extras]" 'pytest>=8.3' 'pytest-timeout>=2.3' \
+  "$bin/python" -m pip install --quiet --editable ".[$extras]" 'psutil>=5.9' 'pytest>=8.3' 'pytest-timeout>=2.3' \
     || die "motivnet[$extras] was not installed; take out what this machine cannot have, as in EXTRAS=export,bench,trt"
 fi
 missing=$("$bin/python" -c '

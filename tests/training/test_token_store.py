@@ -190,6 +190,11 @@ def wrong_hash(path: Path) -> None:
             "does not hold the tokens that it describes; delete it and run again",
         ),
         (
+            wrong_hash,
+            CheckpointError,
+            "describes its tokens in a way that is not valid: .*; delete it and run again",
+        ),
+        (
             lambda path: path.write_text("notes about the cache"),
             CheckpointError,
             "is truncated or damaged; delete it",
