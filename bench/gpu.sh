@@ -56,13 +56,13 @@ fi
 bin=$venv/bin
 if [ "${INSTALL:-yes}" = yes ]; then
   extras=${EXTRAS:-export,bench,trt,rtx,gpu}
-  "$bin/python" -m pip install --quiet --editable ".[$extras]" 'pytest>=8.3' 'pytest-timeout>=2.3' \
+  "$bin/python" -m pip install --quiet --editable ".[$extras]" 'psutil>=5.9' 'pytest>=8.3' 'pytest-timeout>=2.3' \
     || die "motivnet[$extras] was not installed; take out what this machine cannot have, as in EXTRAS=export,bench,trt"
 fi
 missing=$("$bin/python" -c '
 import importlib.util, sys
 print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))
-' motivnet_engines torch psutil matplotlib tensorrt pytest pytest_timeout)
+' motivnet_engines torch matplotlib tensorrt pytest pytest_timeout)
 [ -z "$missing" ] || die "$venv lacks: $missing; install them there, or leave INSTALL=no away"
 
 out=${OUT:-artifacts/gpu-report-$(date -u +%Y%m%d-%H%M%S)}
@@ -104,24 +104,17 @@ doctor() {
 }
 
 artifact=$out/artifact
-build() {
-  "$bin/motivnet-export" build --model "$model" --fp16 --target tensorrt --out "$artifact"
-}
-
-measure() {
-  local batch_size=$1
-  "$bin/motivnet-bench" latency "$artifact" --device cuda --batch-size "$batch_size" --out "$out/latency-batch-$batch_size"
-}
-
 step environment environment
 step doctor doctor
 step tests "$bin/python" -m pytest -m "$tests" tests/gpu -ra -s --junitxml "$out/tests.xml"
-step build build
+step build "$bin/motivnet-export" build --model "$model" --fp16 --target tensorrt --out "$artifact"
 if [ -f "$artifact/manifest.json" ]; then
   step inspect "$bin/motivnet" inspect "$artifact"
   step verify "$bin/motivnet" verify "$artifact"
-  step latency-1 measure 1
-  step latency-8 measure 8
+  for size in 1 8; do
+    step "latency-$size" "$bin/motivnet-bench" latency "$artifact" --device cuda \
+      --batch-size "$size" --out "$out/latency-batch-$size"
+  done
 fi
 
 echo "report: $out/report.md"

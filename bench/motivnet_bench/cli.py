@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -15,6 +14,8 @@ from motivnet.errors import ConfigError
 from motivnet_engines.cli.options import PATH, TrustEnginesOption
 
 if TYPE_CHECKING:
+    from motivnet.schema import Schema
+    from motivnet_bench.report.document import Report
     from motivnet_bench.target import Target
 
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
@@ -34,9 +35,6 @@ def _path_option(help_text: str, default: str | bool = False) -> Any:
     return typer.Option(help=help_text, show_default=default, **PATH)
 
 
-ArtifactArgument: TypeAlias = Annotated[
-    Path | None, _argument("The artifact's folder.", "the newest in artifacts/")
-]
 CheckpointOption: TypeAlias = Annotated[
     Path | None,
     _path_option("The artifact's checkpoint.", "the file of its name in checkpoints/ or here"),
@@ -70,7 +68,9 @@ app = make_app(
 
 @app.command()
 def latency(
-    artifact: ArtifactArgument = None,
+    artifact: Annotated[
+        Path | None, _argument("The artifact's folder.", "the newest in artifacts/")
+    ] = None,
     *,
     model: Annotated[
         str | None, _option("Measure random weights of a named size or CONFIG.json instead.")
@@ -99,12 +99,12 @@ def latency(
 ) -> None:
     """Measure every runtime beside PyTorch; write report.html, report.md and report.json."""
     from motivnet.artifact import ARTIFACTS
-    from motivnet.terminal import show
     from motivnet_bench.environment import command_line
     from motivnet_bench.latency.measure import Options, measure_latency
-    from motivnet_bench.report.files import check_latency_folder, write_latency
+    from motivnet_bench.latency.result import LatencyResult
+    from motivnet_bench.report.files import check_folder, write_latency
     from motivnet_bench.report.latency import latency_report
-    from motivnet_bench.report.terminal import terminal_from_report
+    from motivnet_bench.target import target_from_model
 
     options = Options(
         batch_size=batch_size,
@@ -118,31 +118,29 @@ def latency(
         timeout=timeout,
         image=image,
     )
-    words: list[str | Path]
-    opened: contextlib.AbstractContextManager[Target]
-    if model is None:
-        folder = artifact or _newest()
-        words = [folder, *(() if checkpoint is None else ("--checkpoint", checkpoint))]
-        opened = contextlib.nullcontext(_target(folder, checkpoint))
-        out = out or folder
-    elif artifact is not None or checkpoint is not None:
+    if model is not None and (artifact or checkpoint):
         raise ConfigError(
             "--model measures random weights: leave out the artifact and --checkpoint"
         )
-    else:
-        words = ["--model", model, "--precision", precision]
-        opened = _random_target(model, precision, batch_size)
-    with opened as target:
-        out = out or ARTIFACTS / f"bench-{target.name}"
-        check_latency_folder(out)
+    words: list[str | Path]
+    with contextlib.ExitStack() as stack:
+        if model is None:
+            folder = artifact or _newest()
+            target = _target(folder, checkpoint)
+            words = [folder, *(("--checkpoint", checkpoint) if checkpoint else ())]
+        else:
+            temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="motivnet-bench-"))
+            target = target_from_model(
+                model, Path(temporary), precision=precision, batch_size=batch_size
+            )
+            folder = ARTIFACTS / f"bench-{target.name}"
+            words = ["--model", model, "--precision", precision]
+        check_folder(out or folder, LatencyResult)
         result = measure_latency(
             target, options, command_line=command_line("latency", words, options)
         )
-    if json:
-        print_json(result)
-    else:
-        show(terminal_from_report(latency_report(result)))
-    paths = write_latency(result, out)
+    _show(result, latency_report(result), json=json)
+    paths = write_latency(result, out or folder)
     if not json:
         say(f"report: {paths[-1]}")
 
@@ -166,10 +164,8 @@ def accuracy(
     json: JSONOption = False,
 ) -> None:
     """Measure the metrics of the paper on labelled images; list what runtimes disagree on."""
-    from motivnet.terminal import show
     from motivnet_bench.accuracy import PYTORCH, measure_accuracy
     from motivnet_bench.report.accuracy import accuracy_report
-    from motivnet_bench.report.terminal import terminal_from_report
 
     runtimes = tuple(runtime or ())
     result = measure_accuracy(
@@ -181,10 +177,7 @@ def accuracy(
         threads=threads,
         allow_outside=allow_outside,
     )
-    if json:
-        print_json(result)
-    else:
-        show(terminal_from_report(accuracy_report(result)))
+    _show(result, accuracy_report(result), json=json)
 
 
 @app.command()
@@ -229,12 +222,11 @@ def viability(
     """
     from motivnet.artifact import ARTIFACTS
     from motivnet.checkpoints import name_of
-    from motivnet.terminal import show
     from motivnet_bench.environment import command_line
-    from motivnet_bench.report.files import check_viability_folder, write_viability
-    from motivnet_bench.report.terminal import terminal_from_report
+    from motivnet_bench.report.files import check_folder, write_viability
     from motivnet_bench.report.viability import viability_report
     from motivnet_bench.viability.measure import ViabilityOptions, measure_viability
+    from motivnet_bench.viability.result import ViabilityResult
     from motivnet_export.source import model_source
 
     options = ViabilityOptions(
@@ -251,7 +243,7 @@ def viability(
         allow_outside=allow_outside,
     )
     out = out or ARTIFACTS / f"viability-{name_of(checkpoint)}"
-    check_viability_folder(out)
+    check_folder(out, ViabilityResult)
     words: list[str | Path] = [checkpoint]
     words += ["--model", model] if model else []
     words += ["--preprocess", preprocess] if preprocess else []
@@ -260,10 +252,7 @@ def viability(
         options,
         command_line=command_line("viability", words, options),
     )
-    if json:
-        print_json(result)
-    else:
-        show(terminal_from_report(viability_report(result)))
+    _show(result, viability_report(result), json=json)
     paths = write_viability(result, out)
     if not json:
         say(f"report: {paths[-1]}")
@@ -311,10 +300,14 @@ def gate(
     json: JSONOption = False,
 ) -> None:
     """Exit with status 1 if a metric does not reach its bound."""
+    from motivnet.artifact import open_artifact
+    from motivnet_bench.accuracy import PYTORCH, measure_accuracy
     from motivnet_bench.gate import GateResult, check_bounds, check_drop, check_speedup
+    from motivnet_bench.latency.measure import Options, measure_latency
     from motivnet_bench.latency.result import read_result
+    from motivnet_engines.runtimes.selection import default_runtime
 
-    check_bounds(min_speedup=min_speedup, max_drop=max_drop)
+    check_bounds(min_speedup=min_speedup, max_drop=max_drop, runtime=runtime)
     if (max_drop is None) != (dataset is None):
         raise ConfigError("--max-drop and --dataset go together")
     path = target or _newest()
@@ -325,8 +318,6 @@ def gate(
         if path.is_file():
             measured = read_result(path)
         else:
-            from motivnet_bench.latency.measure import Options, measure_latency
-
             options = Options(
                 batch_size=batch_size,
                 rounds=rounds,
@@ -338,10 +329,6 @@ def gate(
             measured = measure_latency(_target(path, checkpoint), options)
         checks.append(check_speedup(measured, min_speedup, runtime=runtime))
     if max_drop is not None and dataset is not None:
-        from motivnet.artifact import open_artifact
-        from motivnet_bench.accuracy import PYTORCH, measure_accuracy
-        from motivnet_engines.runtimes.selection import default_runtime
-
         checked = runtime or default_runtime(open_artifact(path), trust_engines=trust_engines)
         accuracies = measure_accuracy(
             _target(path, checkpoint),
@@ -378,10 +365,11 @@ def _target(folder: Path, checkpoint: Path | None, *, needs_pytorch: bool = True
     return target_from_artifact(folder, checkpoint=checkpoint, needs_pytorch=needs_pytorch)
 
 
-@contextlib.contextmanager
-def _random_target(model: str, precision: Precision, batch_size: int) -> Iterator[Target]:
-    """Build an artifact that exists as long as the block."""
-    from motivnet_bench.target import target_from_model
+def _show(result: Schema, report: Report, *, json: bool) -> None:
+    from motivnet.terminal import show
+    from motivnet_bench.report.terminal import terminal_from_report
 
-    with tempfile.TemporaryDirectory(prefix="motivnet-bench-") as folder:
-        yield target_from_model(model, Path(folder), precision=precision, batch_size=batch_size)
+    if json:
+        print_json(result)
+    else:
+        show(terminal_from_report(report))

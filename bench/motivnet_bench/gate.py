@@ -8,7 +8,7 @@ from typing import Literal
 from motivnet.errors import ConfigError, GateError
 from motivnet.schema import Schema
 from motivnet_bench.accuracy import PYTORCH, AccuracyResult
-from motivnet_bench.latency.result import CandidateResult, LatencyResult
+from motivnet_bench.latency.result import LatencyResult
 
 
 class GateCheck(Schema, frozen=True, kw_only=True):
@@ -36,8 +36,13 @@ class GateResult(Schema, frozen=True, kw_only=True):
             raise GateError("; ".join(check.text for check in self.checks if not check.passed))
 
 
-def check_bounds(*, min_speedup: float | None, max_drop: float | None) -> None:
+def check_bounds(
+    *, min_speedup: float | None, max_drop: float | None, runtime: str | None = None
+) -> None:
     """Check that there are bounds and that they make sense, before a long run.
+
+    Args:
+        runtime: The runtime to check.
 
     Raises:
         ConfigError: If not.
@@ -50,6 +55,10 @@ def check_bounds(*, min_speedup: float | None, max_drop: float | None) -> None:
         raise ConfigError(f"--min-speedup must be a positive number, not {min_speedup}")
     if max_drop is not None and not 0 <= max_drop <= 100:
         raise ConfigError(f"--max-drop is in percentage points, between 0 and 100, not {max_drop}")
+    if max_drop is not None and runtime == PYTORCH:
+        raise ConfigError(
+            "--max-drop compares a runtime with PyTorch: name another one with --runtime"
+        )
 
 
 def check_speedup(
@@ -66,7 +75,13 @@ def check_speedup(
     Raises:
         GateError: If the result has no such runtime.
     """
-    row = _row(result, runtime)
+    row = result.default if runtime is None else result.candidate(runtime)
+    if row is None:
+        wanted = "a default runtime" if runtime is None else f"a runtime {runtime!r}"
+        names = ", ".join(each.name for each in result.candidates)
+        raise GateError(
+            f"the result does not have {wanted}; it has {names}; choose one with --runtime"
+        )
     speedup = None if row.metrics is None else row.metrics.speedup_over_fp32
     if speedup is None:
         passed = False
@@ -106,14 +121,3 @@ def check_drop(result: AccuracyResult, maximum: float) -> GateCheck:
     return GateCheck(
         metric="drop", runtime=name, value=drop, bound=maximum, passed=passed, text=text
     )
-
-
-def _row(result: LatencyResult, runtime: str | None) -> CandidateResult:
-    row = result.default if runtime is None else result.candidate(runtime)
-    if row is None:
-        wanted = "a default runtime" if runtime is None else f"a runtime {runtime!r}"
-        names = ", ".join(each.name for each in result.candidates)
-        raise GateError(
-            f"the result does not have {wanted}; it has {names}; choose one with --runtime"
-        )
-    return row

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 TorchCompute = Literal["float32", "bfloat16", "float16"]
 
-MIN_MAX_BATCH = 8
-"""Largest batch of an artifact that is built here; the build checks small batches too."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -70,7 +67,7 @@ def target_from_model(model: str, folder: Path, *, precision: Precision, batch_s
         model=model,
         out=folder / name,
         precision=precision,
-        max_batch=max(MIN_MAX_BATCH, batch_size),
+        max_batch=max(8, batch_size),  # the build checks small batches too
         num_images=1,  # the weights are random, and PyTorch may need half a minute per image
     )
     return Target(name=name, artifact=build_artifact(request), checkpoint=None)

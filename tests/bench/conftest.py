@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -33,10 +34,8 @@ def change() -> Callable[..., Any]:
     """Returns a copy of a dataclass or a schema with other fields."""
 
     def copy(value: Any, **changes: Any) -> Any:
-        names = getattr(value, "__struct_fields__", None)
-        if names is None:
-            names = [field.name for field in dataclasses.fields(value)]
-        return type(value)(**{name: getattr(value, name) for name in names} | changes)
+        is_schema = isinstance(value, msgspec.Struct)
+        return (msgspec.structs if is_schema else dataclasses).replace(value, **changes)
 
     return copy
 
@@ -81,15 +80,17 @@ def plant_measurement() -> PlantMeasurement:
         if role != "runtime":
             config = ModelConfig.named("tiny")
             model = PyTorchModel(checkpoint=None, config=config, compute="float32", device="cpu")
+        candidate = Candidate(name=name, role=role, default=default, model=model)
+        if error:
+            return Measurement(candidate=candidate, error=error)
         opened = Opened(
             compute="float32", device="cpu", load=0.5, first_call=0.25, logits=(tuple(logits),)
         )
         return Measurement(
-            candidate=Candidate(name=name, role=role, default=default, model=model),
-            opened=None if error else opened,
-            rounds=() if error else tuple(tuple(seconds) for seconds in rounds),
+            candidate=candidate,
+            opened=opened,
+            rounds=[tuple(seconds) for seconds in rounds],
             peak_memory=100_000_000,
-            error=error,
         )
 
     return plant
@@ -193,6 +194,12 @@ class Page(html.parser.HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.feed(text)
+
+    @property
+    def addresses(self) -> list[str | None]:
+        return [
+            values[name] for _, values in self.tags for name in ("src", "href") if name in values
+        ]
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))

@@ -60,6 +60,10 @@ def test_help_imports_nothing_heavy():
         (("gate",), "nothing to check"),
         (("gate", "--max-drop", "1"), "--max-drop and --dataset go together"),
         (("gate", "--min-speedup", "-1"), "--min-speedup must be a positive number"),
+        (
+            ("gate", "--max-drop", "1", "--dataset", ".", "--runtime", "pytorch"),
+            "--max-drop compares a runtime with PyTorch: name another one with --runtime",
+        ),
         (("report", "nowhere.json"), "nowhere.json does not exist"),
         (("accuracy", "nowhere", "nowhere"), "nowhere does not exist"),
     ],

@@ -10,9 +10,9 @@ import pytest
 
 from motivnet import schema
 from motivnet_bench import environment
-from motivnet_bench.environment import command_line, read_environment
+from motivnet_bench.environment import Environment, command_line, read_environment
 from motivnet_bench.latency.measure import Options
-from motivnet_bench.report.environment import environment_section
+from motivnet_bench.report.document import environment_section
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 
@@ -34,31 +34,33 @@ def test_cores_are_those_that_the_process_may_use() -> None:
         os.sched_setaffinity(0, before)
 
 
-def test_the_gpus_and_their_driver_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def driver() -> NvidiaDriver:
     gpu = Gpu(name="NVIDIA H100 80GB HBM3", compute_capability="9.0", memory=85_017_493_504)
-    driver = NvidiaDriver(
+    return NvidiaDriver(
         version="580.159.04", cuda="13.0", gpus=(gpu,), missing_requirement=None, unused_gpu=False
     )
+
+
+def shown_details(found: Environment) -> dict[str, str]:
+    section = environment_section(found, pytorch_device="a GPU", created="now")
+    return dict(section.blocks[0].details)
+
+
+def test_the_gpus_and_their_driver_are_named(monkeypatch, driver):
     monkeypatch.setattr(environment, "read_driver", lambda: driver)
     found = read_environment()
     assert (found.gpus, found.driver) == (
         ("NVIDIA H100 80GB HBM3, SM 90, 79.2 GiB",),
         "580.159.04, CUDA 13.0",
     )
-    shown = dict(
-        environment_section(found, pytorch_device="a GPU", created="now").blocks[0].details
-    )
+    shown = shown_details(found)
     assert (shown["GPU 0"], shown["NVIDIA driver"]) == (found.gpus[0], found.driver)
 
 
-def test_a_machine_without_a_gpu_shows_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = NvidiaDriver(
-        version="580.159.04", cuda="13.0", gpus=(), missing_requirement="no GPU", unused_gpu=False
-    )
-    monkeypatch.setattr(environment, "read_driver", lambda: driver)
-    section = environment_section(read_environment(), pytorch_device="a GPU", created="now")
-    shown = dict(section.blocks[0].details)
-    assert not {"GPU 0", "NVIDIA driver"} & shown.keys()
+def test_a_machine_without_a_gpu_shows_none(monkeypatch, driver, change):
+    monkeypatch.setattr(environment, "read_driver", lambda: change(driver, gpus=()))
+    assert not {"GPU 0", "NVIDIA driver"} & shown_details(read_environment()).keys()
 
 
 def test_the_command_line_repeats_what_is_not_the_default_and_hides_where_files_are(

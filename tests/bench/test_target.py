@@ -25,11 +25,6 @@ def test_a_checkpoint_that_is_not_found_is_named(fp16_artifact, tmp_path):
         target_from_artifact(fp16_artifact, checkpoint=tmp_path / "gone.safetensors")
 
 
-def test_the_checkpoint_can_be_given(fp16_artifact, tiny_checkpoint):
-    found = target_from_artifact(fp16_artifact, checkpoint=tiny_checkpoint)
-    assert found.checkpoint == tiny_checkpoint
-
-
 def test_another_checkpoint_than_the_artifacts_is_refused(fp16_artifact, tmp_path):
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"other weights")

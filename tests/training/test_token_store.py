@@ -77,16 +77,13 @@ def test_images_of_several_shards_come_in_the_order_asked_for(tmp_path: Path) ->
     assert store.tokens([]).shape == (0, 4, 32)
 
 
-def test_a_store_knows_what_it_has_and_how_large_it_is(tmp_path: Path) -> None:
+def test_a_store_knows_what_it_has(tmp_path: Path) -> None:
     write(tmp_path, "00001.safetensors", [1, 2])
     write(tmp_path, "00002.safetensors", [2, 3])
     store = TokenStore(tmp_path, KEY)
     assert len(store) == 3
     assert image(2) in store
     assert image(4) not in store
-    assert (
-        store.size == sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) > 4 * 256
-    )
 
 
 def test_an_image_without_tokens_is_one_clear_line(shard: Path, tmp_path: Path) -> None:
@@ -193,6 +190,11 @@ def wrong_hash(path: Path) -> None:
             "does not hold the tokens that it describes; delete it and run again",
         ),
         (
+            wrong_hash,
+            CheckpointError,
+            "describes its tokens in a way that is not valid: .*; delete it and run again",
+        ),
+        (
             lambda path: path.write_text("notes about the cache"),
             CheckpointError,
             "is truncated or damaged; delete it",
@@ -236,9 +238,6 @@ def test_a_shard_stays_readable_while_it_is_open(shard: Path, tmp_path: Path) ->
     store.tokens([image(1)])
     shard.unlink()
     assert np.array_equal(store.tokens([image(2)])[0], numbers(3, seed=1)[1])
-    store.close()
-    with pytest.raises(FileError):
-        store.tokens([image(2)])
 
 
 class Tokens(Dataset[torch.Tensor]):
@@ -303,7 +302,6 @@ def test_only_the_tokens_asked_for_are_read(tmp_path: Path) -> None:
     store = TokenStore(tmp_path, key)
     before = resident()
     assert store.tokens([images[700], images[3]]).mean() == 0.5
-    assert store.size > 64 << 20
     assert resident() - before < 8 << 20
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from motivnet.child_process import ChildProcess, describe_exit, last_line
@@ -17,12 +16,6 @@ from motivnet_bench.latency.candidates import Candidate
 from motivnet_bench.latency.statistics import Measurement
 from motivnet_bench.latency.worker import Failed, Measure, Measured, Open, Opened
 from motivnet_engines.system.machine import read_machine
-
-WORKER = "motivnet_bench.latency.worker"
-
-FP32_BYTES = 4
-OPENING_FACTOR = 2.0
-"""Peak memory of opening a model, in sizes of its FP32 weights: the file's beside those in use."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +33,10 @@ class CandidateProcess:
     """
 
     def __init__(self, candidate: Candidate, *, threads: int, timeout: float) -> None:
-        self._candidate = candidate
+        self._measurement = Measurement(candidate=candidate)
         self._threads = threads
         self._timeout = timeout
         self._child: ChildProcess | None = None
-        self._opened: Opened | None = None
-        self._rounds: list[tuple[float, ...]] = []
-        self._peak_memory = 0
-        self._error: str | None = None
 
     @property
     def process_id(self) -> int | None:
@@ -60,37 +49,30 @@ class CandidateProcess:
         Args:
             inputs: An ``.npy`` file.
             warmup: Calls after the first.
-            config: Of the model.
         """
         if (reason := lack_of_memory(config, free=read_machine().memory_available)) is not None:
             self._fail(reason)
             return
         threads = str(self._threads)
         self._child = ChildProcess(
-            WORKER, environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+            "motivnet_bench.latency.worker",
+            environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
         )
-        request = Open(
-            model=self._candidate.model, inputs=str(inputs), threads=self._threads, warmup=warmup
-        )
-        self._opened = self._ask(request, Opened | Failed)
+        model = self._measurement.candidate.model
+        request = Open(model=model, inputs=str(inputs), threads=self._threads, warmup=warmup)
+        self._measurement.opened = self._ask(request, Opened | Failed)
 
     def measure(self, seconds: float) -> None:
         """Measure one more round."""
         measured: Measured | None = self._ask(Measure(seconds=seconds), Measured | Failed)
         if measured is not None:
-            self._rounds.append(measured.calls)
-            self._peak_memory = measured.peak_memory
+            self._measurement.rounds.append(measured.calls)
+            self._measurement.peak_memory = measured.peak_memory
 
     def finish(self) -> Measurement:
         """End the process and return what was measured."""
         self.close()
-        return Measurement(
-            candidate=self._candidate,
-            opened=self._opened,
-            rounds=tuple(self._rounds),
-            peak_memory=self._peak_memory,
-            error=self._error,
-        )
+        return self._measurement
 
     def close(self) -> None:
         """End the process; a second call does nothing."""
@@ -101,12 +83,7 @@ class CandidateProcess:
     def __enter__(self) -> CandidateProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _ask(self, request: Open | Measure, kind: Any) -> Any:
@@ -127,19 +104,16 @@ class CandidateProcess:
             return self._fail(f"its process {describe_exit(status)}{': ' * bool(line)}{line}")
         if isinstance(reply, Failed):
             return self._fail(reply.error)
-        self._pause(child)
+        child.signal(signal.SIGSTOP)
+        with contextlib.suppress(ChildProcessError):  # it has ended
+            # Its threads stop one after the other: wait for the last one.
+            os.waitid(os.P_PID, child.process_id, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return reply
 
     def _fail(self, reason: str) -> None:
-        logger.debug("%s failed: %s", self._candidate.name, reason)
-        self._error = reason
+        logger.debug("%s failed: %s", self._measurement.candidate.name, reason)
+        self._measurement.error = reason
         self.close()
-
-    def _pause(self, child: ChildProcess) -> None:
-        """Stop the process and wait until it has stopped: its threads stop one after the other."""
-        child.signal(signal.SIGSTOP)
-        with contextlib.suppress(ChildProcessError):  # it has ended
-            os.waitid(os.P_PID, child.process_id, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def lack_of_memory(config: ModelConfig, *, free: int | None) -> str | None:
@@ -148,7 +122,7 @@ def lack_of_memory(config: ModelConfig, *, free: int | None) -> str | None:
     All candidates stay open at the same time. A candidate that is refused costs only its own row;
     without memory, the system may kill any process of the machine.
     """
-    needed = OPENING_FACTOR * FP32_BYTES * config.parameters
+    needed = 2 * 4 * config.parameters  # FP32 weights, those of the file beside those in use
     if free is None or free >= needed:
         return None
     return (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from motivnet.artifact import Artifact
 from motivnet.errors import ConfigError, RuntimeUnavailableError
 from motivnet_bench.latency.result import Role
 from motivnet_bench.latency.worker import ArtifactModel, PyTorchModel
@@ -47,14 +47,31 @@ def choose_candidates(
     if unknown:
         raise ConfigError(f"no runtime is called {unknown[0]!r}; choose from {', '.join(RUNTIMES)}")
     artifact = target.artifact
-    default = default_name(artifact, trust_engines=trust_engines)
+    default = None
+    with contextlib.suppress(RuntimeUnavailableError):
+        default = default_runtime(artifact, trust_engines=trust_engines)
     names = runtimes or installed_runtimes(artifact, trust_engines=trust_engines)
-    half: tuple[str, TorchCompute] = ("pytorch-bf16", "bfloat16")
-    if device == "cuda":
-        half = ("pytorch-fp16", "float16")
+    checkpoint = None if target.checkpoint is None else str(target.checkpoint.absolute())
+    baselines: list[tuple[str, Role, TorchCompute]] = [
+        ("pytorch-fp32", "baseline-fp32", "float32"),
+        ("pytorch-fp16", "baseline-half", "float16")
+        if device == "cuda"
+        else ("pytorch-bf16", "baseline-half", "bfloat16"),
+    ]
     return (
-        _baseline(target, "pytorch-fp32", "baseline-fp32", compute="float32", device=device),
-        _baseline(target, half[0], "baseline-half", compute=half[1], device=device),
+        *(
+            Candidate(
+                name=name,
+                role=role,
+                model=PyTorchModel(
+                    checkpoint=checkpoint,
+                    config=artifact.manifest.source.config,
+                    compute=compute,
+                    device=device,
+                ),
+            )
+            for name, role, compute in baselines
+        ),
         *(
             Candidate(
                 name=name,
@@ -66,14 +83,6 @@ def choose_candidates(
             for name in dict.fromkeys(names)
         ),
     )
-
-
-def default_name(artifact: Artifact, *, trust_engines: bool = False) -> str | None:
-    """Return the runtime that opens the artifact if none is named; None if none may."""
-    try:
-        return default_runtime(artifact, trust_engines=trust_engines)
-    except RuntimeUnavailableError:
-        return None
 
 
 def resolve_device(device: Device) -> str:
@@ -91,15 +100,3 @@ def resolve_device(device: Device) -> str:
     if device == "cuda":
         raise ConfigError("PyTorch sees no CUDA device here; use --device cpu")
     return "cpu"
-
-
-def _baseline(
-    target: Target, name: str, role: Role, *, compute: TorchCompute, device: str
-) -> Candidate:
-    model = PyTorchModel(
-        checkpoint=None if target.checkpoint is None else str(target.checkpoint.absolute()),
-        config=target.artifact.manifest.source.config,
-        compute=compute,
-        device=device,
-    )
-    return Candidate(name=name, role=role, model=model)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motivnet.artifact.manifest import InputEntry
 from motivnet.config import ModelConfig
@@ -36,7 +35,6 @@ from motivnet_engines.runtimes.signature import batch_from_images
 from motivnet_engines.system.machine import usable_physical_cores
 
 MAX_TIMEOUT = 1_000_000
-SEED = 0
 
 T = TypeVar("T")
 
@@ -119,52 +117,63 @@ def measure_latency(target: Target, options: Options, *, command_line: str = "")
             candidates, inputs, settings, config=manifest.source.config, timeout=options.timeout
         )
     rows = summarise_candidates(measurements, batch_size=options.batch_size)
+    weights = "random"
+    if target.checkpoint is not None:
+        weights = manifest.source.checkpoint or target.checkpoint.name
     return LatencyResult(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command_line=command_line,
-        target=_target_entry(target),
+        target=TargetEntry(
+            name=target.name,
+            weights=weights,
+            precision=manifest.precision,
+            requested_precision=manifest.requested_precision,
+            attention=manifest.attention,
+            input_dtype=manifest.input.dtype,
+            image_size=manifest.input.preprocessing.size,
+            preprocessing=manifest.input.preprocessing.name,
+        ),
         settings=settings,
         environment=environment,
         candidates=rows,
         parity=manifest.parity,
-        warnings=find_warnings(rows, environment),
+        warnings=tuple(find_warnings(rows, environment)),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputFiles:
-    """Paths of one batch as ``.npy``: preprocessed for PyTorch, and as the artifact takes it."""
-
-    pytorch: Path
-    artifact: Path
 
 
 def write_inputs(
     folder: Path, entry: InputEntry, *, batch_size: int, image: Path | None
-) -> InputFiles:
-    """Write a batch of drawn faces, or of one image repeated, in both forms to ``folder``."""
-    images: Sequence[NDArray[np.uint8]]
+) -> tuple[Path, Path]:
+    """Write a batch of drawn faces, or of one image repeated, as ``.npy`` files to ``folder``.
+
+    Returns:
+        The path of the preprocessed batch for PyTorch, and of the batch as the artifact takes it.
+    """
     if image is None:
-        images = list(
-            synthetic_faces(batch_size, seed=SEED, size=entry.preprocessing.size, labels=EMOTIONS)
-        )
+        size = entry.preprocessing.size
+        images = list(synthetic_faces(batch_size, seed=0, size=size, labels=EMOTIONS))
     else:
         images = [read_image(image)] * batch_size
-    files = InputFiles(pytorch=folder / "pytorch.npy", artifact=folder / "artifact.npy")
-    np.save(files.pytorch, batch_from_images(pytorch_input(entry), images), allow_pickle=False)
-    np.save(files.artifact, batch_from_images(entry, images), allow_pickle=False)
-    return files
+    pytorch, artifact = folder / "pytorch.npy", folder / "artifact.npy"
+    np.save(pytorch, batch_from_images(pytorch_input(entry), images), allow_pickle=False)
+    np.save(artifact, batch_from_images(entry, images), allow_pickle=False)
+    return pytorch, artifact
 
 
 def run_rounds(
     candidates: Sequence[Candidate],
-    inputs: InputFiles,
+    inputs: tuple[Path, Path],
     settings: Settings,
     *,
     config: ModelConfig,
     timeout: float,
 ) -> list[Measurement]:
-    """Measure every candidate; all processes have ended on return, also after an interrupt."""
+    """Measure every candidate; all processes have ended on return, also after an interrupt.
+
+    Args:
+        inputs: As ``write_inputs`` returns them.
+    """
+    pytorch, artifact = inputs
     steps = len(candidates) * (settings.rounds + 1)
     with contextlib.ExitStack() as stack, progress("measuring", total=steps) as advance:
         processes = []
@@ -172,7 +181,7 @@ def run_rounds(
             process = stack.enter_context(
                 CandidateProcess(candidate, threads=settings.threads, timeout=timeout)
             )
-            path = inputs.pytorch if isinstance(candidate.model, PyTorchModel) else inputs.artifact
+            path = pytorch if isinstance(candidate.model, PyTorchModel) else artifact
             process.open(path, warmup=settings.warmup, config=config)
             processes.append(process)
             advance(1)
@@ -190,20 +199,3 @@ def alternate(candidates: Sequence[T], rounds: int) -> Iterator[T]:
     """
     for index in range(rounds):
         yield from candidates if index % 2 == 0 else reversed(candidates)
-
-
-def _target_entry(target: Target) -> TargetEntry:
-    manifest = target.artifact.manifest
-    weights = "random"
-    if target.checkpoint is not None:
-        weights = manifest.source.checkpoint or target.checkpoint.name
-    return TargetEntry(
-        name=target.name,
-        weights=weights,
-        precision=manifest.precision,
-        requested_precision=manifest.requested_precision,
-        attention=manifest.attention,
-        input_dtype=manifest.input.dtype,
-        image_size=manifest.input.preprocessing.size,
-        preprocessing=manifest.input.preprocessing.name,
-    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,8 @@ from motivnet_bench.latency.result import (
 )
 from motivnet_bench.latency.worker import Opened
 
-MAX_PROBABILITY_DIFFERENCE = 0.05
-BUSY_SHARE = 0.5
-"""A load average above this share of the cores, before the run, is worth a warning."""
 
-QUANTILES = 101
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Measurement:
     """What a candidate process delivered: seconds of its calls by round, or why it failed.
 
@@ -36,16 +30,16 @@ class Measurement:
     """
 
     candidate: Candidate
-    opened: Opened | None
-    rounds: tuple[tuple[float, ...], ...]
-    peak_memory: int
-    error: str | None
+    opened: Opened | None = None
+    rounds: list[tuple[float, ...]] = field(default_factory=list)
+    peak_memory: int = 0
+    error: str | None = None
 
 
 def summarise(rounds: Sequence[Sequence[float]]) -> LatencySummary:
     """Summarise calls that were measured in rounds, none of which is empty."""
     calls = np.concatenate([np.asarray(seconds, np.float64) for seconds in rounds])
-    quantiles = np.percentile(calls, np.linspace(0, 100, QUANTILES))
+    quantiles = np.percentile(calls, np.linspace(0, 100, 101))
     medians = tuple(float(np.median(seconds)) for seconds in rounds)
     return LatencySummary(
         calls=len(calls),
@@ -56,30 +50,19 @@ def summarise(rounds: Sequence[Sequence[float]]) -> LatencySummary:
         p95=float(quantiles[95]),
         p99=float(quantiles[99]),
         round_medians=medians,
-        variation=coefficient_of_variation(medians),
+        variation=float(np.std(medians, ddof=1) / np.mean(medians)) if len(medians) > 1 else 0.0,
         quantiles=tuple(quantiles.tolist()),
     )
 
 
-def speedup(baseline_medians: Sequence[float], candidate_medians: Sequence[float]) -> Speedup:
-    """Return the speed-up over a baseline, taken within each round.
-
-    Both sides of a quotient were measured within the same few seconds, so that a machine that slows
-    down during the run slows both.
-    """
-    quotients = np.asarray(baseline_medians, np.float64) / np.asarray(candidate_medians, np.float64)
+def _speedup(baseline: LatencySummary, candidate: LatencySummary) -> Speedup:
+    """Take the speed-up within each round: a machine that slows down slows both sides."""
+    quotients = np.divide(baseline.round_medians, candidate.round_medians)
     return Speedup(
         median=float(np.median(quotients)),
         smallest=float(quotients.min()),
         largest=float(quotients.max()),
     )
-
-
-def coefficient_of_variation(values: Sequence[float]) -> float:
-    """Return the sample standard deviation over the mean; 0 for fewer than two values."""
-    if len(values) < 2:
-        return 0.0
-    return float(np.std(values, ddof=1) / np.mean(values))
 
 
 def summarise_candidates(
@@ -89,7 +72,6 @@ def summarise_candidates(
     baselines: dict[Role, Measurement] = {
         each.candidate.role: each for each in measurements if each.error is None
     }
-    fp32, half = baselines.get("baseline-fp32"), baselines.get("baseline-half")
     return tuple(
         CandidateResult(
             name=each.candidate.name,
@@ -98,26 +80,24 @@ def summarise_candidates(
             parity=each.candidate.parity,
             compute=each.opened.compute if each.opened else None,
             device=each.opened.device if each.opened else None,
-            metrics=_metrics(each, batch_size=batch_size, fp32=fp32, half=half),
+            metrics=_metrics(each, baselines, batch_size=batch_size),
             error=each.error,
         )
         for each in measurements
     )
 
 
-def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> tuple[str, ...]:
-    """Return the reasons to doubt the metrics, or the candidates."""
-    return tuple(_warnings(rows, environment))
-
-
 def _metrics(
-    measurement: Measurement, *, batch_size: int, fp32: Measurement | None, half: Measurement | None
+    measurement: Measurement, baselines: Mapping[Role, Measurement], *, batch_size: int
 ) -> Metrics | None:
     opened = measurement.opened
     if opened is None or measurement.error is not None:
         return None
     summary = summarise(measurement.rounds)
-    difference, agrees = None, None
+    speedups = {
+        role: _speedup(summarise(baseline.rounds), summary) for role, baseline in baselines.items()
+    }
+    difference, agrees, fp32 = None, None, baselines.get("baseline-fp32")
     if fp32 is not None and fp32.opened is not None and measurement is not fp32:
         mine, reference = _probabilities(opened), _probabilities(fp32.opened)
         difference = float(np.abs(mine - reference).max())
@@ -128,25 +108,20 @@ def _metrics(
         load=opened.load,
         first_call=opened.first_call,
         peak_memory=measurement.peak_memory,
-        speedup_over_fp32=_speedup_over(fp32, summary),
-        speedup_over_half=_speedup_over(half, summary),
+        speedup_over_fp32=speedups.get("baseline-fp32"),
+        speedup_over_half=speedups.get("baseline-half"),
         probability_max_abs=difference,
         top1_agrees=agrees,
     )
-
-
-def _speedup_over(baseline: Measurement | None, summary: LatencySummary) -> Speedup | None:
-    if baseline is None:
-        return None
-    return speedup(summarise(baseline.rounds).round_medians, summary.round_medians)
 
 
 def _probabilities(opened: Opened) -> NDArray[np.float64]:
     return softmax(np.asarray(opened.logits, np.float32))
 
 
-def _warnings(rows: Sequence[CandidateResult], environment: Environment) -> Iterator[str]:
-    if environment.load_average > BUSY_SHARE * environment.physical_cores:
+def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> Iterator[str]:
+    """Yield the reasons to doubt the metrics, or the candidates."""
+    if environment.load_average > 0.5 * environment.physical_cores:
         yield (
             "other processes were busy when the run began (load average "
             f"{environment.load_average:g} on {environment.physical_cores} cores); "
@@ -165,7 +140,7 @@ def _warnings(rows: Sequence[CandidateResult], environment: Environment) -> Iter
         )
     for name, metrics in measured:
         difference = metrics.probability_max_abs
-        if difference is not None and difference > MAX_PROBABILITY_DIFFERENCE:
+        if difference is not None and difference > 0.05:
             yield (
                 f"{name} gives a probability {difference:.3f} away from PyTorch FP32 "
                 "on the inputs of this run"

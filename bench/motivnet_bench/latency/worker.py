@@ -24,12 +24,7 @@ from motivnet.runtime import Runtime
 from motivnet.schema import Schema
 from motivnet_bench.target import TorchCompute, open_pytorch
 
-REWARM_SHARE = 0.1
-"""Share of a round for untimed calls before it: the other candidates have emptied the caches."""
-
 ON_GPU = frozenset({"tensorrt", "tensorrt-rtx", "onnxruntime-cuda"})
-
-_LONGEST_ERROR = 300
 
 
 class PyTorchModel(Schema, frozen=True, kw_only=True, tag=True):
@@ -123,12 +118,13 @@ class OpenModel:
     def measure(self, seconds: float) -> tuple[float, ...]:
         """Return the seconds of the calls of one round, at least one.
 
-        Untimed calls come first, if the last call was short enough for them.
+        Untimed calls come first, if the last call was short enough for them: the other candidates
+        have emptied the caches.
         """
         gc.collect()
         gc.disable()
         try:
-            budget = seconds * REWARM_SHARE
+            budget = 0.1 * seconds
             end = self._clock() + budget
             while self._last_call <= budget and self._clock() < end:
                 self._call()
@@ -163,19 +159,19 @@ def serve(parent: Connection) -> None:
         except Exception as error:  # noqa: BLE001 - whatever a backend raises belongs into its row
             named = isinstance(error, MotivNetError)
             text = str(error) if named else f"{type(error).__name__}: {error}"
-            parent.send(Failed(error=one_line(text, limit=_LONGEST_ERROR)))
+            parent.send(Failed(error=one_line(text, limit=300)))
 
 
 def open_model(request: Open) -> tuple[OpenModel, Opened]:
     """Open the model of a request and make its first calls."""
     start = time.perf_counter()
-    runtime = _open_runtime(request)
+    runtime, device = _open_runtime(request.model, threads=request.threads)
     load = time.perf_counter() - start
     model = OpenModel(runtime, np.load(request.inputs, allow_pickle=False))
     first_call, logits = model.warm_up(request.warmup)
     return model, Opened(
         compute=runtime.compute,
-        device=_device_name(request.model),
+        device=device,
         load=load,
         first_call=first_call,
         logits=tuple(tuple(row) for row in logits.tolist()),
@@ -194,31 +190,26 @@ def peak_memory() -> int:
     return int(found[1]) * 1024
 
 
-def _open_runtime(request: Open) -> Runtime:
-    """Import a backend only here: each worker loads the one that it needs."""
-    model, threads = request.model, request.threads
+def _open_runtime(model: PyTorchModel | ArtifactModel, *, threads: int) -> tuple[Runtime, str]:
+    """Return the open model and its device; each worker imports only the backend that it needs."""
     if isinstance(model, ArtifactModel):
         from motivnet.artifact import open_artifact
         from motivnet_engines.runtimes.registry import open_backend
 
-        return open_backend(model.runtime, open_artifact(model.folder), threads=threads)
-    return open_pytorch(
+        opened = open_backend(model.runtime, open_artifact(model.folder), threads=threads)
+        return opened, "cuda" if model.runtime in ON_GPU else "cpu"
+    runtime = open_pytorch(
         None if model.checkpoint is None else Path(model.checkpoint),
         model.config,
         compute=model.compute,
         device=model.device,
         threads=threads,
     )
-
-
-def _device_name(model: PyTorchModel | ArtifactModel) -> str:
-    if isinstance(model, ArtifactModel):
-        return "cuda" if model.runtime in ON_GPU else "cpu"
     if model.device == "cpu":
-        return "cpu"
+        return runtime, "cpu"
     import torch
 
-    return str(torch.cuda.get_device_name(model.device))
+    return runtime, torch.cuda.get_device_name(model.device)
 
 
 def main() -> None:

@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 from motivnet.metrics import ClassificationMetrics, PublishedResult
 from motivnet_bench.accuracy import AccuracyResult
-from motivnet_bench.report.document import (
-    DASH,
-    Report,
-    Table,
-    notes_from_texts,
-    rows_from_texts,
-)
+from motivnet_bench.report.document import DASH, Report, Table, notes_from_texts, rows_from_texts
 
 MAX_FLIPS = 10
 
@@ -26,8 +20,6 @@ TITLES = {
 }
 """Fields of ``ClassificationMetrics`` in the order of the rows."""
 
-_NOT_A_SHARE = frozenset(("auroc", "loss"))
-
 
 def accuracy_report(result: AccuracyResult) -> Report:
     """Return the metrics of every runtime beside the published ones, and where runtimes differ."""
@@ -36,11 +28,9 @@ def accuracy_report(result: AccuracyResult) -> Report:
     table = metrics_table(
         {entry.runtime: entry.metrics for entry in result.runtimes}, result.published, title=title
     )
-    notes = [
-        *skipped_notes(result.unreadable, result.skipped),
-        *absent_notes(result.runtimes[0].metrics),
-        published_note(result.published),
-    ]
+    notes = data_notes(
+        result.runtimes[0].metrics, result.published, result.unreadable, result.skipped
+    )
     for flip in result.flips[:MAX_FLIPS]:
         named = ", ".join(f"{runtime} says {label}" for runtime, label in flip.predicted.items())
         notes.append(f"flip: {flip.image} ({flip.truth}): {named}")
@@ -82,28 +72,27 @@ def metric_text(name: str, value: float | None) -> str:
     """Return a share as a percentage, any other metric with four decimals."""
     if value is None:
         return DASH
-    return f"{value:.4f}" if name in _NOT_A_SHARE else f"{value:.2%}"
+    return f"{value:.4f}" if name in ("auroc", "loss") else f"{value:.2%}"
 
 
-def skipped_notes(unreadable: dict[str, str], skipped: dict[str, int]) -> list[str]:
-    """Return what the metrics do not cover."""
+def data_notes(
+    metrics: ClassificationMetrics,
+    published: Sequence[PublishedResult],
+    unreadable: dict[str, str],
+    skipped: dict[str, int],
+) -> list[str]:
+    """Return what the metrics do not cover, and last which data the published ones are of."""
     notes = [f"not read: {name}: {reason}" for name, reason in unreadable.items()]
-    return [*notes, *(f"left out: {count} ({reason})" for reason, count in skipped.items())]
-
-
-def absent_notes(metrics: ClassificationMetrics) -> list[str]:
-    """Return which classes the means leave out, if any."""
-    if not metrics.absent:
-        return []
-    return [f"no image of {', '.join(metrics.absent)}: means are over the other classes"]
-
-
-def published_note(published: Sequence[PublishedResult]) -> str:
-    """Return which data the published metrics are of."""
+    notes += [f"left out: {count} ({reason})" for reason, count in skipped.items()]
+    if metrics.absent:
+        absent = ", ".join(metrics.absent)
+        notes.append(f"no image of {absent}: means are over the other classes")
     same = dict.fromkeys(result.dataset for result in published if result.same_data)
-    if not same:
-        return "the published metrics are the paper's, measured on other data than these"
-    return (
-        f"of the published metrics those on {', '.join(same)} are of the same dataset, "
-        "the others of other data"
-    )
+    if same:
+        notes.append(
+            f"of the published metrics those on {', '.join(same)} are of the same dataset, "
+            "the others of other data"
+        )
+    else:
+        notes.append("the published metrics are the paper's, measured on other data than these")
+    return notes

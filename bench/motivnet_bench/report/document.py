@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from motivnet_bench.environment import Environment
+
 DASH = "\N{EN DASH}"
 
 Details: TypeAlias = tuple[tuple[str, str], ...]
 """Names and values."""
+
+NoteKind: TypeAlias = Literal["plain", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ class Note:
     """A paragraph: what a reader should know, or what went wrong."""
 
     text: str
-    kind: Literal["plain", "warning", "error"]
+    kind: NoteKind = "plain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,8 @@ class Beside:
     right: Plot
 
 
-Block: TypeAlias = Table | List | Plot | Note | CommandLine | Beside
+TextBlock: TypeAlias = Table | List | Note
+Block: TypeAlias = TextBlock | Plot | CommandLine | Beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +110,7 @@ class Report:
     summary: tuple[str, ...] = ()
     tiles: Details = ()
     sections: tuple[Section, ...] = ()
-    overview: tuple[Block, ...]
+    overview: tuple[TextBlock, ...]
 
 
 def rows_from_texts(texts: Iterable[Sequence[str]]) -> tuple[Row, ...]:
@@ -113,8 +118,37 @@ def rows_from_texts(texts: Iterable[Sequence[str]]) -> tuple[Row, ...]:
     return tuple(Row(cells=tuple(cells)) for cells in texts)
 
 
-def notes_from_texts(
-    texts: Iterable[str], kind: Literal["plain", "warning", "error"]
-) -> tuple[Note, ...]:
+def notes_from_texts(texts: Iterable[str], kind: NoteKind) -> tuple[Note, ...]:
     """Return a note per text."""
     return tuple(Note(text=text, kind=kind) for text in texts)
+
+
+def environment_section(environment: Environment, *, pytorch_device: str, created: str) -> Section:
+    """Return a machine, its software and the date of a run."""
+    versions = (f"{name} {number}" for name, number in environment.versions.items())
+    details: Details = (
+        ("Processor", environment.processor),
+        ("Cores", f"{environment.physical_cores} physical, available to the run"),
+        ("Instructions", ", ".join(environment.instructions) or "none of note"),
+        ("PyTorch ran on", pytorch_device),
+        *((f"GPU {index}", gpu) for index, gpu in enumerate(environment.gpus)),
+        *((("NVIDIA driver", environment.driver),) if environment.driver else ()),
+        ("Memory", byte_count(environment.memory)),
+        ("System", environment.system),
+        ("Load at start", f"{environment.load_average:g}"),
+        ("Governor", environment.governor or "not readable"),
+        ("Python", environment.python),
+        ("Versions", ", ".join(versions)),
+        ("Date", created),
+    )
+    return Section(title="Environment", blocks=(List(details=details),), narrow=True)
+
+
+def command_line_section(command_line: str) -> Section:
+    """Return the command that repeats a run."""
+    return Section(title="Command line", blocks=(CommandLine(text=command_line),))
+
+
+def byte_count(size: int) -> str:
+    """Return bytes as MB or GB."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

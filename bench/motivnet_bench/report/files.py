@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from motivnet import schema
 from motivnet.artifact import add_reports, has_manifest, open_artifact
-from motivnet.errors import ConfigError, FileError, MotivNetError
+from motivnet.errors import FileError, MotivNetError
 from motivnet.files import read_bytes, write_atomic
-from motivnet_bench.latency.result import MAX_BYTES, LatencyResult, read_result
+from motivnet_bench.latency.result import MAX_BYTES, LatencyResult
 from motivnet_bench.report.html import html_from_report
 from motivnet_bench.report.latency import latency_report
 from motivnet_bench.report.markdown import markdown_from_report
@@ -25,67 +25,36 @@ def write_latency(result: LatencyResult, folder: Path) -> tuple[Path, ...]:
     """Write ``report.json``, ``report.md`` and ``report.html``, and return their paths.
 
     Raises:
-        FileError: As ``check_latency_folder``.
+        FileError: As ``check_folder``.
     """
-    check_latency_folder(folder)
+    check_folder(folder, LatencyResult)
     report = latency_report(result)
     texts = (markdown_from_report(report).encode(), html_from_report(report).encode())
-    return _write(folder, LATENCY_FILES, (schema.encode(result), *texts))
+    return _write(folder, zip(LATENCY_FILES, (schema.encode(result), *texts), strict=True))
 
 
 def write_viability(result: ViabilityResult, folder: Path) -> tuple[Path, ...]:
     """Write ``viability.json`` and ``viability.html``, and return their paths.
 
     Raises:
-        FileError: As ``check_viability_folder``.
+        FileError: As ``check_folder``.
     """
-    check_viability_folder(folder)
+    check_folder(folder, ViabilityResult)
     page = html_from_report(viability_report(result)).encode(errors="replace")
-    return _write(folder, VIABILITY_FILES, (schema.encode(result, errors="replace"), page))
+    data = schema.encode(result, errors="replace")
+    return _write(folder, zip(VIABILITY_FILES, (data, page), strict=True))
 
 
-def check_latency_folder(folder: Path) -> None:
-    """Check that a latency report can be written to a folder, which need not exist.
+def check_folder(folder: Path, kind: type[LatencyResult | ViabilityResult]) -> None:
+    """Check that the report of a result can be written to a folder, which need not exist.
 
-    Raises:
-        FileError: If the folder cannot be written, or has such files that are no reports.
-    """
-    _check_folder(folder, LATENCY_FILES, read_result)
-
-
-def check_viability_folder(folder: Path) -> None:
-    """Check that a viability report can be written to a folder, which need not exist.
+    Files with the report's names may be replaced if an artifact's manifest lists them, or if the
+    first one can be read as such a result.
 
     Raises:
         FileError: If the folder cannot be written, or has such files that are no reports.
     """
-    _check_folder(folder, VIABILITY_FILES, _read_viability)
-
-
-def _read_viability(path: Path) -> ViabilityResult:
-    try:
-        data = read_bytes(path, max_bytes=MAX_BYTES)
-        return schema.decode(data, ViabilityResult, max_bytes=MAX_BYTES)
-    except schema.SchemaError as error:
-        raise ConfigError(f"{path} is not a viability result: {error}") from error
-
-
-def _write(folder: Path, names: Sequence[str], contents: Sequence[bytes]) -> tuple[Path, ...]:
-    """Write files that were all rendered before; an artifact's manifest lists them first."""
-    if has_manifest(folder):
-        add_reports(folder, dict(zip(names, contents, strict=True)))
-    paths = tuple(folder / name for name in names)
-    for path, data in zip(paths, contents, strict=True):
-        write_atomic(path, data)
-    return paths
-
-
-def _check_folder(folder: Path, names: Sequence[str], read: Callable[[Path], object]) -> None:
-    """Check a folder before a long run.
-
-    Files with these names may be replaced if an artifact's manifest lists them, or if the first one
-    can be read as a result.
-    """
+    names = LATENCY_FILES if kind is LatencyResult else VIABILITY_FILES
     ancestors = (folder.absolute(), *folder.absolute().parents)
     existing = next(each for each in ancestors if each.exists())
     if not existing.is_dir():
@@ -99,9 +68,20 @@ def _check_folder(folder: Path, names: Sequence[str], read: Callable[[Path], obj
     if set(found) <= listed:
         return
     try:
-        read(folder / names[0])
-    except MotivNetError as error:
+        data = read_bytes(folder / names[0], max_bytes=MAX_BYTES)
+        schema.decode(data, kind, max_bytes=MAX_BYTES)
+    except (MotivNetError, schema.SchemaError) as error:
         raise FileError(
             f"{folder / found[0]} is not a report of this command; move it away, "
             "or choose another folder with --out"
         ) from error
+
+
+def _write(folder: Path, named: Iterable[tuple[str, bytes]]) -> tuple[Path, ...]:
+    """Write files that were all rendered before; an artifact's manifest lists them first."""
+    contents = dict(named)
+    if has_manifest(folder):
+        add_reports(folder, contents)
+    for name, data in contents.items():
+        write_atomic(folder / name, data)
+    return tuple(folder / name for name in contents)

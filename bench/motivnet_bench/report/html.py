@@ -12,23 +12,10 @@ from importlib.resources import files
 from string import Template
 
 from motivnet.printable import printable
-from motivnet_bench.report.document import (
-    Beside,
-    Block,
-    CommandLine,
-    List,
-    Note,
-    Plot,
-    Report,
-    Row,
-    Section,
-    Table,
-)
-
-PAGE = "page.html"
+from motivnet_bench.report import document
 
 
-def html_from_report(report: Report) -> str:
+def html_from_report(report: document.Report) -> str:
     """Return the page: summary, tiles, and the sections."""
     summary = (f'<p class="summary">{escape(text)}</p>\n' for text in report.summary)
     tiles = "".join(_tile(name, value) for name, value in report.tiles)
@@ -38,7 +25,7 @@ def html_from_report(report: Report) -> str:
         else "".join(map(_section, group))
         for narrow, group in itertools.groupby(report.sections, key=lambda each: each.narrow)
     )
-    template = files("motivnet_bench.report").joinpath(PAGE).read_text(encoding="utf-8")
+    template = files("motivnet_bench.report").joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=escape(report.title),
         body=f'{"".join(summary)}<div class="tiles">{tiles}</div>\n{sections}',
@@ -50,7 +37,7 @@ def escape(text: str) -> str:
     return html.escape(printable(text))
 
 
-def _section(section: Section) -> str:
+def _section(section: document.Section) -> str:
     state = ""
     if section.state is not None:
         state = f' <span class="state {section.state}">{section.state}</span>'
@@ -58,29 +45,32 @@ def _section(section: Section) -> str:
     return f"<section>\n<h2>{escape(section.title)}{state}</h2>\n{blocks}</section>\n"
 
 
-def _block(block: Block) -> str:
+def _block(block: document.Block) -> str:
     match block:
-        case Table():
+        case document.Table():
             return _table(block)
-        case List():
+        case document.List():
             pairs = block.details
             lines = (f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
             return f"<dl>{''.join(lines)}</dl>"
-        case Plot():
+        case document.Plot():
             address = f"data:image/svg+xml;base64,{base64.b64encode(block.draw()).decode()}"
             return f'<img alt="{escape(block.description)}" src="{address}">'
-        case Note():
+        case document.Note():
             return f'<p class="note {block.kind}">{escape(block.text)}</p>'
-        case CommandLine():
+        case document.CommandLine():
             return f"<pre>{escape(block.text)}</pre>"
-        case Beside():
+        case document.Beside():
             left, right = _block(block.left), _block(block.right)
             return f'<div class="halves"><div>{left}</div><div>{right}</div></div>'
 
 
-def _table(table: Table) -> str:
+def _table(table: document.Table) -> str:
     title = f'<h2 class="next">{escape(table.title)}</h2>' if table.title else ""
-    heads = "".join(map(_heading, table.headings, table.meanings or table.headings))
+    heads = "".join(
+        f'<th title="{escape(meaning)}">{escape(heading)}</th>'
+        for heading, meaning in zip(table.headings, table.meanings or table.headings, strict=True)
+    )
     rows = "".join(map(_row, table.rows))
     return (
         f'{title}<div class="scroll{" tall" if table.tall else ""}"><table>'
@@ -88,11 +78,7 @@ def _table(table: Table) -> str:
     )
 
 
-def _heading(heading: str, meaning: str) -> str:
-    return f'<th title="{escape(meaning)}">{escape(heading)}</th>'
-
-
-def _row(row: Row) -> str:
+def _row(row: document.Row) -> str:
     marks = "".join(f'<span class="badge">{escape(mark)}</span>' for mark in row.marks)
     first, *others = row.cells
     cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)

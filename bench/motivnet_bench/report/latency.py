@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from motivnet.parity import Comparison
 from motivnet_bench.latency.result import CandidateResult, LatencyResult, Metrics, Speedup
 from motivnet_bench.report.document import (
     DASH,
@@ -19,21 +18,16 @@ from motivnet_bench.report.document import (
     Row,
     Section,
     Table,
+    byte_count,
+    command_line_section,
+    environment_section,
     notes_from_texts,
     rows_from_texts,
 )
-from motivnet_bench.report.environment import (
-    byte_count,
-    command_line_section,
-    duration,
-    environment_section,
-    rate,
-)
 from motivnet_bench.report.plots import TIMES, Shade, latency_plot, speedup_plot
+from motivnet_engines.runtimes.selection import ParityStatus
 
 FEW_CALLS = 100
-CLEARLY = 0.95
-"""A runtime counts as faster than the default below this share of its median."""
 
 METHOD = (
     "Each candidate runs in its own process, paused while another one is measured. The rounds "
@@ -48,10 +42,10 @@ BASELINE_NAMES = {
     "pytorch-fp16": "PyTorch FP16",
 }
 
-PARITY_HEADINGS = (
-    *("backend", "computes in", "shows", "images", "logit cosine", "Δ logit", "Δ probability"),
-    *("top-1", "embedding cosine", "parity"),
-)
+PARITY_MARKS: dict[ParityStatus | None, tuple[str, ...]] = {
+    "failed": ("failed parity",),
+    "unverified": ("not verified",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +63,12 @@ def latency_report(result: LatencyResult) -> Report:
     """Return the report of a result."""
     speed, cost = _speed_columns(result), _cost_columns()
     brief = [column for column in (*speed, *cost) if column.brief]
-    errors = [f"{row.name}: {row.error}" for row in result.candidates if row.error]
-    notes = (*notes_from_texts(errors, "error"), *notes_from_texts(_footnotes(result), "warning"))
+    notes = _notes(result)
     tables: tuple[Block, ...] = (
         _table(result, speed),
         _table(result, cost, title="Cost and agreement"),
         *notes,
-        Note(text=METHOD, kind="plain"),
+        Note(text=METHOD),
     )
     settings = result.settings
     title = (
@@ -120,7 +113,7 @@ def latency_summary(result: LatencyResult) -> str:
         speed = f"{row.name} is {' and '.join(ratios)}, {per_call}."
     else:
         speed = f"{row.name} takes {per_call}; PyTorch could not be measured."
-    return f"{speed}{_faster(row, metrics, result)}{_caveat(row, result)}"
+    return f"{speed}{_faster(metrics, result)}{_caveat(row, result)}"
 
 
 def _speed_columns(result: LatencyResult) -> tuple[_Column, ...]:
@@ -194,9 +187,8 @@ def _speedup_column(baseline: str, of: Callable[[Metrics], Speedup | None]) -> _
 
 
 def _half_name(result: LatencyResult) -> str:
-    """Return the 16-bit baseline of the result in words."""
     row = next((row for row in result.candidates if row.role == "baseline-half"), None)
-    return BASELINE_NAMES.get(row.name, row.name) if row else "PyTorch BF16"
+    return _label(row) if row else "PyTorch BF16"
 
 
 def _table(
@@ -213,7 +205,7 @@ def _table(
         rows=tuple(
             Row(
                 cells=(row.name, *(cell(column, row.metrics) for column in columns)),
-                marks=_marks(row),
+                marks=(*(["default"] if row.default else []), *PARITY_MARKS.get(row.parity, ())),
                 kind="default" if row.default else "failed" if row.error else "plain",
             )
             for row in result.candidates
@@ -222,46 +214,34 @@ def _table(
     )
 
 
-def _marks(row: CandidateResult) -> tuple[str, ...]:
-    marks = ["default"] if row.default else []
-    if row.parity == "failed":
-        marks.append("failed parity")
-    if row.parity == "unverified":
-        marks.append("not verified")
-    return tuple(marks)
-
-
 def _tiles(result: LatencyResult, columns: Sequence[_Column]) -> Details:
-    """Return the most important metrics of the default runtime."""
     row = result.default
     if row is None or row.metrics is None:
         return ()
     return tuple((column.heading, column.cell(row.metrics)) for column in columns if column.tile)
 
 
-def _footnotes(result: LatencyResult) -> tuple[str, ...]:
+def _notes(result: LatencyResult) -> tuple[Note, ...]:
+    errors = [f"{row.name}: {row.error}" for row in result.candidates if row.error]
     few = [
         row.name
         for row in result.candidates
         if row.metrics and row.metrics.latency.calls < FEW_CALLS
     ]
-    note = (
+    warning = (
         f"Fewer than {FEW_CALLS} calls ({', '.join(few)}): p95 and p99 are close to the slowest "
         "call."
     )
-    return (*((note,) if few else ()), *result.warnings)
+    warnings = [warning, *result.warnings] if few else result.warnings
+    return (*notes_from_texts(errors, "error"), *notes_from_texts(warnings, "warning"))
 
 
-def _faster(default: CandidateResult, metrics: Metrics, result: LatencyResult) -> str:
-    others = [
-        (row.metrics.latency.p50, row.name)
-        for row in result.candidates
-        if row is not default and row.metrics is not None
-    ]
-    clearly = [each for each in others if each[0] < CLEARLY * metrics.latency.p50]
-    if not clearly:
+def _faster(metrics: Metrics, result: LatencyResult) -> str:
+    seconds, name = min(
+        (row.metrics.latency.p50, row.name) for row in result.candidates if row.metrics
+    )
+    if seconds >= 0.95 * metrics.latency.p50:  # not clearly
         return ""
-    seconds, name = min(clearly)
     return f" {name} was faster still: {duration(seconds)}."
 
 
@@ -274,13 +254,12 @@ def _caveat(default: CandidateResult, result: LatencyResult) -> str:
 
 
 def _plots(result: LatencyResult) -> tuple[Section, Section]:
-    rows = [(row, row.metrics) for row in result.candidates if row.metrics is not None]
-    latencies = [(_label(row), _shade(row), metrics.latency.quantiles) for row, metrics in rows]
-    speedups = [
-        (_label(row), _shade(row), metrics.speedup_over_fp32)
-        for row, metrics in rows
-        if metrics.speedup_over_fp32 is not None
-    ]
+    latencies, speedups = [], []
+    for row in result.candidates:
+        if (metrics := row.metrics) is not None:
+            latencies.append((_label(row), _shade(row), metrics.latency.quantiles))
+            if metrics.speedup_over_fp32 is not None:
+                speedups.append((_label(row), _shade(row), metrics.speedup_over_fp32))
     speedup = Plot(
         draw=partial(speedup_plot, speedups),
         description="Speed-up of each candidate over PyTorch FP32; the table has the numbers.",
@@ -349,30 +328,47 @@ def _parity_section(result: LatencyResult) -> Section:
         largest = max(block.stream for block in parity.activations)
         sentence += f" The largest activation on the residual stream was {largest:.3g}."
     table = Table(
-        headings=PARITY_HEADINGS,
-        rows=rows_from_texts(_parity_row(each) for each in parity.comparisons),
+        headings=(
+            *("backend", "computes in", "shows", "images", "logit cosine", "Δ logit"),
+            *("Δ probability", "top-1", "embedding cosine", "parity"),
+        ),
+        rows=rows_from_texts(
+            (
+                each.backend,
+                each.compute,
+                each.evidence,
+                str(each.images),
+                f"{each.logit_cosine:.6f}",
+                f"{each.logit_max_abs:.1e}",
+                f"{each.probability_max_abs:.1e}",
+                f"{each.top1_agreement:.1%}",
+                f"{each.embedding_cosine:.6f}",
+                "passed" if each.passed else "; ".join(each.failures),
+            )
+            for each in parity.comparisons
+        ),
     )
     return Section(
         title="Parity with PyTorch FP32",
         state="passed" if parity.passed else "failed",
-        blocks=(
-            Note(text=sentence, kind="plain"),
-            table,
-            *notes_from_texts(parity.warnings, "warning"),
-        ),
+        blocks=(Note(text=sentence), table, *notes_from_texts(parity.warnings, "warning")),
     )
 
 
-def _parity_row(comparison: Comparison) -> tuple[str, ...]:
-    return (
-        comparison.backend,
-        comparison.compute,
-        comparison.evidence,
-        str(comparison.images),
-        f"{comparison.logit_cosine:.6f}",
-        f"{comparison.logit_max_abs:.1e}",
-        f"{comparison.probability_max_abs:.1e}",
-        f"{comparison.top1_agreement:.1%}",
-        f"{comparison.embedding_cosine:.6f}",
-        "passed" if comparison.passed else "; ".join(comparison.failures),
-    )
+def duration(seconds: float) -> str:
+    """Return seconds with three significant digits, as µs, ms or s."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= 0.9995 * size:
+            return f"{significant(seconds / size)} {unit}"
+    return f"{significant(seconds / 1e-6)} µs"
+
+
+def significant(value: float) -> str:
+    """Return three significant digits without an exponent; of a value below 1, two decimals."""
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{digits}f}"
+
+
+def rate(value: float) -> str:
+    """Return images per second with three significant digits, three decimals below one."""
+    return significant(value) if value >= 1 else f"{value:.3f}"

@@ -6,20 +6,10 @@ import re
 from collections.abc import Sequence
 
 from motivnet.printable import one_line
-from motivnet_bench.report.document import (
-    Beside,
-    Block,
-    CommandLine,
-    List,
-    Note,
-    Plot,
-    Report,
-    Row,
-    Table,
-)
+from motivnet_bench.report import document
 
 
-def markdown_from_report(report: Report) -> str:
+def markdown_from_report(report: document.Report) -> str:
     """Return the whole report but for its plots; every text is escaped."""
     parts = [f"# {escape(report.title)}", *(f"**{escape(text)}**" for text in report.summary)]
     for section in report.sections:
@@ -34,24 +24,24 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", one_line(text))
 
 
-def _block(block: Block) -> str:
+def _block(block: document.Block) -> str:
     match block:
-        case Table():
+        case document.Table():
             return _table(block)
-        case List():
+        case document.List():
             lines = (f"- {escape(name)}: {escape(value)}" for name, value in block.details)
             return "\n".join(lines)
-        case Note():
+        case document.Note():
             return f"{'' if block.kind == 'plain' else '- '}{escape(block.text)}"
-        case CommandLine():  # indented, so that no run of backticks in the command can end it
+        case document.CommandLine():  # indented, so that no backticks in it can end it
             return f"    {one_line(block.text)}"
-        case Beside():
+        case document.Beside():
             return _block(block.left)
-        case Plot():
+        case document.Plot():
             return ""
 
 
-def _table(table: Table) -> str:
+def _table(table: document.Table) -> str:
     title = f"### {escape(table.title)}\n\n" if table.title else ""
     lines = [
         [escape(heading) for heading in table.headings],
@@ -61,7 +51,7 @@ def _table(table: Table) -> str:
     return title + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cells(row: Row) -> Sequence[str]:
+def _cells(row: document.Row) -> Sequence[str]:
     first, *others = map(escape, row.cells)
     name = f"**{first}**" if row.kind == "default" else first
     marks = f" ({', '.join(row.marks)})" if row.marks else ""

@@ -26,18 +26,8 @@ PointSet: TypeAlias = tuple[str, Shade, Sequence[tuple[float, float]]]
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
-WIDTH, HEIGHT, ROW_HEIGHT = 7.0, 3.4, 0.46
-"""In inches; bar plots have a height per row."""
-
 INK, GRID = "#1f2933", "#e4e7eb"
 COLOURS: dict[Shade, str] = {"accent": "#0f766e", "normal": "#5eaaa2", "muted": "#b6bfc9"}
-
-LOG_FROM = 8.0
-"""Latencies further apart than this get a logarithmic axis, where short ones stay visible."""
-
-MAX_REACH = 1.25
-"""The speed-up axis ends at this many times the largest median: one disturbed round must not
-flatten the bars."""
 
 
 def latency_plot(rows: Sequence[tuple[str, Shade, Sequence[float]]]) -> bytes:
@@ -55,7 +45,7 @@ def latency_plot(rows: Sequence[tuple[str, Shade, Sequence[float]]]) -> bytes:
             axes.plot([q[1], q[99]], [place] * 2, color=colour, lw=1.6, solid_capstyle="round")
             axes.plot([q[25], q[75]], [place] * 2, color=colour, lw=9, solid_capstyle="butt")
             axes.plot(q[50], place, "o", color="white", mec=INK, ms=5.5, mew=1.2)
-        if medians and max(medians) > LOG_FROM * min(medians):
+        if medians and max(medians) > 8 * min(medians):  # short ones stay visible
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter("")
@@ -75,7 +65,8 @@ def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]]) -> bytes:
     """
     with _style():
         figure, axes = _bar_axes([name for name, _, _ in rows])
-        end = MAX_REACH * max((ratio.median for _, _, ratio in rows), default=1.0)
+        # One disturbed round must not flatten the bars.
+        end = 1.25 * max((ratio.median for _, _, ratio in rows), default=1.0)
         for place, (_, shade, ratio) in enumerate(rows):
             reach = min(ratio.largest, end)
             axes.barh(place, ratio.median, height=0.56, color=COLOURS[shade])
@@ -98,7 +89,7 @@ def change_plot(changes: Sequence[float | None]) -> bytes:
     """Draw the relative change of each common weight, in the order of the network."""
     moved = [(place, change) for place, change in enumerate(changes) if change]
     with _style():
-        figure, axes = _axes(height=HEIGHT)
+        figure, axes = _axes()
         places, values = [place for place, _ in moved], [value for _, value in moved]
         axes.plot(places, values, ".", color=COLOURS["accent"], markersize=5)
         axes.set_xlim(-1, max(len(changes), 1))
@@ -117,19 +108,11 @@ def change_plot(changes: Sequence[float | None]) -> bytes:
 def points_plot(sets: Sequence[PointSet]) -> bytes:
     """Draw sets of embeddings in the plane of their two largest principal components."""
     with _style():
-        figure, axes = _axes(height=HEIGHT)
+        figure, axes = _axes()
         for name, shade, points in sets:
             across, up = zip(*points, strict=True)
-            marker = "." if shade == "accent" else "o"
-            axes.plot(
-                across,
-                up,
-                marker,
-                color=COLOURS[shade],
-                markersize=4,
-                alpha=0.7,
-                label=drawn_text(name),
-            )
+            marker, label = "." if shade == "accent" else "o", drawn_text(name)
+            axes.plot(across, up, marker, color=COLOURS[shade], ms=4, alpha=0.7, label=label)
         axes.grid(color=GRID, linewidth=0.8)
         axes.set_xlabel("first principal component of both")
         axes.set_ylabel("second")
@@ -151,8 +134,8 @@ def _style() -> contextlib.AbstractContextManager[None]:
     )
 
 
-def _axes(*, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+def _axes(height: float = 3.4) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.0, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -161,7 +144,7 @@ def _axes(*, height: float) -> tuple[Figure, Axes]:
 
 
 def _bar_axes(names: Sequence[str]) -> tuple[Figure, Axes]:
-    figure, axes = _axes(height=0.8 + ROW_HEIGHT * max(1, len(names)))
+    figure, axes = _axes(height=0.8 + 0.46 * max(1, len(names)))
     axes.set_yticks(range(len(names)), [drawn_text(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

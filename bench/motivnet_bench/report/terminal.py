@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from motivnet.terminal import Renderable, TextTable, stacked, text
-from motivnet_bench.report.document import Block, List, Note, Report, Table
+from motivnet_bench.report.document import List, Note, Report, Table, TextBlock
 
 STYLES = {"plain": "", "warning": "yellow", "error": "red"}
 
@@ -16,7 +16,7 @@ def terminal_from_report(report: Report) -> Renderable:
     )
 
 
-def _block(block: Block) -> Renderable:
+def _block(block: TextBlock) -> Renderable:
     match block:
         case Note():
             return text(block.text, STYLES[block.kind])
@@ -27,8 +27,6 @@ def _block(block: Block) -> Renderable:
             for name, value in block.details:
                 result.add_row(name, value)
             return result
-        case _:
-            raise TypeError(f"a terminal cannot show a {type(block).__name__}")
 
 
 def _table(table: Table) -> TextTable:

@@ -6,11 +6,9 @@ from functools import partial
 
 from motivnet_bench.report.accuracy import (
     TITLES,
-    absent_notes,
+    data_notes,
     metric_text,
     metrics_table,
-    published_note,
-    skipped_notes,
 )
 from motivnet_bench.report.document import (
     DASH,
@@ -23,10 +21,12 @@ from motivnet_bench.report.document import (
     Report,
     Section,
     Table,
+    TextBlock,
+    command_line_section,
+    environment_section,
     notes_from_texts,
     rows_from_texts,
 )
-from motivnet_bench.report.environment import command_line_section, environment_section
 from motivnet_bench.report.plots import PointSet, change_plot, points_plot
 from motivnet_bench.viability.result import (
     Change,
@@ -58,13 +58,12 @@ DATA_METHOD = (
     "The intervals are percentiles over bootstrap samples of both folders. Neither has a "
     "threshold: compare them with those of another pair of folders, of as many images."
 )
-LARGEST = 10
 
 
 def viability_report(result: ViabilityResult) -> Report:
     """Return the report of a result: a section per criterion that was asked for."""
     sections: list[Section] = []
-    overview: list[Block] = []
+    overview: list[TextBlock] = []
     if result.performance:
         sections.append(_performance_section(result.performance))
     for performance in result.performance:
@@ -156,14 +155,8 @@ def _performance_section(performance: tuple[Performance, ...]) -> Section:
     for each in performance:
         tables += [_standing_table(each), _confusion_table(each)]
         notes += _performance_notes(each)
-    return Section(
-        title="1. Benchmark performance",
-        blocks=(
-            *tables,
-            *notes,
-            Note(text=PERFORMANCE_METHOD, kind="plain"),
-        ),
-    )
+    blocks: tuple[Block, ...] = (*tables, *notes, Note(text=PERFORMANCE_METHOD))
+    return Section(title="1. Benchmark performance", blocks=blocks)
 
 
 def _standing_table(performance: Performance) -> Table:
@@ -199,10 +192,8 @@ def _confusion_table(performance: Performance) -> Table:
 
 
 def _performance_notes(performance: Performance) -> tuple[Note, ...]:
-    notes = (
-        *skipped_notes(performance.unreadable, performance.skipped),
-        *absent_notes(performance.metrics),
-        published_note(performance.published),
+    notes = data_notes(
+        performance.metrics, performance.published, performance.unreadable, performance.skipped
     )
     return notes_from_texts([f"{performance.dataset}: {note}" for note in notes], "warning")
 
@@ -216,7 +207,7 @@ def _model_section(model: ModelSimilarity) -> Section:
         title="Weights that moved most",
         headings=("weight", "relative change"),
         rows=rows_from_texts(
-            (change.name, _relative(change)) for change in model.largest_changes()[:LARGEST]
+            (change.name, _relative(change)) for change in model.largest_changes()[:10]
         ),
     )
     return Section(
@@ -225,7 +216,7 @@ def _model_section(model: ModelSimilarity) -> Section:
             Beside(left=_model_list(model), right=plot),
             _difference_table(model),
             changes,
-            Note(text=MODEL_METHOD, kind="plain"),
+            Note(text=MODEL_METHOD),
         ),
     )
 
@@ -255,7 +246,6 @@ def _model_list(model: ModelSimilarity) -> List:
 
 
 def _difference_table(model: ModelSimilarity) -> Table:
-    """Return every difference, a row per module that has some."""
     modules: dict[str, list[Difference]] = {}
     for difference in model.differences:
         modules.setdefault(difference.name.rpartition(".")[0], []).append(difference)
@@ -304,7 +294,7 @@ def _data_section(data: DataSimilarity) -> Section:
         blocks=(
             Beside(left=_data_table(data), right=plot),
             *_data_notes(data),
-            Note(text=DATA_METHOD, kind="plain"),
+            Note(text=DATA_METHOD),
         ),
     )
 

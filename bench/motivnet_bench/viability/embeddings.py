@@ -13,7 +13,7 @@ from motivnet.datasets.image_folders import files_below, pick_evenly
 from motivnet.errors import DatasetError, FileError, ImageError
 from motivnet.images import read_image
 from motivnet_bench.viability.performance import BatchedModel
-from motivnet_bench.viability.result import DataSimilarity, Estimate, ImageSet, Point
+from motivnet_bench.viability.result import DataSimilarity, Estimate, ImageSet
 from motivnet_bench.viability.similarity import (
     Floats,
     bootstrap,
@@ -24,10 +24,6 @@ from motivnet_bench.viability.similarity import (
 )
 
 MIN_IMAGES = 2
-MAX_POINTS = 500
-
-_DIGITS = 6
-_NAMES = {"frechet": "Frechet distance", "alignment": "alignment"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +92,7 @@ def compare_data(
     estimates = bootstrap(
         data.values,
         reference.values,
-        {"frechet": frechet_distance, "alignment": covariance_alignment},
+        {"Frechet distance": frechet_distance, "alignment": covariance_alignment},
         resamples=resamples,
         seed=seed,
     )
@@ -108,7 +104,7 @@ def compare_data(
         data=_image_set(data, centre, axes),
         reference=_image_set(reference, centre, axes),
         dimensions=data.values.shape[1],
-        frechet=estimates["frechet"],
+        frechet=estimates["Frechet distance"],
         mean_distance=mean_distance(
             compute_moments(data.values), compute_moments(reference.values)
         ),
@@ -121,21 +117,16 @@ def compare_data(
 
 def _image_set(embeddings: Embeddings, centre: Floats, axes: Floats) -> ImageSet:
     values = embeddings.values
+    places = np.linspace(0, len(values) - 1, num=min(500, len(values))).astype(int)
+    plane = np.zeros((len(places), 2))
+    plane[:, : len(axes)] = (values[places] - centre) @ axes.T  # two images span one axis only
     return ImageSet(
         folder=embeddings.folder,
         images=len(values),
         variance=float(np.square(compute_moments(values).factor).sum()),
-        points=_project(values - centre, axes),
+        points=tuple((x, y) for x, y in plane.round(6).tolist()),
         unreadable=embeddings.unreadable,
     )
-
-
-def _project(centred: Floats, axes: Floats) -> tuple[Point, ...]:
-    """Return at most ``MAX_POINTS`` of the vectors, evenly spread, in the plane of two axes."""
-    places = np.linspace(0, len(centred) - 1, num=min(MAX_POINTS, len(centred))).astype(int)
-    plane = np.zeros((len(places), 2))
-    plane[:, : len(axes)] = centred[places] @ axes.T  # two images span one axis only
-    return tuple((round(x, _DIGITS), round(y, _DIGITS)) for x, y in plane.tolist())
 
 
 def _warnings(
@@ -151,7 +142,4 @@ def _warnings(
             )
     for name, estimate in estimates.items():
         if not estimate.inside:
-            yield (
-                f"the {_NAMES[name]} is outside its own interval: there are too few images for "
-                "either"
-            )
+            yield (f"the {name} is outside its own interval: there are too few images for either")

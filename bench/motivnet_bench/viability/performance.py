@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,22 +40,12 @@ class BatchedModel:
         total: int,
     ) -> NDArray[np.float32]:
         """Return one output of the model for every image ``(N, ...)``, in their order."""
-        outputs = []
+        name, inputs, outputs = self.runtime.inputs[0].name, map(self.preprocessing, images), []
         with progress(f"running {self.runtime.name}", total=total) as advance:
-            for batch in self._batches(images):
-                outputs.append(self.runtime.run({self.runtime.inputs[0].name: batch})[output])
+            while batch := list(itertools.islice(inputs, self.batch_size)):
+                outputs.append(self.runtime.run({name: np.stack(batch)})[output])
                 advance(len(batch))
         return np.concatenate(outputs) if outputs else np.empty((0, 0), np.float32)
-
-    def _batches(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        inputs: list[NDArray[np.float32]] = []
-        for image in images:
-            inputs.append(self.preprocessing(image))
-            if len(inputs) == self.batch_size:
-                yield np.stack(inputs)
-                inputs = []
-        if inputs:
-            yield np.stack(inputs)
 
 
 def measure_performance(

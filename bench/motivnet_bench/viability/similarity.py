@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from motivnet.terminal import progress
 from motivnet_bench.viability.result import Estimate
 
-CONFIDENCE = 0.95
-
 Floats: TypeAlias = NDArray[np.float64]
 
 
@@ -116,10 +114,9 @@ def bootstrap(
                 values[name].append(statistic(*sampled))
             advance(1)
     whole = compute_moments(first), compute_moments(second)
-    tail = 50 * (1 - CONFIDENCE)
     estimates = {}
     for name, statistic in statistics.items():
-        low, high = np.percentile(values[name], [tail, 100 - tail])
+        low, high = np.percentile(values[name], [2.5, 97.5])
         estimates[name] = Estimate(value=statistic(*whole), low=float(low), high=float(high))
     return estimates
 

@@ -6,16 +6,16 @@ import shutil
 import pytest
 
 from motivnet.artifact import open_artifact, own_files
-from motivnet.errors import ConfigError, FileError
-from motivnet_bench.latency.result import read_result
+from motivnet.errors import FileError
+from motivnet_bench.latency.result import LatencyResult, read_result
 from motivnet_bench.report.files import (
     LATENCY_FILES,
     VIABILITY_FILES,
-    check_latency_folder,
-    check_viability_folder,
+    check_folder,
     write_latency,
     write_viability,
 )
+from motivnet_bench.viability.result import ViabilityResult
 
 
 def test_the_report_is_three_files_and_its_json_makes_the_same_again(plant_result, tmp_path):
@@ -25,26 +25,19 @@ def test_the_report_is_three_files_and_its_json_makes_the_same_again(plant_resul
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
 
 
-def test_a_file_that_is_no_result_is_named(tmp_path):
-    path = tmp_path / "notes.json"
-    path.write_text("{}")
-    with pytest.raises(ConfigError, match=r"notes\.json: not a latency result"):
-        read_result(path)
-
-
 def test_a_folder_that_is_a_file_is_refused_before_the_run(tmp_path):
     path = tmp_path / "file"
     path.write_text("")
     with pytest.raises(FileError, match="is a file; choose another folder"):
-        check_latency_folder(path / "below")
-    check_latency_folder(tmp_path / "new" / "folder")
+        check_folder(path / "below", LatencyResult)
+    check_folder(tmp_path / "new" / "folder", LatencyResult)
 
 
 @pytest.mark.parametrize("name", LATENCY_FILES)
 def test_a_users_file_with_the_name_of_a_report_is_not_written_over(name, plant_result, tmp_path):
     (tmp_path / name).write_text("mine")
     for call in (
-        lambda: check_latency_folder(tmp_path),
+        lambda: check_folder(tmp_path, LatencyResult),
         lambda: write_latency(plant_result(), tmp_path),
     ):
         with pytest.raises(
@@ -82,4 +75,4 @@ def test_a_users_file_with_the_name_of_a_viability_report_is_not_written_over(te
     with pytest.raises(
         FileError, match=r"viability\.json is not a report of this command; move it away, or choose"
     ):
-        check_viability_folder(tmp_path)
+        check_folder(tmp_path, ViabilityResult)

@@ -30,6 +30,14 @@ def rotation(size: int, seed: int = 9) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))[0]
 
 
+def distance(first: np.ndarray, second: np.ndarray) -> float:
+    return frechet_distance(compute_moments(first), compute_moments(second))
+
+
+def alignment(first: np.ndarray, second: np.ndarray) -> float:
+    return covariance_alignment(compute_moments(first), compute_moments(second))
+
+
 def textbook_frechet(first: np.ndarray, second: np.ndarray) -> float:
     a, b = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
     means = first.mean(axis=0) - second.mean(axis=0)
@@ -58,10 +66,8 @@ def test_moments_are_those_of_numpy(shape):
 def test_counts_stand_for_repeated_vectors(shape):
     values = features(0, shape)
     counts = np.random.default_rng(1).integers(0, 4, shape[0])
-    weighted, repeated = (
-        compute_moments(values, counts),
-        compute_moments(np.repeat(values, counts, axis=0)),
-    )
+    weighted = compute_moments(values, counts)
+    repeated = compute_moments(np.repeat(values, counts, axis=0))
     assert weighted.mean == pytest.approx(repeated.mean)
     np.testing.assert_allclose(
         weighted.factor.T @ weighted.factor, repeated.factor.T @ repeated.factor, atol=1e-10
@@ -70,25 +76,21 @@ def test_counts_stand_for_repeated_vectors(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_equal_sets_are_at_distance_0_and_aligned(shape):
-    same = compute_moments(features(0, shape, shift=5.0))
-    assert frechet_distance(same, same) == pytest.approx(0.0, abs=1e-9)
-    assert covariance_alignment(same, same) == pytest.approx(1.0, abs=1e-12)
+    same = features(0, shape, shift=5.0)
+    assert distance(same, same) == pytest.approx(0.0, abs=1e-9)
+    assert alignment(same, same) == pytest.approx(1.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_distance_is_the_formula_with_a_matrix_root(seed):
     first, second = features(seed), features(seed + 100, shift=1.0)
-    assert frechet_distance(compute_moments(first), compute_moments(second)) == pytest.approx(
-        textbook_frechet(first, second)
-    )
+    assert distance(first, second) == pytest.approx(textbook_frechet(first, second))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_alignment_is_the_formula_on_centred_covariances(shape):
     first, second = features(1, shape), features(2, shape)
-    assert covariance_alignment(compute_moments(first), compute_moments(second)) == pytest.approx(
-        textbook_alignment(first, second)
-    )
+    assert alignment(first, second) == pytest.approx(textbook_alignment(first, second))
 
 
 def test_distance_between_commuting_gaussians_is_that_of_their_deviations():
@@ -106,42 +108,29 @@ def test_distance_between_singular_gaussians_on_orthogonal_lines_is_the_sum_of_t
 
 def test_distance_is_symmetric_and_does_not_change_when_both_sets_are_turned():
     first, second, turn = features(1), features(2, shift=0.5), rotation(6)
-    distance = frechet_distance(compute_moments(first), compute_moments(second))
-    assert frechet_distance(compute_moments(second), compute_moments(first)) == pytest.approx(
-        distance
-    )
-    assert frechet_distance(
-        compute_moments(first @ turn), compute_moments(second @ turn)
-    ) == pytest.approx(distance)
+    expected = pytest.approx(distance(first, second))
+    assert distance(second, first) == expected
+    assert distance(first @ turn, second @ turn) == expected
 
 
 def test_alignment_does_not_change_with_order_scale_or_shift():
     first, second = features(1), features(2)
-    alignment = covariance_alignment(compute_moments(first), compute_moments(second))
-    order, dimensions = (
-        np.random.default_rng(3).permutation(40),
-        np.random.default_rng(4).permutation(6),
-    )
-    turned = rotation(40) @ (
-        second - second.mean(axis=0)
-    )  # across the images, which are the features here
-    assert covariance_alignment(
-        compute_moments(first[order]), compute_moments(second)
-    ) == pytest.approx(alignment)
-    assert covariance_alignment(
-        compute_moments(first[:, dimensions]), compute_moments(second[:, dimensions])
-    ) == pytest.approx(alignment)
-    assert covariance_alignment(
-        compute_moments(3 * first + 7), compute_moments(second)
-    ) == pytest.approx(alignment)
+    expected = pytest.approx(alignment(first, second))
+    order = np.random.default_rng(3).permutation(40)
+    dimensions = np.random.default_rng(4).permutation(6)
+    assert alignment(first[order], second) == expected
+    assert alignment(first[:, dimensions], second[:, dimensions]) == expected
+    assert alignment(3 * first + 7, second) == expected
+    # Turned across the images, which are the features here.
+    turned = rotation(40) @ (second - second.mean(axis=0))
     same_covariance = Moments(mean=np.zeros(6), factor=turned / np.sqrt(39))
-    assert covariance_alignment(compute_moments(first), same_covariance) == pytest.approx(alignment)
+    assert covariance_alignment(compute_moments(first), same_covariance) == expected
 
 
 def test_sets_that_vary_in_dimensions_of_their_own_are_hardly_aligned():
     first, second = np.zeros((30, 200)), np.zeros((30, 200))
     first[:, 0], second[:, 1] = features(1, (30, 1))[:, 0], features(2, (30, 1))[:, 0]
-    assert covariance_alignment(compute_moments(first), compute_moments(second)) < 1e-3
+    assert alignment(first, second) < 1e-3
 
 
 def test_a_set_that_does_not_vary_is_aligned_with_nothing():
@@ -167,11 +156,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_another():
     ]
     assert found[0] == found[1]
     assert (found[0].low, found[0].high) != (found[2].low, found[2].high)
-    assert (
-        found[0].value
-        == found[2].value
-        == frechet_distance(compute_moments(first), compute_moments(second))
-    )
+    assert found[0].value == found[2].value == distance(first, second)
 
 
 def test_the_interval_of_a_mean_is_that_of_its_standard_error():

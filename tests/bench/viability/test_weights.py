@@ -22,10 +22,6 @@ def sapiens_keys(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
-def total(state: dict[str, torch.Tensor]) -> int:
-    return sum(value.numel() for value in state.values())
-
-
 @pytest.fixture
 def state(tiny_config):
     return {
@@ -130,7 +126,7 @@ def test_an_encoder_of_another_width_has_nothing_in_common(state, tmp_path):
 def test_the_head_in_a_file_of_ours_is_left_out(tiny_checkpoint, tiny_config):
     weights, layout = read_encoder(tiny_checkpoint)
     assert layout.name == "motivnet"
-    assert total(weights) == tiny_config.encoder.parameters
+    assert sum(weight.numel() for weight in weights.values()) == tiny_config.encoder.parameters
 
 
 def test_the_published_layout_is_an_encoder_too(state, tmp_path, tiny_config):

@@ -7,6 +7,7 @@ import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -25,9 +26,7 @@ from motivnet_training.feature_cache.key import TokenKey, token_key
 from motivnet_training.feature_cache.shard import MAX_IMAGES, SUFFIX, write_shard
 from motivnet_training.feature_cache.store import TokenStore
 
-SHARD_BYTES = 256 << 20
-
-Images = Sequence[tuple[str, Sample]]
+Images: TypeAlias = Sequence[tuple[str, Sample]]
 """Samples with the hashes of their images."""
 
 
@@ -40,7 +39,7 @@ def cache_tokens(
     batch_size: int = 1,
     compute: Compute = "float32",
     device: str = "cpu",
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: int = 256 << 20,
 ) -> TokenStore:
     """Return the tokens of all samples, after computing those that ``folder`` does not have.
 
@@ -50,8 +49,7 @@ def cache_tokens(
     writes at a time. The encoder is left as it was given.
 
     Args:
-        compute: The precision of matrix products and attention, by autocast as in mixed-precision
-        training.
+        compute: The precision of matrix products and attention, by autocast.
         shard_bytes: Of tokens in one file; an image that takes more has a separate file.
 
     Raises:
@@ -173,7 +171,7 @@ def _lock_folder(folder: Path) -> Iterator[None]:
 def _shards(
     store: TokenStore, images: Images, *, shard_bytes: int
 ) -> Iterator[tuple[Path, Images]]:
-    """Yield the images by the shards that they go to, with names that the folder does not have."""
+    """Yield the images by the shards that they go to, which the folder does not have yet."""
     size = min(MAX_IMAGES, max(1, shard_bytes // store.key.bytes_per_image))
     first = 1 + max((int(path.stem) for path in store.shards if path.stem.isdecimal()), default=0)
     for number, start in zip(itertools.count(first), range(0, len(images), size)):

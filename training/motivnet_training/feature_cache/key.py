@@ -16,8 +16,6 @@ from motivnet.model.sapiens import SelfAttention
 from motivnet.preprocess import Preprocessing
 from motivnet.schema import Schema
 
-_BYTES_PER_NUMBER = 2
-
 
 class TokenKey(Schema, frozen=True, kw_only=True):
     """Tokens are shared only if all of this is equal.
@@ -43,7 +41,7 @@ class TokenKey(Schema, frozen=True, kw_only=True):
     @property
     def bytes_per_image(self) -> int:
         """The size of one image's tokens in a shard."""
-        return self.shape[0] * self.shape[1] * _BYTES_PER_NUMBER
+        return 2 * self.shape[0] * self.shape[1]  # FP16
 
 
 def token_key(

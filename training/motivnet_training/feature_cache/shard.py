@@ -1,9 +1,6 @@
 """One file of the cache: the tokens of some images as safetensors, and which images they are of.
 
-Safetensors has no checksum. Ours are one SHA-256 over the description and, inside it, one over the
-tokens of each image, so that an image's tokens can be checked without reading those of the others.
-The metadata has a single entry, because the library writes several in an order that differs from
-process to process.
+Safetensors has no checksum: the description has one of each image's tokens, and one of itself.
 """
 
 from __future__ import annotations
@@ -11,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -34,14 +31,10 @@ _ENTRY = "motivnet-tokens"
 _TENSOR = "tokens"
 _REMEDY = "delete it and run again"
 
-SHA256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+SHA256: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
-
-class Rows(Protocol):
-    """The tokens of a shard's images, read one image at a time."""
-
-    def __getitem__(self, row: int, /) -> NDArray[np.float16]:
-        """Return the tokens ``(N, D)`` of one image."""
+ReadRow: TypeAlias = Callable[[int], NDArray[np.float16]]
+"""Returns the tokens ``(N, D)`` of one of a shard's images."""
 
 
 class ShardDescription(Schema, frozen=True, kw_only=True):
@@ -57,7 +50,11 @@ class ShardDescription(Schema, frozen=True, kw_only=True):
 
 
 class _Entry(Schema, frozen=True, kw_only=True):
-    """The metadata's only entry: the description's JSON as it was hashed, and the hash."""
+    """The description's JSON as it was hashed, and the hash.
+
+    It is the metadata's only entry: the library writes several in an order that differs from
+    process to process.
+    """
 
     description: str
     sha256: SHA256
@@ -67,8 +64,6 @@ def write_shard(
     path: Path, tokens: NDArray[np.float16], *, key: TokenKey, images: Sequence[str]
 ) -> None:
     """Write the tokens ``(images, N, D)`` of images with these hashes, for this user alone.
-
-    The file is written whole or not at all.
 
     Raises:
         FileError: If the file cannot be written.
@@ -97,16 +92,16 @@ def read_description(path: Path) -> ShardDescription:
     return description
 
 
-def open_rows(path: Path) -> Rows:
-    """Return the tokens of a shard, mapped into memory: only what is asked for is read.
+def open_rows(path: Path) -> ReadRow:
+    """Open the tokens of a shard, mapped into memory: only what is asked for is read.
 
     Raises:
         CheckpointError: If it is truncated or damaged.
         FileError: If it is no regular file.
     """
     with _open_shard(path) as file:
-        rows: Rows = file.get_slice(_TENSOR)  # stays open after the block
-    return rows
+        read: ReadRow = file.get_slice(_TENSOR).__getitem__  # stays open after the block
+    return read
 
 
 def checksum(tokens: NDArray[np.float16]) -> str:
@@ -138,10 +133,10 @@ def _parse_description(path: Path, metadata: dict[str, str]) -> ShardDescription
             f"{path} is not a shard of tokens; delete it or move it away, and run again"
         )
     try:
-        entry = decode(_bytes(metadata[_ENTRY]), _Entry)
+        entry = decode(metadata[_ENTRY].encode(), _Entry)
         if entry.sha256 != _hash(entry.description):
             raise damage_error(path)
-        return decode(_bytes(entry.description), ShardDescription)
+        return decode(entry.description.encode(), ShardDescription)
     except (SchemaError, ConfigError) as error:
         raise CheckpointError(
             f"{path} describes its tokens in a way that is not valid: {error}; {_REMEDY}"
@@ -149,8 +144,4 @@ def _parse_description(path: Path, metadata: dict[str, str]) -> ShardDescription
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(_bytes(text)).hexdigest()
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text.encode()).hexdigest()

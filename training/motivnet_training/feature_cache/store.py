@@ -16,7 +16,7 @@ from motivnet.terminal import progress
 from motivnet_training.feature_cache.key import TokenKey
 from motivnet_training.feature_cache.shard import (
     SUFFIX,
-    Rows,
+    ReadRow,
     checksum,
     damage_error,
     open_rows,
@@ -25,8 +25,6 @@ from motivnet_training.feature_cache.shard import (
 
 
 class _Place(NamedTuple):
-    """Where the tokens of an image are."""
-
     number: int
     shard: Path
     row: int
@@ -36,17 +34,17 @@ class _Place(NamedTuple):
 class TokenStore:
     """The tokens of one encoder, preprocessing and precision in a folder of caches.
 
-    Opening reads the description of every shard and no tokens. The tokens of an image are compared
-    with their checksum when they are first read, once for all processes forked from this one:
-    checking the whole cache at the beginning would read hundreds of gigabytes. A store may be used
-    in the workers of a data loader: a forked one keeps the memory mappings, which have no position
-    that processes could disturb; a spawned one opens the files again.
+    Opening reads the description of every shard and no tokens, which may have hundreds of
+    gigabytes: those of an image are compared with their checksum when they are first read, once for
+    all processes forked from this one. A store may be used in the workers of a data loader: a
+    forked one keeps the memory mappings, which have no position that processes could disturb; a
+    spawned one opens the files again.
 
     Args:
         root: The folder of caches, with one folder per key.
 
     Raises:
-        CheckpointError: If a shard is truncated, damage_error or of another key.
+        CheckpointError: If a shard is truncated, damaged or of another key.
         FileError: If a shard cannot be opened.
     """
 
@@ -57,12 +55,7 @@ class TokenStore:
         self.shards = tuple(sorted(self.folder.glob(f"[!.]*{SUFFIX}")))
         self._places = _find_places(self.shards, key)
         self._checked = mmap.mmap(-1, max(1, len(self._places)))  # shared with forked processes
-        self._rows: dict[Path, Rows] = {}
-
-    @property
-    def size(self) -> int:
-        """Bytes of the files."""
-        return sum(path.stat().st_size for path in self.shards)
+        self._rows: dict[Path, ReadRow] = {}
 
     def tokens(self, digests: Sequence[str]) -> NDArray[np.float16]:
         """Return the tokens ``(B, N, D)`` of images by the hashes of their files.
@@ -76,7 +69,7 @@ class TokenStore:
             place = self._place(digest)
             if place.shard not in self._rows:
                 self._rows[place.shard] = open_rows(place.shard)
-            tokens[:] = self._rows[place.shard][place.row]
+            tokens[:] = self._rows[place.shard](place.row)
             if not self._checked[place.number]:
                 if checksum(tokens) != place.checksum:
                     raise damage_error(place.shard)
@@ -93,10 +86,6 @@ class TokenStore:
                     found.setdefault(digest, sample)
                 advance(1)
         return found
-
-    def close(self) -> None:
-        """Close the files; a later read opens them again."""
-        self._rows = {}
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._places
