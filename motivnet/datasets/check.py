@@ -29,7 +29,6 @@ Pairs = tuple[tuple[str, str], ...]
 
 _SPLITS = ("train", "val", "test", NO_SPLIT)
 _BLOCK = 256
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ class Checked:
         count, total = len(self.unreadable), len(self.samples) + len(self.unreadable)
         if count < MANY_UNREADABLE or count <= max_share * total:
             return
-        named = "; ".join(sorted(self.unreadable.values())[:_NAMED])
+        named = "; ".join(sorted(self.unreadable.values())[:3])
         raise DatasetError(
             f"{count:,} of {total:,} images cannot be read, more than {max_share:.0%}: {named}; "
             "…; check that the dataset is complete"
@@ -142,9 +141,10 @@ def summarise(dataset: Dataset) -> DatasetSummary:
     found = Counter((sample.label, sample.split or NO_SPLIT) for sample in dataset.samples)
     present = {split for _, split in found}
     splits = tuple(split for split in _SPLITS if split in present)
-    by_split: dict[str, list[Sample]] = {"test": [], "val": [], "train": []}
-    for sample in dataset.samples:
-        by_split[sample.split or "train"].append(sample)
+    by_split = [
+        [sample for sample in dataset.samples if (sample.split or "train") == split]
+        for split in ("test", "val", "train")
+    ]
     return DatasetSummary(
         dataset=dataset.root.resolve().name,
         format=dataset.format,
@@ -158,5 +158,5 @@ def summarise(dataset: Dataset) -> DatasetSummary:
         voted=sum(sample.distribution is not None for sample in dataset.samples),
         skipped=dataset.skipped,
         unreadable=dataset.unreadable,
-        duplicates=find_duplicates(list(by_split.values()), digests=dataset.digests),
+        duplicates=find_duplicates(by_split, digests=dataset.digests),
     )
