@@ -1,14 +1,10 @@
 """A pickle read as data: nothing that it names is imported or called.
 
-The standard unpickler calls what a file names with arguments of the file's choice, and a short list
-of permitted names does not make that safe: ``bytearray`` of a number takes all memory, and the hash
-of a deeply nested key ends the process. Here the opcodes are interpreted by a loop of our own. A
-name that the caller does not know gives a ``StandIn``, which swallows whatever is done to it, so
-that objects of any trainer may lie beside the weights. No name is refused for being dangerous: such
-a list is never complete, and none is needed where no name is resolved.
-
-What a pickle can cost is bounded by its own length: a length in it is compared with the bytes that
-are there, the opcodes are counted, and only plain values are hashed.
+The standard unpickler is not safe even with a short list of permitted names: ``bytearray`` of a
+number takes all memory, and the hash of a deeply nested key ends the process. Here a name that the
+caller does not know gives a ``StandIn``, which swallows whatever is done to it. What a pickle can
+cost is bounded by its own length: a length in it is compared with the bytes that are there, the
+opcodes are counted, and only plain values are hashed.
 """
 
 from __future__ import annotations

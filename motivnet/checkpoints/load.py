@@ -1,9 +1,7 @@
 """From a weights file of any known kind to a MotivNet, and from a MotivNet to a file of ours.
 
-A file is recognised by its first bytes and by its keys, never by its name. Only tensors and, in our
-own format, JSON are used: what a trainer wrote beside the weights is left out, with a warning. The
-model that a file describes is compared with the shapes of its tensors before memory is allocated
-for either.
+A file is recognised by its first bytes and by its keys, never by its name. The model that it
+describes is compared with the shapes of its tensors before memory is allocated for either.
 """
 
 from __future__ import annotations
@@ -87,7 +85,6 @@ def load_checkpoint(
     pretraining ones and mmengine ones with their head), and our safetensors.
 
     Args:
-        path: The file.
         config: The sizes, if neither the file nor its shapes tell them; else it must agree.
         quiet: Log no warning of a random head, a missing checksum or objects that were left out,
             for a file that was loaded before.

@@ -1,9 +1,7 @@
 """Files of ``torch.save``: tensors and plain values, read without ``torch.load``.
 
-Even with ``weights_only`` PyTorch compares no checksum, so that a flipped bit silently becomes a
-wrong weight, and a file of a few hundred bytes can take any amount of memory. Here the
-checksums of an archive are compared, its pickle is read as data (``inert_pickle``), and a tensor is
-no larger than the bytes that are stored for it.
+Even with ``weights_only`` PyTorch compares no checksum, and a file of a few hundred bytes can take
+any amount of memory. Here no tensor is larger than the bytes that are stored for it.
 """
 
 from __future__ import annotations
@@ -64,7 +62,6 @@ def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> o
     """Return the content of an archive of ``torch.save``: tensors and plain values.
 
     Args:
-        file: The open archive.
         device: ``meta`` returns tensors of the right shape without values: every byte's checksum is
             compared and the structure is read, but no memory is needed for the weights.
 

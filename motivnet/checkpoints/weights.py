@@ -18,7 +18,6 @@ from motivnet.errors import CheckpointError
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _LISTED = 8
-_NAME_LENGTH = 120
 
 
 def weights_from_stored(
@@ -28,7 +27,7 @@ def weights_from_stored(
 
     Args:
         stored: What the file holds, by its keys; the file is open.
-        matched: Our names by key, from ``key_maps.plan``.
+        matched: Our names by key, from ``key_maps.match_keys``.
 
     Raises:
         CheckpointError: Naming every value that is not a dense, finite tensor of floating-point
@@ -68,11 +67,7 @@ def outline_of_stored(
     for key, names in matched.items():
         value = stored[key]
         assert isinstance(value, (StoredTensor, Tensor))
-        whole = (
-            value.outline()
-            if isinstance(value, StoredTensor)
-            else torch.empty_like(value, device="meta")
-        )
+        whole = value.outline() if isinstance(value, StoredTensor) else value.to("meta")
         outline.update(key_maps.split_packed(whole, names))
     return outline
 
@@ -149,7 +144,7 @@ def listed(names: Iterable[str]) -> str:
     unique = list(dict.fromkeys(names))
     shown = [name if name.isprintable() else ascii(name) for name in unique[:_LISTED]]
     more = f" and {len(unique) - _LISTED} more" if len(unique) > _LISTED else ""
-    return ", ".join(name[:_NAME_LENGTH] for name in shown) + more
+    return ", ".join(name[:120] for name in shown) + more
 
 
 def _problem(value: object, claimed: Counter[object]) -> str | None:

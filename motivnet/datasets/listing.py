@@ -45,10 +45,7 @@ class LabelledImage:
 def collect(entries: Iterable[LabelledImage | str], *, labels: tuple[str, ...]) -> Listing:
     """Return the entries whose label the model has, in their order.
 
-    Args:
-        entries: Images; a text is the reason why an entry is skipped. The first entry of a name
-            counts.
-        labels: The model's.
+    An entry that is a text is the reason why one is skipped. The first entry of a name counts.
     """
     samples: dict[str, Sample] = {}
     skipped: Counter[str] = Counter()
@@ -85,9 +82,6 @@ def _sample(image: LabelledImage, labels: tuple[str, ...]) -> Sample:
 def emotion_from_code(text: str, codes: Mapping[int, str], *, place: str) -> str:
     """Return the emotion that a dataset writes as a number, ``3`` or ``3.0``.
 
-    Args:
-        place: Where the number stands, for the error.
-
     Raises:
         DatasetError: If the number is not one of ``codes``.
     """
@@ -109,11 +103,6 @@ def refuse_outside(source: Path | str, files: Iterable[Path | str], *, folder: P
 
     A list from a stranger could name any file of this machine. Links in the folder are followed,
     since they are the user's own.
-
-    Args:
-        source: The list, for the error.
-        files: What it names.
-        folder: That of the list.
 
     Raises:
         DatasetError: Naming the first file that lies outside.

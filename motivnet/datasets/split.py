@@ -66,8 +66,6 @@ def split_dataset(
     random share of the rest is held out. Only images that are used are opened.
 
     Args:
-        dataset: What to split.
-        seed: Of all random choices.
         validation_share: The share of the images left to train on.
         stratified: Whether the share is held out of each class, or of all images as in the paper.
         per_class: Images to draw from each class before any are held out; an unreadable one is

@@ -39,10 +39,6 @@ _DECODER_FAILURES = (
 def decode_tiff(data: bytes, *, name: str) -> NDArray[np.uint8]:
     """Return the RGB pixels ``(H, W, 3)`` of the first image of an 8-bit grey or RGB TIFF file.
 
-    Args:
-        data: The file, compressed or not.
-        name: What errors call the image.
-
     Raises:
         ImageError: If it is not such an image, is damaged, or exceeds the limits.
     """
