@@ -25,9 +25,9 @@ from motivnet_engines.runtimes.selection import installed_runtimes
 from motivnet_engines.verification.parity_run import Forward, collect_outputs, compare_runtime
 from motivnet_export.parity_images import ImageSet
 from motivnet_export.precision import (
-    COMPUTE_NAMES,
     FAIL_ABOVE,
     HALF_RANGE,
+    TORCH_DTYPES,
     WARN_ABOVE,
     record_activations,
 )
@@ -63,7 +63,7 @@ def compare_rounding(
     """Compare PyTorch in the artifact's precision with FP32, both on the CPU; nothing for FP32."""
     if precision == "fp32":
         return ()
-    compute = COMPUTE_NAMES[precision]
+    compute = str(TORCH_DTYPES[precision]).removeprefix("torch.")
     outputs = collect_outputs(
         _torch_forward(model, preprocessing), reference.images.pixels, what=f"PyTorch in {compute}"
     )

@@ -25,10 +25,6 @@ TORCH_DTYPES: dict[Precision, torch.dtype] = {
 }
 """The dtype that the modules compute in; INT8 and FP8 are quantised from a graph in FP16."""
 
-COMPUTE_NAMES: dict[Precision, str] = {
-    name: str(dtype).split(".")[-1] for name, dtype in TORCH_DTYPES.items()
-}
-
 HALF_RANGE: tuple[Precision, ...] = ("fp16", "int8", "fp8")
 """Precisions whose activations are limited to the range of FP16."""
 

@@ -48,7 +48,6 @@ _ML_DECODER: _Rows = (
 
 # Prefixes of DistributedDataParallel, LightningModule.model and torch.compile.
 _WRAPPERS = re.compile(r"^(?:module\.|model\.|_orig_mod\.)+")
-_FIELDS = {r"\{i\}": r"(?P<i>\d{1,4})", r"\{p\}": r"(?P<p>weight|bias)"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +179,5 @@ def _place_in_file(ours: str, layout: KeyLayout) -> tuple[str, int | None]:
 
 @functools.cache
 def _pattern(template: str) -> re.Pattern[str]:
-    pattern = re.escape(template)
-    for field, group in _FIELDS.items():
-        pattern = pattern.replace(field, group)
-    return re.compile(pattern)
+    pattern = re.escape(template).replace(r"\{i\}", r"(?P<i>\d{1,4})")
+    return re.compile(pattern.replace(r"\{p\}", "(?P<p>weight|bias)"))

@@ -259,22 +259,21 @@ def _settle_config(
     """
     has_head = _has_head(outline)
     sizes = sizes_from_weights(outline)
-    for part in ("encoder", "decoder"):
-        if f"{part}.depth" not in sizes and (part == "encoder" or has_head):
+    for part in ("encoder", "decoder") if has_head else ("encoder",):
+        if f"{part}.depth" not in sizes:
             raise CheckpointError(f"has none of the blocks of a MotivNet's {part}")
     described = description.config if description else None
-    if described is not None and given not in (None, described):
-        different = differences(_settings(described), _settings(given))
-        raise CheckpointError(f"does not have the sizes asked for: {different}")
-    is_unlimited = not has_head or _CLASS_TOKEN in outline
-    is_named = described is None or described in NAMED_SIZES.values()
-    if given is None and is_unlimited and not is_named:
-        raise CheckpointError(
-            "describes more than it holds; give its sizes with --model CONFIG.json"
-        )
     config = given or described
     if config is None:
         return config_from_sizes(sizes)
+    if described and config != described:
+        different = differences(_settings(described), _settings(config))
+        raise CheckpointError(f"does not have the sizes asked for: {different}")
+    is_unlimited = not has_head or _CLASS_TOKEN in outline
+    if given is None and is_unlimited and config not in NAMED_SIZES.values():
+        raise CheckpointError(
+            "describes more than it holds; give its sizes with --model CONFIG.json"
+        )
     if different := differences(sizes, sizes_from_config(config)):
         raise CheckpointError(f"does not have the sizes asked for: {different}")
     return config
@@ -294,7 +293,7 @@ def _without_class_token(weights: dict[str, Tensor], config: ModelConfig) -> dic
     return rest
 
 
-def _settings(config: ModelConfig | None) -> dict[str, object]:
+def _settings(config: ModelConfig) -> dict[str, object]:
     return {
         f"{part}.{name}": setting
         for part, settings in msgspec.to_builtins(config).items()

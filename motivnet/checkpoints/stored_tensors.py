@@ -115,10 +115,9 @@ def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
     Args:
         made: Returns the object that represents a tensor in the result.
     """
-    encoded = _Encoder()
-    names: dict[str, object] = {
+    return {
         "collections.OrderedDict": Builder(_ordered_dict),
-        "_codecs.encode": Builder(encoded),
+        "_codecs.encode": Builder(_Encoder()),
         "torch._utils._rebuild_tensor": Builder(lambda given: _tensor(given, made, counts=(4,))),
         "torch._utils._rebuild_tensor_v2": Builder(
             lambda given: _tensor(given, made, counts=(6, 7))
@@ -128,8 +127,8 @@ def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
         "torch._utils._rebuild_parameter_with_state": Builder(_first),
         "torch._utils._rebuild_device_tensor_from_cpu_tensor": Builder(_first),
         "torch._tensor._rebuild_from_type_v2": Builder(_of_type),
+        **_TYPES,
     }
-    return {**names, **_TYPES}
 
 
 class _Encoder:

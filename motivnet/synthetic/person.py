@@ -149,9 +149,8 @@ def _between(palette: NDArray[np.float64], rng: np.random.Generator) -> Colour:
     """Return a colour on the line through neighbours of a palette."""
     position = rng.uniform(0, len(palette) - 1)
     index = int(position)
-    return np.asarray(
-        palette[index] + (palette[index + 1] - palette[index]) * (position - index), np.float64
-    )
+    start, end = palette[index : index + 2]
+    return np.asarray(start + (end - start) * (position - index), np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,7 +154,7 @@ def _describe_failure(
     error: str | None, done: subprocess.CompletedProcess[str], python: ModelOptPython
 ) -> str:
     """Return one line on a process that wrote no graph, with ModelOpt's message if there is one."""
-    first_line = next((line.strip() for line in (error or "").splitlines() if line.strip()), "")
+    first_line = (error or "").strip().partition("\n")[0].strip()
     if first_line.startswith(("ModuleNotFoundError", "ImportError")):
         remedy = f"give another {VARIABLE}"
         if python.borrowed:
