@@ -130,12 +130,13 @@ def read_dataset(
         files = (sample.image for sample in listing.samples if isinstance(sample.image, Path))
         refuse_outside(path, files, folder=path if path.is_dir() else path.parent)
     split, samples = _select(listing, splits, limit)
-    checked = check_readable(samples) if check else Checked(samples=tuple(samples))
+    checked = check_readable(samples) if check else Checked(digests={}, unreadable={})
     checked.refuse_many_unreadable(max_share=max_unreadable)
+    kept = checked.readable(samples) if check else tuple(samples)
     skipped = dict(listing.skipped)
     if checked.unreadable:
         skipped[UNREADABLE] = len(checked.unreadable)
-    if not checked.samples:
+    if not kept:
         reasons = f" ({describe_skipped(skipped)})" if skipped else ""
         raise DatasetError(
             f"{path} holds no image of a known class{reasons}; it was read as {found}, and "
@@ -148,7 +149,7 @@ def read_dataset(
         root=path,
         labels=labels,
         split=split,
-        samples=checked.samples,
+        samples=kept,
         skipped=skipped,
         unreadable=checked.unreadable,
         digests=checked.digests,

@@ -71,10 +71,10 @@ def replace_unreadable(queues: Queues, checked: Checked, *, wanted: int) -> Chec
     for queue in queues.values():
         position = wanted
         while position < len(queue):
-            missing = wanted - sum(sample.name in checked.digests for sample in queue)
+            missing = wanted - len(checked.readable(queue))
             if missing <= 0:
                 break
-            checked += check_readable(queue[position : position + missing])
+            checked |= check_readable(queue[position : position + missing])
             position += missing
     return checked
 
@@ -92,10 +92,7 @@ def draw(
     Raises:
         DatasetError: If a class has fewer than ``per_class`` readable images.
     """
-    ready = {
-        label: [sample for sample in queue if sample.name in checked.digests]
-        for label, queue in queues.items()
-    }
+    ready = {label: list(checked.readable(queue)) for label, queue in queues.items()}
     if wanted is not None:
         if per_class != "smallest":
             _check_enough(ready, wanted, labels)
