@@ -28,7 +28,6 @@ _AXES: dict[str, tuple[str, int]] = {
 """The weight, by our name, and the axis that shows a size."""
 
 _ADVICE = "describe the model with --model CONFIG.json"
-_IDENTITY = ("encoder.embed_dim", "encoder.depth")
 
 
 def sizes_from_weights(weights: Mapping[str, Tensor]) -> dict[str, int]:
@@ -82,7 +81,7 @@ def config_from_sizes(sizes: Mapping[str, int]) -> ModelConfig:
     candidates = {name: _with_outputs(config, sizes) for name, config in NAMED_SIZES.items()}
     for name, config in candidates.items():
         wanted = sizes_from_config(config)
-        if any(sizes.get(key) != wanted[key] for key in _IDENTITY):
+        if any(sizes.get(key) != wanted[key] for key in ("encoder.embed_dim", "encoder.depth")):
             continue
         if different := differences(sizes, wanted):
             raise CheckpointError(f"is like {name}, but {different}; {_ADVICE}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -100,17 +101,16 @@ def check_names(
         CheckpointError: Naming the keys that are missing, unknown or misshaped, as the file calls
         them.
     """
-    missing = [key_maps.name_in_file(name, layout) for name in wanted if name not in weights]
-    misshaped = [
-        f"{key_maps.name_in_file(name, layout)} has {tuple(weight.shape)} and not "
-        f"{tuple(wanted[name].shape)}"
-        for name, weight in weights.items()
-        if name in wanted and weight.shape != wanted[name].shape
-    ]
-    unknown = unknown + [
-        key_maps.name_in_file(name, layout) for name in weights if name not in wanted
-    ]
-    groups = {"missing": missing, "unknown": unknown, "misshaped": misshaped}
+    in_file = functools.partial(key_maps.name_in_file, layout=layout)
+    groups = {
+        "missing": [in_file(name) for name in wanted if name not in weights],
+        "unknown": unknown + [in_file(name) for name in weights if name not in wanted],
+        "misshaped": [
+            f"{in_file(name)} has {tuple(weight.shape)} and not {tuple(wanted[name].shape)}"
+            for name, weight in weights.items()
+            if name in wanted and weight.shape != wanted[name].shape
+        ],
+    }
     found = [f"{kind}: {listed(names)}" for kind, names in groups.items() if names]
     if found:
         raise CheckpointError(f"does not hold the weights of this model; {'; '.join(found)}")
