@@ -40,7 +40,6 @@ def build_artifact(
     anything is built.
 
     Args:
-        request: What to build.
         on_message: Called with one line for each precision that is given up, and for each known
             issue of an engine.
 

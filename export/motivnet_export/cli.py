@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 import typer
 
 from motivnet import command_line
@@ -149,8 +148,7 @@ def build(
     )
     artifact = build_artifact(request, on_message=command_line.warn)
     if json:
-        manifest = msgspec.to_builtins(artifact.manifest)
-        command_line.print_json({"folder": str(artifact.folder), "manifest": manifest})
+        command_line.print_json({"folder": str(artifact.folder), "manifest": artifact.manifest})
     else:
         print_built(artifact, describe_engine(target, artifact))
 
@@ -182,12 +180,11 @@ def onnx(
         input=input_form,
         preprocess=preprocess,
     )
-    exported = export_file(request, out)
+    files, graph = export_file(request, out)
     if json:
-        files = [str(path) for path in exported.files]
-        command_line.print_json({"files": files, "graph": msgspec.to_builtins(exported.graph)})
+        command_line.print_json({"files": [str(path) for path in files], "graph": graph})
     else:
-        print_exported(exported)
+        print_exported(files, graph)
 
 
 @app.command()
@@ -234,25 +231,21 @@ def inspect(
     """Print what is in an artifact, counted in its graph: precision, attention, sizes, parity."""
     from motivnet.artifact import open_artifact
     from motivnet_export.tables import print_inspection
-    from motivnet_export.verify import inspect_artifact
+    from motivnet_export.verify import check_graph
 
-    inspection = inspect_artifact(open_artifact(artifact))
+    opened = open_artifact(artifact)
+    check_graph(opened)
     if json:
-        command_line.print_json(inspection)
+        command_line.print_json({"manifest": opened.manifest, "graph": opened.manifest.graph})
     else:
-        print_inspection(inspection, artifact)
+        print_inspection(opened)
 
 
 def _precision(
     name: PrecisionName | None, *, fp16: bool, int8: bool = False, fp8: bool = False
 ) -> PrecisionName:
-    given: dict[str, PrecisionName] = {}
-    if fp16:
-        given["--fp16"] = "fp16"
-    if int8:
-        given["--int8"] = "int8"
-    if fp8:
-        given["--fp8"] = "fp8"
+    flags: dict[PrecisionName, bool] = {"fp16": fp16, "int8": int8, "fp8": fp8}
+    given = {f"--{flag}": flag for flag, is_given in flags.items() if is_given}
     if name is not None:
         given[f"--precision {name}"] = name
     if len(set(given.values())) > 1:

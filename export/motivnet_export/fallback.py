@@ -117,7 +117,7 @@ def try_precision(
     rounding, files, graph = _export(job, precision, attention)
     reference_file = job.workspace / REFERENCE_FILE
     reference_file.write_bytes(job.kept.to_bytes())
-    tools = tool_versions()
+    tools = {"motivnet": __version__, **installed_versions(_TOOLS)}
     if precision in ("int8", "fp8"):
         tools["nvidia-modelopt"] = MODELOPT
     describe = functools.partial(
@@ -218,11 +218,6 @@ def _input_entry(job: BuildJob) -> InputEntry:
         preprocessing=job.source.preprocessing,
         any_size=job.request.any_size,
     )
-
-
-def tool_versions() -> dict[str, str]:
-    """Return the versions of the installed packages that take part in a build."""
-    return {"motivnet": __version__, **installed_versions(_TOOLS)}
 
 
 def _empty(folder: Path) -> None:

@@ -1,11 +1,9 @@
 """The parity report of a build: PyTorch in FP32 beside everything that the artifact will run on.
 
-There are three kinds of evidence, and the report says which is which. ``graph``: a runtime that
-computes in FP32 shows that the exported graph is the model. ``rounding``: PyTorch's own half
-arithmetic shows what the precision costs; ONNX Runtime on a CPU computes FP16 nodes in FP32 and
-cannot show it. ``runtime``: a runtime that computes in a lower precision than the artifact's, such
-as OpenVINO in BF16, shows its outputs on this machine; if it fails, that runtime is not used by
-default, and the artifact still passes.
+Evidence ``graph``: a runtime in FP32 shows that the exported graph is the model. ``rounding``:
+PyTorch's own half arithmetic shows what the precision costs; ONNX Runtime on a CPU computes FP16
+nodes in FP32 and cannot show it. ``runtime``: one that computes in a lower precision than the
+artifact's, such as OpenVINO in BF16, is not used by default if it fails; the artifact still passes.
 """
 
 from __future__ import annotations
@@ -27,9 +25,9 @@ from motivnet_engines.runtimes.selection import installed_runtimes
 from motivnet_engines.verification.parity_run import Forward, collect_outputs, compare_runtime
 from motivnet_export.parity_images import ImageSet
 from motivnet_export.precision import (
-    COMPUTE_NAMES,
     FAIL_ABOVE,
     HALF_RANGE,
+    TORCH_DTYPES,
     WARN_ABOVE,
     record_activations,
 )
@@ -65,7 +63,7 @@ def compare_rounding(
     """Compare PyTorch in the artifact's precision with FP32, both on the CPU; nothing for FP32."""
     if precision == "fp32":
         return ()
-    compute = COMPUTE_NAMES[precision]
+    compute = str(TORCH_DTYPES[precision]).removeprefix("torch.")
     outputs = collect_outputs(
         _torch_forward(model, preprocessing), reference.images.pixels, what=f"PyTorch in {compute}"
     )

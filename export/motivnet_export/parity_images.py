@@ -16,15 +16,11 @@ from motivnet.labels import EMOTIONS
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import synthetic_faces
 
-PARITY_SEED, CALIBRATION_SEED = 0, 1
-
 MAX_IMAGES = 1_000
 """To compare on; all of them are in memory."""
 
 CALIBRATION_IMAGES, CALIBRATION_IMAGES_OF_LARGE = 64, 8
 """The most images that ranges are measured on; a large model takes minutes for each."""
-
-_LARGE_TOKENS_TIMES_WIDTH = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +47,7 @@ def choose_parity_images(
 ) -> ImageSet:
     """Return images of a folder, picked evenly, or drawn faces without one.
 
-    Args:
-        config: The model's, for the default number.
-        preprocessing: Gives the pixels.
-        folder: The user's.
-        count: How many; 16 by default, 2 for a model that takes seconds per image.
+    There are 16 of them if no count is given, 2 for a model that takes seconds per image.
 
     Raises:
         ConfigError: If the folder has no image.
@@ -63,7 +55,7 @@ def choose_parity_images(
     """
     count = count or default_count(config)
     if folder is None:
-        return _draw(preprocessing, count, seed=PARITY_SEED)
+        return _draw(preprocessing, count, seed=0)
     picked = pick_evenly(_images_in(folder, option="--images"), count)
     return _read(picked, folder, preprocessing)
 
@@ -78,19 +70,15 @@ def choose_calibration_images(
 ) -> ImageSet:
     """Return images to measure ranges on, without those of the comparison if there are others.
 
-    Args:
-        config: The model's, for the number.
-        preprocessing: Gives the pixels.
-        folder: The user's; drawn faces without one.
-        parity_folder: What ``choose_parity_images`` was given as ``folder``.
-        parity_count: What it was given as ``count``.
+    Without a folder they are drawn faces. ``parity_folder`` and ``parity_count`` are what
+    ``choose_parity_images`` was given.
 
     Raises:
         ConfigError, ImageError: As ``choose_parity_images``.
     """
-    count = CALIBRATION_IMAGES_OF_LARGE if is_large(config) else CALIBRATION_IMAGES
+    count = CALIBRATION_IMAGES_OF_LARGE if _is_large(config) else CALIBRATION_IMAGES
     if folder is None:
-        return _draw(preprocessing, count, seed=CALIBRATION_SEED)
+        return _draw(preprocessing, count, seed=1)
     paths = _images_in(folder, option="--calibration-images")
     compared: set[Path] = set()
     if parity_folder is not None:
@@ -103,13 +91,12 @@ def choose_calibration_images(
 
 def default_count(config: ModelConfig) -> int:
     """Return how many images are compared: few for a model that takes many seconds per image."""
-    return 2 if is_large(config) else 16
+    return 2 if _is_large(config) else 16
 
 
-def is_large(config: ModelConfig) -> bool:
-    """Return whether a model takes many seconds per image on a CPU."""
+def _is_large(config: ModelConfig) -> bool:
     rows, columns = config.encoder.grid_size
-    return rows * columns * config.encoder.embed_dim > _LARGE_TOKENS_TIMES_WIDTH
+    return rows * columns * config.encoder.embed_dim > 1_000_000
 
 
 def _draw(preprocessing: Preprocessing, count: int, *, seed: int) -> ImageSet:

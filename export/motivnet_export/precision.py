@@ -1,15 +1,14 @@
 """The precision of an artifact, written into the PyTorch modules, and whether activations fit it.
 
-TensorRT 11 has no precision flags: a network is as precise as its ONNX graph says. FP16 and BF16
-here mean linear layers, convolutions and attention in that type, with the residual stream and every
-LayerNorm in FP32. An outlier in the stream then cannot overflow, with no more nodes in the graph
-than an FP32 LayerNorm alone needs.
+FP16 and BF16 mean linear layers, convolutions and attention in that type, with the residual stream
+and every LayerNorm in FP32: an outlier in the stream then cannot overflow.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +24,6 @@ TORCH_DTYPES: dict[Precision, torch.dtype] = {
     "fp8": torch.float16,
 }
 """The dtype that the modules compute in; INT8 and FP8 are quantised from a graph in FP16."""
-
-COMPUTE_NAMES: dict[Precision, str] = {
-    name: str(dtype).split(".")[-1] for name, dtype in TORCH_DTYPES.items()
-}
 
 HALF_RANGE: tuple[Precision, ...] = ("fp16", "int8", "fp8")
 """Precisions whose activations are limited to the range of FP16."""
@@ -61,12 +56,19 @@ class ActivationRecord:
         self._stream: dict[str, float] = {}
         self._compute: dict[str, float] = {}
 
-    def note(self, block: str, value: Tensor, *, on_stream: bool) -> None:
-        """Keep the largest magnitude of a tensor; NaN and infinity count as the largest float."""
-        largest = value.detach().abs().max().float()
-        number = torch.nan_to_num(largest, nan=torch.inf).item()
-        table = self._stream if on_stream else self._compute
-        table[block] = max(table.get(block, 0.0), number)
+    def note_block(
+        self, name: str, _block: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor
+    ) -> None:
+        """Keep what a block adds to the residual stream; a hook of the block."""
+        self._stream[name] = max(self._stream.get(name, 0.0), _largest(output))
+
+    def note_layer(
+        self, name: str, _layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> None:
+        """Keep what a layer in a block reads and writes; a hook of the layer."""
+        self._compute[name] = max(
+            self._compute.get(name, 0.0), _largest(inputs[0]), _largest(output)
+        )
 
     def blocks(self) -> tuple[BlockActivation, ...]:
         """Return one entry per block, in the order of the network."""
@@ -88,9 +90,9 @@ def record_activations(model: MotivNet) -> Iterator[ActivationRecord]:
     record = ActivationRecord()
     handles = []
     for name, block in _blocks(model).items():
-        handles.append(block.register_forward_hook(_stream_hook(record, name)))
+        handles.append(block.register_forward_hook(functools.partial(record.note_block, name)))
         handles += [
-            layer.register_forward_hook(_compute_hook(record, name))
+            layer.register_forward_hook(functools.partial(record.note_layer, name))
             for layer in block.modules()
             if isinstance(layer, (nn.Linear, nn.Conv2d))
         ]
@@ -102,28 +104,16 @@ def record_activations(model: MotivNet) -> Iterator[ActivationRecord]:
 
 
 def _blocks(model: MotivNet) -> dict[str, nn.Module]:
-    blocks: dict[str, nn.Module] = {"encoder.patch_embed": model.encoder.patch_embed}
-    for index, block in enumerate(model.encoder.blocks):
-        blocks[f"encoder.blocks.{index}"] = block
-    blocks["decoder.embed"] = model.decoder.embed
-    for index, block in enumerate(model.decoder.blocks):
-        blocks[f"decoder.blocks.{index}"] = block
-    return blocks
+    encoder, decoder = model.encoder, model.decoder
+    return {
+        "encoder.patch_embed": encoder.patch_embed,
+        **{f"encoder.blocks.{index}": block for index, block in enumerate(encoder.blocks)},
+        "decoder.embed": decoder.embed,
+        **{f"decoder.blocks.{index}": block for index, block in enumerate(decoder.blocks)},
+    }
 
 
-_Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
-
-
-def _stream_hook(record: ActivationRecord, name: str) -> _Hook:
-    def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        record.note(name, output, on_stream=True)
-
-    return hook
-
-
-def _compute_hook(record: ActivationRecord, name: str) -> _Hook:
-    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        record.note(name, inputs[0], on_stream=False)
-        record.note(name, output, on_stream=False)
-
-    return hook
+def _largest(value: Tensor) -> float:
+    """Return the largest magnitude; NaN and infinity count as the largest float."""
+    largest = value.detach().abs().max().float()
+    return float(torch.nan_to_num(largest, nan=torch.inf))

@@ -78,12 +78,8 @@ class BuildRequest:
 def engine_for_target(target: Target, *, sm: str | None) -> EngineOptions | None:
     """Return what ``--target`` asks to compile on this machine, None for the ONNX graph alone.
 
-    Args:
-        target: The option.
-        sm: Compute capabilities such as ``86,89``, for TensorRT-RTX.
-
     Raises:
-        ConfigError: If ``sm`` is given and cannot be used.
+        ConfigError: If compute capabilities are given and cannot be used.
     """
     backend = available_backend() if target == "auto" else target
     if backend is None or backend == "onnx":

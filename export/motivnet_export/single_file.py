@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
@@ -24,19 +23,12 @@ from motivnet_export.source import model_source
 from motivnet_export.torch_to_onnx import onnx_from_model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedFile:
-    """The files of an export, the graph and then its weights above 2 GB, and the graph's counts."""
-
-    files: tuple[Path, ...]
-    graph: GraphSummary
-
-
-def export_file(request: BuildRequest, out: Path | None) -> ExportedFile:
+def export_file(request: BuildRequest, out: Path | None) -> tuple[tuple[Path, ...], GraphSummary]:
     """Write a checked ONNX file to ``out``; its outputs are not compared with PyTorch's.
 
-    The weights of a graph above 2 GB appear before the graph does, and an existing pair is not
-    replaced: two files cannot appear in one step.
+    The files are returned, the graph and then its weights above 2 GB, with the graph's counts. The
+    weights appear before the graph does, and an existing pair is not replaced: two files cannot
+    appear in one step.
 
     Raises:
         FileError: If ``out`` is in the way of a pair, or cannot be written.
@@ -58,7 +50,7 @@ def export_file(request: BuildRequest, out: Path | None) -> ExportedFile:
         )
         summary = summarise(graph)
         del model
-        return ExportedFile(files=_write(graph, out), graph=summary)
+        return _write(graph, out), summary
 
 
 def _write(graph: ir.Model, out: Path) -> tuple[Path, ...]:

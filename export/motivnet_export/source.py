@@ -53,7 +53,6 @@ def model_source(
     """Return the source of ``--checkpoint`` and ``--model``, by default the newest checkpoint.
 
     Args:
-        checkpoint: A weights file.
         model: A named size or a configuration file; with a checkpoint, the sizes of its model.
         preprocess: The name of the preprocessing, if it is not the checkpoint's.
 
@@ -61,17 +60,16 @@ def model_source(
         CheckpointError: If the checkpoint cannot be loaded.
         ConfigError: If there is none, or ``model`` or ``preprocess`` are not known.
     """
-    config = config_from_name_or_path(model) if model else None
+    if not model:
+        return _source_of_checkpoint(checkpoint or newest_checkpoint(CHECKPOINTS), None, preprocess)
+    config = config_from_name_or_path(model)
     if checkpoint is not None:
         return _source_of_checkpoint(checkpoint, config, preprocess)
-    if config is None or model is None:
-        return _source_of_checkpoint(newest_checkpoint(CHECKPOINTS), None, preprocess)
-    return random_source(
-        model if not model.endswith(".json") else Path(model).stem, config, preprocess
-    )
+    name = Path(model).stem if model.endswith(".json") else model
+    return random_source(name, config, preprocess)
 
 
-def random_source(name: str, config: ModelConfig, preprocess: str | None = None) -> ModelSource:
+def random_source(name: str, config: ModelConfig, preprocess: str | None) -> ModelSource:
     """Return a source of random weights with a fixed seed."""
     size = config.encoder.image_size
     return ModelSource(
@@ -121,10 +119,8 @@ def check_random_weights(artifact: Artifact) -> None:
 def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path | None:
     """Return the checkpoint that an artifact was made from, None for random weights.
 
-    Args:
-        artifact: Its manifest names the checkpoint and its hash.
-        checkpoint: The path; if None, its name is looked for in ``checkpoints/`` and the working
-            directory.
+    Without a path, the name in the manifest is looked for in ``checkpoints/`` and the working
+    directory.
 
     Raises:
         ArtifactError: If the checkpoint is not found or is another file.

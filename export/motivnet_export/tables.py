@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from motivnet.artifact import Artifact
@@ -16,8 +17,6 @@ from motivnet_engines.diagnostics.tables import (
     precision_text,
 )
 from motivnet_export.request import Target
-from motivnet_export.single_file import ExportedFile
-from motivnet_export.verify import Inspection
 
 
 def print_built(artifact: Artifact, engine: str) -> None:
@@ -28,14 +27,9 @@ def print_built(artifact: Artifact, engine: str) -> None:
     show("", stacked(built, marked("engine", engine)))
 
 
-def print_exported(exported: ExportedFile) -> None:
+def print_exported(files: Sequence[Path], graph: GraphSummary) -> None:
     """Print the files and what is in the graph."""
-    show(
-        details(
-            {"files": ", ".join(str(path) for path in exported.files)}
-            | _describe_graph(exported.graph)
-        )
-    )
+    show(details({"files": ", ".join(map(str, files)), **_describe_graph(graph)}))
 
 
 def print_parity(report: ParityReport) -> None:
@@ -47,9 +41,9 @@ def print_parity(report: ParityReport) -> None:
     show(details(lines), comparison_table(report.comparisons))
 
 
-def print_inspection(inspection: Inspection, folder: Path) -> None:
+def print_inspection(artifact: Artifact) -> None:
     """Print the contents of an artifact."""
-    manifest = inspection.manifest
+    manifest, folder = artifact.manifest, artifact.folder
     size = sum(entry.size for entry in manifest.files)
     lines = {
         "artifact": _headline(manifest),
@@ -57,7 +51,7 @@ def print_inspection(inspection: Inspection, folder: Path) -> None:
             f"{entry.path} ({entry.size / 1e6:,.1f} MB)" for entry in manifest.files
         ),
         "size": f"{size / 1e6:,.1f} MB",
-        **_describe_graph(inspection.graph),
+        **_describe_graph(manifest.graph),
         "input": input_text(manifest.input),
         **{f"engine {engine.backend}": engine_text(engine, folder) for engine in manifest.engines},
         "outputs": ", ".join(manifest.outputs),

@@ -26,15 +26,6 @@ from motivnet_export.passes import FoldConstantsPass, JoinAttentionHeadsPass
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("logits", "embedding")
 
-FUSED_OPSET = 23
-"""The first with the ``Attention`` operator."""
-
-DECOMPOSED_OPSET = 20
-"""The newest that TensorRT 10.3 parses completely."""
-
-BF16_OPSET = 22
-"""The first whose ``Conv`` takes BF16."""
-
 _op: Any = opset20  # its operators are typed for ONNX Script functions, not for tracing
 
 
@@ -192,9 +183,10 @@ def _resize(image: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 def _opset(model: MotivNet, attention: AttentionForm) -> int:
     if attention == "fused":
-        return FUSED_OPSET
-    is_bf16 = model.encoder.patch_embed.projection.weight.dtype == torch.bfloat16
-    return BF16_OPSET if is_bf16 else DECOMPOSED_OPSET
+        return 23  # the first with the operator Attention
+    if model.encoder.patch_embed.projection.weight.dtype == torch.bfloat16:
+        return 22  # the first whose Conv takes BF16
+    return 20  # the newest that TensorRT 10.3 parses completely
 
 
 def _clean(model: ir.Model) -> ir.Model:

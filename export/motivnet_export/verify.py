@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
 from motivnet.artifact import Artifact
-from motivnet.artifact.manifest import GraphSummary, Manifest
 from motivnet.errors import ArtifactError
 from motivnet.parity import ParityReport
 from motivnet_export.graph import check_onnx, summarise
@@ -23,14 +21,6 @@ from motivnet_export.precision import apply_precision
 from motivnet_export.source import source_of_artifact
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
-    """An artifact's manifest, verified, and the counts of the graph itself."""
-
-    manifest: Manifest
-    graph: GraphSummary
-
-
 def verify_artifact(
     artifact: Artifact,
     *,
@@ -42,10 +32,8 @@ def verify_artifact(
     """Compare an artifact with its checkpoint in PyTorch FP32, as the build did.
 
     Args:
-        artifact: What to verify, possibly on another machine.
         checkpoint: Its checkpoint, if it is not in ``checkpoints/`` or the working directory.
         images: A folder of images; drawn faces without one.
-        num_images: How many images.
         trust_engines: Whether engines that this user did not build here are run too.
 
     Raises:
@@ -53,7 +41,7 @@ def verify_artifact(
             is another.
     """
     check_num_images(num_images)
-    inspect_artifact(artifact)
+    check_graph(artifact)
     manifest = artifact.manifest
     source = source_of_artifact(artifact, checkpoint)
     if source.checkpoint is not None and source.labels != manifest.labels:
@@ -74,8 +62,8 @@ def verify_artifact(
     )
 
 
-def inspect_artifact(artifact: Artifact) -> Inspection:
-    """Check the hash of the graph and count it again.
+def check_graph(artifact: Artifact) -> None:
+    """Check the hash of the graph, and that its counts are those of the manifest.
 
     Raises:
         ArtifactError: If a file does not match the manifest, or the counts do not.
@@ -92,4 +80,3 @@ def inspect_artifact(artifact: Artifact) -> Inspection:
         raise ArtifactError(
             f"the graph of {artifact.folder} is not the one that its manifest describes"
         )
-    return Inspection(manifest=artifact.manifest, graph=graph)

@@ -1,14 +1,10 @@
 """A pickle read as data: nothing that it names is imported or called.
 
-The standard unpickler calls what a file names with arguments of the file's choice, and a short list
-of permitted names does not make that safe: ``bytearray`` of a number takes all memory, and the hash
-of a deeply nested key ends the process. Here the opcodes are interpreted by a loop of our own. A
-name that the caller does not know gives a ``StandIn``, which swallows whatever is done to it, so
-that objects of any trainer may lie beside the weights. No name is refused for being dangerous: such
-a list is never complete, and none is needed where no name is resolved.
-
-What a pickle can cost is bounded by its own length: a length in it is compared with the bytes that
-are there, the opcodes are counted, and only plain values are hashed.
+The standard unpickler is not safe even with a short list of permitted names: ``bytearray`` of a
+number takes all memory, and the hash of a deeply nested key ends the process. Here a name that the
+caller does not know gives a ``StandIn``, which swallows whatever is done to it. What a pickle can
+cost is bounded by its own length: a length in it is compared with the bytes that are there, the
+opcodes are counted, and only plain values are hashed.
 """
 
 from __future__ import annotations
@@ -25,7 +21,6 @@ MAX_OPCODES = 1_000_000
 MAX_TEXT = 1 << 20
 _MAX_NAME = 255
 _MAX_KEY = 2**63
-_MAX_PROTOCOL = 5
 _STOP = ord(".")
 _PLAIN_KEYS = (str, bytes, bool, float, type(None))
 _MALFORMED = (IndexError, KeyError, struct.error, UnicodeDecodeError)
@@ -145,22 +140,22 @@ class _Reader:
 
     def text(self, length: int) -> None:
         if length > MAX_TEXT:
-            self.skip(length, "str")
+            self.skip(length, "builtins.str")
         else:
             self.push(self.take(length).decode("utf-8", "surrogatepass"))
 
     def raw(self, length: int) -> None:
         if length > MAX_TEXT:
-            self.skip(length, "bytes")
+            self.skip(length, "builtins.bytes")
         else:
             self.push(self.take(length))
 
-    def skip(self, length: int, kind: str) -> None:
+    def skip(self, length: int, name: str) -> None:
         """Skip bytes that are too long to be useful, without copying them."""
         if length > len(self.data) - self.position:
             raise PickleError("the pickle is cut off")
         self.position += length
-        self.push(StandIn(f"builtins.{kind}"))
+        self.push(StandIn(name))
 
     def tuple_of(self, count: int) -> None:
         if len(self.stack) < count:
@@ -237,15 +232,9 @@ class _Reader:
         else:
             self.to_mark()
 
-    def pop_mark(self) -> None:
+    def frozen_set(self) -> None:
         self.to_mark()
-
-    def frame(self) -> None:
-        self.take(8)
-
-    def drop_to_mark(self, result: object) -> None:
-        self.to_mark()
-        self.push(result)
+        self.push(StandIn("builtins.frozenset"))
 
     def add_items(self) -> None:
         self.to_mark()
@@ -256,7 +245,7 @@ class _Reader:
         self.memo[index] = self.stack[-1]
 
     def protocol(self) -> None:
-        if self.number(1) > _MAX_PROTOCOL:
+        if self.number(1) > 5:
             raise PickleError("the pickle is of an unknown protocol")
 
 
@@ -268,9 +257,9 @@ def _is_plain_key(key: object) -> bool:
     return type(key) in _PLAIN_KEYS or (type(key) is int and -_MAX_KEY <= key < _MAX_KEY)
 
 
-_OPCODES: dict[bytes, Callable[[_Reader], None]] = {
+_OPCODES: dict[bytes, Callable[[_Reader], object]] = {
     b"\x80": _Reader.protocol,
-    b"\x95": _Reader.frame,
+    b"\x95": lambda reader: reader.take(8),  # the length of a frame
     b"N": lambda reader: reader.push(None),
     b"\x88": lambda reader: reader.push(True),
     b"\x89": lambda reader: reader.push(False),
@@ -287,10 +276,10 @@ _OPCODES: dict[bytes, Callable[[_Reader], None]] = {
     b"B": lambda reader: reader.raw(reader.number(4)),
     b"C": lambda reader: reader.raw(reader.number(1)),
     b"\x8e": lambda reader: reader.raw(reader.number(8)),
-    b"\x96": lambda reader: reader.skip(reader.number(8), "bytearray"),
+    b"\x96": lambda reader: reader.skip(reader.number(8), "builtins.bytearray"),
     b"(": _Reader.mark,
     b"0": _Reader.pop,
-    b"1": _Reader.pop_mark,
+    b"1": _Reader.to_mark,
     b"2": lambda reader: reader.push(reader.stack[-1]),
     b"q": lambda reader: reader.put(reader.number(1)),
     b"r": lambda reader: reader.put(reader.number(4)),
@@ -310,7 +299,7 @@ _OPCODES: dict[bytes, Callable[[_Reader], None]] = {
     b"u": lambda reader: reader.set_items(reader.to_mark()),
     b"\x8f": lambda reader: reader.push(StandIn("builtins.set")),
     b"\x90": _Reader.add_items,
-    b"\x91": lambda reader: reader.drop_to_mark(StandIn("builtins.frozenset")),
+    b"\x91": _Reader.frozen_set,
     b"c": lambda reader: reader.global_(reader.line(), reader.line()),
     b"\x93": _Reader.stack_global,
     b"R": _Reader.call,

@@ -45,20 +45,9 @@ _ML_DECODER: _Rows = (
     ("duplicate_pooling", "group_weight"),
     ("duplicate_pooling_bias", "group_bias"),
 )
-# The code of the paper calls the attention multihead_attn, MotivNet's self_attn.
-_RENAMED = (("patch_embed.projection.", "projection."), ("self_attn.", "multihead_attn."))
 
 # Prefixes of DistributedDataParallel, LightningModule.model and torch.compile.
-_WRAPPERS = re.compile(r"(?:module\.|model\.|_orig_mod\.)+")
-_FIELDS = {r"\{i\}": r"(?P<i>\d{1,4})", r"\{p\}": r"(?P<p>weight|bias)"}
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRule:
-    """A name in the file and our names of what it holds, stacked along the first axis."""
-
-    in_file: str
-    ours: tuple[str, ...]
+_WRAPPERS = re.compile(r"^(?:module\.|model\.|_orig_mod\.)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,39 +55,45 @@ class KeyLayout:
     """The names of weights in one kind of file; keys with a prefix in ``ignored`` are left out."""
 
     name: str
-    rules: tuple[KeyRule, ...]
+    rows: _Rows
     ignored: tuple[str, ...] = ()
 
 
-def _rules(rows: _Rows, in_file: str, ours: str) -> tuple[KeyRule, ...]:
-    return tuple(KeyRule(in_file + row[0], tuple(ours + name for name in row[1:])) for row in rows)
+def _prefixed(rows: _Rows, in_file: str, ours: str) -> _Rows:
+    return tuple((in_file + row[0], *(ours + name for name in row[1:])) for row in rows)
 
 
 def _renamed(rows: _Rows, old: str, new: str) -> _Rows:
     return tuple((row[0].replace(old, new), *row[1:]) for row in rows)
 
 
-def _own_names(rows: _Rows, prefix: str) -> tuple[KeyRule, ...]:
-    return tuple(KeyRule(prefix + name, (prefix + name,)) for row in rows for name in row[1:])
+def _own_names(rows: _Rows, prefix: str) -> _Rows:
+    return tuple((prefix + name, prefix + name) for row in rows for name in row[1:])
 
 
 def _sapiens(name: str, prefix: str) -> KeyLayout:
     # The keypoint head, and the decoder of the pretraining.
     ignored = ("head.", "neck.", "mask_token", "decoder_")
-    rules = _rules((*_SAPIENS, ("cls_token", "class_token")), prefix, "encoder.")
-    return KeyLayout(name=name, rules=rules, ignored=ignored)
+    rows = _prefixed((*_SAPIENS, ("cls_token", "class_token")), prefix, "encoder.")
+    return KeyLayout(name=name, rows=rows, ignored=ignored)
 
 
 MOTIVNET = KeyLayout(
-    name="motivnet", rules=_own_names(_SAPIENS, "encoder.") + _own_names(_ML_DECODER, "decoder.")
+    name="motivnet", rows=_own_names(_SAPIENS, "encoder.") + _own_names(_ML_DECODER, "decoder.")
 )
 """The names of our own modules."""
 
+# The code of the paper calls the attention multihead_attn, MotivNet's self_attn.
 PUBLISHED = KeyLayout(
     name="published",
-    rules=_rules(_renamed(_SAPIENS, *_RENAMED[0]), "pose_encoder.", "encoder.")
-    + _rules(_ML_DECODER, "decoder.decoder.", "decoder.")
-    + _rules(_renamed(_ML_DECODER[3:5], *_RENAMED[1]), "decoder.decoder.", "decoder."),
+    rows=_prefixed(
+        _renamed(_SAPIENS, "patch_embed.projection.", "projection."), "pose_encoder.", "encoder."
+    )
+    + _prefixed(
+        (*_ML_DECODER, *_renamed(_ML_DECODER[3:5], "self_attn.", "multihead_attn.")),
+        "decoder.decoder.",
+        "decoder.",
+    ),
 )
 """``MotivNet.pth``, and the Lightning checkpoints that its training writes."""
 
@@ -121,10 +116,10 @@ def recognise_layout(keys: Iterable[str]) -> KeyLayout | None:
 
 def our_names(key: str, layout: KeyLayout) -> tuple[str, ...]:
     """Return our names of what a key in the file holds, none if the layout does not know it."""
-    bare = _WRAPPERS.sub("", key, count=1) if _WRAPPERS.match(key) else key
-    for rule in layout.rules:
-        if match := _pattern(rule.in_file).fullmatch(bare):
-            return tuple(name.format(**match.groupdict()) for name in rule.ours)
+    bare = _WRAPPERS.sub("", key)
+    for in_file, *ours in layout.rows:
+        if match := _pattern(in_file).fullmatch(bare):
+            return tuple(name.format(**match.groupdict()) for name in ours)
     return ()
 
 
@@ -145,7 +140,7 @@ def match_keys(
         if names and taken.isdisjoint(names):
             matched[key] = names
             taken.update(names)
-        elif not _WRAPPERS.sub("", key, count=1).startswith(layout.ignored):
+        elif not _WRAPPERS.sub("", key).startswith(layout.ignored):
             unknown.append(key)
     return matched, unknown
 
@@ -175,16 +170,14 @@ def published_from_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _place_in_file(ours: str, layout: KeyLayout) -> tuple[str, int | None]:
     """Return the key that holds a tensor of ours, and its place in it."""
-    for rule in layout.rules:
-        for position, name in enumerate(rule.ours):
+    for in_file, *names in layout.rows:
+        for position, name in enumerate(names):
             if match := _pattern(name).fullmatch(ours):
-                return rule.in_file.format(**match.groupdict()), position
+                return in_file.format(**match.groupdict()), position
     return ours, None
 
 
 @functools.cache
 def _pattern(template: str) -> re.Pattern[str]:
-    pattern = re.escape(template)
-    for field, group in _FIELDS.items():
-        pattern = pattern.replace(field, group)
-    return re.compile(pattern)
+    pattern = re.escape(template).replace(r"\{i\}", r"(?P<i>\d{1,4})")
+    return re.compile(pattern.replace(r"\{p\}", "(?P<p>weight|bias)"))

@@ -1,9 +1,7 @@
 """From a weights file of any known kind to a MotivNet, and from a MotivNet to a file of ours.
 
-A file is recognised by its first bytes and by its keys, never by its name. Only tensors and, in our
-own format, JSON are used: what a trainer wrote beside the weights is left out, with a warning. The
-model that a file describes is compared with the shapes of its tensors before memory is allocated
-for either.
+A file is recognised by its first bytes and by its keys, never by its name. The model that it
+describes is compared with the shapes of its tensors before memory is allocated for either.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from motivnet.checkpoints.sizes import (
     config_from_sizes,
     differences,
     sizes_from_config,
-    sizes_from_shapes,
+    sizes_from_weights,
 )
 from motivnet.checkpoints.torch_files import read_torch_file
 from motivnet.checkpoints.weights import (
@@ -47,14 +45,11 @@ from motivnet.preprocess import Preprocessing
 
 logger = logging.getLogger(__name__)
 
-HEAD_SEED = 0
 MAX_ENTRIES = 20_000
 """Ten times the tensors of the largest model, with those of its optimiser."""
 
 _CLASS_TOKEN = "encoder.class_token"  # noqa: S105 - no password
 _POSITIONS = "encoder.pos_embed"
-_ZIP = b"PK\x03\x04"
-_PICKLE = b"\x80"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +85,6 @@ def load_checkpoint(
     pretraining ones and mmengine ones with their head), and our safetensors.
 
     Args:
-        path: The file.
         config: The sizes, if neither the file nor its shapes tell them; else it must agree.
         quiet: Log no warning of a random head, a missing checksum or objects that were left out,
             for a file that was loaded before.
@@ -152,14 +146,11 @@ def save_model(
     path = Path(path)
     with _naming(path):
         description = Description(
-            config=config,
-            labels=labels,
-            preprocessing=preprocessing,
-            metadata=dict(metadata or {}),
+            config=config, labels=labels, preprocessing=preprocessing, metadata=dict(metadata or {})
         )
         state = model.state_dict()
         check_dense({name: tensor.cpu() for name, tensor in state.items()})
-        if different := differences(sizes_from_shapes(_shapes(state)), sizes_from_config(config)):
+        if different := differences(sizes_from_weights(state), sizes_from_config(config)):
             raise CheckpointError(
                 f"is not written: the model does not fit its configuration, {different}"
             )
@@ -189,9 +180,9 @@ def _open_file(path: Path) -> Iterator[_StoredFile]:
             start = file.read(9)
         except OSError as error:
             raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-        if start.startswith(_ZIP):
-            found = read_torch_file(file)
-            stored = _StoredFile(values=found.values, ignored=found.ignored)
+        if start.startswith(b"PK\x03\x04"):
+            values, ignored = read_torch_file(file)
+            stored = _StoredFile(values=values, ignored=ignored)
         elif start[8:] == b"{":
             tensors, description = read_safetensors(path)
             stored = _StoredFile(
@@ -199,7 +190,7 @@ def _open_file(path: Path) -> Iterator[_StoredFile]:
             )
         elif not start:
             raise CheckpointError("is empty; copy or download it again")
-        elif start.startswith(_PICKLE):
+        elif start.startswith(b"\x80"):
             raise CheckpointError(
                 "is in PyTorch's format of before 1.6, which is not read; get it as .safetensors"
             )
@@ -241,7 +232,7 @@ def _load(stored: _StoredFile, layout: KeyLayout, config: ModelConfig | None) ->
     check_names(outlined, model.state_dict(), unknown, layout)
     weights = _without_class_token(weights_from_stored(stored.values, matched), config)
     if fresh_head:
-        initialise(model.decoder.to_empty(device="cpu"), torch.Generator().manual_seed(HEAD_SEED))
+        initialise(model.decoder.to_empty(device="cpu"), torch.Generator().manual_seed(0))
         weights |= model.decoder.state_dict(prefix="decoder.")
     model.load_state_dict(weights, assign=True)
     description = stored.description
@@ -267,24 +258,22 @@ def _settle_config(
     size.
     """
     has_head = _has_head(outline)
-    sizes = sizes_from_shapes(_shapes(outline))
-    for part in ("encoder", "decoder"):
-        if f"{part}.depth" not in sizes and (part == "encoder" or has_head):
+    sizes = sizes_from_weights(outline)
+    for part in ("encoder", "decoder") if has_head else ("encoder",):
+        if f"{part}.depth" not in sizes:
             raise CheckpointError(f"has none of the blocks of a MotivNet's {part}")
     described = description.config if description else None
-    if described is not None and given not in (None, described):
-        raise CheckpointError(
-            f"does not have the sizes asked for: {_config_differences(described, given)}"
-        )
-    is_unlimited = not has_head or _CLASS_TOKEN in outline
-    is_named = described is None or described in NAMED_SIZES.values()
-    if given is None and is_unlimited and not is_named:
-        raise CheckpointError(
-            "describes more than it holds; give its sizes with --model CONFIG.json"
-        )
     config = given or described
     if config is None:
         return config_from_sizes(sizes)
+    if described and config != described:
+        different = differences(_settings(described), _settings(config))
+        raise CheckpointError(f"does not have the sizes asked for: {different}")
+    is_unlimited = not has_head or _CLASS_TOKEN in outline
+    if given is None and is_unlimited and config not in NAMED_SIZES.values():
+        raise CheckpointError(
+            "describes more than it holds; give its sizes with --model CONFIG.json"
+        )
     if different := differences(sizes, sizes_from_config(config)):
         raise CheckpointError(f"does not have the sizes asked for: {different}")
     return config
@@ -304,18 +293,12 @@ def _without_class_token(weights: dict[str, Tensor], config: ModelConfig) -> dic
     return rest
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-
-
-def _config_differences(found: ModelConfig, wanted: ModelConfig | None) -> str:
-    ours, theirs = msgspec.to_builtins(found), msgspec.to_builtins(wanted)
-    return ", ".join(
-        f"{part}.{name} is {size} and not {theirs[part][name]}"
-        for part, sizes in ours.items()
-        for name, size in sizes.items()
-        if size != theirs[part][name]
-    )
+def _settings(config: ModelConfig) -> dict[str, object]:
+    return {
+        f"{part}.{name}": setting
+        for part, settings in msgspec.to_builtins(config).items()
+        for name, setting in settings.items()
+    }
 
 
 @contextlib.contextmanager

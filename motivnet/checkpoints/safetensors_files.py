@@ -1,8 +1,7 @@
 """Our own format: safetensors with a description of the model and a checksum in its metadata.
 
-Safetensors has no checksum: a flipped bit in a weight loads silently. Ours is in the metadata,
-whose only entry holds all that we add, because the library writes several entries in a random order
-and equal models should make equal files.
+The metadata has one entry, because the library writes several in a random order and equal models
+should make equal files.
 """
 
 from __future__ import annotations

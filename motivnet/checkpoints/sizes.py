@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import msgspec
+from msgspec.structs import replace
+from torch import Tensor
 
-from motivnet.config import NAMED_SIZES, DecoderConfig, ModelConfig
+from motivnet.config import NAMED_SIZES, ModelConfig
 from motivnet.errors import CheckpointError, ConfigError
-
-Shapes = Mapping[str, tuple[int, ...]]
-Sizes = Mapping[str, int]
 
 _AXES: dict[str, tuple[str, int]] = {
     "encoder.embed_dim": ("encoder.norm.weight", 0),
@@ -30,29 +28,28 @@ _AXES: dict[str, tuple[str, int]] = {
 """The weight, by our name, and the axis that shows a size."""
 
 _ADVICE = "describe the model with --model CONFIG.json"
-_IDENTITY = ("encoder.embed_dim", "encoder.depth")
 
 
-def sizes_from_shapes(shapes: Shapes) -> dict[str, int]:
-    """Return the sizes in the shapes, by our names, of the weights that are there.
+def sizes_from_weights(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return the sizes in the shapes of the weights that are there, by our names.
 
     The positions of a pretraining encoder, which has a class token, are resized later and show no
     size.
     """
     sizes = {
-        size: shapes[key][axis]
+        size: weights[key].shape[axis]
         for size, (key, axis) in _AXES.items()
-        if len(shapes.get(key, ())) > axis
+        if key in weights and weights[key].ndim > axis
     }
     for part in ("encoder", "decoder"):
         numbers = [
             int(match[1])
-            for key in shapes
+            for key in weights
             if (match := re.match(rf"{part}\.blocks\.(\d{{1,4}})\.", key))
         ]
         if numbers:
             sizes[f"{part}.depth"] = max(numbers) + 1
-    if "encoder.class_token" in shapes:
+    if "encoder.class_token" in weights:
         sizes.pop("encoder.tokens", None)
     return sizes
 
@@ -75,7 +72,7 @@ def sizes_from_config(config: ModelConfig) -> dict[str, int]:
     }
 
 
-def config_from_sizes(sizes: Sizes) -> ModelConfig:
+def config_from_sizes(sizes: Mapping[str, int]) -> ModelConfig:
     """Return the named size with these sizes, and with their number of groups and classes.
 
     Raises:
@@ -84,7 +81,7 @@ def config_from_sizes(sizes: Sizes) -> ModelConfig:
     candidates = {name: _with_outputs(config, sizes) for name, config in NAMED_SIZES.items()}
     for name, config in candidates.items():
         wanted = sizes_from_config(config)
-        if any(sizes.get(key) != wanted[key] for key in _IDENTITY):
+        if any(sizes.get(key) != wanted[key] for key in ("encoder.embed_dim", "encoder.depth")):
             continue
         if different := differences(sizes, wanted):
             raise CheckpointError(f"is like {name}, but {different}; {_ADVICE}")
@@ -93,7 +90,7 @@ def config_from_sizes(sizes: Sizes) -> ModelConfig:
     raise CheckpointError(f"has the sizes of no named model ({shown}); {_ADVICE}")
 
 
-def differences(sizes: Sizes, wanted: Sizes) -> str:
+def differences(sizes: Mapping[str, object], wanted: Mapping[str, object]) -> str:
     """Return every size that differs, as text; empty if none does."""
     return ", ".join(
         f"{name} is {size} and not {wanted[name]}"
@@ -102,14 +99,13 @@ def differences(sizes: Sizes, wanted: Sizes) -> str:
     )
 
 
-def _with_outputs(config: ModelConfig, sizes: Sizes) -> ModelConfig:
+def _with_outputs(config: ModelConfig, sizes: Mapping[str, int]) -> ModelConfig:
     outputs = {
         name: sizes[f"decoder.{name}"]
         for name in ("num_groups", "num_classes")
         if f"decoder.{name}" in sizes
     }
     try:
-        decoder = DecoderConfig(**{**msgspec.to_builtins(config.decoder), **outputs})
-        return ModelConfig(encoder=config.encoder, decoder=decoder)
+        return replace(config, decoder=replace(config.decoder, **outputs))
     except ConfigError as error:
         raise CheckpointError(f"has a head that is not possible: {error}") from error

@@ -21,6 +21,7 @@ from motivnet.errors import CheckpointError
 
 _MAX_DIMENSIONS = 64
 _MAX_BYTES = 2**62
+_UNKNOWN_TENSOR = StandIn("torch.Tensor of another kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,9 @@ def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
     Args:
         made: Returns the object that represents a tensor in the result.
     """
-    encoded = _Encoder()
-    names: dict[str, object] = {
+    return {
         "collections.OrderedDict": Builder(_ordered_dict),
-        "_codecs.encode": Builder(encoded),
+        "_codecs.encode": Builder(_Encoder()),
         "torch._utils._rebuild_tensor": Builder(lambda given: _tensor(given, made, counts=(4,))),
         "torch._utils._rebuild_tensor_v2": Builder(
             lambda given: _tensor(given, made, counts=(6, 7))
@@ -127,8 +127,8 @@ def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
         "torch._utils._rebuild_parameter_with_state": Builder(_first),
         "torch._utils._rebuild_device_tensor_from_cpu_tensor": Builder(_first),
         "torch._tensor._rebuild_from_type_v2": Builder(_of_type),
+        **_TYPES,
     }
-    return {**names, **_TYPES}
 
 
 class _Encoder:
@@ -171,13 +171,13 @@ def _of_type(given: tuple[object, ...]) -> object:
             return builder.build(inner)
         case (_, StandIn() as unknown, _, _):
             return unknown
-    return _unknown_tensor()
+    return _UNKNOWN_TENSOR
 
 
 def _tensor_v3(given: tuple[object, ...], made: Callable[[StoredTensor], object]) -> object:
     """Return a tensor whose dtype is not that of its storage."""
     if len(given) not in (7, 8) or not isinstance(given[6], torch.dtype):
-        return _unknown_tensor()
+        return _UNKNOWN_TENSOR
     return _tensor((*given[:6], *given[7:]), made, counts=(6, 7), dtype=given[6])
 
 
@@ -188,10 +188,9 @@ def _tensor(
     counts: tuple[int, ...],
     dtype: torch.dtype | None = None,
 ) -> object:
-    if len(given) not in counts or (
-        len(given) == 7 and given[6]
-    ):  # the seventh are bits of views: conjugate, negative
-        return _unknown_tensor()
+    # The seventh are bits of views: conjugate, negative.
+    if len(given) not in counts or any(given[6:]):
+        return _UNKNOWN_TENSOR
     match given[:4]:
         case (StandIn() as unknown, _, _, _):
             return unknown
@@ -213,9 +212,8 @@ def _sizes(values: tuple[object, ...]) -> tuple[int, ...]:
 
 
 def _check_inside(stored: StoredTensor) -> None:
-    largest = math.prod(
-        max(side, 1) for side in stored.shape
-    )  # a side of 0 hides what PyTorch multiplies all the same
+    # A side of 0 hides what PyTorch multiplies all the same.
+    largest = math.prod(max(side, 1) for side in stored.shape)
     if (
         len(stored.shape) != len(stored.stride)
         or stored.offset < 0
@@ -241,10 +239,6 @@ def _bytes_of(storage: Storage, *, start: int, length: int) -> Tensor:
         raise CheckpointError("does not fit into this machine's memory") from error
     storage.archive.read_into(read.numpy().data, storage.member, offset=start)
     return read
-
-
-def _unknown_tensor() -> StandIn:
-    return StandIn("torch.Tensor of another kind")
 
 
 _STORAGES: Mapping[str, torch.dtype] = {

@@ -1,8 +1,7 @@
 """The zip archive of ``torch.save``, read by rules that leave each byte of it one meaning.
 
-Its members are stored uncompressed, so that what the file holds is all that can come out of it;
-members that overlap would give a small file any size, and are refused. Each member's checksum is
-compared before anything of it is used.
+Members that are compressed or overlap would give a small file any size, and are refused. Each
+member's checksum is compared before anything of it is used.
 """
 
 from __future__ import annotations

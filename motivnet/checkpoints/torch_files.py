@@ -1,16 +1,13 @@
 """Files of ``torch.save``: tensors and plain values, read without ``torch.load``.
 
-Even with ``weights_only`` PyTorch compares no checksum, so that a flipped bit silently becomes a
-wrong weight, and a file of a few hundred bytes can take any amount of memory. Here the
-checksums of an archive are compared, its pickle is read as data (``inert_pickle``), and a tensor is
-no larger than the bytes that are stored for it.
+Even with ``weights_only`` PyTorch compares no checksum, and a file of a few hundred bytes can take
+any amount of memory. Here no tensor is larger than the bytes that are stored for it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -35,22 +32,13 @@ from motivnet.errors import CheckpointError
 
 _MAX_DEPTH = 64
 _MAX_VALUES = 2_000_000
-_MAX_BYTEORDER = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateDict:
-    """What a file holds by its own keys, and the names of the objects that were not created."""
-
-    values: dict[str, object]
-    ignored: tuple[str, ...]
-
-
-def read_torch_file(file: BinaryIO) -> StateDict:
+def read_torch_file(file: BinaryIO) -> tuple[dict[str, object], tuple[str, ...]]:
     """Return the state dict in an archive of ``torch.save``, alone or under ``state_dict``.
 
     Its tensors are ``StoredTensor``, to be loaded while the file is open. Of all other objects,
-    there or elsewhere in the file, nothing but the name is read.
+    there or elsewhere in the file, nothing but the name is read: these names come second.
 
     Raises:
         CheckpointError: If the archive is damaged or holds no state dict.
@@ -64,17 +52,16 @@ def read_torch_file(file: BinaryIO) -> StateDict:
         or not all(isinstance(key, str) for key in content)
     ):
         raise CheckpointError(
-            f"holds no state dict but {kind_of(content)}; ask its maker for the state dict, best "
+            f"holds no state dict but {_kind_of(content)}; ask its maker for the state dict, best "
             "as .safetensors"
         )
-    return StateDict(values=dict(content), ignored=ignored)
+    return dict(content), ignored
 
 
 def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> object:
     """Return the content of an archive of ``torch.save``: tensors and plain values.
 
     Args:
-        file: The open archive.
         device: ``meta`` returns tensors of the right shape without values: every byte's checksum is
             compared and the structure is read, but no memory is needed for the weights.
 
@@ -112,8 +99,7 @@ def write_archive(content: object, path: Path) -> None:
             raise hidden from None
 
 
-def kind_of(value: object) -> str:
-    """Return the kind of a value in a file, for an error."""
+def _kind_of(value: object) -> str:
     if isinstance(value, StandIn):
         return f"a pickled object, {listed([value.name])}"
     return "a Tensor" if isinstance(value, StoredTensor) else f"a {type(value).__name__}"
@@ -124,12 +110,11 @@ def _content(
 ) -> tuple[object, tuple[str, ...]]:
     try:
         archive = TorchArchive(file)
-        if archive.size("byteorder") is not None:
-            order = archive.read("byteorder", max_bytes=_MAX_BYTEORDER)
-            if order != sys.byteorder.encode():
-                raise CheckpointError(
-                    "was written on a machine of another byte order; save it on one like this"
-                )
+        is_told = archive.size("byteorder") is not None
+        if is_told and archive.read("byteorder", max_bytes=16) != sys.byteorder.encode():
+            raise CheckpointError(
+                "was written on a machine of another byte order; save it on one like this"
+            )
         return values_from_pickle(
             archive.read("data.pkl", max_bytes=MAX_BYTES),
             known=known_names(made),

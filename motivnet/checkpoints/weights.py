@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -18,7 +19,6 @@ from motivnet.errors import CheckpointError
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _LISTED = 8
-_NAME_LENGTH = 120
 
 
 def weights_from_stored(
@@ -28,7 +28,7 @@ def weights_from_stored(
 
     Args:
         stored: What the file holds, by its keys; the file is open.
-        matched: Our names by key, from ``key_maps.plan``.
+        matched: Our names by key, from ``key_maps.match_keys``.
 
     Raises:
         CheckpointError: Naming every value that is not a dense, finite tensor of floating-point
@@ -68,11 +68,7 @@ def outline_of_stored(
     for key, names in matched.items():
         value = stored[key]
         assert isinstance(value, (StoredTensor, Tensor))
-        whole = (
-            value.outline()
-            if isinstance(value, StoredTensor)
-            else torch.empty_like(value, device="meta")
-        )
+        whole = value.outline() if isinstance(value, StoredTensor) else value.to("meta")
         outline.update(key_maps.split_packed(whole, names))
     return outline
 
@@ -105,17 +101,16 @@ def check_names(
         CheckpointError: Naming the keys that are missing, unknown or misshaped, as the file calls
         them.
     """
-    missing = [key_maps.name_in_file(name, layout) for name in wanted if name not in weights]
-    misshaped = [
-        f"{key_maps.name_in_file(name, layout)} has {tuple(weight.shape)} and not "
-        f"{tuple(wanted[name].shape)}"
-        for name, weight in weights.items()
-        if name in wanted and weight.shape != wanted[name].shape
-    ]
-    unknown = unknown + [
-        key_maps.name_in_file(name, layout) for name in weights if name not in wanted
-    ]
-    groups = {"missing": missing, "unknown": unknown, "misshaped": misshaped}
+    in_file = functools.partial(key_maps.name_in_file, layout=layout)
+    groups = {
+        "missing": [in_file(name) for name in wanted if name not in weights],
+        "unknown": unknown + [in_file(name) for name in weights if name not in wanted],
+        "misshaped": [
+            f"{in_file(name)} has {tuple(weight.shape)} and not {tuple(wanted[name].shape)}"
+            for name, weight in weights.items()
+            if name in wanted and weight.shape != wanted[name].shape
+        ],
+    }
     found = [f"{kind}: {listed(names)}" for kind, names in groups.items() if names]
     if found:
         raise CheckpointError(f"does not hold the weights of this model; {'; '.join(found)}")
@@ -149,7 +144,7 @@ def listed(names: Iterable[str]) -> str:
     unique = list(dict.fromkeys(names))
     shown = [name if name.isprintable() else ascii(name) for name in unique[:_LISTED]]
     more = f" and {len(unique) - _LISTED} more" if len(unique) > _LISTED else ""
-    return ", ".join(name[:_NAME_LENGTH] for name in shown) + more
+    return ", ".join(name[:120] for name in shown) + more
 
 
 def _problem(value: object, claimed: Counter[object]) -> str | None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from motivnet.datasets.listing import (
     LabelledImage,
     Listing,
-    codes_from,
     collect,
     csv_rows,
     emotion_from_code,
@@ -22,7 +21,7 @@ from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 
 NO_EMOTION = {8: "none", 9: "uncertain", 10: "no face"}
-CODES = codes_from(EMOTIONS) | NO_EMOTION
+CODES = dict(enumerate(EMOTIONS)) | NO_EMOTION
 """What AffectNet's numbers mean; the last three are no emotions."""
 
 _LISTS_FOLDER = "Manually_Annotated_file_lists"

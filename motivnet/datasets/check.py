@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from motivnet.datasets.sample import Dataset, Sample
 from motivnet.errors import DatasetError, FileError, ImageError
@@ -29,23 +29,23 @@ Pairs = tuple[tuple[str, str], ...]
 
 _SPLITS = ("train", "val", "test", NO_SPLIT)
 _BLOCK = 256
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The samples that can be decoded, in order, with their digests; for the others the reason."""
+    """The digests of the samples that can be decoded, by name; for the others the reason."""
 
-    samples: tuple[Sample, ...] = ()
-    digests: dict[str, str] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str]
+    unreadable: dict[str, str]
 
-    def __add__(self, other: Checked) -> Checked:
+    def __or__(self, other: Checked) -> Checked:
         return Checked(
-            samples=self.samples + other.samples,
-            digests=self.digests | other.digests,
-            unreadable=self.unreadable | other.unreadable,
+            digests=self.digests | other.digests, unreadable=self.unreadable | other.unreadable
         )
+
+    def readable(self, samples: Iterable[Sample]) -> tuple[Sample, ...]:
+        """Return those of the samples that can be decoded, in their order."""
+        return tuple(sample for sample in samples if sample.name in self.digests)
 
     def refuse_many_unreadable(self, *, max_share: float) -> None:
         """Refuse a dataset that is damaged as a whole, or whose images are elsewhere.
@@ -54,10 +54,10 @@ class Checked:
             DatasetError: If more than ``max_share`` of the images, and at least
                 ``MANY_UNREADABLE``, cannot be decoded.
         """
-        count, total = len(self.unreadable), len(self.samples) + len(self.unreadable)
+        count, total = len(self.unreadable), len(self.digests) + len(self.unreadable)
         if count < MANY_UNREADABLE or count <= max_share * total:
             return
-        named = "; ".join(sorted(self.unreadable.values())[:_NAMED])
+        named = "; ".join(sorted(self.unreadable.values())[:3])
         raise DatasetError(
             f"{count:,} of {total:,} images cannot be read, more than {max_share:.0%}: {named}; "
             "…; check that the dataset is complete"
@@ -87,7 +87,6 @@ class DatasetSummary:
 
 def check_readable(samples: Sequence[Sample]) -> Checked:
     """Decode the samples, on as many threads as there are processors: OpenCV releases the lock."""
-    kept: list[Sample] = []
     digests: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -100,12 +99,11 @@ def check_readable(samples: Sequence[Sample]) -> Checked:
             block = samples[start : start + _BLOCK]
             for sample, (digest, reason) in zip(block, pool.map(_examine, block), strict=True):
                 if reason is None:
-                    kept.append(sample)
                     digests[sample.name] = digest
                 else:
                     unreadable[sample.name] = reason
                 advance(1)
-    return Checked(samples=tuple(kept), digests=digests, unreadable=unreadable)
+    return Checked(digests=digests, unreadable=unreadable)
 
 
 def _examine(sample: Sample) -> tuple[str, str | None]:
@@ -142,9 +140,10 @@ def summarise(dataset: Dataset) -> DatasetSummary:
     found = Counter((sample.label, sample.split or NO_SPLIT) for sample in dataset.samples)
     present = {split for _, split in found}
     splits = tuple(split for split in _SPLITS if split in present)
-    by_split: dict[str, list[Sample]] = {"test": [], "val": [], "train": []}
-    for sample in dataset.samples:
-        by_split[sample.split or "train"].append(sample)
+    by_split = [
+        [sample for sample in dataset.samples if (sample.split or "train") == split]
+        for split in ("test", "val", "train")
+    ]
     return DatasetSummary(
         dataset=dataset.root.resolve().name,
         format=dataset.format,
@@ -158,5 +157,5 @@ def summarise(dataset: Dataset) -> DatasetSummary:
         voted=sum(sample.distribution is not None for sample in dataset.samples),
         skipped=dataset.skipped,
         unreadable=dataset.unreadable,
-        duplicates=find_duplicates(list(by_split.values()), digests=dataset.digests),
+        duplicates=find_duplicates(by_split, digests=dataset.digests),
     )

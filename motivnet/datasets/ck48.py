@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from motivnet.datasets import folder
 from motivnet.datasets.image_folders import label_of_folder, visible
 from motivnet.datasets.listing import Listing
-from motivnet.datasets.sample import Sample
 
 _NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}\.png", re.IGNORECASE)
 
@@ -30,16 +29,9 @@ def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
     A file of another name is left out: its person could be in two splits.
     """
     found = folder.read(path, labels=labels)
-    samples = tuple(
-        sample for sample in map(_with_person, found.samples) if sample.person is not None
-    )
-    others = len(found.samples) - len(samples)
-    return Listing(
-        samples=samples,
-        skipped=found.skipped | ({"not named as in CK+48": others} if others else {}),
-    )
-
-
-def _with_person(sample: Sample) -> Sample:
-    match = _NAME.fullmatch(sample.name.rpartition("/")[2])
-    return sample if match is None else replace(sample, person=match[1].upper())
+    named = [(sample, _NAME.fullmatch(PurePath(sample.name).name)) for sample in found.samples]
+    samples = tuple(replace(sample, person=match[1].upper()) for sample, match in named if match)
+    skipped = dict(found.skipped)
+    if others := len(named) - len(samples):
+        skipped["not named as in CK+48"] = others
+    return Listing(samples=samples, skipped=skipped)

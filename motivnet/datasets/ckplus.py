@@ -10,19 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from motivnet.datasets.image_folders import visible
-from motivnet.datasets.listing import (
-    LabelledImage,
-    Listing,
-    codes_from,
-    collect,
-    emotion_from_code,
-)
+from motivnet.datasets.listing import LabelledImage, Listing, collect, emotion_from_code
 from motivnet.errors import DatasetError
 from motivnet.files import read_bytes
 from motivnet.images import IMAGE_SUFFIXES
 
-CODES = codes_from(
-    ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+CODES = dict(
+    enumerate(
+        ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+    )
 )
 
 _IMAGES = "cohn-kanade-images"
@@ -48,32 +44,17 @@ def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
 
 def _images(path: Path) -> Iterator[LabelledImage | str]:
     for sequence in _sequences(path):
-        label = next(
-            (
-                file
-                for file in _files(path / _LABELS / sequence)
-                if file.name.endswith("_emotion.txt")
-            ),
-            None,
-        )
-        frames = [
-            file
-            for file in _files(path / _IMAGES / sequence)
-            if file.suffix.casefold() in IMAGE_SUFFIXES
-        ]
-        if label is None:
+        labels = _files(path / _LABELS / sequence, end="_emotion.txt")
+        frames = _files(path / _IMAGES / sequence, end=tuple(IMAGE_SUFFIXES))
+        if not labels:
             yield "sequence without a label"
         elif not frames:
             yield "labelled sequence without images"
         else:
-            text = read_bytes(label, max_bytes=_MAX_BYTES).decode("ascii", "replace").strip()
-            emotion = emotion_from_code(text, CODES, place=str(label))
-            ends = (
-                [(frames[-1], emotion)]
-                if len(frames) == 1
-                else [(frames[0], "neutral"), (frames[-1], emotion)]
-            )
-            for frame, shown in ends:
+            text = read_bytes(labels[0], max_bytes=_MAX_BYTES).decode("ascii", "replace").strip()
+            emotion = emotion_from_code(text, CODES, place=str(labels[0]))
+            # A single frame has the label.
+            for frame, shown in {frames[0]: "neutral", frames[-1]: emotion}.items():
                 name = frame.relative_to(path).as_posix()
                 yield LabelledImage(name=name, image=frame, emotion=shown, person=sequence.parts[0])
 
@@ -91,5 +72,6 @@ def _sequences(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def _files(folder: Path) -> list[Path]:
-    return visible(folder) if folder.is_dir() else []
+def _files(folder: Path, *, end: str | tuple[str, ...]) -> list[Path]:
+    files = visible(folder) if folder.is_dir() else []
+    return [file for file in files if file.name.casefold().endswith(end)]

@@ -11,7 +11,6 @@ from pathlib import Path
 from motivnet.datasets.listing import (
     LabelledImage,
     Listing,
-    codes_from,
     collect,
     csv_rows,
     emotion_from_code,
@@ -22,7 +21,7 @@ from motivnet.errors import DatasetError
 NAMES = ("fer2013.csv", "icml_face_data.csv")
 """The names of the file in its two releases."""
 
-CODES = codes_from(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"))
+CODES = dict(enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")))
 USAGES: dict[str, SplitName] = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 
 _SIDE = 48

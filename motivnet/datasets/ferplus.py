@@ -20,8 +20,6 @@ NAME = "fer2013new.csv"
 
 _NO_EMOTION = ("unknown", "NF")
 
-Row = tuple[int, tuple[str, ...]]
-
 
 def recognises(path: Path) -> bool:
     """Return whether it is the file of votes, or the folder in which it lies."""

@@ -12,13 +12,10 @@ from pathlib import Path
 from motivnet.datasets.sample import RawPixels, Sample, SplitName
 from motivnet.errors import DatasetError
 from motivnet.files import is_below, open_regular
-from motivnet.labels import EMOTIONS
 from motivnet.printable import shortened
 
 _MAX_BYTES = 4 << 30
 _MAX_LINE = 1 << 20
-_SHOWN_COLUMNS = 12
-_SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +45,7 @@ class LabelledImage:
 def collect(entries: Iterable[LabelledImage | str], *, labels: tuple[str, ...]) -> Listing:
     """Return the entries whose label the model has, in their order.
 
-    Args:
-        entries: Images; a text is the reason why an entry is skipped. The first entry of a name
-            counts.
-        labels: The model's.
+    An entry that is a text is the reason why one is skipped. The first entry of a name counts.
     """
     samples: dict[str, Sample] = {}
     skipped: Counter[str] = Counter()
@@ -88,9 +82,6 @@ def _sample(image: LabelledImage, labels: tuple[str, ...]) -> Sample:
 def emotion_from_code(text: str, codes: Mapping[int, str], *, place: str) -> str:
     """Return the emotion that a dataset writes as a number, ``3`` or ``3.0``.
 
-    Args:
-        place: Where the number stands, for the error.
-
     Raises:
         DatasetError: If the number is not one of ``codes``.
     """
@@ -107,28 +98,11 @@ def emotion_from_code(text: str, codes: Mapping[int, str], *, place: str) -> str
     return emotion
 
 
-def codes_from(emotions: Iterable[str], *, start: int = 0) -> dict[int, str]:
-    """Return emotions by the numbers that a dataset gives them in turn.
-
-    Raises:
-        ValueError: If one of them has another name in this project.
-    """
-    codes = dict(enumerate(emotions, start))
-    if unknown := set(codes.values()) - set(EMOTIONS):
-        raise ValueError(f"not emotions: {sorted(unknown)}")
-    return codes
-
-
 def refuse_outside(source: Path | str, files: Iterable[Path | str], *, folder: Path) -> None:
     """Refuse a list that names images outside its folder.
 
     A list from a stranger could name any file of this machine. Links in the folder are followed,
     since they are the user's own.
-
-    Args:
-        source: The list, for the error.
-        files: What it names.
-        folder: That of the list.
 
     Raises:
         DatasetError: Naming the first file that lies outside.
@@ -137,7 +111,7 @@ def refuse_outside(source: Path | str, files: Iterable[Path | str], *, folder: P
     if outside is not None:
         raise DatasetError(
             f"{source} names an image outside its folder, "
-            f"{shortened(str(outside), _SHOWN_CHARACTERS)}; if you trust where it comes from, "
+            f"{shortened(str(outside), 200)}; if you trust where it comes from, "
             "allow it with --allow-outside"
         )
 
@@ -213,7 +187,7 @@ def _lines(file: io.TextIOWrapper, path: Path) -> Iterator[str]:
 def _indices(header: list[str], columns: tuple[str, ...], path: Path) -> list[int]:
     names = [name.strip().casefold() for name in header]
     if missing := [column for column in columns if column.casefold() not in names]:
-        found = ", ".join(name.strip()[:40] for name in header[:_SHOWN_COLUMNS]) or "none"
+        found = ", ".join(name.strip()[:40] for name in header[:12]) or "none"
         raise DatasetError(
             f"{path} lacks the column {', '.join(missing)}; its first line must name it, and has: "
             f"{found}"

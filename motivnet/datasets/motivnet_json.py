@@ -27,7 +27,6 @@ from motivnet.labels import EMOTIONS
 from motivnet.schema import Schema, SchemaError, convert, decode
 
 _BEGINNING = re.compile(rb'\s*\{\s*("\d+"\s*:\s*\[|"images"\s*:\s*\{)')
-_PEEKED = 256
 _MAX_BYTES = 256_000_000
 _TOLERANCE = 1e-3
 """How far from 1 the sum of shares may be, since they are rounded; they are scaled to 1."""
@@ -57,40 +56,28 @@ def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
 def _images(path: Path, labels: tuple[str, ...]) -> Iterator[LabelledImage]:
     names = labels + EMOTIONS[len(labels) :] if labels == EMOTIONS[: len(labels)] else labels
     for file, split in _lists(path):
-        entries = _entries(file)
-        if isinstance(entries, _SoftList):
-            yield from _soft_images(file, entries.images, split=split, names=names)
-        else:
-            yield from _hard_images(file, entries, split=split, names=names)
+        for name, emotion, shares in _labelled(file, names):
+            yield LabelledImage(
+                name=name, image=file.parent / name, emotion=emotion, split=split, votes=shares
+            )
 
 
-def _hard_images(
-    file: Path,
-    entries: Mapping[str, tuple[str, ...]],
-    *,
-    split: SplitName | None,
-    names: tuple[str, ...],
-) -> Iterator[LabelledImage]:
-    codes = dict(enumerate(names))
-    for number, images in entries.items():
-        emotion = emotion_from_code(number, codes, place=str(file))
-        for image in images:
-            yield LabelledImage(name=image, image=file.parent / image, emotion=emotion, split=split)
-
-
-def _soft_images(
-    file: Path,
-    images: Mapping[str, Mapping[str, float]],
-    *,
-    split: SplitName | None,
-    names: tuple[str, ...],
-) -> Iterator[LabelledImage]:
-    for image, shares in images.items():
-        _check_shares(shares, names, place=f"{image[:80]!r} in {file}")
-        emotion = max(names, key=lambda name: shares.get(name, 0.0))  # of equals the first in order
-        yield LabelledImage(
-            name=image, image=file.parent / image, emotion=emotion, split=split, votes=shares
-        )
+def _labelled(
+    file: Path, names: tuple[str, ...]
+) -> Iterator[tuple[str, str, dict[str, float] | None]]:
+    """Iterate over the images of a list: the name, the emotion, and the shares in a soft list."""
+    entries = _entries(file)
+    if isinstance(entries, _SoftList):
+        for image, shares in entries.images.items():
+            _check_shares(shares, names, place=f"{image[:80]!r} in {file}")
+            # Of equals the first in order.
+            yield image, max(names, key=lambda name: shares.get(name, 0.0)), shares
+    else:
+        codes = dict(enumerate(names))
+        for number, images in entries.items():
+            emotion = emotion_from_code(number, codes, place=str(file))
+            for image in images:
+                yield image, emotion, None
 
 
 def _check_shares(shares: Mapping[str, float], names: tuple[str, ...], *, place: str) -> None:
@@ -145,6 +132,6 @@ def _begins_as_list(file: Path) -> bool:
         return False
     try:
         with open_regular(file) as opened:
-            return _BEGINNING.match(opened.read(_PEEKED)) is not None
+            return _BEGINNING.match(opened.read(256)) is not None
     except FileError:
         return False

@@ -8,7 +8,6 @@ from pathlib import Path, PurePath
 from motivnet.datasets.listing import (
     LabelledImage,
     Listing,
-    codes_from,
     collect,
     emotion_from_code,
     text_lines,
@@ -16,8 +15,8 @@ from motivnet.datasets.listing import (
 from motivnet.datasets.sample import SplitName
 from motivnet.errors import DatasetError
 
-CODES = codes_from(
-    ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), start=1
+CODES = dict(
+    enumerate(("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), 1)
 )
 
 _LIST = Path("EmoLabel", "list_patition_label.txt")  # spelt so in the release

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -42,27 +41,20 @@ class Reader(Protocol):
         """Return the samples of a path that the reader recognises."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetFormat:
-    """How a dataset lies on disk; ``name`` is for people."""
-
-    name: str
-    reader: Reader
-
-
-FORMATS: tuple[DatasetFormat, ...] = (
-    DatasetFormat(name="AffectNet (CSV lists)", reader=affectnet),
-    DatasetFormat(name="AffectNet (npy labels)", reader=affectnet_npy),
-    DatasetFormat(name="FER+", reader=ferplus),
-    DatasetFormat(name="FER2013", reader=fer2013),
-    DatasetFormat(name="RAF-DB", reader=rafdb),
-    DatasetFormat(name="CK+", reader=ckplus),
-    DatasetFormat(name="CK+48", reader=ck48),
-    DatasetFormat(name="JAFFE", reader=jaffe),
-    DatasetFormat(name="KDEF", reader=kdef),
-    DatasetFormat(name="MotivNet JSON list", reader=motivnet_json),
-    DatasetFormat(name="class folders", reader=folder),
-)
+FORMATS: dict[str, Reader] = {
+    "AffectNet (CSV lists)": affectnet,
+    "AffectNet (npy labels)": affectnet_npy,
+    "FER+": ferplus,
+    "FER2013": fer2013,
+    "RAF-DB": rafdb,
+    "CK+": ckplus,
+    "CK+48": ck48,
+    "JAFFE": jaffe,
+    "KDEF": kdef,
+    "MotivNet JSON list": motivnet_json,
+    "class folders": folder,
+}
+"""How a dataset lies on disk, by names for people."""
 
 ADVICE = {
     ("CK+48", "neutral"): (
@@ -73,8 +65,8 @@ ADVICE = {
 """What to do about a class that a dataset never has, by the names of the format and the class."""
 
 
-def recognise(path: Path) -> DatasetFormat:
-    """Return the first format that a folder or a file has.
+def recognise(path: Path) -> str:
+    """Return the name of the first format that a folder or a file has.
 
     Raises:
         DatasetError: If there is no such path, or it has no known format.
@@ -84,12 +76,12 @@ def recognise(path: Path) -> DatasetFormat:
             f"{path} is not a folder; give a folder with one folder of images per class, or a "
             "dataset's"
         )
-    for known in FORMATS:
-        if known.reader.recognises(path):
-            return known
-    names = ", ".join(known.name for known in FORMATS)
+    for name, reader in FORMATS.items():
+        if reader.recognises(path):
+            return name
     raise DatasetError(
-        f"{path} has the format of no known dataset: {names} such as neutral/ and happiness/"
+        f"{path} has the format of no known dataset: {', '.join(FORMATS)} such as neutral/ and "
+        "happiness/"
     )
 
 
@@ -115,9 +107,7 @@ def read_dataset(
         check: Decode each image once to know that it can be read; ``split_dataset`` checks what it
             uses.
         max_unreadable: The share of unreadable images that is accepted.
-        allow_outside: Whether a list may name images outside its folder. A list from a stranger
-            could name any file of this machine; links in the folder are followed, since they are
-            the user's own.
+        allow_outside: Whether a list may name images outside its folder, see ``refuse_outside``.
 
     Raises:
         ConfigError: If ``limit`` is below 1.
@@ -131,7 +121,7 @@ def read_dataset(
         raise ConfigError(f"the limit of images per class must be at least 1, not {limit}")
     try:
         found = recognise(path)
-        listing = found.reader.read(path, labels=labels)
+        listing = FORMATS[found].read(path, labels=labels)
     except OSError as error:
         raise DatasetError(
             f"{error.filename or path} cannot be read: {error.strerror or error}"
@@ -140,25 +130,26 @@ def read_dataset(
         files = (sample.image for sample in listing.samples if isinstance(sample.image, Path))
         refuse_outside(path, files, folder=path if path.is_dir() else path.parent)
     split, samples = _select(listing, splits, limit)
-    checked = check_readable(samples) if check else Checked(samples=tuple(samples))
+    checked = check_readable(samples) if check else Checked(digests={}, unreadable={})
     checked.refuse_many_unreadable(max_share=max_unreadable)
+    kept = checked.readable(samples) if check else tuple(samples)
     skipped = dict(listing.skipped)
     if checked.unreadable:
         skipped[UNREADABLE] = len(checked.unreadable)
-    if not checked.samples:
+    if not kept:
         reasons = f" ({describe_skipped(skipped)})" if skipped else ""
         raise DatasetError(
-            f"{path} holds no image of a known class{reasons}; it was read as {found.name}, and "
+            f"{path} holds no image of a known class{reasons}; it was read as {found}, and "
             f"the classes are {', '.join(labels)}"
         )
     if skipped:
         logger.warning("%s: skipped %s", path, describe_skipped(skipped))
     return Dataset(
-        format=found.name,
+        format=found,
         root=path,
         labels=labels,
         split=split,
-        samples=checked.samples,
+        samples=kept,
         skipped=skipped,
         unreadable=checked.unreadable,
         digests=checked.digests,

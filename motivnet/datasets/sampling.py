@@ -56,14 +56,13 @@ def number_to_draw(queues: Queues, per_class: PerClass, *, labels: tuple[str, ..
         ConfigError: If that is below 1.
         DatasetError: If a class has fewer.
     """
-    counts = {label: len(queue) for label, queue in queues.items()}
     if per_class is None:
         return None
     if per_class == "smallest":
-        return min(counts.values())
+        return min(map(len, queues.values()))
     if per_class < 1:
         raise ConfigError(f"at least one image must be drawn of each class, not {per_class}")
-    _check_enough(counts, per_class, labels)
+    _check_enough(queues, per_class, labels)
     return per_class
 
 
@@ -72,10 +71,10 @@ def replace_unreadable(queues: Queues, checked: Checked, *, wanted: int) -> Chec
     for queue in queues.values():
         position = wanted
         while position < len(queue):
-            missing = wanted - sum(sample.name in checked.digests for sample in queue)
+            missing = wanted - len(checked.readable(queue))
             if missing <= 0:
                 break
-            checked += check_readable(queue[position : position + missing])
+            checked |= check_readable(queue[position : position + missing])
             position += missing
     return checked
 
@@ -93,23 +92,19 @@ def draw(
     Raises:
         DatasetError: If a class has fewer than ``per_class`` readable images.
     """
-    ready = {
-        label: [sample for sample in queue if sample.name in checked.digests]
-        for label, queue in queues.items()
-    }
+    ready = {label: list(checked.readable(queue)) for label, queue in queues.items()}
     if wanted is not None:
-        counts = {label: len(queue) for label, queue in ready.items()}
         if per_class != "smallest":
-            _check_enough(counts, wanted, labels)
-        wanted = min(wanted, *counts.values())
+            _check_enough(ready, wanted, labels)
+        wanted = min(wanted, *map(len, ready.values()))
     return [sample for queue in ready.values() for sample in queue[:wanted]]
 
 
-def _check_enough(counts: dict[int, int], wanted: int, labels: tuple[str, ...]) -> None:
-    label = min(counts, key=counts.__getitem__)
-    if counts[label] < wanted:
+def _check_enough(queues: Queues, wanted: int, labels: tuple[str, ...]) -> None:
+    label, queue = min(queues.items(), key=lambda item: len(item[1]))
+    if len(queue) < wanted:
         raise DatasetError(
-            f"class {labels[label]} has {counts[label]:,} images to draw from, fewer than the "
+            f"class {labels[label]} has {len(queue):,} images to draw from, fewer than the "
             f"{wanted:,} asked for; ask for fewer, or for as many as the smallest class has"
         )
 

@@ -66,8 +66,6 @@ def split_dataset(
     random share of the rest is held out. Only images that are used are opened.
 
     Args:
-        dataset: What to split.
-        seed: Of all random choices.
         validation_share: The share of the images left to train on.
         stratified: Whether the share is held out of each class, or of all images as in the paper.
         per_class: Images to draw from each class before any are held out; an unreadable one is
@@ -85,8 +83,8 @@ def split_dataset(
     queues = shuffle_by_class(candidates, seed=seed)
     wanted = number_to_draw(queues, per_class, labels=dataset.labels)
     first = [sample for queue in queues.values() for sample in queue[:wanted]]
-    checked = Checked(unreadable=dataset.unreadable)
-    checked += check_readable([*first, *own_validation, *test])
+    checked = check_readable([*first, *own_validation, *test])
+    checked |= Checked(digests={}, unreadable=dataset.unreadable)
     checked.refuse_many_unreadable(max_share=max_unreadable)
     if wanted is not None:
         checked = replace_unreadable(queues, checked, wanted=wanted)
@@ -94,12 +92,12 @@ def split_dataset(
     training = _in_order(
         draw(queues, checked, wanted=wanted, per_class=per_class, labels=dataset.labels)
     )
-    validation = _readable(own_validation, checked)
+    validation = checked.readable(own_validation)
     if not own_validation:
         training, validation = hold_out(
             training, share=validation_share, seed=seed, stratified=stratified
         )
-    test = _readable(test, checked)
+    test = checked.readable(test)
     duplicates = find_duplicates((test, validation, training), digests=checked.digests)
     leaked = {first for first, _ in duplicates}
     unique = tuple(sample for sample in training if sample.name not in leaked)
@@ -150,7 +148,3 @@ def _check_classes(training: Samples, dataset: Dataset) -> None:
 
 def _in_order(samples: Iterable[Sample]) -> Samples:
     return tuple(sorted(samples, key=lambda sample: sample.name))
-
-
-def _readable(samples: Samples, checked: Checked) -> Samples:
-    return tuple(sample for sample in samples if sample.name in checked.digests)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import struct
 
 import numpy as np
@@ -15,7 +14,6 @@ from motivnet.images import MAX_BYTES, MAX_PIXELS, MAX_SIDE
 
 TIFF_SUFFIXES = frozenset((".tif", ".tiff"))
 
-_MAGIC = re.compile(rb"II\*\0|MM\0\*")
 _COMPRESSIONS = frozenset(("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"))
 _BITS = {"L": (8,), "RGB": (8, 8, 8)}
 
@@ -39,16 +37,12 @@ _DECODER_FAILURES = (
 def decode_tiff(data: bytes, *, name: str) -> NDArray[np.uint8]:
     """Return the RGB pixels ``(H, W, 3)`` of the first image of an 8-bit grey or RGB TIFF file.
 
-    Args:
-        data: The file, compressed or not.
-        name: What errors call the image.
-
     Raises:
         ImageError: If it is not such an image, is damaged, or exceeds the limits.
     """
     if len(data) > MAX_BYTES:
         raise ImageError(f"{name} has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
-    if not _MAGIC.match(data):
+    if data[:4] not in (b"II*\0", b"MM\0*"):
         raise ImageError(f"{name} is not a TIFF image")
     try:
         with TiffImageFile(io.BytesIO(data)) as image:

@@ -33,9 +33,7 @@ class MotivNet(nn.Module):
 def build_model(config: ModelConfig, *, seed: int | None = 0) -> MotivNet:
     """Return a MotivNet with random weights, on the CPU, in evaluation mode.
 
-    Args:
-        config: Its sizes.
-        seed: Of the weights; None leaves them as allocated, for a model that is about to be loaded.
+    With the seed None they are left as allocated, for a model that is about to be loaded.
     """
     model = outline_model(config).to_empty(device="cpu")
     if seed is not None:

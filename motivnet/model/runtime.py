@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Literal
 
 import numpy as np
@@ -27,6 +26,9 @@ DTYPES: dict[Compute, torch.dtype] = {
 class TorchRuntime:
     """A MotivNet run by PyTorch, the whole network in one dtype.
 
+    ``inputs`` is ``image`` float32 ``(batch, 3, height, width)``, normalised; ``outputs`` are
+    ``logits`` ``(batch, classes)`` and ``embedding`` ``(batch, D)``, both float32.
+
     The given model is not changed. If it has this dtype and device already its weights are shared:
     it must not be trained while the runtime is in use.
 
@@ -39,6 +41,8 @@ class TorchRuntime:
         RuntimeUnavailableError: If PyTorch has no such device here.
     """
 
+    name = "pytorch"
+
     def __init__(
         self,
         model: MotivNet,
@@ -48,37 +52,17 @@ class TorchRuntime:
         device: str = "cpu",
         threads: int | None = None,
     ) -> None:
-        self._compute: Compute = compute
+        self.compute = compute
         self._device = _available(device)
         self._threads = threads
         self._model: MotivNet | None = _cast_copy(model, config, self._device, DTYPES[compute])
-        self._inputs = (
+        self.inputs = (
             TensorSpec(name="image", dtype="float32", shape=(None, 3, *config.encoder.image_size)),
         )
-        self._outputs = (
+        self.outputs = (
             TensorSpec(name="logits", dtype="float32", shape=(None, config.decoder.num_classes)),
             TensorSpec(name="embedding", dtype="float32", shape=(None, config.encoder.embed_dim)),
         )
-
-    @property
-    def name(self) -> str:
-        """``pytorch``."""
-        return "pytorch"
-
-    @property
-    def compute(self) -> str:
-        """The dtype of every weight."""
-        return self._compute
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """``image`` float32 ``(batch, 3, height, width)``, normalised."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """``logits`` float32 ``(batch, classes)`` and ``embedding`` float32 ``(batch, D)``."""
-        return self._outputs
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Return logits and embedding of a batch.
@@ -88,13 +72,13 @@ class TorchRuntime:
         """
         if self._model is None:
             raise ValueError("run() was called on a closed runtime")
-        check_inputs(inputs, self._inputs)
+        check_inputs(inputs, self.inputs)
         image = torch.from_numpy(np.require(inputs["image"], requirements=("C", "W"))).to(
             self._device
         )
         with torch.inference_mode(), _thread_count(self._threads):
             results = self._model.logits_and_embedding(image)
-        names = (spec.name for spec in self._outputs)
+        names = (spec.name for spec in self.outputs)
         return {
             name: result.float().cpu().numpy() for name, result in zip(names, results, strict=True)
         }
@@ -106,12 +90,7 @@ class TorchRuntime:
     def __enter__(self) -> TorchRuntime:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -52,8 +52,7 @@ class Canvas:
         """Return a copy of this canvas, and the mask of a polygon: the part of the copy to keep."""
         mask = np.zeros(self.pixels.shape[:2], np.uint8)
         cv2.fillPoly(mask, [_fixed(self.locate(outline))], 255.0, cv2.LINE_AA, _FRACTION_BITS)
-        copy = Canvas(pixels=self.pixels.copy(), matrix=self.matrix, unit=self.unit, yaw=self.yaw)
-        return copy, mask
+        return replace(self, pixels=self.pixels.copy()), mask
 
     def keep(self, drawn: Canvas, mask: NDArray[np.uint8]) -> None:
         """Take what was drawn on a copy where the mask is set."""

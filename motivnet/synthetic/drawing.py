@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 from motivnet.synthetic.canvas import Canvas, Points, curve, ellipse
 from motivnet.synthetic.person import Expression, Person, Scene
 
+_SIDES = (-1.0, 1.0)
+_SCLERA = np.array([240.0, 238.0, 234.0])
+_PUPIL = np.array([14.0, 12.0, 12.0])
+_TEETH = np.array([244.0, 240.0, 230.0])
+_THROAT = np.array([62.0, 20.0, 22.0])
+
 
 def draw_background(canvas: Canvas, scene: Scene) -> None:
     """Draw a blurred wall of a few colours that run into one another."""
@@ -43,9 +49,9 @@ def draw_shoulders(canvas: Canvas, person: Person, scene: Scene) -> None:
 
 def draw_head(canvas: Canvas, person: Person) -> None:
     """Draw ears and the bare head."""
-    for side in (-1.0, 1.0):
+    for side in _SIDES:
         canvas.fill(
-            ellipse((side * person.half_width * 1.0, person.eye_line + 0.12), (0.09, 0.18)),
+            ellipse((side * person.half_width, person.eye_line + 0.12), (0.09, 0.18)),
             person.skin * 0.9,
         )
     canvas.fill(_outline(person), person.skin)
@@ -103,13 +109,6 @@ def _outline(person: Person) -> Points:
     return np.vstack([skull[order], right, left])
 
 
-_SIDES = (-1.0, 1.0)
-_SCLERA = np.array([240.0, 238.0, 234.0])
-_PUPIL = np.array([14.0, 12.0, 12.0])
-_TEETH = np.array([244.0, 240.0, 230.0])
-_THROAT = np.array([62.0, 20.0, 22.0])
-
-
 def draw_brows(canvas: Canvas, person: Person, expression: Expression) -> None:
     """Draw two tapered brows, with furrows between them if they are pinched."""
     colour = person.hair * 0.75
@@ -148,7 +147,6 @@ def draw_eyes(canvas: Canvas, person: Person, expression: Expression) -> None:
 
 def draw_nose(canvas: Canvas, person: Person, expression: Expression) -> None:
     """Draw the shadow of the nose, the nostrils, and wrinkles if the nose is drawn up."""
-    shadow = person.skin * 0.72
     wrinkle = max(0.0, expression.nose_wrinkle)
     tip, half = person.nose_tip - 0.05 * wrinkle, person.nose_width * (1 + 0.15 * wrinkle)
     canvas.stroke(
@@ -156,12 +154,9 @@ def draw_nose(canvas: Canvas, person: Person, expression: Expression) -> None:
         person.skin * 0.86,
         0.025,
     )
-    canvas.stroke(
-        curve((-half, tip - 0.02), (-half * 0.6, tip + 0.06), (0.0, tip + 0.05)), shadow, 0.02
-    )
-    canvas.stroke(
-        curve((half, tip - 0.02), (half * 0.6, tip + 0.06), (0.0, tip + 0.05)), shadow, 0.02
-    )
+    for side in _SIDES:
+        wing, below = (side * half, tip - 0.02), (side * half * 0.6, tip + 0.06)
+        canvas.stroke(curve(wing, below, (0.0, tip + 0.05)), person.skin * 0.72, 0.02)
     for side in _SIDES:
         canvas.fill(ellipse((side * half * 0.5, tip + 0.02), (0.03, 0.018), 12), person.skin * 0.4)
         if wrinkle > 0.2:
@@ -203,16 +198,13 @@ def draw_mouth(canvas: Canvas, person: Person, expression: Expression) -> None:
         + 0.02 * (expression.corner_lift if not expression.one_sided else 0)
     )
     top_in, bottom_in = middle - 0.25 * drop, middle + lift * 0.55 + drop
-    upper_out = _lip(left, right, top_in - thick, expression.squareness)
-    upper_in = _lip(left, right, top_in, expression.squareness)
-    lower_in = _lip(left, right, bottom_in, expression.squareness)
-    lower_out = _lip(left, right, bottom_in + 1.3 * thick, expression.squareness)
+    upper_out, upper_in, lower_in, lower_out = (
+        _lip(left, right, height, expression.squareness)
+        for height in (top_in - thick, top_in, bottom_in, bottom_in + 1.3 * thick)
+    )
     canvas.fill(np.vstack([upper_out, lower_out[::-1]]), person.lips)
-    opening = bottom_in - top_in
-    if opening > 0.03:
-        _draw_opening(
-            canvas, np.vstack([upper_in, lower_in[::-1]]), squareness=expression.squareness
-        )
+    if bottom_in - top_in > 0.03:
+        _draw_opening(canvas, np.vstack([upper_in, lower_in[::-1]]), expression.squareness)
     else:
         canvas.stroke(upper_in, person.lips * 0.45, 0.025)
     canvas.stroke(lower_out[3:-3] + np.array((0, 0.05)), person.skin * 0.85, 0.02)
@@ -290,24 +282,22 @@ def _lip(
     )
 
 
-def _draw_opening(canvas: Canvas, outline: Points, *, squareness: float) -> None:
+def _draw_opening(canvas: Canvas, outline: Points, squareness: float) -> None:
     """Draw the throat and the upper teeth; a square mouth shows the lower ones too."""
     inside, mask = canvas.inside(outline)
     (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
     height = min(0.1, 0.5 * (bottom - top))
     inside.fill(outline, _THROAT)
-    inside.fill(
-        np.array([(left, top), (right, top), (right, top + height), (left, top + height)]), _TEETH
-    )
+    inside.fill(_box(left, top, right, top + height), _TEETH)
     if squareness > 0.3:
-        rim = bottom - 0.75 * height
-        inside.fill(
-            np.array([(left, rim), (right, rim), (right, bottom), (left, bottom)]), _TEETH * 0.94
-        )
+        inside.fill(_box(left, bottom - 0.75 * height, right, bottom), _TEETH * 0.94)
     canvas.keep(inside, mask)
+
+
+def _box(left: float, top: float, right: float, bottom: float) -> Points:
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
 def _share(expression: Expression, side: float) -> float:
     """Return how much of a movement one half of the face makes."""
-    still = expression.one_sided if (side > 0) == expression.mirrored else 0.0
-    return 1.0 - still
+    return 1.0 - expression.one_sided if (side > 0) == expression.mirrored else 1.0

@@ -24,8 +24,6 @@ from motivnet.synthetic.drawing import (
 )
 from motivnet.synthetic.person import Scene, sample_expression, sample_person, sample_scene
 
-_SUPERSAMPLING = 2
-
 
 def draw_face(emotion: str, *, seed: int, size: tuple[int, int] = (256, 192)) -> NDArray[np.uint8]:
     """Return an RGB picture ``(H, W, 3)`` of a drawn face that shows an emotion.
@@ -43,7 +41,7 @@ def draw_face(emotion: str, *, seed: int, size: tuple[int, int] = (256, 192)) ->
     rng = np.random.default_rng(seed)
     person, scene = sample_person(rng), sample_scene(rng)
     expression = sample_expression(emotion, rng)
-    canvas = canvas_for((size[0] * _SUPERSAMPLING, size[1] * _SUPERSAMPLING), scene)
+    canvas = canvas_for((2 * size[0], 2 * size[1]), scene)
     draw_background(canvas, scene)
     draw_shoulders(canvas, person, scene)
     draw_head(canvas, person)
@@ -82,11 +80,8 @@ def iterate_faces(
 ) -> Iterator[NDArray[np.uint8]]:
     """Iterate over the faces of ``synthetic_faces``."""
     for index in range(count):
-        yield draw_face(labels[index % len(labels)], seed=_face_seed(seed, index), size=size)
-
-
-def _face_seed(seed: int, index: int) -> int:
-    return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0])
+        face_seed = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0]
+        yield draw_face(labels[index % len(labels)], seed=int(face_seed), size=size)
 
 
 def _photograph(

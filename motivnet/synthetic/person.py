@@ -149,13 +149,8 @@ def _between(palette: NDArray[np.float64], rng: np.random.Generator) -> Colour:
     """Return a colour on the line through neighbours of a palette."""
     position = rng.uniform(0, len(palette) - 1)
     index = int(position)
-    return np.asarray(
-        palette[index] + (palette[index + 1] - palette[index]) * (position - index), np.float64
-    )
-
-
-_JITTER = 0.05
-_FAINTEST, _FULL = 0.85, 1.15
+    start, end = palette[index : index + 2]
+    return np.asarray(start + (end - start) * (position - index), np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,30 +178,8 @@ class Expression:
     mirrored: bool = False
 
 
-_REST = Expression()
-_PRESSED_ANGER = Expression(
-    inner_brow=-1.0,
-    outer_brow=0.1,
-    brow_pinch=1.0,
-    upper_lid=0.1,
-    lower_lid=0.4,
-    corner_lift=-0.3,
-    lip_press=1.0,
-)
-_BARED_ANGER = Expression(
-    inner_brow=-1.0,
-    outer_brow=0.1,
-    brow_pinch=1.0,
-    upper_lid=0.2,
-    lower_lid=0.4,
-    corner_lift=-0.2,
-    jaw_drop=0.35,
-    upper_lip_raise=0.35,
-    squareness=1.0,
-)
-
 _EXPRESSIONS: dict[str, tuple[Expression, ...]] = {
-    "neutral": (_REST,),
+    "neutral": (Expression(),),
     "happiness": (
         Expression(
             lower_lid=0.6,
@@ -259,7 +232,28 @@ _EXPRESSIONS: dict[str, tuple[Expression, ...]] = {
             upper_lip_raise=1.0,
         ),
     ),
-    "anger": (_PRESSED_ANGER, _BARED_ANGER),
+    "anger": (
+        Expression(
+            inner_brow=-1.0,
+            outer_brow=0.1,
+            brow_pinch=1.0,
+            upper_lid=0.1,
+            lower_lid=0.4,
+            corner_lift=-0.3,
+            lip_press=1.0,
+        ),
+        Expression(
+            inner_brow=-1.0,
+            outer_brow=0.1,
+            brow_pinch=1.0,
+            upper_lid=0.2,
+            lower_lid=0.4,
+            corner_lift=-0.2,
+            jaw_drop=0.35,
+            upper_lip_raise=0.35,
+            squareness=1.0,
+        ),
+    ),
     "contempt": (
         Expression(
             outer_brow=0.4,
@@ -287,11 +281,11 @@ def sample_expression(emotion: str, rng: np.random.Generator) -> Expression:
             f"no face is drawn for {emotion!r}; the emotions are {', '.join(_EXPRESSIONS)}"
         )
     choice, mirrored = rng.random(), rng.random() < 0.5
-    intensity = rng.uniform(_FAINTEST, _FULL)
+    intensity = rng.uniform(0.85, 1.15)
     variants = _EXPRESSIONS[emotion]
     variant = variants[int(choice * len(variants))]
     moves = {
-        field.name: getattr(variant, field.name) * intensity + rng.normal(0, _JITTER)
+        field.name: getattr(variant, field.name) * intensity + rng.normal(0, 0.05)
         for field in dataclasses.fields(Expression)
         if field.name not in ("one_sided", "mirrored")
     }

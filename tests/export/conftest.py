@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.manifest import InputDtype
 from motivnet.checkpoints import save_model
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.labels import labels_for
@@ -21,6 +22,7 @@ from motivnet.parity import AttentionForm, Precision
 from motivnet.preprocess import Preprocessing
 from motivnet_export import fallback, torch_to_onnx
 from motivnet_export.build import build_artifact
+from motivnet_export.precision import apply_precision
 from motivnet_export.request import BuildRequest
 
 SIZE = (128, 96)
@@ -94,6 +96,31 @@ def _shared_exports() -> Any:
 def export(_shared_exports: Any) -> Callable[..., ir.Model]:
     """Return ``onnx_from_model``, which exports equal models once."""
     return _shared_exports  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def graph_of(
+    export: Callable[..., ir.Model], small_config: ModelConfig, stretch: Preprocessing
+) -> Callable[..., ir.Model]:
+    """Return a function that exports the small model in a precision."""
+
+    def exported(
+        precision: Precision = "fp32",
+        attention: AttentionForm = "fused",
+        input_dtype: InputDtype = "float32",
+        config: ModelConfig = small_config,
+    ) -> ir.Model:
+        model = build_model(config, seed=1)
+        apply_precision(model, precision)
+        return export(
+            model,
+            attention=attention,
+            input_dtype=input_dtype,
+            any_size=False,
+            preprocessing=stretch,
+        )
+
+    return exported
 
 
 @pytest.fixture(scope="session")

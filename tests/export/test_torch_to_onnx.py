@@ -30,29 +30,6 @@ Export = Callable[..., ir.Model]
 
 
 @pytest.fixture
-def graph_of(export: Export, small_config: ModelConfig) -> Export:
-    """Return a function that exports the small model in a precision."""
-
-    def exported(
-        precision: Precision = "fp32",
-        attention: AttentionForm = "fused",
-        input_dtype: InputDtype = "float32",
-        config: ModelConfig = small_config,
-    ) -> ir.Model:
-        model = build_model(config, seed=1)
-        apply_precision(model, precision)
-        return export(
-            model,
-            attention=attention,
-            input_dtype=input_dtype,
-            any_size=False,
-            preprocessing=STRETCH,
-        )
-
-    return exported
-
-
-@pytest.fixture
 def fused_fp16(graph_of: Export) -> ir.Model:
     return graph_of("fp16")
 

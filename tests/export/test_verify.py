@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.errors import ArtifactError
+from motivnet.parity import Outputs
 from motivnet_engines.verification import parity_run
 from motivnet_export.parity_check import describe_failure
-from motivnet_export.verify import inspect_artifact, verify_artifact
+from motivnet_export.verify import check_graph, verify_artifact
 
 
 def test_verify_gives_the_same_result_again(
@@ -49,27 +52,22 @@ def test_verify_fails_where_a_runtime_computes_something_else(
     small_checkpoint: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    true_forward = parity_run._forward
+    true_outputs = parity_run.collect_outputs
 
-    def reversed_logits(*args: object) -> object:
-        forward = true_forward(*args)
+    def reversed_logits(*args: Any, **options: Any) -> Outputs:
+        outputs = true_outputs(*args, **options)
+        return replace(outputs, logits=outputs.logits[:, ::-1])
 
-        def run(pixels):
-            logits, embedding = forward(pixels)
-            return logits[:, ::-1].copy(), embedding
-
-        return run
-
-    monkeypatch.setattr(parity_run, "_forward", reversed_logits)
+    monkeypatch.setattr(parity_run, "collect_outputs", reversed_logits)
     report = verify_artifact(small_artifact(), checkpoint=small_checkpoint, num_images=2)
     assert not report.passed
     assert "onnxruntime (graph)" in describe_failure(report)
 
 
 def test_inspection_counts_the_graph_again(small_artifact: Callable[..., Artifact]) -> None:
-    inspection = inspect_artifact(small_artifact())
-    assert inspection.graph == inspection.manifest.graph
-    assert inspection.graph.attention_nodes == 2
+    artifact = small_artifact()
+    check_graph(artifact)
+    assert artifact.manifest.graph.attention_nodes == 2
 
 
 def test_changed_file_is_refused_before_it_is_parsed(
@@ -80,4 +78,4 @@ def test_changed_file_is_refused_before_it_is_parsed(
     data[len(data) // 2] ^= 1
     (artifact / "model.onnx").write_bytes(bytes(data))
     with pytest.raises(ArtifactError, match="SHA-256"):
-        inspect_artifact(open_artifact(artifact))
+        check_graph(open_artifact(artifact))

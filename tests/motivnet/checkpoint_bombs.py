@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import force_setattr
 
 from motivnet.checkpoints import key_maps, load_checkpoint
 from motivnet.checkpoints.safetensors_files import Description, write_safetensors
@@ -177,7 +178,7 @@ def giant_head(path: Path) -> None:
 def giant_grid(path: Path, sides: tuple[int, int] = (65_536, 65_536)) -> None:
     """A pretraining encoder whose positions are to be resized to a grid of 268 million patches."""
     encoder = EncoderConfig(embed_dim=8, depth=1, num_heads=2, patch_size=4, image_size=(16, 16))
-    object.__setattr__(encoder, "image_size", sides)  # which no configuration of ours may have
+    force_setattr(encoder, "image_size", sides)  # which no configuration of ours may have
     config = ModelConfig(encoder=encoder, decoder=CONFIG.decoder)
     weights = {
         key.removeprefix("pose_encoder."): value

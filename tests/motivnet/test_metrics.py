@@ -184,8 +184,8 @@ def test_every_published_metric_is_one_of_ours():
 
 def test_only_the_formats_of_a_dataset_are_the_same_data():
     same = {
-        known.name: {result.dataset for result in published_results(known.name) if result.same_data}
-        for known in FORMATS
+        name: {result.dataset for result in published_results(name) if result.same_data}
+        for name in FORMATS
     }
     assert {name: datasets for name, datasets in same.items() if datasets} == {
         "AffectNet (CSV lists)": {"AffectNet"},

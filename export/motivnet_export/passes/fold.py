@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-_IMPURE = {"RandomNormal", "RandomUniform", "Constant"}
+_SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
 class FoldConstantsPass(ir.passes.InPlacePass):
@@ -44,18 +44,11 @@ class FoldConstantsPass(ir.passes.InPlacePass):
 def _is_foldable(node: ir.Node) -> bool:
     inputs = [value for value in node.inputs if value is not None]
     used = [output for output in node.outputs if output.uses() or output.is_graph_output()]
-    if node.domain or node.op_type in _IMPURE or _has_subgraph(node):
+    if node.domain or used != [node.outputs[0]] or used[0].is_graph_output():
         return False
-    if used != [node.outputs[0]] or node.outputs[0].is_graph_output():
+    if any(attribute.type in _SUBGRAPHS for attribute in node.attributes.values()):
         return False
     return bool(inputs) and all(value.is_initializer() for value in inputs)
-
-
-def _has_subgraph(node: ir.Node) -> bool:
-    return any(
-        a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-        for a in node.attributes.values()
-    )
 
 
 def _evaluate(node: ir.Node, opset: int) -> NDArray[Any]:

@@ -36,9 +36,6 @@ class ModelOptPython:
 def modelopt_python(on_message: Callable[[str], None]) -> ModelOptPython:
     """Return the Python that the user names, else ours, which is installed at the first use.
 
-    Args:
-        on_message: Called before something is downloaded.
-
     Raises:
         ExportError: If there is none and none can be made.
     """

@@ -1,11 +1,8 @@
 """INT8 and FP8: Q/DQ pairs around the linear layers of the encoder, placed by ModelOpt.
 
-The graph in FP16 is quantised. The residual stream and every LayerNorm stay in FP32, and attention
-stays in FP16. So do the head and the convolution of the patches: they are under 2% of the
-operations of the published sizes, and quantising the head alone costs about as much accuracy as
-quantising all of the encoder. The weights stay FP16 in the file, behind their own Q/DQ pairs: if
-they are stored as INT8, TensorRT-RTX 1.7.1 silently computes the projection of query, key and value
-in FP16.
+The rest of the FP16 graph stays as it is. Head and patches are under 2% of the operations, and
+quantising the head alone costs about as much accuracy as all of the encoder. The weights stay FP16,
+behind Q/DQ pairs: from INT8, TensorRT-RTX 1.7.1 silently computes query, key and value in FP16.
 """
 
 from __future__ import annotations
@@ -44,8 +41,6 @@ METADATA_KEY = "quantised by"
 """In the graph's metadata: the tool that placed the Q/DQ pairs, and the number of images."""
 
 _SCRIPT = Path(__file__).with_name("modelopt_child.py")
-_EMBEDDING = "embedding"
-_MODELOPT_NOISE = "[modelopt][onnx]"
 
 
 def quantise_onnx(
@@ -60,8 +55,6 @@ def quantise_onnx(
 
     Args:
         graph: One of this toolkit's, in FP16.
-        target: The file.
-        precision: Of the linear layers of the encoder.
         images: Inputs of the graph, ``(N, 3, H, W)`` or pixels ``(N, H, W, 3)``; the ranges of the
             activations are the largest on them.
         on_message: Called before ModelOpt is installed.
@@ -69,14 +62,6 @@ def quantise_onnx(
     Raises:
         ExportError: If ModelOpt cannot be installed, fails, or leaves out a layer of the encoder.
     """
-    if not len(images):
-        raise ExportError(
-            "quantisation needs images and there is none; give a folder with --calibration-images"
-        )
-    if images.dtype not in (np.float32, np.uint8):
-        raise ExportError(
-            f"the images to calibrate on should be float32 or uint8, not {images.dtype}"
-        )
     python = modelopt_python(on_message)
     nodes = encoder_products(graph)
     with tempfile.TemporaryDirectory(prefix=".quantise.", dir=target.parent) as folder:
@@ -118,7 +103,7 @@ def encoder_products(model: ir.Model) -> tuple[str, ...]:
         ExportError: If there is none, or their names are not unique: the graph is not one of this
             toolkit's.
     """
-    embedding = next((value for value in model.graph.outputs if value.name == _EMBEDDING), None)
+    embedding = next((value for value in model.graph.outputs if value.name == "embedding"), None)
     names = [str(node.name) for node in _ancestors(embedding) if _is_linear(node)]
     if not names or len(set(names)) < len(names) or not all(node.name for node in model.graph):
         raise ExportError(
@@ -169,7 +154,7 @@ def _describe_failure(
     error: str | None, done: subprocess.CompletedProcess[str], python: ModelOptPython
 ) -> str:
     """Return one line on a process that wrote no graph, with ModelOpt's message if there is one."""
-    first_line = next((line.strip() for line in (error or "").splitlines() if line.strip()), "")
+    first_line = (error or "").strip().partition("\n")[0].strip()
     if first_line.startswith(("ModuleNotFoundError", "ImportError")):
         remedy = f"give another {VARIABLE}"
         if python.borrowed:
@@ -186,7 +171,7 @@ def _describe_failure(
             "use --fp16"
         )
     lines = [
-        line for line in done.stderr.splitlines() if line.strip() and _MODELOPT_NOISE not in line
+        line for line in done.stderr.splitlines() if line.strip() and "[modelopt][onnx]" not in line
     ]
     last = f": {lines[-1].strip()}" if lines else ""
     return f"the process that quantises ended with {done.returncode}{last}"

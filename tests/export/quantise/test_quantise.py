@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -22,12 +23,12 @@ from packaging.requirements import Requirement
 
 from motivnet.artifact import Artifact
 from motivnet.artifact.engine_entry import EngineEntry
-from motivnet.artifact.manifest import InputDtype, Manifest
+from motivnet.artifact.manifest import Manifest
 from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, EngineError, ExportError
 from motivnet.labels import EMOTIONS
 from motivnet.model import build_model
-from motivnet.parity import AttentionForm, Outputs, compare
+from motivnet.parity import Outputs, compare
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import synthetic_faces
 from motivnet_engines.build.builder import engine_from_onnx
@@ -35,7 +36,6 @@ from motivnet_engines.build.options import EngineOptions
 from motivnet_export import graph as graph_module
 from motivnet_export.build import build_artifact
 from motivnet_export.graph import check_onnx, product_dtypes, save_onnx
-from motivnet_export.precision import apply_precision
 from motivnet_export.quantise import modelopt_environment
 from motivnet_export.quantise import quantise as quantisation
 from motivnet_export.quantise.quantise import QuantisedPrecision, quantise_onnx
@@ -72,25 +72,9 @@ def faces() -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
-def base_graph(
-    export: Callable[..., ir.Model], small_config: ModelConfig
-) -> Callable[..., ir.Model]:
+def base_graph(graph_of: Callable[..., ir.Model]) -> Callable[..., ir.Model]:
     """A function that gives the small model's graph as quantisation takes it."""
-
-    def exported(
-        attention: AttentionForm = "fused", input_dtype: InputDtype = "float32"
-    ) -> ir.Model:
-        model = build_model(small_config, seed=1)
-        apply_precision(model, "int8")
-        return export(
-            model,
-            attention=attention,
-            input_dtype=input_dtype,
-            any_size=False,
-            preprocessing=STRETCH,
-        )
-
-    return exported
+    return functools.partial(graph_of, "int8")
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def test_of_other_lists_one_must_be_given(tmp_path: Path) -> None:
         ('{"0": "a.jpg"}', "Expected `array`, got `str`"),
         ('{"0": [1]}', "Expected `str`, got `int`"),
         ("[]", "Expected `object`, got `array`"),
-        ('{"0": ["a', "not JSON: Input data was truncated"),
+        ('{"0": ["a', "not JSON: Unterminated string"),
     ],
 )
 def test_what_is_no_list_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -185,8 +185,8 @@ def test_soft_and_hard_lists_can_be_parts_of_one_set(tmp_path: Path) -> None:
             "is not a list such as .*: key 'fear' appears twice$",
         ),
         ('{"a.jpg": {"fear": 1}, "a.jpg": {"anger": 1}}', "key 'a.jpg' appears twice$"),
-        ('{"a.jpg": {"fear": NaN}}', "not JSON: JSON is malformed"),
-        ('{"a.jpg": {"fear": 1e999}}', "Number out of range$"),
+        ('{"a.jpg": {"fear": NaN}}', "NaN and infinity are not JSON numbers"),
+        ('{"a.jpg": {"fear": 1e999}}', "NaN and infinity are not JSON numbers$"),
         ('{"a.jpg": {"fear": "1"}}', "Expected `float`, got `str`$"),
         ('{"a.jpg": [1.0]}', "Expected `object`, got `array`$"),
         ('["a.jpg"]', "Expected `object`, got `array`$"),
