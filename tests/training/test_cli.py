@@ -153,7 +153,10 @@ def test_cache_then_fit_with_the_fast_recipe(
     ("arguments", "message"),
     [
         (["fit", "--data", "nowhere"], "error: nowhere"),
-        (["fit", "--data", ".", "--preprocess", "crop"], "error: no input recipe is called 'crop'"),
+        (
+            ["fit", "--data", ".", "--preprocess", "crop"],
+            "error: no preprocessing is called 'crop'",
+        ),
         (["fit", "--data", ".", "--model", "huge"], "error: no model is called 'huge'"),
         (
             ["fit", "--data", ".", "--lr", "2"],
