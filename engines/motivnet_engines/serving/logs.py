@@ -46,16 +46,12 @@ class JSONLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def configure_logging(stream: TextIO, *, level: int = logging.INFO) -> None:
-    """Send every record of this process to a stream as JSON lines."""
+def configure_logging(stream: TextIO) -> None:
+    """Send every record of this process to a stream as JSON lines, and to no other handler."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONLines())
-    root = logging.getLogger()
-    for old in list(root.handlers):
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(logging.WARNING)
-    logging.getLogger("motivnet_engines").setLevel(level)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("motivnet_engines").setLevel(logging.INFO)
     # Errors of the service are logged by its own middleware; what these log is caused by clients.
     for name in ("uvicorn", "python_multipart"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
