@@ -1,12 +1,7 @@
 """Predictions for millions of images on the machines of a Ray cluster, one output file per shard.
 
-The shard is the unit of everything: a worker reads its images and writes its file whole or not at
-all, the shards of a dead worker are repeated by another, and a later run does those that are
-missing. Ray Data keeps a pool of workers with open artifacts, feeds it shards and replaces workers
-that died. Images are decoded in the process that classifies them, so that no pixels travel between
-machines.
-
-All machines must see the output folder and the images under the same paths.
+A worker writes a shard's file whole or not at all; the shards of a dead worker are repeated by
+another, and a later run does those that are missing.
 """
 
 from __future__ import annotations
@@ -31,12 +26,13 @@ from motivnet.workspace import is_workspace, write_lock
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.inference.image_files import predict_files
 from motivnet_engines.serving.ray.cluster import Workers, machines, running_ray, worker_count
-from motivnet_engines.serving.ray.image_list import Source, list_images
 from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, open_classifier
 from motivnet_engines.serving.ray.shards import (
     Plan,
+    Source,
     finished_rows,
     keep_plan,
+    list_images,
     make_plan,
     part_path,
     part_schema,
@@ -81,7 +77,8 @@ def predict_dataset(
     """Write Parquet files with exactly one row per image of ``source``, in its order.
 
     Ray is started on this machine, as ``running_ray`` says, unless it is initialised already, or
-    ``address`` or the variable RAY_ADDRESS names a cluster.
+    ``address`` or the variable RAY_ADDRESS names a cluster. All machines must see ``out`` and the
+    images under the same paths.
 
     Args:
         on_images: Called with the number of images of each finished shard.

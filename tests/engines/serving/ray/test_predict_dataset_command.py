@@ -13,9 +13,8 @@ from typer.testing import CliRunner
 from motivnet.errors import FileError
 from motivnet_engines.cli import app
 from motivnet_engines.serving.ray.dataset import ShardWorker
-from motivnet_engines.serving.ray.image_list import list_images
 from motivnet_engines.serving.ray.reading import ReadingOptions
-from motivnet_engines.serving.ray.shards import keep_plan, make_plan
+from motivnet_engines.serving.ray.shards import keep_plan, list_images, make_plan
 
 pytestmark = [
     # Ray's own code meets its own deprecations when it is imported.
