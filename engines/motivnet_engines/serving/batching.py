@@ -99,10 +99,8 @@ def exact_size(
     """Return the size up to which every batch gives each input the bits of a batch of one.
 
     Args:
-        classifier: What is measured.
         inputs: As ``prepare`` makes them; repeated if a batch is larger.
         largest: Where to stop; earlier when the time for it is over.
-        clock: Seconds.
     """
     end = clock() + _STARTUP_SECONDS
     alone = [classifier.classify([array])[0] for array in inputs]

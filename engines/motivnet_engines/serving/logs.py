@@ -9,9 +9,6 @@ from typing import Any, TextIO
 
 from motivnet.printable import shortened
 
-_FIELDS = "fields"
-_LONGEST_TRACEBACK = 20_000
-
 
 def log(
     logger: logging.Logger,
@@ -22,7 +19,7 @@ def log(
     **fields: Any,
 ) -> None:
     """Log an event with named values, and with the exception being handled if asked to."""
-    logger.log(level, event, exc_info=exc_info, extra={_FIELDS: fields})
+    logger.log(level, event, exc_info=exc_info, extra={"fields": fields})
 
 
 class JSONLines(logging.Formatter):
@@ -30,7 +27,7 @@ class JSONLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
-        fields = getattr(record, _FIELDS, {})
+        fields = getattr(record, "fields", {})
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{record.msecs:03.0f}Z",
@@ -42,7 +39,7 @@ class JSONLines(logging.Formatter):
             },
         }
         if record.exc_info:
-            line["traceback"] = shortened(self.formatException(record.exc_info), _LONGEST_TRACEBACK)
+            line["traceback"] = shortened(self.formatException(record.exc_info), 20_000)
         return json.dumps(line, default=str)
 
 

@@ -15,7 +15,6 @@ except ModuleNotFoundError as error:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 _STAGES = {
     "queue": "An image's wait for a place in preparation and in a batch.",
@@ -43,7 +42,10 @@ class Metrics:
             for stage, text in _STAGES.items()
         }
         self._sizes = Histogram(
-            "batch_size", "Faces of one call of the runtime.", buckets=_SIZES, **options
+            "batch_size",
+            "Faces of one call of the runtime.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            **options,
         )
         self._options = options
         Gauge(

@@ -18,7 +18,6 @@ logger = logging.getLogger(__name__)
 TOKEN_VARIABLE = "MOTIVNET_TOKEN"  # noqa: S105 - the name of a variable
 _LONGEST_TOKEN = 1024
 _TOKEN = re.compile(rf"[!-~]{{16,{_LONGEST_TOKEN}}}")
-_UPLOAD_BUFFER_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,7 @@ class ServeSettings:
     @property
     def upload_buffer_bytes(self) -> int:
         """What all request bodies together may hold: room for two of the largest at least."""
-        return max(_UPLOAD_BUFFER_BYTES, 2 * self.max_body_bytes)
+        return max(200_000_000, 2 * self.max_body_bytes)
 
 
 _HOUR = 3600.0

@@ -26,9 +26,6 @@ _MAX_DIGITS = 18
 _FORM = "multipart/form-data"
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 _MAX_EPILOGUE = 1024
-_MAX_FIELDS = 16
-_MAX_FIELD_BYTES = 65_536
-_MAX_NAME = 255
 
 
 def check_head(headers: Headers, settings: ServeSettings) -> None:
@@ -186,8 +183,8 @@ async def _read_form(
         headers,
         checked(),  # type: ignore[arg-type] # typed as a generator, of which it uses the iteration
         max_files=max_images,
-        max_fields=_MAX_FIELDS,
-        max_part_size=_MAX_FIELD_BYTES,
+        max_fields=16,
+        max_part_size=65_536,
     )
     # Images stay in memory: nothing of a client is written to a disk.
     parser.spool_max_size = 2**62
@@ -206,7 +203,7 @@ async def _read_form(
 def _shown_name(name: str | None) -> str | None:
     """Return a file name without its path and control characters; it only goes to the client."""
     text = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(letter for letter in text if letter.isprintable())[:_MAX_NAME] or None
+    return "".join(letter for letter in text if letter.isprintable())[:255] or None
 
 
 def too_large(max_bytes: int) -> RequestError:

@@ -61,13 +61,7 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 
 class ServiceMiddleware:
-    """Checks each request, and makes each response safe, identified, counted and logged.
-
-    Args:
-        app: What answers the requests that pass.
-        settings: The limits.
-        metrics: Where responses are counted.
-    """
+    """Checks each request, and makes each response safe, identified, counted and logged."""
 
     def __init__(self, app: ASGIApp, *, settings: ServeSettings, metrics: Metrics) -> None:
         self._app = app

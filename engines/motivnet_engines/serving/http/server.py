@@ -34,8 +34,6 @@ except ModuleNotFoundError as error:
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 128
-_LAST_SECONDS = 1
-"""For clients to read answers that are already written."""
 _MOMENT = 0.1
 """Seconds that threads without work need to end."""
 
@@ -228,6 +226,6 @@ def server_config(app: Starlette, settings: ServeSettings) -> Config:
         backlog=_BACKLOG,
         limit_concurrency=settings.max_connections + 1,
         timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=_LAST_SECONDS,
+        timeout_graceful_shutdown=1,  # for clients to read answers that are already written
         h11_max_incomplete_event_size=settings.max_header_bytes,
     )

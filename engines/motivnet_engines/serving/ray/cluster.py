@@ -24,9 +24,6 @@ except ModuleNotFoundError as error:
 logger = logging.getLogger(__name__)
 
 _OTHERS = 0o077
-_SHORT_FOLDER = Path("/tmp")  # noqa: S108 - what is made in it is a new folder that only its owner can enter
-"""The system's folder for temporary files may have too long a path for Ray's sockets."""
-
 _FINEST = 1e-4
 """Ray's step between two amounts; larger than the rounding error of a division."""
 
@@ -81,7 +78,9 @@ def running_ray(address: str | None = None) -> Iterator[None]:
         yield
         return
     cluster = cluster_address(address)
-    parent = _SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None
+    # The system's folder for temporary files may have too long a path for Ray's sockets. What is
+    # made in this one is a new folder that only its owner can enter.
+    parent = "/tmp" if os.path.isdir("/tmp") else None  # noqa: S108, PTH112
     with tempfile.TemporaryDirectory(
         prefix="motivnet-ray-", dir=parent, ignore_cleanup_errors=True
     ) as own:

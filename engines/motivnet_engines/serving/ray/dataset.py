@@ -102,7 +102,7 @@ def predict_dataset(
         missing: list[dict[str, Any]] = [
             {"shard": shard, "first": first, "paths": paths[first:last]}
             for shard, first, last in shards
-            if (finished_rows(part_path(out, shard)) or (0, 0))[0] != last - first
+            if finished_rows(part_path(out, shard))[0] != last - first
         ]
         if done := plan.images - sum(len(item["paths"]) for item in missing):
             on_images(done)
@@ -228,7 +228,7 @@ def _forget_attempts(out: Path) -> None:
 
 
 def _summarise(out: Path, plan: Plan, *, skipped: int) -> DatasetSummary:
-    rows = [finished_rows(part_path(out, shard)) or (0, 0) for shard in range(plan.shards)]
+    rows = [finished_rows(part_path(out, shard)) for shard in range(plan.shards)]
     if (images := sum(count for count, _ in rows)) != plan.images:
         raise DatasetError(
             f"{out} holds {images:,} rows for {plan.images:,} images; run it again to complete it"

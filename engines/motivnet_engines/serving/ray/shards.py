@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -323,12 +322,12 @@ def _row(index: int, result: FileResult) -> dict[str, Any]:
     return row
 
 
-def finished_rows(path: Path) -> tuple[int, int] | None:
-    """Return the rows of a part and how many have an error, by its footer; None without a part."""
+def finished_rows(path: Path) -> tuple[int, int]:
+    """Return the rows of a part and how many have an error, by its footer; none without a part."""
     try:
         footer = parquet.read_metadata(path)
     except (FileNotFoundError, pyarrow.ArrowInvalid):
-        return None
+        return 0, 0
     column = footer.schema.names.index("error")
     groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
     good = sum(group.column(column).statistics.null_count for group in groups)
@@ -337,13 +336,12 @@ def finished_rows(path: Path) -> tuple[int, int] | None:
 
 def unread_images(out: Path, *, at_most: int) -> list[tuple[str, str]]:
     """Return path and error of the first images of a folder's parts that could not be read."""
-    return list(islice(_unread(out), at_most))
-
-
-def _unread(out: Path) -> Iterator[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
     for path in parts_in(out):
-        _, errors = finished_rows(path) or (0, 0)
-        if errors:
+        if len(found) >= at_most:
+            break
+        if finished_rows(path)[1]:
             unread = ~pyarrow.compute.field("error").is_null()
             table = parquet.read_table(path, columns=["path", "error"], filters=unread)
-            yield from zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True)
+            found += zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True)
+    return found[:at_most]
