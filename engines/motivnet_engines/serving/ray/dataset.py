@@ -16,9 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from motivnet.errors import DatasetError, FileError, MissingDependencyError, MotivNetError
 from motivnet.files import make_folder, write_atomic
 from motivnet.printable import one_line
@@ -140,9 +137,8 @@ def _predict_shards(
     count = worker_count(workers, machines())
     # One block per shard: the death of a worker then costs only the shards that it had started.
     # Ray Data restarts workers and repeats their shards by itself, forever: the worker counts.
-    finished = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        ShardWorker,
-        batch_size=1,
+    finished = ray.data.from_items(items, override_num_blocks=len(items)).map(
+        ShardWorker,  # type: ignore[arg-type] # Ray's types forget that it may be a class
         fn_constructor_args=(options, str(out)),
         compute=ray.data.ActorPoolStrategy(size=min(count, len(items))),
         num_cpus=workers.cpus,
@@ -152,8 +148,8 @@ def _predict_shards(
     try:
         for row in finished.iter_rows():
             if row["failure"]:
-                raise MotivNetError(str(row["failure"]))
-            yield int(row["images"])
+                raise MotivNetError(row["failure"])
+            yield row["images"]
     except RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DatasetError(
@@ -177,22 +173,19 @@ class ShardWorker:
             self._classifier = error
         self._embeddings = options.embeddings
 
-    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Turn shards (``shard``, ``first``, ``paths``) into files.
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Turn a shard (``shard``, ``first``, ``paths``) into a file.
 
-        Returns ``images`` and ``failure`` of each shard; the latter is empty if its file exists.
+        Returns its ``images`` and ``failure``, which is empty if the file exists.
         """
-        failures = []
-        for shard, first, paths in zip(batch["shard"], batch["first"], batch["paths"], strict=True):
-            try:
-                if isinstance(self._classifier, MotivNetError):
-                    raise self._classifier
-                self._write(self._classifier, int(shard), int(first), list(paths))
-                failures.append("")
-            except MotivNetError as error:
-                failures.append(one_line(error))
-        images = np.array([len(paths) for paths in batch["paths"]])
-        return {"shard": batch["shard"], "images": images, "failure": np.array(failures, str)}
+        failure = ""
+        try:
+            if isinstance(self._classifier, MotivNetError):
+                raise self._classifier
+            self._write(self._classifier, item["shard"], item["first"], list(item["paths"]))
+        except MotivNetError as error:
+            failure = one_line(error)
+        return {"images": len(item["paths"]), "failure": failure}
 
     def _write(
         self, classifier: EmotionClassifier, shard: int, first: int, paths: list[str]
