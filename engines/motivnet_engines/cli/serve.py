@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -113,7 +112,7 @@ def serve(
         say(str(triton.export_triton(folder, export_triton, options=options)))
         return
     from motivnet_engines.serving.logs import configure_logging
-    from motivnet_engines.serving.settings import ServeSettings, milliseconds, token_from
+    from motivnet_engines.serving.settings import ServeSettings, token_from
 
     configure_logging(sys.stderr)  # before anything is read, because that may warn
     settings = ServeSettings(
@@ -123,7 +122,7 @@ def serve(
         max_batch=max_batch,
         max_delay_ms=max_delay_ms,
         queue=queue,
-        deadline_ms=milliseconds(deadline),
+        deadline_ms=deadline * 1e3,
         grace_s=grace,
         max_body_bytes=max_body,
         max_images=max_images,
@@ -145,18 +144,13 @@ def serve(
             unknown=unknown,
             classes=classes,
         )
-    say(f"serving {folder} ({service.runtime}) at {service.url}; Ctrl-C ends it")
+    say(f"serving {folder} ({service.classifier.runtime.name}) at {service.url}; Ctrl-C ends it")
     sys.stdout.flush()
-    shutdown = service.run()
-    end_process(0 if shutdown.answered else 1, at_once=not shutdown.idle)
+    service.run()
 
 
 def _check_options(context: typer.Context, *, exporting: bool) -> None:
-    """Check that no given option would be ignored.
-
-    Raises:
-        ConfigError: If an option was given that the export, or the service, has no use for.
-    """
+    """Refuse an option that the export, or the service, would ignore."""
     from motivnet.errors import ConfigError
 
     for parameter in context.command.params:
@@ -166,18 +160,3 @@ def _check_options(context: typer.Context, *, exporting: bool) -> None:
         if given and name not in _OF_BOTH and exporting != (name in _OF_TRITON):
             meaning = "is not for --export-triton" if exporting else "is for --export-triton alone"
             raise ConfigError(f"{parameter.opts[0]} {meaning}; leave it out")
-
-
-def end_process(status: int, *, at_once: bool) -> None:
-    """End the process; ``at_once`` if a thread still works for an abandoned request.
-
-    A thread in native code can neither be stopped nor survive the interpreter's end.
-
-    Raises:
-        SystemExit: Unless ``at_once``.
-    """
-    if not at_once:
-        sys.exit(status)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

@@ -27,7 +27,7 @@ from motivnet_engines.runtimes.signature import input_from_pixels, profile_of
 
 logger = logging.getLogger(__name__)
 
-GPU_RUNTIMES = frozenset(("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"))
+_GPU_RUNTIMES = frozenset(("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"))
 """Where a batch is worth more than the last bit of an answer."""
 
 _STARTUP_SECONDS = 10.0
@@ -78,7 +78,7 @@ def batching_for(
         pixels = read_reference(artifact).pixels
     inputs = list(input_from_pixels(manifest.input, pixels, profile=profile_of(manifest, runtime)))
     exact = exact_size(classifier, inputs, largest=wanted)
-    if exact < wanted and runtime not in GPU_RUNTIMES:
+    if exact < wanted and runtime not in _GPU_RUNTIMES:
         logger.warning(
             "%s is bit-identical only up to a batch of %d here; larger batches are not used",
             runtime,
@@ -99,10 +99,8 @@ def exact_size(
     """Return the size up to which every batch gives each input the bits of a batch of one.
 
     Args:
-        classifier: What is measured.
         inputs: As ``prepare`` makes them; repeated if a batch is larger.
         largest: Where to stop; earlier when the time for it is over.
-        clock: Seconds.
     """
     end = clock() + _STARTUP_SECONDS
     alone = [classifier.classify([array])[0] for array in inputs]
@@ -137,18 +135,12 @@ def image_seconds(
 
 
 def _same(one: Prediction, other: Prediction) -> bool:
-    """Compare every field to the last bit; ``==`` leaves the embedding out."""
-    if one.embedding is None or other.embedding is None:
-        return one == other and one.embedding is other.embedding
-    return one == other and np.array_equal(one.embedding, other.embedding)
+    """Compare every field to the last bit; ``==`` leaves the embedding out, which may be None."""
+    return one == other and np.array_equal(np.asarray(one.embedding), np.asarray(other.embedding))
 
 
 class LateError(Exception):
     """The answer would come after the deadline, so the item was not run."""
-
-
-class ClosedError(Exception):
-    """The batcher takes no more items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,12 +253,12 @@ class Batcher(Generic[Item, Answer]):
         the call with this item alone raises.
 
         Raises:
-            ClosedError: After ``close``.
+            RuntimeError: After ``close``.
         """
         waiting: Waiting[Item, Answer] = Waiting(item=item, since=self._clock(), deadline=deadline)
         with self._changed:
             if self._closed:
-                raise ClosedError("the batcher is closed")
+                raise RuntimeError("the batcher is closed")
             self._queue.add(waiting)
             self._changed.notify()
         return waiting.future

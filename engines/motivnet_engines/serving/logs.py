@@ -9,9 +9,6 @@ from typing import Any, TextIO
 
 from motivnet.printable import shortened
 
-_FIELDS = "fields"
-_LONGEST_TRACEBACK = 20_000
-
 
 def log(
     logger: logging.Logger,
@@ -22,7 +19,7 @@ def log(
     **fields: Any,
 ) -> None:
     """Log an event with named values, and with the exception being handled if asked to."""
-    logger.log(level, event, exc_info=exc_info, extra={_FIELDS: fields})
+    logger.log(level, event, exc_info=exc_info, extra={"fields": fields})
 
 
 class JSONLines(logging.Formatter):
@@ -30,7 +27,7 @@ class JSONLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
-        fields = getattr(record, _FIELDS, {})
+        fields = getattr(record, "fields", {})
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{record.msecs:03.0f}Z",
@@ -42,20 +39,16 @@ class JSONLines(logging.Formatter):
             },
         }
         if record.exc_info:
-            line["traceback"] = shortened(self.formatException(record.exc_info), _LONGEST_TRACEBACK)
+            line["traceback"] = shortened(self.formatException(record.exc_info), 20_000)
         return json.dumps(line, default=str)
 
 
-def configure_logging(stream: TextIO, *, level: int = logging.INFO) -> None:
-    """Send every record of this process to a stream as JSON lines."""
+def configure_logging(stream: TextIO) -> None:
+    """Send every record of this process to a stream as JSON lines, and to no other handler."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONLines())
-    root = logging.getLogger()
-    for old in list(root.handlers):
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(logging.WARNING)
-    logging.getLogger("motivnet_engines").setLevel(level)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("motivnet_engines").setLevel(logging.INFO)
     # Errors of the service are logged by its own middleware; what these log is caused by clients.
     for name in ("uvicorn", "python_multipart"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -66,10 +66,6 @@ class Slot:
         self.queue.check_time(cost, besides=self)
         self.cost = cost
 
-    def finish_image(self, cost: float) -> None:
-        """Give back the time of an image that is done."""
-        self.cost -= cost
-
 
 @dataclass(slots=True, eq=False)
 class Turn:

@@ -189,17 +189,18 @@ class PredictionService:
             try:
                 prepared, left_out = await asyncio.wrap_future(future)
             except (ImageError, InputError) as error:
-                slot.finish_image(image.cost)
+                slot.cost -= image.cost
                 return self._failed(image, str(error)), waited_ms
             answers = await _all(
                 asyncio.wrap_future(self._batcher.submit(array, deadline=deadline))
                 for array in prepared.inputs
             )
-        slot.finish_image(image.cost)
+        slot.cost -= image.cost
         waited_ms += max((answer.waited_ms for answer in answers), default=0.0)
-        self._metrics.image(faces=len(answers))
-        self._metrics.took("queue", waited_ms / 1e3)
-        self._metrics.took("prepare", prepared.prepare_ms / 1e3)
+        self._metrics.images.inc()
+        self._metrics.faces.inc(len(answers))
+        self._metrics.seconds["queue"].observe(waited_ms / 1e3)
+        self._metrics.seconds["prepare"].observe(prepared.prepare_ms / 1e3)
         return self._result(image.upload, prepared, answers, left_out), waited_ms
 
     def _prepare(self, image: _Image, deadline: float) -> tuple[PreparedImage, int]:
@@ -235,7 +236,7 @@ class PredictionService:
         return convert(values, responses.Image)
 
     def _failed(self, image: _Image, message: str) -> responses.Image:
-        self._metrics.image(faces=0)
+        self._metrics.images.inc()
         error = responses.ErrorDetail(code="bad_image", message=message)
         return responses.Image(name=image.upload.name, error=error)
 
@@ -272,7 +273,7 @@ def describe_model(
             max_pixels=MAX_PIXELS,
             max_images=settings.max_images,
             max_faces=settings.max_faces,
-            deadline_ms=settings.deadline_ms,
+            deadline_ms=round(settings.deadline_ms),
         ),
         version=__version__,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import math
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,8 @@ from motivnet.images import MAX_BYTES
 logger = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "MOTIVNET_TOKEN"  # noqa: S105 - the name of a variable
-_SHORTEST_TOKEN = 16
 _LONGEST_TOKEN = 1024
-_HIGHEST_PORT = 65_535
-_UPLOAD_BUFFER_BYTES = 200_000_000
+_TOKEN = re.compile(rf"[!-~]{{16,{_LONGEST_TOKEN}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +47,7 @@ class ServeSettings:
     max_batch: int | None = None
     max_delay_ms: float = 2.0
     queue: int = 64
-    deadline_ms: int = 10_000
+    deadline_ms: float = 10_000
     grace_s: float = 10.0
     max_body_bytes: int = MAX_BYTES
     max_images: int = 8
@@ -63,10 +61,8 @@ class ServeSettings:
     prepare_threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= _HIGHEST_PORT:
-            raise ConfigError(
-                f"a port is between 0 (any free one) and {_HIGHEST_PORT}, not {self.port}"
-            )
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"a port is between 0 (any free one) and 65535, not {self.port}")
         for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
             # NaN is in no range.
@@ -74,8 +70,9 @@ class ServeSettings:
                 raise ConfigError(
                     f"{name} must be between {lowest:,} and {highest:,}, not {value:,}"
                 )
-        _check_token(self.token)
-        if self.token is None and not is_loopback(self.host):
+        if self.token is not None:
+            _check_token(self.token)
+        elif not is_loopback(self.host):
             raise ConfigError(
                 f"{self.host} can be reached from other machines; give a token with "
                 f"--token-file or {TOKEN_VARIABLE}"
@@ -89,7 +86,7 @@ class ServeSettings:
     @property
     def upload_buffer_bytes(self) -> int:
         """What all request bodies together may hold: room for two of the largest at least."""
-        return max(_UPLOAD_BUFFER_BYTES, 2 * self.max_body_bytes)
+        return max(200_000_000, 2 * self.max_body_bytes)
 
 
 _HOUR = 3600.0
@@ -110,17 +107,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "write_timeout_s": (0.001, _HOUR),
     "prepare_threads": (1, 256),
 }
-
-
-def milliseconds(seconds: float) -> int:
-    """Return a deadline in milliseconds.
-
-    Raises:
-        ConfigError: If it is not a finite number.
-    """
-    if not math.isfinite(seconds * 1e3):
-        raise ConfigError(f"a deadline is a number of seconds, not {seconds}")
-    return round(seconds * 1e3)
 
 
 def is_loopback(host: str) -> bool:
@@ -144,7 +130,7 @@ def token_from(file: Path | None) -> str | None:
     """
     if file is None:
         given = os.environ.get(TOKEN_VARIABLE)
-        return None if given is None else _checked(given.strip(), source=TOKEN_VARIABLE)
+        return None if given is None else _check_token(given.strip(), source=TOKEN_VARIABLE)
     try:
         token = read_bytes(file, max_bytes=_LONGEST_TOKEN).decode("ascii").strip()
     except UnicodeDecodeError as error:
@@ -161,24 +147,14 @@ def token_from(file: Path | None) -> str | None:
             file,
             file,
         )
-    return _checked(token, source=str(file))
+    return _check_token(token, source=str(file))
 
 
-def _checked(token: str, *, source: str) -> str:
-    try:
-        _check_token(token)
-    except ConfigError as error:
-        raise ConfigError(f"{source} holds no token: {error}") from error
-    return token
-
-
-def _check_token(token: str | None) -> None:
-    if token is None:
-        return
-    if not _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN or not all(
-        "!" <= letter <= "~" for letter in token
-    ):
+def _check_token(token: str, *, source: str | None = None) -> str:
+    if not _TOKEN.fullmatch(token):
+        problem = "" if source is None else f"{source} holds no token: "
         raise ConfigError(
-            f"a token is {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} printable ASCII characters without "
+            f"{problem}a token is 16 to {_LONGEST_TOKEN} printable ASCII characters without "
             "spaces; make one with: openssl rand -hex 32"
         )
+    return token

@@ -108,7 +108,7 @@ def test_an_image_that_is_done_makes_room_before_its_request_is() -> None:
             slot.reserve(0.4)
             with pytest.raises(OverloadedError):
                 other.reserve(0.4)
-            slot.finish_image(0.3)
+            slot.cost -= 0.3
             other.reserve(0.4)
 
     run(scenario)

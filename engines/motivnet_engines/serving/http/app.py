@@ -58,8 +58,6 @@ def create_app(
     classifier stays open. Nothing that a client can ask for opens a model or a file.
 
     Args:
-        classifier: Stays the caller's to close.
-        settings: The limits.
         name: What the service calls its model.
         batching: As ``batching_for`` measured it; batches of one if None.
     """
@@ -133,8 +131,8 @@ async def _readiness(request: Request) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
-    headers = {"Content-Type": CONTENT_TYPE, **_NO_STORE}
-    return Response(request.app.state.metrics.text(), headers=headers)
+    text = request.app.state.metrics.text()
+    return Response(text, headers=_NO_STORE, media_type=CONTENT_TYPE)
 
 
 async def _openapi(request: Request) -> Response:

@@ -74,12 +74,7 @@ class RequestError(Exception):
 
 
 def request_error(error: Exception, *, request: str) -> RequestError:
-    """Return what a client is told of an exception; what it must not be told is logged.
-
-    Args:
-        error: Of the checks, of the model or of the service itself.
-        request: The request's id.
-    """
+    """Return what a client is told of an exception; what it must not be told is logged."""
     match error:
         case RequestError():
             told = error
@@ -109,12 +104,7 @@ def request_error(error: Exception, *, request: str) -> RequestError:
 
 
 def error_response(error: RequestError, *, request: str) -> Response:
-    """Return the response with the error's status, headers and JSON body.
-
-    Args:
-        error: What is wrong.
-        request: The request's id.
-    """
+    """Return the response with the error's status, headers and JSON body."""
     detail = RequestErrorDetail(code=error.code, message=error.message, request=request)
     return Response(
         msgspec.json.encode(ErrorBody(error=detail)),

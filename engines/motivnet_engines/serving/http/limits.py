@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import anyio
 from starlette.datastructures import Headers, UploadFile
@@ -27,9 +26,6 @@ _MAX_DIGITS = 18
 _FORM = "multipart/form-data"
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 _MAX_EPILOGUE = 1024
-_MAX_FIELDS = 16
-_MAX_FIELD_BYTES = 65_536
-_MAX_NAME = 255
 
 
 def check_head(headers: Headers, settings: ServeSettings) -> None:
@@ -80,13 +76,6 @@ def deadline_seconds(headers: Headers, settings: ServeSettings) -> float:
     return min(asked / 1e3, settings.deadline_s)
 
 
-@dataclass(slots=True)
-class _Body:
-    """A request body, of which so many bytes are held."""
-
-    size: int = 0
-
-
 class UploadBuffer:
     """Reads request bodies, all of which together hold a limited number of bytes.
 
@@ -109,11 +98,23 @@ class UploadBuffer:
             DrainingError: If the service shuts down while the body arrives.
             ClientDisconnect: If the client leaves while the body arrives.
         """
-        body = _Body()
+        held = 0
+
+        async def pieces() -> AsyncIterator[bytes]:
+            nonlocal held
+            async for piece in request.stream():
+                if held + len(piece) > self._settings.max_body_bytes:
+                    raise too_large(self._settings.max_body_bytes)
+                if self._bytes + len(piece) > self._settings.upload_buffer_bytes:
+                    raise RequestError("overloaded", "too many bytes are waiting")
+                held += len(piece)
+                self._bytes += len(piece)
+                yield piece
+
         try:
-            yield await self._read(request, body)
+            yield await self._read(request.headers, pieces())
         finally:
-            self._bytes -= body.size
+            self._bytes -= held
 
     def drain(self) -> None:
         """Refuse the bodies that have not arrived yet."""
@@ -121,16 +122,12 @@ class UploadBuffer:
         for scope in self._readers:
             scope.cancel()
 
-    async def _read(self, request: Request, body: _Body) -> list[Upload]:
+    async def _read(self, headers: Headers, pieces: AsyncIterator[bytes]) -> list[Upload]:
         seconds = self._settings.body_timeout_s
         with anyio.move_on_after(seconds) as scope:
             self._readers.add(scope)
             try:
-                return await read_uploads(
-                    request.headers,
-                    self._pieces(request, body),
-                    max_images=self._settings.max_images,
-                )
+                return await read_uploads(headers, pieces, max_images=self._settings.max_images)
             finally:
                 self._readers.discard(scope)
         if self._draining:
@@ -138,16 +135,6 @@ class UploadBuffer:
         # The rest of the body would be taken for the next request.
         message = f"the body did not arrive within {seconds:g} s"
         raise RequestError("too_slow", message, close=True)
-
-    async def _pieces(self, request: Request, body: _Body) -> AsyncIterator[bytes]:
-        async for piece in request.stream():
-            if body.size + len(piece) > self._settings.max_body_bytes:
-                raise too_large(self._settings.max_body_bytes)
-            if self._bytes + len(piece) > self._settings.upload_buffer_bytes:
-                raise RequestError("overloaded", "too many bytes are waiting")
-            body.size += len(piece)
-            self._bytes += len(piece)
-            yield piece
 
 
 async def read_uploads(
@@ -196,8 +183,8 @@ async def _read_form(
         headers,
         checked(),  # type: ignore[arg-type] # typed as a generator, of which it uses the iteration
         max_files=max_images,
-        max_fields=_MAX_FIELDS,
-        max_part_size=_MAX_FIELD_BYTES,
+        max_fields=16,
+        max_part_size=65_536,
     )
     # Images stay in memory: nothing of a client is written to a disk.
     parser.spool_max_size = 2**62
@@ -216,7 +203,7 @@ async def _read_form(
 def _shown_name(name: str | None) -> str | None:
     """Return a file name without its path and control characters; it only goes to the client."""
     text = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(letter for letter in text if letter.isprintable())[:_MAX_NAME] or None
+    return "".join(letter for letter in text if letter.isprintable())[:255] or None
 
 
 def too_large(max_bytes: int) -> RequestError:

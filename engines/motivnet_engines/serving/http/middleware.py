@@ -61,13 +61,7 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 
 class ServiceMiddleware:
-    """Checks each request, and makes each response safe, identified, counted and logged.
-
-    Args:
-        app: What answers the requests that pass.
-        settings: The limits.
-        metrics: Where responses are counted.
-    """
+    """Checks each request, and makes each response safe, identified, counted and logged."""
 
     def __init__(self, app: ASGIApp, *, settings: ServeSettings, metrics: Metrics) -> None:
         self._app = app
@@ -107,7 +101,7 @@ class ServiceMiddleware:
             told = request_error(error, request=request)
             if status != CLIENT_CLOSED_REQUEST:  # the response has begun
                 raise
-            self._metrics.refused(told.code)
+            self._metrics.refused.labels(reason=told.code).inc()
             with contextlib.suppress(ClientDisconnect):
                 await error_response(told, request=request)(scope, receive, send_safely)
         finally:
@@ -117,9 +111,9 @@ class ServiceMiddleware:
     def _record(self, request: str, method: str, path: str, status: int, seconds: float) -> None:
         # Neither metrics nor the log grow by what clients make up.
         known = PAGE_PREFIX if path.startswith(PAGE_PREFIX) else path if path in PATHS else "other"
-        self._metrics.answered(path=known, status=status)
+        self._metrics.requests.labels(path=known, status=str(status)).inc()
         if known == PREDICT:
-            self._metrics.took("total", seconds)
+            self._metrics.seconds["total"].observe(seconds)
         log(
             logger,
             "request",

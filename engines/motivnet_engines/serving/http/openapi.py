@@ -131,7 +131,7 @@ def _predict(settings: ServeSettings, *, needs_token: bool) -> JSON:
         "in": "header",
         "description": "Milliseconds; a value above the service's own deadline has no effect.",
         "schema": {"type": "integer", "minimum": 1},
-        "example": settings.deadline_ms,
+        "example": round(settings.deadline_ms),
     }
     return {
         **_operation(
@@ -143,8 +143,8 @@ def _predict(settings: ServeSettings, *, needs_token: bool) -> JSON:
         ),
         "description": (
             f"At most {settings.max_body_bytes:,} bytes and {settings.max_images} images. The "
-            f"answer comes within {settings.deadline_ms} ms after the body's last byte, or within "
-            f"the requested deadline if that is shorter.{_COMMANDS}"
+            f"answer comes within {settings.deadline_ms:.0f} ms after the body's last byte, or "
+            f"within the requested deadline if that is shorter.{_COMMANDS}"
         ),
         "parameters": [deadline],
         "requestBody": {"required": True, "content": content},

@@ -1,16 +1,11 @@
-"""Runs the application on uvicorn until a signal, and shuts down without losing an answer.
-
-From the first SIGTERM or SIGINT, ``/readyz`` says so and new requests get 503. Accepted requests
-are answered within the grace period, which a second signal ends; those still open then get 503.
-Only public settings of the server are used. What they lack, a limit for the time in which the head
-of a request arrives, is the work of a proxy in front (docs/serving.md).
-"""
+"""Runs the application on uvicorn until a signal, and shuts down without losing an answer."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -18,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from starlette.applications import Starlette
 
@@ -27,7 +23,7 @@ from motivnet_engines.faces.detector import FaceDetector
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.serving.batching import batching_for
 from motivnet_engines.serving.http.app import create_app
-from motivnet_engines.serving.logs import configure_logging, log
+from motivnet_engines.serving.logs import log
 from motivnet_engines.serving.settings import ServeSettings
 
 try:
@@ -38,47 +34,34 @@ except ModuleNotFoundError as error:
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 128
-_LAST_SECONDS = 1
-"""For clients to read answers that are already written."""
 _MOMENT = 0.1
 """Seconds that threads without work need to end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shutdown:
-    """Whether every accepted request was answered, and whether no thread is still working."""
-
-    answered: bool
-    idle: bool
-
-
 class _Signals:
-    """Counts SIGTERM and SIGINT; the main thread's."""
+    """Counts SIGTERM and SIGINT, and sets an event of the running loop for each of the first two.
+
+    They are caught until the process ends: a late one must neither kill it nor raise in it.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self.first_at = 0.0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.first, self.second = asyncio.Event(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.catch()
 
     def catch(self) -> None:
-        """Catch them until the process ends: a late signal must neither kill it nor raise in it."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
-    def watch(self) -> tuple[asyncio.Event, asyncio.Event]:
-        """Return two events of the running loop: for the first signal and for the second."""
-        self._events = asyncio.Event(), asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        return self._events
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def _handle(self, number: int, _: FrameType | None) -> None:
         self.count += 1
         self.first_at = self.first_at or time.monotonic()
         log(logger, "draining", signal=number)
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._events[self.count > 1].set)
+        event = self.first if self.count == 1 else self.second
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(event.set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,46 +76,51 @@ class HttpService:
     @property
     def url(self) -> str:
         """The address for a browser."""
-        return url_of(self.listener)
+        host, port = self.listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    @property
-    def runtime(self) -> str:
-        """The name of the runtime that answers."""
-        return self.classifier.runtime.name
+    def run(self) -> NoReturn:
+        """Answer until SIGTERM or SIGINT, and end the process.
 
-    def run(self) -> Shutdown:
-        """Answer until SIGTERM or SIGINT, after which the process is to end."""
-        configure_logging(sys.stderr)
-        signals = _Signals()
-        signals.catch()
-        unanswered = asyncio.run(self._serve(signals))
+        From the first signal, ``/readyz`` says so and new requests get 503. Accepted requests are
+        answered within the grace period, which a second signal ends; those still open then get 503.
+
+        Raises:
+            SystemExit: With 0 if every accepted request was answered, else with 1.
+        """
+        signals, unanswered = asyncio.run(self._serve())
         end = signals.first_at + self.settings.grace_s
         idle = self.app.state.service.close(timeout=_MOMENT)
         while not idle and time.monotonic() < end and signals.count < 2:
             idle = self.app.state.service.close(timeout=_MOMENT)
-        # Closing a runtime waits for its calls, and an abandoned one may outlast the grace period.
-        if idle:
-            self.classifier.close()
-        return Shutdown(answered=unanswered == 0, idle=idle)
+        status = 1 if unanswered else 0
+        if not idle:
+            # A call in native code for an abandoned request can neither be stopped nor survive the
+            # interpreter's end, and closing the runtime would wait for it.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+        self.classifier.close()
+        sys.exit(status)
 
-    async def _serve(self, signals: _Signals) -> int:
+    async def _serve(self) -> tuple[_Signals, int]:
         """Answer until a signal; return how many accepted requests were left unanswered."""
-        first, second = signals.watch()
+        signals = _Signals()
         server = Server(server_config(self.app, self.settings))
         serving = asyncio.create_task(server.serve(sockets=[self.listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         # The server has installed its own handlers, which close the listener at once.
         signals.catch()
-        signalled = asyncio.create_task(first.wait())
+        signalled = asyncio.create_task(signals.first.wait())
         await asyncio.wait({signalled, serving}, return_when=asyncio.FIRST_COMPLETED)
         self.app.state.uploads.drain()
         queue = self.app.state.service.queue
-        unanswered: int = await queue.drain(grace=self.settings.grace_s, hurry=second)
+        unanswered = await queue.drain(grace=self.settings.grace_s, hurry=signals.second)
         log(logger, "drained", unanswered=unanswered)
         server.should_exit = True
         await serving
-        return unanswered
+        return signals, unanswered
 
 
 def open_service(
@@ -216,12 +204,6 @@ def start_listening(listener: socket.socket) -> None:
         raise _cannot_listen(host, port, error) from error
 
 
-def url_of(listener: socket.socket) -> str:
-    """Return the address of what listens, for a browser."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
     return ConfigError(
         f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
@@ -244,6 +226,6 @@ def server_config(app: Starlette, settings: ServeSettings) -> Config:
         backlog=_BACKLOG,
         limit_concurrency=settings.max_connections + 1,
         timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=_LAST_SECONDS,
+        timeout_graceful_shutdown=1,  # for clients to read answers that are already written
         h11_max_incomplete_event_size=settings.max_header_bytes,
     )

@@ -6,23 +6,46 @@ starts it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from motivnet.artifact import open_artifact
 from motivnet.errors import ConfigError, FileError, MissingDependencyError, MotivNetError
 from motivnet.printable import one_line
 from motivnet.schema import Schema
-from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading
-from motivnet_engines.serving.settings import ServeSettings, token_from
+from motivnet_engines.serving.batching import batching_for
+from motivnet_engines.serving.http.app import json_response
+from motivnet_engines.serving.http.errors import (
+    CLIENT_CLOSED_REQUEST,
+    RequestError,
+    error_response,
+    request_error,
+)
+from motivnet_engines.serving.http.limits import UploadBuffer, check_body_length, deadline_seconds
+from motivnet_engines.serving.http.middleware import (
+    PREDICT,
+    REQUEST_ID_HEADER,
+    SECURITY_HEADERS,
+    check_request,
+    request_id,
+)
+from motivnet_engines.serving.metrics import Metrics
+from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, open_classifier
+from motivnet_engines.serving.responses import PredictionBody
+from motivnet_engines.serving.service import PredictionService, describe_model
+from motivnet_engines.serving.settings import ServeSettings, is_loopback, token_from
 
 try:
     import click
     from ray import serve
-
-    from motivnet_engines.serving.ray.replica import Replica
+    from starlette.datastructures import Headers
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import Response
+    from starlette.types import Scope
 except ModuleNotFoundError as error:
     raise MissingDependencyError("ray", extra="ray") from error
 
@@ -68,6 +91,7 @@ class ServingOptions(Schema, frozen=True, kw_only=True):
     token_file: str | None = None
 
 
+_METHODS = {PREDICT: "POST", "/v1/model": "GET"}
 _READING = tuple(name for name in ReadingOptions.__struct_fields__ if name != "embeddings")
 _KNOWN = (*_READING, *ServingOptions.__struct_fields__)
 
@@ -162,3 +186,77 @@ def _replicas(given: ServingOptions) -> dict[str, Any]:
         "downscale_delay_s": given.downscale_delay_s,
     }
     return {"autoscaling_config": scaling}
+
+
+class Replica:
+    """Answers with the same JSON as ``motivnet serve``; each process of Ray Serve has one.
+
+    Faces of several requests are batched as in ``motivnet serve`` and not by ``serve.batch``, which
+    knows no deadlines and fails a whole batch for one bad input.
+
+    Args:
+        options: What to open.
+        settings: The token, and the limits of ``motivnet serve`` that concern a single request;
+            Ray Serve has its own for the queue and the connections.
+    """
+
+    def __init__(self, options: ReadingOptions, settings: ServeSettings) -> None:
+        self._settings = settings
+        classifier = open_classifier(options)
+        batching = batching_for(
+            classifier, open_artifact(options.artifact), max_batch=settings.max_batch
+        )
+        name = Path(options.artifact).resolve().name
+        self._description = describe_model(classifier, settings, name=name, batching=batching)
+        self._uploads = UploadBuffer(settings)
+        self._service = PredictionService(
+            classifier, settings, batching=batching, metrics=Metrics()
+        )
+
+    async def __call__(self, request: Request) -> Response:
+        """Return the response to a request."""
+        name = request_id(request.headers.get(REQUEST_ID_HEADER))
+        response = await self._answered(request, name)
+        response.headers[REQUEST_ID_HEADER] = name
+        response.raw_headers.extend(SECURITY_HEADERS)
+        return response
+
+    async def _answered(self, request: Request, name: str) -> Response:
+        try:
+            return json_response(await self._answer(request))
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        except Exception as error:  # noqa: BLE001 - what is unexpected is logged and answered too
+            return error_response(request_error(error, request=name), request=name)
+
+    async def _answer(self, request: Request) -> Any:
+        scope = request.scope
+        # Ray Serve's route_prefix is the root, and part of the path.
+        path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
+        check_request(
+            Headers(scope=scope), method=request.method, path=path, settings=self._settings
+        )
+        self._check_machine(scope)
+        if path not in _METHODS:
+            raise RequestError(
+                "not_found", f"there is nothing at this path; there is {' and '.join(_METHODS)}"
+            )
+        method = _METHODS[path]
+        if request.method != method:
+            raise RequestError("wrong_method", f"this path takes {method}", allow=method)
+        return await self._predict(request) if path == PREDICT else self._description
+
+    def _check_machine(self, scope: Scope) -> None:
+        """Refuse other machines without a token; only a request tells where Ray Serve listens."""
+        host = (scope.get("client") or ("",))[0]
+        if self._settings.token is None and not is_loopback(host.removeprefix("::ffff:")):
+            raise RequestError(
+                "forbidden",
+                "without a token this service answers only to clients of its own machine",
+            )
+
+    async def _predict(self, request: Request) -> PredictionBody:
+        deadline = time.monotonic() + deadline_seconds(request.headers, self._settings)
+        check_body_length(request.headers, self._settings)
+        async with self._uploads.read(request) as uploads:
+            return await self._service.predict(uploads, deadline=deadline)

@@ -24,12 +24,6 @@ except ModuleNotFoundError as error:
 logger = logging.getLogger(__name__)
 
 _OTHERS = 0o077
-_SHORT_FOLDER = Path("/tmp")  # noqa: S108 - what is made in it is a new folder that only its owner can enter
-"""The system's folder for temporary files may have too long a path for Ray's sockets."""
-
-Machine = Mapping[str, float]
-"""The resources of a machine, as Ray reports them."""
-
 _FINEST = 1e-4
 """Ray's step between two amounts; larger than the rounding error of a division."""
 
@@ -84,13 +78,15 @@ def running_ray(address: str | None = None) -> Iterator[None]:
         yield
         return
     cluster = cluster_address(address)
-    parent = _SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None
+    # The system's folder for temporary files may have too long a path for Ray's sockets. What is
+    # made in this one is a new folder that only its owner can enter.
+    parent = "/tmp" if os.path.isdir("/tmp") else None  # noqa: S108, PTH112
     with tempfile.TemporaryDirectory(
         prefix="motivnet-ray-", dir=parent, ignore_cleanup_errors=True
     ) as own:
         # Ray puts the working directory, where anybody's files may be, first on its workers'
         # sys.path.
-        with _working_directory(Path(own)), _closed_to_others():
+        with _working_directory(own), _closed_to_others():
             if cluster is None:
                 _start(Path(own))
             else:
@@ -145,7 +141,7 @@ def _without_usage_process() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _working_directory(folder: Path) -> Iterator[None]:
+def _working_directory(folder: str) -> Iterator[None]:
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -168,13 +164,13 @@ def _closed_to_others() -> Iterator[None]:
         os.umask(before)
 
 
-def machines() -> list[Machine]:
-    """Return the resources of each machine of the cluster, in use or not."""
+def machines() -> list[dict[str, float]]:
+    """Return the resources of each machine of the cluster, in use or not, as Ray names them."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return [node["Resources"] for node in nodes if node["Alive"]]
 
 
-def worker_count(workers: Workers, found: Sequence[Machine]) -> int:
+def worker_count(workers: Workers, found: Sequence[Mapping[str, float]]) -> int:
     """Return how many workers to start: those asked for, or as many as fit.
 
     Ray waits forever, silently, for a machine with resources that no machine has.
@@ -199,7 +195,7 @@ def worker_count(workers: Workers, found: Sequence[Machine]) -> int:
     return workers.count or room
 
 
-def _room(workers: Workers, machine: Machine) -> int:
+def _room(workers: Workers, machine: Mapping[str, float]) -> int:
     """Return how many workers fit on one machine; a part of a GPU is always of the same GPU."""
     room = int(machine.get("CPU", 0) / workers.cpus + _FINEST)
     gpus = machine.get("GPU", 0)

@@ -1,12 +1,7 @@
 """Predictions for millions of images on the machines of a Ray cluster, one output file per shard.
 
-The shard is the unit of everything: a worker reads its images and writes its file whole or not at
-all, the shards of a dead worker are repeated by another, and a later run does those that are
-missing. Ray Data keeps a pool of workers with open artifacts, feeds it shards and replaces workers
-that died. Images are decoded in the process that classifies them, so that no pixels travel between
-machines.
-
-All machines must see the output folder and the images under the same paths.
+A worker writes a shard's file whole or not at all; the shards of a dead worker are repeated by
+another, and a later run does those that are missing.
 """
 
 from __future__ import annotations
@@ -21,9 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from motivnet.errors import DatasetError, FileError, MissingDependencyError, MotivNetError
 from motivnet.files import make_folder, write_atomic
 from motivnet.printable import one_line
@@ -31,12 +23,13 @@ from motivnet.workspace import is_workspace, write_lock
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.inference.image_files import predict_files
 from motivnet_engines.serving.ray.cluster import Workers, machines, running_ray, worker_count
-from motivnet_engines.serving.ray.image_list import Source, list_images
 from motivnet_engines.serving.ray.reading import ReadingOptions, check_reading, open_classifier
 from motivnet_engines.serving.ray.shards import (
     Plan,
+    Source,
     finished_rows,
     keep_plan,
+    list_images,
     make_plan,
     part_path,
     part_schema,
@@ -81,7 +74,8 @@ def predict_dataset(
     """Write Parquet files with exactly one row per image of ``source``, in its order.
 
     Ray is started on this machine, as ``running_ray`` says, unless it is initialised already, or
-    ``address`` or the variable RAY_ADDRESS names a cluster.
+    ``address`` or the variable RAY_ADDRESS names a cluster. All machines must see ``out`` and the
+    images under the same paths.
 
     Args:
         on_images: Called with the number of images of each finished shard.
@@ -105,7 +99,7 @@ def predict_dataset(
         missing: list[dict[str, Any]] = [
             {"shard": shard, "first": first, "paths": paths[first:last]}
             for shard, first, last in shards
-            if (finished_rows(part_path(out, shard)) or (0, 0))[0] != last - first
+            if finished_rows(part_path(out, shard))[0] != last - first
         ]
         if done := plan.images - sum(len(item["paths"]) for item in missing):
             on_images(done)
@@ -143,9 +137,8 @@ def _predict_shards(
     count = worker_count(workers, machines())
     # One block per shard: the death of a worker then costs only the shards that it had started.
     # Ray Data restarts workers and repeats their shards by itself, forever: the worker counts.
-    finished = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        ShardWorker,
-        batch_size=1,
+    finished = ray.data.from_items(items, override_num_blocks=len(items)).map(
+        ShardWorker,  # type: ignore[arg-type] # Ray's types forget that it may be a class
         fn_constructor_args=(options, str(out)),
         compute=ray.data.ActorPoolStrategy(size=min(count, len(items))),
         num_cpus=workers.cpus,
@@ -155,8 +148,8 @@ def _predict_shards(
     try:
         for row in finished.iter_rows():
             if row["failure"]:
-                raise MotivNetError(str(row["failure"]))
-            yield int(row["images"])
+                raise MotivNetError(row["failure"])
+            yield row["images"]
     except RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DatasetError(
@@ -180,22 +173,19 @@ class ShardWorker:
             self._classifier = error
         self._embeddings = options.embeddings
 
-    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Turn shards (``shard``, ``first``, ``paths``) into files.
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Turn a shard (``shard``, ``first``, ``paths``) into a file.
 
-        Returns ``images`` and ``failure`` of each shard; the latter is empty if its file exists.
+        Returns its ``images`` and ``failure``, which is empty if the file exists.
         """
-        failures = []
-        for shard, first, paths in zip(batch["shard"], batch["first"], batch["paths"], strict=True):
-            try:
-                if isinstance(self._classifier, MotivNetError):
-                    raise self._classifier
-                self._write(self._classifier, int(shard), int(first), list(paths))
-                failures.append("")
-            except MotivNetError as error:
-                failures.append(one_line(error))
-        images = np.array([len(paths) for paths in batch["paths"]])
-        return {"shard": batch["shard"], "images": images, "failure": np.array(failures, str)}
+        failure = ""
+        try:
+            if isinstance(self._classifier, MotivNetError):
+                raise self._classifier
+            self._write(self._classifier, item["shard"], item["first"], list(item["paths"]))
+        except MotivNetError as error:
+            failure = one_line(error)
+        return {"images": len(item["paths"]), "failure": failure}
 
     def _write(
         self, classifier: EmotionClassifier, shard: int, first: int, paths: list[str]
@@ -231,7 +221,7 @@ def _forget_attempts(out: Path) -> None:
 
 
 def _summarise(out: Path, plan: Plan, *, skipped: int) -> DatasetSummary:
-    rows = [finished_rows(part_path(out, shard)) or (0, 0) for shard in range(plan.shards)]
+    rows = [finished_rows(part_path(out, shard)) for shard in range(plan.shards)]
     if (images := sum(count for count, _ in rows)) != plan.images:
         raise DatasetError(
             f"{out} holds {images:,} rows for {plan.images:,} images; run it again to complete it"

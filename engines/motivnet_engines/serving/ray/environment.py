@@ -10,13 +10,6 @@ import secrets
 
 from motivnet.errors import ConfigError
 
-_QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""The deaths of workers are reported as errors of the run."""
-
-_CLOSED = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
-"""Without a cluster, every port of Ray is on loopback (which the name of the first variable does
-not tell) and requires a token. The token belongs to this run and is in no file."""
-
 
 def cluster_address(address: str | None = None) -> str | None:
     """Return the address of the cluster to join, given or in RAY_ADDRESS; None for a local Ray.
@@ -39,15 +32,15 @@ def cluster_address(address: str | None = None) -> str | None:
 def prepare_environment(address: str | None = None) -> None:
     """Set what Ray reads when it is imported; variables that the user has set stay.
 
-    Args:
-        address: As in ``cluster_address``.
-
     Raises:
-        ConfigError: If it is not an address.
+        ConfigError: As ``cluster_address``.
     """
-    chosen = dict(_QUIET)
+    # The deaths of workers are reported as errors of the run.
+    chosen = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
     if cluster_address(address) is None:
-        chosen |= _CLOSED
+        # Every port of Ray is on loopback (which the name of the first variable does not tell) and
+        # requires a token. The token belongs to this run and is in no file.
+        chosen |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
         if "RAY_AUTH_TOKEN_PATH" not in os.environ:
             chosen["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     for name, value in chosen.items():

@@ -7,14 +7,17 @@ the model, and the ensemble of both, which clients call.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from motivnet.artifact.manifest import Manifest
+from motivnet.artifact.engine_entry import EngineEntry
+from motivnet.artifact.manifest import FileEntry, Manifest
+from motivnet.errors import ConfigError
 from motivnet.runtime import TensorSpec
 from motivnet.schema import encode
 from motivnet_engines.runtimes.signature import input_specs, output_specs
-from motivnet_engines.serving.triton.options import Choice, Device, TritonOptions
 
 IMAGES = "image_file"
 """The ensemble's input: the bytes of JPEG, PNG, WebP or BMP files, ``(batch, 1)``."""
@@ -23,8 +26,95 @@ LABELS = "labels.txt"
 INPUT_PARAMETER = "motivnet_input"
 """The key under which the preprocessing finds the manifest's input entry, as JSON."""
 
+Device = Literal["auto", "gpu", "cpu"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _TYPES = {"float32": "TYPE_FP32", "uint8": "TYPE_UINT8"}
 _KINDS: dict[Device, str] = {"auto": "KIND_AUTO", "gpu": "KIND_GPU", "cpu": "KIND_CPU"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TritonOptions:
+    """What a user chooses for a model repository.
+
+    Args:
+        name: The model that clients call; other models of the repository begin with it.
+        form: The artifact's TensorRT engine or its ONNX graph; the engine, if there is one, by
+            default.
+        device: Where instances run; ``auto`` is a GPU if Triton finds one.
+        max_batch: The largest batch size; the artifact's if None.
+        instances: Copies of the model, on each GPU.
+        preprocess_instances: Processes that decode and resize; each keeps one core busy.
+        max_queue_delay_us: Microseconds that a request waits for others to share a batch with.
+        max_queue: Requests that wait before further ones are refused.
+        trust_engines: Whether an engine that this user did not build here may be the default form.
+
+    Raises:
+        ConfigError: Naming the value that is not valid.
+    """
+
+    name: str = "motivnet"
+    form: Literal["onnx", "tensorrt"] | None = None
+    device: Device = "auto"
+    max_batch: int | None = None
+    instances: int = 1
+    preprocess_instances: int = 4
+    max_queue_delay_us: int = 2_000
+    max_queue: int = 256
+    trust_engines: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"{self.name[:80]!r} is no name for a model; use letters, digits and _ . -"
+            )
+        if self.device not in _KINDS:
+            raise ConfigError(f"there is no device {self.device!r}; choose {', '.join(_KINDS)}")
+        for field in ("max_batch", "instances", "preprocess_instances", "max_queue"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ConfigError(f"{field} must be at least 1, not {value}")
+        if self.max_queue_delay_us < 0:
+            raise ConfigError(
+                f"max_queue_delay_us must be at least 0, not {self.max_queue_delay_us}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What is served and how: the engine, or the ONNX graph if None; its largest batch, and where.
+
+    Clients call the model ``options.name``.
+    """
+
+    manifest: Manifest
+    options: TritonOptions
+    engine: EngineEntry | None
+    max_batch: int
+    device: Device
+
+    @property
+    def model_name(self) -> str:
+        """The folder of the model."""
+        name = self.options.name
+        return name if self.manifest.input.any_size else f"{name}_model"
+
+    @property
+    def preprocess_name(self) -> str:
+        """The folder of the preprocessing, if there is one."""
+        return f"{self.options.name}_preprocess"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The folders of all models."""
+        if self.manifest.input.any_size:
+            return (self.model_name,)
+        return self.preprocess_name, self.model_name, self.options.name
+
+    @property
+    def file(self) -> FileEntry:
+        """The file of the artifact that Triton opens."""
+        return self.manifest.entry(self.engine.path if self.engine else self.manifest.model)
 
 
 class EnumName(str):
@@ -37,28 +127,10 @@ Message: TypeAlias = "dict[str, str | int | list[int] | Message | list[Message]]
 """A protocol buffers message; a repeated message field is a list."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """The folders of the models; clients call ``entry``, which is ``model`` if that is alone."""
-
-    entry: str
-    model: str
-    preprocess: str | None
-
-
-def names_of_models(manifest: Manifest, options: TritonOptions) -> Names:
-    """Return the names of one model, or of three."""
-    name = options.name
-    if manifest.input.any_size:
-        return Names(entry=name, model=name, preprocess=None)
-    return Names(entry=name, model=f"{name}_model", preprocess=f"{name}_preprocess")
-
-
-def model_configuration(
-    manifest: Manifest, choice: Choice, options: TritonOptions, names: Names
-) -> str:
+def model_configuration(choice: Choice) -> str:
     """Return the configuration of the model itself."""
-    message: Message = {"name": names.model}
+    manifest, options = choice.manifest, choice.options
+    message: Message = {"name": choice.model_name}
     if choice.engine is None:
         message |= {"backend": "onnxruntime", "default_model_filename": "model.onnx"}
     else:
@@ -80,50 +152,44 @@ def model_configuration(
         # Without TF32: an FP32 graph is computed in float32, as its parity report says.
         cuda: Message = {"name": "cuda", "parameters": {"key": "use_tf32", "value": "0"}}
         message["optimization"] = {"execution_accelerators": {"gpu_execution_accelerator": cuda}}
-    message["parameters"] = _provenance(manifest, choice)
+    message["parameters"] = _provenance(choice)
     return text_of_message(message)
 
 
-def preprocess_configuration(
-    manifest: Manifest, choice: Choice, options: TritonOptions, names: Names
-) -> str:
+def preprocess_configuration(choice: Choice) -> str:
     """Return the configuration of the preprocessing.
 
     Its instances take requests one by one: decoding gains nothing from a batch, and a bad image
     then fails only its own request.
     """
-    [spec] = input_specs(manifest)
+    [spec] = input_specs(choice.manifest)
     return text_of_message(
         {
-            "name": names.preprocess or "",
+            "name": choice.preprocess_name,
             "backend": "python",
             "max_batch_size": choice.max_batch,
             "input": _images(),
             "output": _tensor(spec),
-            "instance_group": _instances(options.preprocess_instances, "cpu"),
-            "parameters": _parameter(INPUT_PARAMETER, encode(manifest.input).decode()),
+            "instance_group": _instances(choice.options.preprocess_instances, "cpu"),
+            "parameters": _parameter(INPUT_PARAMETER, encode(choice.manifest.input).decode()),
         }
     )
 
 
-def ensemble_configuration(manifest: Manifest, choice: Choice, names: Names) -> str:
+def ensemble_configuration(choice: Choice) -> str:
     """Return the configuration of the ensemble: images, preprocessing, model, outputs."""
-    tensor = manifest.input.name
+    tensor = choice.manifest.input.name
     steps = [
-        _step(names.preprocess or "", inputs=[(IMAGES, IMAGES)], outputs=[(tensor, tensor)]),
-        _step(
-            names.model,
-            inputs=[(tensor, tensor)],
-            outputs=[(name, name) for name in manifest.outputs],
-        ),
+        _step(choice.preprocess_name, inputs=[IMAGES], outputs=[tensor]),
+        _step(choice.model_name, inputs=[tensor], outputs=choice.manifest.outputs),
     ]
     return text_of_message(
         {
-            "name": names.entry,
+            "name": choice.options.name,
             "platform": "ensemble",
             "max_batch_size": choice.max_batch,
             "input": _images(),
-            "output": _outputs(manifest),
+            "output": _outputs(choice.manifest),
             "ensemble_scheduling": {"step": steps},
         }
     )
@@ -152,14 +218,16 @@ def _instances(count: int, device: Device) -> Message:
     return {"count": count, "kind": EnumName(_KINDS[device])}
 
 
-def _provenance(manifest: Manifest, choice: Choice) -> list[Message]:
+def _provenance(choice: Choice) -> list[Message]:
     """Parameters for people; Triton shows them, and ignores those that it does not know."""
-    file = manifest.entry(manifest.model if choice.engine is None else choice.engine.path)
-    found = {"motivnet_sha256": file.sha256, "motivnet_precision": manifest.precision}
+    found = {
+        "motivnet_sha256": choice.file.sha256,
+        "motivnet_precision": choice.manifest.precision,
+    }
     if (engine := choice.engine) is not None:
         found["motivnet_tensorrt"] = engine.version
         found["motivnet_gpu"] = engine.device.name if engine.device else "unknown"
-        if manifest.input.any_size:
+        if choice.manifest.input.any_size:
             # Dimensions of -1 do not say for which sizes the plan was built.
             smallest, largest = engine.profile.min_size, engine.profile.max_size
             found["motivnet_min_size"] = f"{smallest[0]}x{smallest[1]}"
@@ -171,7 +239,8 @@ def _parameter(key: str, value: str) -> Message:
     return {"key": key, "value": {"string_value": value}}
 
 
-def _step(model: str, *, inputs: list[tuple[str, str]], outputs: list[tuple[str, str]]) -> Message:
+def _step(model: str, *, inputs: Iterable[str], outputs: Iterable[str]) -> Message:
+    """The ensemble calls every tensor as its models do."""
     return {
         "model_name": model,
         "model_version": -1,
@@ -180,8 +249,8 @@ def _step(model: str, *, inputs: list[tuple[str, str]], outputs: list[tuple[str,
     }
 
 
-def _map(pairs: list[tuple[str, str]]) -> list[Message]:
-    return [{"key": key, "value": value} for key, value in pairs]
+def _map(names: Iterable[str]) -> list[Message]:
+    return [{"key": name, "value": name} for name in names]
 
 
 def text_of_message(message: Message, *, indent: str = "") -> str:

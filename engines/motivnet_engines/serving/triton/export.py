@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.resources import files
 from pathlib import Path
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.engine_entry import EngineEntry
 from motivnet.artifact.manifest import FileEntry, Manifest
-from motivnet.errors import ArtifactError, ConfigError, FileError
+from motivnet.errors import (
+    ArtifactError,
+    ConfigError,
+    EngineError,
+    FileError,
+    ParityError,
+    RuntimeUnavailableError,
+)
 from motivnet.files import open_regular, read_bytes, sha256_of_stream
 from motivnet.folders import atomic_folder
 from motivnet.parity import Precision
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet.terminal import progress
+from motivnet_engines.runtimes.own_engines import trust_advice, untrusted_engine
+from motivnet_engines.runtimes.selection import parity_status
 from motivnet_engines.serving.triton.configuration import (
     LABELS,
-    Names,
+    Choice,
+    Device,
+    TritonOptions,
     ensemble_configuration,
     model_configuration,
-    names_of_models,
     preprocess_configuration,
 )
-from motivnet_engines.serving.triton.options import Choice, TritonOptions, choose_model
+
+logger = logging.getLogger(__name__)
 
 MARK = "motivnet-triton.json"
 """A file beside the models that lists which of them are ours. Triton looks at folders alone."""
 
-_VERSION = "1"
+_RUNTIMES: dict[Device, tuple[str, ...]] = {
+    "auto": ("onnxruntime-cuda", "onnxruntime"),
+    "gpu": ("onnxruntime-cuda",),
+    "cpu": ("onnxruntime",),
+}
+"""Our runtimes that compute as Triton's ONNX Runtime will, or may."""
 
 
 class Mark(Schema, frozen=True, kw_only=True):
@@ -64,27 +82,124 @@ def export_triton(
     """
     options = options or TritonOptions()
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
-    manifest, choice = opened.manifest, choose_model(opened, options)
-    names = names_of_models(manifest, options)
-    _check_out(opened, out, names)
+    choice = choose_model(opened, options)
+    _check_out(opened, out, choice.models)
     with atomic_folder(out, own=own_files, others="keep") as folder:
-        _write_model(opened, choice, options, names, folder)
-        if names.preprocess is not None:
-            _write_preprocess(manifest, choice, options, names, folder)
-            _write_ensemble(manifest, choice, names, folder)
-        models = [name for name in (names.preprocess, names.model, names.entry) if name]
+        _write_model(opened, choice, folder)
+        if not opened.manifest.input.any_size:
+            _write_preprocess(choice, folder / choice.preprocess_name)
+            _write_ensemble(choice, folder / options.name)
         written = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
         mark = Mark(
-            entry=names.entry,
-            models=tuple(dict.fromkeys(models)),
-            served=manifest.entry(manifest.model if choice.engine is None else choice.engine.path),
-            precision=manifest.precision,
+            entry=options.name,
+            models=choice.models,
+            served=choice.file,
+            precision=opened.manifest.precision,
             max_batch=choice.max_batch,
-            labels=manifest.labels,
+            labels=opened.manifest.labels,
             files=tuple(sorted(written)),
         )
         (folder / MARK).write_bytes(encode(mark))
     return out
+
+
+def choose_model(artifact: Artifact, options: TritonOptions) -> Choice:
+    """Choose what Triton is to serve of an artifact.
+
+    Raises:
+        ConfigError, EngineError, RuntimeUnavailableError: If Triton cannot serve it so.
+        ParityError: If the runtime that Triton uses is known to differ too much from PyTorch.
+    """
+    manifest = artifact.manifest
+    engine = _choose_engine(manifest, _choose_form(artifact, options))
+    largest = manifest.max_batch
+    if engine is not None:
+        largest = min(largest, engine.profile.max_batch)
+    if options.max_batch is not None and options.max_batch > largest:
+        what = "graph" if engine is None else "engine"
+        raise ConfigError(
+            f"max_batch {options.max_batch} is more than the {largest} that the {what} takes; "
+            f"build it again with --max-batch {options.max_batch}"
+        )
+    device = _choose_device(manifest, engine, options.device)
+    for runtime in _RUNTIMES[device] if engine is None else (engine.backend,):
+        _check_parity(manifest, runtime)
+    return Choice(
+        manifest=manifest,
+        options=options,
+        engine=engine,
+        max_batch=options.max_batch or largest,
+        device=device,
+    )
+
+
+def _choose_form(artifact: Artifact, options: TritonOptions) -> str | None:
+    """Return the form asked for; by default never an engine that this user did not build here."""
+    if options.form is not None or options.trust_engines:
+        return options.form
+    if not untrusted_engine(artifact, "tensorrt"):
+        return None
+    way = trust_advice("--triton-form tensorrt")
+    if artifact.manifest.kind == "engine":
+        raise RuntimeUnavailableError(
+            f"{artifact.folder} holds a tensorrt engine alone, "
+            f"and this user did not build it on this machine; {way}"
+        )
+    logger.warning(
+        "the tensorrt engine is not exported, as this user did not build it on this machine; %s",
+        way,
+    )
+    return "onnx"
+
+
+def _choose_engine(manifest: Manifest, form: str | None) -> EngineEntry | None:
+    engine = manifest.engine("tensorrt")
+    if form == "onnx" or (form is None and engine is None):
+        if manifest.kind == "onnx":
+            return None
+        raise RuntimeUnavailableError(
+            "the artifact is an engine of TensorRT-RTX alone, which Triton has no backend for; "
+            "export the artifact that it was built from"
+            if engine is None
+            else "the artifact is an engine alone; its ONNX graph stayed where it was built"
+        )
+    if engine is None:
+        raise RuntimeUnavailableError(
+            "the artifact has no tensorrt engine; build one with: motivnet build-engine"
+        )
+    if engine.profile.min_batch != 1:
+        raise EngineError(
+            f"the engine takes no batch below {engine.profile.min_batch}, and Triton sends some; "
+            "build it again"
+        )
+    return engine
+
+
+def _choose_device(manifest: Manifest, engine: EngineEntry | None, asked: Device) -> Device:
+    # bf16 and fp8 have no operators for the CPU in ONNX Runtime.
+    if engine is None and manifest.precision not in ("bf16", "fp8"):
+        return asked
+    if asked == "cpu":
+        what = f"{manifest.precision} graph" if engine is None else "tensorrt engine"
+        raise ConfigError(
+            f"a {what} runs on GPUs alone; leave the device to auto, or export an fp32 graph"
+        )
+    return "gpu"
+
+
+def _check_parity(manifest: Manifest, runtime: str) -> None:
+    """Refuse what is known to be wrong: Triton itself compares nothing with PyTorch."""
+    state = parity_status(manifest, runtime)
+    if state == "failed":
+        raise ParityError(
+            f"{runtime} is too far from PyTorch with this artifact, and Triton would compute as it "
+            "does; choose another form or device, or build the artifact again"
+        )
+    if state == "unverified":
+        logger.warning(
+            "%s was not compared with PyTorch; run on the machine of Triton: motivnet verify",
+            runtime,
+        )
 
 
 def own_files(folder: Path) -> frozenset[str]:
@@ -109,11 +224,11 @@ def _read_mark(folder: Path) -> Mark:
         ) from error
 
 
-def _check_out(artifact: Artifact, out: Path, names: Names) -> None:
+def _check_out(artifact: Artifact, out: Path, models: tuple[str, ...]) -> None:
     if out.is_dir() and any(out.iterdir()):
         ours = _read_mark(out).models
-        for name in (names.model, names.preprocess, names.entry):
-            if name and name not in ours and os.path.lexists(out / name):
+        for name in models:
+            if name not in ours and os.path.lexists(out / name):
                 raise FileError(
                     f"{out / name} is a model that was not exported from here; "
                     "choose another folder"
@@ -124,13 +239,10 @@ def _check_out(artifact: Artifact, out: Path, names: Names) -> None:
         )
 
 
-def _write_model(
-    artifact: Artifact, choice: Choice, options: TritonOptions, names: Names, folder: Path
-) -> None:
-    manifest = artifact.manifest
-    model = folder / names.model
-    version = _make_model(model, model_configuration(manifest, choice, options, names))
-    _write_labels(manifest, model)
+def _write_model(artifact: Artifact, choice: Choice, folder: Path) -> None:
+    model = folder / choice.model_name
+    version = _make_model(model, model_configuration(choice))
+    _write_labels(choice, model)
     if choice.engine is not None:
         _copy(artifact, choice.engine.path, version / "model.plan")
     elif not artifact.has_external_data:
@@ -141,23 +253,19 @@ def _write_model(
         inside = version / "model.onnx"
         inside.mkdir()
         (inside / "model.onnx").write_bytes(artifact.model_bytes())
-        data = f"{manifest.model}.data"
+        data = f"{choice.manifest.model}.data"
         _copy(artifact, data, inside / Path(data).name)
 
 
-def _write_preprocess(
-    manifest: Manifest, choice: Choice, options: TritonOptions, names: Names, folder: Path
-) -> None:
-    configuration = preprocess_configuration(manifest, choice, options, names)
-    version = _make_model(folder / (names.preprocess or ""), configuration)
+def _write_preprocess(choice: Choice, model: Path) -> None:
+    version = _make_model(model, preprocess_configuration(choice))
     code = files("motivnet_engines.serving.triton").joinpath("preprocess.py").read_bytes()
     (version / "model.py").write_bytes(code)
 
 
-def _write_ensemble(manifest: Manifest, choice: Choice, names: Names, folder: Path) -> None:
-    model = folder / names.entry
-    version = _make_model(model, ensemble_configuration(manifest, choice, names))
-    _write_labels(manifest, model)
+def _write_ensemble(choice: Choice, model: Path) -> None:
+    version = _make_model(model, ensemble_configuration(choice))
+    _write_labels(choice, model)
     # An ensemble has no file, but Triton requires the folder of its version, which version control
     # and object stores drop if it is empty.
     (version / ".keep").touch()
@@ -165,16 +273,15 @@ def _write_ensemble(manifest: Manifest, choice: Choice, names: Names, folder: Pa
 
 def _make_model(model: Path, configuration: str) -> Path:
     """Create the folder of a model, and return that of its version."""
-    version = model / _VERSION
+    version = model / "1"
     version.mkdir(parents=True)
     (model / "config.pbtxt").write_text(configuration)
     return version
 
 
-def _write_labels(manifest: Manifest, model: Path) -> None:
-    (model / LABELS).write_text(
-        "".join(f"{label}\n" for label in manifest.labels), encoding="utf-8"
-    )
+def _write_labels(choice: Choice, model: Path) -> None:
+    lines = "".join(f"{label}\n" for label in choice.manifest.labels)
+    (model / LABELS).write_text(lines, encoding="utf-8")
 
 
 def _copy(artifact: Artifact, path: str, target: Path) -> None:

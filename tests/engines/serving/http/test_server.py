@@ -25,7 +25,6 @@ from motivnet_engines.serving.http.server import (
     open_service,
     server_config,
     start_listening,
-    url_of,
 )
 from motivnet_engines.serving.settings import ServeSettings
 
@@ -125,11 +124,6 @@ def test_an_address_of_another_machine_is_refused() -> None:
         bind_socket(ServeSettings(host="192.0.2.1", token="0123456789abcdef"))
     with pytest.raises(ConfigError, match="not an address"):
         bind_socket(ServeSettings(host="no.such.host.invalid", token="0123456789abcdef"))
-
-
-def test_a_free_port_is_found_and_told() -> None:
-    with bind_socket(ServeSettings(port=0)) as listener:
-        assert url_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def test_an_artifact_that_cannot_be_opened_leaves_the_port_free(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from motivnet.errors import ConfigError
 from motivnet_engines.serving.ray import cluster
-from motivnet_engines.serving.ray.cluster import Machine, Workers, worker_count
+from motivnet_engines.serving.ray.cluster import Workers, worker_count
 
-SMALL: Machine = {"CPU": 4.0}
-LARGE: Machine = {"CPU": 16.0, "GPU": 2.0}
+SMALL = {"CPU": 4.0}
+LARGE = {"CPU": 16.0, "GPU": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ LARGE: Machine = {"CPU": 16.0, "GPU": 2.0}
     ],
 )
 def test_there_are_as_many_workers_as_asked_for_or_else_as_the_machines_hold(
-    workers: dict[str, Any], machines: list[Machine], count: int
+    workers: dict[str, Any], machines: list[dict[str, float]], count: int
 ) -> None:
     assert worker_count(Workers(**workers), machines) == count
 
@@ -47,7 +47,7 @@ def test_there_are_as_many_workers_as_asked_for_or_else_as_the_machines_hold(
     ],
 )
 def test_no_room_for_a_worker_is_refused_whether_a_number_was_asked_for_or_not(
-    workers: dict[str, Any], machines: list[Machine], count: int | None
+    workers: dict[str, Any], machines: list[dict[str, float]], count: int | None
 ) -> None:
     with pytest.raises(
         ConfigError, match=r"^no machine of the cluster has .* for a worker.*; ask for less"

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from pyarrow import parquet
 
@@ -206,10 +205,9 @@ def test_images_that_kill_every_worker_are_named_instead_of_begun_again(
     (tmp_path / ATTEMPTS_NAME).mkdir()
     for attempt in range(MAX_ATTEMPTS):  # what workers leave that die
         (tmp_path / ATTEMPTS_NAME / f"000005.{attempt:08x}").touch()
-    paths = np.array([["/first.png", "/last.png"]], object)
-    answer = worker({"shard": np.array([5]), "first": np.array([0]), "paths": paths})
-    assert "shard 5 has ended its worker 4 times" in answer["failure"][0]
-    assert "from /first.png to /last.png" in answer["failure"][0]
+    answer = worker({"shard": 5, "first": 0, "paths": ["/first.png", "/last.png"]})
+    assert "shard 5 has ended its worker 4 times" in answer["failure"]
+    assert "from /first.png to /last.png" in answer["failure"]
     assert parts(tmp_path) == []
 
 

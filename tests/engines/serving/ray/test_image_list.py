@@ -11,8 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from motivnet.errors import DatasetError, FileError
-from motivnet_engines.serving.ray import image_list
-from motivnet_engines.serving.ray.image_list import digest_of_paths, list_images
+from motivnet_engines.serving.ray import shards
+from motivnet_engines.serving.ray.shards import digest_of_paths, list_images
 
 
 def test_lists_that_join_to_the_same_text_differ() -> None:
@@ -101,7 +101,7 @@ def test_a_small_file_does_not_become_a_list_without_end(
 def test_the_files_of_a_folder_count_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_list, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(shards, "MAX_BYTES", 1_000_000)
     folder = tmp_path / "list.parquet"
     folder.mkdir()
     for name in ("a.parquet", "b.parquet"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -13,9 +12,8 @@ from typer.testing import CliRunner
 from motivnet.errors import FileError
 from motivnet_engines.cli import app
 from motivnet_engines.serving.ray.dataset import ShardWorker
-from motivnet_engines.serving.ray.image_list import list_images
 from motivnet_engines.serving.ray.reading import ReadingOptions
-from motivnet_engines.serving.ray.shards import keep_plan, make_plan
+from motivnet_engines.serving.ray.shards import keep_plan, list_images, make_plan
 
 pytestmark = [
     # Ray's own code meets its own deprecations when it is imported.
@@ -53,8 +51,8 @@ def finished(fp32_artifact: Path, photos: Path, tmp_path: Path) -> Callable[[lis
         options = ReadingOptions(artifact=str(fp32_artifact), no_detect=True).for_workers(cpus=1)
         paths = list_images(source, allow_outside=True)
         keep_plan(out, make_plan(paths, options, shard_size=1_000))
-        shard = {"shard": np.array([0]), "first": np.array([0]), "paths": np.array([paths], object)}
-        assert ShardWorker(options, str(out))(shard)["failure"] == [""]
+        shard = {"shard": 0, "first": 0, "paths": paths}
+        assert ShardWorker(options, str(out))(shard)["failure"] == ""
         return out
 
     return made

@@ -1,4 +1,4 @@
-"""A replica by itself, without Ray."""
+"""A replica by itself, without a cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.requests import Request
@@ -15,9 +15,13 @@ from starlette.requests import Request
 from motivnet.errors import ArtifactError, MotivNetError
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.serving.ray.reading import ReadingOptions
-from motivnet_engines.serving.ray.replica import Replica
 from motivnet_engines.serving.settings import ServeSettings
 
+if TYPE_CHECKING:
+    from motivnet_engines.serving.ray.application import Replica
+
+# Ray Serve's own models, while it is imported.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Extra keys. 'update_type'.*:DeprecationWarning")
 RUNTIME = "openvino"
 """It gives each input of a batch the bits that it has alone, so that batches are used."""
 
@@ -83,6 +87,8 @@ def replica(fp32_artifact: Path, calls: Calls) -> Replica:
     options = ReadingOptions(
         artifact=str(fp32_artifact), runtime=RUNTIME, threads=1, no_detect=True
     )
+    from motivnet_engines.serving.ray.application import Replica
+
     opened = Replica(options, ServeSettings(max_delay_ms=200))
     calls.sizes.clear()
     return opened
@@ -149,6 +155,8 @@ def make_replica(fp32_artifact: Path) -> Callable[..., Replica]:
     options = ReadingOptions(
         artifact=str(fp32_artifact), runtime="onnxruntime", threads=1, no_detect=True
     )
+    from motivnet_engines.serving.ray.application import Replica
+
     return lambda **settings: Replica(options, ServeSettings(**settings))
 
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from motivnet.artifact.manifest import Manifest
 from motivnet.runtime import Arrays
-from motivnet_engines.cli.serve import end_process
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 from motivnet_engines.serving.batching import Batching
@@ -28,6 +27,7 @@ from motivnet_engines.serving.http.server import (
     open_service,
     start_listening,
 )
+from motivnet_engines.serving.logs import configure_logging
 from motivnet_engines.serving.settings import ServeSettings
 
 
@@ -71,8 +71,8 @@ def service_from(options: dict[str, Any]) -> HttpService:
 
 
 if __name__ == "__main__":
+    configure_logging(sys.stderr)
     service = service_from(json.loads(sys.argv[1]))
     sys.stdout.write(f"{service.url}\n")
     sys.stdout.flush()
-    shutdown = service.run()
-    end_process(0 if shutdown.answered else 1, at_once=not shutdown.idle)
+    service.run()

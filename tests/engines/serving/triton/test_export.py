@@ -24,7 +24,7 @@ from motivnet.errors import (
     RuntimeUnavailableError,
 )
 from motivnet_engines.serving.triton import TritonOptions, export_triton
-from motivnet_engines.serving.triton.options import Device
+from motivnet_engines.serving.triton.configuration import Device
 
 
 def session(path: Path) -> Any:

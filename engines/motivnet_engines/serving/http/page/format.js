@@ -19,7 +19,7 @@ export function percent(probability) {
 }
 
 /** @param {number} probability */
-export function spokenPercent(probability) {
+function spokenPercent(probability) {
   if (probability < 1 && probability >= 0.995) return "over 99 percent";
   return `${Math.round(probability * 100)} percent`;
 }

@@ -1,6 +1,5 @@
-// The column of results: nothing yet, at work, a result, an error.
+// The column of results: nothing yet, at work, a result, an error; and what screen readers hear of it.
 
-import { announce, announceChange } from "./announcer.js";
 import { byId, setText } from "./dom.js";
 import { clearFaces, showFaces } from "./faces.js";
 import { clearTiming, showTiming } from "./timing.js";
@@ -15,14 +14,18 @@ const summary = byId("summary", HTMLHeadingElement);
 const note = byId("note", HTMLParagraphElement);
 const problemBox = byId("problem", HTMLDivElement);
 const tokenForm = byId("token-form", HTMLFormElement);
+const region = byId("announcement", HTMLParagraphElement);
+
+/** Milliseconds between two announcements of the camera: not more often than one can listen. */
+const PAUSE = 3000;
+
+let spokenAt = -PAUSE;
+let subject = "";
 
 /** @param {string} text */
 export function showWork(text) {
   hideError();
-  clearFaces();
-  clearTiming();
-  note.textContent = "";
-  summary.textContent = text;
+  showIdle(text);
   results.setAttribute("aria-busy", "true");
   announce(text);
 }
@@ -94,4 +97,24 @@ function remarks(count, more, others) {
   if (more > 0) said.push(leftOut(more));
   if (others > 0) said.push(`Only the first of ${others + 1} pictures was read.`);
   return said.join(" ");
+}
+
+/** @param {string} text */
+function announce(text) {
+  subject = "";
+  region.textContent = text;
+}
+
+/**
+ * Announce a passing state: only when its subject changed, and after a pause.
+ *
+ * @param {string} text
+ * @param {string} about what makes it worth saying again
+ */
+function announceChange(text, about) {
+  const now = performance.now();
+  if (about === subject || now - spokenAt < PAUSE) return;
+  subject = about;
+  spokenAt = now;
+  region.textContent = text;
 }
