@@ -1,7 +1,7 @@
-"""The interface of every backend: named arrays in, named arrays out.
+"""The interface of every runtime: named arrays in, named arrays out.
 
-A Protocol and not a base class, so that the PyTorch model, ONNX Runtime, OpenVINO and a user's own
-backend do not import one another, while parity, accuracy and latency use the same code for all.
+A Protocol and not a base class, so that the PyTorch model, ONNX Runtime, OpenVINO and a user's
+runtime do not import one another, while parity, accuracy and latency use the same code for all.
 """
 
 from __future__ import annotations
@@ -50,11 +50,15 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """The backend, such as ``onnxruntime`` or ``openvino``."""
+        """The name that selects it, such as ``onnxruntime`` or ``openvino``."""
 
     @property
     def compute(self) -> str:
-        """The dtype in which it multiplies matrices: ``float32``, ``bfloat16`` or ``float16``."""
+        """The dtype in which it multiplies matrices: ``float32``, ``bfloat16`` or ``float16``.
+
+        A runtime in ``float32`` shows that an exported graph is the model: if it fails the parity
+        check, so does the export.
+        """
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

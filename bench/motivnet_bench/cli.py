@@ -66,7 +66,7 @@ app = make_app(
 )
 
 
-@app.command()
+@app.command(short_help="Measure every runtime beside PyTorch")
 def latency(
     artifact: Annotated[
         Path | None, _argument("The artifact's folder.", "the newest in artifacts/")
@@ -145,7 +145,7 @@ def latency(
         say(f"report: {paths[-1]}")
 
 
-@app.command()
+@app.command(short_help="Measure accuracy on labelled images")
 def accuracy(
     artifact: Annotated[Path, _argument("The artifact's folder.")],
     dataset: Annotated[
@@ -180,7 +180,7 @@ def accuracy(
     _show(result, accuracy_report(result), json=json)
 
 
-@app.command()
+@app.command(short_help="Measure the paper's criteria")
 def viability(
     checkpoint: Annotated[Path, _argument("The MotivNet's weights file.")],
     *,
@@ -258,7 +258,7 @@ def viability(
         say(f"report: {paths[-1]}")
 
 
-@app.command()
+@app.command(short_help="Render a report.json again")
 def report(
     result: Annotated[Path, _argument("A report.json, or the folder that it is in.")],
     out: Annotated[Path | None, _path_option("Folder to write to.", "the file's own")] = None,
@@ -276,7 +276,7 @@ def report(
         say(f"report: {paths[-1]}")
 
 
-@app.command()
+@app.command(short_help="Exit with 1 if a bound is not reached")
 def gate(
     target: Annotated[
         Path | None, _argument("An artifact, or a report.json of one.", "the newest artifact")

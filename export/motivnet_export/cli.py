@@ -96,7 +96,7 @@ CalibrationImagesOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(short_help="Export, compare with PyTorch, compile")
 def build(
     checkpoint: CheckpointOption = None,
     out: Annotated[
@@ -153,7 +153,7 @@ def build(
         print_built(artifact, describe_engine(target, artifact))
 
 
-@app.command()
+@app.command(short_help="Export an ONNX file without comparing it")
 def onnx(
     checkpoint: CheckpointOption = None,
     out: Annotated[
@@ -187,7 +187,7 @@ def onnx(
         print_exported(files, graph)
 
 
-@app.command()
+@app.command(short_help="Compare an artifact with its checkpoint")
 def verify(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
     checkpoint: Annotated[
@@ -223,7 +223,7 @@ def verify(
         raise ParityError(f"{artifact} is not close enough to PyTorch: {describe_failure(report)}")
 
 
-@app.command()
+@app.command(short_help="Count an artifact's graph")
 def inspect(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
     json: JSONOption = False,

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _OUR_NAMES = re.compile(
     r"model\.onnx(\.data)?|model\.[a-z-]+\.engine|(reference|calibration)\.npz"
-    r"|(report|criteria)\.(html|md|json)"
+    r"|(report|viability)\.(html|md|json)"
 )
 """Names of the files that exports, engines, calibrations and reports are."""
 

@@ -151,7 +151,7 @@ def csv_rows(path: Path, *, columns: tuple[str, ...]) -> Iterator[tuple[int, tup
             ) from error
 
 
-def text_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def word_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Iterate over the lines of a text that are not empty: the number, and the words.
 
     Raises:

@@ -10,7 +10,7 @@ from motivnet.datasets.listing import (
     Listing,
     collect,
     emotion_from_code,
-    text_lines,
+    word_lines,
 )
 from motivnet.datasets.sample import SplitName
 from motivnet.errors import DatasetError
@@ -46,7 +46,7 @@ def _root(path: Path) -> Path | None:
 
 
 def _images(file: Path, images: Path) -> Iterator[LabelledImage]:
-    for line, words in text_lines(file):
+    for line, words in word_lines(file):
         place = f"line {line} of {file}"
         split = _SPLITS.get(words[0].partition("_")[0])
         if len(words) < 2 or split is None:

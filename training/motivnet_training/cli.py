@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from motivnet_training.summary import TrainingSummary
 
 app = make_app("Train a MotivNet.")
-app.command()(datasets)
+app.command(short_help="Show what a dataset is recognised as")(datasets)
 
 Data = Annotated[
     Path, typer.Option(help="A dataset: see motivnet-train datasets.", show_default=False)
@@ -47,20 +47,19 @@ Config = Annotated[
     typer.Option(help="A YAML file with values of the recipe to change.", show_default=False),
 ]
 PrecisionOption = Annotated[
-    Precision | None, typer.Option("--precision", help="Of the arithmetic.", show_default=False)
+    Precision | None,
+    typer.Option("--precision", help="Precision of the computation.", show_default=False),
 ]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")
 ]
 Seed = Annotated[
     int,
-    typer.Option(
-        min=0, max=2**63 - 1, help="Of the weights, the split, the order and the augmentations."
-    ),
+    typer.Option(min=0, max=2**63 - 1, help="Seed of weights, split, order and augmentations."),
 ]
 
 
-@app.command()
+@app.command(short_help="Train a model on labelled faces")
 def fit(
     data: Data,
     out: Annotated[
@@ -132,7 +131,7 @@ def fit(
         ),
     ] = None,
     checkpoint_minutes: Annotated[
-        float, typer.Option(min=0.0, help="Between two savings of the state inside an epoch.")
+        float, typer.Option(min=0.0, help="Minutes between saved states within an epoch.")
     ] = 10.0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run folder's training.")
@@ -211,7 +210,7 @@ def fit(
     say(f"report: {folder.curves}, {folder.confusion}, {folder.summary}")
 
 
-@app.command()
+@app.command(short_help="Compute the tokens of a frozen encoder")
 def cache(
     data: Data,
     encoder: Annotated[
@@ -267,7 +266,7 @@ def cache(
         )
 
 
-@app.command()
+@app.command(short_help="Train the tiny model on drawn faces")
 def demo(
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path(
         "checkpoints/demo.safetensors"
@@ -277,7 +276,7 @@ def demo(
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
     seed: Annotated[
         int,
-        typer.Option(min=0, max=2**63 - 1, help="Of the weights, the order and the drawn faces."),
+        typer.Option(min=0, max=2**63 - 1, help="Seed of weights, order and drawn faces."),
     ] = 0,
     json: JSONOption = False,
 ) -> None:

@@ -51,7 +51,7 @@ class DataCounts(Schema, frozen=True, kw_only=True):
     """
 
     dataset: str
-    layout: str
+    format: str
     labels: tuple[str, ...]
     training_images: int
     validation_images: int
@@ -90,7 +90,7 @@ def count_data(dataset: Dataset, split: Split, *, labels: tuple[str, ...]) -> Da
     held_out = [sample for sample in split.validation if sample.split != "val"]
     return DataCounts(
         dataset=dataset.root.resolve().name,
-        layout=dataset.format,
+        format=dataset.format,
         labels=labels,
         training_images=len(split.training),
         validation_images=len(split.validation),
@@ -109,7 +109,7 @@ def describe_training(
     """Return what a checkpoint says about its making, as texts; tables are JSON."""
     return {
         "dataset": data.dataset,
-        "layout": data.layout,
+        "format": data.format,
         "training_images": str(data.training_images),
         "validation_images": str(data.validation_images),
         "test_images": str(data.test_images),
@@ -154,7 +154,7 @@ def summarise(
         )
     # The paper's metrics are of test splits: images held out of the training split are other data.
     published = published_results(
-        data.layout if test else None, splits=("test",), labels=request.labels
+        data.format if test else None, splits=("test",), labels=request.labels
     )
     return TrainingSummary(
         checkpoint=str(request.folder.best),

@@ -24,8 +24,6 @@ from motivnet.runtime import Runtime
 from motivnet.schema import Schema
 from motivnet_bench.target import TorchCompute, open_pytorch
 
-ON_GPU = frozenset({"tensorrt", "tensorrt-rtx", "onnxruntime-cuda"})
-
 
 class PyTorchModel(Schema, frozen=True, kw_only=True, tag=True):
     """The PyTorch baseline: a checkpoint, or random weights of this configuration without one."""
@@ -194,7 +192,7 @@ def _open_runtime(model: PyTorchModel | ArtifactModel, *, threads: int) -> tuple
     """Return the open model and its device; each worker imports only the backend that it needs."""
     if isinstance(model, ArtifactModel):
         from motivnet.artifact import open_artifact
-        from motivnet_engines.runtimes.registry import open_backend
+        from motivnet_engines.runtimes.registry import ON_GPU, open_backend
 
         opened = open_backend(model.runtime, open_artifact(model.folder), threads=threads)
         return opened, "cuda" if model.runtime in ON_GPU else "cpu"

@@ -20,11 +20,14 @@ from motivnet_engines.cli.serve import serve
 app = command_line.make_app(
     "Run MotivNet artifacts: emotions of faces, on this machine's first verified runtime."
 )
-for command in (predict, predict_dataset, serve, calibrate, adapt):
-    app.command()(command)
+app.command(short_help="Predict pictures, videos and cameras")(predict)
+app.command(short_help="Predict a dataset on a Ray cluster")(predict_dataset)
+app.command(short_help="Serve predictions over HTTP")(serve)
+app.command(short_help="Fit confidence and a distance threshold")(calibrate)
+app.command(short_help="Add classes without training")(adapt)
 
 
-@app.command()
+@app.command(short_help="Compile an artifact's graph to an engine")
 def build_engine(
     artifacts: Annotated[
         list[Path],
@@ -133,7 +136,7 @@ def build_engine(
         command_line.say(f"built {built.folder / engine.path}: {engine_text(engine, built.folder)}")
 
 
-@app.command()
+@app.command(short_help="Compare the runtimes here with PyTorch")
 def verify(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     runtime: Annotated[
@@ -163,7 +166,7 @@ def verify(
         raise ParityError(f"{artifact} is not close enough to PyTorch here: {reasons}")
 
 
-@app.command()
+@app.command(short_help="Print what an artifact is and what runs it")
 def inspect(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     footprint: Annotated[
@@ -194,7 +197,7 @@ def inspect(
         command_line.print_json(found) if json else print_inspection(found)
 
 
-@app.command()
+@app.command(short_help="Print what this machine can build and run")
 def doctor(json: JSONOption = False) -> None:
     """Print what this machine has and lacks for running artifacts; exit 1 if nothing can run."""
     from motivnet_engines.diagnostics.doctor import diagnose

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,7 @@ from motivnet_engines.cli.options import (
     check_detection,
     choose_artifact,
 )
+from motivnet_engines.writers.text import Format, choose_format
 
 if TYPE_CHECKING:
     from motivnet_engines.cli.predict_run import PredictRun
@@ -47,7 +48,7 @@ def predict(
     unknown: UnknownOption = False,
     adapted_classes: AdaptedClassesOption = None,
     form: Annotated[
-        Literal["table", "jsonl", "csv"] | None,
+        Format | None,
         typer.Option(
             "--format",
             help="How results are written.",
@@ -100,7 +101,7 @@ def predict(
         find_sources,
         path_of,
     )
-    from motivnet_engines.writers.text import choose_format, open_writer
+    from motivnet_engines.writers.text import open_writer
 
     output_format = choose_format(form, out)
     if embeddings and output_format != "jsonl":

@@ -10,21 +10,9 @@ from motivnet.artifact import open_artifact
 from motivnet.child_process import ChildProcess, describe_exit, last_line
 from motivnet.errors import RuntimeUnavailableError
 from motivnet_engines.diagnostics.first_prediction import FirstPrediction
-from motivnet_engines.runtimes.registry import check_possible
+from motivnet_engines.runtimes.registry import DISTRIBUTIONS, check_possible
 from motivnet_engines.runtimes.selection import default_runtime
-from motivnet_engines.runtimes.tensorrt import api
 from motivnet_engines.system.installed import InstalledPackage, installed_packages
-
-_CUDA = ("cuda-bindings", "pycuda")
-DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
-    "tensorrt": (*api.DISTRIBUTIONS["tensorrt"], *_CUDA),
-    "tensorrt-rtx": (*api.DISTRIBUTIONS["tensorrt-rtx"], *_CUDA),
-    "onnxruntime-cuda": ("onnxruntime-gpu[cuda,cudnn]",),
-    "openvino-bf16": ("openvino",),
-    "openvino": ("openvino",),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-}
-"""The distributions of each runtime beside motivnet; those that are not installed do not count."""
 
 _TIMEOUT = 1800.0
 

@@ -11,6 +11,7 @@ from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.runtime import Runtime
+from motivnet_engines.runtimes.tensorrt import api
 from motivnet_engines.runtimes.tensorrt.api import EXTRAS, MODULES
 from motivnet_engines.runtimes.tensorrt.compatibility import check_engine
 
@@ -33,6 +34,19 @@ _DTYPES: dict[str, Literal["float32", "bfloat16"]] = {
 
 RUNTIMES: tuple[str, ...] = tuple(_PACKAGES)
 """The names in order of preference, the fastest first."""
+
+ON_GPU = frozenset(("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"))
+
+_CUDA = ("cuda-bindings", "pycuda")
+DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
+    "tensorrt": (*api.DISTRIBUTIONS["tensorrt"], *_CUDA),
+    "tensorrt-rtx": (*api.DISTRIBUTIONS["tensorrt-rtx"], *_CUDA),
+    "onnxruntime-cuda": ("onnxruntime-gpu[cuda,cudnn]",),
+    "openvino-bf16": ("openvino",),
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+}
+"""The distributions of each runtime beside motivnet; those that are not installed do not count."""
 
 
 def open_backend(name: str, artifact: Artifact, *, threads: int | None = None) -> Runtime:

@@ -23,12 +23,10 @@ from motivnet.artifact import Artifact
 from motivnet.artifact.reference import read_reference
 from motivnet.prediction import Prediction
 from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.runtimes.registry import ON_GPU
 from motivnet_engines.runtimes.signature import input_from_pixels, profile_of
 
 logger = logging.getLogger(__name__)
-
-_GPU_RUNTIMES = frozenset(("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"))
-"""Where a batch is worth more than the last bit of an answer."""
 
 _STARTUP_SECONDS = 10.0
 """Larger batches than those measured within this time are not used."""
@@ -78,7 +76,8 @@ def batching_for(
         pixels = read_reference(artifact).pixels
     inputs = list(input_from_pixels(manifest.input, pixels, profile=profile_of(manifest, runtime)))
     exact = exact_size(classifier, inputs, largest=wanted)
-    if exact < wanted and runtime not in _GPU_RUNTIMES:
+    # On a GPU a batch is worth more than the last bit of an answer.
+    if exact < wanted and runtime not in ON_GPU:
         logger.warning(
             "%s is bit-identical only up to a batch of %d here; larger batches are not used",
             runtime,

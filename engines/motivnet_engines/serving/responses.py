@@ -113,7 +113,7 @@ class PredictionBody(Schema, frozen=True, kw_only=True):
 class InputBody(Schema, frozen=True, kw_only=True):
     """What the model takes."""
 
-    recipe: str
+    preprocessing: str
     height: Count
     width: Count
     dtype: str

@@ -254,7 +254,7 @@ def describe_model(
         runtime=classifier.runtime.name,
         compute=classifier.runtime.compute,
         input=responses.InputBody(
-            recipe=manifest.input.preprocessing.name,
+            preprocessing=manifest.input.preprocessing.name,
             height=height,
             width=width,
             dtype=manifest.input.dtype,

@@ -20,7 +20,7 @@ from motivnet.terminal import show, table
 from motivnet_engines.writers.records import Record
 
 Format = Literal["table", "jsonl", "csv"]
-_FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_FORMAT_OF_SUFFIX: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 _FRAME_COLUMNS = ("file", "frame", "time", "width", "height", "face", "track")
 _FACE_COLUMNS = (
@@ -46,9 +46,12 @@ def choose_format(named: Format | None, out: Path | None) -> Format:
         raise ConfigError(
             f"--out {out} is a directory; give the name of a file, as {out / 'results.jsonl'}"
         )
-    found = named or _FORMATS.get(out.suffix.lower())
-    if found is None or found == "table":
-        raise ConfigError(f"{out} holds no table; choose --format jsonl or csv")
+    found = named or _FORMAT_OF_SUFFIX.get(out.suffix.lower())
+    if found is None:
+        known = ", ".join(_FORMAT_OF_SUFFIX)
+        raise ConfigError(f"--out {out} has none of the suffixes {known}; give --format as well")
+    if found == "table":
+        raise ConfigError(f"--out {out} cannot hold a table; choose --format jsonl or csv")
     return found
 
 
@@ -75,15 +78,16 @@ def open_writer(
         finally:
             collected.print()
         return
+    text_from_record: dict[Format, Callable[[Record], str]] = {
+        "csv": lambda record: csv_rows(record, labels),
+        "jsonl": lambda record: jsonl_line(record, embeddings=embeddings),
+    }
+    header = csv_header(labels) if form == "csv" else ""
     with _open_stream(out) as stream:
-        if form == "csv":
-            stream.write(csv_header(labels))
+        stream.write(header)
 
         def write(record: Record) -> None:
-            if form == "csv":
-                stream.write(csv_rows(record, labels))
-            else:
-                stream.write(jsonl_line(record, embeddings=embeddings))
+            stream.write(text_from_record[form](record))
             if out is None:
                 stream.flush()
 

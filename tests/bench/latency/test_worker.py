@@ -12,7 +12,6 @@ from motivnet.child_process import Connection
 from motivnet.errors import MotivNetError
 from motivnet.runtime import TensorSpec
 from motivnet_bench.latency.worker import (
-    ON_GPU,
     Failed,
     Measure,
     Measured,
@@ -23,7 +22,7 @@ from motivnet_bench.latency.worker import (
     peak_memory,
     serve,
 )
-from motivnet_engines.runtimes.registry import RUNTIMES
+from motivnet_engines.runtimes.registry import ON_GPU, RUNTIMES
 
 
 class FakeRuntime:

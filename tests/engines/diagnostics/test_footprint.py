@@ -12,9 +12,9 @@ import pytest
 from motivnet.artifact import open_artifact
 from motivnet.errors import ConfigError, RuntimeUnavailableError
 from motivnet_engines.diagnostics import footprint as footprint_module
-from motivnet_engines.diagnostics.footprint import DISTRIBUTIONS, Footprint, footprint
+from motivnet_engines.diagnostics.footprint import Footprint, footprint
 from motivnet_engines.diagnostics.tables import print_footprint, size_text
-from motivnet_engines.runtimes.registry import RUNTIMES
+from motivnet_engines.runtimes.registry import DISTRIBUTIONS, RUNTIMES
 from motivnet_engines.system.installed import InstalledPackage, installed_packages
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest

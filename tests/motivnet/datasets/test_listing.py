@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from motivnet.datasets.listing import csv_rows, text_lines
+from motivnet.datasets.listing import csv_rows, word_lines
 from motivnet.errors import DatasetError, FileError
 
 
@@ -82,13 +82,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_lines_of_text_are_numbered_words(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa 1\r\n\r\nb\t2  c\r\n")
-    assert list(text_lines(tmp_path / "list.txt")) == [(1, ["a", "1"]), (3, ["b", "2", "c"])]
+    assert list(word_lines(tmp_path / "list.txt")) == [(1, ["a", "1"]), (3, ["b", "2", "c"])]
 
 
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(DatasetError, match="is not a text file in UTF-8"):
-        list(text_lines(tmp_path / "list.txt"))
+        list(word_lines(tmp_path / "list.txt"))
 
 
 def test_a_line_without_an_end_is_not_read_whole(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_line_without_an_end_is_not_read_whole(tmp_path: Path) -> None:
         file.truncate(3 << 30)
     for read in (
         lambda: list(csv_rows(path, columns=("name", "label"))),
-        lambda: list(text_lines(path)),
+        lambda: list(word_lines(path)),
     ):
         with pytest.raises(
             DatasetError,
