@@ -149,7 +149,7 @@ def test_several_sheets_are_told_of(
         (["faces", "--out", "notes/r.csv"], "--out notes/r.csv cannot be written ("),
         (["faces", "--out", "r.csv", "--montage", "/proc/m.png"], "--montage /proc/m.png cannot b"),
         (["faces", "--out", "/dev/null", "--format", "csv"], "--out /dev/null is not a regular fi"),
-        (["faces", "--out", "x.txt"], "x.txt holds no table"),
+        (["faces", "--out", "x.txt"], "--out x.txt has none of the suffixes"),
         (["faces", "--detector", "x.onnx"], "--no-detect needs no --detector"),
         (["ftp://host/x"], "no stream is read from ftp://"),
         (["faces", "--adapted-classes", "none"], "none"),

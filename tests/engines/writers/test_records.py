@@ -8,6 +8,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from motivnet_engines.writers.records import (
     record_from_summary,
 )
 from motivnet_engines.writers.text import (
+    Format,
     ResultTable,
     choose_format,
     csv_header,
@@ -257,10 +259,23 @@ def test_the_format_is_the_one_named_or_that_of_the_file(
     assert choose_format(named, None if out is None else Path(out)) == expected
 
 
-@pytest.mark.parametrize("named", [None, "table"])
-def test_a_table_is_no_file(named) -> None:
-    with pytest.raises(ConfigError, match=r"r\.txt holds no table; choose --format jsonl or csv"):
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (None, r"r\.txt has none of the suffixes \.csv, \.jsonl, \.ndjson; give --format as well"),
+        ("table", r"r\.txt cannot hold a table; choose --format jsonl or csv"),
+    ],
+)
+def test_a_table_is_no_file(named, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         choose_format(named, Path("r.txt"))
+
+
+@pytest.mark.parametrize("form", get_args(Format))
+def test_every_format_writes_a_record(form: Format, image: Record, capsys) -> None:
+    with open_writer(form, labels=LABELS) as write:
+        write(image)
+    assert "photo.jpg" in capsys.readouterr().out
 
 
 def test_results_need_the_name_of_a_file(tmp_path: Path) -> None:
