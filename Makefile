@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
+# Two of Ray's clusters cannot start at the same time, and the tests of an installation build on each other.
+ALONE := ray or install
 # Only what takes no browser, Ray, compiler, other process or installation.
 QUICK := not (slow or gpu or browser or ray or compile or process or install)
 BIN := $(VENV)/bin
@@ -25,10 +27,11 @@ check: install
 	$(BIN)/vermin --quiet --no-tips --eval-annotations --violations -t=3.10- motivnet engines export training bench
 
 quick: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "$(QUICK)"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "$(QUICK)"
 
 test: check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not (slow or gpu or $(ALONE))"
+	$(BIN)/python -m pytest -m "($(ALONE)) and not (slow or gpu)"
 
 slow: install
 	$(BIN)/python -m pytest -m slow

@@ -49,25 +49,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(TESTS).as_posix().startswith(PROCESSES):
             item.add_marker(pytest.mark.process)
-        if any(mark.args == ("ray",) for mark in item.iter_markers("xdist_group")):
-            item.add_marker(pytest.mark.ray)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Give each file to one worker, so that it builds its module's fixtures once.
-
-    Files marked with the same ``xdist_group`` go to the same worker: two of Ray's clusters cannot
-    start at the same time on one machine.
-    """
-    from xdist.scheduler import LoadGroupScheduling
-
-    class ByFile(LoadGroupScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            scope = super()._split_scope(nodeid)
-            return scope.partition("::")[0] if scope == nodeid else scope
-
-    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -144,19 +144,24 @@ def test_every_reason_for_not_running_a_command_is_still_needed() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("command", [c for c in commands(*RUN) if not skipped(c)])
-def test_command_runs(command: str, folder: Path) -> None:
-    words = shlex.split(command)
-    if words[0] == "motivnet-bench" and not {"accuracy", "viability"} & set(words):
-        words += ["--rounds", "1", "--seconds", "0.05"]
-    if words[:2] == ["motivnet-export", "build"]:
-        words += ["--num-images", "2"]
-    if "gate" in words:  # random weights of a tiny size promise neither a speed-up nor an accuracy
-        words[words.index("--min-speedup") + 1] = "0.001"
-        words[words.index("--max-drop") + 1] = "100"
-    done = run(words, folder)
-    assert done.returncode in ({0, 1} if command == "motivnet doctor" else {0}), done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run_one_after_the_other(page: Path, folder: Path) -> None:
+    for command in commands(page):
+        if skipped(command):
+            continue
+        words = shlex.split(command)
+        if words[0] == "motivnet-bench" and not {"accuracy", "viability"} & set(words):
+            words += ["--rounds", "1", "--seconds", "0.05"]
+        if words[:2] == ["motivnet-export", "build"]:
+            words += ["--num-images", "2"]
+        if "gate" in words:  # random weights of a tiny size promise no speed-up and no accuracy
+            words[words.index("--min-speedup") + 1] = "0.001"
+            words[words.index("--max-drop") + 1] = "100"
+        done = run(words, folder)
+        expected = {0, 1} if command == "motivnet doctor" else {0}
+        assert done.returncode in expected, f"{command}: {done.stderr}"
+        assert "Traceback" not in done.stderr, command
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -37,7 +37,7 @@ def use(consumer: str, artifact: Artifact) -> object:
         )
         return module.build_engine(artifact, options, out=None, on_message=lambda _: None)
     if consumer == "inspect":
-        return module.inspect_artifact(artifact)
+        return module.check_graph(artifact)
     if consumer == "verify":
         return module.verify_on_device(artifact, runtimes=["onnxruntime"])
     if consumer == "triton":

@@ -26,7 +26,7 @@ from motivnet.labels import EMOTIONS
 from motivnet.synthetic import iterate_faces
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.xdist_group("ray")  # predict-dataset starts it
+pytestmark = pytest.mark.ray  # predict-dataset starts it
 
 PLANTED = (
     *(

@@ -20,7 +20,7 @@ from motivnet.errors import ArtifactError, ConfigError, MotivNetError
 from motivnet_engines.inference.classifier import EmotionClassifier
 
 pytestmark = [
-    pytest.mark.xdist_group("ray"),
+    pytest.mark.ray,
     pytest.mark.timeout(180),
     # Ray Serve's own models, while it is imported.
     pytest.mark.filterwarnings("ignore:.*Extra keys. 'update_type'.*:DeprecationWarning"),

@@ -21,7 +21,7 @@ from motivnet_engines.inference.image_files import predict_files
 SHARD = 4
 
 pytestmark = [
-    pytest.mark.xdist_group("ray"),
+    pytest.mark.ray,
     pytest.mark.timeout(180),
     # Ray's own code meets its own deprecations, and asyncio's, when it starts and ends.
     pytest.mark.filterwarnings("ignore:.*use_push_based_shuffle.*:DeprecationWarning"),
