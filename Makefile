@@ -33,6 +33,7 @@ test: check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not (slow or gpu or $(ALONE))"
 	$(BIN)/python -m pytest -m "($(ALONE)) and not (slow or gpu)"
 
+# In one process: the large sizes take most of the memory.
 slow: install
 	$(BIN)/python -m pytest -m slow
 
