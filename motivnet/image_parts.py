@@ -58,7 +58,7 @@ class ImageParts:
 
     @property
     def orientation(self) -> int:
-        """From 1 to 8 as in EXIF; 1, which is upright, if there is none or it is not valid."""
+        """From 1 to 8 as in EXIF; 1, which is not rotated, if there is none or it is not valid."""
         found = _exif_orientation(self.exif.removeprefix(_EXIF_HEADER))
         if found is None and (said := _XMP_ORIENTATION.search(self.xmp)):
             found = int(said[1])

@@ -75,7 +75,7 @@ _DECODER_FAILURES = (
     zlib.error,
 )
 
-_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+_ROTATIONS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -84,11 +84,11 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
 }
-"""From the stored image to the upright one, by EXIF orientation (CIPA DC-008, tag 0x0112)."""
+"""What rotates and mirrors the stored pixels, by EXIF orientation (CIPA DC-008, tag 0x0112)."""
 
 
 def read_image(path: Path | str) -> NDArray[np.uint8]:
-    """Return the upright 8-bit RGB pixels ``(H, W, 3)`` of an image file.
+    """Return the 8-bit RGB pixels ``(H, W, 3)`` of an image file, rotated by its orientation.
 
     Raises:
         FileError: If it is missing, not a regular file or larger than ``MAX_BYTES``.
@@ -98,7 +98,7 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
 
 
 def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
-    """Return the upright 8-bit RGB pixels ``(H, W, 3)`` of an encoded image.
+    """Return the 8-bit RGB pixels ``(H, W, 3)`` of an encoded image, rotated by its orientation.
 
     Raises:
         ImageError: If it is not a JPEG, PNG, WebP or BMP image, is damaged, or exceeds the limits.
@@ -106,8 +106,8 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
     with _opened(data, name) as (image, orientation):
         image.load()
         pixels = _rgb_pixels(image)
-    upright = _UPRIGHT.get(orientation)
-    return pixels if upright is None else np.ascontiguousarray(upright(pixels))
+    rotate = _ROTATIONS.get(orientation)
+    return pixels if rotate is None else np.ascontiguousarray(rotate(pixels))
 
 
 def image_size(data: bytes, *, name: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A rectangle in pixels of the upright image: top left corner and size.
+    """A rectangle in pixels of the rotated image: top left corner and size.
 
     It may reach beyond the edge of the image.
 

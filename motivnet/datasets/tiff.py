@@ -11,6 +11,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from motivnet.errors import ImageError
 from motivnet.images import MAX_BYTES, MAX_PIXELS, MAX_SIDE
+from motivnet.printable import one_line
 
 TIFF_SUFFIXES = frozenset((".tif", ".tiff"))
 
@@ -49,7 +50,7 @@ def decode_tiff(data: bytes, *, name: str) -> NDArray[np.uint8]:
             _check(image, name)
             return np.array(image.convert("RGB"))
     except _DECODER_FAILURES as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise ImageError(f"{name} is damaged or not a valid image: {reason}") from error
 
 

@@ -109,26 +109,54 @@ def test_failed_rebuild_leaves_the_old_artifact_whole(
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
 
 
-def test_killed_build_leaves_the_old_artifact(
-    small_artifact: Callable[..., Artifact], small_checkpoint: Path, tmp_path: Path
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from motivnet import folders
+from motivnet.artifact import open_artifact
+from motivnet_export import build
+from motivnet_export.request import BuildRequest
+
+checkpoint, out, finished, moment = sys.argv[1:]
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def build_with_fallback(job):
+    artifact = open_artifact(Path(finished))
+    for entry in artifact.manifest.files:
+        shutil.copy(artifact.folder / entry.path, job.workspace)
+        if moment == "while it is written":
+            kill()
+    return artifact.manifest
+
+build.build_with_fallback = build_with_fallback
+folders.sync_entry = kill  # after the two folders have changed places
+build.build_artifact(BuildRequest(checkpoint=Path(checkpoint), out=Path(out), num_images=1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "precision"), [("while it is written", "fp16"), ("when it is in place", "fp32")]
+)
+def test_killed_build_leaves_the_old_artifact_or_the_new_one(
+    moment: str,
+    precision: str,
+    small_artifact: Callable[..., Artifact],
+    small_checkpoint: Path,
+    tmp_path: Path,
 ) -> None:
-    out = shutil.copytree(small_artifact().folder, tmp_path / "artifact")
-    program = (
-        "import os, signal, sys\n"
-        "from motivnet_export import fallback\n"
-        "from motivnet_export.cli import main\n"
-        "fallback.compare_runtimes = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "sys.argv[0] = 'motivnet-export'\n"
-        "main()"
-    )
-    arguments = ["--checkpoint", small_checkpoint, "--out", out, "--fp16", "--num-images", "1"]
+    out = shutil.copytree(small_artifact("fp16").folder, tmp_path / "artifact")
+    arguments = [small_checkpoint, out, small_artifact("fp32").folder, moment]
     done = subprocess.run(
-        [sys.executable, "-c", program, "build", *arguments], capture_output=True, check=False
+        [sys.executable, "-c", KILLED, *map(str, arguments)], capture_output=True, check=False
     )
-    assert done.returncode == -9
-    open_artifact(out).verify_files()
+    assert done.returncode == -9, done.stderr
+    artifact = open_artifact(out)
+    artifact.verify_files()
+    assert artifact.manifest.precision == precision
     names = {path.name for path in out.iterdir()}
-    assert names == {"manifest.json", *(entry.path for entry in open_artifact(out).manifest.files)}
+    assert names == {"manifest.json", *(entry.path for entry in artifact.manifest.files)}
 
 
 def test_folder_of_other_files_is_not_replaced(small_checkpoint: Path, tmp_path: Path) -> None:

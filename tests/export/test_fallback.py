@@ -13,7 +13,7 @@ import torch
 from motivnet.artifact import open_artifact
 from motivnet.config import ModelConfig
 from motivnet.errors import EngineError, ExportError, ParityError, RuntimeUnavailableError
-from motivnet.model import build_model
+from motivnet.model import MotivNet, build_model
 from motivnet_engines.build import engine_artifact
 from motivnet_engines.build.options import EngineOptions
 from motivnet_export import fallback
@@ -192,6 +192,26 @@ def test_large_stream_that_fp32_holds_is_only_a_warning(
     manifest = build_artifact(request).manifest
     assert manifest.precision == "fp16"
     assert any("residual stream" in warning for warning in manifest.parity.warnings)
+
+
+def test_precision_that_cannot_be_exported_is_given_up_too(
+    small_checkpoint: Path,
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def export_float32(model: MotivNet, **options: Any) -> Any:
+        if model.encoder.patch_embed.projection.weight.dtype != torch.float32:
+            raise ExportError("no half here")
+        return export(model, **options)
+
+    monkeypatch.setattr(fallback, "onnx_from_model", export_float32)
+    request = BuildRequest(
+        checkpoint=small_checkpoint, out=tmp_path / "out", precision="fp16", num_images=1
+    )
+    manifest = build_artifact(request).manifest
+    assert manifest.precision == "fp32"
+    assert [attempt.reason for attempt in manifest.attempts] == ["no half here", "no half here"]
 
 
 def test_graph_that_is_not_the_model_is_refused(

@@ -218,6 +218,23 @@ def test_a_child_that_is_killed_is_told_of(start: Callable[..., ChildProcess]) -
     assert "SIGKILL, most often because the memory ran out" in describe_exit(child.wait())
 
 
+def test_ctrl_c_at_the_terminal_does_not_reach_a_child(start: Callable[..., ChildProcess]) -> None:
+    child = start()
+    assert os.getsid(child.process_id) != os.getsid(0)
+    assert os.getpgid(child.process_id) != os.getpgid(0)
+
+
+@pytest.mark.parametrize("question", ["one", "exit", "kill"])
+def test_a_child_leaves_no_descriptor_open(
+    start: Callable[..., ChildProcess], question: str
+) -> None:
+    before = os.listdir("/proc/self/fd")
+    with start() as child:
+        child.messages.send(Question(text=question))
+        child.messages.receive(Question)
+    assert os.listdir("/proc/self/fd") == before
+
+
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_child_is_gone_after_the_block(start: Callable[..., ChildProcess], stopped: bool) -> None:
     with start() as child:

@@ -10,6 +10,7 @@ from typing import Any
 
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, EngineError
+from motivnet.printable import one_line
 from motivnet.runtime import TensorSpec
 from motivnet_engines.runtimes.signature import check_graph
 from motivnet_engines.runtimes.tensorrt.api import DTYPES, Api
@@ -114,15 +115,15 @@ def _spec(tensor: Any) -> TensorSpec:
 
 def _problem(error: Any) -> str:
     """Return one line: the operator and the node, the parser's message, and its code."""
-    operator, node = _words(error.node_operator), _words(error.node_name)
+    operator, node = _text(error.node_operator), _text(error.node_name)
     where = f"{operator or 'operator'} node {node!r}: " if operator or node else ""
-    return f"{where}{_words(error.desc)} ({error.code().name})"
+    return f"{where}{_text(error.desc)} ({error.code().name})"
 
 
-def _words(call: Callable[[], str]) -> str:
+def _text(call: Callable[[], str]) -> str:
     """Return one line of text; the names in a damaged file need not be Unicode."""
     try:
         text = call()
     except UnicodeDecodeError as error:
         text = error.object.decode(errors="replace")
-    return " ".join(text.split())[:1_000]
+    return one_line(text)

@@ -25,7 +25,7 @@ from motivnet_engines.cli.options import (
     check_detection,
     choose_artifact,
 )
-from motivnet_engines.writers.text import Format, choose_format
+from motivnet_engines.writers.formats import Format, choose_format
 
 if TYPE_CHECKING:
     from motivnet_engines.cli.predict_run import PredictRun

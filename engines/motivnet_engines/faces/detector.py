@@ -23,7 +23,7 @@ class Face:
     """A detected face.
 
     Args:
-        box: Position in pixels of the upright picture; always inside the picture.
+        box: Position in pixels of the rotated picture; always inside the picture.
         score: Confidence of the detector, from 0 to 1.
     """
 

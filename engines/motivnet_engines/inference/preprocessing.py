@@ -73,7 +73,7 @@ def prepare_image(
 
 
 def _read_pixels(image: Image, *, name: str) -> NDArray[np.uint8]:
-    """Return the upright RGB pixels ``(H, W, 3)`` of an image."""
+    """Return the rotated RGB pixels ``(H, W, 3)`` of an image."""
     if isinstance(image, (str, Path)):
         return read_image(image)
     if isinstance(image, (bytes, bytearray, memoryview)):

@@ -29,7 +29,7 @@ class Timing:
 class ImageResult:
     """The faces of one image, the largest first; an image without faces is a result too.
 
-    ``width`` and ``height`` are those of the upright image.
+    ``width`` and ``height`` are those of the rotated image.
     """
 
     name: str

@@ -52,7 +52,7 @@ class ErrorBody(Schema, frozen=True, kw_only=True):
 
 
 class Box(Schema, frozen=True, kw_only=True):
-    """Pixels of the upright image, from its top left corner."""
+    """Pixels of the rotated image, from its top left corner."""
 
     x: float
     y: float

@@ -132,16 +132,16 @@ class PredictionService:
         """
         start = time.monotonic()
         async with self.queue.slot() as slot:
-            try:
-                with anyio.fail_after(deadline - start):
-                    images = await anyio.to_thread.run_sync(self._read_headers, uploads)
-                    slot.reserve(sum(image.cost for image in images))
-                    done = await _all(
-                        asyncio.ensure_future(self._predict_image(image, slot, deadline))
-                        for image in images
-                    )
-            except TimeoutError as error:
-                raise LateError from error
+            with anyio.move_on_after(deadline - start) as scope:
+                images = await anyio.to_thread.run_sync(self._read_headers, uploads)
+                slot.reserve(sum(image.cost for image in images))
+                done = await _all(
+                    asyncio.ensure_future(self._predict_image(image, slot, deadline))
+                    for image in images
+                )
+            # A TimeoutError of a detector or a runtime is a failure, which the log must tell.
+            if scope.cancelled_caught:
+                raise LateError
         results = tuple(result for result, _ in done)
         if all(result.error for result in results):
             raise ImageError(results[0].error.message if results[0].error else "")

@@ -52,7 +52,7 @@ ISO/IEC 14496-12, 6.2.2.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """A frame: its number from 0, its time in seconds, its upright RGB pixels ``(H, W, 3)``."""
+    """A frame: its number from 0, its time in seconds, its rotated RGB pixels ``(H, W, 3)``."""
 
     index: int
     time: float
@@ -68,8 +68,8 @@ class DecodedFrame:
     picture: VideoFrame
 
     def to_rgb(self) -> Frame:
-        """Return the frame as upright RGB."""
-        return Frame(index=self.index, time=self.time, pixels=_upright_pixels(self.picture))
+        """Return the frame as RGB, rotated."""
+        return Frame(index=self.index, time=self.time, pixels=_rotated_pixels(self.picture))
 
 
 class VideoReader:
@@ -197,7 +197,7 @@ def _seconds(packet: Packet[Any], ticks: int | None, *, default: float) -> float
     return default if ticks is None else float(ticks * packet.time_base)
 
 
-def _upright_pixels(frame: VideoFrame) -> _Pixels:
+def _rotated_pixels(frame: VideoFrame) -> _Pixels:
     """Return RGB pixels ``(H, W, 3)``, rotated and mirrored as the display matrix asks.
 
     A matrix that is neither a quarter turn nor a mirror image is ignored.

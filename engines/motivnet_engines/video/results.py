@@ -24,8 +24,8 @@ class FrameResult:
         name: What errors call the video.
         index: Of the frame among all decoded ones, from 0.
         time: Seconds since the start of the video, or since the first frame of a camera or stream.
-        width: Of the upright frame, in pixels.
-        height: Of the upright frame, in pixels.
+        width: Of the rotated frame, in pixels.
+        height: Of the rotated frame, in pixels.
     """
 
     name: str

@@ -10,17 +10,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
-from motivnet.errors import ConfigError
 from motivnet.files import atomic_path
 from motivnet.prediction import UNKNOWN, Prediction
 from motivnet.printable import escaped_json, printable_lines
 from motivnet.terminal import show, table
+from motivnet_engines.writers.formats import Format
 from motivnet_engines.writers.records import Record
-
-Format = Literal["table", "jsonl", "csv"]
-_FORMAT_OF_SUFFIX: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 _FRAME_COLUMNS = ("file", "frame", "time", "width", "height", "face", "track")
 _FACE_COLUMNS = (
@@ -32,27 +29,6 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff
 
 An apostrophe in front prevents it (OWASP, CSV injection).
 """
-
-
-def choose_format(named: Format | None, out: Path | None) -> Format:
-    """Return the format asked for, else that of the file's suffix, else a table without a file.
-
-    Raises:
-        ConfigError: If a file is to hold a table, its suffix is unknown, or it is a directory.
-    """
-    if out is None:
-        return named or "table"
-    if out.is_dir():
-        raise ConfigError(
-            f"--out {out} is a directory; give the name of a file, as {out / 'results.jsonl'}"
-        )
-    found = named or _FORMAT_OF_SUFFIX.get(out.suffix.lower())
-    if found is None:
-        known = ", ".join(_FORMAT_OF_SUFFIX)
-        raise ConfigError(f"--out {out} has none of the suffixes {known}; give --format as well")
-    if found == "table":
-        raise ConfigError(f"--out {out} cannot hold a table; choose --format jsonl or csv")
-    return found
 
 
 @contextlib.contextmanager

@@ -165,6 +165,42 @@ def test_a_request_that_is_late_leaves_no_work_behind(
     asyncio.run(scenario())
 
 
+def test_what_is_late_before_its_turn_is_not_run(runtime: Any, photo: bytes) -> None:
+    async def scenario() -> None:
+        service = service_of(runtime)
+        runtime.gate.clear()
+        first = asyncio.ensure_future(service.predict([Upload(data=photo)], deadline=far()))
+        while not runtime.calls:
+            await asyncio.sleep(0.001)
+        for _ in range(3):
+            with pytest.raises(LateError):
+                await service.predict([Upload(data=photo)], deadline=time.monotonic() + 0.02)
+        runtime.gate.set()
+        await first
+        await service.predict([Upload(data=photo)], deadline=far())
+        assert len(runtime.calls) == 2
+        assert service.close(timeout=10)
+
+    asyncio.run(scenario())
+
+
+class TimedOut:
+    """A detector that asks another machine, which does not answer."""
+
+    def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
+        raise TimeoutError("no answer")
+
+
+def test_a_timeout_of_the_work_itself_stays_what_it_is(runtime: Any, photo: bytes) -> None:
+    async def scenario() -> None:
+        service = service_of(runtime, detector=TimedOut())
+        with pytest.raises(TimeoutError, match="no answer"):
+            await service.predict([Upload(data=photo)], deadline=far())
+        assert service.close(timeout=10)
+
+    asyncio.run(scenario())
+
+
 def test_closing_tells_of_a_call_that_is_running(runtime: Any, photo: bytes) -> None:
     async def scenario() -> None:
         service = service_of(runtime)

@@ -14,9 +14,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from motivnet.errors import EngineError, FileError, MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.build import backend
+from motivnet.errors import (
+    ConfigError,
+    EngineError,
+    FileError,
+    MissingDependencyError,
+    RuntimeUnavailableError,
+)
+from motivnet_engines.build import backend, builder
 from motivnet_engines.build.network import check_network, parse_network
+from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.runtimes.tensorrt.api import load_api
 from motivnet_engines.runtimes.tensorrt.log import logger_of
 
@@ -192,6 +199,24 @@ def test_a_missing_graph_is_a_file_error(built_engine: Any, trt_graph: Any, tmp_
 
     with pytest.raises(FileError, match="does not exist"):
         built_engine(graph, tmp_path)
+
+
+def test_fused_fp32_is_refused_before_the_compiler_is_asked(
+    trt_graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "build_in_child", None)
+    graph = trt_graph("fp32-fused")
+
+    with pytest.raises(ConfigError, match="no fused attention in FP32"):
+        builder.engine_from_onnx(
+            graph.onnx,
+            tmp_path / "model.engine",
+            manifest=graph.manifest,
+            options=EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",)),
+            on_message=print,
+        )
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_build_without_a_gpu_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from motivnet.labels import labels_for
 from motivnet_engines.inference.image_files import FileResult
 from motivnet_engines.inference.results import ImageResult, Timing
 from motivnet_engines.video.results import FrameResult, TrackedFace, VideoSummary
+from motivnet_engines.writers.formats import choose_format
 from motivnet_engines.writers.records import (
     Record,
     record_from_file,
@@ -27,7 +28,6 @@ from motivnet_engines.writers.records import (
 from motivnet_engines.writers.text import (
     Format,
     ResultTable,
-    choose_format,
     csv_header,
     csv_rows,
     jsonl_line,

@@ -8,6 +8,7 @@ from typing import Any
 
 from motivnet.artifact.engine_entry import EngineEntry
 from motivnet.errors import EngineError, RuntimeUnavailableError
+from motivnet.printable import one_line
 from motivnet_engines.runtimes.tensorrt.api import Api
 from motivnet_engines.runtimes.tensorrt.compatibility import (
     check_validity,
@@ -58,7 +59,7 @@ class Engine:
             self.runtime = self.api.trt.Runtime(self._log)
         except TypeError as error:  # what the bindings make of a null pointer
             raise RuntimeUnavailableError(
-                f"{self.entry.backend} does not start: {self._last_words()}"
+                f"{self.entry.backend} does not start: {self._last_message()}"
             ) from error
         if hasattr(self.runtime, "get_engine_validity"):
             check_validity(
@@ -98,7 +99,7 @@ class Engine:
                 self._package,
             )
         if not self.config.set_runtime_cache(self.cache):
-            logger.warning("%s keeps no compiled kernels: %s", self._package, self._last_words())
+            logger.warning("%s keeps no compiled kernels: %s", self._package, self._last_message())
 
     @property
     def has_builtin_graphs(self) -> bool:
@@ -139,7 +140,7 @@ class Engine:
 
     def failure(self, message: str) -> EngineError:
         """Return an error with the end of what TensorRT logged since this engine was opened."""
-        return EngineError(f"{message}: {self._last_words()}", log=self._log_tail())
+        return EngineError(f"{message}: {self._last_message()}", log=self._log_tail())
 
     def close(self) -> None:
         """Free engine and runtimes; every context must be gone. May be called again."""
@@ -154,17 +155,15 @@ class Engine:
         self.lean = self.runtime.load_runtime(str(path))
         if self.lean is None:
             raise RuntimeUnavailableError(
-                f"{self._package} cannot load the lean runtime {path}: {self._last_words()}"
+                f"{self._package} cannot load the lean runtime {path}: {self._last_message()}"
             )
 
-    def _last_words(self) -> str:
+    def _last_message(self) -> str:
         tail = self._log_tail(_ERRORS) or self._log_tail()
         return tail[-1] if tail else "it gave no reason"
 
     def _log_tail(self, severities: tuple[str, ...] = (*_ERRORS, "WARNING")) -> tuple[str, ...]:
         """Return the last messages, CUDA's included: here a driver is present, so they matter."""
         lines = self._log.since(self._log_start)
-        said = dict.fromkeys(
-            " ".join(text.split()) for severity, text in lines if severity in severities
-        )
+        said = dict.fromkeys(one_line(text) for severity, text in lines if severity in severities)
         return tuple(said)[-_TAIL:]

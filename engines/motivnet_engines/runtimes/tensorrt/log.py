@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from motivnet.printable import one_line
 from motivnet_engines.runtimes.tensorrt.api import Api
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,6 @@ _NOISE = (
 
 _LOGGERS: dict[str, Any] = {}
 _TAIL = 8
-_MAX_LINE = 1_000
 _MAX_KEPT = 200
 _KEPT = ("WARNING", "ERROR", "INTERNAL_ERROR")
 
@@ -60,7 +60,7 @@ def tail_of_output(text: str) -> tuple[str, ...]:
 
 
 def _tail(texts: Iterable[str]) -> tuple[str, ...]:
-    lines = (" ".join(text.split())[:_MAX_LINE] for text in texts)
+    lines = map(one_line, texts)
     kept = dict.fromkeys(
         line for line in lines if line and not any(noise in line for noise in _NOISE)
     )

@@ -37,7 +37,7 @@ from motivnet_engines.serving.triton.configuration import (
 
 logger = logging.getLogger(__name__)
 
-MARK = "motivnet-triton.json"
+RECORD_FILE = "motivnet-triton.json"
 """A file beside the models that lists which of them are ours. Triton looks at folders alone."""
 
 _RUNTIMES: dict[Device, tuple[str, ...]] = {
@@ -48,7 +48,7 @@ _RUNTIMES: dict[Device, tuple[str, ...]] = {
 """Our runtimes that compute as Triton's ONNX Runtime will, or may."""
 
 
-class Mark(Schema, frozen=True, kw_only=True):
+class Record(Schema, frozen=True, kw_only=True):
     """What was exported.
 
     Clients call ``entry``, ``served`` is the artifact's file, and ``files`` are all that are ours.
@@ -90,7 +90,7 @@ def export_triton(
             _write_preprocess(choice, folder / choice.preprocess_name)
             _write_ensemble(choice, folder / options.name)
         written = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-        mark = Mark(
+        record = Record(
             entry=options.name,
             models=choice.models,
             served=choice.file,
@@ -99,7 +99,7 @@ def export_triton(
             labels=opened.manifest.labels,
             files=tuple(sorted(written)),
         )
-        (folder / MARK).write_bytes(encode(mark))
+        (folder / RECORD_FILE).write_bytes(encode(record))
     return out
 
 
@@ -203,30 +203,30 @@ def _check_parity(manifest: Manifest, runtime: str) -> None:
 
 
 def own_files(folder: Path) -> frozenset[str]:
-    """Return the files that an export may replace: those that the mark lists, and the mark.
+    """Return the files that an export may replace: those that the record lists, and the record.
 
     Raises:
-        FileError: If there is no mark, or one that this version does not read.
+        FileError: If there is no record, or one that this version does not read.
     """
-    return frozenset((MARK, *_read_mark(folder).files))
+    return frozenset((RECORD_FILE, *_read_record(folder).files))
 
 
-def _read_mark(folder: Path) -> Mark:
-    if not os.path.lexists(folder / MARK):
+def _read_record(folder: Path) -> Record:
+    if not os.path.lexists(folder / RECORD_FILE):
         raise FileError(
             f"{folder} holds files that are not a model repository of ours; choose another folder"
         )
     try:
-        return decode(read_bytes(folder / MARK, follow_links=False), Mark)
+        return decode(read_bytes(folder / RECORD_FILE, follow_links=False), Record)
     except (SchemaError, ArtifactError) as error:
         raise FileError(
-            f"{folder / MARK} is not one that this version reads; choose another folder"
+            f"{folder / RECORD_FILE} is not one that this version reads; choose another folder"
         ) from error
 
 
 def _check_out(artifact: Artifact, out: Path, models: tuple[str, ...]) -> None:
     if out.is_dir() and any(out.iterdir()):
-        ours = _read_mark(out).models
+        ours = _read_record(out).models
         for name in models:
             if name not in ours and os.path.lexists(out / name):
                 raise FileError(

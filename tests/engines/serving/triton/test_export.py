@@ -246,10 +246,10 @@ def test_a_strangers_engine_alone_is_refused_in_one_line(
 
 def test_the_mark_names_the_file_that_is_served(fp32_artifact: Path, tmp_path: Path) -> None:
     repository = export_triton(fp32_artifact, tmp_path / "models")
-    mark = json.loads((repository / "motivnet-triton.json").read_text())
+    record = json.loads((repository / "motivnet-triton.json").read_text())
     data = (repository / "motivnet_model" / "1" / "model.onnx").read_bytes()
-    assert mark["served"]["sha256"] == hashlib.sha256(data).hexdigest()
-    assert mark["models"] == ["motivnet_preprocess", "motivnet_model", "motivnet"]
+    assert record["served"]["sha256"] == hashlib.sha256(data).hexdigest()
+    assert record["models"] == ["motivnet_preprocess", "motivnet_model", "motivnet"]
 
 
 @pytest.mark.parametrize(
