@@ -117,7 +117,7 @@ def test_what_is_not_an_rgb_image_of_bytes_is_refused(name: str, image: NDArray[
         Preprocessing.named(name, size=(16, 16))(image)
 
 
-def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_preprocessing_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'crop'; choose stretch or square-white-pad"):
         Preprocessing.named("crop")
 

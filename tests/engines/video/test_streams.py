@@ -26,7 +26,8 @@ from .servers import Answer, http_server, sends
 
 
 def silent(handler: BaseHTTPRequestHandler) -> None:
-    handler.rfile.read(1)  # until the client gives up
+    handler.connection.settimeout(20)  # hangs up on a client that does not give up
+    handler.rfile.read(1)
 
 
 def silent_after(body: bytes, handler: BaseHTTPRequestHandler) -> None:
