@@ -23,7 +23,7 @@ pytestmark = pytest.mark.shared
 def artifact(
     tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, shared_dir: Path
 ) -> Path:
-    """Built and judged on photos."""
+    """Built and compared on photos."""
     out = tmp_path_factory.mktemp("real") / "tiny"
     photos = shared_dir / "data" / "london"
     build_artifact(
@@ -38,7 +38,7 @@ def artifact(
     return out
 
 
-def test_verdict_is_on_photos(artifact: Path) -> None:
+def test_parity_is_measured_on_photos(artifact: Path) -> None:
     parity = open_artifact(artifact).manifest.parity
     assert parity.passed
     assert (parity.images, parity.image_source) == (6, "images of london/")

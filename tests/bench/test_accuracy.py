@@ -35,12 +35,12 @@ def test_accuracy_equals_what_scikit_learn_says_of_the_model_itself(
     result, target, dataset, tiny_config
 ):
     runtime = TorchRuntime(load_model(target.checkpoint), config=tiny_config)
-    recipe, truth, predicted = target.artifact.manifest.input.preprocessing, [], []
+    preprocessing, truth, predicted = target.artifact.manifest.input.preprocessing, [], []
     for label in CLASSES:
         for path in sorted((dataset / label).iterdir()):
             if path.name == "2.png" and label == "anger":
                 continue
-            logits = runtime.run({"image": recipe(read_image(path))[None]})["logits"]
+            logits = runtime.run({"image": preprocessing(read_image(path))[None]})["logits"]
             truth.append(result.labels.index(label))
             predicted.append(int(logits.argmax()))
     assert [entry.runtime for entry in result.runtimes] == ["pytorch", "onnxruntime"]
@@ -73,9 +73,9 @@ def test_where_people_voted_the_loss_is_that_of_their_votes(target, tiny_config,
     found = measure_accuracy(target, tmp_path, runtimes=("pytorch",), threads=1)
 
     runtime = TorchRuntime(load_model(target.checkpoint), config=tiny_config)
-    recipe, losses = target.artifact.manifest.input.preprocessing, []
+    preprocessing, losses = target.artifact.manifest.input.preprocessing, []
     for number, counts in enumerate(votes):
-        image = recipe(np.full((48, 48, 3), 40 * number, np.uint8))[None]
+        image = preprocessing(np.full((48, 48, 3), 40 * number, np.uint8))[None]
         logits = runtime.run({"image": image})["logits"][0].astype(float)
         logarithms = dict(zip(found.labels, logits - np.log(np.exp(logits).sum()), strict=True))
         losses.append(

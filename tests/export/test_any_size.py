@@ -340,7 +340,7 @@ def artifact(
 
 
 @pytest.mark.parametrize("preprocessing", PREPROCESSING_NAMES)
-def test_a_build_judges_the_resize_in_every_runtime(
+def test_a_build_compares_the_resize_in_every_runtime(
     preprocessing: str, artifact: Callable[..., Artifact]
 ) -> None:
     rows = [

@@ -84,18 +84,20 @@ def subject_of(gpu: Gpu, tmp_path_factory: pytest.TempPathFactory) -> SubjectOf:
     @functools.cache
     def subject(size: str) -> Subject:
         config = ModelConfig.named(size)
-        recipe = Preprocessing.named("stretch", size=config.encoder.image_size)
+        preprocessing = Preprocessing.named("stretch", size=config.encoder.image_size)
         model = build_model(config, seed=1)
         checkpoint = tmp_path_factory.mktemp("checkpoints") / f"{size}.safetensors"
-        save_model(model, checkpoint, config=config, labels=labels_for(7), preprocessing=recipe)
-        faces = synthetic_faces(IMAGES, seed=7, size=recipe.size, labels=EMOTIONS)
-        pixels = np.stack([recipe.pixels(face) for face in faces])
+        save_model(
+            model, checkpoint, config=config, labels=labels_for(7), preprocessing=preprocessing
+        )
+        faces = synthetic_faces(IMAGES, seed=7, size=preprocessing.size, labels=EMOTIONS)
+        pixels = np.stack([preprocessing.pixels(face) for face in faces])
         return Subject(
             model=model,
             config=config,
             checkpoint=checkpoint,
             pixels=pixels,
-            reference=_reference(model, config, recipe, pixels),
+            reference=_reference(model, config, preprocessing, pixels),
         )
 
     return subject
@@ -200,10 +202,10 @@ def checked(status: int) -> None:
 
 
 def _reference(
-    model: MotivNet, config: ModelConfig, recipe: Preprocessing, pixels: NDArray[np.uint8]
+    model: MotivNet, config: ModelConfig, preprocessing: Preprocessing, pixels: NDArray[np.uint8]
 ) -> Outputs:
     with TorchRuntime(model, config=config) as runtime:
-        rows = [runtime.run({"image": recipe.normalise(pixel[None])}) for pixel in pixels]
+        rows = [runtime.run({"image": preprocessing.normalise(pixel[None])}) for pixel in pixels]
     return Outputs(
         logits=np.concatenate([row["logits"] for row in rows]),
         embedding=np.concatenate([row["embedding"] for row in rows]),

@@ -75,7 +75,7 @@ def test_every_attention_is_one_kernel(
 
 @pytest.mark.parametrize("form", ["uint8", "image"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_preprocessing_in_the_engine_passes_the_verdict(
+def test_preprocessing_in_the_engine_passes_the_comparison(
     backend: EngineBackend, form: str, artifact_of: Any, entry_of: EntryOf
 ) -> None:
     entry = entry_of(artifact_of("tiny", "fp16", backend, input=form), backend)

@@ -25,11 +25,14 @@ SIZES = ("tiny", pytest.param("sapiens-0.3b", marks=pytest.mark.slow))
 
 
 def _outputs(subject: Any, compute: Compute) -> Outputs:
-    recipe = Preprocessing.named("stretch", size=subject.config.encoder.image_size)
+    preprocessing = Preprocessing.named("stretch", size=subject.config.encoder.image_size)
     with TorchRuntime(
         subject.model, config=subject.config, compute=compute, device="cuda"
     ) as runtime:
-        rows = [runtime.run({"image": recipe.normalise(pixels[None])}) for pixels in subject.pixels]
+        rows = [
+            runtime.run({"image": preprocessing.normalise(pixels[None])})
+            for pixels in subject.pixels
+        ]
     return Outputs(
         logits=np.concatenate([row["logits"] for row in rows]),
         embedding=np.concatenate([row["embedding"] for row in rows]),

@@ -26,11 +26,11 @@ def add_report(folder: Path) -> None:
     add_reports(folder, {"report.html": b"report"})
 
 
-def add_verdict(folder: Path) -> None:
+def add_comparison(folder: Path) -> None:
     assert verify_on_device(open_artifact(folder), runtimes=["onnxruntime"]).recorded
 
 
-@pytest.mark.parametrize("write", [add_report, add_verdict])
+@pytest.mark.parametrize("write", [add_report, add_comparison])
 def test_what_is_added_while_another_builds_is_added_to_what_was_built(
     write: Callable[[Path], None], folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,7 +34,7 @@ CONFIG = ModelConfig(
     encoder=EncoderConfig(embed_dim=32, depth=2, num_heads=4, image_size=(64, 48)),
     decoder=DecoderConfig(embed_dim=16, num_heads=8),
 )
-RECIPE = Preprocessing.named("stretch", size=(64, 48))
+PREPROCESSING = Preprocessing.named("stretch", size=(64, 48))
 TOLERANCE = 1e-5
 State = dict[str, Tensor]
 
@@ -57,7 +57,7 @@ def saved(model: MotivNet, tmp_path: Path) -> Path:
         path,
         config=CONFIG,
         labels=EMOTIONS[:7],
-        preprocessing=RECIPE,
+        preprocessing=PREPROCESSING,
         metadata={"note": "é"},
     )
     return path
@@ -116,7 +116,7 @@ def test_our_file_tells_all_that_was_saved(saved: Path, model: MotivNet) -> None
     assert (checkpoint.config, checkpoint.labels, checkpoint.preprocessing) == (
         CONFIG,
         EMOTIONS[:7],
-        RECIPE,
+        PREPROCESSING,
     )
     assert (checkpoint.layout, checkpoint.metadata) == ("motivnet", {"note": "é"})
     state = model.state_dict()
@@ -292,7 +292,7 @@ def test_a_long_list_of_keys_is_cut_with_a_count(published: State, tmp_path: Pat
 def test_a_model_that_its_description_does_not_fit_is_not_written(
     change: dict[str, object], message: str, model: MotivNet, tmp_path: Path
 ) -> None:
-    arguments = {"config": CONFIG, "labels": labels_for(7), "preprocessing": RECIPE} | change
+    arguments = {"config": CONFIG, "labels": labels_for(7), "preprocessing": PREPROCESSING} | change
     with pytest.raises(CheckpointError, match=message):
         save_model(model, tmp_path / "out.safetensors", **arguments)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())

@@ -69,7 +69,7 @@ def test_tied_classes_may_flip() -> None:
     assert row.top1_agreement == 1.0
 
 
-def test_embedding_is_judged_too() -> None:
+def test_embedding_is_compared_too() -> None:
     turned = np.ones((2, 4), np.float32) * np.array([1, -1, 1, 1], np.float32)
     row = figures(REFERENCE.copy(), embedding=turned)
     assert row.embedding_cosine == pytest.approx(0.5)

@@ -17,19 +17,19 @@ def noise(height: int = 61, width: int = 47, seed: int = 0) -> NDArray[np.uint8]
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("recipe", PREPROCESSING_NAMES)
+@pytest.mark.parametrize("preprocessing", PREPROCESSING_NAMES)
 @pytest.mark.parametrize(
     "photo",
     ["london/001_neutral.jpg", "london/002_happiness.jpg", "expressions/val/surprise/0003.jpg"],
 )
 def test_a_photo_becomes_the_published_scripts_input(
-    shared_dir: Path, photo: str, recipe: str
+    shared_dir: Path, photo: str, preprocessing: str
 ) -> None:
-    key = f"{photo.replace('/', '__')}::{recipe.replace('-', '_')}"
+    key = f"{photo.replace('/', '__')}::{preprocessing.replace('-', '_')}"
     with np.load(shared_dir / "golden" / "preprocess.npz") as golden:
         channel, row, column = golden[f"{key}::index"].T
         value, (mean, deviation) = golden[f"{key}::value"], golden[f"{key}::mean_std"]
-    made = Preprocessing.named(recipe)(read_image(shared_dir / "data" / photo))
+    made = Preprocessing.named(preprocessing)(read_image(shared_dir / "data" / photo))
     levels = np.abs(made[channel, row, column] - value) * 57
     assert levels.max() <= 1
     assert levels.mean() <= 0.1
@@ -42,21 +42,21 @@ def test_a_photo_becomes_the_published_scripts_input(
 def test_bytes_normalised_later_equal_the_input_made_at_once(
     name: str, size: tuple[int, int]
 ) -> None:
-    recipe = Preprocessing.named(name, size=size)
-    pixels = recipe.pixels(noise())
+    preprocessing = Preprocessing.named(name, size=size)
+    pixels = preprocessing.pixels(noise())
     assert pixels.dtype == np.uint8
     assert pixels.shape == (*size, 3)
-    made = recipe(noise())
+    made = preprocessing(noise())
     assert made.dtype == np.float32
     assert made.shape == (3, *size)
-    np.testing.assert_array_equal(recipe.normalise(pixels), made)
+    np.testing.assert_array_equal(preprocessing.normalise(pixels), made)
 
 
 def test_a_batch_is_normalised_image_by_image() -> None:
-    recipe = Preprocessing.named("stretch", size=(32, 24))
-    batch = np.stack([recipe.pixels(noise(seed=seed)) for seed in range(3)])
+    preprocessing = Preprocessing.named("stretch", size=(32, 24))
+    batch = np.stack([preprocessing.pixels(noise(seed=seed)) for seed in range(3)])
     np.testing.assert_array_equal(
-        recipe.normalise(batch), [recipe(noise(seed=seed)) for seed in range(3)]
+        preprocessing.normalise(batch), [preprocessing(noise(seed=seed)) for seed in range(3)]
     )
 
 
@@ -117,7 +117,7 @@ def test_what_is_not_an_rgb_image_of_bytes_is_refused(name: str, image: NDArray[
         Preprocessing.named(name, size=(16, 16))(image)
 
 
-def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_preprocessing_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'crop'; choose stretch or square-white-pad"):
         Preprocessing.named("crop")
 
@@ -135,9 +135,9 @@ def test_a_side_of_more_pixels_than_any_model_has_is_refused() -> None:
 
 def test_stretching_is_opencvs_bilinear_without_antialiasing() -> None:
     image = np.random.default_rng(2).integers(0, 256, (700, 500, 3), dtype=np.uint8)
-    recipe = Preprocessing.named("stretch", size=(256, 192))
+    preprocessing = Preprocessing.named("stretch", size=(256, 192))
     wanted = cv2.resize(image, (192, 256), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(recipe.pixels(image), wanted)
+    np.testing.assert_array_equal(preprocessing.pixels(image), wanted)
     assert (
         np.abs(
             wanted.astype(int) - cv2.resize(image, (192, 256), interpolation=cv2.INTER_AREA)
@@ -149,8 +149,10 @@ def test_stretching_is_opencvs_bilinear_without_antialiasing() -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", PREPROCESSING_NAMES)
 def test_the_content_of_the_pixels_is_the_resized_image(name: str, size: tuple[int, int]) -> None:
-    recipe = Preprocessing.named(name, size=size)
-    resized = recipe.resized(noise())
-    assert resized.shape[:2] == recipe.content_size
-    np.testing.assert_array_equal(recipe.content(recipe.pixels(noise())), resized)
-    np.testing.assert_array_equal(recipe.content(recipe.pixels(noise())[None])[0], resized)
+    preprocessing = Preprocessing.named(name, size=size)
+    resized = preprocessing.resized(noise())
+    assert resized.shape[:2] == preprocessing.content_size
+    np.testing.assert_array_equal(preprocessing.content(preprocessing.pixels(noise())), resized)
+    np.testing.assert_array_equal(
+        preprocessing.content(preprocessing.pixels(noise())[None])[0], resized
+    )

@@ -106,13 +106,13 @@ def test_an_encoder_means_the_papers_recipe(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recipe = Preprocessing.named("stretch", size=(64, 48))
+    preprocessing = Preprocessing.named("stretch", size=(64, 48))
     save_model(
         fresh_model(SMALL, seed=1),
         here / "e.safetensors",
         config=SMALL,
         labels=LABELS,
-        preprocessing=recipe,
+        preprocessing=preprocessing,
     )
     options = ("--encoder", "e.safetensors", "--epochs", "1", "--json")
     assert command(monkeypatch, "fit", "--data", face_folder, "--model", config, *options) == 0
@@ -128,13 +128,13 @@ def test_cache_then_fit_with_the_fast_recipe(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recipe = Preprocessing.named("stretch", size=(64, 48))
+    preprocessing = Preprocessing.named("stretch", size=(64, 48))
     save_model(
         fresh_model(SMALL, seed=1),
         here / "e.safetensors",
         config=SMALL,
         labels=LABELS,
-        preprocessing=recipe,
+        preprocessing=preprocessing,
     )
     common = ("--data", face_folder, "--model", config, "--encoder", "e.safetensors")
     assert (

@@ -27,7 +27,7 @@ from motivnet_training.model import fresh_model
 from motivnet_training.recipe import RECIPES, change_recipe
 from motivnet_training.session import Session
 
-RECIPE = Preprocessing.named("stretch", size=(32, 32))
+PREPROCESSING = Preprocessing.named("stretch", size=(32, 32))
 
 
 def sample(number: int, *, label: int = 0, distribution: tuple[float, ...] | None = None) -> Sample:
@@ -39,8 +39,8 @@ def inputs_of(count: int, *, augmentations="none", seed: int = 0) -> LabelledInp
     samples = tuple(sample(number, label=number % 7) for number in range(count))
     inputs = ImageInputs(
         samples=samples,
-        preprocess=RECIPE,
-        decoded=decode_images(samples, RECIPE),
+        preprocess=PREPROCESSING,
+        decoded=decode_images(samples, PREPROCESSING),
         augmentations=augmentations,
         seed=seed,
     )
@@ -50,7 +50,7 @@ def inputs_of(count: int, *, augmentations="none", seed: int = 0) -> LabelledInp
 def test_labels_become_distributions_and_votes_stay() -> None:
     votes = (0.0, 0.75, 0.0, 0.25, 0.0, 0.0, 0.0)
     samples = (sample(0, label=2), sample(1, label=1, distribution=votes))
-    found = label_inputs(samples, ImageInputs(samples=samples, preprocess=RECIPE), classes=7)
+    found = label_inputs(samples, ImageInputs(samples=samples, preprocess=PREPROCESSING), classes=7)
     assert found.targets[0].tolist() == [0, 0, 1, 0, 0, 0, 0]
     assert found.targets[1].tolist() == list(votes)
     assert found.labels.tolist() == [2, 1]
@@ -59,13 +59,13 @@ def test_labels_become_distributions_and_votes_stay() -> None:
 
 def test_no_image_at_all_is_refused() -> None:
     with pytest.raises(DatasetError, match="at least one image to train on and one to validate on"):
-        label_inputs((), ImageInputs(samples=(), preprocess=RECIPE), classes=7)
+        label_inputs((), ImageInputs(samples=(), preprocess=PREPROCESSING), classes=7)
 
 
 def test_a_batch_holds_what_the_recipe_gives() -> None:
     data = inputs_of(9)
     batch = data.__getitems__([(0, 3), (0, 8)])
-    expected = [RECIPE(np.full((8, 8, 3), value, np.uint8)) for value in (3, 8)]
+    expected = [PREPROCESSING(np.full((8, 8, 3), value, np.uint8)) for value in (3, 8)]
     assert np.array_equal(batch.inputs.numpy(), np.stack(expected))
     assert batch.indices.tolist() == [3, 8]
     assert batch.targets.argmax(dim=1).tolist() == [3, 1]
@@ -75,12 +75,12 @@ def test_only_training_images_are_augmented_and_by_their_epoch() -> None:
     face = draw_face("fear", seed=1, size=(32, 32))
     inputs = ImageInputs(
         samples=(),
-        preprocess=RECIPE,
+        preprocess=PREPROCESSING,
         decoded=np.stack([face] * 8),
         augmentations="strong",
         seed=3,
     )
-    plain = torch.from_numpy(RECIPE(face))
+    plain = torch.from_numpy(PREPROCESSING(face))
     keys = range(8)
     assert all(
         torch.equal(each, plain)
@@ -127,7 +127,7 @@ def batches(data: LabelledInputs, *, workers: int = 0) -> list[Batch]:
 
 def test_files_are_preprocessed(face_folder: Path) -> None:
     sample = Sample(name="1", image=face_folder / "anger" / "1.png", label=6)
-    inputs = ImageInputs(samples=(sample,), preprocess=RECIPE)
+    inputs = ImageInputs(samples=(sample,), preprocess=PREPROCESSING)
     assert inputs.batch([(0, 0)]).shape == (1, 3, 32, 32)
     assert not inputs.in_memory
 
@@ -141,7 +141,7 @@ def from_files(folder: Path, count: int) -> LabelledInputs:
         assert cv2.imwrite(
             str(each.image), draw_face(EMOTIONS[each.label], seed=number, size=(32, 32))
         )
-    return label_inputs(samples, ImageInputs(samples=samples, preprocess=RECIPE), classes=7)
+    return label_inputs(samples, ImageInputs(samples=samples, preprocess=PREPROCESSING), classes=7)
 
 
 @pytest.mark.parametrize("missing", ["training", "validation"])
@@ -157,7 +157,7 @@ def test_a_file_that_goes_away_during_a_training_is_one_line(
         config=config,
         recipe=recipe,
         labels=EMOTIONS[:7],
-        preprocess=RECIPE,
+        preprocess=PREPROCESSING,
         training=training,
         validation=validation,
         devices=Devices(device="cpu", workers=workers),

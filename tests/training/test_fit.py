@@ -24,7 +24,7 @@ from motivnet_training.recipe import RECIPES, change_recipe
 from motivnet_training.summary import TrainingSummary
 
 SMALL = ModelConfig.named("tiny", image_size=(32, 32))
-RECIPE = Preprocessing.named("stretch", size=(32, 32))
+PREPROCESSING = Preprocessing.named("stretch", size=(32, 32))
 QUICK = change_recipe(RECIPES["scratch"], epochs=2, batch_size=16, augmentations="mirror")
 
 
@@ -32,7 +32,7 @@ def request(data: Path, out: Path, **values: object) -> FitRequest:
     usual = {
         "config": SMALL,
         "recipe": QUICK,
-        "preprocess": RECIPE,
+        "preprocess": PREPROCESSING,
         "devices": Devices(device="cpu"),
     }
     return FitRequest(data=data, out=out, **(usual | values))  # type: ignore[arg-type]
@@ -42,7 +42,11 @@ def request(data: Path, out: Path, **values: object) -> FitRequest:
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
     save_model(
-        fresh_model(SMALL, seed=9), path, config=SMALL, labels=EMOTIONS[:7], preprocessing=RECIPE
+        fresh_model(SMALL, seed=9),
+        path,
+        config=SMALL,
+        labels=EMOTIONS[:7],
+        preprocessing=PREPROCESSING,
     )
     return path
 
@@ -81,7 +85,7 @@ def test_the_checkpoint_says_how_it_was_made(trained: tuple[Path, TrainingSummar
     assert (checkpoint.config, checkpoint.labels, checkpoint.preprocessing) == (
         SMALL,
         EMOTIONS[:7],
-        RECIPE,
+        PREPROCESSING,
     )
     said = checkpoint.metadata
     assert (said["training_images"], said["validation_images"], said["seed"]) == ("35", "7", "0")
@@ -180,7 +184,8 @@ def test_a_training_is_not_continued_with_more_epochs(
 ) -> None:
     with pytest.raises(
         TrainingError,
-        match=r"with other values of: recipe \(compare recipe.yaml.*\); repeat its options",
+        match=r"with other values of: recipe \(compare recipe.yaml.*\); "
+        "repeat its options, or give another --out",
     ):
         fit(request(face_folder, trained[0], resume=True, recipe=change_recipe(QUICK, epochs=3)))
 

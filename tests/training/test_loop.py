@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from motivnet.checkpoints import load_model
 from motivnet.config import ModelConfig
-from motivnet.errors import TrainingError
+from motivnet.errors import TrainingError, TrainingStoppedError
 from motivnet.labels import EMOTIONS
 from motivnet.preprocess import Preprocessing
 from motivnet_training.batch_sampler import Key
@@ -29,7 +30,7 @@ from motivnet_training.run_folder import RunFolder
 from motivnet_training.session import Session, write_checkpoint
 
 SMALL = ModelConfig.named("tiny", image_size=(32, 32))
-RECIPE = Preprocessing.named("stretch", size=(32, 32))
+PREPROCESSING = Preprocessing.named("stretch", size=(32, 32))
 PLAIN = change_recipe(RECIPES["scratch"], augmentations="none", batch_size=7, epochs=1)
 
 
@@ -39,7 +40,7 @@ def images(count: int, *, soft: bool = False, seed: int = 0) -> LabelledInputs:
     if soft:
         targets = torch.from_numpy(rng.dirichlet(np.ones(7), count).astype(np.float32))
     pixels = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
-    inputs = ImageInputs(samples=(), preprocess=RECIPE, decoded=pixels)
+    inputs = ImageInputs(samples=(), preprocess=PREPROCESSING, decoded=pixels)
     names = tuple(f"image {number}" for number in range(count))
     return LabelledInputs(inputs=inputs, targets=targets, names=names)
 
@@ -57,7 +58,7 @@ def session(
         recipe=recipe,
         config=SMALL,
         labels=EMOTIONS[:7],
-        preprocess=RECIPE,
+        preprocess=PREPROCESSING,
         **(usual | values),  # type: ignore[arg-type]
     )
 
@@ -175,6 +176,28 @@ def test_patience_ends_a_training_that_does_not_improve() -> None:
     history = train(session(images(14), images(7, seed=3), recipe)).history
     best = min(history, key=lambda each: each.val_loss).epoch
     assert len(history) == best + 2 < 20
+
+
+def test_without_a_folder_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = images(14)
+    train(session(few, few, change_recipe(PLAIN, epochs=2), checkpoint_seconds=0.0))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_without_a_folder_that_is_stopped_says_that_nothing_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = change_recipe(PLAIN, epochs=2)
+    asked = session(
+        images(14), images(7), recipe, on_message=lambda _: signal.raise_signal(signal.SIGTERM)
+    )
+    with pytest.raises(TrainingStoppedError, match=r"in epoch 2, step 3: nothing was written$"):
+        train(asked)
+    assert not list(tmp_path.iterdir())
 
 
 def test_each_epoch_is_a_message() -> None:

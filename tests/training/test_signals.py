@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -124,8 +123,8 @@ def test_the_process_ends_with_the_signals_status_and_one_line() -> None:
 
 def stop_oneself(number: int) -> None:
     with stopping("finish it with --resume"):
-        os.kill(os.getpid(), number)
-        time.sleep(5)
+        signal.raise_signal(number)
+        pytest.fail("the block went on after the signal")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -31,7 +31,7 @@ from motivnet_training.feature_cache.encode import check_space
 from motivnet_training.feature_cache.key import hash_encoder
 from motivnet_training.feature_cache.shard import MAX_IMAGES
 
-RECIPE = Preprocessing.named("stretch", size=(32, 32))
+PREPROCESSING = Preprocessing.named("stretch", size=(32, 32))
 IMAGE_BYTES = 4 * 32 * 2
 
 
@@ -56,7 +56,7 @@ def picture(path: Path, number: int) -> Sample:
 
 def encoded_alone(encoder: SapiensEncoder, sample: Sample) -> Any:
     with torch.inference_mode():
-        return encoder.tokens(torch.from_numpy(RECIPE(sample.pixels())[None]))[0].numpy()
+        return encoder.tokens(torch.from_numpy(PREPROCESSING(sample.pixels())[None]))[0].numpy()
 
 
 @contextlib.contextmanager
@@ -79,7 +79,7 @@ def test_the_tokens_are_the_encoders_own_rounded_to_fp16(
     encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
     samples = [face(0), picture(tmp_path / "one.png", 1), face(2)]
-    store = cache_tokens(encoder, samples, tmp_path / "cache", preprocess=RECIPE)
+    store = cache_tokens(encoder, samples, tmp_path / "cache", preprocess=PREPROCESSING)
     order = [2, 0, 1, 0]
     tokens = store.tokens([samples[i].digest() for i in order])
     assert tokens.shape == (4, 4, 32)
@@ -91,7 +91,7 @@ def test_the_tokens_are_the_encoders_own_rounded_to_fp16(
 def test_tokens_of_faces_are_for_this_user_alone(
     encoder: SapiensEncoder, tmp_path: Path, open_umask: None
 ) -> None:
-    store = cache_tokens(encoder, [face(0)], tmp_path / "cache", preprocess=RECIPE)
+    store = cache_tokens(encoder, [face(0)], tmp_path / "cache", preprocess=PREPROCESSING)
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "cache", store.folder)}
     assert modes == {0o700}
     assert [path.stat().st_mode & 0o777 for path in store.shards] == [0o600]
@@ -102,12 +102,12 @@ def test_batches_and_shards_change_nothing_but_the_last_digit(
 ) -> None:
     samples = [face(number) for number in range(11)]
     digests = [sample.digest() for sample in samples]
-    one = cache_tokens(encoder, samples, tmp_path / "one", preprocess=RECIPE)
+    one = cache_tokens(encoder, samples, tmp_path / "one", preprocess=PREPROCESSING)
     many = cache_tokens(
         encoder,
         samples,
         tmp_path / "many",
-        preprocess=RECIPE,
+        preprocess=PREPROCESSING,
         batch_size=3,
         shard_bytes=4 * IMAGE_BYTES + 100,
     )
@@ -118,7 +118,9 @@ def test_batches_and_shards_change_nothing_but_the_last_digit(
 def test_an_image_that_is_larger_than_a_shard_has_one_of_its_own(
     encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
-    store = cache_tokens(encoder, [face(0), face(1)], tmp_path, preprocess=RECIPE, shard_bytes=1)
+    store = cache_tokens(
+        encoder, [face(0), face(1)], tmp_path, preprocess=PREPROCESSING, shard_bytes=1
+    )
     assert len(store.shards) == len(store) == 2
 
 
@@ -127,7 +129,12 @@ def test_a_shard_never_holds_more_images_than_its_description_may(
 ) -> None:
     samples = [face(number) for number in range(MAX_IMAGES + 1)]
     assert (
-        len(cache_tokens(encoder, samples, tmp_path, preprocess=RECIPE, batch_size=256).shards) == 2
+        len(
+            cache_tokens(
+                encoder, samples, tmp_path, preprocess=PREPROCESSING, batch_size=256
+            ).shards
+        )
+        == 2
     )
 
 
@@ -138,7 +145,7 @@ def test_only_images_that_the_cache_does_not_have_are_computed(
     for known, batches in ((3, [2, 1]), (3, []), (5, [2]), (5, [])):
         with counting(encoder) as seen:
             store = cache_tokens(
-                encoder, samples[:known], tmp_path, preprocess=RECIPE, batch_size=2
+                encoder, samples[:known], tmp_path, preprocess=PREPROCESSING, batch_size=2
             )
         assert seen == batches
         assert len(store) == known
@@ -150,7 +157,9 @@ def test_equal_images_are_computed_and_kept_once(encoder: SapiensEncoder, tmp_pa
     copy = dataclasses.replace(first, name="b.png", image=tmp_path / "b.png", label=3)
     shutil.copyfile(tmp_path / "a.png", tmp_path / "b.png")
     with counting(encoder) as seen:
-        store = cache_tokens(encoder, [first, copy, first], tmp_path / "cache", preprocess=RECIPE)
+        store = cache_tokens(
+            encoder, [first, copy, first], tmp_path / "cache", preprocess=PREPROCESSING
+        )
     assert seen == [1]
     assert (len(store), store.missing([copy])) == (1, {})
 
@@ -161,10 +170,12 @@ def test_another_encoder_preprocessing_or_precision_has_another_folder(tmp_path:
         other.norm.bias[0] += 1e-3
     padded = Preprocessing.named("square-white-pad", size=(32, 32))
     stores = [
-        cache_tokens(make_encoder(), [face(0)], tmp_path, preprocess=RECIPE),
-        cache_tokens(other, [face(0)], tmp_path, preprocess=RECIPE),
+        cache_tokens(make_encoder(), [face(0)], tmp_path, preprocess=PREPROCESSING),
+        cache_tokens(other, [face(0)], tmp_path, preprocess=PREPROCESSING),
         cache_tokens(make_encoder(), [face(0)], tmp_path, preprocess=padded),
-        cache_tokens(make_encoder(), [face(0)], tmp_path, preprocess=RECIPE, compute="bfloat16"),
+        cache_tokens(
+            make_encoder(), [face(0)], tmp_path, preprocess=PREPROCESSING, compute="bfloat16"
+        ),
     ]
     assert {store.folder for store in stores} == set(tmp_path.iterdir())
     assert len({store.folder for store in stores}) == 4
@@ -178,22 +189,22 @@ def changed(value: Any, **fields: Any) -> Any:
 
 def changed_keys() -> Iterator[tuple[str, TokenKey]]:
     """A key with each of its parts changed, the smallest change that there is."""
-    key = token_key(make_encoder(), preprocess=RECIPE)
-    yield "heads", token_key(make_encoder(num_heads=4), preprocess=RECIPE)
-    yield "padding", token_key(make_encoder(patch_padding=1), preprocess=RECIPE)
+    key = token_key(make_encoder(), preprocess=PREPROCESSING)
+    yield "heads", token_key(make_encoder(num_heads=4), preprocess=PREPROCESSING)
+    yield "padding", token_key(make_encoder(patch_padding=1), preprocess=PREPROCESSING)
     for name in make_encoder().state_dict():
         encoder = make_encoder()
         bits = encoder.state_dict()[name].view(torch.int32).view(-1)
         bits[-1] ^= 1
-        yield name, token_key(encoder, preprocess=RECIPE)
+        yield name, token_key(encoder, preprocess=PREPROCESSING)
     for level in range(3):
         for field in ("mean", "std"):
-            values = list(getattr(RECIPE, field))
+            values = list(getattr(PREPROCESSING, field))
             values[level] = float(np.nextafter(values[level], 1000))
-            preprocess = changed(RECIPE, **{field: tuple(values)})
+            preprocess = changed(PREPROCESSING, **{field: tuple(values)})
             yield f"{field} {level}", changed(key, preprocess=preprocess)
     for size in ((48, 32), (32, 48)):
-        yield f"size {size}", changed(key, preprocess=changed(RECIPE, size=size))
+        yield f"size {size}", changed(key, preprocess=changed(PREPROCESSING, size=size))
     padded = Preprocessing.named("square-white-pad", size=(32, 32))
     yield "preprocessing", changed(key, preprocess=padded)
     yield "bfloat16", changed(key, compute="bfloat16")
@@ -204,7 +215,7 @@ def changed_keys() -> Iterator[tuple[str, TokenKey]]:
 
 def test_every_part_of_a_key_changes_the_folder() -> None:
     names = {what: key.folder_name for what, key in changed_keys()}
-    names["unchanged"] = token_key(make_encoder(), preprocess=RECIPE).folder_name
+    names["unchanged"] = token_key(make_encoder(), preprocess=PREPROCESSING).folder_name
     assert len(names) > 40
     assert len(set(names.values())) == len(names)
 
@@ -223,7 +234,7 @@ def test_the_hash_of_an_encoder_is_the_same_in_every_process() -> None:
 def test_a_lower_precision_gives_nearly_the_same_tokens(
     compute: Any, encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
-    store = cache_tokens(encoder, [face(0)], tmp_path, preprocess=RECIPE, compute=compute)
+    store = cache_tokens(encoder, [face(0)], tmp_path, preprocess=PREPROCESSING, compute=compute)
     exact = encoded_alone(encoder, face(0)).astype(np.float16)
     tokens = store.tokens([face(0).digest()])[0]
     assert not np.array_equal(tokens, exact)
@@ -234,7 +245,7 @@ def test_a_surrounding_autocast_does_not_lower_the_precision(
     encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        store = cache_tokens(encoder, [face(0)], tmp_path, preprocess=RECIPE)
+        store = cache_tokens(encoder, [face(0)], tmp_path, preprocess=PREPROCESSING)
     exact = encoded_alone(encoder, face(0)).astype(np.float16)
     assert np.array_equal(store.tokens([face(0).digest()])[0], exact)
 
@@ -242,7 +253,7 @@ def test_a_surrounding_autocast_does_not_lower_the_precision(
 def test_the_encoder_is_left_as_it_was_given(encoder: SapiensEncoder, tmp_path: Path) -> None:
     encoder.train()
     before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
-    cache_tokens(encoder, [face(0)], tmp_path, preprocess=RECIPE, compute="bfloat16")
+    cache_tokens(encoder, [face(0)], tmp_path, preprocess=PREPROCESSING, compute="bfloat16")
     assert encoder.training
     assert all(
         weight.requires_grad and not weight.is_inference() for weight in encoder.parameters()
@@ -277,7 +288,7 @@ def test_tokens_that_fp16_cannot_hold_stop_and_name_the_image(
     encoder.norm.register_forward_hook(spoil)
     samples = [face(number) for number in range(4)]
     with pytest.raises(TrainingError, match=message):
-        cache_tokens(encoder, samples, tmp_path, preprocess=RECIPE, batch_size=4)
+        cache_tokens(encoder, samples, tmp_path, preprocess=PREPROCESSING, batch_size=4)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
@@ -289,7 +300,7 @@ def test_an_image_that_changes_before_its_turn_stops(
     with pytest.raises(
         FileError, match=r"1\.png changed while the tokens were computed; run again"
     ):
-        cache_tokens(encoder, samples, tmp_path / "cache", preprocess=RECIPE)
+        cache_tokens(encoder, samples, tmp_path / "cache", preprocess=PREPROCESSING)
 
 
 def test_too_little_space_stops_before_anything_is_computed(
@@ -297,12 +308,14 @@ def test_too_little_space_stops_before_anything_is_computed(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=4 * IMAGE_BYTES - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    cache_tokens(encoder, [face(number) for number in range(3)], tmp_path, preprocess=RECIPE)
+    cache_tokens(encoder, [face(number) for number in range(3)], tmp_path, preprocess=PREPROCESSING)
     with (
         counting(encoder) as seen,
         pytest.raises(FileError, match=r"the tokens of 4 images need [\d.]+ MB"),
     ):
-        cache_tokens(encoder, [face(number) for number in range(3, 7)], tmp_path, preprocess=RECIPE)
+        cache_tokens(
+            encoder, [face(number) for number in range(3, 7)], tmp_path, preprocess=PREPROCESSING
+        )
     assert seen == []
 
 
@@ -313,13 +326,17 @@ def test_too_little_space_stops_before_anything_is_computed(
 def test_the_published_sizes_take_what_the_documentation_says(
     width: int, image: int, paper: int
 ) -> None:
-    key = changed(token_key(make_encoder(), preprocess=RECIPE), shape=(64 * 48, width))
+    key = changed(token_key(make_encoder(), preprocess=PREPROCESSING), shape=(64 * 48, width))
     assert (key.bytes_per_image, 30_000 * key.bytes_per_image) == (image, paper)
 
 
 def test_a_file_is_hardly_larger_than_its_tokens(encoder: SapiensEncoder, tmp_path: Path) -> None:
     store = cache_tokens(
-        encoder, [face(number) for number in range(100)], tmp_path, preprocess=RECIPE, batch_size=32
+        encoder,
+        [face(number) for number in range(100)],
+        tmp_path,
+        preprocess=PREPROCESSING,
+        batch_size=32,
     )
     size = sum(path.stat().st_size for path in store.shards)
     assert 100 * IMAGE_BYTES < size < 100 * (IMAGE_BYTES + 150) + 1000
@@ -328,7 +345,7 @@ def test_a_file_is_hardly_larger_than_its_tokens(encoder: SapiensEncoder, tmp_pa
 def test_the_message_about_space_says_how_much_is_needed_and_how_much_is_free(
     tmp_path: Path,
 ) -> None:
-    key = changed(token_key(make_encoder(), preprocess=RECIPE), shape=(3072, 1024))
+    key = changed(token_key(make_encoder(), preprocess=PREPROCESSING), shape=(3072, 1024))
     with pytest.raises(FileError) as raised:
         check_space(tmp_path, key=key, images=10**9)
     assert "need 6,291,456,000.0 MB, " in str(raised.value)
@@ -354,7 +371,7 @@ def test_options_that_cannot_be_say_what_to_do(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(error, match=message):
-        cache_tokens(encoder, [face(0)], tmp_path, **{"preprocess": RECIPE, **options})
+        cache_tokens(encoder, [face(0)], tmp_path, **{"preprocess": PREPROCESSING, **options})
 
 
 def test_a_file_in_the_place_of_the_folder_is_one_clear_line(
@@ -362,11 +379,11 @@ def test_a_file_in_the_place_of_the_folder_is_one_clear_line(
 ) -> None:
     (tmp_path / "cache").write_text("notes")
     with pytest.raises(FileError, match="cannot be written: "):
-        cache_tokens(encoder, [face(0)], tmp_path / "cache", preprocess=RECIPE)
+        cache_tokens(encoder, [face(0)], tmp_path / "cache", preprocess=PREPROCESSING)
 
 
 def test_no_samples_make_an_empty_store_and_no_folder(
     encoder: SapiensEncoder, tmp_path: Path
 ) -> None:
-    assert len(cache_tokens(encoder, [], tmp_path / "cache", preprocess=RECIPE)) == 0
+    assert len(cache_tokens(encoder, [], tmp_path / "cache", preprocess=PREPROCESSING)) == 0
     assert not (tmp_path / "cache").exists()

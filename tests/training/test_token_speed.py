@@ -50,8 +50,8 @@ def backward(logits: Tensor, sample: Sample) -> None:
 @pytest.mark.usefixtures("all_cores")
 def test_training_on_cached_tokens_is_twenty_times_faster_at_full_size(tmp_path: Path) -> None:
     model = build_model(ModelConfig.named("sapiens-0.3b"), seed=0)
-    recipe = Preprocessing.named("stretch")
-    key = token_key(model.encoder, preprocess=recipe)
+    preprocessing = Preprocessing.named("stretch")
+    key = token_key(model.encoder, preprocess=preprocessing)
     full, head = AdamW(model.parameters()), AdamW(model.decoder.parameters())
     seconds: defaultdict[str, list[float]] = defaultdict(list)
 
@@ -63,7 +63,7 @@ def test_training_on_cached_tokens_is_twenty_times_faster_at_full_size(tmp_path:
 
     for sample in (face(0), face(1)):
         with timed("full"):
-            backward(model(torch.from_numpy(recipe(sample.pixels())[None])), sample)
+            backward(model(torch.from_numpy(preprocessing(sample.pixels())[None])), sample)
         with timed("full step"):
             full.step()
             full.zero_grad()

@@ -23,8 +23,8 @@ from motivnet.preprocess import Preprocessing
 from motivnet_training.feature_cache import TokenKey, TokenStore, cache_tokens, token_key
 from motivnet_training.feature_cache.shard import write_shard
 
-RECIPE = Preprocessing.named("stretch", size=(32, 32))
-KEY = TokenKey(encoder="0" * 64, preprocess=RECIPE, compute="float32", shape=(4, 32))
+PREPROCESSING = Preprocessing.named("stretch", size=(32, 32))
+KEY = TokenKey(encoder="0" * 64, preprocess=PREPROCESSING, compute="float32", shape=(4, 32))
 
 
 def make_encoder() -> SapiensEncoder:
@@ -94,12 +94,16 @@ def test_an_image_without_tokens_is_one_clear_line(shard: Path, tmp_path: Path) 
 
 def test_a_cache_is_for_what_it_was_made_with_and_nothing_else(tmp_path: Path) -> None:
     face = Sample(name="face", image=RawPixels(data=bytes(range(64)), size=(8, 8)), label=0)
-    cached = cache_tokens(make_encoder(), [face], tmp_path, preprocess=RECIPE)
-    opened = TokenStore(tmp_path, token_key(make_encoder(), preprocess=RECIPE))
+    cached = cache_tokens(make_encoder(), [face], tmp_path, preprocess=PREPROCESSING)
+    opened = TokenStore(tmp_path, token_key(make_encoder(), preprocess=PREPROCESSING))
     assert opened.missing([face]) == {}
     assert np.array_equal(opened.tokens([face.digest()]), cached.tokens([face.digest()]))
     assert (
-        len(TokenStore(tmp_path, token_key(make_encoder(), preprocess=RECIPE, compute="bfloat16")))
+        len(
+            TokenStore(
+                tmp_path, token_key(make_encoder(), preprocess=PREPROCESSING, compute="bfloat16")
+            )
+        )
         == 0
     )
 
@@ -150,7 +154,7 @@ def model_file(path: Path) -> None:
 
 
 def other_key(path: Path) -> None:
-    key = TokenKey(encoder="1" * 64, preprocess=RECIPE, compute="float32", shape=(4, 32))
+    key = TokenKey(encoder="1" * 64, preprocess=PREPROCESSING, compute="float32", shape=(4, 32))
     write_shard(path, numbers(1), key=key, images=[image(7)])
 
 
@@ -293,7 +297,7 @@ def resident() -> int:
 
 
 def test_only_the_tokens_asked_for_are_read(tmp_path: Path) -> None:
-    key = TokenKey(encoder="0" * 64, preprocess=RECIPE, compute="float32", shape=(64, 512))
+    key = TokenKey(encoder="0" * 64, preprocess=PREPROCESSING, compute="float32", shape=(64, 512))
     images = [image(number) for number in range(1024)]
     tokens = np.zeros((1024, 64, 512), np.float16)
     tokens[700] = 1

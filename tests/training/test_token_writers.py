@@ -27,7 +27,7 @@ CONFIG = ModelConfig(
     encoder=EncoderConfig(embed_dim=32, depth=2, num_heads=2, image_size=(32, 32)),
     decoder=DecoderConfig(embed_dim=16, num_heads=2, mlp_dim=16),
 )
-RECIPE = Preprocessing.named("stretch", size=(32, 32))
+PREPROCESSING = Preprocessing.named("stretch", size=(32, 32))
 SAMPLES = [
     Sample(name=str(number), image=RawPixels(data=bytes([number] * 64), size=(8, 8)), label=0)
     for number in range(12)
@@ -36,7 +36,11 @@ SAMPLES = [
 
 def write(folder: Path, samples: list[Sample] = SAMPLES) -> TokenStore:
     return cache_tokens(
-        build_model(CONFIG, seed=1).encoder, samples, folder, preprocess=RECIPE, shard_bytes=1024
+        build_model(CONFIG, seed=1).encoder,
+        samples,
+        folder,
+        preprocess=PREPROCESSING,
+        shard_bytes=1024,
     )
 
 
@@ -60,7 +64,7 @@ def test_a_writer_killed_before_any_of_its_steps_loses_one_shard_at_most(tmp_pat
 
 def test_a_second_writer_is_told_so_and_a_reader_is_not_kept_out(tmp_path: Path) -> None:
     write(tmp_path, SAMPLES[:3])
-    key = token_key(build_model(CONFIG, seed=1).encoder, preprocess=RECIPE)
+    key = token_key(build_model(CONFIG, seed=1).encoder, preprocess=PREPROCESSING)
     with write_lock(tmp_path / key.folder_name) as alone:
         assert alone
         with pytest.raises(
@@ -86,7 +90,7 @@ def test_what_another_writer_has_finished_meanwhile_is_not_computed_again(tmp_pa
     samples.folder = tmp_path
     encoder = build_model(CONFIG, seed=1).encoder
     encoder.patch_embed.register_forward_hook(lambda *_: pytest.fail("an image was computed twice"))
-    assert len(cache_tokens(encoder, samples, tmp_path, preprocess=RECIPE)) == 12
+    assert len(cache_tokens(encoder, samples, tmp_path, preprocess=PREPROCESSING)) == 12
 
 
 def test_a_disk_that_refuses_is_one_clear_line_and_what_was_written_stays(tmp_path: Path) -> None:

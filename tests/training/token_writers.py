@@ -30,7 +30,7 @@ CONFIG = ModelConfig(
     encoder=EncoderConfig(embed_dim=32, depth=2, num_heads=2, image_size=(32, 32)),
     decoder=DecoderConfig(embed_dim=16, num_heads=2, mlp_dim=16),
 )
-RECIPE = Preprocessing.named("stretch", size=(32, 32))
+PREPROCESSING = Preprocessing.named("stretch", size=(32, 32))
 SAMPLES = [
     Sample(name=str(number), image=RawPixels(data=bytes([number] * 63 + [0]), size=(8, 8)), label=0)
     for number in range(5)
@@ -43,7 +43,7 @@ ENCODER.patch_embed.register_forward_hook(lambda _, inputs, output: COMPUTED.app
 
 def write(folder: Path) -> TokenStore:
     """Three shards: two, two and one image."""
-    return cache_tokens(ENCODER, SAMPLES, folder, preprocess=RECIPE, shard_bytes=SHARD_BYTES)
+    return cache_tokens(ENCODER, SAMPLES, folder, preprocess=PREPROCESSING, shard_bytes=SHARD_BYTES)
 
 
 def kill_before_step(folder: Path, step: int) -> bool:
@@ -78,7 +78,7 @@ def files(folder: Path) -> dict[str, int]:
 
 def main(root: Path) -> None:
     torch.set_num_threads(1)
-    key = token_key(ENCODER, preprocess=RECIPE)
+    key = token_key(ENCODER, preprocess=PREPROCESSING)
     expected = write(root / "whole").tokens(DIGESTS)
     step, killed = 0, True
     while killed:

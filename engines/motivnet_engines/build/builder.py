@@ -48,8 +48,8 @@ def engine_from_onnx(
 ) -> EngineEntry:
     """Compile the graph of an artifact into the file ``out``, and return its manifest's entry.
 
-    The file appears whole or not at all. A ``KeyboardInterrupt`` ends the build within two seconds
-    and leaves nothing behind.
+    The file appears whole or not at all. A ``KeyboardInterrupt`` ends the build and leaves nothing
+    behind; its process is killed after ``GRACE`` seconds.
 
     Args:
         onnx: The graph, with external weights beside it.

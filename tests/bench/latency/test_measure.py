@@ -25,7 +25,7 @@ from motivnet_engines.runtimes.selection import default_runtime
 
 MEASURED = ("pytorch-fp32", "pytorch-bf16", "onnxruntime", "openvino")
 RUNTIMES = ("onnxruntime", "openvino", "onnxruntime-cuda")
-RECIPE = Preprocessing.named("stretch", size=(64, 48))
+PREPROCESSING = Preprocessing.named("stretch", size=(64, 48))
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +132,23 @@ def test_a_file_that_is_no_image_is_refused_before_anything_runs(target, tmp_pat
         measure_latency(target, Options(device="cpu", image=path))
 
 
+def test_an_image_file_takes_the_place_of_the_drawn_faces(target, tmp_path, monkeypatch):
+    path = tmp_path / "face.png"
+    image = np.random.default_rng(1).integers(0, 256, (90, 60, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), np.ascontiguousarray(image[:, :, ::-1]))
+    measured = []
+
+    def record(candidates, inputs, settings, **_):
+        measured.append([np.load(file) for file in inputs])
+        return []
+
+    monkeypatch.setattr(measure, "run_rounds", record)
+    settings = measure_latency(target, Options(batch_size=2, device="cpu", image=path)).settings
+    assert (settings.image, settings.batch_size) == ("face.png", 2)
+    expected = [target.artifact.manifest.input.preprocessing(image)] * 2
+    np.testing.assert_array_equal(measured, [[expected, expected]])
+
+
 class FakeProcess:
     """Records what it is asked for, as ``open a``, in ``log``."""
 
@@ -200,16 +217,16 @@ def test_every_second_round_runs_backwards() -> None:
     ("dtype", "shape"), [("float32", (3, 3, 64, 48)), ("uint8", (3, 64, 48, 3))]
 )
 def test_pytorch_and_the_artifact_get_the_same_images_each_in_its_form(tmp_path, dtype, shape):
-    entry = InputEntry(name="image", dtype=dtype, preprocessing=RECIPE)
+    entry = InputEntry(name="image", dtype=dtype, preprocessing=PREPROCESSING)
     ours, theirs = map(np.load, write_inputs(tmp_path, entry, batch_size=3, image=None))
     assert (ours.dtype, ours.shape) == (np.float32, (3, 3, 64, 48))
     assert (theirs.dtype, theirs.shape) == (dtype, shape)
-    expected = RECIPE.normalise(theirs) if dtype == "uint8" else theirs
+    expected = PREPROCESSING.normalise(theirs) if dtype == "uint8" else theirs
     np.testing.assert_array_equal(ours, expected)
 
 
 def test_the_drawn_faces_are_the_same_every_time(tmp_path):
-    entry = InputEntry(name="image", dtype="float32", preprocessing=RECIPE)
+    entry = InputEntry(name="image", dtype="float32", preprocessing=PREPROCESSING)
     first, second = (
         np.load(write_inputs(tmp_path, entry, batch_size=2, image=None)[0]) for _ in range(2)
     )
@@ -217,10 +234,10 @@ def test_the_drawn_faces_are_the_same_every_time(tmp_path):
 
 
 def test_an_artifact_of_any_size_gets_the_image_itself_as_often_as_needed(tmp_path):
-    entry = InputEntry(name="image", dtype="uint8", preprocessing=RECIPE, any_size=True)
+    entry = InputEntry(name="image", dtype="uint8", preprocessing=PREPROCESSING, any_size=True)
     image = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "face.png"), np.ascontiguousarray(image[:, :, ::-1]))
     files = write_inputs(tmp_path, entry, batch_size=2, image=tmp_path / "face.png")
     ours, theirs = map(np.load, files)
     np.testing.assert_array_equal(theirs, [image] * 2)
-    np.testing.assert_array_equal(ours, [RECIPE(image)] * 2)
+    np.testing.assert_array_equal(ours, [PREPROCESSING(image)] * 2)

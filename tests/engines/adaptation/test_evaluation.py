@@ -16,7 +16,7 @@ OUTPUTS = LabelledOutputs(
 )
 
 
-def test_images_of_known_classes_are_judged_by_their_highest_score() -> None:
+def test_images_of_known_classes_are_evaluated_by_their_highest_score() -> None:
     scores = np.array([[0, 1], [1, 0], [1, 0], [1, 0], [0, 1]])
     found = evaluate(OUTPUTS, scores, ("cheer", "calm"))
     assert found.by_class() == {"calm": 0.5, "cheer": 1.0}
@@ -24,7 +24,7 @@ def test_images_of_known_classes_are_judged_by_their_highest_score() -> None:
     assert found.accuracy(["doubt"]) is None
 
 
-def test_nothing_judged_has_no_share() -> None:
+def test_nothing_evaluated_has_no_accuracy() -> None:
     assert Evaluation(right={}).accuracy(["calm"]) is None
 
 

@@ -88,7 +88,7 @@ def course(
 def courses(
     training: LabelledOutputs, validation: LabelledOutputs, *, names: Sequence[str]
 ) -> tuple[list[Course], list[Course]]:
-    """In each order: classes added, and everything fitted anew."""
+    """In each order: classes added, and everything fitted again."""
     orders = [[name for name in order if name in names] for order in ORDERS]
     added, refitted = (
         [course(training, validation, order, refit=refit) for order in orders]
@@ -124,13 +124,13 @@ def test_drawn_classes_lose_at_most_two_points(demo_artifact: Path, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.timeout(3600)
-def test_rendered_classes_lose_what_they_lose_when_everything_is_fitted_anew(
+def test_rendered_classes_lose_what_they_lose_when_everything_is_fitted_again(
     expressions_artifact: Path, shared_dir: Path
 ) -> None:
-    """Two points are not held here, and not by fitting everything anew either: the encoder confuses
-    the classes.
+    """Two points are not held here, nor by fitting everything again: the encoder confuses the
+    classes.
 
-    Over these orders 6.5 points are lost and 7.3 by fitting anew; with an encoder that was trained
+    Over these orders 6.5 points are lost and 7.3 by fitting again; with an encoder that was trained
     for longer (accuracy 91 %) 3.7 and 4.5.
     """
     rendered = shared_dir / "data" / "expressions"

@@ -153,14 +153,16 @@ def test_the_classifier_closes_its_runtime(pixels) -> None:
 
 
 @pytest.mark.parametrize("name", ["stretch", "square-white-pad"])
-def test_the_batch_is_the_recipe_of_each_image(name: str, pixels) -> None:
+def test_the_batch_is_each_image_preprocessed(name: str, pixels) -> None:
     images = pixels(3)
-    recipe = Preprocessing.named(name, size=(128, 96))
+    preprocessing = Preprocessing.named(name, size=(128, 96))
     floats = batch_from_images(fake_manifest(preprocessing=name).input, images)
-    np.testing.assert_array_equal(floats, np.stack([recipe(image) for image in images]))
+    np.testing.assert_array_equal(floats, np.stack([preprocessing(image) for image in images]))
     assert floats.dtype == np.float32
     levels = batch_from_images(fake_manifest(preprocessing=name, dtype="uint8").input, images)
-    np.testing.assert_array_equal(levels, np.stack([recipe.pixels(image) for image in images]))
+    np.testing.assert_array_equal(
+        levels, np.stack([preprocessing.pixels(image) for image in images])
+    )
     assert levels.dtype == np.uint8
 
 
@@ -218,9 +220,9 @@ PROFILE = ShapeProfile(
 )
 
 
-def any_size_manifest(*, recipe: str = "stretch", engine: bool = False) -> Manifest:
+def any_size_manifest(*, preprocessing: str = "stretch", engine: bool = False) -> Manifest:
     """That of an artifact that resizes, with or without a tensorrt-rtx engine of PROFILE."""
-    manifest = fake_manifest(preprocessing=recipe, dtype="uint8")
+    manifest = fake_manifest(preprocessing=preprocessing, dtype="uint8")
     manifest = msgspec.structs.replace(
         manifest, input=msgspec.structs.replace(manifest.input, any_size=True)
     )
@@ -287,9 +289,9 @@ def test_large_images_of_one_size_are_split_so_that_a_call_fits_in_memory() -> N
 
 
 def over_engine(
-    recipe: str = "stretch", max_size: tuple[int, int] = PROFILE.max_size
+    preprocessing: str = "stretch", max_size: tuple[int, int] = PROFILE.max_size
 ) -> tuple[EmotionClassifier, FakeRuntime]:
-    manifest = any_size_manifest(recipe=recipe, engine=True)
+    manifest = any_size_manifest(preprocessing=preprocessing, engine=True)
     [engine] = manifest.engines
     engine = msgspec.structs.replace(
         engine, profile=msgspec.structs.replace(PROFILE, max_size=max_size)
@@ -300,13 +302,15 @@ def over_engine(
     return EmotionClassifier(runtime, manifest), runtime
 
 
-@pytest.mark.parametrize("recipe", PREPROCESSING_NAMES)
-def test_an_image_beyond_the_engines_sizes_is_resized_by_the_recipe_first(recipe: str) -> None:
+@pytest.mark.parametrize("preprocessing", PREPROCESSING_NAMES)
+def test_an_image_beyond_the_engines_sizes_is_resized_by_the_preprocessing(
+    preprocessing: str,
+) -> None:
     images = [
         np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
         for i, size in enumerate([(200, 300), (201, 300), (200, 301), (15, 16), (16, 15), (16, 16)])
     ]
-    classifier, runtime = over_engine(recipe)
+    classifier, runtime = over_engine(preprocessing)
     classifier.predict(images)
     made = classifier.manifest.input.preprocessing
     assert [call["image"].shape[:3] for call in runtime.calls] == [
@@ -349,9 +353,9 @@ def test_a_batch_of_any_size_holds_one_size() -> None:
         batch_from_images(entry, faces((20, 30), (22, 30), (21, 30)))
 
 
-@pytest.mark.parametrize("recipe", PREPROCESSING_NAMES)
-def test_pixels_at_the_models_size_become_what_the_artifact_takes(recipe: str) -> None:
-    made = Preprocessing.named(recipe, size=(128, 96))
+@pytest.mark.parametrize("preprocessing", PREPROCESSING_NAMES)
+def test_pixels_at_the_models_size_become_what_the_artifact_takes(preprocessing: str) -> None:
+    made = Preprocessing.named(preprocessing, size=(128, 96))
     image = np.random.default_rng(1).integers(0, 256, (300, 222, 3), dtype=np.uint8)
     pixels = np.stack([made.pixels(image)])
     entries = {

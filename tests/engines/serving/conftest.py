@@ -27,16 +27,18 @@ AppMaker = Callable[..., Starlette]
 
 
 class HeldRuntime(FakeRuntime):
-    """Answers only while ``gate`` is set."""
+    """Answers only while ``gate`` is set; ``entered`` is set by the first call."""
 
     def __init__(self, manifest: Manifest) -> None:
         super().__init__(manifest)
         self.gate = threading.Event()
         self.gate.set()
+        self.entered = threading.Event()
         self.fails = False
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         outputs = super().run(inputs)
+        self.entered.set()
         self.gate.wait()
         if self.fails:
             outputs["logits"][:] = np.nan

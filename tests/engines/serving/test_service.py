@@ -206,8 +206,7 @@ def test_closing_tells_of_a_call_that_is_running(runtime: Any, photo: bytes) -> 
         service = service_of(runtime)
         runtime.gate.clear()
         request = asyncio.ensure_future(service.predict([Upload(data=photo)], deadline=far()))
-        while not runtime.calls:
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(runtime.entered.wait, 60)
         request.cancel()
         assert not service.close()
         runtime.gate.set()

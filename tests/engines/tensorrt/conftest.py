@@ -80,7 +80,7 @@ EngineFactory = Callable[..., Engine]
 GRAPHS = "MOTIVNET_TEST_GRAPHS"
 """Environment variable: the folder of the exported graphs, which child processes use too."""
 
-COMPILING = {"rtx_engine", "built_engine", "run_fake_worker", "caller", "verdict_on", "pycuda"}
+COMPILING = {"rtx_engine", "built_engine", "run_fake_worker", "caller", "check_of", "pycuda"}
 """Fixtures that start a compiler, or the process of one."""
 
 
@@ -144,7 +144,7 @@ def rtx_engine(
 
 @pytest.fixture(scope="session")
 def built_engine(rtx_installed: None) -> EngineFactory:
-    """A function that builds an engine of a graph into a folder, every time anew."""
+    """A function that builds an engine of a graph into a folder, compiled every time."""
     return build_engine
 
 

@@ -50,7 +50,7 @@ check, rules, wheels, stubs = loaded("check"), loaded("rules"), loaded("wheels")
 RTX = [wheel for wheel in check.TENSORRT if "rtx" in wheel.package]
 TEN_3, TEN_16, ELEVEN_4 = check.TENSORRT[0], check.TENSORRT[2], check.TENSORRT[3]
 CUDA_12, CUDA_13 = check.DRIVER[0], check.DRIVER[-1]
-Verdicts = Callable[[list[Path], Any], Any]
+Checks = Callable[[list[Path], Any], Any]
 
 PREFACE = """from __future__ import annotations
 from typing import Any
@@ -182,14 +182,14 @@ CALLED = (
 
 
 @pytest.fixture(scope="module")
-def verdict_on() -> Verdicts:
+def check_of() -> Checks:
     """A function that checks files against a version, whose wheel must be in the cache or index."""
 
-    package = functools.cache(functools.partial(check.verdict_on, PACKAGE))
+    package = functools.cache(functools.partial(check.check_wheel, PACKAGE))
 
-    def verdict(paths: list[Path], wheel: Any) -> Any:
+    def checked(paths: list[Path], wheel: Any) -> Any:
         try:
-            return package(wheel) if paths is PACKAGE else check.verdict_on(paths, wheel)
+            return package(wheel) if paths is PACKAGE else check.check_wheel(paths, wheel)
         except wheels.OutOfReachError as error:
             if os.environ.get("CI"):
                 pytest.fail(f"in CI every version must be looked at: {error}")
@@ -197,17 +197,17 @@ def verdict_on() -> Verdicts:
 
     if shutil.which("gcc") is None and not os.environ.get("CI"):
         pytest.skip("needs gcc, for the stand-ins that the bindings load")
-    return verdict
+    return checked
 
 
 @pytest.fixture
-def planted(tmp_path: Path, verdict_on: Verdicts) -> Callable[[str, Any], tuple[str, ...]]:
+def planted(tmp_path: Path, check_of: Checks) -> Callable[[str, Any], tuple[str, ...]]:
     """A function that gives the problems of a piece of source under a version."""
 
     def problems(source: str, wheel: Any) -> tuple[str, ...]:
         path = tmp_path / "planted.py"
         path.write_text(PREFACE + source)
-        found: tuple[str, ...] = verdict_on(
+        found: tuple[str, ...] = check_of(
             [path, ENGINES / "runtimes" / "tensorrt" / "api.py"], wheel
         ).problems
         return found
@@ -216,17 +216,17 @@ def planted(tmp_path: Path, verdict_on: Verdicts) -> Callable[[str, Any], tuple[
 
 
 @pytest.mark.parametrize("wheel", [*check.TENSORRT, *check.DRIVER], ids=str)
-def test_every_call_of_ours_exists_in_this_version(wheel: Any, verdict_on: Verdicts) -> None:
-    assert verdict_on(PACKAGE, wheel).problems == ()
+def test_every_call_of_ours_exists_in_this_version(wheel: Any, check_of: Checks) -> None:
+    assert check_of(PACKAGE, wheel).problems == ()
 
 
-def test_every_function_of_ours_is_looked_at_under_some_version(verdict_on: Verdicts) -> None:
-    unseen = [verdict_on(PACKAGE, wheel).unseen for wheel in check.TENSORRT]
+def test_every_function_of_ours_is_looked_at_under_some_version(check_of: Checks) -> None:
+    unseen = [check_of(PACKAGE, wheel).unseen for wheel in check.TENSORRT]
     assert frozenset.intersection(*unseen) == frozenset()
 
 
-def test_the_calls_are_found_where_they_are_made(verdict_on: Verdicts) -> None:
-    uses = frozenset().union(*(verdict_on(PACKAGE, wheel).uses for wheel in check.TENSORRT))
+def test_the_calls_are_found_where_they_are_made(check_of: Checks) -> None:
+    uses = frozenset().union(*(check_of(PACKAGE, wheel).uses for wheel in check.TENSORRT))
     assert {
         *(
             "Builder.build_serialized_network",
@@ -250,7 +250,7 @@ def test_the_calls_are_found_where_they_are_made(verdict_on: Verdicts) -> None:
             "ComputeCapability",
         ),
     } <= uses
-    assert {"cuMemcpyHtoDAsync", "cuGraphLaunch", "CUresult.CUDA_SUCCESS"} <= verdict_on(
+    assert {"cuMemcpyHtoDAsync", "cuGraphLaunch", "CUresult.CUDA_SUCCESS"} <= check_of(
         PACKAGE, CUDA_13
     ).uses
 
@@ -294,15 +294,13 @@ def test_a_wrong_call_is_reported(
     assert wanted in problem
 
 
-def test_a_driver_call_that_does_not_exist_is_reported(
-    tmp_path: Path, verdict_on: Verdicts
-) -> None:
+def test_a_driver_call_that_does_not_exist_is_reported(tmp_path: Path, check_of: Checks) -> None:
     path = tmp_path / "planted.py"
     path.write_text(
         "from cuda.bindings import driver\n\n\n"
         "def plant() -> None:\n    driver.cuMemAllocate(1)\n    driver.cuInit(1, 2)\n"
     )
-    assert verdict_on([path], CUDA_12).problems == (
+    assert check_of([path], CUDA_12).problems == (
         "planted.py:5: cuda-bindings 12.8.0 has no cuMemAllocate",
         "planted.py:6: cuda-bindings 12.8.0: cuInit takes 1 arguments, not 2",
     )

@@ -79,7 +79,7 @@ def test_a_build_says_what_it_cost_and_where_it_was(rtx_engine: Any) -> None:
         opt_size=(128, 96),
         max_size=(128, 96),
     )
-    assert 0 < built.build_seconds < 300
+    assert built.build_seconds > 0
     assert 50_000_000 < built.build_peak_bytes < 4_000_000_000
 
 

@@ -1,4 +1,4 @@
-"""The verdict on a device: an artifact's own reference, through every runtime, without PyTorch."""
+"""Verification on a device: an artifact's own reference, through every runtime, without PyTorch."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def test_reference_is_pytorchs_answer(artifact: Artifact, tiny_model) -> None:
     import torch
 
     reference = read_reference(artifact)
-    recipe = artifact.manifest.input.preprocessing
+    preprocessing = artifact.manifest.input.preprocessing
     with torch.inference_mode():
         logits, embedding = tiny_model.eval().logits_and_embedding(
-            torch.from_numpy(recipe.normalise(reference.pixels))
+            torch.from_numpy(preprocessing.normalise(reference.pixels))
         )
     assert len(reference.pixels) == 4
     np.testing.assert_allclose(reference.logits, logits.numpy(), atol=1e-5)
     np.testing.assert_allclose(reference.embedding, embedding.numpy(), atol=1e-5)
 
 
-def test_reference_is_drawn_even_where_photos_judged_the_build(
+def test_reference_is_drawn_even_where_photos_checked_the_build(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     import cv2
@@ -98,7 +98,7 @@ def test_what_others_wrote_meanwhile_is_kept(artifact: Artifact) -> None:
     assert parity_status(manifest, "onnxruntime") == "verified"
 
 
-def test_verdict_is_not_written_into_another_model(artifact: Artifact) -> None:
+def test_comparisons_are_not_written_into_another_model(artifact: Artifact) -> None:
     other = msgspec.structs.replace(
         artifact.manifest, source=msgspec.structs.replace(artifact.manifest.source, sha256="0" * 64)
     )
@@ -136,7 +136,7 @@ def test_runtime_that_cannot_be_is_one_line_and_changes_nothing(
     assert (artifact.folder / "manifest.json").read_bytes() == before
 
 
-def test_older_verdicts_of_the_same_runtime_are_replaced(artifact: Artifact) -> None:
+def test_older_comparisons_of_the_same_runtime_are_replaced(artifact: Artifact) -> None:
     found = verify_on_device(artifact, runtimes=["openvino"])
     rows = add_comparisons(artifact.manifest, found.comparisons).parity.comparisons
     assert [row.backend for row in rows].count("openvino") == 1
@@ -160,7 +160,7 @@ def read_only(artifact: Artifact) -> Iterator[Artifact]:
     shutil.rmtree(parent)
 
 
-def test_folder_that_cannot_be_written_still_gets_a_verdict(
+def test_folder_that_cannot_be_written_is_still_verified(
     artifact: Artifact, read_only: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The comparison is an older one: nobody may load libraries out of a private environment."""

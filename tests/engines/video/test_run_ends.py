@@ -6,7 +6,6 @@ import itertools
 import os
 import signal
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,8 +85,9 @@ def test_the_reader_does_not_run_far_ahead_of_the_caller(
     path = write_video(tmp_path / "long.mp4", moving(100))
     with predict_video(classifier, video_source(path)) as run:
         next(run)
-        while run._pipeline._frames.has_room():
-            time.sleep(0.001)
+        workers, frames = run._pipeline._workers, run._pipeline._frames
+        with workers.changed:
+            assert workers.wait_for(lambda: not frames.has_room(), timeout=60)
         assert run.summary.decoded < 40
 
 

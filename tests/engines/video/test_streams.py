@@ -26,13 +26,14 @@ from .servers import Answer, http_server, sends
 
 
 def silent(handler: BaseHTTPRequestHandler) -> None:
-    time.sleep(3)
+    handler.connection.settimeout(20)  # hangs up on a client that does not give up
+    handler.rfile.read(1)
 
 
 def silent_after(body: bytes, handler: BaseHTTPRequestHandler) -> None:
     sends(body, declared=10 * len(body))(handler)
     handler.wfile.flush()
-    time.sleep(3)
+    silent(handler)
 
 
 def watch(url: str, classifier: EmotionClassifier) -> tuple[list[FrameResult], VideoSummary]:
@@ -41,8 +42,12 @@ def watch(url: str, classifier: EmotionClassifier) -> tuple[list[FrameResult], V
 
 
 @pytest.fixture
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("motivnet_engines.video.opening.OPEN_SECONDS", 0.5)
+
+
+@pytest.fixture
+def short_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("motivnet_engines.video.opening.READ_SECONDS", 0.5)
 
 
@@ -114,13 +119,14 @@ def test_an_answer_that_is_no_video_is_an_error_of_one_line_without_the_password
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.usefixtures("short_waits")
+@pytest.mark.usefixtures("short_open", "short_reads")
 def test_a_server_that_never_answers_is_given_up(classifier: EmotionClassifier) -> None:
     with http_server(silent) as port, pytest.raises(VideoError, match="does not answer in time"):
         watch(f"http://127.0.0.1:{port}/x", classifier)
 
 
-@pytest.mark.usefixtures("short_waits")
+@pytest.mark.timeout(30)
+@pytest.mark.usefixtures("short_reads")
 def test_a_server_that_falls_silent_is_given_up_with_the_results_so_far(
     tmp_path: Path, classifier: EmotionClassifier
 ) -> None:

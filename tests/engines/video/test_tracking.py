@@ -130,7 +130,7 @@ def test_the_result_does_not_depend_on_the_frame_rate() -> None:
     assert ends == pytest.approx([0.2 + 0.8 * math.exp(-2 / 0.7)] * 3)
 
 
-def test_tracks_do_not_mix_and_a_forgotten_one_begins_anew() -> None:
+def test_tracks_do_not_mix_and_a_forgotten_one_begins_again() -> None:
     smoother = ProbabilitySmoother(1.0)
     smoother.smooth(1, 0.0, {"a": 1.0, "b": 0.0})
     assert smoother.smooth(2, 0.1, {"a": 0.0, "b": 1.0}) == {"a": 0.0, "b": 1.0}

@@ -67,7 +67,7 @@ def modelopt() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def faces() -> NDArray[np.uint8]:
-    """The images to calibrate on and, behind them, those to judge by."""
+    """The images to calibrate on and, behind them, those to compare on."""
     return np.stack(list(synthetic_faces(24, seed=5, size=SIZE, labels=EMOTIONS)))
 
 
@@ -169,7 +169,7 @@ def test_a_quantised_graph_gives_the_model_with_the_error_of_its_precision(
             "runtime", outputs, reference, compute="float32", evidence="graph", precision=precision
         )
         assert row.passed, row.failures
-        # The runtime really computes with what was quantised, so that the gate judges it.
+        # The runtime really computes with what was quantised, so that the gate measures it.
         assert error(outputs, reference) > 1.5 * error(outputs_of(base_file, inputs), reference)
 
 

@@ -183,9 +183,12 @@ def test_of_the_parts_asked_for_the_first_that_the_dataset_has_is_read(tmp_path:
     for name in ("train/sad/1.png", "val/sad/2.png"):
         put_face(tmp_path / name)
     whole = read_dataset(tmp_path, labels=SEVEN)
-    judged = read_dataset(tmp_path, labels=SEVEN, splits=EVALUATED)
+    evaluated = read_dataset(tmp_path, labels=SEVEN, splits=EVALUATED)
     assert (whole.split, len(whole.samples)) == (None, 2)
-    assert (judged.split, [sample.name for sample in judged.samples]) == ("val", ["val/sad/2.png"])
+    assert (evaluated.split, [sample.name for sample in evaluated.samples]) == (
+        "val",
+        ["val/sad/2.png"],
+    )
     put_face(tmp_path / "test" / "sad" / "3.png")
     assert read_dataset(tmp_path, labels=SEVEN, splits=EVALUATED).split == "test"
     only = read_dataset(tmp_path / "train", labels=SEVEN, splits=EVALUATED)

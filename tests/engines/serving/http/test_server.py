@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,17 +32,27 @@ SERVED = Path(__file__).parents[1] / "reliability" / "served.py"
 Exchange = Callable[[bytes], tuple[int, str, bytes]]
 
 
+class AnnouncedServer(uvicorn.Server):
+    """Sets ``ready`` once it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
 @pytest.fixture
 def exchange(make_app: Callable[..., Any]) -> Iterator[Exchange]:
     """A function that sends bytes to a service and returns status, head and body of its answer."""
-    server = uvicorn.Server(server_config(make_app(), ServeSettings(max_connections=2)))
+    server = AnnouncedServer(server_config(make_app(), ServeSettings(max_connections=2)))
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.001)
+    assert server.ready.wait(60)
 
     def exchanged(data: bytes) -> tuple[int, str, bytes]:
         with socket.create_connection(address, timeout=10) as connection:

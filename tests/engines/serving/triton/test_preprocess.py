@@ -73,9 +73,12 @@ def test_the_preprocessing_and_the_graph_give_the_classifiers_own_answers(
     assert [classifier.labels[row.argmax()] for row in logits] == [
         prediction.label for prediction in expected
     ]
-    recipe = open_artifact(folder).manifest.input.preprocessing
+    preprocessing = open_artifact(folder).manifest.input.preprocessing
     images = [decode_image(file, name="image") for file in files]
-    wanted = [recipe(image) if form == "float32" else recipe.pixels(image) for image in images]
+    wanted = [
+        preprocessing(image) if form == "float32" else preprocessing.pixels(image)
+        for image in images
+    ]
     np.testing.assert_array_equal(made, np.stack(wanted))
 
 

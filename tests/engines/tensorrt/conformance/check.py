@@ -33,7 +33,7 @@ DRIVER: tuple[Wheel, ...] = tuple(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Findings:
     """What a version lacks of what is called, what is called, and functions not looked at."""
 
     problems: tuple[str, ...]
@@ -41,11 +41,11 @@ class Verdict:
     unseen: frozenset[str]
 
 
-def verdict_on(paths: list[Path], wheel: Wheel) -> Verdict:
+def check_wheel(paths: list[Path], wheel: Wheel) -> Findings:
     """Whether a version has all that these files call of it."""
     sources = _sources(tuple(paths))
     analysis = analysed(sources, _target(wheel))
-    return Verdict(
+    return Findings(
         problems=tuple(map(str, sorted(analysis.problems))),
         uses=frozenset(f"{owner}.{name}".lstrip(".") for owner, name in analysis.uses),
         unseen=frozenset(sources.functions) - analysis.found.analysed,
