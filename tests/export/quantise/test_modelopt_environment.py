@@ -191,7 +191,8 @@ def test_ctrl_c_ends_the_quantiser_and_leaves_nothing(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pid = tmp_path / "pid"
-    script = f"echo $$ > {pid}; kill -INT {os.getpid()}; exec sleep 60"
+    # The pause lets the start of the process return, which Ctrl-C must not meet.
+    script = f"echo $$ > {pid}; sleep 0.3; kill -INT {os.getpid()}; exec sleep 60"
     python = executable(tmp_path / "python", script)
     monkeypatch.setenv(modelopt_environment.VARIABLE, str(python))
     with pytest.raises(KeyboardInterrupt):
