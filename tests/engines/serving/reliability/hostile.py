@@ -156,7 +156,7 @@ def oversized(*, requests: int) -> Figure:
         values = asyncio.run(_oversized(service, requests))
     figure = Figure(values)
     figure.require(values["not_413"] == 0, "a body beyond the limit was not refused with 413")
-    # Held bodies would be 10 MB per 100 or more; the allocator's own ups and downs are 18 MB in all.
+    # Held bodies would be 10 MB per 100 or more; what the allocator keeps varies by 18 MB in all.
     figure.require(
         values["rss_growth_kib_per_100"] < 5_120, "over-limit requests make the process grow"
     )
