@@ -18,8 +18,8 @@ from motivnet.errors import ArtifactError, RuntimeUnavailableError
 from motivnet_engines.runtimes.native_calls import native_errors
 from motivnet_engines.runtimes.registry import open_backend
 
-IMAGES = np.zeros((400, 3, 128, 96), np.float32)
-"""A call of a second or more in one thread."""
+IMAGES = np.zeros((2000, 3, 128, 96), np.float32)
+"""A call of two seconds or more in one thread, so that a busy machine interrupts it in time."""
 
 TOO_LITTLE = """
 import resource, sys
