@@ -44,7 +44,7 @@ def test_an_engine_is_what_was_asked_for(
     )
     assert all(
         attempt.precision == precision for attempt in artifact.manifest.attempts
-    )  # not a rung lower
+    )  # no fallback
     assert entry.precision == precision
     assert entry.report.evidence == ("inspector" if backend == "tensorrt" else "compiler")
     told = {

@@ -32,7 +32,7 @@ from motivnet_engines.verification import parity_run
 from motivnet_engines.verification.parity_run import verify_on_device
 
 pytest.importorskip("tensorrt_rtx")
-pytestmark = [pytest.mark.compile, pytest.mark.xdist_group("engine_artifact")]
+pytestmark = pytest.mark.compile
 OPTIONS = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
 
 

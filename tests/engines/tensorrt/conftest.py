@@ -90,14 +90,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(GRAPHS)))
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if fixtures & COMPILING:
+        if COMPILING.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.compile)
-        if "rtx_engine" in fixtures:
-            item.add_marker(pytest.mark.xdist_group("rtx_engine"))  # compiled once per process
 
 
 @pytest.fixture(scope="session")

@@ -88,14 +88,12 @@ def cuda(fake: Any) -> Iterator[Cuda]:
     fake.forget()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test waits for all of them, and for pycuda where that is not built yet."""
     for item in items:
         if _is_ours(item) and not IN_CHILD:
             item.add_marker(pytest.mark.timeout(SECONDS + 4 * pycuda_build.BUILD_SECONDS))
             item.add_marker(pytest.mark.compile)
-            item.add_marker(pytest.mark.xdist_group("simulated"))  # one child for all of them
 
 
 @pytest.hookimpl(tryfirst=True)
