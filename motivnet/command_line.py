@@ -29,7 +29,7 @@ _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
-    **dict.fromkeys(("lightning", "tensorboard", "yaml"), "train"),
+    **dict.fromkeys(("lightning_fabric", "tensorboard", "yaml"), "train"),
     **dict.fromkeys(("matplotlib", "sklearn"), "bench"),
     **dict.fromkeys(("prometheus_client", "python_multipart", "starlette", "uvicorn"), "serve"),
     **dict.fromkeys(("pyarrow", "ray"), "ray"),

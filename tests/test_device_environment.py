@@ -24,7 +24,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 EXTRAS = "cpu,serve,video,adapt"
-NEVER = {"torch", "lightning", "onnx", "torchvision", "onnx_ir", "onnxscript", "safetensors"}
+NEVER = {"torch", "lightning_fabric", "onnx", "torchvision", "onnx_ir", "onnxscript", "safetensors"}
 
 COMMANDS = {"predict", "calibrate", "adapt", "serve", "inspect", "verify", "doctor"}
 

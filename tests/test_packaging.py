@@ -32,7 +32,7 @@ ENTRY_POINTS = {
 }
 NOT_ON_A_DEVICE = (
     "torch",
-    "lightning",
+    "lightning_fabric",
     "onnx",
     "onnx_ir",
     "onnxscript",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-FORBIDDEN = ("torch", "lightning", "onnx", "onnxscript", "onnx_ir", "safetensors")
+FORBIDDEN = ("torch", "lightning_fabric", "onnx", "onnxscript", "onnx_ir", "safetensors")
 
 PROGRAM = """
 import json, sys

@@ -101,7 +101,7 @@ def test_the_checkpoint_says_how_it_was_made(trained: tuple[Path, TrainingSummar
         "1",
     )
     assert json.loads(said["versions"]) == {
-        name: version(name) for name in ("motivnet", "torch", "lightning")
+        name: version(name) for name in ("motivnet", "torch", "lightning-fabric")
     }
     assert "decoder_lr: 0.001" in said["training_recipe"]
     assert float(said["val_loss"]) == result.validation.loss

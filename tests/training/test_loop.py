@@ -219,7 +219,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_images() -> 
 
 
 def test_lightnings_logger_keeps_its_level() -> None:
-    logger = logging.getLogger("lightning.fabric")
+    logger = logging.getLogger("lightning_fabric")
     before = logger.level
     train(session(images(10), images(7)))
     assert logger.level == before

@@ -20,12 +20,12 @@ from motivnet.printable import one_line
 from motivnet_training.recipe import Precision
 
 try:
-    from lightning.fabric import Fabric
-    from lightning.fabric.strategies.ddp import DDPStrategy
-    from lightning.fabric.strategies.strategy import Strategy
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.strategy import Strategy
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 except ImportError as error:
-    raise MissingDependencyError("lightning", extra="train") from error
+    raise MissingDependencyError("lightning-fabric", extra="train") from error
 
 Device = Literal["auto", "cpu", "cuda"]
 StrategyName = Literal["auto", "ddp", "fsdp"]
@@ -138,17 +138,14 @@ def device_errors(devices: Devices) -> Iterator[None]:
 def quiet_fabric() -> Iterator[None]:
     """Silence what Lightning says at the level of information, and one deprecation inside it.
 
-    It gathers by what torch deprecates. Its other warnings are shown. The package's two halves log
-    for each other.
+    It gathers by what torch deprecates. Its other warnings are shown.
     """
-    loggers = [logging.getLogger(f"lightning.{half}") for half in ("fabric", "pytorch")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*functional\.all_gather is deprecated")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logger.setLevel(level)

@@ -54,7 +54,7 @@ from motivnet_training.training_state import (
 )
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
     from motivnet_training.event_log import EventLog
 

@@ -39,7 +39,7 @@ from motivnet_training.plots import write_confusion, write_curves
 from motivnet_training.recipe_file import yaml_from_recipe
 from motivnet_training.training_state import TrainingProgress
 
-_PACKAGES = ("torch", "lightning")
+_PACKAGES = ("torch", "lightning-fabric")
 
 
 class DataCounts(Schema, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ from motivnet_training.history import History
 from motivnet_training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 FORMAT = 1
 _PARTS = {"format", "model", "optimizer", "scaler", "progress", "rng"}

@@ -96,7 +96,7 @@ def test_the_footprint_is_of_a_process_that_predicts(fp16_artifact: Path) -> Non
     )
     named = {package.name.lower(): package for package in found.packages}
     assert {"motivnet", "numpy", "onnxruntime", "opencv-python-headless"} <= set(named)
-    assert not {"openvino", "torch", "onnx", "lightning"} & set(named)
+    assert not {"openvino", "torch", "onnx", "lightning_fabric"} & set(named)
     assert named["numpy"].version == importlib.metadata.version("numpy")
     assert found.installed == sum(package.size or 0 for package in found.packages)
     assert 100e6 < found.installed < 450e6

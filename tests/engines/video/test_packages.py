@@ -42,6 +42,6 @@ def test_sources_need_no_package_and_watching_a_video_imports_no_torch_and_draws
         from motivnet_engines.video import camera, is_video, video_source
         print(sorted({"av", "matplotlib", "torch", "onnx"} & set(sys.modules)))
         import motivnet_engines.writers.annotated_video, motivnet_engines.video.run
-        print(sorted({"matplotlib", "torch", "lightning", "onnx"} & set(sys.modules)))
+        print(sorted({"matplotlib", "torch", "lightning_fabric", "onnx"} & set(sys.modules)))
     """)
     assert loaded == "[]\n[]"

@@ -17,7 +17,7 @@ import motivnet_engines.serving.ray.application
 import motivnet_engines.serving.ray.dataset
 import motivnet_engines.serving.triton
 loaded = {name.partition(".")[0] for name in sys.modules}
-print(sorted(loaded & {"torch", "lightning", "onnx", "tritonclient"}))
+print(sorted(loaded & {"torch", "lightning_fabric", "onnx", "tritonclient"}))
 """
 
 CLI = "import sys, motivnet_engines.cli.predict_dataset; print('ray' in sys.modules)"
