@@ -86,6 +86,14 @@ NumImagesOption = Annotated[
     int | None,
     typer.Option(help="How many images to compare on.", show_default="16; 2 for large models"),
 ]
+ExactRoundingOption = Annotated[
+    bool,
+    typer.Option(
+        "--exact-rounding",
+        help="Compare with PyTorch's own half-precision arithmetic instead of simulating it in "
+        "FP32: minutes per image for a large model on most processors.",
+    ),
+]
 CalibrationImagesOption = Annotated[
     Path | None,
     typer.Option(
@@ -118,6 +126,7 @@ def build(
     ] = 8,
     images: ImagesOption = None,
     num_images: NumImagesOption = None,
+    exact_rounding: ExactRoundingOption = False,
     calibration_images: CalibrationImagesOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail instead of falling back to another precision.")
@@ -141,6 +150,7 @@ def build(
         max_batch=max_batch,
         images=images,
         num_images=num_images,
+        exact_rounding=exact_rounding,
         calibration_images=calibration_images,
         strict=strict,
         engine=engine,
@@ -199,6 +209,7 @@ def verify(
     ] = None,
     images: ImagesOption = None,
     num_images: NumImagesOption = None,
+    exact_rounding: ExactRoundingOption = False,
     trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
 ) -> None:
@@ -213,6 +224,7 @@ def verify(
         checkpoint=checkpoint,
         images=images,
         num_images=num_images,
+        exact_rounding=exact_rounding,
         trust_engines=trust_engines,
     )
     if json:

@@ -161,7 +161,13 @@ def _export(
     source, request, path = job.source, job.request, job.workspace / MODEL_FILE
     model = source.load()
     apply_precision(model, precision)
-    rounding = compare_rounding(model, job.reference, source.preprocessing, precision=precision)
+    rounding = compare_rounding(
+        model,
+        job.reference,
+        source.preprocessing,
+        precision=precision,
+        exact=request.exact_rounding,
+    )
     if any(row.failures for row in rounding):
         report = make_report(job.reference, rounding, problems=(), precision=precision)
         raise ParityError(describe_failure(report))

@@ -1,13 +1,15 @@
 """The parity report of a build: PyTorch in FP32 beside everything that the artifact will run on.
 
 Evidence ``graph``: a runtime in FP32 shows that the exported graph is the model. ``rounding``:
-PyTorch's own half arithmetic shows what the precision costs; ONNX Runtime on a CPU computes FP16
-nodes in FP32 and cannot show it. ``runtime``: one that computes in a lower precision than the
-artifact's, such as OpenVINO in BF16, is not used by default if it fails; the artifact still passes.
+PyTorch with every product rounded to half shows what the precision costs; ONNX Runtime on a CPU
+computes FP16 nodes in FP32 and cannot show it. ``runtime``: one that computes in a lower precision
+than the artifact's, such as OpenVINO in BF16, is not used by default if it fails; the artifact
+still passes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from motivnet_export.precision import (
     WARN_ABOVE,
     record_activations,
 )
+from motivnet_export.rounding import SimulatedHalf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +61,29 @@ def compute_reference(model: MotivNet, images: ImageSet, preprocessing: Preproce
 
 
 def compare_rounding(
-    model: MotivNet, reference: Reference, preprocessing: Preprocessing, *, precision: Precision
+    model: MotivNet,
+    reference: Reference,
+    preprocessing: Preprocessing,
+    *,
+    precision: Precision,
+    exact: bool = False,
 ) -> tuple[Comparison, ...]:
-    """Compare PyTorch in the artifact's precision with FP32, both on the CPU; nothing for FP32."""
+    """Compare PyTorch in the artifact's precision with FP32, both on the CPU; nothing for FP32.
+
+    Args:
+        exact: Compute in PyTorch's own half arithmetic, which takes many times as long where the
+            processor has no instructions for it. Otherwise it is simulated in FP32.
+    """
     if precision == "fp32":
         return ()
     compute = str(TORCH_DTYPES[precision]).removeprefix("torch.")
-    outputs = collect_outputs(
-        _torch_forward(model, preprocessing), reference.images.pixels, what=f"PyTorch in {compute}"
-    )
+    compute += "" if exact else ", simulated"
+    with contextlib.nullcontext() if exact else SimulatedHalf():
+        outputs = collect_outputs(
+            _torch_forward(model, preprocessing),
+            reference.images.pixels,
+            what=f"PyTorch in {compute}",
+        )
     row = compare(
         "pytorch",
         outputs,

@@ -21,7 +21,8 @@ Target = Literal["auto", "onnx", "tensorrt", "tensorrt-rtx"]
 class BuildRequest:
     """What ``motivnet-export build`` was asked for.
 
-    ``input`` is ``image`` for pixels of any height and width. ``engine`` is compiled from the ONNX
+    ``input`` is ``image`` for pixels of any height and width. ``exact_rounding`` compares with
+    PyTorch's own half arithmetic instead of simulating it. ``engine`` is compiled from the ONNX
     graph; with ``engine_optional`` the artifact is written without it if that fails.
     """
 
@@ -35,6 +36,7 @@ class BuildRequest:
     max_batch: int = 8
     images: Path | None = None
     num_images: int | None = None
+    exact_rounding: bool = False
     calibration_images: Path | None = None
     strict: bool = False
     engine: EngineOptions | None = None

@@ -27,6 +27,7 @@ def verify_artifact(
     checkpoint: Path | None = None,
     images: Path | None = None,
     num_images: int | None = None,
+    exact_rounding: bool = False,
     trust_engines: bool = False,
 ) -> ParityReport:
     """Compare an artifact with its checkpoint in PyTorch FP32, as the build did.
@@ -34,6 +35,7 @@ def verify_artifact(
     Args:
         checkpoint: Its checkpoint, if it is not in ``checkpoints/`` or the working directory.
         images: A folder of images; drawn faces without one.
+        exact_rounding: Whether half arithmetic is PyTorch's own instead of simulated in FP32.
         trust_engines: Whether engines that this user did not build here are run too.
 
     Raises:
@@ -54,7 +56,9 @@ def verify_artifact(
     reference = compute_reference(source.load(), chosen, preprocessing)
     model = source.load()
     apply_precision(model, manifest.precision)
-    rounding = compare_rounding(model, reference, preprocessing, precision=manifest.precision)
+    rounding = compare_rounding(
+        model, reference, preprocessing, precision=manifest.precision, exact=exact_rounding
+    )
     del model
     rows, problems = compare_runtimes(artifact, reference, trust_engines=trust_engines)
     return make_report(
