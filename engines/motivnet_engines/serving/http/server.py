@@ -77,7 +77,8 @@ class HttpService:
     def url(self) -> str:
         """The address for a browser."""
         host, port = self.listener.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        name = f"[{host.replace('%', '%25')}]" if ":" in host else host  # RFC 6874, section 2
+        return f"http://{name}:{port}"
 
     def run(self) -> NoReturn:
         """Answer until SIGTERM or SIGINT, and end the process.
@@ -169,12 +170,12 @@ def bind_socket(settings: ServeSettings) -> socket.socket:
         ConfigError: If the address is not this machine's, or the port is in use or needs more
             rights.
     """
-    host, port = settings.host, settings.port
+    host, port = settings.address, settings.port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ConfigError(
-            f"{host} is not an address of this machine; try 127.0.0.1 or 0.0.0.0"
+            f"{host} is not an address of this machine; try 127.0.0.1, 0.0.0.0, ::1 or ::"
         ) from error
     family, kind, number, _, address = found[0]
     listener = socket.socket(family, kind, number)

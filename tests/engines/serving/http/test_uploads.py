@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.datastructures import Headers
+
+from motivnet_engines.serving.http.errors import RequestError
+from motivnet_engines.serving.http.uploads import read_uploads
+from motivnet_engines.serving.service import Upload
+
+
+def read(**headers: str) -> list[Upload]:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"by"
+        yield b"tes"
+
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return asyncio.run(read_uploads(Headers(named), pieces(), max_images=8))
+
+
+@pytest.mark.parametrize(
+    "kind", ["image/jpeg", "IMAGE/PNG", "image/x-unknown; q=1", "application/octet-stream"]
+)
+def test_an_image_is_sent_as_it_is(kind: str) -> None:
+    assert read(content_type=kind) == [Upload(data=b"bytes")]
+    assert read(content_type=kind, content_encoding="Identity") == [Upload(data=b"bytes")]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "identity, gzip"])
+@pytest.mark.parametrize("kind", ["image/jpeg", "application/json", "multipart/form-data"])
+def test_a_compressed_body_is_refused(kind: str, encoding: str) -> None:
+    with pytest.raises(RequestError, match="without Content-Encoding") as refused:
+        read(content_type=kind, content_encoding=encoding)
+    assert refused.value.status == 415
