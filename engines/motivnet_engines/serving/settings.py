@@ -74,6 +74,7 @@ class ServeSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"a port is between 0 (any free one) and 65535, not {self.port}")
+        _check_address(self.address)
         _check_root_path(self.root_path)
         for origin in self.allowed_origins:
             _check_origin(origin)
@@ -142,6 +143,18 @@ def is_loopback(host: str) -> bool:
 
 def _without_brackets(host: str) -> str:
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+def _check_address(host: str) -> None:
+    """Refuse a URL, and an address with a port; of a name the system knows whether it is one."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError as error:
+        if not host or set(":/[]").intersection(host):
+            raise ConfigError(
+                f"--host {printable(host, limit=100)} is not an address alone, such as 127.0.0.1, "
+                "::1 or localhost; the port is given with --port"
+            ) from error
 
 
 def origin_of(url: str) -> str | None:

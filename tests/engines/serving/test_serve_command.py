@@ -139,11 +139,11 @@ def test_an_artifact_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert "motivnet-export build" in line
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_only_the_address_asked_for_is_listened_on(fp32_artifact: Path, host: str) -> None:
     with serving("--artifact", fp32_artifact, "--no-detect", "--host", host) as (_, url):
         assert httpx.get(f"{url}/healthz").status_code == 200
-        other = {"127.0.0.1": "127.0.0.2", "::1": "127.0.0.1"}[host]
+        other = {"127.0.0.1": "127.0.0.2", "[::1]": "127.0.0.1"}[host]
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"http://{other}:{httpx.URL(url).port}/healthz")
 

@@ -67,14 +67,27 @@ def test_a_loopback_address_needs_no_token(host: str) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        *("0.0.0.0", "192.168.1.5", "example.org", "127.0.0.1.example.org", "localhost.evil", ""),
-        *("::", "[::]", "fe80::1%eth0", "[fe80::1%eth0]", "::ffff:192.168.1.5", "[::1"),
+        *("0.0.0.0", "192.168.1.5", "example.org", "127.0.0.1.example.org", "localhost.evil"),
+        *("::", "[::]", "fe80::1%eth0", "[fe80::1%eth0]", "::ffff:192.168.1.5"),
     ],
 )
 def test_any_other_address_needs_a_token(host: str) -> None:
     with pytest.raises(ConfigError, match="--token-file or MOTIVNET_TOKEN"):
         ServeSettings(host=host)
     assert ServeSettings(host=host, token=TOKEN).token == TOKEN
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", "127.0.0.1:8000", "[::1]:8000", "[::1", "::1]", "::g", "[]", "localhost:8000"),
+        *("http://127.0.0.1", "//localhost", "localhost/", "fe80::1%"),
+    ],
+)
+def test_a_host_is_an_address_alone(host: str) -> None:
+    for token in (None, TOKEN):
+        with pytest.raises(ConfigError, match="is not an address alone"):
+            ServeSettings(host=host, token=token)
 
 
 @pytest.mark.parametrize(
