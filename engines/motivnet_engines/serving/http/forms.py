@@ -103,6 +103,9 @@ class _Part:
         self.name = parameters.get("name", "")
         self.filename = parameters.get("filename")
         kind = self.headers.get_content_type() if "content-type" in self.headers else ""
+        if kind.startswith("multipart/"):
+            message = f"the part {self.shown} holds several files; give each a part of its own"
+            raise RequestError("bad_request", message)
         self.is_image = (
             self.filename is not None
             or kind.startswith("image/")

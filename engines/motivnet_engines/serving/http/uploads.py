@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from starlette.datastructures import Headers
 
 from motivnet.errors import MissingDependencyError
+from motivnet.printable import printable
 from motivnet_engines.serving.http.base64_images import images_from_json
 from motivnet_engines.serving.http.errors import RequestError
 from motivnet_engines.serving.http.forms import read_form
@@ -38,7 +39,8 @@ async def read_uploads(
         return await read_form(pieces, options.get(b"boundary", b""), max_images=max_images)
     if not kind.startswith("image/") and kind not in (_BYTES, _JSON):
         message = f"send one image as image/* or {_BYTES}, or several as {_FORM} or {_JSON}"
-        raise RequestError("wrong_type", message)
+        given = f"as {printable(kind, limit=60)}" if kind else "without a Content-Type"
+        raise RequestError("wrong_type", f"{message}, not {given}")
     data = bytearray()
     async for piece in pieces:
         data += piece

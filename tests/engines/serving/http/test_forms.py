@@ -211,6 +211,11 @@ def test_a_name_in_place_of_a_file_is_told_how_to_send_one(data: bytes) -> None:
     )
 
 
+def test_several_files_in_one_part_are_told_to_have_one_each() -> None:
+    body = form(part(NAMED, "Content-Type: multipart/mixed; boundary=b", data=b"--b--"))
+    assert refusal(body) == "the part 'image' holds several files; give each a part of its own"
+
+
 def test_an_input_without_a_chosen_file_is_left_out() -> None:
     disposition = 'Content-Disposition: form-data; name="second"; filename=""'
     empty = part(disposition, "Content-Type: application/octet-stream", data=b"")

@@ -34,3 +34,22 @@ def test_a_compressed_body_is_refused(kind: str, encoding: str) -> None:
     with pytest.raises(RequestError, match="without Content-Encoding") as refused:
         read(content_type=kind, content_encoding=encoding)
     assert refused.value.status == 415
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("application/x-www-form-urlencoded", "not as application/x-www-form-urlencoded"),
+        ("text/plain; charset=utf-8", "not as text/plain"),
+        ("a\x1b[31m", r"not as a\x1b[31m"),
+        ("", "not without a Content-Type"),
+    ],
+)
+def test_a_body_of_another_type_is_told_its_type_and_the_right_ones(kind: str, told: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        read(content_type=kind)
+    assert refused.value.status == 415
+    assert refused.value.message == (
+        "send one image as image/* or application/octet-stream, or several as "
+        f"multipart/form-data or application/json, {told}"
+    )
