@@ -7,17 +7,12 @@ import json
 import shutil
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-
-from motivnet_engines.serving.http.server import bind_socket, server_config, start_listening
-from motivnet_engines.serving.settings import ServeSettings
 
 Names = list[str | None]
 
@@ -25,17 +20,10 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture
-def url(make_app: Callable[..., Any]) -> Iterator[str]:
+def url(make_app: Callable[..., Any], running: Callable[..., Any]) -> Iterator[str]:
     """Where predictions are asked for."""
-    settings = ServeSettings(port=0)
-    server = uvicorn.Server(server_config(make_app(), settings))
-    with bind_socket(settings) as listener:
-        start_listening(listener)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
+    with socket.create_server(("127.0.0.1", 0)) as listener, running(make_app(), listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1/predict"
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture

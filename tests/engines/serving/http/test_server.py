@@ -9,15 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from motivnet.errors import ArtifactError, ConfigError
 from motivnet_engines.inference.classifier import EmotionClassifier
@@ -25,7 +23,6 @@ from motivnet_engines.serving.http.server import (
     HttpService,
     bind_socket,
     open_service,
-    server_config,
     start_listening,
 )
 from motivnet_engines.serving.settings import ServeSettings, is_loopback
@@ -33,36 +30,11 @@ from motivnet_engines.serving.settings import ServeSettings, is_loopback
 SERVED = Path(__file__).parents[1] / "reliability" / "served.py"
 
 Exchange = Callable[[bytes], tuple[int, str, bytes]]
-
-
-class AnnouncedServer(uvicorn.Server):
-    """Sets ``ready`` once it accepts connections."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-
-@contextmanager
-def running(app: Any, listener: socket.socket) -> Iterator[None]:
-    """The server in a thread, for as long as the block runs."""
-    server = AnnouncedServer(server_config(app, ServeSettings(max_connections=2)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        assert server.ready.wait(60)
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
+Running = Callable[..., AbstractContextManager[None]]
 
 
 @pytest.fixture
-def exchange(make_app: Callable[..., Any]) -> Iterator[Exchange]:
+def exchange(make_app: Callable[..., Any], running: Running) -> Iterator[Exchange]:
     """A function that sends bytes to a service and returns status, head and body of its answer."""
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
@@ -181,7 +153,11 @@ def test_a_compressed_body_is_refused(exchange: Exchange, photo: bytes) -> None:
     ],
 )
 def test_the_url_of_every_address_leads_to_the_service(
-    make_app: Callable[..., Any], classifier: EmotionClassifier, host: str, shown: str | None
+    make_app: Callable[..., Any],
+    running: Running,
+    classifier: EmotionClassifier,
+    host: str,
+    shown: str | None,
 ) -> None:
     token = None if is_loopback(host) else "0123456789abcdef"
     settings = ServeSettings(host=host, port=0, token=token)
