@@ -206,7 +206,7 @@ def _content(part: _Part) -> bytes:
     data = b"".join(part.pieces)
     encoding = str(part.headers.get("content-transfer-encoding", "")).lower()
     if encoding == "base64":
-        return bytes_from_base64(data, title=f"the part {part.shown}")
+        return bytes_from_base64(data.decode("latin-1"), title=f"the part {part.shown}")
     if encoding not in _PLAIN_ENCODINGS:
         message = f"the part {part.shown} is sent as it is, or in base64"
         raise RequestError("bad_request", f"{message}, not as {printable(encoding, limit=60)}")
