@@ -41,7 +41,9 @@ def serve(
     root_path: Annotated[
         str,
         typer.Option(
-            help="The path of a proxy under which the service is, as /faces.", show_default="none"
+            help="The path of a proxy under which the service is, as /faces.",
+            metavar="PATH",
+            show_default="none",
         ),
     ] = "",
     allowed_origin: Annotated[
@@ -49,6 +51,7 @@ def serve(
         typer.Option(
             help="An origin, as https://faces.example, whose pages may use the service too; "
             "repeat it for more.",
+            metavar="ORIGIN",
             show_default="none",
         ),
     ] = None,

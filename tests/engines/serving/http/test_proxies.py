@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import shutil
+import contextlib
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-TOKEN = "0123456789abcdef0123456789abcdef"
-NAME = "emotions.example"
-DOCUMENT = (Path(__file__).resolve().parents[4] / "docs" / "serving.md").read_text()
-NGINX = re.search(r"### nginx\n+```nginx\n(.*?)```", DOCUMENT, re.DOTALL)
-CADDY = re.search(r"### Caddy\n+```text\n(.*?)```", DOCUMENT, re.DOTALL)
+from ..reliability.proxies import NAME, free_port, program_of, proxy_before
 
+TOKEN = "0123456789abcdef0123456789abcdef"
 pytestmark = pytest.mark.process
 Start = Callable[..., "Site"]
 
@@ -71,88 +66,26 @@ def start(
     make_app: Callable[..., Any], running: Callable[..., Any], certificate: Path, tmp_path: Path
 ) -> Iterator[Start]:
     """A function that starts the service and a proxy, whose configuration may be changed."""
-    opened: list[Any] = []
+    with contextlib.ExitStack() as stack:
 
-    def started(proxy: str, *changes: tuple[str, str], **settings: Any) -> Site:
-        program = shutil.which(proxy, path="/usr/sbin:/usr/bin:/usr/local/bin")
-        if program is None:
-            pytest.skip(f"needs {proxy}")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        listener = socket.create_server(("127.0.0.1", 0))
-        app = make_app(token=TOKEN, root_path="/faces", **settings)
-        service = running(app, listener, connections=256)
-        service.__enter__()
-        opened.append(lambda: (service.__exit__(None, None, None), listener.close()))
-        write = {"nginx": nginx_command, "caddy": caddy_command}[proxy]
-        command = write(tmp_path, port, listener.getsockname()[1], certificate, changes)
-        process = subprocess.Popen(
-            [program, *command], cwd=tmp_path, env={"HOME": str(tmp_path)}, stderr=subprocess.PIPE
-        )
-        opened.append(lambda: (process.terminate(), process.communicate(timeout=30)))
-        wait_for(process, port)
-        site = Site(port, certificate)
-        opened.append(site.close)
-        return site
+        def started(proxy: str, *changes: tuple[str, str], **settings: Any) -> Site:
+            if program_of(proxy) is None:
+                pytest.skip(f"needs {proxy}")
+            app, port = make_app(token=TOKEN, root_path="/faces", **settings), free_port()
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            stack.enter_context(running(app, listener, connections=256))
+            behind = proxy_before(
+                listener.getsockname()[1],
+                proxy=proxy,
+                port=port,
+                folder=tmp_path,
+                certificate=certificate,
+                changes=changes,
+            )
+            stack.enter_context(behind)
+            return stack.enter_context(contextlib.closing(Site(port, certificate)))
 
-    yield started
-    for close in reversed(opened):
-        close()
-
-
-def wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    while True:
-        assert process.poll() is None, process.communicate()[1].decode()
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.02)
-        else:
-            return
-
-
-def changed(text: str, *changes: tuple[str, str]) -> str:
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
-
-
-def nginx_command(
-    folder: Path, port: int, service: int, certificate: Path, changes: tuple[tuple[str, str], ...]
-) -> list[str]:
-    assert NGINX is not None
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    text = changed(
-        NGINX[1],
-        ("http {", f"http {{\naccess_log off;\n{paths}"),
-        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
-        ("127.0.0.1:8000", f"127.0.0.1:{service}"),
-        ("/etc/ssl/emotions.example.pem", str(certificate)),
-        ("/etc/ssl/emotions.example.key", str(certificate.with_suffix(".key"))),
-        *changes,
-    )
-    (folder / "nginx.conf").write_text(
-        f"master_process off;\ndaemon off;\npid {folder}/pid;\n{text}"
-    )
-    return ["-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "errors")]
-
-
-def caddy_command(
-    folder: Path, port: int, service: int, certificate: Path, changes: tuple[tuple[str, str], ...]
-) -> list[str]:
-    assert CADDY is not None
-    key = certificate.with_suffix(".key")
-    text = changed(
-        CADDY[1],
-        ("{\n\tservers", "{\n\tadmin off\n\tauto_https disable_redirects\n\tservers"),
-        (f"{NAME} {{", f"https://{NAME}:{port} {{\n\ttls {certificate} {key}"),
-        ("127.0.0.1:8000", f"127.0.0.1:{service}"),
-        *changes,
-    )
-    (folder / "Caddyfile").write_text(text)
-    return ["run", "--config", str(folder / "Caddyfile")]
+        yield started
 
 
 @pytest.mark.parametrize("proxy", ["nginx", "caddy"])
