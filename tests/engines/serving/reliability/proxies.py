@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import shutil
 import socket
@@ -21,8 +22,11 @@ def program_of(proxy: str) -> str | None:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    """A port below those that the system gives to outgoing connections, of which there are many."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextlib.contextmanager
@@ -112,10 +116,10 @@ def _nginx(
 def _caddy(
     folder: Path, port: int, service: int, certificate: Path | None, changes: Changes
 ) -> list[str]:
-    site = f"http://:{port} {{"
+    site = f"http://:{port} {{\n\tbind 127.0.0.1"
     if certificate is not None:
         key = certificate.with_suffix(".key")
-        site = f"https://{NAME}:{port} {{\n\ttls {certificate} {key}"
+        site = f"https://{NAME}:{port} {{\n\tbind 127.0.0.1\n\ttls {certificate} {key}"
     text = _documented(
         "Caddy",
         "text",
