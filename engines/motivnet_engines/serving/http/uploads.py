@@ -34,7 +34,7 @@ async def read_uploads(
     if headers.get("content-encoding", "").lower() not in ("", "identity"):
         raise RequestError("wrong_type", "a body is sent as it is, without Content-Encoding")
     media, options = parse_options_header(headers.get("content-type"))
-    kind = media.decode("latin-1")
+    kind = media.decode("latin-1").lower()
     if kind == _FORM:
         return await read_form(pieces, options.get(b"boundary", b""), max_images=max_images)
     if not kind.startswith("image/") and kind not in (_BYTES, _JSON):
