@@ -69,7 +69,8 @@ _HEADS = (
             (b"multipart/form-data; boundary=b", b"--b\r\n\r\n\r\n" * 50_000),
             (
                 b"multipart/form-data; boundary=b",
-                b"--b\r\nContent-Disposition: f; filename*=hex''%00; filename*0*=x\r\n\r\n\r\n--b--",
+                b"--b\r\nContent-Disposition: f; filename*=hex''%00; filename*0*=x\r\n\r\n"
+                b"\r\n--b--",
             ),
         )
     ),
