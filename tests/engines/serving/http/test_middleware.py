@@ -9,6 +9,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from motivnet.errors import ConfigError
+from motivnet_engines.serving.settings import ServeSettings
+
 TOKEN = "0123456789abcdef0123456789abcdef"
 ClientMaker = Callable[..., Any]
 
@@ -31,6 +34,14 @@ def test_every_path_is_answered_with_and_without_the_root(
 )
 def test_a_path_that_only_begins_like_the_root_is_none(make_client: ClientMaker, path: str) -> None:
     assert make_client(root_path="/faces").get(path).status_code == 404
+
+
+def test_no_path_of_the_service_can_be_its_root(make_client: ClientMaker) -> None:
+    own = {route.path.split("/")[1] for route in make_client().app.routes} - {""}
+    assert "metrics" in own
+    for name in own:
+        with pytest.raises(ConfigError, match="a path of the service itself"):
+            ServeSettings(root_path=f"/{name}")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
