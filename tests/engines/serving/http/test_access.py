@@ -277,6 +277,15 @@ def test_no_other_origin_is_answered(make_client: ClientMaker, photo: bytes, ori
     assert "access-control-allow-origin" not in response.headers
 
 
+@pytest.mark.parametrize("headers", [{}, {"Origin": "http://localhost:8000"}])
+def test_what_only_looks_like_a_preflight_needs_the_token(
+    make_client: ClientMaker, headers: dict[str, str]
+) -> None:
+    client = make_client(token=TOKEN, allowed_origins=ALLOWED)
+    asked = {"Access-Control-Request-Method": "POST", **headers}
+    assert client.request("OPTIONS", "/v1/predict", headers=asked).status_code == 401
+
+
 def test_without_allowed_origins_nothing_is_said_of_cors(
     make_client: ClientMaker, photo: bytes
 ) -> None:
