@@ -114,8 +114,10 @@ class LegacyFile:
                     "give the weights as floats, best as .safetensors"
                 )
             case ("storage", StorageType() as kind, str(key), _, int(count), None) if (
-                len(key) < 100 and 0 <= kind.size(count) <= self._length
+                len(key) < 100 and count >= 0
             ):
+                if kind.size(count) > self._length:
+                    raise CheckpointError(_CUT)
                 storage = Storage(self, key, kind.size(count), kind.dtype)
                 if self._storages.setdefault(key, storage) != storage:
                     raise PickleError("a storage has two descriptions")

@@ -133,7 +133,7 @@ def _count(data: bytes, count: int) -> bytes:
         (lambda data: _count(data, 2**62), "another size than its description"),
         (lambda data: data.replace(b"M\xe9\x03.", b"M\xea\x03."), "an unknown number"),
         (lambda data: data.replace(b"K\x04Nt", b"K\x05Nt"), "another size than"),
-        (lambda data: data.replace(b"K\x04Nt", b"J\0\0\0\x70Nt"), "no storage"),
+        (lambda data: data.replace(b"K\x04Nt", b"J\0\0\0\x70Nt"), "truncated"),
         (lambda data: data.replace(b"K\x04Nt", b"K\x04)t"), "no storage"),
         (lambda data: data.replace(b"FloatStorage", b"QInt8Storage"), "of the type torch.QInt8S"),
         (lambda data: data.replace(b"FloatStorage", b"FloatStorag\xff"), "malformed"),
