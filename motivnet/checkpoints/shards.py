@@ -54,7 +54,8 @@ def find_weights_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise FileError(
-        f"{path} is a directory with no {' or '.join(FILES_IN_FOLDER[::2])}; give a weights file"
+        f"{path} is a directory with no model.safetensors or pytorch_model.bin, nor their {INDEX}; "
+        "give a weights file"
     )
 
 

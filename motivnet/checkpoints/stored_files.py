@@ -10,7 +10,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from motivnet.checkpoints.file_kinds import START, kind_of_file
 from motivnet.checkpoints.safetensors_files import Description, read_safetensors
@@ -40,7 +39,7 @@ def open_stored_file(path: Path) -> Iterator[StoredFile]:
         FileError: If it is missing, not a regular file or not readable.
     """
     path = find_weights_file(path)
-    with naming(path), _memory_errors(), contextlib.ExitStack() as stack:
+    with naming(path), _system_errors(path), contextlib.ExitStack() as stack:
         yield _open_shards(path, stack) if is_index(path) else _open_one(path, stack)
 
 
@@ -55,13 +54,6 @@ def naming(path: Path) -> Iterator[None]:
 
 def _open_one(path: Path, stack: contextlib.ExitStack) -> StoredFile:
     file = stack.enter_context(open_regular(path))
-    try:
-        return _read(path, file)
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _read(path: Path, file: BinaryIO) -> StoredFile:
     start = file.read(START)
     if not start:
         raise CheckpointError("is empty; copy or download it again")
@@ -95,9 +87,11 @@ def _open_shards(path: Path, stack: contextlib.ExitStack) -> StoredFile:
 
 
 @contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
+def _system_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except (MemoryError, RuntimeError) as error:  # PyTorch's allocator raises no MemoryError
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
