@@ -13,7 +13,14 @@ from pathlib import Path
 
 from motivnet.checkpoints.file_kinds import START, kind_of_file
 from motivnet.checkpoints.safetensors_files import Description, read_safetensors
-from motivnet.checkpoints.shards import find_weights_file, is_index, merge_shards, read_index
+from motivnet.checkpoints.shards import (
+    find_weights_file,
+    is_index,
+    merge_shards,
+    naming,
+    read_index,
+    shard_errors,
+)
 from motivnet.checkpoints.torch_files import read_torch_file
 from motivnet.checkpoints.torch_legacy import is_legacy
 from motivnet.errors import CheckpointError, FileError
@@ -43,15 +50,6 @@ def open_stored_file(path: Path) -> Iterator[StoredFile]:
         yield _open_shards(path, stack) if is_index(path) else _open_one(path, stack)
 
 
-@contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Put the file's name before the message of an error."""
-    try:
-        yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}") from error
-
-
 def _open_one(path: Path, stack: contextlib.ExitStack) -> StoredFile:
     file = stack.enter_context(open_regular(path))
     start = file.read(START)
@@ -73,12 +71,11 @@ def _open_shards(path: Path, stack: contextlib.ExitStack) -> StoredFile:
     index = read_index(path)
     files: dict[str, StoredFile] = {}
     for name in index.shards:
-        try:
-            files[name] = _open_one(path.parent / name, stack)
-        except CheckpointError as error:
-            raise CheckpointError(f"has a shard that cannot be used: {name} {error}") from error
-        except FileError as error:
-            raise FileError(f"{error} ({path.name} names it)") from error
+        with shard_errors(path):
+            try:
+                files[name] = _open_one(path.parent / name, stack)
+            except CheckpointError as error:
+                raise CheckpointError(f"has a shard that cannot be used: {name} {error}") from error
     return StoredFile(
         content=merge_shards(index, {name: file.content for name, file in files.items()}),
         has_checksum=all(file.has_checksum for file in files.values()),
