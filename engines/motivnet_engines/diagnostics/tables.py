@@ -104,7 +104,8 @@ def _model_text(manifest: Manifest) -> str:
     if source.random_weights:
         return f"random weights; {size}"
     untrained = ", the head is untrained" if source.fresh_head else ""
-    return f"{source.checkpoint or 'an unnamed checkpoint'}{untrained}; {size}"
+    averaged = ", EMA weights" if source.ema else ""
+    return f"{source.checkpoint or 'an unnamed checkpoint'}{averaged}{untrained}; {size}"
 
 
 def precision_text(manifest: Manifest) -> str:
