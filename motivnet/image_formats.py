@@ -107,8 +107,8 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
         rb"version https://git-lfs",
         "a pointer of Git LFS, not the file itself (fetch it with: git lfs pull)",
     ),
-    (rb"#EXTM3U", "a playlist"),
-    (rb"\.RMF", "a RealMedia video"),
+    (rb"#EXTM3U", "a playlist (give a video that it names)"),
+    (rb"\.RMF", "a RealMedia file"),
 )
 
 
