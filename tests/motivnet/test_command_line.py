@@ -240,9 +240,9 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("level", ["default", "always"])
 def test_pillows_warnings_do_not_reach_the_user(tmp_path: Path, level: str) -> None:
     path = tmp_path / "scan.tif"
-    Image.new("L", (6, 4), 7).save(path, tiffinfo={270: "a description"})
+    Image.new("L", (6, 4), 7).save(path, tiffinfo={305: "some software"})
     data = path.read_bytes()
-    entry = data.index(b"\x0e\x01\x02\x00")  # the tag 270, a text
+    entry = data.index(b"\x31\x01\x02\x00")  # the tag 305, a text
     path.write_bytes(data[: entry + 8] + b"\xff\xff\xff\x7f" + data[entry + 12 :])
     done = subprocess.run(
         [sys.executable, "-W", level, str(COMMANDS), "plain", "scan", str(path)],
