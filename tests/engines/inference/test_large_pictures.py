@@ -104,6 +104,12 @@ def test_without_a_detector_the_model_sees_the_whole_picture(large: Path) -> Non
     np.testing.assert_array_equal(prepared.inputs[0], whole.inputs[0])
 
 
+def test_a_graph_that_resizes_gets_no_large_picture(large: Path) -> None:
+    entry = msgspec.structs.replace(ENTRY, any_size=True)
+    [given] = prepare_image(large, name="photo", entry=entry).inputs
+    np.testing.assert_array_equal(given, ENTRY.preprocessing.resized(read_image(large)))
+
+
 def test_usual_pictures_and_other_formats_are_never_reduced(tmp_path: Path) -> None:
     size = (8_000, 5_000)
     assert size[0] * size[1] == MAX_PIXELS
