@@ -123,8 +123,8 @@ def input_from_image(
     """Return the input for one RGB image.
 
     If the graph resizes, that is the image itself. An image outside the sizes of an engine's
-    ``profile``, or above ``MAX_PIXELS``, is preprocessed here, in the same way, and the graph leaves
-    it unchanged.
+    ``profile``, or above ``MAX_PIXELS``, is preprocessed here, in the same way, and the graph
+    leaves it unchanged.
 
     Raises:
         InputError: If it is not ``(H, W, 3)`` of uint8.
