@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 from PIL.ImageFile import ImageFile
 
@@ -13,8 +14,5 @@ try:
 except ImportError as error:
     raise MissingDependencyError("pillow-heif", extra="heic") from error
 
-
-def open_heic(file: io.BytesIO) -> ImageFile:
-    """Return a HEIC image, of which only the header was read; libheif turns it upright itself."""
-    image: ImageFile = HeifImageFile(file)
-    return image
+open_heic: Callable[[io.BytesIO], ImageFile] = HeifImageFile
+"""Returns a HEIC image, of which only the header was read; libheif turns it upright itself."""
