@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from motivnet.datasets.tiff import TIFF_SUFFIXES, decode_tiff
 from motivnet.files import read_bytes
-from motivnet.images import MAX_BYTES, decode_image
+from motivnet.images import USER_LIMITS, decode_image
 
 SplitName = Literal["train", "val", "test"]
 """The split of a dataset that an image belongs to."""
@@ -62,7 +62,7 @@ class Sample:
             FileError: If the file is missing, not a regular file or too large.
         """
         if isinstance(self.image, Path):
-            return read_bytes(self.image, max_bytes=MAX_BYTES)
+            return read_bytes(self.image, max_bytes=USER_LIMITS.max_bytes)
         return self.image.data
 
     def digest(self) -> str:

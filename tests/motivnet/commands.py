@@ -33,6 +33,16 @@ def long(rows: int = 100_000) -> None:
 
 
 @app.command()
+def scan(path: str) -> None:
+    """Prints a grey level of a TIFF image."""
+    from pathlib import Path
+
+    from motivnet.datasets.tiff import decode_tiff
+
+    typer.echo(decode_tiff(Path(path).read_bytes(), name=path)[0, 0, 0])
+
+
+@app.command()
 def wait() -> None:
     """Waits for an interruption."""
     typer.echo("ready")

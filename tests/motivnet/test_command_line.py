@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
 from motivnet import __version__
 from motivnet.command_line import print_json, warn
@@ -234,6 +235,22 @@ def test_a_warning_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize("level", ["default", "always"])
+def test_pillows_warnings_do_not_reach_the_user(tmp_path: Path, level: str) -> None:
+    path = tmp_path / "scan.tif"
+    Image.new("L", (6, 4), 7).save(path, tiffinfo={305: "some software"})
+    data = path.read_bytes()
+    entry = data.index(b"\x31\x01\x02\x00")  # the tag 305, a text
+    path.write_bytes(data[: entry + 8] + b"\xff\xff\xff\x7f" + data[entry + 12 :])
+    done = subprocess.run(
+        [sys.executable, "-W", level, str(COMMANDS), "plain", "scan", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
 
 
 def test_progress_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:

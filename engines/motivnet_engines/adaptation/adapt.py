@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from motivnet.artifact import open_artifact
 from motivnet.datasets.image_folders import read_class_folders
 from motivnet.errors import ConfigError
+from motivnet.images import USER_LIMITS, ImageLimits
 from motivnet_engines.adaptation.evaluation import Evaluation, evaluate, track_best
 from motivnet_engines.adaptation.learning import (
     ENOUGH_PER_CLASS,
@@ -78,6 +79,7 @@ def adapt_artifact(
     threads: int | None = None,
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
+    limits: ImageLimits = USER_LIMITS,
     on_share: Callable[[float], object] = lambda _: None,
 ) -> Adaptation:
     """Learn the classes of labelled images with an artifact's model; write them to a file.
@@ -102,7 +104,9 @@ def adapt_artifact(
     sets = [read_class_folders(path) for path in (images, held_out) if path is not None]
     check_counts(sets[0].counts(), known=known if older else ())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
-    with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
+    with EmotionClassifier(
+        opened, artifact.manifest, detector=detector, limits=limits
+    ) as classifier:
         outputs = compute_outputs(classifier, sets, on_share=on_share)
 
     head, densities = learn_classes(outputs[0], before=older.head if older else None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from motivnet.artifact import check_addable, open_artifact
 from motivnet.datasets.image_folders import ClassFolders, read_class_folders
+from motivnet.images import USER_LIMITS, ImageLimits
 from motivnet_engines.calibration.fitting import MAX_TEMPERATURE, check_counts, fit_calibration
 from motivnet_engines.calibration.labelled_outputs import LabelledOutputs, compute_outputs
 from motivnet_engines.faces.detector import FaceDetector
@@ -29,6 +30,7 @@ def calibrate_artifact(
     threads: int | None = None,
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
+    limits: ImageLimits = USER_LIMITS,
     on_share: Callable[[float], object] = lambda _: None,
 ) -> tuple[CalibrationMetadata, list[str]]:
     """Measure an artifact's model on labelled images, and add the calibration to the artifact.
@@ -52,7 +54,9 @@ def calibrate_artifact(
     sets = [read_class_folders(path, labels=labels) for path in (images, held_out) if path]
     check_counts(sets[0].counts(), held_out=sets[-1].counts())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
-    with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
+    with EmotionClassifier(
+        opened, artifact.manifest, detector=detector, limits=limits
+    ) as classifier:
         outputs = compute_outputs(classifier, sets, labels=labels, on_share=on_share)
     fitted = fit_calibration(outputs[0], held_out=outputs[1] if held_out else None)
     metadata = CalibrationMetadata(

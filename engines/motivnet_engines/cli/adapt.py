@@ -13,11 +13,13 @@ from motivnet_engines.cli.options import (
     PATH,
     DetectOption,
     DetectorOption,
+    MaxPixelsOption,
     RuntimeOption,
     ThreadsOption,
     TrustEnginesOption,
     ValOption,
     open_requested_detector,
+    user_limits,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def adapt(
     threads: ThreadsOption = None,
     detect: DetectOption = False,
     detector: DetectorOption = None,
+    max_pixels: MaxPixelsOption = 250_000_000,
     json: JSONOption = False,
 ) -> None:
     """Learn new classes, or new people of old ones, from a few images, without training."""
@@ -71,6 +74,7 @@ def adapt(
             trust_engines=trust_engines,
             threads=threads,
             detector=open_requested_detector(detector, detect=detect),
+            limits=user_limits(max_pixels),
             on_share=advance,
         )
     for warning in result.warnings:

@@ -17,6 +17,7 @@ from motivnet_engines.cli.options import (
     AdaptedClassesOption,
     ArtifactOption,
     DetectorOption,
+    MaxPixelsOption,
     NoDetectOption,
     RuntimeOption,
     ThreadsOption,
@@ -24,6 +25,7 @@ from motivnet_engines.cli.options import (
     UnknownOption,
     check_detection,
     choose_artifact,
+    user_limits,
 )
 from motivnet_engines.writers.formats import Format, choose_format
 
@@ -45,6 +47,7 @@ def predict(
     threads: ThreadsOption = None,
     detector: DetectorOption = None,
     no_detect: NoDetectOption = False,
+    max_pixels: MaxPixelsOption = 250_000_000,
     unknown: UnknownOption = False,
     adapted_classes: AdaptedClassesOption = None,
     form: Annotated[
@@ -132,6 +135,7 @@ def predict(
             detector=None if no_detect else open_detector(detector),
             unknown=unknown,
             adapted_classes=adapted_classes,
+            limits=user_limits(max_pixels),
         )
     # Results that stream to a terminal show progress themselves.
     streams = output_format != "table" and out is None and sys.stdout.isatty()

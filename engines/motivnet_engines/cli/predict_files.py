@@ -23,7 +23,7 @@ from motivnet_engines.video.source import (
     is_video,
     video_source,
 )
-from motivnet_engines.writers.drawing import annotated_copies
+from motivnet_engines.writers.drawing import WRITTEN_SUFFIXES, annotated_copies
 from motivnet_engines.writers.montage import sheet_paths
 
 Source: TypeAlias = Path | VideoSource
@@ -105,7 +105,7 @@ def choose_pictures(
             exactly that.
         MissingDependencyError: For the copy of a video without PyAV.
     """
-    pictures = (("--montage", montage, IMAGE_SUFFIXES), ("--timeline", timeline, {".png"}))
+    pictures = (("--montage", montage, WRITTEN_SUFFIXES), ("--timeline", timeline, {".png"}))
     for option, path, suffixes in pictures:
         if path is not None and path.suffix.lower() not in suffixes:
             raise ConfigError(

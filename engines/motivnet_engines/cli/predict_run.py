@@ -118,7 +118,8 @@ class PredictRun:
         if found.result is None or (target is None and self._montage is None):
             return
         # Results come without pixels, so that thousands may wait in a batch: read the image again.
-        pixels, faces = read_image(found.path), found.result.faces
+        pixels = read_image(found.path, limits=self._classifier.limits)
+        faces = found.result.faces
         if target is not None:
             write_annotated(pixels, target, faces)
         if self._montage is not None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from motivnet.artifact import open_artifact
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, ConfigError, InputError, MotivNetError
+from motivnet.images import USER_LIMITS, ImageLimits
 from motivnet.prediction import Prediction
 from motivnet.runtime import Runtime
 from motivnet_engines.faces.detector import FaceDetector
@@ -48,6 +49,7 @@ class EmotionClassifier:
             temperature if None.
         calibration: That of the artifact; gives ``distance`` and ``known``.
         unknown: Whether a face beyond the calibration's threshold is labelled ``unknown``.
+        limits: Of images that are files or bytes.
 
     Raises:
         ArtifactError: If runtime and manifest do not fit each other.
@@ -69,6 +71,7 @@ class EmotionClassifier:
         head: Head | None = None,
         calibration: Calibration | None = None,
         unknown: bool = False,
+        limits: ImageLimits = USER_LIMITS,
     ) -> None:
         check_graph(manifest, inputs=runtime.inputs, outputs=runtime.outputs)
         batch_size = manifest.max_batch if batch_size is None else batch_size
@@ -97,6 +100,7 @@ class EmotionClassifier:
         self.head = head or SoftmaxHead(labels=manifest.labels, temperature=temperature)
         self.calibration = calibration
         self.unknown = unknown
+        self.limits = limits
         self._profile = profile_of(manifest, runtime.name)
 
     @classmethod
@@ -111,6 +115,7 @@ class EmotionClassifier:
         unknown: bool = False,
         adapted_classes: Path | str | None = None,
         trust_engines: bool = False,
+        limits: ImageLimits = USER_LIMITS,
     ) -> EmotionClassifier:
         """Open the artifact in a folder with the runtime that ``open_runtime`` chooses.
 
@@ -142,6 +147,7 @@ class EmotionClassifier:
                 head=head,
                 calibration=calibration,
                 unknown=unknown,
+                limits=limits,
             )
         except BaseException:
             opened.close()
@@ -287,7 +293,12 @@ class EmotionClassifier:
 
     def _prepare(self, image: Image, *, name: str, detector: FaceDetector | None) -> PreparedImage:
         return prepare_image(
-            image, name=name, entry=self.manifest.input, profile=self._profile, detector=detector
+            image,
+            name=name,
+            entry=self.manifest.input,
+            profile=self._profile,
+            detector=detector,
+            limits=self.limits,
         )
 
     def _max_batch(self, shape: tuple[int, ...]) -> int:

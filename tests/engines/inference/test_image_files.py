@@ -39,7 +39,7 @@ def test_a_folder_becomes_its_images_in_order(folder: Path) -> None:
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"holds no image \(\.bmp, "):
+    with pytest.raises(FileError, match=r"holds no image \(\.avif, \.bmp, "):
         expand_paths([tmp_path])
 
 
@@ -72,7 +72,9 @@ def test_a_file_that_a_pattern_fits_twice_comes_once(folder: Path) -> None:
 def test_a_folder_without_images_within_a_pattern_stops_nothing(folder: Path) -> None:
     (folder / "empty").mkdir()
     assert expand_paths([folder / "[ei]*"]) == (folder / "inner" / "c.bmp",)
-    with pytest.raises(FileError, match=r"empt\* fits only folders that hold no image \(\.bmp, "):
+    with pytest.raises(
+        FileError, match=r"empt\* fits only folders that hold no image \(\.avif, \.bmp, "
+    ):
         expand_paths([folder / "empt*"])
 
 

@@ -64,7 +64,7 @@ def test_without_labels_every_folder_is_a_class_of_its_name(tmp_path: Path) -> N
         ((), LABELS, "has no class folders; put the images of each class into a folder"),
         (("bored/1.png",), LABELS, "bored is not called as a class of the model; .* neutral, hap"),
         (("sad/1.png", "Sadness/1.png"), LABELS, "holds two folders of the class sadness"),
-        (("sad/1.txt",), LABELS, r"sad holds no image \(.bmp, .*\); remove it or fill it"),
+        (("sad/1.txt",), LABELS, r"sad holds no image \(.avif, .bmp, .*\); remove it or fill it"),
         (("Unknown/1.png",), None, "Unknown cannot be the name of a class; use .* than 'unknown'"),
         (("a\x07b/1.png",), None, "cannot be the name of a class"),
     ],
