@@ -15,12 +15,14 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from motivnet.artifact import open_artifact
-from motivnet.datasets.listing import refuse_outside
+from motivnet.datasets.image_folders import walk_images
+from motivnet.datasets.listing import path_in_list, refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
 from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of, write_atomic
+from motivnet.path_kind import is_folder
 from motivnet.printable import one_line
 from motivnet.schema import Schema, SchemaError, decode, encode
-from motivnet_engines.inference.image_files import FileResult, expand_paths
+from motivnet_engines.inference.image_files import FileResult
 from motivnet_engines.serving.ray.reading import ReadingOptions
 
 try:
@@ -63,7 +65,8 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
     Raises:
         DatasetError: If there is no image, the file is not a list of paths, or it names one outside
             its folder.
-        FileError: If it cannot be read.
+        FileError: If it cannot be read, or a folder in the folder cannot: a run that is continued
+            later would have another list.
     """
     if not isinstance(source, (str, Path)):
         found, root = list(map(str, source)), Path.cwd()
@@ -71,8 +74,8 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
         found, root = _lines(path), path.parent
     elif kind == ".parquet":
         found, root = _column(path), path.parent
-    elif path.is_dir():
-        found, root = list(map(str, expand_paths([path]))), path
+    elif is_folder(path):
+        found, root = _walk(path), path
     else:
         raise DatasetError(
             f"{source} is not a folder, a .txt file with one path per line, "
@@ -80,7 +83,7 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
         )
     if not found:
         raise DatasetError(f"{source} names no image")
-    paths = [str(root / name) for name in found]
+    paths = [str(path_in_list(root, name, source=Path(str(source)))) for name in found]
     if isinstance(source, (str, Path)) and not allow_outside:
         refuse_outside(source, paths, folder=root)
     return paths
@@ -95,12 +98,19 @@ def digest_of_paths(paths: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def _walk(folder: Path) -> list[str]:
+    found = walk_images(folder)
+    found.refuse_unreadable()
+    found.warn()
+    return list(map(str, found.files))
+
+
 def _lines(path: Path) -> list[str]:
     data = read_bytes(path, max_bytes=MAX_BYTES)
     if data.count(b"\n") > MAX_PATHS:
         raise _too_long(path)
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{path} is not a list of paths: not UTF-8 at byte {error.start}"
