@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from motivnet.datasets import class_folders
-from motivnet.datasets.class_folders import subfolders
-from motivnet.datasets.image_folders import visible
+from motivnet.datasets.image_folders import subfolders, visible
 from motivnet.datasets.left_out import LeftOut, tally
 from motivnet.datasets.listing import Listing
 from motivnet.labels import label_from_name

@@ -11,9 +11,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from motivnet.datasets.image_folders import ImageFiles, visible, walk_images
+from motivnet.datasets.image_folders import ImageFiles, subfolders, visible, walk_images
 from motivnet.datasets.left_out import LeftOut, Tally, name_some, tally
 from motivnet.datasets.listing import LabelledImage, Listing, collect
 from motivnet.datasets.sample import SplitName
@@ -128,11 +128,6 @@ def read_class_folders(
     return ClassFolders(folder=folder, paths=in_order, left_out=left_out)
 
 
-def subfolders(path: Path) -> list[Path]:
-    """Return the folders in a folder in the order of their names, without rubbish."""
-    return [entry for entry in visible(path) if entry.is_dir()]
-
-
 def _candidates(path: Path) -> Iterator[Path]:
     """Yield what may be class folders: in the folders of splits, and beside them."""
     for entry in subfolders(path):
@@ -144,7 +139,8 @@ def _entries(
 ) -> Iterator[LabelledImage | LeftOut]:
     """Yield the images with the class of their folder, and what is left out."""
     yield from found.left_out
-    empty = {folder.name for folder in _candidates(found.folder)}
+    said = {PurePath(entry.name).name for entry in found.left_out}  # linked folders
+    empty = {folder.name for folder in _candidates(found.folder)} - said
     for file in found.files:
         relative = file.relative_to(found.folder)
         name, folders = relative.as_posix(), relative.parts[:-1]

@@ -90,15 +90,22 @@ def visible(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not is_rubbish(entry.name))
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder in the order of their names, without rubbish."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            Path(entry.path) for entry in entries if not is_rubbish(entry.name) and _is_dir(entry)
+        )
+
+
 def first_images(folder: Path) -> list[Path]:
     """Return the files named as images in a folder, and the first and the last in each folder."""
-    found = []
-    for entry in visible(folder):
-        if entry.is_dir():
-            inside = [file for file in visible(entry) if is_named_as_image(file)]
-            found += [inside[0], inside[-1]] if inside else []
-        elif is_named_as_image(entry):
-            found.append(entry)
+    folders = subfolders(folder)
+    files = sorted(set(visible(folder)).difference(folders))
+    found = [file for file in files if is_named_as_image(file)]
+    for below in folders:
+        inside = [file for file in visible(below) if is_named_as_image(file)]
+        found += [inside[0], inside[-1]] if inside else []
     return found
 
 
@@ -152,6 +159,14 @@ def pick_evenly(items: Sequence[T], count: int) -> list[T]:
     if count < 2:
         return list(items[:count])
     return [items[index * (len(items) - 1) // (count - 1)] for index in range(count)]
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder; one that cannot be told is left to ``walk_images``."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _by_name(entry: LeftOut) -> str:

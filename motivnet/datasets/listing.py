@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PureWindowsPath
@@ -20,6 +21,7 @@ from motivnet.printable import shortened
 
 _MAX_BYTES = 4 << 30
 _MAX_LINE = 1 << 20
+_WORD = re.compile(r"[^\s,;]+")
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -214,6 +216,8 @@ def csv_columns(path: Path) -> frozenset[str]:
 def word_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Iterate over the lines of a text that are not empty: the number, and the words.
 
+    Blanks, tabs, commas and semicolons separate words.
+
     Raises:
         DatasetError: If it is not text in UTF-8.
         FileError: If it cannot be opened.
@@ -221,7 +225,7 @@ def word_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     with _open_text(path) as file:
         try:
             for number, line in enumerate(_lines(file, path), 1):
-                if words := line.split():
+                if words := _WORD.findall(line):
                     yield number, words
         except UnicodeDecodeError as error:
             raise DatasetError(f"{path} is not a text file in UTF-8: {error}") from error

@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from motivnet.datasets.class_folders import subfolders
-from motivnet.datasets.image_folders import first_images, walk_images
+from motivnet.datasets.image_folders import first_images, subfolders, walk_images
 from motivnet.datasets.left_out import LeftOut
 from motivnet.datasets.listing import (
     LabelledImage,

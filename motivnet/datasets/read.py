@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -24,11 +25,11 @@ from motivnet.datasets.check import MAX_UNREADABLE, Checked, check_readable
 from motivnet.datasets.class_folders import (
     MAX_WRAPPERS,
     NUMBERED,
+    SPLITS,
     beside,
     holds_classes,
-    subfolders,
 )
-from motivnet.datasets.image_folders import visible
+from motivnet.datasets.image_folders import subfolders, visible
 from motivnet.datasets.left_out import Tally, name_some, tally
 from motivnet.datasets.listing import Listing, refuse_outside
 from motivnet.datasets.sample import Dataset, Sample, SplitName
@@ -105,28 +106,47 @@ def recognise(path: Path, *, labels: tuple[str, ...] = EMOTIONS) -> tuple[str, P
             f"{path} is not a folder; give a folder with one folder of images per class, or a "
             "dataset's"
         )
-    root = path
-    for _ in range(MAX_WRAPPERS + 1):
-        if found := _own_format(root, labels):
-            return found, root
-        inside = subfolders(root) if root.is_dir() else []
-        formats = {entry: _own_format(entry, labels) for entry in inside[:_MAX_LOOKED_INTO]}
-        known = [(found, entry) for entry, found in formats.items() if found]
-        if len(known) > 1:
-            names = name_some([f"{entry.name}: {found}" for found, entry in known])
-            raise DatasetError(f"{path} holds several datasets ({names}); give one of them")
-        if known:
-            return known[0]
-        if len(inside) != 1:
-            break
-        root = inside[0]
-    if class_folders.recognises(path):
-        return CLASS_FOLDERS, path  # the reader counts the folders that it does not know
-    found_names = name_some([entry.name for entry in visible(path)]) if path.is_dir() else path.name
+    wrappers = list(_wrappers(path))
+    for folder in wrappers:
+        if own := _own_format(folder, labels):
+            return own, folder
+        if inner := _format_inside(folder, labels):
+            return inner
+    for folder in reversed(wrappers):
+        if class_folders.recognises(folder):
+            return CLASS_FOLDERS, folder  # the reader counts the folders that it does not know
+    names = name_some([entry.name for entry in visible(path)]) if path.is_dir() else path.name
     raise DatasetError(
-        f"{path} has the format of no known dataset; it has {found_names or 'nothing in it'}, and "
+        f"{path} has the format of no known dataset; it has {names or 'nothing in it'}, and "
         f"recognised are: {_NAMES}"
     )
+
+
+def _wrappers(path: Path) -> Iterator[Path]:
+    """Yield a path and the folders below it, each of which is alone in the one before."""
+    yield path
+    for _ in range(MAX_WRAPPERS):
+        inside = subfolders(path) if path.is_dir() else []
+        if len(inside) != 1:
+            return
+        path = inside[0]
+        yield path
+
+
+def _format_inside(folder: Path, labels: tuple[str, ...]) -> tuple[str, Path] | None:
+    """Return the only folder in a folder that has a format, and the format.
+
+    One split of several folders is no dataset without the others.
+    """
+    inside = subfolders(folder) if folder.is_dir() else []
+    several = len(inside) > 1
+    whole = [entry for entry in inside if not (several and entry.name.casefold() in SPLITS)]
+    formats = [(_own_format(entry, labels), entry) for entry in whole[:_MAX_LOOKED_INTO]]
+    known = [(found, entry) for found, entry in formats if found]
+    if len(known) > 1:
+        names = name_some([f"{entry.name}: {found}" for found, entry in known])
+        raise DatasetError(f"{folder} holds several datasets ({names}); give one of them")
+    return known[0] if known else None
 
 
 def _own_format(root: Path, labels: tuple[str, ...]) -> str | None:

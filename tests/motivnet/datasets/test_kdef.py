@@ -65,3 +65,28 @@ def test_a_folder_that_links_to_itself_gives_no_copies(tmp_path: Path) -> None:
     (tmp_path / "AF01" / "again").symlink_to(tmp_path / "AF01")
     read = read_dataset(tmp_path, labels=EMOTIONS[:7])
     assert [sample.name for sample in read.samples] == ["AF01/AF01ANS.JPG"]
+
+
+def test_it_is_found_beside_its_average_faces_in_the_folder_of_both(tmp_path: Path) -> None:
+    put_face(tmp_path / "KDEF_and_AKDEF" / "KDEF" / "AF01" / "AF01ANS.JPG")
+    put_face(tmp_path / "KDEF_and_AKDEF" / "AKDEF" / "average.jpg")
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert (read.format, [sample.person for sample in read.samples]) == ("KDEF", ["F01"])
+    assert read.skipped == {"entry beside the dataset": 1}
+
+
+def test_a_copy_in_class_folders_keeps_its_people(tmp_path: Path) -> None:
+    for name in ("angry/AF01ANFL.JPG", "happy/AF01HAHR.JPG", "happy/BM02HAS.JPG"):
+        put_face(tmp_path / name)
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert (read.format, [(sample.label, sample.person) for sample in read.samples]) == (
+        "KDEF",
+        [(6, "F01"), (1, "F01"), (1, "M02")],
+    )
+
+
+def test_class_folders_of_which_some_have_such_names_are_class_folders(tmp_path: Path) -> None:
+    for name in ("angry/AF01ANFL.JPG", "happy/1.jpg"):
+        put_face(tmp_path / name)
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert (read.format, len(read.samples)) == ("class folders", 2)

@@ -1,7 +1,10 @@
 import json
 import logging
+import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -237,3 +240,61 @@ def test_a_link_in_the_folder_of_a_dataset_is_its_owners(tmp_path: Path) -> None
         json.dumps({"0": ["a/link.png", str(tmp_path / "json/a/in.png")]})
     )
     assert len(read_dataset(tmp_path / "json/list.json", labels=EMOTIONS).samples) == 2
+
+
+def test_several_datasets_in_a_folder_are_named(tmp_path: Path) -> None:
+    for name in ("jaffe/KA.AN1.39.tiff", "kdef/AF01ANS.JPG"):
+        put_text(tmp_path / name)
+    with pytest.raises(
+        DatasetError, match=r"holds several datasets \(jaffe: JAFFE, kdef: KDEF\); give one of them"
+    ):
+        read_dataset(tmp_path, labels=SEVEN)
+
+
+def test_a_folder_of_unknown_files_is_told_what_would_be_recognised(tmp_path: Path) -> None:
+    for name in ("x/a.mat", "x/b.csv", "x/c.jpg", "x/d.txt"):
+        put_text(tmp_path / name)
+    with pytest.raises(DatasetError) as caught:
+        read_dataset(tmp_path / "x", labels=SEVEN)
+    assert str(caught.value).startswith(
+        f"{tmp_path}/x has the format of no known dataset; it has a.mat, b.csv, c.jpg, …, and "
+        "recognised are: training.csv beside Manually_Annotated_Images/"
+    )
+    assert "1/train_00001_aligned.jpg (RAF-DB)" in str(caught.value)
+
+
+def test_wrappers_end_somewhere(tmp_path: Path) -> None:
+    put_face(tmp_path / "1/2/3/4/happy/1.png")
+    assert len(read_dataset(tmp_path, labels=SEVEN).samples) == 1
+    put_face(tmp_path / "0/1/2/3/4/5/6/happy/1.png")
+    with pytest.raises(DatasetError, match="holds no image of a known class"):
+        read_dataset(tmp_path / "0", labels=SEVEN)
+
+
+def test_links_and_names_of_any_bytes_give_each_image_once(tmp_path: Path) -> None:
+    put_face(tmp_path / "sad" / "1.png")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/sad/caf\xe9.png"))
+    (tmp_path / "sad" / "1.png").rename(odd)
+    (tmp_path / "sadness").symlink_to("sad")
+    (tmp_path / "sad" / "up").symlink_to(tmp_path)
+    read = read_dataset(tmp_path, labels=SEVEN)
+    assert [sample.image for sample in read.samples] == [odd]
+    assert read.skipped == {"folder that is read under another name": 2}
+
+
+def test_unreadable_images_are_said_with_their_reasons(
+    public_folder: Path,
+    permissions: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("sad/1.png", "sad/2.png"):
+        put_face(public_folder / name)
+    (public_folder / "sad" / "2.png").chmod(0)
+    (public_folder / "sad" / "3.jpe").symlink_to("gone.jpg")
+    (public_folder / "sad" / "4.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with permissions():
+        read = read_dataset(public_folder, labels=SEVEN)
+    assert len(read.samples) == 1
+    [line] = caplog.messages
+    assert line.startswith(f"{public_folder}: left out 3 x unreadable image (sad/2.png cannot be o")
+    assert "sad/3.jpe is a link to a file that does not exist, sad/4.heic is" in line

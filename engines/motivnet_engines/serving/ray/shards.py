@@ -19,7 +19,7 @@ from motivnet.datasets.image_folders import walk_images
 from motivnet.datasets.listing import path_in_list, refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
 from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of, write_atomic
-from motivnet.path_kind import is_folder
+from motivnet.path_kind import is_folder, kind_of
 from motivnet.printable import one_line
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet_engines.inference.image_files import FileResult
@@ -41,6 +41,8 @@ MAX_PATHS = 2_000_000
 
 MAX_BYTES = 1 << 29
 """All paths of a list together."""
+
+_PARQUET = frozenset((".parquet", ".pq"))
 
 PLAN_NAME = "_plan.json"
 """Readers of Parquet folders (Arrow, Spark, DuckDB's globs) ignore names with an underscore."""
@@ -121,7 +123,7 @@ def _lines(path: Path) -> list[str]:
 
 def _column(path: Path) -> list[str]:
     """Return the column of a file, or of all files of a folder in the order of their names."""
-    if not path.exists():
+    if kind_of(path) is None:
         raise FileError(f"{path} does not exist")
     found: list[str] = []
     size = 0
@@ -140,11 +142,14 @@ def _column(path: Path) -> list[str]:
 
 def _parquet_files(path: Path) -> list[Path]:
     """Return the file, or those of a folder without the writers' own (``_SUCCESS``)."""
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
-    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    found = walk_images(path, suffixes=_PARQUET)
+    found.refuse_unreadable()
     return [
-        file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts)
+        file
+        for file in found.files
+        if not any(part.startswith("_") for part in file.relative_to(path).parts)
     ]
 
 
