@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from motivnet.datasets.left_out import LeftOut, Tally, tally
 from motivnet.datasets.sample import Dataset, Sample
 from motivnet.errors import DatasetError, FileError, ImageError
+from motivnet.printable import printable
 from motivnet.terminal import progress
 
 UNREADABLE = "unreadable image"
@@ -95,6 +96,7 @@ class DatasetSummary:
 
 def _without_folder(name: str, reason: str) -> str:
     """Return a reason that begins with the name of the sample in place of the whole path."""
+    name = printable(name)  # as the text of an error has it
     _, found, rest = reason.partition(f"{name} ")
     return f"{name} {rest}" if found else reason
 
