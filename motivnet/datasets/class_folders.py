@@ -229,7 +229,7 @@ def _check_new_class(folder: Path) -> None:
             f"{folder} cannot be the name of a class; use printable text other than {UNKNOWN!r}"
         )
     inside = subfolders(folder)
-    if len(inside) > 1 and len(inside) == len(visible(folder)):
+    if inside and len(inside) == len(visible(folder)):
         raise DatasetError(
             f"{folder} holds folders ({_names(inside)}) and no images; give {folder} if they are "
             "the classes, else put their images into it"

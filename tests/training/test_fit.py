@@ -414,7 +414,10 @@ def test_broken_images_links_and_names_of_any_bytes_are_said_and_the_rest_is_tra
     (data / "faces").symlink_to(data)
     shutil.copytree(data / "sadness", data / "__MACOSX" / "sadness")
     result = fit(request(tmp_path / "archive", tmp_path / "run"))
-    assert result.data.skipped == {"unreadable image": 2, "folder that is read under another name": 1}
+    assert result.data.skipped == {
+        "unreadable image": 2,
+        "folder that is read under another name": 1,
+    }
     assert sum(result.data.drawn.values()) == 42
     said = [line for line in caplog.messages if "left out" in line]
     assert said[0].endswith("left out 1 x folder that is read under another name (faces)")

@@ -234,6 +234,11 @@ def test_a_model_of_other_classes_has_no_emotions(tmp_path: Path) -> None:
             True,
             r"archive holds folders \(bored, tired\) and no images; give .*archive if they are",
         ),
+        (
+            ("bored/1.png", "archive/happy/1.png"),
+            True,
+            r"archive holds folders \(happy\) and no images; give .*archive if they are the",
+        ),
     ],
 )
 def test_what_is_not_certainly_a_set_of_class_folders_is_refused(
