@@ -15,12 +15,14 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from motivnet.artifact import open_artifact
-from motivnet.datasets.listing import refuse_outside
+from motivnet.datasets.image_folders import walk_images
+from motivnet.datasets.listing import path_in_list, refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
 from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of, write_atomic
+from motivnet.path_kind import is_folder, kind_of
 from motivnet.printable import one_line
 from motivnet.schema import Schema, SchemaError, decode, encode
-from motivnet_engines.inference.image_files import FileResult, expand_paths
+from motivnet_engines.inference.image_files import FileResult
 from motivnet_engines.serving.ray.reading import ReadingOptions
 
 try:
@@ -39,6 +41,8 @@ MAX_PATHS = 2_000_000
 
 MAX_BYTES = 1 << 29
 """All paths of a list together."""
+
+_PARQUET = frozenset((".parquet", ".pq"))
 
 PLAN_NAME = "_plan.json"
 """Readers of Parquet folders (Arrow, Spark, DuckDB's globs) ignore names with an underscore."""
@@ -63,7 +67,8 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
     Raises:
         DatasetError: If there is no image, the file is not a list of paths, or it names one outside
             its folder.
-        FileError: If it cannot be read.
+        FileError: If it cannot be read, or a folder in the folder cannot: a run that is continued
+            later would have another list.
     """
     if not isinstance(source, (str, Path)):
         found, root = list(map(str, source)), Path.cwd()
@@ -71,8 +76,8 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
         found, root = _lines(path), path.parent
     elif kind == ".parquet":
         found, root = _column(path), path.parent
-    elif path.is_dir():
-        found, root = list(map(str, expand_paths([path]))), path
+    elif is_folder(path):
+        found, root = _walk(path), path
     else:
         raise DatasetError(
             f"{source} is not a folder, a .txt file with one path per line, "
@@ -80,7 +85,7 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
         )
     if not found:
         raise DatasetError(f"{source} names no image")
-    paths = [str(root / name) for name in found]
+    paths = [str(path_in_list(root, name, source=Path(str(source)))) for name in found]
     if isinstance(source, (str, Path)) and not allow_outside:
         refuse_outside(source, paths, folder=root)
     return paths
@@ -95,12 +100,19 @@ def digest_of_paths(paths: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def _walk(folder: Path) -> list[str]:
+    found = walk_images(folder)
+    found.refuse_unreadable()
+    found.warn()
+    return list(map(str, found.files))
+
+
 def _lines(path: Path) -> list[str]:
     data = read_bytes(path, max_bytes=MAX_BYTES)
     if data.count(b"\n") > MAX_PATHS:
         raise _too_long(path)
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{path} is not a list of paths: not UTF-8 at byte {error.start}"
@@ -111,7 +123,7 @@ def _lines(path: Path) -> list[str]:
 
 def _column(path: Path) -> list[str]:
     """Return the column of a file, or of all files of a folder in the order of their names."""
-    if not path.exists():
+    if kind_of(path) is None:
         raise FileError(f"{path} does not exist")
     found: list[str] = []
     size = 0
@@ -130,11 +142,14 @@ def _column(path: Path) -> list[str]:
 
 def _parquet_files(path: Path) -> list[Path]:
     """Return the file, or those of a folder without the writers' own (``_SUCCESS``)."""
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
-    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    found = walk_images(path, suffixes=_PARQUET)
+    found.refuse_unreadable()
     return [
-        file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts)
+        file
+        for file in found.files
+        if not any(part.startswith("_") for part in file.relative_to(path).parts)
     ]
 
 

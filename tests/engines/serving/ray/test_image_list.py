@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +154,54 @@ def test_what_is_no_list_of_images_is_refused_in_one_line(tmp_path: Path) -> Non
         with pytest.raises(DatasetError, match=message) as caught:
             list_images(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+def test_a_list_of_another_system_is_read(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("\ufeffa.jpg\r\nfaces\\b.jpg\r\n".encode())
+    assert list_images(tmp_path / "list.txt") == [
+        str(tmp_path / "a.jpg"),
+        str(tmp_path / "faces" / "b.jpg"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (r"D:\faces\a.jpg", "which is on another machine; make the paths in the list relative"),
+        ("/mnt/gone/a.jpg", "names /mnt/gone/a.jpg, which this machine does not have; make"),
+    ],
+)
+def test_paths_of_another_machine_are_said(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "list.txt").write_text(f"a.jpg\n{name}\n")
+    with pytest.raises(DatasetError, match=message):
+        list_images(tmp_path / "list.txt")
+
+
+def test_a_folder_is_walked_as_by_every_command(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a/1.jfif", "a/2.HEIC", "__MACOSX/3.jpg", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert list_images(tmp_path) == [str(tmp_path / "a" / name) for name in ("1.jfif", "2.HEIC")]
+    assert caplog.messages == [
+        f"{tmp_path}: left out 1 x folder that is read under another name (a/up), "
+        "1 x not an image file (a/notes.txt), 1 x hidden or of the system"
+    ]
+
+
+def test_a_source_that_cannot_be_read_as_a_whole_is_refused_before_any_work(
+    public_folder: Path, permissions: Callable[[], AbstractContextManager[None]]
+) -> None:
+    for name in ("images/a/1.jpg", "images/b/2.jpg", "list.parquet/c/3.parquet"):
+        (public_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (public_folder / name).touch()
+    for closed in ("images/b", "list.parquet/c"):
+        (public_folder / closed).chmod(0)
+    with permissions():
+        for source in ("images", "list.parquet"):
+            with pytest.raises(FileError, match=r"cannot be read as a whole: 1 x .*Permission den"):
+                list_images(public_folder / source)
+    with pytest.raises(FileError, match="File name too long"):
+        list_images(public_folder / ("a" * 300))
