@@ -7,7 +7,8 @@ import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 TESTS = Path(__file__).parent
+NOBODY = 65_534
 PROCESSES = (
     *("bench/latency/test_candidate_process.py", "bench/test_cli.py", "silence"),
     *("engines/cli/test_predict_endings.py", "engines/serving/reliability"),
@@ -132,3 +134,29 @@ def file_size_limit() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     yield limit
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def readable_by_nobody() -> Iterator[Callable[[Path], Path]]:
+    """A function that copies a folder, and steps down to a user whom modes bind.
+
+    No mode stops the superuser. The copy and its folder belong to the user whom the test runs as
+    from then on.
+    """
+    parent, superuser = Path(tempfile.mkdtemp()), os.geteuid() == 0
+
+    def copied(folder: Path) -> Path:
+        copy = Path(shutil.copytree(folder, parent / folder.name, symlinks=True))
+        if superuser:
+            for path in (parent, copy, *copy.rglob("*")):
+                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+            os.seteuid(NOBODY)
+        return copy
+
+    yield copied
+    if superuser:
+        os.seteuid(0)
+    parent.chmod(0o755)
+    for path in (path for path in parent.rglob("*") if path.is_dir() and not path.is_symlink()):
+        path.chmod(0o755)
+    shutil.rmtree(parent)
