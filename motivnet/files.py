@@ -282,7 +282,7 @@ def _check_regular(path: Path, status: os.stat_result, max_bytes: int) -> None:
 def _describe_refusal(path: Path, error: OSError | ValueError, *, follow_links: bool) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOENT:
-        if os.path.islink(path):  # noqa: PTH114 - lets no error through
+        if os.path.islink(path):  # lets no error through
             return f"{path} is a link to a file that does not exist"
         return f"{path} does not exist"
     if number == errno.ELOOP:

@@ -11,6 +11,7 @@ from motivnet.artifact import ARTIFACTS, Artifact, open_artifact, own_files
 from motivnet.artifact.manifest import FILE_NAME, Manifest
 from motivnet.artifact.reference import ReferenceSet
 from motivnet.errors import MotivNetError
+from motivnet.files import kind_of
 from motivnet.folders import atomic_folder
 from motivnet_engines.build.backend import check_backend, check_gpu
 from motivnet_engines.build.options import check_target
@@ -116,7 +117,7 @@ def _kept_reference(source: ModelSource, reference: Reference) -> ReferenceSet:
 
 def _lost_parts(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
     """Return what the user had added to the artifact that is replaced, and the commands for it."""
-    if not (folder / FILE_NAME).exists():
+    if kind_of(folder / FILE_NAME) is None:
         return []
     older = open_artifact(folder).manifest
     backends = {engine.backend for engine in manifest.engines}

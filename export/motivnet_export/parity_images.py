@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from motivnet.config import ModelConfig
 from motivnet.datasets.image_folders import files_below, pick_evenly
 from motivnet.errors import ConfigError, ImageError
+from motivnet.files import kind_of
 from motivnet.images import IMAGE_SUFFIXES, read_image
 from motivnet.labels import EMOTIONS
 from motivnet.preprocess import Preprocessing
@@ -116,9 +117,10 @@ def _read(paths: list[Path], folder: Path, preprocessing: Preprocessing) -> Imag
 
 
 def _images_in(folder: Path, *, option: str) -> list[Path]:
-    paths = files_below(folder) if folder.is_dir() else []
+    is_folder = kind_of(folder) == "folder"
+    paths = files_below(folder) if is_folder else []
     if not paths:
-        problem = "has no image" if folder.is_dir() else "is not a folder"
+        problem = "has no image" if is_folder else "is not a folder"
         raise ConfigError(
             f"{folder} {problem}; {option} takes a folder of images "
             f"({', '.join(sorted(IMAGE_SUFFIXES))})"

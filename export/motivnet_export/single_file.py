@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from motivnet.artifact.manifest import GraphSummary
 from motivnet.errors import FileError
-from motivnet.files import atomic_path
+from motivnet.files import atomic_path, kind_of
 from motivnet.terminal import progress
 from motivnet_export.graph import (
     EXTERNAL_DATA_THRESHOLD,
@@ -36,7 +36,7 @@ def export_file(request: BuildRequest, out: Path | None) -> tuple[tuple[Path, ..
     """
     source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
     out = out or Path(f"{source.name}.onnx")
-    if out.is_dir():
+    if kind_of(out) == "folder":
         raise FileError(f"{out} is a directory; give a file that ends in .onnx")
     model = source.load()
     apply_precision(model, request.precision)
@@ -56,7 +56,7 @@ def export_file(request: BuildRequest, out: Path | None) -> tuple[tuple[Path, ..
 def _write(graph: ir.Model, out: Path) -> tuple[Path, ...]:
     data = out.with_name(f"{out.name}.data")
     external = weight_bytes(graph) > EXTERNAL_DATA_THRESHOLD
-    if external and (out.exists() or data.exists()):
+    if external and any(map(kind_of, (out, data))):
         raise FileError(
             f"{out} or {data.name} exists and two files cannot be replaced in one step; remove "
             "them first"

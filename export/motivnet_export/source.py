@@ -11,7 +11,7 @@ from motivnet.artifact.manifest import Source
 from motivnet.checkpoints import load_checkpoint, name_of
 from motivnet.config import ModelConfig, config_from_name_or_path
 from motivnet.errors import ArtifactError, CheckpointError, ConfigError
-from motivnet.files import sha256_of
+from motivnet.files import kind_of, list_folder, sha256_of
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import Preprocessing
@@ -133,7 +133,7 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
         return None
     name = Path(source.checkpoint or "")
     places = [checkpoint] if checkpoint else [CHECKPOINTS / name, name]
-    found = [path for path in places if path.is_file()]
+    found = [path for path in places if kind_of(path) == "file"]
     if not found:
         problem = f"{name} is neither in {CHECKPOINTS}/ nor here"
         if checkpoint:
@@ -156,7 +156,8 @@ def newest_checkpoint(folder: Path) -> Path:
     Raises:
         ConfigError: If there is none.
     """
-    files = [path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()]
+    entries = list_folder(folder) if kind_of(folder) == "folder" else []
+    files = [path for path in entries if path.suffix in SUFFIXES and kind_of(path) == "file"]
     if not files:
         raise ConfigError(
             f"there is no checkpoint in {folder}/; give --checkpoint FILE, or --model NAME for "
@@ -198,6 +199,6 @@ def _source_of_checkpoint(
 
 
 def _digest(path: Path) -> str:
-    size = path.stat().st_size if path.is_file() else None
+    size = path.stat().st_size if kind_of(path) == "file" else None
     with progress(f"checking {path.name}", total=size) as advance:
         return sha256_of(path, on_bytes=advance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -171,7 +172,7 @@ def fit(
     request = FitRequest(
         config=model_config,
         data=data,
-        out=out or Path("runs") / data.resolve().stem,
+        out=out or Path("runs") / Path(os.path.realpath(data)).stem,
         recipe=_find_recipe(recipe, config, has_encoder=encoder is not None, changes=changes),
         preprocess=Preprocessing.named(preprocess, size=model_config.encoder.image_size),
         seed=seed,

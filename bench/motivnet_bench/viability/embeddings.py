@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from motivnet.datasets.image_folders import files_below, pick_evenly
 from motivnet.errors import DatasetError, FileError, ImageError
+from motivnet.files import kind_of
 from motivnet.images import read_image
 from motivnet_bench.viability.performance import BatchedModel
 from motivnet_bench.viability.result import DataSimilarity, Estimate, ImageSet
@@ -47,7 +48,7 @@ def find_images(folder: Path, *, limit: int | None = None) -> list[Path]:
     Raises:
         DatasetError: If the folder is missing or has fewer than two.
     """
-    if not folder.is_dir():
+    if kind_of(folder) != "folder":
         raise DatasetError(f"{folder} is not a folder; give a folder of images")
     files = files_below(folder)
     if len(files) < MIN_IMAGES:

@@ -17,7 +17,15 @@ import msgspec
 from motivnet.artifact import open_artifact
 from motivnet.datasets.listing import refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
-from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of, write_atomic
+from motivnet.files import (
+    atomic_path,
+    kind_of,
+    list_folder,
+    open_regular,
+    read_bytes,
+    sha256_of,
+    write_atomic,
+)
 from motivnet.printable import one_line
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet_engines.inference.image_files import FileResult, expand_paths
@@ -71,7 +79,7 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
         found, root = _lines(path), path.parent
     elif kind == ".parquet":
         found, root = _column(path), path.parent
-    elif path.is_dir():
+    elif kind_of(path) == "folder":
         found, root = list(map(str, expand_paths([path]))), path
     else:
         raise DatasetError(
@@ -111,7 +119,7 @@ def _lines(path: Path) -> list[str]:
 
 def _column(path: Path) -> list[str]:
     """Return the column of a file, or of all files of a folder in the order of their names."""
-    if not path.exists():
+    if kind_of(path) is None:
         raise FileError(f"{path} does not exist")
     found: list[str] = []
     size = 0
@@ -130,7 +138,7 @@ def _column(path: Path) -> list[str]:
 
 def _parquet_files(path: Path) -> list[Path]:
     """Return the file, or those of a folder without the writers' own (``_SUCCESS``)."""
-    if not path.is_dir():
+    if kind_of(path) != "folder":
         return [path]
     inside = sorted(file for file in path.rglob("*") if file.is_file())
     return [
@@ -239,14 +247,14 @@ def keep_plan(out: Path, plan: Plan) -> None:
     """
     path = out / PLAN_NAME
     before = None
-    if path.exists():
+    if kind_of(path) is not None:
         try:
             before = decode(read_bytes(path), Plan)
         except SchemaError as error:
             raise DatasetError(f"{path} is not a plan: {error}; choose a new folder") from error
     if before is not None and parts_in(out):
         _check_same(out, before, plan)
-    elif before is None and out.is_dir() and any(out.iterdir()):
+    elif before is None and kind_of(out) == "folder" and list_folder(out):
         raise FileError(f"{out} holds files and no {PLAN_NAME}; choose a new folder")
     else:
         write_atomic(path, encode(plan), private=True)
