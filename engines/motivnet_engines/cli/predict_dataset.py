@@ -95,6 +95,7 @@ def predict_dataset(
         adapted_classes=None if adapted_classes is None else str(adapted_classes),
         embeddings=embeddings,
     )
+    unreadable: list[str] = []
     # Threads of Ray print the deaths of workers to standard output, where the result belongs.
     with progress("predicting") as advance, contextlib.redirect_stdout(sys.stderr):
         summary = dataset.predict_dataset(
@@ -106,6 +107,7 @@ def predict_dataset(
             address=address,
             allow_outside=allow_outside,
             on_images=advance,
+            on_unreadable=unreadable.append,
         )
     if json:
         command_line.print_json(summary)
@@ -115,8 +117,11 @@ def predict_dataset(
         command_line.say(
             f"{out}: {images} in {files}, {summary.errors:,} could not be read ({existed})"
         )
+    for line in unreadable:
+        command_line.say(f"error: {line}", err=True)
     if summary.errors:
         _print_errors(out, summary.errors)
+    if summary.errors or unreadable:
         raise typer.Exit(1)
 
 

@@ -7,6 +7,7 @@ another, and a later run does those that are missing.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -42,6 +43,8 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependencyError("ray", extra="ray") from error
 
+logger = logging.getLogger(__name__)
+
 ATTEMPTS_NAME = "_attempts"
 MAX_ATTEMPTS = 4
 """How often one run starts a shard. Ray repeats one forever whose images kill their worker."""
@@ -70,6 +73,7 @@ def predict_dataset(
     address: str | None = None,
     allow_outside: bool = False,
     on_images: Callable[[int], object] = lambda _images: None,
+    on_unreadable: Callable[[str], object] = logger.error,
 ) -> DatasetSummary:
     """Write Parquet files with exactly one row per image of ``source``, in its order.
 
@@ -79,6 +83,7 @@ def predict_dataset(
 
     Args:
         on_images: Called with the number of images of each finished shard.
+        on_unreadable: Called with a line about each part of a folder that cannot be read.
 
     Raises:
         DatasetError: If ``source`` is not a list of images, names some outside its folder without
@@ -88,7 +93,7 @@ def predict_dataset(
         MotivNetError: If a worker cannot open the artifact, or cannot write.
     """
     workers = workers or Workers()
-    paths = list_images(source, allow_outside=allow_outside)
+    paths = list_images(source, allow_outside=allow_outside, on_unreadable=on_unreadable)
     options = options.for_workers(cpus=workers.cpus)
     plan = make_plan(paths, options, shard_size=shard_size)
     check_reading(options, gpus=workers.gpus)

@@ -8,13 +8,15 @@ footer, so that a finished shard is checked without reading it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from motivnet.artifact import open_artifact
+from motivnet.datasets.image_folders import walk_images
 from motivnet.datasets.listing import refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
 from motivnet.files import (
@@ -28,7 +30,8 @@ from motivnet.files import (
 )
 from motivnet.printable import one_line
 from motivnet.schema import Schema, SchemaError, decode, encode
-from motivnet_engines.inference.image_files import FileResult, expand_paths
+from motivnet_engines.inference.file_search import find_files
+from motivnet_engines.inference.image_files import FileResult
 from motivnet_engines.serving.ray.reading import ReadingOptions
 
 try:
@@ -37,6 +40,8 @@ try:
     from pyarrow import parquet
 except ModuleNotFoundError as error:
     raise MissingDependencyError("pyarrow", extra="ray") from error
+
+logger = logging.getLogger(__name__)
 
 Source: TypeAlias = Path | str | Iterable[Path | str]
 """A folder of images, a ``.txt`` file with one path per line, ``.parquet`` with a column ``path``,
@@ -59,14 +64,21 @@ _DIFFERENCES = {
 }
 
 
-def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
+def list_images(
+    source: Source,
+    *,
+    allow_outside: bool = False,
+    on_unreadable: Callable[[str], object] = logger.error,
+) -> list[str]:
     """Return absolute paths in order; whether they are images is for the workers to find out.
 
-    Paths in a file are relative to its folder. The same path twice is two images.
+    Paths in a file are relative to its folder. The same path twice is two images. What is left out
+    of a folder is logged.
 
     Args:
         allow_outside: Whether a file may name images outside its folder; a stranger's could name
             any file of this machine.
+        on_unreadable: Called with a line about each part of a folder that cannot be read.
 
     Raises:
         DatasetError: If there is no image, the file is not a list of paths, or it names one outside
@@ -80,7 +92,7 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
     elif kind == ".parquet":
         found, root = _column(path), path.parent
     elif kind_of(path) == "folder":
-        found, root = list(map(str, expand_paths([path]))), path
+        found, root = _images_below(path, on_unreadable), path
     else:
         raise DatasetError(
             f"{source} is not a folder, a .txt file with one path per line, "
@@ -101,6 +113,17 @@ def digest_of_paths(paths: Iterable[str]) -> str:
         encoded = path.encode(errors="surrogateescape")
         digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()
+
+
+def _images_below(folder: Path, on_unreadable: Callable[[str], object]) -> list[str]:
+    found = find_files(folder)
+    if not found.files:
+        raise FileError("; ".join(found.unreadable))
+    for line in found.left_out:
+        logger.warning("%s", line)
+    for line in found.unreadable:
+        on_unreadable(line)
+    return list(map(str, found.files))
 
 
 def _lines(path: Path) -> list[str]:
@@ -140,10 +163,10 @@ def _parquet_files(path: Path) -> list[Path]:
     """Return the file, or those of a folder without the writers' own (``_SUCCESS``)."""
     if kind_of(path) != "folder":
         return [path]
-    inside = sorted(file for file in path.rglob("*") if file.is_file())
-    return [
-        file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts)
-    ]
+    found = walk_images(path, suffixes={".parquet"})
+    found.refuse_unreadable()
+    inside = ((file, file.relative_to(path).parts) for file in found.files)
+    return [file for file, parts in inside if not any(part.startswith("_") for part in parts)]
 
 
 def _texts(path: Path) -> Iterator[tuple[pyarrow.Array, pyarrow.Array]]:
