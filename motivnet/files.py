@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from motivnet.errors import FileError
 from motivnet.workspace import LOCK_NAME, workspace
@@ -27,26 +27,6 @@ _REFUSALS = frozenset(
         errno.EROFS,
     }
 )
-
-
-def kind_of(path: Path) -> Literal["file", "folder", "other"] | None:
-    """Return what a path is, with links followed; None if there is nothing.
-
-    ``Path.exists`` and ``Path.is_dir`` let the error through if the system refuses to look: a
-    folder without permission, a name that is too long, a network drive that is gone.
-
-    Raises:
-        FileError: If the system refuses.
-    """
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:  # a ValueError is a null byte in the path
-        raise FileError(_describe_refusal(path, error, follow_links=True)) from error
-    if stat.S_ISDIR(mode):
-        return "folder"
-    return "file" if stat.S_ISREG(mode) else "other"
 
 
 def list_folder(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 TESTS = Path(__file__).parent
-NOBODY = 65_534
 PROCESSES = (
     *("bench/latency/test_candidate_process.py", "bench/test_cli.py", "silence"),
     *("engines/cli/test_predict_endings.py", "engines/serving/reliability"),
@@ -112,6 +113,35 @@ def open_umask() -> Iterator[None]:
 
 
 @pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user may enter, unlike ``tmp_path``."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def permissions() -> Callable[[], AbstractContextManager[None]]:
+    """A function whose block runs as a user whom permissions stop, which is not the superuser."""
+
+    @contextlib.contextmanager
+    def stepped_down() -> Iterator[None]:
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65_534)
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return stepped_down
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
     folder = tmp_path / "disk"
@@ -134,29 +164,3 @@ def file_size_limit() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     yield limit
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.fixture
-def readable_by_nobody() -> Iterator[Callable[[Path], Path]]:
-    """A function that copies a folder, and steps down to a user whom modes bind.
-
-    No mode stops the superuser. The copy and its folder belong to the user whom the test runs as
-    from then on.
-    """
-    parent, superuser = Path(tempfile.mkdtemp()), os.geteuid() == 0
-
-    def copied(folder: Path) -> Path:
-        copy = Path(shutil.copytree(folder, parent / folder.name, symlinks=True))
-        if superuser:
-            for path in (parent, copy, *copy.rglob("*")):
-                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-            os.seteuid(NOBODY)
-        return copy
-
-    yield copied
-    if superuser:
-        os.seteuid(0)
-    parent.chmod(0o755)
-    for path in (path for path in parent.rglob("*") if path.is_dir() and not path.is_symlink()):
-        path.chmod(0o755)
-    shutil.rmtree(parent)

@@ -11,7 +11,7 @@ import typer
 
 from motivnet.command_line import JSONOption, make_app, print_json, run, say
 from motivnet.errors import ConfigError
-from motivnet.files import kind_of
+from motivnet.path_kind import is_file, is_folder
 from motivnet_engines.cli.options import PATH, TrustEnginesOption
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def report(
     from motivnet_bench.latency.result import read_result
     from motivnet_bench.report.files import write_latency
 
-    file = result / "report.json" if kind_of(result) == "folder" else result
+    file = result / "report.json" if is_folder(result) else result
     paths = write_latency(read_result(file), out or file.parent)
     if json:
         print_json({"files": [str(path) for path in paths]})
@@ -312,11 +312,11 @@ def gate(
     if (max_drop is None) != (dataset is None):
         raise ConfigError("--max-drop and --dataset go together")
     path = target or _newest()
-    if max_drop is not None and kind_of(path) == "file":
+    if max_drop is not None and is_file(path):
         raise ConfigError("--max-drop runs the artifact: give its folder, not a report")
     checks = []
     if min_speedup is not None:
-        if kind_of(path) == "file":
+        if is_file(path):
             measured = read_result(path)
         else:
             options = Options(

@@ -11,8 +11,8 @@ from motivnet.artifact import ARTIFACTS, Artifact, open_artifact, own_files
 from motivnet.artifact.manifest import FILE_NAME, Manifest
 from motivnet.artifact.reference import ReferenceSet
 from motivnet.errors import MotivNetError
-from motivnet.files import kind_of
 from motivnet.folders import atomic_folder
+from motivnet.path_kind import kind_of
 from motivnet_engines.build.backend import check_backend, check_gpu
 from motivnet_engines.build.options import check_target
 from motivnet_export.fallback import BuildJob, build_with_fallback

@@ -8,7 +8,8 @@ import onnx_ir as ir
 
 from motivnet.artifact.manifest import GraphSummary
 from motivnet.errors import FileError
-from motivnet.files import atomic_path, kind_of
+from motivnet.files import atomic_path
+from motivnet.path_kind import is_folder, kind_of
 from motivnet.terminal import progress
 from motivnet_export.graph import (
     EXTERNAL_DATA_THRESHOLD,
@@ -36,7 +37,7 @@ def export_file(request: BuildRequest, out: Path | None) -> tuple[tuple[Path, ..
     """
     source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
     out = out or Path(f"{source.name}.onnx")
-    if kind_of(out) == "folder":
+    if is_folder(out):
         raise FileError(f"{out} is a directory; give a file that ends in .onnx")
     model = source.load()
     apply_precision(model, request.precision)

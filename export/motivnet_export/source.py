@@ -11,9 +11,10 @@ from motivnet.artifact.manifest import Source
 from motivnet.checkpoints import load_checkpoint, name_of
 from motivnet.config import ModelConfig, config_from_name_or_path
 from motivnet.errors import ArtifactError, CheckpointError, ConfigError
-from motivnet.files import kind_of, list_folder, sha256_of
+from motivnet.files import list_folder, sha256_of
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet, build_model
+from motivnet.path_kind import is_file, is_folder
 from motivnet.preprocess import Preprocessing
 from motivnet.printable import printable
 from motivnet.terminal import progress
@@ -133,7 +134,7 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
         return None
     name = Path(source.checkpoint or "")
     places = [checkpoint] if checkpoint else [CHECKPOINTS / name, name]
-    found = [path for path in places if kind_of(path) == "file"]
+    found = [path for path in places if is_file(path)]
     if not found:
         problem = f"{name} is neither in {CHECKPOINTS}/ nor here"
         if checkpoint:
@@ -156,8 +157,8 @@ def newest_checkpoint(folder: Path) -> Path:
     Raises:
         ConfigError: If there is none.
     """
-    entries = list_folder(folder) if kind_of(folder) == "folder" else []
-    files = [path for path in entries if path.suffix in SUFFIXES and kind_of(path) == "file"]
+    entries = list_folder(folder) if is_folder(folder) else []
+    files = [path for path in entries if path.suffix in SUFFIXES and is_file(path)]
     if not files:
         raise ConfigError(
             f"there is no checkpoint in {folder}/; give --checkpoint FILE, or --model NAME for "
@@ -199,6 +200,6 @@ def _source_of_checkpoint(
 
 
 def _digest(path: Path) -> str:
-    size = path.stat().st_size if kind_of(path) == "file" else None
+    size = path.stat().st_size if is_file(path) else None
     with progress(f"checking {path.name}", total=size) as advance:
         return sha256_of(path, on_bytes=advance)

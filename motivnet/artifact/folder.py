@@ -17,7 +17,6 @@ from motivnet.artifact.onnx_graph import check_model
 from motivnet.errors import ArtifactError, FileError
 from motivnet.files import (
     is_refusal,
-    kind_of,
     list_folder,
     open_regular,
     read_bytes,
@@ -25,6 +24,7 @@ from motivnet.files import (
     write_errors,
 )
 from motivnet.folders import link_or_copy
+from motivnet.path_kind import is_folder, kind_of
 from motivnet.terminal import progress
 from motivnet.workspace import workspace
 
@@ -237,7 +237,7 @@ def newest_artifact(root: Path) -> Path:
         ArtifactError: If there is none.
     """
     try:
-        entries = list_folder(root) if kind_of(root) == "folder" else []
+        entries = list_folder(root) if is_folder(root) else []
     except FileError as error:
         raise ArtifactError(f"no artifact can be chosen: {error}; name one") from error
     times = {folder: time for folder in entries if (time := _manifest_time(folder)) is not None}

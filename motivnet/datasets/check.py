@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from motivnet.datasets.left_out import LeftOut, Tally, tally
 from motivnet.datasets.sample import Dataset, Sample
 from motivnet.errors import DatasetError, FileError, ImageError
 from motivnet.terminal import progress
@@ -47,6 +48,13 @@ class Checked:
         """Return those of the samples that can be decoded, in their order."""
         return tuple(sample for sample in samples if sample.name in self.digests)
 
+    def left_out(self) -> Tally:
+        """Return the unreadable images as what was left out, each with what is wrong with it."""
+        return tally(
+            LeftOut(UNREADABLE, _without_folder(name, reason))
+            for name, reason in sorted(self.unreadable.items())
+        )
+
     def refuse_many_unreadable(self, *, max_share: float) -> None:
         """Refuse a dataset that is damaged as a whole, or whose images are elsewhere.
 
@@ -83,6 +91,12 @@ class DatasetSummary:
     skipped: dict[str, int]
     unreadable: dict[str, str]
     duplicates: Pairs
+
+
+def _without_folder(name: str, reason: str) -> str:
+    """Return a reason that begins with the name of the sample in place of the whole path."""
+    _, found, rest = reason.partition(f"{name} ")
+    return f"{name} {rest}" if found else reason
 
 
 def check_readable(samples: Sequence[Sample]) -> Checked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from motivnet_engines.verification.parity_run import verify_on_device
 from .hostile_graphs import DATA, listed_data
 
 LinkFiles = Callable[[Path], Path]
+Permissions = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -111,33 +113,32 @@ def test_a_dangling_link_is_named(name: str, artifact: Artifact) -> None:
 
 
 @pytest.fixture
-def unreadable(artifact: Artifact, readable_by_nobody: Callable[[Path], Path]) -> Path:
-    """A copy of the artifact that the user ``nobody``, whom the test runs as, may read."""
-    return readable_by_nobody(artifact.folder)
+def copy(artifact: Artifact, public_folder: Path) -> Path:
+    return shutil.copytree(artifact.folder, public_folder / "artifact")
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])
-def test_a_file_that_may_not_be_read_is_not_called_damaged(name: str, unreadable: Path) -> None:
-    (unreadable / name).chmod(0)
-    with pytest.raises(ArtifactError) as raised:
-        open_runtime(unreadable)
-    assert str(raised.value) == f"{unreadable / name} cannot be opened: Permission denied"
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    name: str, copy: Path, permissions: Permissions
+) -> None:
+    (copy / name).chmod(0)
+    with permissions(), pytest.raises(ArtifactError) as raised:
+        open_runtime(copy)
+    assert str(raised.value) == f"{copy / name} cannot be opened: Permission denied"
 
 
-def test_a_folder_that_may_not_be_entered_is_not_called_missing(unreadable: Path) -> None:
-    unreadable.chmod(0)
-    with pytest.raises(ArtifactError) as raised:
-        open_artifact(unreadable)
-    expected = f"{unreadable / 'manifest.json'} cannot be opened: Permission denied"
-    assert str(raised.value) == expected
-    unreadable.chmod(0o755)
-    unreadable.parent.chmod(0)
-    with pytest.raises(ArtifactError, match=f"{unreadable} cannot be opened: Permission denied"):
-        open_artifact(unreadable)
+def test_a_folder_that_may_not_be_entered_is_not_called_missing(
+    copy: Path, permissions: Permissions
+) -> None:
+    for closed, named in ((copy, copy / "manifest.json"), (copy.parent, copy)):
+        closed.chmod(0)
+        with permissions(), pytest.raises(ArtifactError) as raised:
+            open_artifact(copy)
+        assert str(raised.value) == f"{named} cannot be read: Permission denied"
 
 
 def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="cannot be opened: File name too long"):
+    with pytest.raises(ArtifactError, match="cannot be read: File name too long"):
         open_artifact(tmp_path / ("a" * 300))
 
 

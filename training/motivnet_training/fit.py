@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from motivnet.checkpoints import load_checkpoint
 from motivnet.datasets.sample import Sample
 from motivnet.datasets.split import Split
-from motivnet.files import kind_of
 from motivnet.model import MotivNet
+from motivnet.path_kind import kind_of
 from motivnet_training.data import (
     ImageInputs,
     Inputs,

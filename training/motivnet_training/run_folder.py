@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from motivnet.errors import FileError, TrainingError
-from motivnet.files import kind_of, list_folder, read_bytes, write_atomic
+from motivnet.files import list_folder, read_bytes, write_atomic
+from motivnet.path_kind import kind_of
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet.workspace import write_lock
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.datasets.image_folders import files_below, pick_evenly
+from motivnet.datasets.image_folders import pick_evenly, walk_images
 from motivnet.errors import DatasetError, FileError, ImageError
-from motivnet.files import kind_of
 from motivnet.images import read_image
+from motivnet.path_kind import is_folder
 from motivnet_bench.viability.performance import BatchedModel
 from motivnet_bench.viability.result import DataSimilarity, Estimate, ImageSet
 from motivnet_bench.viability.similarity import (
@@ -47,10 +47,14 @@ def find_images(folder: Path, *, limit: int | None = None) -> list[Path]:
 
     Raises:
         DatasetError: If the folder is missing or has fewer than two.
+        FileError: If a folder in it cannot be read.
     """
-    if kind_of(folder) != "folder":
+    if not is_folder(folder):
         raise DatasetError(f"{folder} is not a folder; give a folder of images")
-    files = files_below(folder)
+    found = walk_images(folder)
+    found.refuse_unreadable()
+    found.warn()
+    files = list(found.files)
     if len(files) < MIN_IMAGES:
         raise DatasetError(
             f"{folder} holds {len(files)} images; a comparison needs at least two in each folder"

@@ -11,16 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import open_artifact
-from motivnet.datasets.image_folders import read_class_folders
+from motivnet.datasets.class_folders import read_class_folders
 from motivnet.errors import ConfigError
-from motivnet.files import kind_of
+from motivnet.path_kind import kind_of
 from motivnet_engines.adaptation.evaluation import Evaluation, evaluate, track_best
 from motivnet_engines.adaptation.learning import (
     ENOUGH_PER_CLASS,
     check_counts,
     learn_classes,
 )
-from motivnet_engines.calibration.labelled_outputs import LabelledOutputs, compute_outputs
+from motivnet_engines.calibration.labelled_outputs import (
+    LabelledOutputs,
+    compute_outputs,
+    take_readable,
+)
 from motivnet_engines.faces.detector import FaceDetector
 from motivnet_engines.inference.adapted_classes import (
     AdaptedClasses,
@@ -93,15 +97,19 @@ def adapt_artifact(
 
     Raises:
         ConfigError: If the file to write exists and is not the one to extend.
-        DatasetError: If there are too few images.
+        DatasetError: If there are too few images, or more than a few cannot be read.
         MissingDependencyError: If scikit-learn is not installed.
-        MotivNetError: As ``open_runtime``, and naming an image that cannot be read.
+        MotivNetError: As ``open_runtime``.
     """
     artifact = open_artifact(folder)
     target = _choose_target(folder, out=out, adapted_classes=adapted_classes)
     older = read_adapted_classes(adapted_classes, artifact) if adapted_classes else None
     known = older.head.labels if older else artifact.manifest.labels
-    sets = [read_class_folders(path) for path in (images, held_out) if path is not None]
+    sets = [
+        take_readable(read_class_folders(path, labels=known, new_classes=True))
+        for path in (images, held_out)
+        if path is not None
+    ]
     check_counts(sets[0].counts(), known=known if older else ())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
     with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from motivnet.errors import EngineError, FileError
-from motivnet.files import kind_of, make_folder, read_bytes, write_atomic
+from motivnet.files import make_folder, read_bytes, write_atomic
+from motivnet.path_kind import kind_of
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet.workspace import write_lock
 

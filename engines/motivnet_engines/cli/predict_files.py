@@ -12,8 +12,8 @@ from itertools import count, islice
 from pathlib import Path
 
 from motivnet.errors import ConfigError, FileError
-from motivnet.files import kind_of
 from motivnet.images import IMAGE_SUFFIXES
+from motivnet.path_kind import kind_of
 from motivnet.workspace import workspace
 from motivnet_engines.cli.options import check_apart
 from motivnet_engines.cli.predict_sources import Source, name_of, path_of

@@ -17,8 +17,9 @@ from typing import TypeAlias
 
 from motivnet.datasets.image_folders import PICTURE_SUFFIXES
 from motivnet.errors import ConfigError, FileError
-from motivnet.files import kind_of, write_errors
+from motivnet.files import write_errors
 from motivnet.images import MAX_BYTES
+from motivnet.path_kind import kind_of
 from motivnet_engines.inference.downloads import (
     Address,
     Download,

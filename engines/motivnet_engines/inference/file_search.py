@@ -12,7 +12,7 @@ from pathlib import Path
 
 from motivnet.datasets.image_folders import PICTURE_SUFFIXES, walk_images
 from motivnet.errors import FileError
-from motivnet.files import kind_of
+from motivnet.path_kind import is_folder
 
 _ANY_FOLDERS = "**"
 
@@ -96,7 +96,7 @@ def _by_length(path: Path) -> int:
 
 def _is_folder(path: Path) -> bool:
     try:
-        return kind_of(path) == "folder"
+        return is_folder(path)
     except FileError:  # whoever opens it says why
         return False
 

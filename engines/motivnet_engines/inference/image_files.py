@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from motivnet.errors import FileError, MotivNetError
-from motivnet.files import kind_of, write_errors
+from motivnet.files import write_errors
+from motivnet.path_kind import kind_of
 from motivnet.printable import one_line
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.inference.downloads import FetchedImage, in_background, result_of

@@ -44,7 +44,6 @@ def motivnet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
         ),
         (["inspect", "empty"], "empty is not an artifact: it has no manifest.json"),
         (["predict", "no.png", "--artifact", "nowhere"], "no.png does not exist; check its name"),
-        (["predict", "face.png", "-"], "- stands for a picture from standard input, which has no"),
     ],
 )
 def test_a_users_mistake_is_one_line(

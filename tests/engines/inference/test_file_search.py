@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
+import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image
 
 from motivnet.errors import FileError
 from motivnet_engines.inference.file_search import find_files
+
+Permissions = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -127,36 +130,34 @@ def test_a_linked_folder_is_read_once_and_after_the_others(folder: Path, tmp_pat
 
 @pytest.mark.parametrize("pattern", ["", "**/*.*"])
 def test_a_folder_that_may_not_be_read_stops_no_other(
-    pattern: str, folder: Path, readable_by_nobody: Callable[[Path], Path]
+    pattern: str, folder: Path, public_folder: Path, permissions: Permissions
 ) -> None:
-    copy = readable_by_nobody(folder)
+    copy = shutil.copytree(folder, public_folder / "faces")
     (copy / "inner").chmod(0)
-    found = find_files(copy / pattern)
+    with permissions():
+        found = find_files(copy / pattern)
     assert [file.name for file in found.files if file.suffix != ".txt"] == ["a.JPG", "b.png"]
     assert found.unreadable == (f"{copy / 'inner'} cannot be read: Permission denied",)
 
 
 def test_a_folder_that_may_not_be_read_itself_is_a_line(
-    folder: Path, readable_by_nobody: Callable[[Path], Path]
+    public_folder: Path, permissions: Permissions
 ) -> None:
-    copy = readable_by_nobody(folder)
-    copy.chmod(stat.S_IXUSR)
-    found = find_files(copy)
-    assert (found.files, found.unreadable) == (
-        (),
-        (f"{copy} cannot be read: Permission denied",),
-    )
+    public_folder.chmod(0o711)
+    with permissions():
+        found = find_files(public_folder)
+    assert found.files == ()
+    assert found.unreadable == (f"{public_folder} cannot be read: Permission denied",)
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "loop", "locked/photo.jpg", "nul\0.jpg"])
 def test_a_path_that_the_system_refuses_is_for_its_reader_to_refuse(
-    name: str, folder: Path, readable_by_nobody: Callable[[Path], Path]
+    name: str, public_folder: Path, permissions: Permissions
 ) -> None:
-    (folder / "loop").symlink_to("loop")
-    (folder / "locked").mkdir()
-    copy = readable_by_nobody(folder)
-    (copy / "locked").chmod(0)
-    assert find_files(copy / name).files == (copy / name,)
+    (public_folder / "loop").symlink_to("loop")
+    (public_folder / "locked").mkdir(mode=0)
+    with permissions():
+        assert find_files(public_folder / name).files == (public_folder / name,)
 
 
 def test_a_pattern_does_not_leave_the_working_directory_out(

@@ -35,7 +35,7 @@ def test_names_tell_emotion_and_person(dataset: Path) -> None:
     assert {s.name: (EMOTIONS[s.label], s.person, s.split) for s in read.samples} == {
         name: (emotion, name[:2], None) for name, emotion in NAMES.items()
     }
-    assert read.skipped == {"not named as in JAFFE": 1}
+    assert read.skipped == {"not an image file": 1}
     assert read.unreadable == {}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from motivnet.datasets.read import EVALUATED, FORMATS, read_dataset, recognise
-from motivnet.errors import ConfigError, DatasetError
+from motivnet.errors import ConfigError, DatasetError, FileError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face, iterate_faces
 from motivnet_training.demo import draw_samples
@@ -35,7 +35,9 @@ def test_an_unreadable_image_is_taken_out_counted_and_listed(
     assert list(read.unreadable) == ["anger/3.jpg"]
     assert "3.jpg is not a JPEG" in read.unreadable["anger/3.jpg"]
     assert caplog.messages == [
-        f"{tmp_path}: skipped 2 x unknown class folder bored, 1 x unreadable image"
+        f"{tmp_path}: left out 2 x unknown class folder bored (bored/1.jpg, bored/2.jpg), "
+        "1 x unreadable image (anger/3.jpg is not a JPEG, PNG, WebP or BMP image; convert it to "
+        "one of these)"
     ]
 
 
@@ -104,18 +106,22 @@ def test_counts_have_every_label_in_order(tmp_path: Path) -> None:
         ),
         (
             [],
-            "has the format of no known dataset: AffectNet .*, FER2013, .* class folders such as",
+            "has the format of no known dataset; it has nothing in it, and recognised are: train.* "
+            r"\(AffectNet\), .*\(FER2013\), .* folders of images named as classes, such as",
         ),
-        (["1.png"], "has the format of no known dataset"),
+        (["1.png"], "has the format of no known dataset; it has 1.png, and rec"),
         (
             ["bored/1.png"],
-            r"holds no image of a known class \(1 x unknown class folder bored\); it was read as",
+            r"holds no image of a known class \(1 x unknown class folder bored \(bored/1.png\)\);",
         ),
         (
             ["anger/notes.txt"],
-            r"1 x not an image file\); .* and the classes are neutral, happiness, sadness, surp",
+            r"1 x not an image file \(anger/notes.txt\)\); .* the classes are neutral, happiness,",
         ),
-        (["anger/broken.jpg"], r"\(1 x unreadable image\)"),
+        (
+            ["anger/broken.jpg"],
+            r"\(1 x unreadable image \(anger/broken.jpg is not a JPEG, .*\)\); .* fear, disg",
+        ),
     ],
     ids=["missing", "empty", "no folders", "only unknown classes", "no images", "none readable"],
 )
@@ -149,7 +155,7 @@ def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_refusal_of_the_system_is_one_line() -> None:
-    with pytest.raises(DatasetError, match=r"^a{300} cannot be read: File name too long$"):
+    with pytest.raises(FileError, match=r"^a{300} cannot be read: File name too long$"):
         read_dataset("a" * 300, labels=SEVEN)
 
 
@@ -159,7 +165,7 @@ def test_class_folders_are_the_last_format_that_is_tried() -> None:
 
 def test_a_layout_is_found_for_a_path_with_a_trailing_slash(tmp_path: Path) -> None:
     put_face(tmp_path / "sad" / "1.png")
-    assert recognise(Path(f"{tmp_path}/")) == "class folders"
+    assert recognise(Path(f"{tmp_path}/")) == ("class folders", tmp_path)
 
 
 def test_drawn_faces_are_samples_that_go_through_the_labels() -> None:

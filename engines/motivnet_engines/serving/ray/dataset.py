@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from motivnet.errors import DatasetError, FileError, MissingDependencyError, MotivNetError
-from motivnet.files import kind_of, make_folder, write_atomic
+from motivnet.files import make_folder, write_atomic
+from motivnet.path_kind import is_file
 from motivnet.printable import one_line
 from motivnet.workspace import is_workspace, write_lock
 from motivnet_engines.inference.classifier import EmotionClassifier
@@ -121,7 +122,7 @@ def predict_dataset(
 def _locked_folder(out: Path) -> Iterator[None]:
     """Create the output folder if necessary, and lock it for this run."""
     with contextlib.ExitStack() as stack:
-        if kind_of(out) == "file":
+        if is_file(out):
             raise FileError(f"{out} is a file; give a folder for --out")
         try:
             make_folder(out, private=True)

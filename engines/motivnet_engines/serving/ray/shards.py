@@ -17,17 +17,17 @@ import msgspec
 
 from motivnet.artifact import open_artifact
 from motivnet.datasets.image_folders import walk_images
-from motivnet.datasets.listing import refuse_outside
+from motivnet.datasets.listing import path_in_list, refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
 from motivnet.files import (
     atomic_path,
-    kind_of,
     list_folder,
     open_regular,
     read_bytes,
     sha256_of,
     write_atomic,
 )
+from motivnet.path_kind import is_folder, kind_of
 from motivnet.printable import one_line
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet_engines.inference.file_search import find_files
@@ -91,7 +91,7 @@ def list_images(
         found, root = _lines(path), path.parent
     elif kind == ".parquet":
         found, root = _column(path), path.parent
-    elif kind_of(path) == "folder":
+    elif is_folder(path):
         found, root = _images_below(path, on_unreadable), path
     else:
         raise DatasetError(
@@ -100,7 +100,7 @@ def list_images(
         )
     if not found:
         raise DatasetError(f"{source} names no image")
-    paths = [str(root / name) for name in found]
+    paths = [str(path_in_list(root, name, source=Path(str(source)))) for name in found]
     if isinstance(source, (str, Path)) and not allow_outside:
         refuse_outside(source, paths, folder=root)
     return paths
@@ -161,7 +161,7 @@ def _column(path: Path) -> list[str]:
 
 def _parquet_files(path: Path) -> list[Path]:
     """Return the file, or those of a folder without the writers' own (``_SUCCESS``)."""
-    if kind_of(path) != "folder":
+    if not is_folder(path):
         return [path]
     found = walk_images(path, suffixes={".parquet"})
     found.refuse_unreadable()
@@ -277,7 +277,7 @@ def keep_plan(out: Path, plan: Plan) -> None:
             raise DatasetError(f"{path} is not a plan: {error}; choose a new folder") from error
     if before is not None and parts_in(out):
         _check_same(out, before, plan)
-    elif before is None and kind_of(out) == "folder" and list_folder(out):
+    elif before is None and is_folder(out) and list_folder(out):
         raise FileError(f"{out} holds files and no {PLAN_NAME}; choose a new folder")
     else:
         write_atomic(path, encode(plan), private=True)

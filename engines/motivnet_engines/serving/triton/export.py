@@ -18,9 +18,10 @@ from motivnet.errors import (
     ParityError,
     RuntimeUnavailableError,
 )
-from motivnet.files import kind_of, list_folder, open_regular, read_bytes, sha256_of_stream
+from motivnet.files import list_folder, open_regular, read_bytes, sha256_of_stream
 from motivnet.folders import atomic_folder
 from motivnet.parity import Precision
+from motivnet.path_kind import is_folder
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet.terminal import progress
 from motivnet_engines.runtimes.own_engines import trust_advice, untrusted_engine
@@ -225,7 +226,7 @@ def _read_record(folder: Path) -> Record:
 
 
 def _check_out(artifact: Artifact, out: Path, models: tuple[str, ...]) -> None:
-    if kind_of(out) == "folder" and list_folder(out):
+    if is_folder(out) and list_folder(out):
         ours = _read_record(out).models
         for name in models:
             if name not in ours and os.path.lexists(out / name):
