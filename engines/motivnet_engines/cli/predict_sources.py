@@ -21,10 +21,8 @@ from motivnet.files import write_errors
 from motivnet.images import MAX_BYTES
 from motivnet.path_kind import kind_of
 from motivnet_engines.inference.downloads import (
-    Address,
     Download,
     FetchedImage,
-    address_from_text,
     download,
     in_background,
     picture_at,
@@ -32,6 +30,7 @@ from motivnet_engines.inference.downloads import (
     result_of,
 )
 from motivnet_engines.inference.file_search import FoundFiles, find_files, place_of
+from motivnet_engines.inference.web_address import Address, address_from_text
 from motivnet_engines.video.source import (
     VIDEO_SUFFIXES,
     VideoSource,
@@ -90,11 +89,11 @@ def find_sources(
     """
     if "" in arguments:
         raise ConfigError("the name of an image is empty; give a file, or . for the current folder")
-    fetched = _fetched_sources(list(filter(_is_fetched, arguments)), stack)
     searched = [
-        FoundFiles() if argument in fetched else _find_files(Path(argument))
+        FoundFiles() if _is_fetched(argument) else _find_files(Path(argument))
         for argument in arguments
     ]
+    fetched = _fetched_sources(list(filter(_is_fetched, arguments)), stack)
     sources: list[Source] = []
     for argument, found in zip(arguments, searched, strict=True):
         sources += [fetched[argument]] if argument in fetched else map(_source_of_file, found.files)

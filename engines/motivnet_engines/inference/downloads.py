@@ -1,7 +1,7 @@
 """Pictures from the addresses that a user names: bounded in size, time and redirects.
 
-Only these addresses are opened, over HTTP and HTTPS with verified certificates. The name and the
-password in an address go to its own host alone, and into no result or message.
+Only these addresses are opened, and where they redirect to, over HTTP and HTTPS with verified
+certificates.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from motivnet import __version__
-from motivnet.errors import ConfigError, FileError
+from motivnet.errors import FileError
 from motivnet.images import MAX_BYTES
+from motivnet_engines.inference.web_address import SCHEMES, Address
 
-SCHEMES = ("http", "https")
 SILENT_SECONDS = 10.0
 """How long a server may be silent."""
 
@@ -36,34 +36,12 @@ T = TypeVar("T")
 
 _MAX_REDIRECTS = 5
 _HEAD_BYTES = 64
-_SECRET = re.compile(r"(?i)auth|cred|key|pass|secret|sig|token")
 _PAGE = re.compile(rb"(?i)\s*<(!doctype html|html|head|body)")
 _PICTURE = re.compile(
     rb"(?s)\xff\xd8\xff|\x89PNG\r\n|RIFF....WEBP|BM|GIF8|II\*\0|MM\0\*"
     rb"|....ftyp(avif|avis|heic|heix|hevc|mif1|msf1)"
 )
 """How the formats begin in which pictures are sent, whether they can be decoded or not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """The address of a picture, split by ``address_from_text``.
-
-    Args:
-        url: What is requested, without user and fragment.
-        user: User and password, ``user:password``, or None.
-        name: What results and messages call it; the values of secrets in its query are hidden.
-    """
-
-    url: str
-    user: str | None
-    name: str
-
-    @property
-    def file_name(self) -> str:
-        """The last part of the path, with only letters, digits and ``._-``; never empty."""
-        last = unquote(urlsplit(self.url).path.rstrip("/").rpartition("/")[2])
-        return re.sub(r"[^\w.-]", "_", last).lstrip(".")[-80:] or "picture"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,40 +76,6 @@ class FetchedImage:
     name: str
     file: Path
     fetch: Callable[[], bytes]
-
-
-def address_from_text(text: str) -> Address:
-    """Return the address of a picture; characters that need it are escaped.
-
-    Raises:
-        ConfigError: If it is not one over HTTP or HTTPS, or names no host.
-    """
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or parts.scheme not in SCHEMES:
-        raise ConfigError("an address has a host and a valid port: http://HOST:PORT/PATH")
-    host = f"[{host}]" if ":" in host else host
-    try:
-        host.encode("ascii")
-    except UnicodeEncodeError:
-        try:
-            host = host.encode("idna").decode()
-        except UnicodeError as error:
-            raise ConfigError(f"{host!r} is not the name of a host") from error
-    place = host if port is None else f"{host}:{port}"
-    path = quote(parts.path or "/", safe="%/:=&~+!$,;'@()*")
-    query = quote(parts.query, safe="%/:=&?~+!$,;'@()*")
-    user = None
-    if parts.username is not None:
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return Address(
-        url=urlunsplit((parts.scheme, place, path, query, "")),
-        user=user,
-        name=urlunsplit((parts.scheme, place, parts.path, _without_secrets(parts.query), "")),
-    )
 
 
 def download(address: Address, *, max_bytes: int = MAX_BYTES) -> Download:
@@ -246,11 +190,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        scheme = urlsplit(newurl).scheme
+        scheme, refused = urlsplit(newurl).scheme, None
         if scheme not in SCHEMES or (req.type == "https" and scheme != "https"):
-            raise urllib.error.URLError(f"the server redirects to {scheme}://")
-        if urlsplit(newurl).username is not None:
-            raise urllib.error.URLError("the server redirects to an address with a user")
+            refused = f"{scheme}://"
+        elif urlsplit(newurl).username is not None:
+            refused = "an address with a user"
+        if refused is not None:
+            fp.close()
+            raise urllib.error.URLError(f"the server redirects to {refused}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -259,6 +206,7 @@ def _opener() -> urllib.request.OpenerDirector:
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(context=ssl.create_default_context()),
         urllib.request.HTTPDefaultErrorHandler(),
@@ -282,11 +230,3 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, http.client.HTTPException):
         return "the server does not answer as HTTP asks for"
     return (isinstance(cause, OSError) and cause.strerror) or str(cause)
-
-
-def _without_secrets(query: str) -> str:
-    """Return a query in which the values of what is named as a secret are hidden."""
-    pairs = parse_qsl(query, keep_blank_values=True)
-    if not any(_SECRET.search(name) for name, _ in pairs):
-        return query
-    return urlencode([(name, "..." if _SECRET.search(name) else value) for name, value in pairs])
