@@ -7,7 +7,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from motivnet.datasets.image_folders import PICTURE_SUFFIXES, walk_images
@@ -66,12 +65,7 @@ def find_files(
 
 def place_of(path: Path) -> tuple[str, str]:
     """Return what two spellings of a file have in common; a link to a file is another file."""
-    return _real_folder(path.parent), path.name
-
-
-@lru_cache(maxsize=4096)
-def _real_folder(folder: Path) -> str:
-    return os.path.realpath(folder)
+    return os.path.realpath(path.parent), path.name
 
 
 def _merge(matches: Sequence[Path], suffixes: Collection[str]) -> FoundFiles:
