@@ -11,7 +11,7 @@ import typer
 
 from motivnet.command_line import JSONOption, make_app, print_json, run, say
 from motivnet.errors import ConfigError
-from motivnet.path_kind import is_file, is_folder
+from motivnet.path_kind import check_exist, is_file, is_folder
 from motivnet_engines.cli.options import PATH, TrustEnginesOption
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ def accuracy(
     json: JSONOption = False,
 ) -> None:
     """Measure the metrics of the paper on labelled images; list what runtimes disagree on."""
+    check_exist(artifact, dataset)
+
     from motivnet_bench.accuracy import PYTORCH, measure_accuracy
     from motivnet_bench.report.accuracy import accuracy_report
 
@@ -221,6 +223,8 @@ def viability(
     Benchmark performance with --test, model similarity with --encoder, data similarity with --data
     and --reference.
     """
+    check_exist(checkpoint, *(test or ()), encoder, data, reference)
+
     from motivnet.artifact import ARTIFACTS
     from motivnet.checkpoints import name_of
     from motivnet_bench.environment import command_line

@@ -13,6 +13,7 @@ import typer
 
 from motivnet.command_line import JSONOption, make_app, print_json, run, say
 from motivnet.errors import ConfigError, ProcessLostError, TrainingStoppedError
+from motivnet.path_kind import check_exist
 from motivnet_training.datasets_command import AllowOutside, NumClasses, datasets
 from motivnet_training.recipe import Precision, RecipeName, change_recipe, get_recipe
 
@@ -152,6 +153,8 @@ def fit(
     The run folder holds best.safetensors, which motivnet-export build takes, last.safetensors, the
     state to resume from and a summary. SIGTERM and Ctrl-C save the state and end the training.
     """
+    check_exist(data, encoder, config)
+
     from motivnet.preprocess import Preprocessing
     from motivnet_training.devices import Devices
     from motivnet_training.fit import fit as fit_model
@@ -240,6 +243,8 @@ def cache(
     Repeat the command to continue after an interruption. The tokens of one image take 6.3 MB at
     sapiens-0.3b and 9.4 MB at sapiens-1b.
     """
+    check_exist(data, encoder, config)
+
     from motivnet.preprocess import Preprocessing
     from motivnet_training.devices import Devices
     from motivnet_training.token_cache import cache_dataset
