@@ -32,7 +32,6 @@ from motivnet.path_kind import check_exist
         ),
         (motivnet_bench.cli.main, "accuracy . no", "motivnet_bench.accuracy"),
         (motivnet_bench.cli.main, "viability no", "motivnet_bench.viability.measure"),
-        (motivnet_bench.cli.main, "viability . --test no", "motivnet_bench.viability.measure"),
     ],
 )
 def test_a_name_of_nothing_is_told_first(

@@ -223,7 +223,7 @@ def viability(
     Benchmark performance with --test, model similarity with --encoder, data similarity with --data
     and --reference.
     """
-    check_exist(checkpoint, *(test or ()), encoder, data, reference)
+    check_exist(checkpoint)
 
     from motivnet.artifact import ARTIFACTS
     from motivnet.checkpoints import name_of

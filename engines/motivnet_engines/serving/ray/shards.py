@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from motivnet.artifact import open_artifact
-from motivnet.datasets.image_folders import walk_images
+from motivnet.datasets.image_folders import NOT_AN_IMAGE, walk_images
 from motivnet.datasets.listing import path_in_list, refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
 from motivnet.files import (
@@ -165,7 +165,8 @@ def _parquet_files(path: Path) -> list[Path]:
         return [path]
     found = walk_images(path, suffixes={".parquet"})
     found.refuse_unreadable()
-    inside = ((file, file.relative_to(path).parts) for file in found.files)
+    others = [path / name for reason, name in found.left_out if reason == NOT_AN_IMAGE]
+    inside = ((file, file.relative_to(path).parts) for file in sorted((*found.files, *others)))
     return [file for file, parts in inside if not any(part.startswith("_") for part in parts)]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,23 @@ def test_a_folder_of_parquet_is_one_list_without_the_notes_of_its_writer(tmp_pat
         (folder / name).write_bytes(b"note")
     names = ["a.jpg", "b.jpg", "c.jpg"]
     assert list_images(folder) == [str(tmp_path / name) for name in names]
+
+
+def test_what_of_a_folder_is_left_out_or_unreadable_is_told(
+    public_folder: Path,
+    permissions: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("a.jpg", "b.jfif", "notes.txt"):
+        (public_folder / name).touch()
+    (public_folder / "circle").symlink_to(".")
+    (public_folder / "closed").mkdir(mode=0)
+    told: list[str] = []
+    with permissions():
+        found = list_images(public_folder, on_unreadable=told.append)
+    assert found == [str(public_folder / name) for name in ("a.jpg", "b.jfif")]
+    assert told == [f"{public_folder / 'closed'} cannot be read: Permission denied"]
+    assert "1 x not an image file (notes.txt)" in caplog.text
 
 
 MANY, LONG = 8_000_000, "a" * 1_000_000
