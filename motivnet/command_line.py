@@ -28,6 +28,16 @@ INTERRUPTED = 128 + 2
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """click's ``UsageError``, of the click that this typer brings."""
 
+_PATH_FAULTS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EACCES", "EHOSTDOWN", "EIO", "ELOOP", "ENAMETOOLONG", "ENOTCONN", "EPERM"),
+        *("EREMOTEIO", "EROFS", "ESTALE", "ETIMEDOUT"),
+    )
+    if hasattr(errno, name)  # macOS has no EREMOTEIO
+)
+"""What the system answers for a path that it does not give: never a bug of ours."""
+
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
     **dict.fromkeys(("lightning_fabric", "tensorboard", "yaml"), "train"),
@@ -170,8 +180,7 @@ def _quiet_pipe() -> Iterator[None]:
             _fail_on_full_disk(error)
         raise
     except OSError as error:
-        # What even a check whether a path exists fails with.
-        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        if error.errno in _PATH_FAULTS and error.filename is not None:
             _fail(f"{error.filename} cannot be opened: {error.strerror}")
         _fail_on_full_disk(error)
 

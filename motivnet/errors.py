@@ -9,6 +9,7 @@ traceback.
     MotivNetError
     ├── ConfigError              a model configuration or the options of a command
     ├── FileError                a file that is missing, not regular, too large or not writable
+    │   └── FileTooLargeError    a file with more bytes than are allowed
     ├── CheckpointError          a weights file that is damaged, unknown or does not fit the model
     ├── ImageError               a file that is not an image, or exceeds the limits
     ├── VideoError               a video, camera or stream that cannot be read or written
@@ -52,6 +53,10 @@ class ConfigError(MotivNetError):
 
 class FileError(MotivNetError):
     """A file is missing, is not a regular file, is too large, or cannot be written."""
+
+
+class FileTooLargeError(FileError):
+    """A file has more bytes than are allowed."""
 
 
 class CheckpointError(MotivNetError):

@@ -31,7 +31,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from motivnet.errors import FileError, ImageError
+from motivnet.errors import FileError, FileTooLargeError, ImageError
 from motivnet.files import read_bytes
 from motivnet.image_formats import ImageFormat, format_name, image_format
 from motivnet.printable import one_line
@@ -192,10 +192,8 @@ def read_encoded(path: Path, *, limits: ImageLimits = USER_LIMITS) -> bytes:
     """
     try:
         return read_bytes(path, max_bytes=limits.max_bytes)
-    except FileError as error:
-        if path.is_file() and path.stat().st_size > limits.max_bytes:
-            raise FileError(f"{error}; {limits.advice}") from error
-        raise
+    except FileTooLargeError as error:
+        raise FileError(f"{error}; {limits.advice}") from error
 
 
 def decode_image(data: bytes, *, name: str, limits: ImageLimits = USER_LIMITS) -> NDArray[np.uint8]:

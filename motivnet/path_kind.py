@@ -48,3 +48,17 @@ def is_file(path: Path) -> bool:
         FileError: As ``kind_of``.
     """
     return kind_of(path) == "file"
+
+
+def check_exist(*paths: Path | None) -> None:
+    """Refuse a name of nothing before what takes seconds, as the import of PyTorch.
+
+    Args:
+        paths: None stands for an option that was left out.
+
+    Raises:
+        FileError: If there is nothing of that name, or as ``kind_of``.
+    """
+    for path in paths:
+        if path is not None and kind_of(path) is None and not path.is_symlink():
+            raise FileError(f"{path} does not exist; check its name")

@@ -11,6 +11,7 @@ import typer
 
 from motivnet.command_line import JSONOption, make_app, print_json, run, say
 from motivnet.errors import ConfigError
+from motivnet.path_kind import check_exist, is_file, is_folder
 from motivnet_engines.cli.options import PATH, TrustEnginesOption
 
 if TYPE_CHECKING:
@@ -164,6 +165,8 @@ def accuracy(
     json: JSONOption = False,
 ) -> None:
     """Measure the metrics of the paper on labelled images; list what runtimes disagree on."""
+    check_exist(artifact, dataset)
+
     from motivnet_bench.accuracy import PYTORCH, measure_accuracy
     from motivnet_bench.report.accuracy import accuracy_report
 
@@ -223,6 +226,8 @@ def viability(
     Benchmark performance with --test, model similarity with --encoder, data similarity with --data
     and --reference.
     """
+    check_exist(checkpoint)
+
     from motivnet.artifact import ARTIFACTS
     from motivnet.checkpoints import name_of
     from motivnet_bench.environment import command_line
@@ -272,7 +277,7 @@ def report(
     from motivnet_bench.latency.result import read_result
     from motivnet_bench.report.files import write_latency
 
-    file = result / "report.json" if result.is_dir() else result
+    file = result / "report.json" if is_folder(result) else result
     paths = write_latency(read_result(file), out or file.parent)
     if json:
         print_json({"files": [str(path) for path in paths]})
@@ -315,11 +320,11 @@ def gate(
     if (max_drop is None) != (dataset is None):
         raise ConfigError("--max-drop and --dataset go together")
     path = target or _newest()
-    if max_drop is not None and path.is_file():
+    if max_drop is not None and is_file(path):
         raise ConfigError("--max-drop runs the artifact: give its folder, not a report")
     checks = []
     if min_speedup is not None:
-        if path.is_file():
+        if is_file(path):
             measured = read_result(path)
         else:
             options = Options(

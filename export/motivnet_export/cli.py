@@ -10,6 +10,7 @@ import typer
 from motivnet import command_line
 from motivnet.command_line import JSONOption
 from motivnet.errors import ConfigError, ParityError
+from motivnet.path_kind import check_exist
 from motivnet_engines.cli.options import TrustEnginesOption
 
 app = command_line.make_app(
@@ -139,6 +140,8 @@ def build(
     json: JSONOption = False,
 ) -> None:
     """Export, compare with PyTorch, compile, and write the artifact with its parity report."""
+    check_exist(checkpoint, images, calibration_images)
+
     from motivnet_export.build import build_artifact
     from motivnet_export.request import BuildRequest, engine_for_target
     from motivnet_export.tables import describe_engine, print_built
@@ -185,6 +188,8 @@ def onnx(
     json: JSONOption = False,
 ) -> None:
     """Export an ONNX file alone: checked by ONNX's checker, not compared with PyTorch."""
+    check_exist(checkpoint)
+
     from motivnet_export.request import BuildRequest
     from motivnet_export.single_file import export_file
     from motivnet_export.tables import print_exported

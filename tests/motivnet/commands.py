@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
@@ -59,6 +60,12 @@ def mistake() -> None:
 def bug() -> None:
     """Fails as a bug of ours does."""
     raise ZeroDivisionError("a bug of ours")
+
+
+@app.command()
+def unseen(number: str) -> None:
+    """Looks at a path that the system does not give."""
+    raise OSError(getattr(errno, number), "it is gone", "mnt/photos")
 
 
 @app.command()

@@ -84,6 +84,12 @@ def test_memory_or_stack_that_is_used_up_is_one_line(kind: str, reason: str) -> 
     assert reason in done.stderr
 
 
+@pytest.mark.parametrize("number", ["EACCES", "EIO", "ELOOP", "ENOTCONN", "ESTALE"])
+def test_a_path_that_the_system_does_not_give_is_one_line(number: str) -> None:
+    done = run("unseen", number)
+    assert (done.returncode, done.stderr) == (1, "error: mnt/photos cannot be opened: it is gone\n")
+
+
 def test_a_bug_keeps_its_plain_traceback() -> None:
     done = run("bug")
     assert done.returncode == 1

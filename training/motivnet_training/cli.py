@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from motivnet.command_line import JSONOption, make_app, print_json, run, say
 from motivnet.errors import ConfigError, ProcessLostError, TrainingStoppedError
+from motivnet.path_kind import check_exist
 from motivnet_training.datasets_command import AllowOutside, NumClasses, datasets
 from motivnet_training.recipe import Precision, RecipeName, change_recipe, get_recipe
 
@@ -153,6 +155,8 @@ def fit(
     The run folder holds best.safetensors, which motivnet-export build takes, last.safetensors, the
     state to resume from and a summary. SIGTERM and Ctrl-C save the state and end the training.
     """
+    check_exist(data, encoder, config)
+
     from motivnet.preprocess import Preprocessing
     from motivnet_training.devices import Devices
     from motivnet_training.fit import fit as fit_model
@@ -173,7 +177,7 @@ def fit(
     request = FitRequest(
         config=model_config,
         data=data,
-        out=out or Path("runs") / data.resolve().stem,
+        out=out or Path("runs") / Path(os.path.realpath(data)).stem,
         recipe=_find_recipe(recipe, config, has_encoder=encoder is not None, changes=changes),
         preprocess=Preprocessing.named(preprocess, size=model_config.encoder.image_size),
         seed=seed,
@@ -243,6 +247,8 @@ def cache(
     Repeat the command to continue after an interruption. The tokens of one image take 6.3 MB at
     sapiens-0.3b and 9.4 MB at sapiens-1b.
     """
+    check_exist(data, encoder, config)
+
     from motivnet.preprocess import Preprocessing
     from motivnet_training.devices import Devices
     from motivnet_training.token_cache import cache_dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from motivnet.artifact import open_artifact
 from motivnet.datasets.class_folders import read_class_folders
 from motivnet.errors import ConfigError
 from motivnet.images import USER_LIMITS, ImageLimits
+from motivnet.path_kind import kind_of
 from motivnet_engines.adaptation.evaluation import Evaluation, evaluate, track_best
 from motivnet_engines.adaptation.learning import (
     ENOUGH_PER_CLASS,
@@ -145,13 +147,17 @@ def adapt_artifact(
 
 def _choose_target(folder: Path, *, out: Path | None, adapted_classes: Path | None) -> Path:
     target = out or adapted_classes or default_path(folder)
-    extends = adapted_classes is not None and target.resolve() == adapted_classes.resolve()
-    if target.exists() and not extends:
+    extends = adapted_classes is not None and _is_same(target, adapted_classes)
+    if kind_of(target) is not None and not extends:
         raise ConfigError(
             f"{target} exists; extend it with --adapted-classes {target}, "
             "or choose another file with --out"
         )
     return target
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def _densities(head: MixtureHead, outputs: LabelledOutputs) -> NDArray[np.float64]:

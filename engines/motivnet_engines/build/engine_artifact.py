@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -170,7 +171,7 @@ def add_engine(
 
 
 def _check_out(out: Path, artifact: Artifact) -> None:
-    if out.resolve() == artifact.folder.resolve():
+    if os.path.realpath(out) == os.path.realpath(artifact.folder):
         raise ConfigError(
             f"--out {out} is the artifact itself; leave --out away to add the engine to it"
         )

@@ -174,8 +174,8 @@ def _usable_memory(machine: Machine) -> int | None:
 
 def _free_disk(folder: Path) -> int | None:
     absolute = folder.absolute()
-    existing = next(parent for parent in (absolute, *absolute.parents) if parent.exists())
     try:
+        existing = next(parent for parent in (absolute, *absolute.parents) if parent.exists())
         return shutil.disk_usage(existing).free
     except OSError:  # a file system that does not tell is no reason to refuse
         return None

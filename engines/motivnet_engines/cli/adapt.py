@@ -9,6 +9,7 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
+from motivnet.path_kind import check_exist
 from motivnet_engines.cli.options import (
     PATH,
     DetectOption,
@@ -60,6 +61,8 @@ def adapt(
     json: JSONOption = False,
 ) -> None:
     """Learn new classes, or new people of old ones, from a few images, without training."""
+    check_exist(folder, val, adapted_classes)
+
     from motivnet.terminal import progress
     from motivnet_engines.adaptation.adapt import adapt_artifact
 

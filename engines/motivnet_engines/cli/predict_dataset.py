@@ -99,6 +99,7 @@ def predict_dataset(
         embeddings=embeddings,
         limits=user_limits(max_pixels),
     )
+    unreadable: list[str] = []
     # Threads of Ray print the deaths of workers to standard output, where the result belongs.
     with progress("predicting") as advance, contextlib.redirect_stdout(sys.stderr):
         summary = dataset.predict_dataset(
@@ -110,6 +111,7 @@ def predict_dataset(
             address=address,
             allow_outside=allow_outside,
             on_images=advance,
+            on_unreadable=unreadable.append,
         )
     if json:
         command_line.print_json(summary)
@@ -119,8 +121,11 @@ def predict_dataset(
         command_line.say(
             f"{out}: {images} in {files}, {summary.errors:,} could not be read ({existed})"
         )
+    for line in unreadable:
+        command_line.say(f"error: {line}", err=True)
     if summary.errors:
         _print_errors(out, summary.errors)
+    if summary.errors or unreadable:
         raise typer.Exit(1)
 
 

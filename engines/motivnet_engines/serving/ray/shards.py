@@ -8,7 +8,8 @@ footer, so that a finished shard is checked without reading it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -18,10 +19,18 @@ from motivnet.artifact import open_artifact
 from motivnet.datasets.image_folders import walk_images
 from motivnet.datasets.listing import path_in_list, refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
-from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of, write_atomic
+from motivnet.files import (
+    atomic_path,
+    list_folder,
+    open_regular,
+    read_bytes,
+    sha256_of,
+    write_atomic,
+)
 from motivnet.path_kind import is_folder, kind_of
 from motivnet.printable import one_line
 from motivnet.schema import Schema, SchemaError, decode, encode
+from motivnet_engines.inference.file_search import find_files
 from motivnet_engines.inference.image_files import FileResult
 from motivnet_engines.serving.ray.reading import ReadingOptions
 
@@ -31,6 +40,8 @@ try:
     from pyarrow import parquet
 except ModuleNotFoundError as error:
     raise MissingDependencyError("pyarrow", extra="ray") from error
+
+logger = logging.getLogger(__name__)
 
 Source: TypeAlias = Path | str | Iterable[Path | str]
 """A folder of images, a ``.txt`` file with one path per line, ``.parquet`` with a column ``path``,
@@ -55,20 +66,26 @@ _DIFFERENCES = {
 }
 
 
-def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
+def list_images(
+    source: Source,
+    *,
+    allow_outside: bool = False,
+    on_unreadable: Callable[[str], object] = logger.error,
+) -> list[str]:
     """Return absolute paths in order; whether they are images is for the workers to find out.
 
-    Paths in a file are relative to its folder. The same path twice is two images.
+    Paths in a file are relative to its folder. The same path twice is two images. What is left out
+    of a folder is logged.
 
     Args:
         allow_outside: Whether a file may name images outside its folder; a stranger's could name
             any file of this machine.
+        on_unreadable: Called with a line about each part of a folder that cannot be read.
 
     Raises:
         DatasetError: If there is no image, the file is not a list of paths, or it names one outside
             its folder.
-        FileError: If it cannot be read, or a folder in the folder cannot: a run that is continued
-            later would have another list.
+        FileError: If it cannot be read.
     """
     if not isinstance(source, (str, Path)):
         found, root = list(map(str, source)), Path.cwd()
@@ -77,7 +94,7 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
     elif kind == ".parquet":
         found, root = _column(path), path.parent
     elif is_folder(path):
-        found, root = _walk(path), path
+        found, root = _images_below(path, on_unreadable), path
     else:
         raise DatasetError(
             f"{source} is not a folder, a .txt file with one path per line, "
@@ -100,10 +117,14 @@ def digest_of_paths(paths: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _walk(folder: Path) -> list[str]:
-    found = walk_images(folder)
-    found.refuse_unreadable()
-    found.warn()
+def _images_below(folder: Path, on_unreadable: Callable[[str], object]) -> list[str]:
+    found = find_files(folder)
+    if not found.files:
+        raise FileError("; ".join(found.unreadable))
+    for line in found.left_out:
+        logger.warning("%s", line)
+    for line in found.unreadable:
+        on_unreadable(line)
     return list(map(str, found.files))
 
 
@@ -112,7 +133,7 @@ def _lines(path: Path) -> list[str]:
     if data.count(b"\n") > MAX_PATHS:
         raise _too_long(path)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{path} is not a list of paths: not UTF-8 at byte {error.start}"
@@ -254,14 +275,14 @@ def keep_plan(out: Path, plan: Plan) -> None:
     """
     path = out / PLAN_NAME
     before = None
-    if path.exists():
+    if kind_of(path) is not None:
         try:
             before = decode(read_bytes(path), Plan)
         except SchemaError as error:
             raise DatasetError(f"{path} is not a plan: {error}; choose a new folder") from error
     if before is not None and parts_in(out):
         _check_same(out, before, plan)
-    elif before is None and out.is_dir() and any(out.iterdir()):
+    elif before is None and is_folder(out) and list_folder(out):
         raise FileError(f"{out} holds files and no {PLAN_NAME}; choose a new folder")
     else:
         write_atomic(path, encode(plan), private=True)

@@ -75,6 +75,23 @@ def test_a_folder_of_parquet_is_one_list_without_the_notes_of_its_writer(tmp_pat
     assert list_images(folder) == [str(tmp_path / name) for name in names]
 
 
+def test_what_of_a_folder_is_left_out_or_unreadable_is_told(
+    public_folder: Path,
+    permissions: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("a.jpg", "b.jfif", "notes.txt"):
+        (public_folder / name).touch()
+    (public_folder / "circle").symlink_to(".")
+    (public_folder / "closed").mkdir(mode=0)
+    told: list[str] = []
+    with permissions():
+        found = list_images(public_folder, on_unreadable=told.append)
+    assert found == [str(public_folder / name) for name in ("a.jpg", "b.jfif")]
+    assert told == [f"{public_folder / 'closed'} cannot be read: Permission denied"]
+    assert "1 x not an image file (notes.txt)" in caplog.text
+
+
 MANY, LONG = 8_000_000, "a" * 1_000_000
 
 
@@ -191,17 +208,15 @@ def test_a_folder_is_walked_as_by_every_command(
     ]
 
 
-def test_a_source_that_cannot_be_read_as_a_whole_is_refused_before_any_work(
+def test_a_folder_of_lists_that_cannot_be_read_as_a_whole_is_refused(
     public_folder: Path, permissions: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    for name in ("images/a/1.jpg", "images/b/2.jpg", "list.parquet/c/3.parquet"):
-        (public_folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (public_folder / name).touch()
-    for closed in ("images/b", "list.parquet/c"):
-        (public_folder / closed).chmod(0)
-    with permissions():
-        for source in ("images", "list.parquet"):
-            with pytest.raises(FileError, match=r"cannot be read as a whole: 1 x .*Permission den"):
-                list_images(public_folder / source)
+    closed = public_folder / "list.parquet" / "c"
+    closed.mkdir(parents=True, mode=0)
+    with (
+        permissions(),
+        pytest.raises(FileError, match=r"cannot be read as a whole: 1 x .*Permission den"),
+    ):
+        list_images(public_folder / "list.parquet")
     with pytest.raises(FileError, match="File name too long"):
         list_images(public_folder / ("a" * 300))
