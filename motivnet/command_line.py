@@ -14,8 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from motivnet import __version__, schema
-from motivnet.errors import MissingDependencyError, MotivNetError
-from motivnet.printable import OneLineFormatter, guard_output, one_line
+from motivnet.errors import BrokenDependencyError, MotivNetError
+from motivnet.printable import OneLineFormatter, guard_output, one_line, replace_by_null_device
 
 JSONOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output.")
@@ -26,16 +26,6 @@ INTERRUPTED = 128 + 2
 
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """click's ``UsageError``, of the click that this typer brings."""
-
-_EXTRAS = {
-    **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
-    **dict.fromkeys(("lightning", "tensorboard", "yaml"), "train"),
-    **dict.fromkeys(("matplotlib", "sklearn"), "bench"),
-    **dict.fromkeys(("prometheus_client", "python_multipart", "starlette", "uvicorn"), "serve"),
-    **dict.fromkeys(("pyarrow", "ray"), "ray"),
-    "av": "video",
-}
-"""The extra that installs a package, for an installation that lacks what a command needs."""
 
 
 def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
@@ -75,18 +65,20 @@ def run(app: typer.Typer) -> None:
         try:
             app()
         except MotivNetError as error:
-            _fail(error, status=error.exit_status)
-        except ModuleNotFoundError as error:
-            package = (error.name or "").split(".")[0]
-            if package not in _EXTRAS:
-                raise
-            _fail(MissingDependencyError(package, extra=_EXTRAS[package]))
+            # What was raised for a missing package may hide a broken one.
+            cause = _import_problem(error.__cause__)
+            broken = cause if isinstance(cause, BrokenDependencyError) else None
+            _fail(broken or error, status=error.exit_status)
         except MemoryError:
             _fail("there is not enough memory; give a smaller input, or run on a larger machine")
         except RecursionError:
             _fail("the input is nested too deeply to be read; check where it comes from")
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+        except Exception as error:
+            if (problem := _import_problem(error)) is None:
+                raise
+            _fail(problem)
 
 
 def print_json(value: object) -> None:
@@ -107,6 +99,12 @@ def warn(text: str) -> None:
 def _fail(reason: object, *, status: int = 1) -> NoReturn:
     say(f"error: {reason}", err=True)
     sys.exit(status)
+
+
+def _import_problem(error: BaseException | None) -> MotivNetError | None:
+    from motivnet.dependencies import import_problem
+
+    return import_problem(error)
 
 
 def _group(default: str | None) -> type[TyperGroup]:
@@ -182,7 +180,7 @@ def _fail_on_full_disk(error: OSError) -> NoReturn:
 
 def _abandon_output() -> None:
     """Drop what is still buffered; the interpreter would try to write it again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    replace_by_null_device(sys.stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 import warnings
@@ -67,6 +68,28 @@ def foreign(text: str) -> None:
     show(table(text), details({text: text}))
     sys.stdout.write(text)
     raise ValueError(text)
+
+
+@app.command()
+def native(out: str) -> None:
+    """Warns, and writes a file while a native library prints."""
+    warn("a line before the work")
+    with open(out, "w") as file:
+        for number in (1, 2):
+            os.write(number, b"printed by a native library\n")
+        file.write("results")
+
+
+@app.command()
+def accents(text: str) -> None:
+    """Says a text in every way but click's, which writes UTF-8 whatever a terminal takes."""
+    from motivnet.terminal import show, table
+
+    text = text.encode().decode("unicode_escape")
+    warn(text)
+    say(text)
+    show(table(text))
+    print_json({text: text})
 
 
 @app.command()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import Manifest
+from motivnet.dependencies import broken_dependency
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.parity import COMPUTE_DTYPES, Precision
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
@@ -26,10 +27,8 @@ try:
     import onnxruntime
 except ModuleNotFoundError as error:
     raise MissingDependencyError("onnxruntime", extra="cpu") from error
-except ImportError as error:
-    raise RuntimeUnavailableError(
-        f"onnxruntime is installed but cannot be loaded: {error}"
-    ) from error
+except Exception as error:  # it may raise anything
+    raise broken_dependency("onnxruntime", error) from error
 
 Device = Literal["cpu", "cuda"]
 

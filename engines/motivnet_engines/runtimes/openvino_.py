@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
+from motivnet.dependencies import broken_dependency
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.runtimes.native_calls import in_main_thread, native_errors, verified_model
@@ -20,8 +21,8 @@ try:
     import openvino
 except ModuleNotFoundError as error:
     raise MissingDependencyError("openvino", extra="cpu") from error
-except ImportError as error:
-    raise RuntimeUnavailableError(f"openvino is installed but cannot be loaded: {error}") from error
+except Exception as error:  # it may raise anything
+    raise broken_dependency("openvino", error) from error
 
 Compute = Literal["float32", "bfloat16"]
 
