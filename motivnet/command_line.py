@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from motivnet import __version__, schema
 from motivnet.errors import BrokenDependencyError, MotivNetError
 from motivnet.printable import OneLineFormatter, guard_output, one_line, replace_by_null_device
+from motivnet.processors import limit_threads
 
 JSONOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output.")
@@ -61,6 +62,7 @@ def run(app: typer.Typer) -> None:
     handler.setFormatter(OneLineFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.captureWarnings(True)
+    limit_threads()
     with _quiet_pipe():
         try:
             app()

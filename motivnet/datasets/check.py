@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from motivnet.datasets.sample import Dataset, Sample
 from motivnet.errors import DatasetError, FileError, ImageError
+from motivnet.processors import count_usable_cores
 from motivnet.terminal import progress
 
 UNREADABLE = "unreadable image"
@@ -89,10 +89,9 @@ def check_readable(samples: Sequence[Sample]) -> Checked:
     """Decode the samples, on as many threads as there are processors: OpenCV releases the lock."""
     digests: dict[str, str] = {}
     unreadable: dict[str, str] = {}
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
         progress("checking images", total=len(samples)) as advance,
-        ThreadPoolExecutor(workers) as pool,
+        ThreadPoolExecutor(count_usable_cores()) as pool,
     ):
         # In blocks, so that an interruption does not wait for all of the rest.
         for start in range(0, len(samples), _BLOCK):
