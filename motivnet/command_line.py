@@ -59,8 +59,9 @@ def run(app: typer.Typer) -> None:
     """
     guard_output()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLineFormatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(OneLineFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("motivnet.terminal").setLevel(logging.INFO)  # stages that last long
     logging.captureWarnings(True)
     limit_threads()
     with _quiet_pipe():
@@ -96,6 +97,16 @@ def say(text: str, *, err: bool = False) -> None:
 def warn(text: str) -> None:
     """Write a warning as one line to standard error."""
     say(f"warning: {text}", err=True)
+
+
+@contextlib.contextmanager
+def interruptible(consequence: str) -> Iterator[None]:
+    """Say in a line what Ctrl-C in this block means; without it an interruption prints nothing."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"error: stopped by Ctrl-C; {consequence}", err=True)
+        raise
 
 
 def _fail(reason: object, *, status: int = 1) -> NoReturn:

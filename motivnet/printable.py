@@ -104,12 +104,15 @@ class PrintableStream:
 
 
 class OneLineFormatter(logging.Formatter):
-    """Formats each record as one printable line; the traceback of a bug follows below it."""
+    """Formats each record as one printable line; the traceback of a bug follows below it.
+
+    The level stands in front of it, except for what is only information.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line."""
-        record.message = one_line(record.message)
-        return super().formatMessage(record)
+        shown = one_line(record.message)
+        return shown if record.levelno == logging.INFO else f"{record.levelname}: {shown}"
 
 
 def guard_output() -> None:

@@ -22,6 +22,7 @@ from motivnet.model import MotivNet
 from motivnet.parity import BlockActivation, Comparison, Outputs, ParityReport, Precision, compare
 from motivnet.preprocess import Preprocessing
 from motivnet_engines.runtimes.selection import installed_runtimes
+from motivnet_engines.system.machine import computes_natively
 from motivnet_engines.verification.parity_run import Forward, collect_outputs, compare_runtime
 from motivnet_export.parity_images import ImageSet
 from motivnet_export.precision import (
@@ -50,7 +51,9 @@ def compute_reference(model: MotivNet, images: ImageSet, preprocessing: Preproce
     """
     with record_activations(model) as record:
         outputs = collect_outputs(
-            _torch_forward(model, preprocessing), images.pixels, what="PyTorch FP32"
+            _torch_forward(model, preprocessing),
+            images.pixels,
+            what=f"PyTorch in FP32 on {_count_text(images.pixels)}",
         )
     if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.embedding).all()):
         raise MotivNetError("the model gives NaN or infinity in FP32; its weights are not usable")
@@ -64,9 +67,11 @@ def compare_rounding(
     if precision == "fp32":
         return ()
     compute = str(TORCH_DTYPES[precision]).removeprefix("torch.")
-    outputs = collect_outputs(
-        _torch_forward(model, preprocessing), reference.images.pixels, what=f"PyTorch in {compute}"
-    )
+    pixels = reference.images.pixels
+    what = f"PyTorch in {compute} on {_count_text(pixels)}"
+    if not computes_natively(compute):
+        what += ", emulated by this processor"
+    outputs = collect_outputs(_torch_forward(model, preprocessing), pixels, what=what)
     row = compare(
         "pytorch",
         outputs,
@@ -173,6 +178,10 @@ def describe_failure(report: ParityReport) -> str:
         if row.failures
     ]
     return "; ".join(failed) or "no installed runtime could show that the graph is the model"
+
+
+def _count_text(pixels: NDArray[np.uint8]) -> str:
+    return "1 image" if len(pixels) == 1 else f"{len(pixels)} images"
 
 
 def _torch_forward(model: MotivNet, preprocessing: Preprocessing) -> Forward:

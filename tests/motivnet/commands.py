@@ -10,7 +10,7 @@ import warnings
 
 import typer
 
-from motivnet.command_line import JSONOption, make_app, print_json, run, say, warn
+from motivnet.command_line import JSONOption, interruptible, make_app, print_json, run, say, warn
 from motivnet.errors import FileError
 
 app = make_app(
@@ -68,6 +68,19 @@ def foreign(text: str) -> None:
     show(table(text), details({text: text}))
     sys.stdout.write(text)
     raise ValueError(text)
+
+
+@app.command()
+def stage() -> None:
+    """Works on a stage that counts as long from its beginning on."""
+    from motivnet import terminal
+
+    terminal.ANNOUNCED_AFTER = 0.0
+    with terminal.progress("reading a\x1b"):
+        time.sleep(0.3)
+    with interruptible("nothing was written"), terminal.progress("writing"):
+        time.sleep(0.3)
+        raise KeyboardInterrupt
 
 
 @app.command()

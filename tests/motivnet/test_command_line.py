@@ -292,6 +292,25 @@ def test_progress_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) 
     assert sys.stderr.getvalue() == ""
 
 
+def test_a_stage_that_lasts_long_is_announced_where_there_is_no_terminal() -> None:
+    done = run("stage")
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "reading a\\x1b ...",
+        "reading a\\x1b: 0 s",
+        "writing ...",
+        "error: stopped by Ctrl-C; nothing was written",
+    ]
+    assert done.returncode == 130
+
+
+def test_a_short_stage_is_not_announced(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "motivnet.terminal")
+    with progress("hashing"):
+        pass
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("total", [2.0, None])
 def test_progress_is_shown_at_a_terminal(
     total: float | None, monkeypatch: pytest.MonkeyPatch

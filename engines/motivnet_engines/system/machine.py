@@ -12,6 +12,10 @@ from motivnet.processors import core_quota, count_physical_cores, read_text, usa
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf16")
 """The kernel's names: AMX, AVX-512 and AVX on x86-64; NEON and SVE on Arm."""
 
+_INSTRUCTIONS = {
+    "bfloat16": BF16_INSTRUCTIONS,
+    "float16": ("amx_fp16", "avx512_fp16", "asimdhp"),
+}
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -75,6 +79,16 @@ def processor_from_cpuinfo(text: str) -> Processor:
         name=name[1].strip() if name else platform.processor() or platform.machine() or "unknown",
         flags=frozenset(flags[1].split()) if flags else frozenset(),
     )
+
+
+def computes_natively(dtype: str) -> bool:
+    """Return whether this processor has instructions for a half-precision dtype.
+
+    Without them PyTorch converts to FP32 and back, which is several times slower than FP32. A
+    processor whose instructions the system does not list, as on macOS, counts as one that has them.
+    """
+    flags = read_processor().flags
+    return not flags or not flags.isdisjoint(_INSTRUCTIONS[dtype])
 
 
 def memory_limit_from_cgroup(text: str) -> int | None:
