@@ -253,6 +253,17 @@ def test_what_an_encoding_lacks_is_written_as_json_writes_it(encoding: str, show
     assert done.stderr.decode(encoding.partition(":")[0]) == f"warning: {shown}\n"
 
 
+@pytest.mark.parametrize(
+    "module", ["motivnet", "motivnet_export", "motivnet_training", "motivnet_bench"]
+)
+def test_python_m_runs_the_command_of_a_package(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"Usage: python -m {module} [OPTIONS] COMMAND")
+    assert done.stderr == ""
+
+
 def test_the_result_is_json_alone_on_standard_output() -> None:
     done = run("first", "--json")
     assert json.loads(done.stdout) == {"count": 1}

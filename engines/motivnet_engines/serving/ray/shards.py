@@ -19,7 +19,7 @@ from motivnet.datasets.listing import refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
 from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of, write_atomic
 from motivnet.printable import one_line
-from motivnet.schema import Schema, SchemaError, decode, encode
+from motivnet.schema import Schema, SchemaError, decode, encode, text_from_bytes
 from motivnet_engines.inference.image_files import FileResult, expand_paths
 from motivnet_engines.serving.ray.reading import ReadingOptions
 
@@ -100,7 +100,7 @@ def _lines(path: Path) -> list[str]:
     if data.count(b"\n") > MAX_PATHS:
         raise _too_long(path)
     try:
-        text = data.decode()
+        text = text_from_bytes(data)
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{path} is not a list of paths: not UTF-8 at byte {error.start}"
