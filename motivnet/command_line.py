@@ -63,6 +63,8 @@ def run(app: typer.Typer) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("motivnet.terminal").setLevel(logging.INFO)  # stages that last long
     logging.captureWarnings(True)
+    if sys.platform == "win32":
+        _fail("Windows is not supported; run this in WSL 2, or on Linux or macOS")
     limit_threads()
     with _quiet_pipe():
         try:

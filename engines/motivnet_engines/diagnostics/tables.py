@@ -169,7 +169,8 @@ def print_footprint(found: Footprint) -> None:
     if rest := found.packages[_LARGEST_PACKAGES:]:
         total = sum(package.size or 0 for package in rest)
         packages.add_row(f"{len(rest)} more", "", size_text(total))
-    count, resident, peak = len(found.packages), size_text(found.resident), size_text(found.peak)
+    count, peak = len(found.packages), size_text(found.peak)
+    resident = "unknown" if found.resident is None else size_text(found.resident)
     rows = {
         "runtime": found.runtime,
         "installed": f"{size_text(found.installed)} in {count} packages, without Python itself",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +63,7 @@ def read_machine() -> Machine:
         physical_cores=count_physical_cores(),
         core_limit=core_quota(),
         bf16_instructions=tuple(name for name in BF16_INSTRUCTIONS if name in processor.flags),
-        memory_total=memory_from_meminfo(meminfo, "MemTotal"),
+        memory_total=memory_from_meminfo(meminfo, "MemTotal") or _physical_memory(),
         memory_available=memory_from_meminfo(meminfo, "MemAvailable"),
         memory_limit=memory_limit_from_cgroup(read_text(_CGROUP / "memory.max")),
     )
@@ -99,6 +102,24 @@ def memory_limit_from_cgroup(text: str) -> int | None:
 def process_status() -> str:
     """Return the kernel's status of this process, in the format of ``/proc/meminfo``."""
     return read_text(Path("/proc/self/status"))
+
+
+def process_memory() -> tuple[int | None, int]:
+    """Return the bytes of this process in memory, None if unknown, and the most there were."""
+    status = process_status()
+    resident, peak = (memory_from_meminfo(status, name) for name in ("VmRSS", "VmHWM"))
+    if peak is None:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resident, peak
+
+
+def _physical_memory() -> int | None:
+    """Return the bytes of memory as POSIX names them; None if the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
 
 
 def memory_from_meminfo(text: str, key: str) -> int | None:
