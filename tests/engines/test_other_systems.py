@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +49,18 @@ def test_an_artifact_is_verified_and_its_footprint_measured(copied_artifact) -> 
     folder = str(copied_artifact(verified=("onnxruntime",)).folder)
     assert "passed" in run_like_macos("verify", folder, "--runtime", "onnxruntime")
     assert "cold start" in run_like_macos("inspect", folder, "--footprint")
+
+
+def test_the_process_that_measures_memory_connects_and_tells_what_the_system_tells(
+    copied_artifact,
+) -> None:
+    folder = str(copied_artifact(verified=("onnxruntime",)).folder)
+    module = "motivnet_engines.diagnostics.first_prediction"
+    line = [sys.executable, str(LIKE_MACOS), module, f"1:{os.getpid()}", folder, "onnxruntime"]
+    done = subprocess.run(line, stdin=subprocess.PIPE, capture_output=True, check=True)
+    told = json.loads(done.stdout)
+    assert told["resident"] is None
+    assert told["peak"] > 10_000
 
 
 def test_doctor_tells_what_can_run_and_leaves_out_what_the_system_does_not_tell() -> None:
