@@ -81,7 +81,10 @@ def diagnose() -> Diagnosis:
 
 
 def find_extras() -> tuple[Capability, ...]:
-    """Return whether each command that needs an extra can be used; its packages are imported."""
+    """Return whether each command that needs an extra can be used.
+
+    Its packages are imported, but for Ray, which reads its settings at import and takes seconds.
+    """
     found = []
     for name, (extra, modules) in _EXTRAS.items():
         detail = _missing_for_extra(extra, modules)
@@ -92,7 +95,7 @@ def find_extras() -> tuple[Capability, ...]:
 def _missing_for_extra(extra: str, modules: tuple[str, ...]) -> str:
     if not all(map(is_installed, modules)):
         return f"pip install 'motivnet[{extra}]'"
-    for problem in map(load_error, modules):
+    for problem in (load_error(module) for module in modules if module != "ray"):
         if isinstance(problem, BrokenDependencyError):
             return f"{problem.package} cannot be loaded: {problem.reason}; {problem.repair}"
     return ""
