@@ -24,7 +24,8 @@ traceback.
     ├── EngineError              an engine that could not be built, checked, verified or opened
     ├── ParityError              an artifact further from PyTorch than the tolerances allow
     ├── GateError                a benchmark that does not reach the required values
-    └── MissingDependencyError   an optional package that is not installed
+    ├── MissingDependencyError   an optional package that is not installed
+    └── BrokenDependencyError    a package that is installed and cannot be loaded
 """
 
 from __future__ import annotations
@@ -158,3 +159,26 @@ class MissingDependencyError(MotivNetError):
     def __reduce__(self) -> tuple[partial[MissingDependencyError], tuple[str]]:
         """Return how to pickle the error, whose argument is keyword-only."""
         return partial(MissingDependencyError, extra=self.extra), (self.package,)
+
+
+class BrokenDependencyError(MotivNetError):
+    """A package is installed and cannot be loaded.
+
+    Args:
+        package: The name it is imported by.
+        reason: What it raised.
+        repair: A command.
+    """
+
+    def __init__(self, package: str, *, reason: object, repair: str) -> None:
+        self.package = package
+        self.reason = one_line(reason, limit=400) or type(reason).__name__
+        self.repair = repair
+        super().__init__(
+            f"{package} is installed but cannot be loaded: {self.reason}; repair it with: {repair}"
+        )
+
+    def __reduce__(self) -> tuple[partial[BrokenDependencyError], tuple[str]]:
+        """Return how to pickle the error, whose arguments are keyword-only."""
+        build = partial(BrokenDependencyError, reason=self.reason, repair=self.repair)
+        return build, (self.package,)

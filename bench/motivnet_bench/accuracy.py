@@ -23,7 +23,7 @@ from motivnet.schema import Schema
 from motivnet.terminal import progress
 from motivnet_bench.target import Target, open_pytorch, pytorch_input
 from motivnet_engines.runtimes.registry import open_backend
-from motivnet_engines.runtimes.selection import default_runtime
+from motivnet_engines.runtimes.selection import default_runtime, warn_of_untrained
 from motivnet_engines.runtimes.signature import batch_from_images, profile_of
 
 PYTORCH = "pytorch"
@@ -98,6 +98,7 @@ def measure_accuracy(
         dataset, labels=labels, splits=EVALUATED, limit=limit, allow_outside=allow_outside
     )
     samples = found.samples
+    warn_of_untrained(target.artifact)
     names = runtimes or [default_runtime(target.artifact, trust_engines=trust_engines)]
     results: list[RuntimeAccuracy] = []
     probabilities: dict[str, NDArray[np.float64]] = {}

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motivnet import __version__
+from motivnet.processors import read_text
 from motivnet.schema import Schema
 from motivnet_engines.system.installed import installed_versions
-from motivnet_engines.system.machine import read_machine, read_processor, read_text
+from motivnet_engines.system.machine import read_machine, read_processor
 from motivnet_engines.system.nvidia import NvidiaDriver, read_driver
 
 if TYPE_CHECKING:

@@ -17,6 +17,8 @@ app = command_line.make_app(
     "Turn a trained MotivNet into a verified artifact, and show what is in it."
 )
 
+_NOTHING_WRITTEN = "nothing was written"
+
 PrecisionName = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 
 CheckpointOption = Annotated[
@@ -165,7 +167,8 @@ def build(
         engine=engine,
         engine_optional=target == "auto",
     )
-    artifact = build_artifact(request, on_message=command_line.warn)
+    with command_line.interruptible(_NOTHING_WRITTEN):
+        artifact = build_artifact(request, on_message=command_line.warn)
     if json:
         command_line.print_json({"folder": str(artifact.folder), "manifest": artifact.manifest})
     else:
@@ -203,7 +206,8 @@ def onnx(
         input=input_form,
         preprocess=preprocess,
     )
-    files, graph = export_file(request, out)
+    with command_line.interruptible(_NOTHING_WRITTEN):
+        files, graph = export_file(request, out)
     if json:
         command_line.print_json({"files": [str(path) for path in files], "graph": graph})
     else:
@@ -232,14 +236,15 @@ def verify(
     from motivnet_export.tables import print_parity
     from motivnet_export.verify import verify_artifact
 
-    report = verify_artifact(
-        open_artifact(artifact),
-        checkpoint=checkpoint,
-        images=images,
-        num_images=num_images,
-        exact_rounding=exact_rounding,
-        trust_engines=trust_engines,
-    )
+    with command_line.interruptible("nothing was compared"):
+        report = verify_artifact(
+            open_artifact(artifact),
+            checkpoint=checkpoint,
+            images=images,
+            num_images=num_images,
+            exact_rounding=exact_rounding,
+            trust_engines=trust_engines,
+        )
     if json:
         command_line.print_json(report)
     else:

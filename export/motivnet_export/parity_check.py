@@ -24,6 +24,7 @@ from motivnet.model import MotivNet
 from motivnet.parity import BlockActivation, Comparison, Outputs, ParityReport, Precision, compare
 from motivnet.preprocess import Preprocessing
 from motivnet_engines.runtimes.selection import installed_runtimes
+from motivnet_engines.system.machine import computes_natively
 from motivnet_engines.verification.parity_run import Forward, collect_outputs, compare_runtime
 from motivnet_export.parity_images import ImageSet
 from motivnet_export.precision import (
@@ -53,7 +54,9 @@ def compute_reference(model: MotivNet, images: ImageSet, preprocessing: Preproce
     """
     with record_activations(model) as record:
         outputs = collect_outputs(
-            _torch_forward(model, preprocessing), images.pixels, what="PyTorch FP32"
+            _torch_forward(model, preprocessing),
+            images.pixels,
+            what=f"PyTorch in FP32 on {_count_text(images.pixels)}",
         )
     if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.embedding).all()):
         raise MotivNetError("the model gives NaN or infinity in FP32; its weights are not usable")
@@ -77,13 +80,13 @@ def compare_rounding(
     if precision == "fp32":
         return ()
     compute = str(TORCH_DTYPES[precision]).removeprefix("torch.")
-    compute += "" if exact else ", simulated"
+    pixels = reference.images.pixels
+    what = f"PyTorch in {compute} on {_count_text(pixels)}"
+    if exact and not computes_natively(compute):
+        what += ", emulated by this processor"
     with contextlib.nullcontext() if exact else SimulatedHalf():
-        outputs = collect_outputs(
-            _torch_forward(model, preprocessing),
-            reference.images.pixels,
-            what=f"PyTorch in {compute}",
-        )
+        outputs = collect_outputs(_torch_forward(model, preprocessing), pixels, what=what)
+    compute += "" if exact else ", simulated"
     row = compare(
         "pytorch",
         outputs,
@@ -190,6 +193,10 @@ def describe_failure(report: ParityReport) -> str:
         if row.failures
     ]
     return "; ".join(failed) or "no installed runtime could show that the graph is the model"
+
+
+def _count_text(pixels: NDArray[np.uint8]) -> str:
+    return "1 image" if len(pixels) == 1 else f"{len(pixels)} images"
 
 
 def _torch_forward(model: MotivNet, preprocessing: Preprocessing) -> Forward:

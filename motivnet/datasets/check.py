@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from motivnet.datasets.sample import Dataset, Sample
 from motivnet.errors import DatasetError, FileError, ImageError
 from motivnet.images import USER_LIMITS, ImageLimits
 from motivnet.printable import printable
+from motivnet.processors import count_usable_cores
 from motivnet.terminal import progress
 
 UNREADABLE = "unreadable image"
@@ -108,10 +108,9 @@ def check_readable(samples: Sequence[Sample], *, limits: ImageLimits = USER_LIMI
     digests: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     examine = partial(_examine, limits=limits)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
         progress("checking images", total=len(samples)) as advance,
-        ThreadPoolExecutor(workers) as pool,
+        ThreadPoolExecutor(count_usable_cores()) as pool,
     ):
         # In blocks, so that an interruption does not wait for all of the rest.
         for start in range(0, len(samples), _BLOCK):

@@ -199,16 +199,76 @@ def test_a_reader_that_closes_the_pipe_early_hears_nothing(arguments: tuple[str,
 
 
 @pytest.mark.parametrize("arguments", [("first",), ("first", "--json"), ("mistake",)])
-@pytest.mark.parametrize("closed", ["1", "2", "12"])
+@pytest.mark.parametrize("closed", ["0", "1", "2", "12", "012"])
 def test_a_stream_that_is_closed_takes_what_is_printed(
     closed: str, arguments: tuple[str, ...]
 ) -> None:
-    shell = (
-        f"exec {shlex.join(program(*arguments))} {' '.join(f'{number}>&-' for number in closed)}"
+    done = subprocess.run(
+        ["sh", "-c", closing(closed, *arguments)], capture_output=True, text=True, check=False
     )
-    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
     assert done.returncode == run(*arguments).returncode
     assert done.stderr == ("" if "2" in closed else run(*arguments).stderr)
+
+
+def closing(numbers: str, *arguments: str) -> str:
+    """A shell's line that runs the program without these descriptors."""
+    return f"exec {shlex.join(program(*arguments))} {' '.join(f'{each}>&-' for each in numbers)}"
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "01", "02", "12", "012"])
+def test_a_file_never_gets_the_number_of_a_closed_stream(closed: str, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    line = closing(closed, "native", str(out))
+    subprocess.run(["sh", "-c", line], capture_output=True, check=True)
+    assert out.read_text() == "results"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_cannot_be_printed_on_standard_error_stops_no_work(tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full", "w") as full, os.fdopen(writing, "w") as unread:
+        for stream in (full, unread):
+            done = subprocess.run(
+                program("native", str(out)), stdout=subprocess.DEVNULL, stderr=stream, check=False
+            )
+            assert (done.returncode, out.read_text()) == (0, "results")
+            out.unlink()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", r"\u00e9 \u65e5 \ud83d\ude00"),
+        ("ascii:surrogateescape", r"\u00e9 \u65e5 \ud83d\ude00"),
+        ("latin-1", r"é \u65e5 \ud83d\ude00"),
+        ("utf-8", "é 日 😀"),
+    ],
+)
+def test_what_an_encoding_lacks_is_written_as_json_writes_it(encoding: str, shown: str) -> None:
+    done = subprocess.run(
+        program("accents", r"\u00e9 \u65e5 \U0001f600"),
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )
+    output = done.stdout.decode(encoding.partition(":")[0])
+    said, table, *document = output.splitlines()
+    assert (said, table.strip()) == (shown, shown)
+    assert json.loads("".join(document)) == {"é 日 😀": "é 日 😀"}
+    assert done.stderr.decode(encoding.partition(":")[0]) == f"warning: {shown}\n"
+
+
+@pytest.mark.parametrize(
+    "module", ["motivnet", "motivnet_export", "motivnet_training", "motivnet_bench"]
+)
+def test_python_m_runs_the_command_of_a_package(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"Usage: python -m {module} [OPTIONS] COMMAND")
+    assert done.stderr == ""
 
 
 def test_the_result_is_json_alone_on_standard_output() -> None:
@@ -266,6 +326,25 @@ def test_progress_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) 
     assert sys.stderr.getvalue() == ""
 
 
+def test_a_stage_that_lasts_long_is_announced_where_there_is_no_terminal() -> None:
+    done = run("stage")
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "reading a\\x1b ...",
+        "reading a\\x1b: 0 s",
+        "writing ...",
+        "error: stopped by Ctrl-C; nothing was written",
+    ]
+    assert done.returncode == 130
+
+
+def test_a_short_stage_is_not_announced(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "motivnet.terminal")
+    with progress("hashing"):
+        pass
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("total", [2.0, None])
 def test_progress_is_shown_at_a_terminal(
     total: float | None, monkeypatch: pytest.MonkeyPatch
@@ -293,6 +372,7 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["motivnet-export"])
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(SystemExit) as stopped:
         run_app(app_that_needs("torch.nn"))
     assert stopped.value.code == 1

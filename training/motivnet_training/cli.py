@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
-from motivnet.command_line import JSONOption, make_app, print_json, run, say
+from motivnet.command_line import JSONOption, interruptible, make_app, print_json, run, say
 from motivnet.errors import ConfigError, ProcessLostError, TrainingStoppedError
 from motivnet.path_kind import check_exist
 from motivnet_training.datasets_command import AllowOutside, NumClasses, datasets
@@ -301,9 +302,10 @@ def demo(
     recipe = change_recipe(
         get_recipe("scratch"), epochs=epochs, batch_size=batch_size, augmentations="mirror"
     )
-    summary = train_on_drawn_faces(
-        ModelConfig.named("tiny"), out, count=faces, recipe=recipe, seed=seed
-    )
+    with interruptible("nothing was written"):
+        summary = train_on_drawn_faces(
+            ModelConfig.named("tiny"), out, count=faces, recipe=recipe, seed=seed
+        )
     if json:
         print_json(msgspec.to_builtins(summary))
     else:
@@ -363,6 +365,7 @@ def _run_in_all_processes(train: Callable[[], TrainingSummary]) -> TrainingSumma
 
     if is_first_process():
         return train()
+    logging.getLogger("motivnet.terminal").setLevel(logging.WARNING)  # the first one says it
     try:
         train()
     except TrainingStoppedError:

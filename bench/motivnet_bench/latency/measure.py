@@ -22,6 +22,7 @@ from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError
 from motivnet.images import read_image
 from motivnet.labels import EMOTIONS
+from motivnet.processors import count_physical_cores
 from motivnet.synthetic import synthetic_faces
 from motivnet.terminal import progress
 from motivnet_bench.environment import read_environment
@@ -32,7 +33,6 @@ from motivnet_bench.latency.statistics import Measurement, find_warnings, summar
 from motivnet_bench.latency.worker import PyTorchModel
 from motivnet_bench.target import Target, pytorch_input
 from motivnet_engines.runtimes.signature import batch_from_images
-from motivnet_engines.system.machine import usable_physical_cores
 
 MAX_TIMEOUT = 1_000_000
 
@@ -99,7 +99,7 @@ def measure_latency(target: Target, options: Options, *, command_line: str = "")
         rounds=options.rounds,
         seconds=options.seconds,
         warmup=options.warmup,
-        threads=options.threads or usable_physical_cores(),
+        threads=options.threads or count_physical_cores(),
         device=resolve_device(options.device),
         image="drawn face" if options.image is None else options.image.name,
     )

@@ -7,11 +7,14 @@ the device decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import EngineError
-from motivnet.parity import AttentionForm, Precision
 from motivnet_engines.runtimes.tensorrt.api import installed_version, numbers_of
+
+if TYPE_CHECKING:
+    from motivnet.artifact.engine_entry import EngineBackend
+    from motivnet.parity import AttentionForm, Precision
 
 _ISSUES = "https://github.com/NVIDIA/TensorRT/issues/"
 _HALF: tuple[Precision, ...] = ("fp16", "bf16")

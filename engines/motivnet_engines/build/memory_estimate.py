@@ -16,8 +16,9 @@ from motivnet.artifact.manifest import Manifest
 from motivnet.config import ModelConfig
 from motivnet.errors import RuntimeUnavailableError
 from motivnet.parity import Precision
+from motivnet.processors import read_text
 from motivnet_engines.build.options import EngineOptions
-from motivnet_engines.system.machine import Machine, memory_from_meminfo, read_text
+from motivnet_engines.system.machine import Machine, memory_from_meminfo
 
 _ELEMENT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 2, "fp8": 2}
 """Of an activation; between Q/DQ pairs activations are kept in half precision."""

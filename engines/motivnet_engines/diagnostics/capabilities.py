@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from motivnet.artifact.engine_entry import EngineBackend
-from motivnet.parity import AttentionForm, Precision
 from motivnet_engines.build.known_issues import FUSED_SINCE, fused_supported, warnings_for
-from motivnet_engines.diagnostics.packages import PackageStatus
+from motivnet_engines.diagnostics.packages import REQUIRED, PackageStatus
 from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES
 from motivnet_engines.system.installed import version_of
 from motivnet_engines.system.machine import Jetson
 from motivnet_engines.system.nvidia import NvidiaDriver
+
+if TYPE_CHECKING:
+    from motivnet.artifact.engine_entry import EngineBackend
+    from motivnet.parity import AttentionForm, Precision
 
 _EXPORT = ("torch", "onnx", "onnx-ir", "onnxscript", "safetensors")
 _CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -75,16 +77,19 @@ def find_runtimes(here: Environment) -> tuple[Capability, ...]:
     no_bf16: _Missing | None = None
     if "BF16" not in openvino.detail:
         no_bf16 = "the processor has no BF16 instructions", None
-    return (
-        _capability("tensorrt", "engines that were built here", trt),
-        _capability("tensorrt-rtx", "engines built for its SM", rtx),
-        _capability(
-            "onnxruntime-cuda", "every artifact; proven when it is opened", _missing_for_cuda(here)
-        ),
-        _capability("openvino-bf16", "every artifact, in BF16", _problem_of(openvino) or no_bf16),
-        _capability("openvino", "every artifact, in FP32", _problem_of(openvino)),
-        _capability("onnxruntime", "every artifact but BF16, in FP32", _problem_of(ort)),
+    runtimes: tuple[tuple[str, str, _Missing | None], ...] = (
+        ("tensorrt", "engines that were built here", trt),
+        ("tensorrt-rtx", "engines built for its SM", rtx),
+        ("onnxruntime-cuda", "every artifact; proven when it is opened", _missing_for_cuda(here)),
+        ("openvino-bf16", "every artifact, in BF16", _problem_of(openvino) or no_bf16),
+        ("openvino", "every artifact, in FP32", _problem_of(openvino)),
+        ("onnxruntime", "every artifact but BF16, in FP32", _problem_of(ort)),
     )
+    broken = next(
+        (here.packages[name] for name in REQUIRED if not here.packages[name].usable), None
+    )
+    for_all = None if broken is None else _problem_of(broken)
+    return tuple(_capability(name, does, for_all or missing) for name, does, missing in runtimes)
 
 
 def find_advice(here: Environment) -> tuple[str, ...]:

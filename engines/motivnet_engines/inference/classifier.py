@@ -26,7 +26,7 @@ from motivnet_engines.inference.heads import Head, SoftmaxHead
 from motivnet_engines.inference.pipeline import Outcome, run_pipeline
 from motivnet_engines.inference.preprocessing import Image, PreparedImage, prepare_image
 from motivnet_engines.inference.results import ImageResult, Timing, predictions_from_outputs
-from motivnet_engines.runtimes.selection import open_runtime
+from motivnet_engines.runtimes.selection import open_runtime, warn_of_untrained
 from motivnet_engines.runtimes.signature import check_graph, profile_of
 
 _Other = TypeVar("_Other")
@@ -130,6 +130,7 @@ class EmotionClassifier:
                 and of adapted classes.
         """
         artifact = open_artifact(folder)
+        warn_of_untrained(artifact)
         head = calibration = None
         if adapted_classes is None:
             calibration = calibration_of_artifact(artifact)

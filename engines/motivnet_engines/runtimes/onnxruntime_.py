@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import Manifest
+from motivnet.dependencies import broken_dependency
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.parity import COMPUTE_DTYPES, Precision
+from motivnet.processors import threads_in_quota
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.runtimes.native_calls import (
     in_main_thread,
@@ -26,10 +28,8 @@ try:
     import onnxruntime
 except ModuleNotFoundError as error:
     raise MissingDependencyError("onnxruntime", extra="cpu") from error
-except ImportError as error:
-    raise RuntimeUnavailableError(
-        f"onnxruntime is installed but cannot be loaded: {error}"
-    ) from error
+except Exception as error:  # it may raise anything
+    raise broken_dependency("onnxruntime", error) from error
 
 Device = Literal["cpu", "cuda"]
 
@@ -167,10 +167,10 @@ def _session_options(device: Device, threads: int | None) -> Any:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if device == "cuda" and hasattr(onnxruntime.InferenceSession, _ASSIGNMENT):
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"threads must be at least 1, not {threads}")
-        options.intra_op_num_threads = threads
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads must be at least 1, not {threads}")
+    if chosen := threads or threads_in_quota():
+        options.intra_op_num_threads = chosen
     return options
 
 

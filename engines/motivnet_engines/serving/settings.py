@@ -14,6 +14,7 @@ from motivnet.errors import ConfigError, FileError
 from motivnet.files import read_bytes
 from motivnet.images import MAX_BYTES, MAX_PIXELS, MAX_SIDE, STRICT_LIMITS, ImageLimits
 from motivnet.printable import printable
+from motivnet.processors import count_usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class ServeSettings:
     keep_alive_s: int = 5
     body_timeout_s: float = 8.0
     write_timeout_s: float = 8.0
-    prepare_threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    prepare_threads: int = field(default_factory=lambda: min(4, count_usable_cores()))
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

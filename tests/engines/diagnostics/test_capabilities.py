@@ -15,13 +15,14 @@ from motivnet_engines.diagnostics.capabilities import (
     find_builds,
     find_runtimes,
 )
-from motivnet_engines.diagnostics.packages import PackageStatus
+from motivnet_engines.diagnostics.packages import REQUIRED, PackageStatus
 from motivnet_engines.runtimes.registry import RUNTIMES
 from motivnet_engines.system.machine import Jetson
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 ORIN = Jetson(model="Jetson AGX Orin", l4t="36.4.3", jetpack="6")
 DETAILS = {
+    **dict.fromkeys(REQUIRED, "needed by every command"),
     "onnxruntime": "CUDAExecutionProvider, CPUExecutionProvider",
     "openvino": "FP32, BF16",
     "tensorrt": "compiles for the GPU of its machine",
@@ -233,3 +234,9 @@ def test_advice_depends_on_the_gpu_and_is_given_once() -> None:
     assert find_advice(environment(driver("12.0"), missing=("tensorrt",))) == ()
     [advice] = find_advice(environment(driver("12.0", "12.0")))
     assert "issues/4837" in advice
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_nothing_runs_without_what_every_command_needs(name: str) -> None:
+    found = find_runtimes(environment(driver("8.6"), missing=(name,)))
+    assert {(each.possible, each.fix) for each in found} == {(False, f"install {name}")}

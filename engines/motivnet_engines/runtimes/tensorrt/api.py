@@ -7,14 +7,15 @@ Enumerations are never integers, because their values changed between TensorRT 1
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
 from motivnet_engines.system.installed import installed_versions
+
+if TYPE_CHECKING:
+    from motivnet.artifact.engine_entry import EngineBackend
 
 RTX_COMPUTE_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 """What TensorRT-RTX 1.7 compiles for: not Orin (87), Hopper (90) or data-centre Blackwell (100)."""
@@ -70,14 +71,6 @@ def load_api(backend: EngineBackend) -> Api:
 def installed_version(backend: EngineBackend) -> str | None:
     """Return the version, such as ``10.16.1.11``, without loading the package; None if missing."""
     return next(iter(installed_versions(DISTRIBUTIONS[backend]).values()), None)
-
-
-def is_installed(module: str) -> bool:
-    """Tell whether a module, such as ``cuda.bindings``, can be found, without loading it."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it is missing
-        return False
 
 
 def numbers_of(version: str) -> tuple[int, ...]:

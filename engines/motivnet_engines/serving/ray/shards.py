@@ -29,7 +29,7 @@ from motivnet.files import (
 )
 from motivnet.path_kind import is_folder, kind_of
 from motivnet.printable import one_line
-from motivnet.schema import Schema, SchemaError, decode, encode
+from motivnet.schema import Schema, SchemaError, decode, encode, text_from_bytes
 from motivnet_engines.inference.file_search import find_files
 from motivnet_engines.inference.image_files import FileResult
 from motivnet_engines.serving.ray.reading import ReadingOptions
@@ -133,7 +133,7 @@ def _lines(path: Path) -> list[str]:
     if data.count(b"\n") > MAX_PATHS:
         raise _too_long(path)
     try:
-        text = data.decode()
+        text = text_from_bytes(data)
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{path} is not a list of paths: not UTF-8 at byte {error.start}"

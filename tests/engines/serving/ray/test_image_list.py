@@ -145,13 +145,20 @@ def test_a_pipe_with_the_name_of_a_list_does_not_block(tmp_path: Path) -> None:
         list_images(tmp_path / "list.parquet")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.jpg\r\né.jpg\r\n", encoding=encoding)
+    names = [Path(path).name for path in list_images(tmp_path / "list.txt")]
+    assert names == ["a.jpg", "é.jpg"]
+
+
 def test_the_same_path_twice_is_two_images() -> None:
     assert list_images(["/a.jpg", "/a.jpg"]) == ["/a.jpg", "/a.jpg"]
 
 
 def test_what_is_no_list_of_images_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
-    (tmp_path / "latin.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "latin.txt").write_bytes(b"\xe9.jpg")
     (tmp_path / "text.parquet").write_text("text")
     (tmp_path / "list.csv").touch()
     parquet.write_table(pyarrow.table({"file": ["/b.jpg"]}), tmp_path / "other.parquet")
