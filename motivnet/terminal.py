@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from motivnet.printable import guard_output, printable, unguarded
+from motivnet.printable import guard_output, one_line, printable, unguarded
 
 if TYPE_CHECKING:
     from rich.console import Group, JustifyMethod, RenderableType
@@ -149,6 +150,23 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
         shown = escape(printable(description, limit=60))
         task = bar.add_task(shown, total=total)
         yield lambda steps: bar.advance(task, steps)
+
+
+@contextlib.contextmanager
+def announced(stage: str, *, after: float = 10.0) -> Iterator[None]:
+    """Write a line to standard error, terminal or not, if a stage lasts longer than ``after`` s."""
+
+    def announce() -> None:
+        sys.stderr.write(f"{one_line(f'{stage}: {after:g} s so far')}\n")
+        sys.stderr.flush()
+
+    timer = threading.Timer(after, announce)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from motivnet.model.runtime import TorchRuntime
 
 TorchCompute = Literal["float32", "bfloat16", "float16"]
+TorchCompiler = Literal["inductor", "torch_tensorrt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def open_pytorch(
     config: ModelConfig,
     *,
     compute: TorchCompute = "float32",
+    compiler: TorchCompiler | None = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> TorchRuntime:
@@ -92,4 +94,6 @@ def open_pytorch(
     from motivnet.model.runtime import TorchRuntime
 
     model = build_model(config, seed=0) if checkpoint is None else load_model(checkpoint, config)
-    return TorchRuntime(model, config=config, compute=compute, device=device, threads=threads)
+    return TorchRuntime(
+        model, config=config, compute=compute, compiler=compiler, device=device, threads=threads
+    )

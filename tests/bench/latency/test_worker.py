@@ -18,6 +18,8 @@ from motivnet_bench.latency.worker import (
     Open,
     Opened,
     OpenModel,
+    Stage,
+    describe_failure,
     open_model,
     peak_memory,
     serve,
@@ -49,6 +51,7 @@ class FakeRuntime:
 
 def opened(runtime: FakeRuntime, *, warmup: int = 0) -> OpenModel:
     model = OpenModel(runtime, np.zeros((1, 3, 4, 4), np.float32), clock=runtime.clock)
+    model.first_call()
     model.warm_up(warmup)
     return model
 
@@ -111,11 +114,14 @@ def test_an_opened_model_reports_its_first_call_and_logits(open_request):
     assert np.asarray(reply.logits).shape == (2, 7)
     assert (reply.compute, reply.device) == ("float32", "cpu")
     assert min(reply.load, reply.first_call) > 0
+    assert reply.compilation is None
     assert len(model.measure(1e-9)) == 1
 
 
 def test_a_worker_answers_until_it_is_told_that_nothing_more_comes(benchmark_side, open_request):
     benchmark_side.send(open_request)
+    stages = [benchmark_side.receive(Stage | Opened | Failed).name for _ in range(3)]
+    assert stages == ["loading", "first call", "warming up"]
     assert isinstance(benchmark_side.receive(Opened | Failed), Opened)
     benchmark_side.send(Measure(seconds=1e-9))
     measured = benchmark_side.receive(Measured | Failed)
@@ -126,9 +132,29 @@ def test_a_worker_answers_until_it_is_told_that_nothing_more_comes(benchmark_sid
 def test_a_failure_is_an_answer_of_one_line(benchmark_side, open_request, tmp_path, change):
     model = change(open_request.model, folder=str(tmp_path / "none"))
     benchmark_side.send(change(open_request, model=model))
+    assert benchmark_side.receive(Stage).name == "loading"
     error = benchmark_side.receive(Opened | Failed).error
     assert "none does not exist; build an artifact" in error
     assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError("Unable to allocate 9.3 GiB"), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), True),
+        (RuntimeError("[ONNXRuntimeError] : 6 : bad allocation"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (MotivNetError("CUDA: out of memory (cuMemAlloc)"), True),
+        (RuntimeError("shapes do not match"), False),
+    ],
+)
+def test_a_lack_of_memory_is_named_with_what_to_do(error, expected):
+    text = describe_failure(error)
+    assert text.startswith("the memory ran out, as all candidates stay open; measure") is expected
+    assert str(error) in text
+    assert "\n" not in text
 
 
 def test_a_round_before_a_model_is_a_failure(benchmark_side):
