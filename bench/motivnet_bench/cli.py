@@ -116,11 +116,12 @@ def latency(
     from motivnet.artifact import ARTIFACTS
     from motivnet.terminal import announced
     from motivnet_bench.environment import command_line
+    from motivnet_bench.latency.candidates import resolve_device
     from motivnet_bench.latency.measure import Options
     from motivnet_bench.latency.result import LatencyResult
     from motivnet_bench.report.files import check_folder, write_latency
     from motivnet_bench.report.latency import latency_report
-    from motivnet_bench.target import target_from_model
+    from motivnet_bench.target import model_name, target_from_model
 
     options = Options(
         batch_size=batch_size,
@@ -140,20 +141,23 @@ def latency(
             "--model measures random weights: leave out the artifact and --checkpoint"
         )
     words: list[str | Path]
+    if model is None:
+        folder = artifact or _newest()
+        words = [folder, *(("--checkpoint", checkpoint) if checkpoint else ())]
+    else:
+        resolve_device(device)  # before minutes of building
+        folder = ARTIFACTS / f"bench-{model_name(model)}"
+        words = ["--model", model, "--precision", precision]
+    check_folder(out or folder, LatencyResult)
     with contextlib.ExitStack() as stack:
         if model is None:
-            folder = artifact or _newest()
             target = _target(folder, checkpoint)
-            words = [folder, *(("--checkpoint", checkpoint) if checkpoint else ())]
         else:
             temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="motivnet-bench-"))
             with announced(f"building an artifact of {model}"):
                 target = target_from_model(
                     model, Path(temporary), precision=precision, batch_size=batch_size
                 )
-            folder = ARTIFACTS / f"bench-{target.name}"
-            words = ["--model", model, "--precision", precision]
-        check_folder(out or folder, LatencyResult)
         result = _measure(target, options, command_line("latency", words, options))
     _show(result, latency_report(result), json=json)
     paths = write_latency(result, out or folder)

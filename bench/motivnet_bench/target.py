@@ -63,7 +63,7 @@ def target_from_model(model: str, folder: Path, *, precision: Precision, batch_s
     from motivnet_export.build import build_artifact
     from motivnet_export.request import BuildRequest
 
-    name = Path(model).stem if model.endswith(".json") else model
+    name = model_name(model)
     request = BuildRequest(
         model=model,
         out=folder / name,
@@ -72,6 +72,11 @@ def target_from_model(model: str, folder: Path, *, precision: Precision, batch_s
         num_images=1,  # the weights are random, and PyTorch may need half a minute per image
     )
     return Target(name=name, artifact=build_artifact(request), checkpoint=None)
+
+
+def model_name(model: str) -> str:
+    """Return the name of a size, or of a configuration file."""
+    return Path(model).stem if model.endswith(".json") else model
 
 
 def pytorch_input(entry: InputEntry) -> InputEntry:

@@ -9,11 +9,10 @@ from typing import Literal
 
 from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, RuntimeUnavailableError
-from motivnet_bench.latency.baselines import BASELINES, check_baselines, row_name
+from motivnet_bench.latency.baselines import BASELINES, row_name
 from motivnet_bench.latency.result import Role
 from motivnet_bench.latency.worker import ArtifactModel, PyTorchModel
 from motivnet_bench.target import Target
-from motivnet_engines.runtimes.registry import RUNTIMES
 from motivnet_engines.runtimes.selection import (
     ParityStatus,
     default_runtime,
@@ -48,13 +47,8 @@ def choose_candidates(
     A named runtime that is not installed takes part too: its row says why it cannot run.
 
     Raises:
-        ConfigError: If there is no runtime or baseline of a name.
         RuntimeUnavailableError: If none is named and none can open the artifact here.
     """
-    unknown = [name for name in runtimes if name not in RUNTIMES]
-    if unknown:
-        raise ConfigError(f"no runtime is called {unknown[0]!r}; choose from {', '.join(RUNTIMES)}")
-    check_baselines(baselines)
     artifact = target.artifact
     names = runtimes or installed_runtimes(artifact, trust_engines=trust_engines)
     default = None

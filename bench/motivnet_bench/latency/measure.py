@@ -25,13 +25,14 @@ from motivnet.labels import EMOTIONS
 from motivnet.synthetic import synthetic_faces
 from motivnet.terminal import progress
 from motivnet_bench.environment import read_environment
-from motivnet_bench.latency.baselines import default_baselines
+from motivnet_bench.latency.baselines import check_baselines, default_baselines
 from motivnet_bench.latency.candidate_process import INTERRUPTED, CandidateProcess
 from motivnet_bench.latency.candidates import Candidate, Device, choose_candidates, resolve_device
 from motivnet_bench.latency.result import LatencyResult, Settings, TargetEntry
 from motivnet_bench.latency.statistics import Measurement, find_warnings, summarise_candidates
 from motivnet_bench.latency.worker import PyTorchModel
 from motivnet_bench.target import Target, pytorch_input
+from motivnet_engines.runtimes.registry import check_names
 from motivnet_engines.runtimes.signature import batch_from_images
 from motivnet_engines.system.machine import usable_physical_cores
 
@@ -78,6 +79,8 @@ class Options:
                 "--warmup must not be negative, --seconds must be between 0 and 3600, "
                 f"and --timeout between 0 and {MAX_TIMEOUT:,}"
             )
+        check_baselines(self.baselines)
+        check_names(self.runtimes)
 
 
 def measure_latency(target: Target, options: Options, *, command_line: str = "") -> LatencyResult:
@@ -89,8 +92,7 @@ def measure_latency(target: Target, options: Options, *, command_line: str = "")
         command_line: Repeats the run, for the report.
 
     Raises:
-        ConfigError: If the batch size is beyond the artifact's, or a runtime, baseline or device is
-            unknown.
+        ConfigError: If the batch size is beyond the artifact's, or the device is unknown.
         ImageError: If ``options.image`` is not an image.
         KeyboardInterrupt: If the run was interrupted before anything was measured.
         RuntimeUnavailableError: If no runtime can open the artifact here.
