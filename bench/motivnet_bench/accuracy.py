@@ -20,7 +20,7 @@ from motivnet.metrics import (
 from motivnet.prediction import softmax
 from motivnet.runtime import Runtime
 from motivnet.schema import Schema
-from motivnet.terminal import progress
+from motivnet.terminal import announced, progress
 from motivnet_bench.target import Target, open_pytorch, pytorch_input
 from motivnet_engines.runtimes.registry import open_backend
 from motivnet_engines.runtimes.selection import default_runtime
@@ -152,7 +152,11 @@ def _predict(
     entry = pytorch_input(manifest.input) if name == PYTORCH else manifest.input
     profile = profile_of(manifest, name)
     logits = []
-    with progress(f"running {name}", total=len(samples)) as advance:
+    doing = f"running {name}"
+    with (
+        announced(f"{doing} on {len(samples)} images"),
+        progress(doing, total=len(samples)) as advance,
+    ):
         for sample in samples:
             batch = batch_from_images(entry, [sample.pixels()], profile=profile)
             logits.append(runtime.run({runtime.inputs[0].name: batch})["logits"])

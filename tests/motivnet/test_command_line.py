@@ -18,7 +18,7 @@ import typer
 from motivnet import __version__
 from motivnet.command_line import print_json, warn
 from motivnet.command_line import run as run_app
-from motivnet.terminal import progress
+from motivnet.terminal import announced, progress
 
 COMMANDS = Path(__file__).with_name("commands.py")
 
@@ -254,6 +254,16 @@ def test_progress_is_shown_at_a_terminal(
     shown = sys.stderr.getvalue()
     assert "hashing" in shown
     assert ("100%" in shown) == (total is not None)
+
+
+def test_a_stage_that_lasts_is_announced_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with announced("loading \x1b[31m", after=0.001):
+        while not sys.stderr.getvalue():
+            pass
+    with announced("short", after=1000):
+        pass
+    assert sys.stderr.getvalue() == "loading \\x1b[31m: 0.001 s so far\n"
 
 
 def app_that_needs(module: str) -> typer.Typer:

@@ -10,7 +10,7 @@ from pathlib import Path
 from motivnet.datasets.read import EVALUATED, read_dataset
 from motivnet.errors import CheckpointError, ConfigError
 from motivnet.model.runtime import TorchRuntime
-from motivnet.terminal import progress
+from motivnet.terminal import announced, progress
 from motivnet_bench.environment import read_environment
 from motivnet_bench.latency.candidates import Device, resolve_device
 from motivnet_bench.viability.embeddings import compare_data, embed_images, find_images
@@ -99,7 +99,8 @@ def measure_viability(
     weights = source.load()
     similarity = None
     if options.encoder is not None:
-        with progress(f"comparing with {options.encoder.name}"):
+        doing = f"comparing with {options.encoder.name}"
+        with announced(doing), progress(doing):
             similarity = compare_models(weights.state_dict(), options.encoder)
     with TorchRuntime(
         weights, config=source.config, device=device, threads=options.threads

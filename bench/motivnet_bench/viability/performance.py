@@ -20,7 +20,7 @@ from motivnet.metrics import (
 from motivnet.prediction import softmax
 from motivnet.preprocess import Preprocessing
 from motivnet.runtime import Runtime
-from motivnet.terminal import progress
+from motivnet.terminal import announced, progress
 from motivnet_bench.viability.result import Performance, Standing
 
 
@@ -41,7 +41,8 @@ class BatchedModel:
     ) -> NDArray[np.float32]:
         """Return one output of the model for every image ``(N, ...)``, in their order."""
         name, inputs, outputs = self.runtime.inputs[0].name, map(self.preprocessing, images), []
-        with progress(f"running {self.runtime.name}", total=total) as advance:
+        doing = f"running {self.runtime.name}"
+        with announced(f"{doing} on {total} images"), progress(doing, total=total) as advance:
             while batch := list(itertools.islice(inputs, self.batch_size)):
                 outputs.append(self.runtime.run({name: np.stack(batch)})[output])
                 advance(len(batch))

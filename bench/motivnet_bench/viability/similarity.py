@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.terminal import progress
+from motivnet.terminal import announced, progress
 from motivnet_bench.viability.result import Estimate
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -107,7 +107,7 @@ def bootstrap(
     """
     random = np.random.default_rng(seed)
     values: dict[str, list[float]] = {name: [] for name in statistics}
-    with progress("bootstrap", total=resamples) as advance:
+    with announced("bootstrap"), progress("bootstrap", total=resamples) as advance:
         for _ in range(resamples):
             sampled = _resample(first, random), _resample(second, random)
             for name, statistic in statistics.items():

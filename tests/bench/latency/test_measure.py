@@ -100,7 +100,7 @@ def test_a_changed_json_is_refused_with_the_place(plant_result, tmp_path, change
     ("changes", "said"),
     [
         ({"batch_size": 9}, "largest batch size 8"),
-        ({"runtimes": ("abacus",)}, "no runtime is called 'abacus'; choose from"),
+        ({"runtimes": ("abacus",)}, "no runtime is called 'abacus'; the runtimes are"),
     ],
 )
 def test_options_that_do_not_fit_the_artifact_are_refused(target, changes, said):
