@@ -78,7 +78,7 @@ def _load(result: LatencyResult) -> str:
     if not environment.busy:
         return ""
     return (
-        f" Other processes were busy when the run began (load average {environment.load_average:g} "
+        f" Other processes were busy (load average {environment.load_average:g} "
         f"on {environment.physical_cores} cores)."
     )
 

@@ -165,7 +165,7 @@ def test_the_summary_gives_no_single_number_where_the_rounds_do_not_support_it(
 def test_the_summary_says_that_the_machine_was_busy(plant_result, change):
     busy = change(plant_result().environment, load_average=3.0)
     assert latency_summary(plant_result(environment=busy)).endswith(
-        " Other processes were busy when the run began (load average 3 on 2 cores)."
+        " Other processes were busy (load average 3 on 2 cores)."
     )
 
 
