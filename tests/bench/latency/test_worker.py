@@ -3,14 +3,17 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from functools import partial
 
 import numpy as np
 import psutil
 import pytest
 
 from motivnet.child_process import Connection
+from motivnet.config import ModelConfig
 from motivnet.errors import MotivNetError
 from motivnet.runtime import TensorSpec
+from motivnet_bench.latency import worker
 from motivnet_bench.latency.worker import (
     Failed,
     Measure,
@@ -18,6 +21,7 @@ from motivnet_bench.latency.worker import (
     Open,
     Opened,
     OpenModel,
+    PyTorchModel,
     Stage,
     describe_failure,
     open_model,
@@ -116,6 +120,31 @@ def test_an_opened_model_reports_its_first_call_and_logits(open_request):
     assert min(reply.load, reply.first_call) > 0
     assert reply.compilation is None
     assert len(model.measure(1e-9)) == 1
+
+
+def test_the_call_that_compiles_is_beside_the_first_call(open_request, change, monkeypatch):
+    model = PyTorchModel(
+        checkpoint=None,
+        config=ModelConfig.named("tiny"),
+        compute="float32",
+        compiler="inductor",
+        device="cpu",
+    )
+    runtime = FakeRuntime(0.25)
+    run = runtime.run
+
+    def run_compiled(inputs):
+        runtime.now += 0 if runtime.calls else 60
+        return run(inputs)
+
+    runtime.run = run_compiled
+    monkeypatch.setattr(worker, "_open_runtime", lambda *_, **__: (runtime, "cpu"))
+    monkeypatch.setattr(worker, "OpenModel", partial(OpenModel, clock=runtime.clock))
+    stages = []
+    opened_model, reply = open_model(change(open_request, model=model), stages.append)
+    assert stages == ["loading", "compiling", "first call", "warming up"]
+    assert (reply.compilation, reply.first_call) == (60.25, 0.25)
+    assert opened_model.measure(0.2) == (0.25,)
 
 
 def test_a_worker_answers_until_it_is_told_that_nothing_more_comes(benchmark_side, open_request):
