@@ -9,7 +9,7 @@ from motivnet.errors import ConfigError, GateError
 from motivnet.schema import Schema
 from motivnet_bench.accuracy import PYTORCH, AccuracyResult
 from motivnet_bench.latency.result import REFERENCE, LatencyResult, Speedup
-from motivnet_bench.report.headline import candidate_label, unstable_rows
+from motivnet_bench.report.headline import candidate_label, disturbed_rows
 
 
 class GateCheck(Schema, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ def check_speedup(
     """Check that a runtime is at least ``minimum`` times as fast as a baseline in every round.
 
     The slowest round counts and not the median: a lucky round on a busy machine must not pass a
-    gate. If the rounds of one side differ widely, or the machine was busy when the run began, the
+    gate. If the rounds of one side were disturbed, or the machine was busy when the run began, the
     baseline's fastest round is divided by the runtime's slowest one instead, because a disturbed
     baseline would make any runtime look fast.
 
@@ -111,7 +111,7 @@ def check_speedup(
             passed=False,
             text=f"{row.name} has no speed-up: {reason}",
         )
-    disturbed = result.environment.busy or bool(unstable_rows(row, compared))
+    disturbed = result.environment.busy or bool(disturbed_rows(row, compared))
     value = ratio.lower_bound if disturbed else ratio.smallest
     return GateCheck(
         metric="speedup",

@@ -74,6 +74,7 @@ def plant_measurement() -> PlantMeasurement:
         default: bool = False,
         logits: Sequence[float] = (1.0, 0.0),
         compilation: float | None = None,
+        waiting: Sequence[float] = (),
         error: str | None = None,
     ) -> Measurement:
         role: Role = "runtime"
@@ -96,6 +97,7 @@ def plant_measurement() -> PlantMeasurement:
             candidate=candidate,
             opened=opened,
             rounds=[tuple(seconds) for seconds in rounds],
+            waiting=list(waiting),
             peak_memory=100_000_000,
         )
 

@@ -91,6 +91,18 @@ def test_a_busy_machine_makes_the_gate_cautious(plant_rounds, environment, chang
     assert "measured under load: whether it is at least 4x is not known" in check.text
 
 
+@pytest.mark.parametrize(("waiting", "passed"), [((0.02, 0.09), True), ((0.02, 0.3), False)])
+def test_rounds_that_waited_for_a_core_make_the_gate_cautious(
+    plant_result, plant_measurement, waiting, passed
+):
+    measurements = [
+        plant_measurement("pytorch-fp32", ((8.0,), (8.4,)), waiting=waiting),
+        plant_measurement("openvino", ((2.0,), (2.1,)), default=True),
+    ]
+    rows = summarise_candidates(measurements, batch_size=1)
+    assert check_speedup(plant_result(candidates=rows), 4.0).passed is passed
+
+
 def test_steady_rounds_pass_without_a_warning(plant_rounds):
     check = check_speedup(plant_rounds((8.0, 8.1), (2.0, 2.0), warnings=("about accuracy",)), 4.0)
     assert check.passed

@@ -79,6 +79,8 @@ class CandidateProcess:
         measured: Measured | None = self._ask(request, Measured | Failed, title)
         if measured is not None:
             self._measurement.rounds.append(measured.calls)
+            if measured.waiting is not None:
+                self._measurement.waiting.append(measured.waiting)
             self._measurement.peak_memory = measured.peak_memory
 
     def finish(self) -> Measurement:

@@ -21,6 +21,9 @@ MAX_VARIATION = 0.10
 REFERENCE = "pytorch-fp32"
 """The baseline that every candidate's probabilities are compared with."""
 
+MAX_WAITING = 0.10
+"""Threads that waited for a core for more than this share of a round were disturbed."""
+
 Role = Literal["baseline", "runtime"]
 
 
@@ -94,7 +97,8 @@ class Metrics(Schema, frozen=True, kw_only=True):
     ``load`` runs from before the backend is imported to the open model, ``compilation`` is the call
     that compiled it, None if none did, ``first_call`` the first inference after these,
     ``peak_memory`` the largest resident memory of the candidate's process, interpreter and
-    libraries included. ``speedups`` are those over each baseline, by its name.
+    libraries included. ``waiting`` is the largest share of a round in which its threads waited for
+    a core, None if the kernel does not tell. ``speedups`` are those over each baseline, by name.
     ``probability_max_abs`` is the largest difference of a probability from PyTorch FP32 on the
     inputs of the run, ``top1_agrees`` whether every image got the same label; both are None if
     there is nothing to compare with.
@@ -106,9 +110,20 @@ class Metrics(Schema, frozen=True, kw_only=True):
     compilation: float | None
     first_call: float
     peak_memory: int
+    waiting: float | None
     speedups: dict[str, Speedup]
     probability_max_abs: float | None
     top1_agrees: bool | None
+
+    @property
+    def waited(self) -> bool:
+        """Whether its threads waited for a core for more than ``MAX_WAITING`` of a round."""
+        return self.waiting is not None and self.waiting > MAX_WAITING
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether its rounds differ too much, or its threads waited for a core."""
+        return self.latency.unstable or self.waited
 
 
 class CandidateResult(Schema, frozen=True, kw_only=True):

@@ -26,6 +26,8 @@ from motivnet_bench.latency.worker import Opened
 class Measurement:
     """What a candidate process delivered: seconds of its calls by round, or why it failed.
 
+    ``waiting`` are the shares of the rounds in which its threads waited for a core.
+
     Without an ``error``, ``opened`` is set and no round is empty. After an interruption one
     candidate may have a round more than another.
     """
@@ -33,6 +35,7 @@ class Measurement:
     candidate: Candidate
     opened: Opened | None = None
     rounds: list[tuple[float, ...]] = field(default_factory=list)
+    waiting: list[float] = field(default_factory=list)
     peak_memory: int = 0
     error: str | None = None
 
@@ -115,6 +118,7 @@ def _metrics(
         compilation=opened.compilation,
         first_call=opened.first_call,
         peak_memory=measurement.peak_memory,
+        waiting=max(measurement.waiting, default=None),
         speedups={
             name: _speedup(summarise(baseline.rounds), summary)
             for name, baseline in baselines.items()
@@ -146,6 +150,12 @@ def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> 
         yield (
             f"not stable, round medians vary by more than {MAX_VARIATION:.0%}: "
             f"{', '.join(doubtful)}; raise --rounds or --seconds, or free the machine"
+        )
+    waited = [f"{name} ({metrics.waiting:.0%})" for name, metrics in measured if metrics.waited]
+    if waited:
+        yield (
+            f"threads waited for a core, in the worst round: {', '.join(waited)}; other processes "
+            "were busy, or --threads is more than the cores"
         )
     for name, metrics in measured:
         difference = metrics.probability_max_abs

@@ -6,6 +6,7 @@ and a crash affects no other candidate.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import re
 import time
@@ -87,9 +88,14 @@ class Opened(Schema, frozen=True, kw_only=True, tag=True):
 
 
 class Measured(Schema, frozen=True, kw_only=True, tag=True):
-    """Seconds of every call, and the peak resident memory of the process so far in bytes."""
+    """Seconds of every call, and the peak resident memory of the process so far in bytes.
+
+    ``waiting`` is the share of the round in which its threads waited for a core, None if the kernel
+    does not tell.
+    """
 
     calls: tuple[float, ...]
+    waiting: float | None
     peak_memory: int
 
 
@@ -175,8 +181,10 @@ def serve(parent: Connection) -> None:
             elif model is None:
                 parent.send(Failed(error="a round was requested before a model was opened"))
             else:
+                before = scheduling()
                 calls = model.measure(request.seconds)
-                parent.send(Measured(calls=calls, peak_memory=peak_memory()))
+                waiting = waiting_share(before, scheduling())
+                parent.send(Measured(calls=calls, waiting=waiting, peak_memory=peak_memory()))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises belongs into its row
             parent.send(Failed(error=describe_failure(error)))
 
@@ -230,6 +238,27 @@ def peak_memory() -> int:
     if found is None:
         raise RuntimeError("/proc/self/status has no VmHWM line")
     return int(found[1]) * 1024
+
+
+def scheduling() -> tuple[int, int] | None:
+    """Return the time in which the threads of this process ran, and waited for a core.
+
+    None if the kernel does not count it.
+    """
+    ran = waited = found = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            times = path.read_text(encoding="ascii").split()
+            ran, waited, found = ran + int(times[0]), waited + int(times[1]), found + 1
+    return (ran, waited) if found else None
+
+
+def waiting_share(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float | None:
+    """Return the share of waiting between two results of ``scheduling``, from 0 to 1."""
+    if before is None or after is None:
+        return None
+    ran, waited = (max(0, end - start) for start, end in zip(before, after, strict=True))
+    return waited / (ran + waited) if ran + waited else 0.0
 
 
 def _open_runtime(model: PyTorchModel | ArtifactModel, *, threads: int) -> tuple[Runtime, str]:

@@ -47,11 +47,11 @@ def _beside_baselines(row: CandidateResult, metrics: Metrics, result: LatencyRes
     ratio, count = metrics.speedups[baseline.name], len(result.measured_baselines)
     over = candidate_label(baseline.name)
     over += f", the fastest of {count} baselines" if count > 1 else ""
-    if unstable := unstable_rows(row, baseline):
+    if disturbed := disturbed_rows(row, baseline):
         return (
             f"Measured under load: {row.name} is between {ratio.lower_bound:.1f}x and "
-            f"{ratio.upper_bound:.1f}x {over}, {per_call}. The rounds of {', '.join(unstable)} "
-            "differ too much to say more; run again on an idle machine."
+            f"{ratio.upper_bound:.1f}x {over}, {per_call}. The rounds of {', '.join(disturbed)} "
+            "were disturbed too much to say more; run again on an idle machine."
         )
     reference = metrics.speedups.get(REFERENCE)
     if reference is not None and baseline.name != REFERENCE:
@@ -59,9 +59,9 @@ def _beside_baselines(row: CandidateResult, metrics: Metrics, result: LatencyRes
     return f"{row.name} is {ratio.median:.1f}x {over}, {per_call}.{_load(result)}"
 
 
-def unstable_rows(*rows: CandidateResult) -> list[str]:
-    """Return the names of the rows whose rounds differ too much."""
-    return [row.name for row in rows if row.metrics and row.metrics.latency.unstable]
+def disturbed_rows(*rows: CandidateResult) -> list[str]:
+    """Return the names of the rows whose rounds differ too much or had to wait for a core."""
+    return [row.name for row in rows if row.metrics and row.metrics.disturbed]
 
 
 def _faster(metrics: Metrics, result: LatencyResult) -> str:

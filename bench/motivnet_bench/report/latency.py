@@ -139,6 +139,11 @@ def _cost_columns(result: LatencyResult) -> tuple[_Column, ...]:
         ),
         _Column("calls", "measured calls", lambda m: str(m.latency.calls)),
         _Column(
+            "waited",
+            "largest share of a round in which its threads waited for a core",
+            lambda m: DASH if m.waiting is None else f"{m.waiting:.1%}",
+        ),
+        _Column(
             "rounds vary by",
             "coefficient of variation of the round medians",
             lambda m: f"{m.latency.variation:.1%}",

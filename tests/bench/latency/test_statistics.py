@@ -110,6 +110,18 @@ def test_other_probabilities_than_those_of_pytorch_raise_a_warning(plant_measure
     assert warning.startswith("wrong gives a probability 0.462 away")
 
 
+def test_threads_that_waited_for_a_core_raise_a_warning(plant_measurement, environment):
+    measurements = [
+        plant_measurement("disturbed", waiting=(0.02, 0.4)),
+        plant_measurement("quiet", waiting=(0.02, 0.01)),
+        plant_measurement("unknown"),
+    ]
+    rows = summarise_candidates(measurements, batch_size=1)
+    assert [row.metrics.waiting for row in rows] == [0.4, 0.02, None]
+    [warning] = find_warnings(rows, environment)
+    assert warning.startswith("threads waited for a core, in the worst round: disturbed (40%);")
+
+
 def test_a_busy_machine_raises_a_warning(environment, change):
     [warning] = find_warnings((), change(environment, load_average=1.5))
     assert "load average 1.5 on 2 cores" in warning

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 from functools import partial
 
 import numpy as np
@@ -26,7 +27,9 @@ from motivnet_bench.latency.worker import (
     describe_failure,
     open_model,
     peak_memory,
+    scheduling,
     serve,
+    waiting_share,
 )
 from motivnet_engines.runtimes.registry import ON_GPU, RUNTIMES
 
@@ -189,6 +192,24 @@ def test_a_lack_of_memory_is_named_with_what_to_do(error, expected):
 def test_a_round_before_a_model_is_a_failure(benchmark_side):
     benchmark_side.send(Measure(seconds=1.0))
     assert "before a model was opened" in benchmark_side.receive(Measured | Failed).error
+
+
+def test_the_time_in_which_threads_run_and_wait_is_counted():
+    before = scheduling()
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    after = scheduling()
+    assert after[0] - before[0] >= 40_000_000  # nanoseconds
+    assert 0 <= waiting_share(before, after) < 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "share"),
+    [((10, 5), (40, 15), 0.25), ((1, 1), (1, 1), 0.0), (None, (1, 1), None)],
+)
+def test_the_share_of_waiting_is_that_of_the_round(before, after, share):
+    assert waiting_share(before, after) == share
 
 
 def test_the_peak_memory_is_that_of_this_process():

@@ -158,7 +158,8 @@ def test_the_summary_gives_no_single_number_where_the_rounds_do_not_support_it(
     rows = summarise_candidates(measurements, batch_size=1)
     assert latency_summary(plant_result(candidates=rows)) == (
         "Measured under load: openvino is between 3.8x and 20.0x PyTorch FP32, 2.00 s per image. "
-        "The rounds of pytorch-fp32 differ too much to say more; run again on an idle machine."
+        "The rounds of pytorch-fp32 were disturbed too much to say more; run again on an idle "
+        "machine."
     )
 
 
