@@ -31,6 +31,7 @@ from motivnet_bench.report.plots import TIMES, Shade, latency_plot, speedup_plot
 from motivnet_engines.runtimes.selection import ParityStatus
 
 FEW_CALLS = 100
+SPEEDUP_TITLE = "Speed-up: median over the rounds, and range"
 
 METHOD = (
     "Each candidate runs in its own process, paused while another one is measured. The rounds "
@@ -58,11 +59,14 @@ class _Column:
 
 def latency_report(result: LatencyResult) -> Report:
     """Return the report of a result."""
-    speed, cost = _speed_columns(result), _cost_columns(result)
-    brief = [column for column in (*speed, *cost) if column.brief]
+    speed, cost = _speed_columns(), _cost_columns(result)
+    ratios = [_speedup_column(row.name) for row in result.measured_baselines]
+    columns = (*speed, *ratios, *cost)
+    brief = [column for column in columns if column.brief]
     notes = _notes(result)
     tables: tuple[Block, ...] = (
         _table(result, speed),
+        *([_table(result, ratios, title=SPEEDUP_TITLE)] if ratios else ()),
         _table(result, cost, title="Cost and agreement"),
         *notes,
         Note(text=METHOD),
@@ -75,7 +79,7 @@ def latency_report(result: LatencyResult) -> Report:
     return Report(
         title=f"{result.target.name}: latency",
         summary=(latency_summary(result),),
-        tiles=_tiles(result, (*speed, *cost)),
+        tiles=_tiles(result, columns),
         sections=(
             *_plots(result),
             Section(title="Speed", blocks=tables),
@@ -90,7 +94,7 @@ def latency_report(result: LatencyResult) -> Report:
     )
 
 
-def _speed_columns(result: LatencyResult) -> tuple[_Column, ...]:
+def _speed_columns() -> tuple[_Column, ...]:
     return (
         _Column("p50", "median latency of a call", _of_latency("p50"), brief=True, tile=True),
         _Column("p90", "90th percentile", _of_latency("p90")),
@@ -105,7 +109,6 @@ def _speed_columns(result: LatencyResult) -> tuple[_Column, ...]:
             brief=True,
             tile=True,
         ),
-        *(_speedup_column(row.name) for row in result.measured_baselines),
     )
 
 
@@ -128,8 +131,8 @@ def _cost_columns(result: LatencyResult) -> tuple[_Column, ...]:
             tile=True,
         ),
         _Column(
-            "probability difference",
-            "largest from PyTorch FP32, on the inputs of the run",
+            "\N{GREEK CAPITAL LETTER DELTA} probability",
+            "largest difference from PyTorch FP32, on the inputs of the run",
             lambda m: DASH if m.probability_max_abs is None else f"{m.probability_max_abs:.1e}",
         ),
         _Column(
