@@ -148,7 +148,7 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
         A function that advances the bar by a number of steps.
     """
     if not sys.stderr.isatty():
-        with _announced(description):
+        with announced(description):
             yield lambda _: None
         return
     from rich.console import Console
@@ -164,15 +164,15 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
 
 
 @contextlib.contextmanager
-def _announced(description: str) -> Iterator[None]:
+def announced(description: str) -> Iterator[None]:
     """Log a stage that lasts long; nothing, and without a thread, if nobody reads the log."""
     if not logger.isEnabledFor(logging.INFO):
         yield
         return
-    started, announced = time.monotonic(), threading.Event()
+    started, was_announced = time.monotonic(), threading.Event()
 
     def announce() -> None:
-        announced.set()
+        was_announced.set()
         logger.info("%s ...", description)
 
     timer = threading.Timer(ANNOUNCED_AFTER, announce)
@@ -182,7 +182,7 @@ def _announced(description: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-    if announced.is_set():
+    if was_announced.is_set():
         logger.info("%s: %.0f s", description, time.monotonic() - started)
 
 

@@ -35,6 +35,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 TESTS = Path(__file__).parent
 PROCESSES = (
     *("bench/latency/test_candidate_process.py", "bench/test_cli.py", "silence"),
+    "bench/test_gpu_script.py",
     *("engines/cli/test_predict_endings.py", "engines/serving/reliability"),
     *("engines/serving/test_reliability.py", "engines/serving/test_serve_command.py"),
     *("engines/serving/http/test_server.py", "engines/tensorrt/test_builder_process.py"),

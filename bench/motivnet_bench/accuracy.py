@@ -155,7 +155,7 @@ def _predict(
     entry = pytorch_input(manifest.input) if name == PYTORCH else manifest.input
     profile = profile_of(manifest, name)
     logits = []
-    with progress(f"running {name}", total=len(samples)) as advance:
+    with progress(f"running {name} on {len(samples)} images", total=len(samples)) as advance:
         for sample in samples:
             batch = batch_from_images(entry, [sample.pixels()], profile=profile)
             logits.append(runtime.run({runtime.inputs[0].name: batch})["logits"])

@@ -36,7 +36,7 @@ PACKAGES = (
 )
 
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-_REPEATED = {"runtimes": "runtime", "tests": "test"}
+_REPEATED = {"runtimes": "runtime", "baselines": "baseline", "tests": "test"}
 """Fields of options that the command line takes one value at a time."""
 
 
@@ -58,6 +58,11 @@ class Environment(Schema, frozen=True, kw_only=True):
     governor: str | None
     gpus: tuple[str, ...] = ()
     driver: str | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether other processes took more than half of the cores when the run began."""
+        return self.load_average > 0.5 * self.physical_cores
 
 
 def read_environment() -> Environment:
