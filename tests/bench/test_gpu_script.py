@@ -1,4 +1,4 @@
-"""``bench/gpu.sh`` with stand-ins for every program that it calls: what it installs, and its steps."""
+"""``bench/gpu.sh`` with stand-ins for all programs that it calls: what it installs, its steps."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from motivnet.artifact.manifest import Manifest
 from motivnet.child_process import Connection
 from motivnet.errors import EngineError, FileError
 from motivnet_engines.build.engine_report import report_from_engine, report_from_network
+from motivnet_engines.build.layer_evidence import nodes_from_network
 from motivnet_engines.build.messages import Advance, Stage, Success
 from motivnet_engines.build.network import add_profile, check_network, parse_network
 from motivnet_engines.build.options import EngineOptions
@@ -69,8 +70,13 @@ def compile_engine(
         serialized = _build_serialized(api, builder, network, config)
 
     parent.send(Stage(stage="inspecting the engine"))
-    report = report_from_engine(
-        api, serialized, report_from_network(network), version_compatible=options.version_compatible
+    report, doubts = report_from_engine(
+        api,
+        serialized,
+        report_from_network(network),
+        nodes_from_network(network),
+        precision=manifest.precision,
+        version_compatible=options.version_compatible,
     )
 
     parent.send(Stage(stage="writing the engine"))
@@ -87,7 +93,7 @@ def compile_engine(
         report=report,
         # Of this process alone: `getrusage` would count the process that started it too.
         peak_bytes=memory_from_meminfo(process_status(), "VmHWM") or 0,
-        warnings=tail_of(logger_of(api).lines),
+        warnings=(*tail_of(logger_of(api).lines), *doubts),
     )
 
 
