@@ -40,7 +40,6 @@ from motivnet_export.precision import (
     record_activations,
 )
 
-
 _JUDGE = "to compare it in FP32 too: pip install 'motivnet[judge]'"
 
 
@@ -131,7 +130,9 @@ def make_report(
     warnings = [*activation_warnings(reference.activations, precision), *problems]
     if not shows_graph and (own := _passed_in_own_dtype(comparisons, precision)):
         shows_graph = True
-        warnings.append(f"the graph was compared in {own.compute} alone, by {own.backend}; {_JUDGE}")
+        warnings.append(
+            f"the graph was compared in {own.compute} alone, by {own.backend}; {_JUDGE}"
+        )
     warnings += [
         f"{row.backend} is not used by default: {'; '.join(row.failures)}"
         for row in comparisons

@@ -52,7 +52,8 @@ def compile_engine(
     builder = _create_builder(api)
 
     parent.send(Stage(stage=f"parsing {onnx.name}"))
-    network, _parser = parse_network(api, builder, onnx)  # it owns the weights until the end
+    # The parser owns the weights until the end.
+    network, _parser = parse_network(api, builder, onnx, attention=manifest.attention)
     check_network(network, manifest)
     config = builder.create_builder_config()
     apply_options(api, config, options)

@@ -106,14 +106,17 @@ INSPECTED = (
         dtypes={"float16": 1},
     ),
     Inspected(
-        name="9.2 on Orin: an attention of few queries has another kernel",
-        source="https://github.com/NVIDIA/TensorRT/issues/3788",
+        name="9.2 on A100: an attention as products with scalars in FP32, and waits",
+        source=f"{_ISSUES}3665",
         layers=[
-            entry("_gemv_mha_v1_myl0_5", "kgen", HALF, HALF, HALF, nodes="attention"),
-            *OTHERS,
+            entry("__mye6916", "wait"),
+            entry(
+                "__mye6723", "gemm", HALF, HALF, ("Float", [1]), ("Float", [1]), nodes="attention"
+            ),
+            entry("__mye6918", "signal"),
         ],
-        dtypes={"float16": 3},
-        fused=1,
+        dtypes={"float16": 1},
+        fused=0,
     ),
     Inspected(
         name="11: dtype and format are two keys",

@@ -115,7 +115,7 @@ def test_the_nodes_of_the_real_parsers_network_are_those_of_the_graph(
     graph = trt_graph("fp16")
     api = load_api("tensorrt-rtx")
     builder = api.trt.Builder(logger_of(api))
-    network, _parser = parse_network(api, builder, graph.onnx)
+    network, _parser = parse_network(api, builder, graph.onnx, attention="fused")
 
     nodes = nodes_from_network(network)
 
