@@ -222,7 +222,7 @@ def test_a_jetson_with_jetpack_6_is_advised_before_its_first_build() -> None:
         environment(driver("8.7"), versions={"tensorrt": "10.3.0"}, jetson=ORIN)
     )
     assert first == (
-        "tensorrt 10.3.0 is older than 10.14: export with --attention decomposed, "
+        "tensorrt 10.3.0 is older than 10.15: export with --attention decomposed, "
         "and --precision bf16 or fp32 on a Jetson"
     )
     assert [("issues/4723" in fault) for fault in faults] == [True]
