@@ -14,7 +14,11 @@ from motivnet.artifact.engine_entry import EngineDevice, HardwareCompatibility
 from motivnet.artifact.manifest import Manifest
 from motivnet.child_process import Connection
 from motivnet.errors import EngineError, FileError
-from motivnet_engines.build.engine_report import report_from_engine, report_from_network
+from motivnet_engines.build.engine_report import (
+    is_about_the_engine,
+    report_from_engine,
+    report_from_network,
+)
 from motivnet_engines.build.layer_evidence import nodes_from_network
 from motivnet_engines.build.messages import Advance, Stage, Success
 from motivnet_engines.build.network import add_profile, check_network, parse_network
@@ -70,16 +74,6 @@ def compile_engine(
     with build_with_timing_cache(api, config, options, device):
         serialized = _build_serialized(api, builder, network, config)
 
-    parent.send(Stage(stage="inspecting the engine"))
-    report, doubts = report_from_engine(
-        api,
-        serialized,
-        report_from_network(network),
-        nodes_from_network(network),
-        precision=manifest.precision,
-        version_compatible=options.version_compatible,
-    )
-
     parent.send(Stage(stage="writing the engine"))
     try:
         with out.open("wb") as file:
@@ -88,6 +82,18 @@ def compile_engine(
         raise FileError(
             f"the engine of {serialized.nbytes:,} bytes was not written: {error.strerror}"
         ) from error
+
+    parent.send(Stage(stage="inspecting the engine"))
+    parsed, nodes = report_from_network(network), nodes_from_network(network)
+    del network, _parser, config, builder  # the engine is loaded beside what is left
+    report, doubts = report_from_engine(
+        api,
+        serialized,
+        parsed,
+        nodes,
+        precision=manifest.precision,
+        version_compatible=options.version_compatible,
+    )
     return Success(
         version=api.version,
         device=device,
@@ -189,7 +195,7 @@ def _read_device() -> EngineDevice:
 
 def _create_builder(api: Api) -> Any:
     try:
-        return api.trt.Builder(logger_of(api, keep_all=True))
+        return api.trt.Builder(logger_of(api, keep=is_about_the_engine))
     except TypeError as error:  # what the bindings make of a null pointer
         log = tail_of(logger_of(api).lines)
         raise EngineError(

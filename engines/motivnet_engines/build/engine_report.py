@@ -23,6 +23,7 @@ from motivnet_engines.build.layer_evidence import (
     find_doubts,
 )
 from motivnet_engines.build.layers import (
+    LIST_HEADING,
     UNKNOWN,
     CompiledLayer,
     layers_from_inspector,
@@ -152,6 +153,11 @@ def report_from_layers(
     )
 
 
+def is_about_the_engine(message: str) -> bool:
+    """Tell whether a message of the builder's log says what the engine is made of."""
+    return message.startswith(LIST_HEADING) or _ACTIVATION_MEMORY.search(message) is not None
+
+
 def activation_bytes_from_log(lines: Iterable[tuple[str, str]]) -> int | None:
     """Return the bytes that the builder reserves for activations, None if it did not log them."""
     sizes = [int(match[1]) for _, text in lines if (match := _ACTIVATION_MEMORY.search(text))]
@@ -248,7 +254,10 @@ def _inspect(api: Api, serialized: Any, *, may_fail: bool) -> str | None:
     inspector = engine.create_engine_inspector()
     # Without a context that knows the shapes, the layers of a free batch are reported without their
     # tensors. The inputs get the shape that the engine is fastest at.
-    context = engine.create_execution_context()
+    # Nothing is run, so it needs no memory for activations, which the builder still holds.
+    context = engine.create_execution_context(
+        api.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+    )
     if context is not None:
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)

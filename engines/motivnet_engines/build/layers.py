@@ -17,7 +17,9 @@ LayerRole = Literal["matrix", "fused-attention", "other"]
 UNKNOWN = "unknown"
 """A dtype that TensorRT does not give, such as in "N/A due to dynamic shapes"."""
 
-_LIST_HEADING = "Layers:\n"
+LIST_HEADING = "Layers:\n"
+"""Begins the message of the builder's log with every layer of an engine."""
+
 _KEY = re.compile(
     r"(?:^|, )(Name|LayerType|Inputs|Constants|Outputs|TacticName|StreamId|Metadata): "
 )
@@ -150,10 +152,10 @@ def layers_from_log(lines: Iterable[tuple[str, str]]) -> tuple[CompiledLayer, ..
     Args:
         lines: Messages as (severity name, text).
     """
-    lists = [text for _, text in lines if text.startswith(_LIST_HEADING)]
+    lists = [text for _, text in lines if text.startswith(LIST_HEADING)]
     if not lists:
         return None
-    entries = lists[-1].removeprefix(_LIST_HEADING).partition("\n\n")[0].split("\n")
+    entries = lists[-1].removeprefix(LIST_HEADING).partition("\n\n")[0].split("\n")
     return tuple(_layer_of_line(entry) for entry in entries if entry.startswith("Name: "))
 
 

@@ -325,7 +325,8 @@ class SimulatedEngine:
     def create_engine_inspector(self) -> SimulatedInspector:
         return SimulatedInspector()
 
-    def create_execution_context(self) -> SimulatedContext:
+    def create_execution_context(self, strategy: str = "static") -> SimulatedContext:
+        assert strategy == "user managed", "it would allocate the activations, and runs nothing"
         return SimulatedContext()
 
     def get_tensor_name(self, index: int) -> str:
@@ -342,6 +343,7 @@ def simulated_api(backend: Any, engine: object) -> Api:
     runtime = types.SimpleNamespace(deserialize_cuda_engine=lambda _: engine)
     trt = types.SimpleNamespace(
         Runtime=lambda _: runtime,
+        ExecutionContextAllocationStrategy=types.SimpleNamespace(USER_MANAGED="user managed"),
         LayerInformationFormat=types.SimpleNamespace(JSON="json"),
         TensorIOMode=types.SimpleNamespace(INPUT="input", OUTPUT="output"),
     )
