@@ -30,6 +30,7 @@ from motivnet_engines.build.layers import (
     layers_from_log,
 )
 from motivnet_engines.runtimes.tensorrt.api import DTYPES, Api
+from motivnet_engines.runtimes.tensorrt.engine import new_runtime
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
 
 _QUANTISED: tuple[Precision, ...] = ("int8", "fp8")
@@ -244,7 +245,7 @@ def _unfused(report: EngineReport, unfused_bytes: int | None) -> str | None:
 
 def _inspect(api: Api, serialized: Any, *, may_fail: bool) -> str | None:
     """Return the inspector's JSON, None if the engine cannot be loaded although it is valid."""
-    engine = api.trt.Runtime(logger_of(api)).deserialize_cuda_engine(serialized)
+    engine = new_runtime(api).deserialize_cuda_engine(serialized)
     if engine is None and not may_fail:
         raise EngineError(
             "TensorRT cannot load the engine that it built", log=tail_of(logger_of(api).lines)

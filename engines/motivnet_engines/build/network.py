@@ -116,10 +116,9 @@ def _decomposable(onnx: Path) -> bytes | None:
 
     What is wrong with the file is then the parser's to say.
     """
-    data = np.memmap(onnx, np.uint8, "r") if onnx.stat().st_size else None
+    data: Any = np.memmap(onnx, np.uint8, "r") if onnx.stat().st_size else b""
     try:
-        view = memoryview(b"" if data is None else data)
-        return with_attribute(view, operator="Attention", name=_DECOMPOSABLE, value=1)
+        return with_attribute(memoryview(data), operator="Attention", name=_DECOMPOSABLE, value=1)
     except ArtifactError:
         return None
 

@@ -17,6 +17,7 @@ from motivnet_engines.diagnostics.capabilities import (
 )
 from motivnet_engines.diagnostics.packages import PackageStatus
 from motivnet_engines.runtimes.registry import RUNTIMES
+from motivnet_engines.runtimes.tensorrt import api
 from motivnet_engines.system.machine import Jetson
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
@@ -77,6 +78,7 @@ def wheels(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The distributions that seem to be installed; nothing of TensorRT's CUDA at first."""
     installed = dict.fromkeys(("torch", "onnx", "onnx-ir", "onnxscript", "safetensors"), "1.0")
     monkeypatch.setattr(module, "version_of", installed.get)
+    monkeypatch.setattr(api, "version_of", installed.get)
     return installed
 
 
@@ -158,10 +160,17 @@ def test_which_tensorrt_serves_which_gpu(
     assert (named(runs, "tensorrt").possible, named(runs, "tensorrt-rtx").possible) == (trt, rtx)
 
 
+CU12 = (
+    "pip uninstall -y tensorrt tensorrt-cu13 tensorrt-cu13-libs tensorrt-cu13-bindings "
+    "&& pip install tensorrt-cu12"
+)
+"""All of its parts: what is left of them would delete files of the other when it goes."""
+
+
 @pytest.mark.parametrize(
     ("cuda", "fix"),
     [
-        ("12.4", "pip uninstall -y tensorrt tensorrt-cu13 && pip install tensorrt-cu12"),
+        ("12.4", CU12),
         ("13.0", None),
         (None, None),
     ],

@@ -24,6 +24,7 @@ from motivnet_engines.build.engine_report import (
 )
 from motivnet_engines.build.layer_evidence import NetworkNodes
 from motivnet_engines.build.layers import CompiledLayer, CompiledTensor
+from motivnet_engines.runtimes.tensorrt import engine
 from motivnet_engines.runtimes.tensorrt.api import Api, load_api
 from motivnet_engines.runtimes.tensorrt.log import logger_of
 
@@ -296,7 +297,9 @@ INSPECTED = json.dumps(
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
-    monkeypatch.setattr(engine_report, "logger_of", lambda _: types.SimpleNamespace(lines=lines))
+    logger = types.SimpleNamespace(lines=lines, said=0, since=lambda mark: lines[mark:])
+    monkeypatch.setattr(engine_report, "logger_of", lambda _: logger)
+    monkeypatch.setattr(engine, "logger_of", lambda _: logger)
     return lines
 
 
