@@ -259,8 +259,14 @@ def _compare_with_pytorch(
             on_message(f"the engine was not run here: {error}")
         return manifest
     if not comparison.passed:
+        hint = ""
+        if (manifest.precision, manifest.attention) == ("fp16", "fused"):
+            hint = (
+                "; TensorRT accumulates a fused attention in FP16, which PyTorch does not: "
+                "--attention decomposed or --precision bf16 may pass"
+            )
         raise EngineError(
-            f"the {backend} engine is too far from PyTorch: {'; '.join(comparison.failures)}"
+            f"the {backend} engine is too far from PyTorch: {'; '.join(comparison.failures)}{hint}"
         )
     return add_comparisons(manifest, [comparison])
 

@@ -81,12 +81,9 @@ class Engine:
             cached: What an earlier ``compiled_kernels`` returned; TensorRT-RTX refuses kernels of
                 another GPU, driver or version.
         """
-        if not hasattr(self.native, "create_runtime_config"):
+        if self.entry.backend != "tensorrt-rtx":  # TensorRT has a configuration without either
             return
         self.config = self.native.create_runtime_config()
-        if not hasattr(self.config, "create_runtime_cache"):
-            self.config = None
-            return
         if self._wants_builtin_graphs:
             self.config.cuda_graph_strategy = self.api.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         self.cache = self.config.create_runtime_cache()
