@@ -64,9 +64,13 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 bin=$venv/bin
 if [ "${INSTALL:-yes}" = yes ]; then
-  extras=${EXTRAS:-export,bench,trt,rtx,gpu}
+  extras=${EXTRAS:-export,bench,trt,rtx,gpu,judge}
   "$bin/python" -m pip install --quiet --editable ".[$extras]" 'psutil>=5.9' 'pytest>=8.3' 'pytest-timeout>=2.3' \
     || die "motivnet[$extras] was not installed; take out what this machine cannot have, as in EXTRAS=export,bench,trt"
+  # Version-compatible engines run on the lean runtime of exactly this version; their test skips without it.
+  trt=$("$bin/python" -c 'from importlib.metadata import version; print(version("tensorrt"))' 2> /dev/null || true)
+  [ -z "$trt" ] || "$bin/python" -m pip install --quiet "tensorrt-lean==$trt" \
+    || echo "bench/gpu.sh: tensorrt-lean==$trt was not installed: no version-compatible engine is run" >&2
 fi
 missing=$("$bin/python" -c '
 import importlib.util, sys
@@ -92,13 +96,15 @@ record() {
 
 # step NAME COMMAND...: run it for the time there is, keep its output in NAME.txt, and continue if it fails.
 step() {
-  local name=$1 start=$SECONDS result=passed code left=
+  local name=$1 start=$SECONDS code left=
+  result=passed
   shift
   if [ -n "$minutes" ] && [ "$(type -t "$1")" != function ]; then
     left=$((minutes * 60 - SECONDS - 10))
     if [ "$left" -lt 20 ]; then
       echo "== $name: not run, no time is left"
-      record "$name" "not run, no time was left" 0
+      result="not run, no time was left"
+      record "$name" "$result" 0
       return
     fi
     # As Ctrl-C: the benchmark then reports the rounds that it has.
@@ -132,6 +138,18 @@ doctor() {
   "$bin/motivnet" doctor
 }
 
+# Why no engine of tensorrt runs here, with the command that repairs it; nothing if one does.
+no_tensorrt() {
+  "$bin/python" -c '
+import json, sys
+with open(sys.argv[1]) as file:
+    runtimes = json.load(file)["runtimes"]
+for found in runtimes:
+    if found["name"] == "tensorrt" and not found["possible"]:
+        print("; ".join(filter(None, (found["detail"], found["fix"]))))
+' "$out/doctor.json"
+}
+
 target=tensorrt
 runtimes=()
 if ! "$bin/python" -c 'import tensorrt' 2> /dev/null; then
@@ -156,12 +174,23 @@ measure() {
     --out "$out/latency-$size"
   step "verify-$size" "$bin/motivnet" verify "$artifact"
   step "inspect-$size" "$bin/motivnet" inspect "$artifact"
+  if [ "$target" = tensorrt ]; then
+    # TensorRT tunes an engine for one batch size: the same graph again, tuned for 8.
+    cp -r "$artifact" "$artifact-8"
+    artifact=$artifact-8
+    step "build-$size-batch-8" "$bin/motivnet" build-engine "$artifact" --backend tensorrt --opt-batch 8
+    [ "$result" = passed ] || return 0
+  fi
   step "latency-$size-batch-8" "$bin/motivnet-bench" latency "$artifact" --device cuda "${runtimes[@]}" \
     --batch-size 8 --out "$out/latency-$size-batch-8"
 }
 
 step environment environment
 step doctor doctor
+if [ "$target" = tensorrt ]; then
+  reason=$(no_tensorrt) || die "motivnet doctor gave no answer; see $out/doctor.txt"
+  [ -z "$reason" ] || die "no tensorrt engine can run here: $reason"
+fi
 measure tiny # minutes that show whether anything works here
 [ "$model" = tiny ] || measure "$model" "${every[@]}"
 step tests "$bin/python" -m pytest -m "$tests" tests/gpu -ra -s --junitxml "$out/tests.xml"

@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from motivnet.artifact import Artifact
 from motivnet.errors import MissingDependencyError, MotivNetError, ParityError
 from motivnet.model import MotivNet
-from motivnet.parity import BlockActivation, Comparison, Outputs, ParityReport, Precision, compare
+from motivnet.parity import (
+    COMPUTE_DTYPES,
+    BlockActivation,
+    Comparison,
+    Outputs,
+    ParityReport,
+    Precision,
+    compare,
+)
 from motivnet.preprocess import Preprocessing
 from motivnet_engines.runtimes.selection import installed_runtimes
 from motivnet_engines.system.machine import computes_natively
@@ -35,6 +43,8 @@ from motivnet_export.precision import (
     record_activations,
 )
 from motivnet_export.rounding import SimulatedHalf
+
+_JUDGE = "to compare it in FP32 too: pip install 'motivnet[judge]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +123,7 @@ def compare_runtimes(
     if not names:
         raise ParityError(
             f"no installed runtime runs {artifact.manifest.precision} here, so it cannot be "
-            "compared; pip install openvino"
+            "compared; pip install 'motivnet[judge]'"
         )
     rows, problems = [], []
     for name in names:
@@ -131,9 +141,18 @@ def make_report(
     problems: Sequence[str],
     precision: Precision,
 ) -> ParityReport:
-    """Return all comparisons in one report; a failure of evidence ``runtime`` is a warning."""
+    """Return all comparisons in one report; a failure of evidence ``runtime`` is a warning.
+
+    Where no runtime computes the graph in FP32, one that passes in the artifact's own dtype shows
+    the graph too: ONNX Runtime has no BF16 on the CPU, and a GPU machine may have no OpenVINO.
+    """
     shows_graph = any(row.evidence == "graph" for row in comparisons)
     warnings = [*activation_warnings(reference.activations, precision), *problems]
+    if not shows_graph and (own := _passed_in_own_dtype(comparisons, precision)):
+        shows_graph = True
+        warnings.append(
+            f"the graph was compared in {own.compute} alone, by {own.backend}; {_JUDGE}"
+        )
     warnings += [
         f"{row.backend} is not used by default: {'; '.join(row.failures)}"
         for row in comparisons
@@ -192,7 +211,19 @@ def describe_failure(report: ParityReport) -> str:
         for row in report.comparisons
         if row.failures
     ]
-    return "; ".join(failed) or "no installed runtime could show that the graph is the model"
+    shown = {row.evidence for row in report.comparisons}
+    if not failed or ("runtime" in shown and "graph" not in shown):
+        failed.append(
+            "no installed runtime could show that the graph is the model; "
+            "pip install 'motivnet[judge]', which brings OpenVINO"
+        )
+    return "; ".join(failed)
+
+
+def _passed_in_own_dtype(rows: Sequence[Comparison], precision: Precision) -> Comparison | None:
+    own = COMPUTE_DTYPES[precision]
+    fitting = (row for row in rows if row.evidence == "runtime" and row.compute == own)
+    return next((row for row in fitting if row.passed), None)
 
 
 def _count_text(pixels: NDArray[np.uint8]) -> str:

@@ -133,12 +133,14 @@ def _calibration_text(measured: CalibrationMetadata | None) -> str:
 
 
 def engine_text(engine: EngineEntry, folder: Path) -> str:
-    """Return one line on an engine of the artifact in ``folder``: target, layers, parity."""
+    """Return one line on an engine of the artifact in ``folder``: target, batch, layers, parity."""
     if engine.comparison is None:
         parity = f"compiled and never run; on the device: motivnet verify {folder}"
     else:
         parity = f"{'passed' if engine.comparison.passed else 'FAILED'} on its GPU"
     name = f"{engine.backend} {engine.version} for {_target_text(engine)}"
+    profile = engine.profile
+    name += f", fastest at batch size {profile.opt_batch} of up to {profile.max_batch}"
     return f"{name}: {_layers_text(engine.report)}; {parity}"
 
 

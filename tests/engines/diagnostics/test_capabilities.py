@@ -17,6 +17,7 @@ from motivnet_engines.diagnostics.capabilities import (
 )
 from motivnet_engines.diagnostics.packages import REQUIRED, PackageStatus
 from motivnet_engines.runtimes.registry import RUNTIMES
+from motivnet_engines.runtimes.tensorrt import api
 from motivnet_engines.system.machine import Jetson
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
@@ -78,6 +79,7 @@ def wheels(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The distributions that seem to be installed; nothing of TensorRT's CUDA at first."""
     installed = dict.fromkeys(("torch", "onnx", "onnx-ir", "onnxscript", "safetensors"), "1.0")
     monkeypatch.setattr(module, "version_of", installed.get)
+    monkeypatch.setattr(api, "version_of", installed.get)
     return installed
 
 
@@ -159,10 +161,17 @@ def test_which_tensorrt_serves_which_gpu(
     assert (named(runs, "tensorrt").possible, named(runs, "tensorrt-rtx").possible) == (trt, rtx)
 
 
+CU12 = (
+    "pip uninstall -y tensorrt tensorrt-cu13 tensorrt-cu13-libs tensorrt-cu13-bindings "
+    "&& pip install tensorrt-cu12"
+)
+"""All of its parts: what is left of them would delete files of the other when it goes."""
+
+
 @pytest.mark.parametrize(
     ("cuda", "fix"),
     [
-        ("12.4", "pip uninstall -y tensorrt tensorrt-cu13 && pip install tensorrt-cu12"),
+        ("12.4", CU12),
         ("13.0", None),
         (None, None),
     ],
@@ -223,7 +232,7 @@ def test_a_jetson_with_jetpack_6_is_advised_before_its_first_build() -> None:
         environment(driver("8.7"), versions={"tensorrt": "10.3.0"}, jetson=ORIN)
     )
     assert first == (
-        "tensorrt 10.3.0 is older than 10.14: export with --attention decomposed, "
+        "tensorrt 10.3.0 is older than 10.15: export with --attention decomposed, "
         "and --precision bf16 or fp32 on a Jetson"
     )
     assert [("issues/4723" in fault) for fault in faults] == [True]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.system.installed import installed_versions
+from motivnet_engines.system.installed import installed_versions, version_of
+from motivnet_engines.system.nvidia import NvidiaDriver
 
 if TYPE_CHECKING:
     from motivnet.artifact.engine_entry import EngineBackend
@@ -27,6 +28,12 @@ DISTRIBUTIONS: dict[EngineBackend, tuple[str, ...]] = {
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
 }
 """Names under which the packages are installed; JetPack's Debian package uses the first one too."""
+
+_WHEELS: dict[EngineBackend, tuple[str, ...]] = {
+    "tensorrt": ("tensorrt", "tensorrt-lean"),
+    "tensorrt-rtx": ("tensorrt-rtx",),
+}
+"""Wheels with libraries for one major version of CUDA, whose names end in ``-cu13`` or such."""
 
 DTYPES = {
     "FLOAT": "float32",
@@ -71,6 +78,27 @@ def load_api(backend: EngineBackend) -> Api:
 def installed_version(backend: EngineBackend) -> str | None:
     """Return the version, such as ``10.16.1.11``, without loading the package; None if missing."""
     return next(iter(installed_versions(DISTRIBUTIONS[backend]).values()), None)
+
+
+def too_new_wheel(backend: EngineBackend, driver: NvidiaDriver) -> tuple[str, str] | None:
+    """Return that a wheel is for a newer CUDA than the driver's, and the command that replaces it.
+
+    Its libraries load, but the first call into them ends in an error or ends the process. None if
+    no wheel is too new, or it is not known which CUDA it is for, as on a Jetson.
+    """
+    if driver.cuda_major is None:
+        return None
+    for name in _WHEELS[backend]:
+        wheel = next((major for major in (13, 12) if version_of(f"{name}-cu{major}")), None)
+        if wheel is not None and wheel > driver.cuda_major:
+            # The files of two majors share folders: what is left of one deletes the other's later.
+            parts = " ".join(f"{name}-cu{wheel}{part}" for part in ("", "-libs", "-bindings"))
+            return (
+                f"the wheel {name}-cu{wheel} is for CUDA {wheel} and the driver for {driver.cuda}; "
+                "update either",
+                f"pip uninstall -y {name} {parts} && pip install {name}-cu{driver.cuda_major}",
+            )
+    return None
 
 
 def numbers_of(version: str) -> tuple[int, ...]:

@@ -168,6 +168,12 @@ def _choose_engine(manifest: Manifest, form: str | None) -> EngineEntry | None:
         raise RuntimeUnavailableError(
             "the artifact has no tensorrt engine; build one with: motivnet build-engine"
         )
+    if engine.version_compatible:
+        raise EngineError(
+            "Triton runs no version-compatible engine of ours, which needs a lean runtime that "
+            "Triton does not load; build one without --version-compatible, in the container's "
+            "version of TensorRT"
+        )
     if engine.profile.min_batch != 1:
         raise EngineError(
             f"the engine takes no batch below {engine.profile.min_batch}, and Triton sends some; "
