@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from motivnet.printable import shortened
+from motivnet.printable import printable
 
 SHOWN = 3
 """Names are shown of each reason."""
@@ -60,12 +60,12 @@ def describe(counts: Mapping[str, int], names: Mapping[str, Sequence[str]]) -> s
 
 def name_some(paths: Sequence[Path | str]) -> str:
     """Return the first three of some names, and whether there are more."""
-    shown = [shortened(str(path), _MAX_NAME) for path in paths[:SHOWN]]
+    shown = [printable(str(path), limit=_MAX_NAME) for path in paths[:SHOWN]]
     return ", ".join([*shown, "…"] if len(paths) > SHOWN else shown)
 
 
 def _in_brackets(names: Sequence[str], count: int) -> str:
     if not names:
         return ""
-    shown = [shortened(name, _MAX_NAME) for name in names[:SHOWN]]
+    shown = [printable(name, limit=_MAX_NAME) for name in names[:SHOWN]]
     return f" ({', '.join([*shown, '…'] if count > len(shown) else shown)})"
