@@ -93,7 +93,7 @@ def measure_accuracy(
         DatasetError: If the folder has no image that can be read, or many that cannot.
         RuntimeUnavailableError: If a runtime cannot be opened.
     """
-    labels, config = target.artifact.manifest.labels, target.artifact.manifest.source.config
+    labels, source = target.artifact.manifest.labels, target.artifact.manifest.source
     found = read_dataset(
         dataset, labels=labels, splits=EVALUATED, limit=limit, allow_outside=allow_outside
     )
@@ -103,7 +103,9 @@ def measure_accuracy(
     probabilities: dict[str, NDArray[np.float64]] = {}
     for name in dict.fromkeys(names):
         if name == PYTORCH:
-            opened: Runtime = open_pytorch(target.checkpoint, config, threads=threads)
+            opened: Runtime = open_pytorch(
+                target.checkpoint, source.config, ema=source.ema, threads=threads
+            )
         else:
             opened = open_backend(name, target.artifact, threads=threads)
         with opened as runtime:

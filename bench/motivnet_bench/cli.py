@@ -184,6 +184,9 @@ def accuracy(
 def viability(
     checkpoint: Annotated[Path, _argument("The MotivNet's weights file.")],
     *,
+    ema: Annotated[
+        bool, typer.Option("--ema", help="Take the file's EMA weights, not those beside them.")
+    ] = False,
     test: Annotated[list[Path] | None, _path_option("A labelled dataset; repeatable.")] = None,
     encoder: Annotated[
         Path | None, _path_option("Weights file that the training started from.")
@@ -245,10 +248,11 @@ def viability(
     out = out or ARTIFACTS / f"viability-{name_of(checkpoint)}"
     check_folder(out, ViabilityResult)
     words: list[str | Path] = [checkpoint]
+    words += ["--ema"] if ema else []
     words += ["--model", model] if model else []
     words += ["--preprocess", preprocess] if preprocess else []
     result = measure_viability(
-        model_source(checkpoint, model=model, preprocess=preprocess),
+        model_source(checkpoint, model=model, preprocess=preprocess, ema=ema),
         options,
         command_line=command_line("viability", words, options),
     )

@@ -82,14 +82,22 @@ def open_pytorch(
     checkpoint: Path | None,
     config: ModelConfig,
     *,
+    ema: bool = False,
     compute: TorchCompute = "float32",
     device: str = "cpu",
     threads: int | None = None,
 ) -> TorchRuntime:
-    """Open the PyTorch model of a target; without a checkpoint, its random weights are made."""
+    """Open the PyTorch model of a target; without a checkpoint, its random weights are made.
+
+    Args:
+        ema: Take the checkpoint's EMA weights.
+    """
     from motivnet.checkpoints import load_model
     from motivnet.model import build_model
     from motivnet.model.runtime import TorchRuntime
 
-    model = build_model(config, seed=0) if checkpoint is None else load_model(checkpoint, config)
+    if checkpoint is None:
+        model = build_model(config, seed=0)
+    else:
+        model = load_model(checkpoint, config, ema=ema)
     return TorchRuntime(model, config=config, compute=compute, device=device, threads=threads)

@@ -51,7 +51,12 @@ def build_artifact(
         MotivNetError: For any other mistake of the user's.
     """
     request = _check_engine(request, on_message)
-    source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
+    source = model_source(
+        request.checkpoint,
+        model=request.model,
+        preprocess=request.preprocess,
+        ema=request.ema,
+    )
     folder = request.out or ARTIFACTS / source.name
     images = choose_parity_images(
         source.config, source.preprocessing, folder=request.images, count=request.num_images

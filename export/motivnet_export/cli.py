@@ -21,9 +21,13 @@ PrecisionName = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 CheckpointOption = Annotated[
     Path | None,
     typer.Option(
-        help="Weights: MotivNet .pth, Lightning .ckpt, Sapiens .pth, or our .safetensors.",
+        help="Weights: MotivNet .pth, Lightning .ckpt, Sapiens .pth, our .safetensors, or the "
+        "folder or .index.json of sharded weights.",
         show_default="the newest in checkpoints/",
     ),
+]
+EMAOption = Annotated[
+    bool, typer.Option("--ema", help="Take the checkpoint's EMA weights, not those beside them.")
 ]
 ModelOption = Annotated[
     str | None,
@@ -107,6 +111,7 @@ CalibrationImagesOption = Annotated[
 @app.command(short_help="Export, compare with PyTorch, compile")
 def build(
     checkpoint: CheckpointOption = None,
+    ema: EMAOption = False,
     out: Annotated[
         Path | None,
         typer.Option(help="The artifact's folder.", show_default="artifacts/<checkpoint's name>"),
@@ -141,6 +146,7 @@ def build(
     engine = engine_for_target(target, sm=sm)
     request = BuildRequest(
         checkpoint=checkpoint,
+        ema=ema,
         model=model,
         out=out,
         precision=_precision(precision, fp16=fp16, int8=int8, fp8=fp8),
@@ -166,6 +172,7 @@ def build(
 @app.command(short_help="Export an ONNX file without comparing it")
 def onnx(
     checkpoint: CheckpointOption = None,
+    ema: EMAOption = False,
     out: Annotated[
         Path | None, typer.Option(help="The file.", show_default="<checkpoint's name>.onnx")
     ] = None,
@@ -184,6 +191,7 @@ def onnx(
 
     request = BuildRequest(
         checkpoint=checkpoint,
+        ema=ema,
         model=model,
         precision=_precision(precision, fp16=fp16),
         attention=attention,

@@ -27,6 +27,7 @@ class BuildRequest:
     """
 
     checkpoint: Path | None = None
+    ema: bool = False
     model: str | None = None
     out: Path | None = None
     precision: Precision = "fp32"

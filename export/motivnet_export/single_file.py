@@ -34,7 +34,12 @@ def export_file(request: BuildRequest, out: Path | None) -> tuple[tuple[Path, ..
         FileError: If ``out`` is in the way of a pair, or cannot be written.
         MotivNetError: As ``build_artifact``.
     """
-    source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
+    source = model_source(
+        request.checkpoint,
+        model=request.model,
+        preprocess=request.preprocess,
+        ema=request.ema,
+    )
     out = out or Path(f"{source.name}.onnx")
     if out.is_dir():
         raise FileError(f"{out} is a directory; give a file that ends in .onnx")

@@ -9,9 +9,14 @@ from pathlib import Path
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import Source
 from motivnet.checkpoints import load_checkpoint, name_of
+from motivnet.checkpoints.shards import (
+    find_weights_file,
+    is_index,
+    is_shard,
+    sha256_of_weights,
+)
 from motivnet.config import ModelConfig, config_from_name_or_path
 from motivnet.errors import ArtifactError, CheckpointError, ConfigError
-from motivnet.files import sha256_of
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet, build_model
 from motivnet.preprocess import Preprocessing
@@ -35,6 +40,7 @@ class ModelSource:
     checkpoint: Path | None
     sha256: str | None
     fresh_head: bool
+    ema: bool = False
 
     def entry(self) -> Source:
         """Return the entry for the manifest of an artifact."""
@@ -44,15 +50,17 @@ class ModelSource:
             random_weights=self.checkpoint is None,
             fresh_head=self.fresh_head,
             config=self.config,
+            ema=self.ema,
         )
 
 
 def model_source(
-    checkpoint: Path | None, *, model: str | None, preprocess: str | None
+    checkpoint: Path | None, *, model: str | None, preprocess: str | None, ema: bool = False
 ) -> ModelSource:
     """Return the source of ``--checkpoint`` and ``--model``, by default the newest checkpoint.
 
     Args:
+        ema: Take the checkpoint's EMA weights.
         model: A named size or a configuration file; with a checkpoint, the sizes of its model.
         preprocess: The name of the preprocessing, if it is not the checkpoint's.
 
@@ -61,10 +69,13 @@ def model_source(
         ConfigError: If there is none, or ``model`` or ``preprocess`` are not known.
     """
     if not model:
-        return _source_of_checkpoint(checkpoint or newest_checkpoint(CHECKPOINTS), None, preprocess)
-    config = config_from_name_or_path(model)
+        checkpoint = checkpoint or newest_checkpoint(CHECKPOINTS)
+    config = config_from_name_or_path(model) if model else None
     if checkpoint is not None:
-        return _source_of_checkpoint(checkpoint, config, preprocess)
+        return _source_of_checkpoint(checkpoint, config, preprocess, ema=ema)
+    if ema:
+        raise ConfigError("random weights have no EMA; leave --ema out, or give --checkpoint")
+    assert model is not None and config is not None  # noqa: PT018 - no test
     name = Path(model).stem if model.endswith(".json") else model
     return random_source(name, config, preprocess)
 
@@ -93,7 +104,8 @@ def source_of_artifact(artifact: Artifact, checkpoint: Path | None) -> ModelSour
     preprocess, config = artifact.manifest.input.preprocessing.name, artifact.manifest.source.config
     path = checkpoint_of_artifact(artifact, checkpoint)
     if path is not None:
-        return _source_of_checkpoint(path, config, preprocess)
+        ema = artifact.manifest.source.ema
+        return _source_of_checkpoint(path, config, preprocess, ema=ema)
     check_random_weights(artifact)
     return random_source("random", config, preprocess)
 
@@ -132,7 +144,7 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
             raise ConfigError(f"{folder} was built with random weights; leave --checkpoint out")
         return None
     name = Path(source.checkpoint or "")
-    places = [checkpoint] if checkpoint else [CHECKPOINTS / name, name]
+    places = [find_weights_file(checkpoint)] if checkpoint else [CHECKPOINTS / name, name]
     found = [path for path in places if path.is_file()]
     if not found:
         problem = f"{name} is neither in {CHECKPOINTS}/ nor here"
@@ -156,7 +168,11 @@ def newest_checkpoint(folder: Path) -> Path:
     Raises:
         ConfigError: If there is none.
     """
-    files = [path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()]
+    files = [
+        path
+        for path in folder.glob("*")
+        if (path.suffix in SUFFIXES or is_index(path)) and path.is_file() and not is_shard(path)
+    ]
     if not files:
         raise ConfigError(
             f"there is no checkpoint in {folder}/; give --checkpoint FILE, or --model NAME for "
@@ -166,11 +182,12 @@ def newest_checkpoint(folder: Path) -> Path:
 
 
 def _source_of_checkpoint(
-    path: Path, config: ModelConfig | None, preprocess: str | None
+    given: Path, config: ModelConfig | None, preprocess: str | None, *, ema: bool
 ) -> ModelSource:
+    path = find_weights_file(given)
     digest = _digest(path)
     with progress(f"loading {path.name}"):
-        loaded = load_checkpoint(path, config)
+        loaded = load_checkpoint(path, config, ema=ema)
     preprocessing = loaded.preprocessing
     if preprocess is not None or preprocessing is None:
         size = loaded.config.encoder.image_size
@@ -183,21 +200,22 @@ def _source_of_checkpoint(
             return first.pop()
         if _digest(path) != digest:
             raise CheckpointError(f"{path} changed while it was exported; start again")
-        return load_checkpoint(path, loaded.config, quiet=True).model
+        return load_checkpoint(path, loaded.config, ema=ema, quiet=True).model
 
     return ModelSource(
         load=load,
-        name=name_of(path),
+        name=name_of(given),
         config=loaded.config,
         labels=loaded.labels,
         preprocessing=preprocessing,
         checkpoint=path,
         sha256=digest,
         fresh_head=loaded.fresh_head,
+        ema=ema,
     )
 
 
 def _digest(path: Path) -> str:
-    size = path.stat().st_size if path.is_file() else None
+    size = path.stat().st_size if path.is_file() and not is_index(path) else None
     with progress(f"checking {path.name}", total=size) as advance:
-        return sha256_of(path, on_bytes=advance)
+        return sha256_of_weights(path, on_bytes=advance)

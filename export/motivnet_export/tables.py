@@ -58,6 +58,7 @@ def print_inspection(artifact: Artifact) -> None:
         "labels": ", ".join(manifest.labels),
         "largest batch": str(manifest.max_batch),
         "checkpoint": f"{manifest.source.checkpoint or 'random weights'}, "
+        f"{'EMA weights, ' if manifest.source.ema else ''}"
         f"SHA-256 {manifest.source.sha256 or '-'}",
         "largest activation": _largest_activations(manifest.parity),
         "made with": ", ".join(f"{name} {number}" for name, number in manifest.tools.items()),

@@ -69,7 +69,8 @@ class InputEntry(Schema, frozen=True, kw_only=True):
 class Source(Schema, frozen=True, kw_only=True):
     """Where the weights came from: a checkpoint's file name and hash, or random numbers.
 
-    The folder of the checkpoint is left out, because an artifact is passed on to others.
+    The folder of the checkpoint is left out, because an artifact is passed on to others. ``ema``
+    means that they are the EMA weights of a checkpoint that holds others too.
     """
 
     checkpoint: str | None
@@ -77,6 +78,7 @@ class Source(Schema, frozen=True, kw_only=True):
     random_weights: bool
     fresh_head: bool
     config: ModelConfig
+    ema: bool = False
 
     def __post_init__(self) -> None:
         if any((value is None) != self.random_weights for value in (self.checkpoint, self.sha256)):

@@ -12,7 +12,14 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from motivnet.checkpoints.stand_ins import (
+    Builder,
+    PickleCutOffError,
+    PickleError,
+    PickleTooLargeError,
+    StandIn,
+)
 
 MAX_BYTES = 512 << 20
 """Some frameworks store the history of a long training beside the weights."""
@@ -26,46 +33,21 @@ _PLAIN_KEYS = (str, bytes, bool, float, type(None))
 _MALFORMED = (IndexError, KeyError, struct.error, UnicodeDecodeError)
 
 
-class PickleError(ValueError):
-    """The bytes are not a pickle that can be read; the message says why."""
-
-
-class PickleTooLargeError(PickleError):
-    """The pickle holds more values than any file of weights needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class StandIn:
-    """Takes the place of an object that is not created; holds only the name in the file."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Builder:
-    """A name that a pickle may call.
-
-    ``build`` gets the arguments as the file has them, has to check them, and may give a
-    ``StandIn``.
-    """
-
-    build: Callable[[tuple[object, ...]], object]
-
-
 def values_from_pickle(
     data: bytes, *, known: Mapping[str, object], persistent: Callable[[object], object]
-) -> tuple[object, tuple[str, ...]]:
-    """Return the value in a pickle, and the names of everything that got a stand-in.
+) -> tuple[object, tuple[str, ...], int]:
+    """Return the value of a pickle, the names of what got a stand-in, and where the pickle ends.
 
     Containers may hold themselves and be nested to any depth; dictionaries have plain keys only.
 
     Args:
-        data: The pickle.
+        data: The pickle; what follows it is not read.
         known: The ``Builder`` or value of a full name such as ``collections.OrderedDict``.
         persistent: Returns the object with a persistent id.
 
     Raises:
-        PickleError: If it is cut off, malformed or beyond the limits; and what builders raise.
+        PickleCutOffError: If it does not end within ``data``.
+        PickleError: If it is malformed or beyond the limits; and what builders raise.
     """
     if len(data) > MAX_BYTES:
         raise PickleError(
@@ -73,7 +55,7 @@ def values_from_pickle(
         )
     reader = _Reader(data, known, persistent)
     try:
-        return reader.run(), tuple(reader.ignored)
+        return reader.run(), tuple(reader.ignored), reader.position
     except _MALFORMED as error:
         raise PickleError("the pickle is malformed") from error
 
@@ -95,8 +77,7 @@ class _Reader:
 
     def run(self) -> object:
         for _ in range(MAX_OPCODES):
-            code = self.data[self.position]
-            self.position += 1
+            code = self.take(1)[0]
             if code == _STOP:
                 return self.stack.pop()
             step = _STEPS[code]
@@ -108,7 +89,7 @@ class _Reader:
     def take(self, length: int) -> bytes:
         end = self.position + length
         if end > len(self.data):
-            raise PickleError("the pickle is cut off")
+            raise PickleCutOffError("the pickle is cut off")
         taken = self.data[self.position : end]
         self.position = end
         return taken
@@ -118,6 +99,8 @@ class _Reader:
 
     def line(self) -> str:
         end = self.data.find(b"\n", self.position, self.position + _MAX_NAME + 1)
+        if end < 0 and len(self.data) - self.position <= _MAX_NAME:
+            raise PickleCutOffError("the pickle is cut off")
         if end < 0:
             raise PickleError(f"the pickle has a name of more than {_MAX_NAME} bytes")
         text = self.take(end - self.position).decode()
@@ -153,7 +136,7 @@ class _Reader:
     def skip(self, length: int, name: str) -> None:
         """Skip bytes that are too long to be useful, without copying them."""
         if length > len(self.data) - self.position:
-            raise PickleError("the pickle is cut off")
+            raise PickleCutOffError("the pickle is cut off")
         self.position += length
         self.push(StandIn(name))
 
@@ -181,7 +164,7 @@ class _Reader:
     def call(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if type(function) is StandIn:
-            self.push(function)
+            self.push(StandIn(function.name))
         elif type(function) is Builder and type(arguments) is tuple:
             self.push(function.build(arguments))
         else:
@@ -195,12 +178,14 @@ class _Reader:
             or type(keywords) is not dict
         ):
             raise PickleError("the pickle calls what cannot be called")
-        self.push(function)
+        self.push(StandIn(function.name))
 
     def build(self) -> None:
-        """Set the attributes of an object; here only a state dict can have one."""
+        """Set the attributes of an object: of a state dict, or as data of a stand-in."""
         state, target = self.stack.pop(), self.stack[-1]
         if type(target) is StandIn:
+            if target.held is None and type(state) is dict:
+                target.held = state
             return
         if type(target) is OrderedDict and type(state) is dict and set(state) == {"_metadata"}:
             vars(target).update(state)
@@ -217,7 +202,8 @@ class _Reader:
     def set_items(self, items: list[object]) -> None:
         target = self.stack[-1]
         if type(target) is StandIn:
-            return
+            target.held = {} if target.held is None else target.held
+            target = target.held
         if not isinstance(target, dict) or len(items) % 2:
             raise PickleError(f"the pickle sets items of a {type(target).__name__}")
         for key, value in zip(items[::2], items[1::2], strict=True):

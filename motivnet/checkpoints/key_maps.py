@@ -46,8 +46,13 @@ _ML_DECODER: _Rows = (
     ("duplicate_pooling_bias", "group_bias"),
 )
 
-# Prefixes of DistributedDataParallel, LightningModule.model and torch.compile.
-_WRAPPERS = re.compile(r"^(?:module\.|model\.|_orig_mod\.)+")
+_MAX_KEY = 200
+_WRAPPERS = re.compile(
+    r"(?<![^.])(?:module|_module|_orig_mod|_forward_module|_fsdp_wrapped_module|_fpw_module"
+    r"|_checkpoint_wrapped_module)\."
+)
+"""What DistributedDataParallel, torch.compile, FSDP, activation checkpointing, Lightning and Opacus
+add to the names of a module that they wrap, wherever it is in the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,43 +111,105 @@ LAYOUTS: tuple[KeyLayout, ...] = (
 """Every known layout; the Sapiens ones hold an encoder alone."""
 
 
-def recognise_layout(keys: Iterable[str]) -> KeyLayout | None:
-    """Return the layout that knows most of the keys, or None if no layout knows any."""
-    keys = tuple(keys)
-    known = {layout.name: sum(bool(our_names(key, layout)) for key in keys) for layout in LAYOUTS}
-    best = max(LAYOUTS, key=lambda layout: known[layout.name])
-    return best if known[best.name] else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyGroup:
+    """Keys of one layout that have the same prefix, such as ``model.`` of a LightningModule.
+
+    ``matched`` are our names by key; ``repeated`` are keys of a weight that another key has too,
+    with that key.
+    """
+
+    layout: KeyLayout
+    prefix: str
+    matched: dict[str, tuple[str, ...]]
+    repeated: dict[str, str]
+
+    @property
+    def has_head(self) -> bool:
+        """Whether there are weights of the head."""
+        return any(names[0].startswith("decoder.") for names in self.matched.values())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every weight of the encoder is there, and of the head if any of it is."""
+        found = {name for names in self.matched.values() for name in names}
+        parts = ("encoder.", "decoder.") if self.has_head else ("encoder.",)
+        return all(self._is_whole(part, found) for part in parts)
+
+    def _is_whole(self, part: str, found: set[str]) -> bool:
+        templates = {
+            name for row in self.layout.rows for name in row[1:] if name.startswith(part)
+        } - {"encoder.class_token"}
+        blocks = {
+            int(match[1]) for name in found if (match := re.match(rf"{part}blocks\.(\d+)\.", name))
+        }
+        if blocks != set(range(len(blocks))) or not blocks:
+            return False
+        return all(
+            template.format(i=i, p=p) in found
+            for template in templates
+            for i in (blocks if "{i}" in template else (0,))
+            for p in ("weight", "bias")
+        )
+
+    def is_ignored(self, key: str) -> bool:
+        """Return whether the layout says that a key is of no part of the model."""
+        bare = _WRAPPERS.sub("", key)
+        return bare.removeprefix(self.prefix).startswith(self.layout.ignored)
+
+    def is_in_block(self, key: str) -> bool:
+        """Return whether a key is in a block of the model, so that leaving it out changes that."""
+        bare = _WRAPPERS.sub("", key)
+        stems = {row[0].partition("{i}.")[0] for row in self.layout.rows if "{i}." in row[0]}
+        return any(re.match(re.escape(self.prefix + stem) + r"\d+\.", bare) for stem in stems)
 
 
-def our_names(key: str, layout: KeyLayout) -> tuple[str, ...]:
-    """Return our names of what a key in the file holds, none if the layout does not know it."""
-    bare = _WRAPPERS.sub("", key)
-    for in_file, *ours in layout.rows:
-        if match := _pattern(in_file).fullmatch(bare):
-            return tuple(name.format(**match.groupdict()) for name in ours)
-    return ()
+def group_keys(keys: Iterable[str]) -> list[KeyGroup]:
+    """Return the keys that a layout knows, by layout and prefix; the one with the most is first."""
+    groups: dict[tuple[str, str], KeyGroup] = {}
+    taken: dict[tuple[str, str], dict[tuple[str, ...], str]] = {}
+    for key in keys:
+        bare = _WRAPPERS.sub("", key) if len(key) <= _MAX_KEY else ""
+        for layout in LAYOUTS:
+            if (match := _pattern_of(layout).fullmatch(bare)) is None:
+                continue
+            place = layout.name, match["prefix"]
+            names = _our_names(match, layout)
+            group = groups.setdefault(
+                place, KeyGroup(layout=layout, prefix=match["prefix"], matched={}, repeated={})
+            )
+            first = taken.setdefault(place, {}).setdefault(names, key)
+            if first == key:
+                group.matched[key] = names
+            else:
+                group.repeated[key] = first
+    return sorted(groups.values(), key=lambda group: (-len(group.matched), len(group.prefix)))
+
+
+def _our_names(match: re.Match[str], layout: KeyLayout) -> tuple[str, ...]:
+    row = match.lastgroup or ""
+    found = match.groupdict()
+    parts = {"i": found.get(f"i{row}"), "p": found.get(f"p{row}")}
+    return tuple(name.format(**parts) for name in layout.rows[int(row.removeprefix("row"))][1:])
+
+
+@functools.cache
+def _pattern_of(layout: KeyLayout) -> re.Pattern[str]:
+    """Return a pattern of every row, after the shortest prefix."""
+    rows = (
+        f"(?P<row{number}>"
+        + _pattern(row[0])
+        .pattern.replace("<i>", f"<irow{number}>")
+        .replace("<p>", f"<prow{number}>")
+        + ")"
+        for number, row in enumerate(layout.rows)
+    )
+    return re.compile(rf"(?P<prefix>(?:[^.]*\.){{0,8}}?)(?:{'|'.join(rows)})")
 
 
 def name_in_file(ours: str, layout: KeyLayout) -> str:
     """Return the file's name of the tensor that holds one of ours, or our name without one."""
     return _place_in_file(ours, layout)[0]
-
-
-def match_keys(
-    keys: Iterable[str], layout: KeyLayout
-) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Return our names by key in the file, and the keys that are unknown or repeat a tensor."""
-    matched: dict[str, tuple[str, ...]] = {}
-    unknown: list[str] = []
-    taken: set[str] = set()
-    for key in keys:
-        names = our_names(key, layout)
-        if names and taken.isdisjoint(names):
-            matched[key] = names
-            taken.update(names)
-        elif not _WRAPPERS.sub("", key).startswith(layout.ignored):
-            unknown.append(key)
-    return matched, unknown
 
 
 def split_packed(tensor: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:

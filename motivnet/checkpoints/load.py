@@ -1,7 +1,7 @@
 """From a weights file of any known kind to a MotivNet, and from a MotivNet to a file of ours.
 
-A file is recognised by its first bytes and by its keys, never by its name. The model that it
-describes is compared with the shapes of its tensors before memory is allocated for either.
+The model that a file describes is compared with the shapes of its tensors before memory is
+allocated for either.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import msgspec
 import torch
 from torch import Tensor
 
-from motivnet.checkpoints import key_maps
-from motivnet.checkpoints.key_maps import KeyLayout
-from motivnet.checkpoints.safetensors_files import Description, read_safetensors, write_safetensors
+from motivnet.checkpoints.safetensors_files import Description, write_safetensors
+from motivnet.checkpoints.shards import is_folder, is_index, is_shard
 from motivnet.checkpoints.sizes import (
     config_from_sizes,
     differences,
     sizes_from_config,
     sizes_from_weights,
 )
-from motivnet.checkpoints.torch_files import read_torch_file
+from motivnet.checkpoints.state_dicts import StateDict, find_state_dict
+from motivnet.checkpoints.stored_files import StoredFile, naming, open_stored_file
 from motivnet.checkpoints.weights import (
     check_dense,
     check_names,
@@ -36,17 +36,13 @@ from motivnet.checkpoints.weights import (
     weights_from_stored,
 )
 from motivnet.config import NAMED_SIZES, ModelConfig
-from motivnet.errors import CheckpointError, FileError
-from motivnet.files import open_regular
+from motivnet.errors import CheckpointError
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet
 from motivnet.model.motivnet import initialise, outline_model
 from motivnet.preprocess import Preprocessing
 
 logger = logging.getLogger(__name__)
-
-MAX_ENTRIES = 20_000
-"""Ten times the tensors of the largest model, with those of its optimiser."""
 
 _CLASS_TOKEN = "encoder.class_token"  # noqa: S105 - no password
 _POSITIONS = "encoder.pos_embed"
@@ -59,6 +55,7 @@ class Checkpoint:
     ``labels`` are in output order; ``preprocessing`` is None if the file has none. ``fresh_head``
     means that the file held an encoder alone, so that the head is random. ``layout`` is the name in
     ``key_maps`` of the keys. ``has_checksum`` means that damage to the file would be detected.
+    ``notes`` are sentences, which follow the file's name, about what else it holds.
     """
 
     model: MotivNet
@@ -69,62 +66,73 @@ class Checkpoint:
     layout: str
     metadata: dict[str, str]
     has_checksum: bool
+    notes: tuple[str, ...]
 
 
-def load_model(path: Path | str, config: ModelConfig | None = None) -> MotivNet:
+def load_model(
+    path: Path | str, config: ModelConfig | None = None, *, ema: bool = False
+) -> MotivNet:
     """Return the model in a weights file, in FP32 on the CPU, in evaluation mode."""
-    return load_checkpoint(path, config).model
+    return load_checkpoint(path, config, ema=ema).model
 
 
 def load_checkpoint(
-    path: Path | str, config: ModelConfig | None = None, *, quiet: bool = False
+    path: Path | str,
+    config: ModelConfig | None = None,
+    *,
+    ema: bool = False,
+    quiet: bool = False,
 ) -> Checkpoint:
     """Return the model in a weights file, with everything that the file says about it.
 
-    Reads the published ``MotivNet.pth``, its Lightning checkpoints, Sapiens encoders (flat
-    pretraining ones and mmengine ones with their head), and our safetensors.
+    Reads the published ``MotivNet.pth``, checkpoints of training frameworks, Sapiens encoders (flat
+    pretraining ones and mmengine ones with their head), sharded weights by their index or folder,
+    and our safetensors.
 
     Args:
+        ema: Take the EMA weights that the file holds beside the others.
         config: The sizes, if neither the file nor its shapes tell them; else it must agree.
-        quiet: Log no warning of a random head, a missing checksum or objects that were left out,
-            for a file that was loaded before.
+        quiet: Log no warning of a random head, a missing checksum or what was left out, for a file
+            that was loaded before.
 
     Raises:
         CheckpointError: If the file is damaged, of an unknown kind, has an object in the place of a
-            weight, describes a head that it does not hold and that is of no named size, or does not
-            fit the sizes.
+            weight, holds several models or no EMA weights, describes a head that it does not hold
+            and that is of no named size, or does not fit the sizes.
         FileError: If it is missing, not a regular file or not readable.
     """
     path = Path(path)
-    with _naming(path), _open_file(path) as stored:
-        layout = key_maps.recognise_layout(stored.values)
-        if layout is None:
-            raise CheckpointError(f"has keys of no known layout: {listed(stored.values)}")
-        checkpoint = _load(stored, layout, config)
+    with open_stored_file(path) as stored:
+        found = find_state_dict(stored.content, ema=ema)
+        checkpoint = _load(stored, found, config, is_part=is_shard(path))
     if not quiet:
         _warn(path, checkpoint, stored.ignored)
     return checkpoint
 
 
 def name_of(path: Path) -> str:
-    """Return a name for the model in a file: the file's, the folder's for ``best`` and ``last``."""
+    """Return a name for the model in a file: the file's, or the folder's if that says nothing.
+
+    The names ``best`` and ``last`` say nothing, and the one of an index of shards.
+    """
+    if is_folder(path):
+        return path.resolve().name
     folder = path.resolve().parent.name
-    return folder if path.stem in ("best", "last") and folder else path.stem
+    return folder if (path.stem in ("best", "last") or is_index(path)) and folder else path.stem
 
 
 @contextlib.contextmanager
-def open_stored(path: Path | str) -> Iterator[dict[str, object]]:
-    """Open a weights file with any keys, after every check of the file itself.
+def open_stored(path: Path | str, *, ema: bool = False) -> Iterator[StateDict]:
+    """Open a weights file of which any part is enough, after every check of the file itself.
 
     The tensors are for ``weights.weights_from_stored``, inside the block.
 
     Raises:
-        CheckpointError: If the file is damaged or of an unknown kind.
+        CheckpointError: If the file is damaged, of an unknown kind, or has no known keys.
         FileError: If it is missing, not a regular file or not readable.
     """
-    path = Path(path)
-    with _naming(path), _open_file(path) as stored:
-        yield stored.values
+    with open_stored_file(Path(path)) as stored:
+        yield find_state_dict(stored.content, ema=ema)
 
 
 def save_model(
@@ -144,7 +152,7 @@ def save_model(
         FileError: If the file cannot be written.
     """
     path = Path(path)
-    with _naming(path):
+    with naming(path):
         description = Description(
             config=config, labels=labels, preprocessing=preprocessing, metadata=dict(metadata or {})
         )
@@ -162,48 +170,9 @@ def save_model(
         write_safetensors(path, state, description)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _StoredFile:
-    """What a file holds by its own keys, its description, and the names of objects left out."""
-
-    values: dict[str, object]
-    description: Description | None = None
-    has_checksum: bool = True
-    ignored: tuple[str, ...] = ()
-
-
-@contextlib.contextmanager
-def _open_file(path: Path) -> Iterator[_StoredFile]:
-    """Open a file, whose first bytes tell its kind."""
-    with open_regular(path) as file, _memory_errors():
-        try:
-            start = file.read(9)
-        except OSError as error:
-            raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-        if start.startswith(b"PK\x03\x04"):
-            values, ignored = read_torch_file(file)
-            stored = _StoredFile(values=values, ignored=ignored)
-        elif start[8:] == b"{":
-            tensors, description = read_safetensors(path)
-            stored = _StoredFile(
-                values=dict(tensors), description=description, has_checksum=description is not None
-            )
-        elif not start:
-            raise CheckpointError("is empty; copy or download it again")
-        elif start.startswith(b"\x80"):
-            raise CheckpointError(
-                "is in PyTorch's format of before 1.6, which is not read; get it as .safetensors"
-            )
-        else:
-            raise CheckpointError("is not a weights file; give a .pth, .ckpt or .safetensors file")
-        if len(stored.values) > MAX_ENTRIES:
-            raise CheckpointError(
-                f"holds {len(stored.values):,} entries, more than the {MAX_ENTRIES:,} allowed"
-            )
-        yield stored
-
-
 def _warn(path: Path, checkpoint: Checkpoint, ignored: tuple[str, ...]) -> None:
+    for note in checkpoint.notes:
+        logger.warning("%s %s", path, note)
     if checkpoint.fresh_head:
         logger.warning("%s holds an encoder alone: the head is random and has to be trained", path)
     if not checkpoint.has_checksum:
@@ -219,18 +188,22 @@ def _warn(path: Path, checkpoint: Checkpoint, ignored: tuple[str, ...]) -> None:
         )
 
 
-def _load(stored: _StoredFile, layout: KeyLayout, config: ModelConfig | None) -> Checkpoint:
+def _load(
+    stored: StoredFile, found: StateDict, config: ModelConfig | None, *, is_part: bool
+) -> Checkpoint:
     """Return the model; its shapes are checked on the meta device before weights are read."""
-    matched, unknown = key_maps.match_keys(stored.values, layout)
-    outline = outline_of_stored(stored.values, matched)
+    if is_part and not found.group.is_whole:
+        raise CheckpointError("is one of several shards; give their .index.json, or the folder")
+    layout = found.group.layout
+    outline = outline_of_stored(found.values, found.matched)
     config = _settle_config(outline, stored.description, config)
     model = outline_model(config)
     fresh_head = not _has_head(outline)
     outlined = _without_class_token(outline, config)
     if fresh_head:
         outlined |= model.decoder.state_dict(prefix="decoder.")
-    check_names(outlined, model.state_dict(), unknown, layout)
-    weights = _without_class_token(weights_from_stored(stored.values, matched), config)
+    check_names(outlined, model.state_dict(), found.unknown, layout)
+    weights = _without_class_token(weights_from_stored(found.values, found.matched), config)
     if fresh_head:
         initialise(model.decoder.to_empty(device="cpu"), torch.Generator().manual_seed(0))
         weights |= model.decoder.state_dict(prefix="decoder.")
@@ -245,6 +218,7 @@ def _load(stored: _StoredFile, layout: KeyLayout, config: ModelConfig | None) ->
         layout=layout.name,
         metadata=description.metadata if description else {},
         has_checksum=stored.has_checksum,
+        notes=found.notes,
     )
 
 
@@ -299,24 +273,3 @@ def _settings(config: ModelConfig) -> dict[str, object]:
         for part, settings in msgspec.to_builtins(config).items()
         for name, setting in settings.items()
     }
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put the file's name before the message of an error."""
-    try:
-        yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}") from error
-
-
-@contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:  # PyTorch's allocator raises no MemoryError
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):
-            raise
-        raise CheckpointError(
-            "is for a model that does not fit into this machine's memory"
-        ) from error

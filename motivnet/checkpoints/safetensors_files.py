@@ -136,8 +136,8 @@ def atomic_safetensors(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 def _description(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Description | None:
     """Return the description in a file of ours, None for a file of another tool."""
-    # An entry that looks like ours may be ours with a flipped bit in its name.
-    if ENTRY not in metadata and not any('"sha256"' in text for text in metadata.values()):
+    # An entry that is like ours may be ours with a flipped bit in its name.
+    if ENTRY not in metadata and not any(map(_is_entry, metadata.values())):
         return None
     try:
         entry = decode(_to_bytes(metadata.get(ENTRY, "")), _Entry)
@@ -146,6 +146,14 @@ def _description(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> 
         return decode(_to_bytes(entry.description), Description)
     except (SchemaError, ConfigError) as error:
         raise CheckpointError(f"describes its model in a way that is not valid: {error}") from error
+
+
+def _is_entry(text: str) -> bool:
+    try:
+        decode(_to_bytes(text), _Entry)
+    except SchemaError:
+        return False
+    return True
 
 
 def _to_json(value: Schema) -> str:

@@ -1,4 +1,4 @@
-"""Tensors as an archive of ``torch.save`` describes them, checked against the stored bytes.
+"""Tensors as a file of ``torch.save`` describes them, checked against the stored bytes.
 
 A description reads no values: what is beside the weights, such as the state of an optimiser, is
 never in memory.
@@ -10,25 +10,32 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from motivnet.checkpoints.inert_pickle import Builder, PickleError, StandIn
-from motivnet.checkpoints.torch_archive import TorchArchive
+from motivnet.checkpoints.stand_ins import Builder, PickleError, StandIn
 from motivnet.errors import CheckpointError
 
 _MAX_DIMENSIONS = 64
 _MAX_BYTES = 2**62
-_UNKNOWN_TENSOR = StandIn("torch.Tensor of another kind")
+_UNKNOWN_TENSOR = "torch.Tensor of another kind"
+
+
+class StorageFile(Protocol):
+    """The open file that has the bytes of storages, each under a name."""
+
+    def read_into(self, buffer: memoryview, name: str, *, offset: int = 0) -> None:
+        """Fill a buffer from a storage, which must have as many bytes after ``offset``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A member of an archive; ``dtype`` is None where the tensors over it say their own."""
+    """The bytes of a storage; ``dtype`` is None where the tensors over it say their own."""
 
-    archive: TorchArchive
+    archive: StorageFile
     member: str
     size: int
     dtype: torch.dtype | None
@@ -70,8 +77,14 @@ class StoredTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _StorageType:
+class StorageType:
+    """The class of a storage, which says the type of its numbers, or None."""
+
     dtype: torch.dtype | None
+
+    def size(self, count: int) -> int:
+        """Return the bytes of so many numbers."""
+        return count * (1 if self.dtype is None else self.dtype.itemsize)
 
 
 def shared_tensors(device: Literal["cpu", "meta"]) -> Callable[[StoredTensor], Tensor]:
@@ -92,23 +105,6 @@ def shared_tensors(device: Literal["cpu", "meta"]) -> Callable[[StoredTensor], T
     return shared
 
 
-def storage_from_id(identity: object, archive: TorchArchive) -> Storage | StandIn:
-    """Return the storage that a pickle refers to; a stand-in for a type that weights never have.
-
-    Raises:
-        PickleError: If the archive does not have it, or in another size.
-    """
-    match identity:
-        case ("storage", StandIn() as unknown, str(), _, int()):
-            return unknown
-        case ("storage", _StorageType(dtype=dtype), str(key), _, int(count)) if len(key) < 100:
-            size = archive.size(f"data/{key}")
-            if size is None or size != count * (1 if dtype is None else dtype.itemsize):
-                raise PickleError("a storage has another size than its description")
-            return Storage(archive, f"data/{key}", size, dtype)
-    raise PickleError("the pickle refers to something that is no storage")
-
-
 def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
     """Return the meaning of the names in a pickle of tensors and plain values.
 
@@ -117,6 +113,7 @@ def known_names(made: Callable[[StoredTensor], object]) -> dict[str, object]:
     """
     return {
         "collections.OrderedDict": Builder(_ordered_dict),
+        "collections.defaultdict": Builder(lambda _: {}),
         "_codecs.encode": Builder(_Encoder()),
         "torch._utils._rebuild_tensor": Builder(lambda given: _tensor(given, made, counts=(4,))),
         "torch._utils._rebuild_tensor_v2": Builder(
@@ -171,13 +168,13 @@ def _of_type(given: tuple[object, ...]) -> object:
             return builder.build(inner)
         case (_, StandIn() as unknown, _, _):
             return unknown
-    return _UNKNOWN_TENSOR
+    return StandIn(_UNKNOWN_TENSOR)
 
 
 def _tensor_v3(given: tuple[object, ...], made: Callable[[StoredTensor], object]) -> object:
     """Return a tensor whose dtype is not that of its storage."""
     if len(given) not in (7, 8) or not isinstance(given[6], torch.dtype):
-        return _UNKNOWN_TENSOR
+        return StandIn(_UNKNOWN_TENSOR)
     return _tensor((*given[:6], *given[7:]), made, counts=(6, 7), dtype=given[6])
 
 
@@ -190,7 +187,7 @@ def _tensor(
 ) -> object:
     # The seventh are bits of views: conjugate, negative.
     if len(given) not in counts or any(given[6:]):
-        return _UNKNOWN_TENSOR
+        return StandIn(_UNKNOWN_TENSOR)
     match given[:4]:
         case (StandIn() as unknown, _, _, _):
             return unknown
@@ -256,9 +253,9 @@ _STORAGES: Mapping[str, torch.dtype] = {
     "ComplexFloat": torch.complex64,
 }
 _TYPES: Mapping[str, object] = {
-    **{f"torch.{name}Storage": _StorageType(dtype) for name, dtype in _STORAGES.items()},
+    **{f"torch.{name}Storage": StorageType(dtype) for name, dtype in _STORAGES.items()},
     **{str(dtype): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)},
-    "torch.storage.UntypedStorage": _StorageType(None),
+    "torch.storage.UntypedStorage": StorageType(None),
     "torch._tensor.Tensor": Tensor,
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Tensor,

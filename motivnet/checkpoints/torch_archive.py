@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from motivnet.checkpoints.file_kinds import kind_of_zip
 from motivnet.errors import CheckpointError
 
 _CHUNK = 1 << 20
@@ -118,6 +119,8 @@ def _check_end(file: BinaryIO) -> None:
 
 def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
     names = [entry.filename for entry in entries]
+    if (kind := kind_of_zip(names)) is not None:
+        raise CheckpointError(kind)
     # PyTorch takes a member with the directory bit for empty, so that others would read another
     # model than we do.
     folders = any(entry.is_dir() or entry.external_attr & _DOS_DIRECTORY for entry in entries)
@@ -129,12 +132,6 @@ def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
         raise CheckpointError(f"{_UNUSUAL} (folders, compressed or repeated members)")
     if any(entry.compress_size != entry.file_size for entry in entries):
         raise CheckpointError(_DAMAGED)
-    if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError("is a TorchScript program; give the weights that it was made from")
-    if not any(name.endswith("/data.pkl") for name in names):
-        raise CheckpointError(
-            "is a zip archive, but not one of torch.save; give a .pth, .ckpt or .safetensors file"
-        )
 
 
 def _span(file: BinaryIO, entry: zipfile.ZipInfo) -> _Member:

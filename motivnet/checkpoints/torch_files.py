@@ -6,27 +6,25 @@ any amount of memory. Here no tensor is larger than the bytes that are stored fo
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import torch
 
-from motivnet.checkpoints.inert_pickle import (
-    MAX_BYTES,
-    PickleError,
-    PickleTooLargeError,
-    StandIn,
-    values_from_pickle,
-)
+from motivnet.checkpoints.inert_pickle import MAX_BYTES, values_from_pickle
+from motivnet.checkpoints.stand_ins import PickleError, PickleTooLargeError, StandIn
 from motivnet.checkpoints.stored_tensors import (
+    Storage,
+    StorageType,
     StoredTensor,
     known_names,
     shared_tensors,
-    storage_from_id,
 )
 from motivnet.checkpoints.torch_archive import TorchArchive
+from motivnet.checkpoints.torch_legacy import LegacyFile, is_legacy
 from motivnet.checkpoints.weights import listed
 from motivnet.errors import CheckpointError
 
@@ -34,28 +32,19 @@ _MAX_DEPTH = 64
 _MAX_VALUES = 2_000_000
 
 
-def read_torch_file(file: BinaryIO) -> tuple[dict[str, object], tuple[str, ...]]:
-    """Return the state dict in an archive of ``torch.save``, alone or under ``state_dict``.
+def read_torch_file(file: BinaryIO) -> tuple[object, tuple[str, ...]]:
+    """Return what a file of ``torch.save`` holds, in the zip format or the one before it.
 
-    Its tensors are ``StoredTensor``, to be loaded while the file is open. Of all other objects,
-    there or elsewhere in the file, nothing but the name is read: these names come second.
+    Its tensors are ``StoredTensor``, to be loaded while the file is open. Of all other objects
+    there are stand-ins; the names of these come second.
 
     Raises:
-        CheckpointError: If the archive is damaged or holds no state dict.
+        CheckpointError: If the file is damaged.
     """
-    content, ignored = _content(file, made=lambda stored: stored)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if (
-        not isinstance(content, Mapping)
-        or not content
-        or not all(isinstance(key, str) for key in content)
-    ):
-        raise CheckpointError(
-            f"holds no state dict but {_kind_of(content)}; ask its maker for the state dict, best "
-            "as .safetensors"
-        )
-    return dict(content), ignored
+    with _pickle_errors():
+        if is_legacy(file):
+            return LegacyFile(file).read(lambda: known_names(lambda stored: stored))
+        return _archive_content(file, made=lambda stored: stored)
 
 
 def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> object:
@@ -70,7 +59,8 @@ def read_archive(file: BinaryIO, *, device: Literal["cpu", "meta"] = "cpu") -> o
             themselves, or values nested so deeply or shared so often that walking them would have
             no end.
     """
-    content, ignored = _content(file, made=shared_tensors(device))
+    with _pickle_errors():
+        content, ignored = _archive_content(file, made=shared_tensors(device))
     if ignored:
         raise CheckpointError(
             f"asks for the Python object {listed(ignored)}, which is refused because it could run "
@@ -99,27 +89,27 @@ def write_archive(content: object, path: Path) -> None:
             raise hidden from None
 
 
-def _kind_of(value: object) -> str:
-    if isinstance(value, StandIn):
-        return f"a pickled object, {listed([value.name])}"
-    return "a Tensor" if isinstance(value, StoredTensor) else f"a {type(value).__name__}"
-
-
-def _content(
+def _archive_content(
     file: BinaryIO, *, made: Callable[[StoredTensor], object]
 ) -> tuple[object, tuple[str, ...]]:
-    try:
-        archive = TorchArchive(file)
-        is_told = archive.size("byteorder") is not None
-        if is_told and archive.read("byteorder", max_bytes=16) != sys.byteorder.encode():
-            raise CheckpointError(
-                "was written on a machine of another byte order; save it on one like this"
-            )
-        return values_from_pickle(
-            archive.read("data.pkl", max_bytes=MAX_BYTES),
-            known=known_names(made),
-            persistent=lambda identity: storage_from_id(identity, archive),
+    archive = TorchArchive(file)
+    is_told = archive.size("byteorder") is not None
+    if is_told and archive.read("byteorder", max_bytes=16) != sys.byteorder.encode():
+        raise CheckpointError(
+            "was written on a machine of another byte order; save it on one like this"
         )
+    content, ignored, _ = values_from_pickle(
+        archive.read("data.pkl", max_bytes=MAX_BYTES),
+        known=known_names(made),
+        persistent=lambda identity: _storage_from_id(identity, archive),
+    )
+    return content, ignored
+
+
+@contextlib.contextmanager
+def _pickle_errors() -> Iterator[None]:
+    try:
+        yield
     except PickleTooLargeError as error:
         raise CheckpointError(
             f"holds too much beside its weights: {error}; give them alone, best as .safetensors"
@@ -130,6 +120,23 @@ def _content(
         ) from error
     except MemoryError as error:
         raise CheckpointError("does not fit into this machine's memory") from error
+
+
+def _storage_from_id(identity: object, archive: TorchArchive) -> Storage | StandIn:
+    """Return the storage that a pickle refers to; a stand-in for a type that weights never have.
+
+    Raises:
+        PickleError: If the archive does not have it, or in another size.
+    """
+    match identity:
+        case ("storage", StandIn() as unknown, str(), _, int()):
+            return unknown
+        case ("storage", StorageType() as kind, str(key), _, int(count)) if len(key) < 100:
+            size = archive.size(f"data/{key}")
+            if size is None or size != kind.size(count):
+                raise PickleError("a storage has another size than its description")
+            return Storage(archive, f"data/{key}", size, kind.dtype)
+    raise PickleError("the pickle refers to something that is no storage")
 
 
 def _check_tree(content: object) -> None:

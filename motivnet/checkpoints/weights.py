@@ -12,13 +12,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from motivnet.checkpoints import key_maps
-from motivnet.checkpoints.inert_pickle import StandIn
 from motivnet.checkpoints.key_maps import KeyLayout
+from motivnet.checkpoints.stand_ins import StandIn
 from motivnet.checkpoints.stored_tensors import StoredTensor
 from motivnet.errors import CheckpointError
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _LISTED = 8
+_TENSOR_KINDS = {
+    "_rebuild_sparse_tensor": "is a sparse tensor; save it dense",
+    "_rebuild_nested_tensor": "is a nested tensor; save it dense",
+    "_rebuild_qtensor": "is quantised; give the weights before quantisation",
+    "_rebuild_meta_tensor_no_storage": "has no values (it was saved from the meta device)",
+    "_rebuild_device_tensor_from_numpy": "is of a device of its own; save it on the CPU",
+    "DTensor": "is a part of a distributed tensor; gather the full state dict and save that",
+    "ShardedTensor": "is a part of a distributed tensor; gather the full state dict and save that",
+}
+"""Tensors of other kinds by the function or class that a pickle names for them."""
 
 
 def weights_from_stored(
@@ -28,7 +38,7 @@ def weights_from_stored(
 
     Args:
         stored: What the file holds, by its keys; the file is open.
-        matched: Our names by key, from ``key_maps.match_keys``.
+        matched: Our names by key, from ``key_maps.group_keys``.
 
     Raises:
         CheckpointError: Naming every value that is not a dense, finite tensor of floating-point
@@ -152,7 +162,8 @@ def _problem(value: object, claimed: Counter[object]) -> str | None:
     if isinstance(value, StoredTensor):
         return _problem_of_stored(value, claimed)
     if isinstance(value, StandIn):
-        return f"is a pickled object ({listed([value.name])}) and no tensor"
+        kind = _TENSOR_KINDS.get(value.name.rpartition(".")[2])
+        return kind or f"is a pickled object ({listed([value.name])}) and no tensor"
     if type(value) not in (Tensor, torch.nn.Parameter):
         return f"is a {type(value).__name__}"
     assert isinstance(value, Tensor)
@@ -168,8 +179,9 @@ def _problem(value: object, claimed: Counter[object]) -> str | None:
 def _problem_of_stored(value: StoredTensor, claimed: Counter[object]) -> str | None:
     if value.dtype not in FLOATS:
         return f"is of {value.dtype}"
-    claimed[value.storage.member] += value.claimed
-    return _overdrawn(claimed[value.storage.member], value.storage.size)
+    place = id(value.storage.archive), value.storage.member
+    claimed[place] += value.claimed
+    return _overdrawn(claimed[place], value.storage.size)
 
 
 def _overdrawn(claimed: int, given: int) -> str | None:

@@ -5,8 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from motivnet.errors import ArtifactError, ConfigError
+from motivnet.model import build_model
 from motivnet_bench.target import (
     open_pytorch,
     pytorch_input,
@@ -42,6 +44,19 @@ def test_a_named_size_has_the_same_random_weights_on_both_sides(tmp_path):
         expected = ours.run({"image": images})["logits"]
         actual = theirs.run({theirs.inputs[0].name: images})["logits"]
     np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+def test_the_averaged_weights_run_in_pytorch_if_the_artifact_has_these(tmp_path, tiny_config):
+    plain, averaged = (build_model(tiny_config, seed=seed) for seed in (1, 2))
+    path = tmp_path / "both.pth"
+    torch.save({"state_dict": plain.state_dict(), "ema": averaged.state_dict()}, path)
+    image = np.zeros((1, 3, *tiny_config.encoder.image_size), np.float32)
+    for ema, model in ((False, plain), (True, averaged)):
+        with open_pytorch(path, tiny_config, ema=ema) as runtime, torch.inference_mode():
+            logits = runtime.run({"image": image})["logits"]
+            np.testing.assert_allclose(
+                logits, model.eval()(torch.from_numpy(image)).numpy(), atol=1e-5
+            )
 
 
 def test_random_weights_have_no_checkpoint_to_be_given(target, tmp_path, change):

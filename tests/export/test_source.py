@@ -7,14 +7,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.checkpoints.key_maps import published_from_model
+from motivnet.checkpoints.shards import sha256_of_weights
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, CheckpointError, ConfigError
 from motivnet.model import build_model
-from motivnet_export.source import check_random_weights, checkpoint_of_artifact, model_source
-from motivnet_export.tables import print_built
+from motivnet_export.build import build_artifact
+from motivnet_export.request import BuildRequest
+from motivnet_export.source import (
+    check_random_weights,
+    checkpoint_of_artifact,
+    model_source,
+    newest_checkpoint,
+)
+from motivnet_export.tables import print_built, print_inspection
 from motivnet_export.verify import verify_artifact
 
 
@@ -99,3 +108,75 @@ def test_a_checkpoint_that_changes_during_an_export_is_refused(
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(CheckpointError, match="changed while it was exported; start again"):
         source.load()
+
+
+def _shards(folder: Path, state: dict[str, torch.Tensor]) -> Path:
+    """Write a state dict as two shards with their index, which is returned."""
+    folder.mkdir()
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    places = {key: names[number % 2] for number, key in enumerate(state)}
+    for name in names:
+        save_file({key: state[key] for key in state if places[key] == name}, folder / name)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    return index
+
+
+def test_sharded_weights_become_an_artifact_that_knows_every_shard(
+    small_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = published_from_model(build_model(small_config, seed=1).state_dict())
+    index = _shards(tmp_path / "hub", state)
+    (tmp_path / "small.json").write_text(json.dumps(small_config.to_dict()))
+    options = {"model": str(tmp_path / "small.json"), "num_images": 1}
+    monkeypatch.chdir(tmp_path)
+    artifact = build_artifact(BuildRequest(checkpoint=index.parent, **options))
+    assert artifact.folder == Path("artifacts/hub")
+    source = artifact.manifest.source
+    assert (source.checkpoint, source.sha256) == (index.name, sha256_of_weights(index))
+    assert checkpoint_of_artifact(artifact, index.parent) == index
+    assert verify_artifact(artifact, checkpoint=index, num_images=1).passed
+    shard = index.parent / "model-00002-of-00002.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
+    with pytest.raises(ArtifactError, match="SHA-256 differs"):
+        checkpoint_of_artifact(artifact, index)
+
+
+def test_the_newest_checkpoint_is_an_index_and_never_one_of_its_shards(
+    small_config: ModelConfig, tmp_path: Path
+) -> None:
+    index = _shards(tmp_path / "checkpoints", {"a": torch.ones(1), "b": torch.ones(1)})
+    assert newest_checkpoint(index.parent) == index
+
+
+def test_an_artifact_of_averaged_weights_is_compared_with_these(
+    small_config: ModelConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, averaged = (
+        published_from_model(build_model(small_config, seed=seed).state_dict()) for seed in (1, 2)
+    )
+    path, config = tmp_path / "both.pth", tmp_path / "small.json"
+    torch.save({"state_dict": plain, "state_dict_ema": averaged}, path)
+    config.write_text(json.dumps(small_config.to_dict()))
+    request = BuildRequest(
+        checkpoint=path, ema=True, model=str(config), out=tmp_path / "out", num_images=1
+    )
+    artifact = build_artifact(request)
+    assert artifact.manifest.source.ema
+    assert verify_artifact(artifact, checkpoint=path, num_images=1).passed
+    print_inspection(artifact)
+    assert "both.pth, EMA weights, SHA-256" in " ".join(capsys.readouterr().out.split())
+    manifest = json.loads((artifact.folder / "manifest.json").read_bytes())
+    del manifest["source"]["ema"]
+    (artifact.folder / "manifest.json").write_text(json.dumps(manifest))
+    older = verify_artifact(open_artifact(artifact.folder), checkpoint=path, num_images=1)
+    assert not older.passed
+
+
+def test_averaged_weights_that_are_not_there_are_one_line(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=r"small\.safetensors holds no EMA weights"):
+        model_source(small_checkpoint, model=None, preprocess=None, ema=True)
+    with pytest.raises(ConfigError, match="random weights have no EMA; leave --ema out"):
+        model_source(None, model="tiny", preprocess=None, ema=True)

@@ -60,6 +60,50 @@ def beside_weights(pickle: bytes) -> bytes:
     return archive(whole[:-1] + b"X\x05\x00\x00\x00extra" + pickle + b"s.", members)
 
 
+def beside_older_weights(pickle: bytes) -> bytes:
+    """The same in the format before the archive, in which pickles follow one another."""
+    buffer = io.BytesIO()
+    torch.save({"state_dict": published()}, buffer, _use_new_zipfile_serialization=False)
+    head, tail = _parts_of_older(buffer.getvalue())
+    return head[:-1] + b"X\x05\x00\x00\x00extra" + pickle + b"s." + tail
+
+
+def _parts_of_older(data: bytes) -> tuple[bytes, bytes]:
+    """Return everything up to the end of the content's pickle, and the rest."""
+    end = data.rindex(b".\x80\x02]") + 1
+    return data[:end], data[end:]
+
+
+def older(pickle: bytes, keys: bytes = b"\x80\x02]") -> bytes:
+    """A file of the older format with this content and these keys of storages, and no storage."""
+    buffer = io.BytesIO()
+    torch.save({}, buffer, _use_new_zipfile_serialization=False)
+    head = buffer.getvalue()
+    start = head.rindex(b"\x80\x02}q\x00.")
+    return head[:start] + b"\x80\x02" + pickle + b"." + keys + b"."
+
+
+def older_storage(count: int) -> bytes:
+    """A state dict of one tensor over a storage of so many floats."""
+    storage = b"(" + text(b"storage") + b"ctorch\nFloatStorage\n" + text(b"0") + text(b"cpu")
+    sizes = b"K\x00" + number(count) + b"\x85K\x01\x85\x89ccollections\nOrderedDict\n)R"
+    tensor_ = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + number(count) + b"NtQ" + sizes + b"tR"
+    )
+    return older(
+        b"}" + text(b"pose_encoder.pos_embed") + tensor_ + b"s", b"\x80\x02]" + text(b"0") + b"a"
+    )
+
+
+def doubled_modules(times: int) -> bytes:
+    """A module that holds another one twice, which does the same, and so on."""
+    start = b"cx\nM\n)\x81}(" + text(b"_parameters") + b"}" + text(b"_modules") + b"}"
+    data = start + b"ubq\x00"
+    for _ in range(times):
+        data += b"0" + start + b"(" + text(b"a") + b"h\x00" + text(b"b") + b"h\x00uubq\x00"
+    return data
+
+
 def published() -> dict[str, Any]:
     return dict(key_maps.published_from_model(build_model(CONFIG, seed=1).state_dict()))
 
@@ -234,7 +278,29 @@ PICKLES: dict[str, bytes] = {
 }
 
 
+OLDER: dict[str, Callable[[], bytes]] = {
+    **{
+        f"older: {name}": lambda pickle=PICKLES[name]: beside_older_weights(pickle)
+        for name in ("a byte array of 5 GB", "nested tuples as a key", "more dictionaries")
+    },
+    "older: a text of 4 EB": lambda: older(PICKLES["a text of 4 EB"]),
+    "older: a storage of 4 EB": lambda: older_storage(2**60),
+    "older: a storage of 4 GB": lambda: older_storage(2**30),
+    "older: a storage of less than nothing": lambda: older_storage(-4),
+    "older: no end": lambda: older(b"N" + b"]" * (1 << 20)) + bytes(1 << 22),
+}
 FILES: dict[str, Callable[[Path], object]] = {
+    **{name: lambda path, make=make: path.write_bytes(make()) for name, make in OLDER.items()},
+    "modules that double": lambda path: path.write_bytes(
+        archive(b"\x80\x02}" + text(b"model") + doubled_modules(60) + b"s.")
+    ),
+    "many modules": lambda path: path.write_bytes(
+        archive(
+            b"\x80\x02}("
+            + b"".join(text(b"m%d" % i) + doubled_modules(0) for i in range(20_000))
+            + b"u."
+        )
+    ),
     "members that overlap": lambda path: path.write_bytes(overlapping(2_000, 1 << 20)),
     "a giant head": giant_head,
     "a giant grid": giant_grid,
@@ -245,7 +311,7 @@ FILES: dict[str, Callable[[Path], object]] = {
 
 def write(name: str, folder: Path) -> Path:
     """Writes the bomb of this name, of ``PICKLES`` beside the weights of a whole model."""
-    is_archive = name in PICKLES or name == "members that overlap"
+    is_archive = name in PICKLES or name in OLDER or name.endswith(("overlap", "double", "modules"))
     path = folder / f"{name}.{'pth' if is_archive else 'safetensors'}"
     if name in FILES:
         FILES[name](path)

@@ -25,6 +25,8 @@ LOADS = {
     "many dictionaries",
     "a memo of two thousand million places",
     "an array of numpy",
+    "older: a byte array of 5 GB",
+    "older: nested tuples as a key",
 }
 REFUSED = {
     "marks alone": "malformed",
@@ -34,6 +36,14 @@ REFUSED = {
     "a byte array of 4 EB with no bytes": "cut off",
     "an integer of 2 GB": "0x8b",
     "members that overlap": "its members overlap",
+    "older: more dictionaries": "too much beside its weights: its pickle has more than 1,000,000",
+    "older: a text of 4 EB": "truncated or damaged",
+    "older: a storage of 4 EB": "truncated or damaged",
+    "older: a storage of 4 GB": "truncated or damaged",
+    "older: a storage of less than nothing": "refers to something that is no storage",
+    "older: no end": "its pickle has more than 1,000,000 values",
+    "modules that double": "a pickled module of more than 20,000 parts",
+    "many modules": "holds more than 200,000 names",
     "a giant head": "describes more than it holds; give its sizes with --model",
     "a giant grid": "must be multiples of the patch size 4, at most 4096",
     "a larger grid": "describes more than it holds; give its sizes with --model",

@@ -6,6 +6,7 @@ import argparse
 import ast
 import collections
 import datetime
+import functools
 import signal
 import zipfile
 from collections.abc import Callable
@@ -147,10 +148,18 @@ def test_equal_models_make_equal_files(saved: Path, tmp_path: Path) -> None:
     assert path.read_bytes() == saved.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"modelspec.hash": '{"sha256": "abc"}', "note": 'has "sha256" in it'},
+        {"file": '{"description": {}, "sha256": "abc"}'},
+    ],
+)
 def test_safetensors_of_others_load_with_a_warning(
-    published: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    more: dict[str, str], published: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    save_file(published, tmp_path / "other.safetensors", metadata={"format": "pt"})
+    save_file(published, tmp_path / "other.safetensors", metadata={"format": "pt"} | more)
     assert load_checkpoint(tmp_path / "other.safetensors", CONFIG).layout == "published"
     assert "no checksum" in caplog.text
 
@@ -272,7 +281,8 @@ def test_all_keys_that_do_not_fit_are_named_at_once(published: State, tmp_path: 
 
 
 def test_a_long_list_of_keys_is_cut_with_a_count(published: State, tmp_path: Path) -> None:
-    torch.save(published | {f"extra.{i}": torch.zeros(1) for i in range(30)}, tmp_path / "w.pth")
+    extra = {f"pose_encoder.layers.0.extra.{i}": torch.zeros(1) for i in range(30)}
+    torch.save(published | extra, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=r"extra\.7 and 22 more$"):
         load_model(tmp_path / "w.pth", CONFIG)
 
@@ -358,6 +368,10 @@ class _HistoryBuffer:
         self.functions = {"mean": np.mean}
 
 
+class _Attributes(dict[str, object]):
+    """As configurations are kept: a dictionary whose entries are attributes too."""
+
+
 BESIDE: dict[str, object] = {
     "numpy array": np.arange(3.0),
     "numpy number": np.float64(3),
@@ -372,20 +386,51 @@ BESIDE: dict[str, object] = {
     "date": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
     "counter": collections.Counter([3, 3]),
     "bytes": b"\xff\0",
+    "complex": 1j,
+    "numpy types": [np.dtype("f4"), np.float32, np.int64(3), np.bool_(True)],
+    "types of PyTorch": [torch.float16, torch.device("cpu"), torch.Size([1, 2]), torch.strided],
+    "functions": [functools.partial(print, 1), len, np.mean],
+    "subclass of a dictionary": _Attributes(lr=1e-3, inner=_Attributes(x=Path("/data"))),
+    "defaultdict": collections.defaultdict(list, {"loss": [1.0]}),
+    "deque and slice": [collections.deque([1], maxlen=3), slice(1, 2), range(3)],
+    "sets": [frozenset([1]), {"a", (1, 2)}],
     "whole module": torch.nn.Linear(2, 2),
     "generator state": torch.get_rng_state(),
 }
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    ("protocol", "is_legacy"), [(2, False), (3, False), (4, False), (5, False), (2, True)]
+)
 @pytest.mark.parametrize("beside", BESIDE)
 def test_weights_load_whatever_objects_are_beside_them(
-    beside: str, protocol: int, published: State, model: MotivNet, tmp_path: Path
+    beside: str, protocol: int, is_legacy: bool, published: State, model: MotivNet, tmp_path: Path
 ) -> None:
     content = {"meta": {"x": BESIDE[beside]}, "state_dict": published}
-    torch.save(content, tmp_path / "w.pth", pickle_protocol=protocol)
+    torch.save(
+        content,
+        tmp_path / "w.pth",
+        pickle_protocol=protocol,
+        _use_new_zipfile_serialization=not is_legacy,
+    )
     loaded = load_model(tmp_path / "w.pth", CONFIG).state_dict()
     assert all(torch.equal(loaded[name], weight) for name, weight in model.state_dict().items())
+
+
+def test_the_names_of_numpy_1_and_2_are_left_out_alike(
+    published: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An array that numpy 1 pickled names ``numpy.core``, which numpy 2 calls ``numpy._core``."""
+    torch.save({"meta": np.arange(3.0), "state_dict": published}, tmp_path / "two.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "two.pth") as two,
+        zipfile.ZipFile(tmp_path / "one.pth", "w") as one,
+    ):
+        for name in two.namelist():
+            one.writestr(name, two.read(name).replace(b"cnumpy._core.", b"cnumpy.core."))
+    for name in ("one.pth", "two.pth"):
+        assert load_checkpoint(tmp_path / name, CONFIG).layout == "published"
+    assert "numpy.core.multiarray._reconstruct" in caplog.text
 
 
 def _with_attribute(weight: Tensor) -> Tensor:

@@ -11,21 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from motivnet.checkpoints.inert_pickle import (
-    MAX_TEXT,
-    Builder,
-    PickleError,
-    StandIn,
-    values_from_pickle,
-)
+from motivnet.checkpoints.inert_pickle import MAX_TEXT, values_from_pickle
+from motivnet.checkpoints.stand_ins import Builder, PickleError, StandIn
 
 KNOWN = {"collections.OrderedDict": Builder(lambda given: collections.OrderedDict())}
 
 
 def read(data: bytes) -> tuple[object, tuple[str, ...]]:
-    return values_from_pickle(
+    value, ignored, _ = values_from_pickle(
         data, known=KNOWN, persistent=lambda identity: ("persistent", identity)
     )
+    return value, ignored
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -32,28 +32,29 @@ CONFIG = ModelConfig(
     ],
 )
 def test_a_layout_is_recognised_by_its_keys(key: str, layout: str) -> None:
-    found = key_maps.recognise_layout([key, "something_else"])
-    assert found is not None
-    assert found.name == layout
+    found = key_maps.group_keys([key, "something_else"])[0]
+    assert found.layout.name == layout
+    assert list(found.matched) == [key]
 
 
 @pytest.mark.parametrize(
-    "key", ["", "conv1.weight", "encoder.blocks.0", "layers.1e3.ln1.weight", "layers.0.ln1.gamma"]
+    "key",
+    ["", "conv1.weight", "encoder.blocks.0", "layers.1e3.attn.proj.weight", "layers.0.ln1.gamma"],
 )
 def test_a_key_of_no_layout_is_not_guessed(key: str) -> None:
-    assert key_maps.recognise_layout([key]) is None
+    assert key_maps.group_keys([key]) == []
 
 
 def test_the_published_names_lead_back_to_every_weight() -> None:
     state = build_model(CONFIG, seed=1).state_dict()
     published = key_maps.published_from_model(state)
-    planned, unknown = key_maps.match_keys(published, key_maps.PUBLISHED)
+    group = key_maps.group_keys(published)[0]
     back = {
         name: part
-        for key, names in planned.items()
+        for key, names in group.matched.items()
         for name, part in key_maps.split_packed(published[key], names).items()
     }
-    assert not unknown
+    assert group.is_whole
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
 
@@ -79,11 +80,26 @@ def test_heads_and_the_pretraining_decoder_are_no_part_of_the_model() -> None:
         "neck.decoder_blocks.0.ln1.weight",
         "neck.mask_token",
     ]
-    layout = key_maps.recognise_layout(keys)
-    assert layout is not None
-    assert key_maps.match_keys(keys, layout) == ({"backbone.pos_embed": ("encoder.pos_embed",)}, [])
+    group = key_maps.group_keys(keys)[0]
+    assert group.matched == {"backbone.pos_embed": ("encoder.pos_embed",)}
+    assert [key for key in keys if group.is_ignored(key)] == keys[1:]
 
 
-def test_a_second_key_for_the_same_weight_is_unknown() -> None:
-    keys = ["encoder.pos_embed", "model.encoder.pos_embed"]
-    assert key_maps.match_keys(keys, key_maps.MOTIVNET)[1] == ["model.encoder.pos_embed"]
+def test_a_second_key_for_the_same_weight_is_known_as_such() -> None:
+    keys = ["encoder.pos_embed", "encoder._orig_mod.pos_embed"]
+    group = key_maps.group_keys(keys)[0]
+    assert list(group.matched) == keys[:1]
+    assert group.repeated == {keys[1]: keys[0]}
+
+
+@pytest.mark.parametrize("missing", ["encoder.pos_embed", "decoder.blocks.0.fc1.bias"])
+def test_a_model_without_one_weight_is_not_whole(missing: str) -> None:
+    keys = build_model(CONFIG, seed=1).state_dict().keys()
+    assert key_maps.group_keys(keys)[0].is_whole
+    assert not key_maps.group_keys(keys - {missing})[0].is_whole
+
+
+def test_models_in_one_state_dict_are_groups_by_their_prefix() -> None:
+    keys = ["a.encoder.pos_embed", "b.c.encoder.pos_embed", "a.encoder.norm.weight"]
+    groups = key_maps.group_keys(keys)
+    assert [group.prefix for group in groups if group.layout.name == "motivnet"] == ["a.", "b.c."]

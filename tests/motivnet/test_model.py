@@ -50,10 +50,8 @@ def test_logits_and_probabilities_are_those_of_the_published_code(
 
 def test_an_encoder_with_a_class_token_gives_the_pretraining_feature_map() -> None:
     stored = torch.load(GOLDEN / "sapiens_pretrain_clean.pth", weights_only=True)
-    layout = key_maps.recognise_layout(stored)
-    assert layout is not None
-    names, unknown = key_maps.match_keys(stored, layout)
-    assert not unknown
+    names = key_maps.group_keys(stored)[0].matched
+    assert names.keys() == stored.keys()
     encoder = SapiensEncoder(
         embed_dim=32,
         depth=2,

@@ -169,6 +169,10 @@ def test_cache_then_fit_with_the_fast_recipe(
         (["fit", "--data", ".", "--config", "none.yaml"], "error: none.yaml does not exist"),
         (["fit", "--data", ".", "--encoder", "none.pth"], "error: none.pth does not exist"),
         (
+            ["fit", "--data", ".", "--ema"],
+            "error: --ema is for the weights of --encoder; give that",
+        ),
+        (
             ["cache", "--data", ".", "--encoder", "none.pth", "--out", "t"],
             "error: none.pth does not exist",
         ),

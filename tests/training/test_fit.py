@@ -17,7 +17,7 @@ from motivnet.labels import EMOTIONS
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import draw_face
 from motivnet_training.devices import Devices
-from motivnet_training.fit import fit
+from motivnet_training.fit import fit, starting_model
 from motivnet_training.fit_request import FitRequest
 from motivnet_training.model import fresh_model
 from motivnet_training.recipe import RECIPES, change_recipe
@@ -283,6 +283,22 @@ def test_an_encoder_is_taken_over_and_the_head_is_not(
     assert "decoder.queries" not in same
     said = load_checkpoint(out / "best.safetensors").metadata
     assert (said["encoder"], said["encoder_sha256"]) == ("encoder.safetensors", sha256_of(encoder))
+
+
+def test_the_averaged_weights_of_an_encoder_are_taken_on_request(
+    face_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain, averaged = (fresh_model(SMALL, seed=seed).state_dict() for seed in (8, 9))
+    path = tmp_path / "both.pth"
+    torch.save({"state_dict": plain, "state_dict_ema": averaged}, path)
+    both = {"encoder": path, "recipe": QUICK}
+    requests = [request(face_folder, tmp_path / "run", ema=ema, **both) for ema in (False, True)]
+    for each, wanted in zip(requests, (plain, averaged), strict=True):
+        started = starting_model(each).state_dict()
+        assert torch.equal(started["encoder.norm.bias"], wanted["encoder.norm.bias"])
+        assert torch.equal(started["encoder.pos_embed"], wanted["encoder.pos_embed"])
+    said = [each.getMessage() for each in caplog.records if "EMA" in each.getMessage()]
+    assert said == [f"{path} also holds EMA weights in state_dict_ema; --ema takes them"]
 
 
 def test_an_encoder_of_another_width_is_refused_and_nothing_is_written(

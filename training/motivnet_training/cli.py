@@ -46,6 +46,7 @@ Config = Annotated[
     Path | None,
     typer.Option(help="A YAML file with values of the recipe to change.", show_default=False),
 ]
+EMAOption = Annotated[bool, typer.Option("--ema", help="Take the EMA weights of --encoder.")]
 PrecisionOption = Annotated[
     Precision | None,
     typer.Option("--precision", help="Precision of the computation.", show_default=False),
@@ -74,6 +75,7 @@ def fit(
         Path | None,
         typer.Option(help="A weights file whose encoder to start from.", show_default=False),
     ] = None,
+    ema: EMAOption = False,
     preprocess: Preprocess = "stretch",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the images.", show_default=False)
@@ -156,7 +158,7 @@ def fit(
     from motivnet_training.fit import fit as fit_model
     from motivnet_training.fit_request import FitRequest
 
-    model_config = _find_model(model, encoder, num_classes=num_classes)
+    model_config = _find_model(model, encoder, ema=ema, num_classes=num_classes)
     changes = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -176,6 +178,7 @@ def fit(
         preprocess=Preprocessing.named(preprocess, size=model_config.encoder.image_size),
         seed=seed,
         encoder=encoder,
+        ema=ema,
         tokens=tokens,
         devices=Devices(
             device=device, devices=devices, nodes=nodes, strategy=strategy, workers=workers
@@ -220,6 +223,7 @@ def cache(
         Path,
         typer.Option(help="Folder of the tokens; fit takes it with --tokens.", show_default=False),
     ],
+    ema: EMAOption = False,
     recipe: Annotated[
         RecipeName, typer.Option(help="The training recipe whose images are used.")
     ] = "fast",
@@ -243,12 +247,13 @@ def cache(
     from motivnet_training.devices import Devices
     from motivnet_training.token_cache import cache_dataset
 
-    model_config = _find_model(model, encoder, num_classes=num_classes)
+    model_config = _find_model(model, encoder, ema=ema, num_classes=num_classes)
     changes = {"precision": precision}
     summary = cache_dataset(
         data,
         out,
         encoder=encoder,
+        ema=ema,
         config=model_config,
         recipe=_find_recipe(recipe, config, has_encoder=True, changes=changes),
         preprocess=Preprocessing.named(preprocess, size=model_config.encoder.image_size),
@@ -329,13 +334,15 @@ def _find_recipe(
     return change_recipe(recipe, **given)
 
 
-def _find_model(name: str | None, encoder: Path | None, *, num_classes: int) -> ModelConfig:
+def _find_model(
+    name: str | None, encoder: Path | None, *, ema: bool, num_classes: int
+) -> ModelConfig:
     from motivnet.checkpoints import load_checkpoint
     from motivnet.config import ModelConfig, config_from_name_or_path
 
     if name is not None or encoder is None:
         return config_from_name_or_path(name or "tiny", num_classes=num_classes)
-    values = msgspec.to_builtins(load_checkpoint(encoder, quiet=True).config)
+    values = msgspec.to_builtins(load_checkpoint(encoder, ema=ema, quiet=True).config)
     values["decoder"] |= {"num_groups": num_classes, "num_classes": num_classes}
     return msgspec.convert(values, ModelConfig)
 

@@ -119,7 +119,9 @@ def starting_model(request: FitRequest) -> MotivNet:
     """
     model = fresh_model(request.config, seed=request.seed)
     if request.encoder is not None:
-        given = load_checkpoint(request.encoder, request.config, quiet=True)
+        given = load_checkpoint(request.encoder, request.config, ema=request.ema, quiet=True)
+        for note in given.notes if is_first_process() else ():
+            logger.warning("%s %s", request.encoder, note)
         model.encoder.load_state_dict(given.model.encoder.state_dict())
     return model
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from motivnet.checkpoints.shards import sha256_of_weights
 from motivnet.config import ModelConfig
 from motivnet.datasets.sample import Sample
 from motivnet.datasets.split import Split
 from motivnet.errors import ConfigError
-from motivnet.files import sha256_of
 from motivnet.labels import labels_for
 from motivnet.preprocess import Preprocessing
 from motivnet.schema import encode
@@ -26,6 +26,7 @@ class FitRequest:
 
     Args:
         encoder: A weights file whose encoder to start from; the head is always fresh.
+        ema: Take the EMA weights of that file.
         tokens: Where a cached recipe keeps the encoder's tokens; ``tokens`` in the run folder if
             None.
         allow_outside: Whether a list may name images outside its folder.
@@ -39,6 +40,7 @@ class FitRequest:
     preprocess: Preprocessing
     seed: int = 0
     encoder: Path | None = None
+    ema: bool = False
     tokens: Path | None = None
     devices: Devices = field(default_factory=Devices)
     checkpoint_seconds: float = 600.0
@@ -48,6 +50,8 @@ class FitRequest:
 
     def __post_init__(self) -> None:
         name = self.recipe.name
+        if self.ema and self.encoder is None:
+            raise ConfigError("--ema is for the weights of --encoder; give that, or leave it out")
         if self.encoder is None and (self.recipe.needs_encoder or self.recipe.is_frozen):
             raise ConfigError(
                 f"the recipe {name} is for a trained encoder: "
@@ -78,7 +82,8 @@ def identify(request: FitRequest, split: Split) -> RunIdentity:
     return RunIdentity(
         recipe=_hash(encode(request.recipe)),
         model=_hash(encode(request.config.to_dict())),
-        encoder=sha256_of(request.encoder) if request.encoder else "none",
+        encoder=sha256_of_weights(request.encoder) if request.encoder else "none",
+        ema=request.ema,
         training_images=_hash(_describe_samples(split.training, split.digests)),
         validation_images=_hash(_describe_samples(split.validation, split.digests)),
         seed=request.seed,

@@ -24,6 +24,7 @@ class RunIdentity(Schema, frozen=True, kw_only=True):
     preprocess: str
     processes: int
     strategy: str
+    ema: bool = False
 
 
 _SHOWN = {

@@ -121,6 +121,7 @@ def describe_training(
         "seed": str(request.seed),
         "encoder": request.encoder.name if request.encoder else "random weights",
         "encoder_sha256": encoder_sha256,
+        "encoder_ema": str(request.ema).lower(),
         "training_recipe": yaml_from_recipe(request.recipe),
         "precision": request.recipe.precision,
         "strategy": request.devices.strategy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from motivnet_training.data import read_split
 from motivnet_training.devices import Devices
 from motivnet_training.feature_cache import TokenStore, cache_tokens
 from motivnet_training.recipe import Precision, TrainingRecipe
+
+logger = logging.getLogger(__name__)
 
 _COMPUTE: dict[Precision, Compute] = {
     "32-true": "float32",
@@ -40,6 +43,7 @@ def cache_dataset(
     out: Path,
     *,
     encoder: Path,
+    ema: bool = False,
     config: ModelConfig,
     recipe: TrainingRecipe,
     preprocess: Preprocessing,
@@ -57,12 +61,14 @@ def cache_dataset(
         TrainingError: If an image's tokens are not finite.
     """
     started = time.monotonic()
-    model = load_checkpoint(encoder, config, quiet=True).model
+    given = load_checkpoint(encoder, config, ema=ema, quiet=True)
+    for note in given.notes:
+        logger.warning("%s %s", encoder, note)
     labels = labels_for(config.decoder.num_classes)
     _, split = read_split(data, recipe, labels=labels, seed=seed, allow_outside=allow_outside)
     samples = split.training + split.validation
     store = cache_samples(
-        model.encoder,
+        given.model.encoder,
         samples,
         out,
         recipe=recipe,

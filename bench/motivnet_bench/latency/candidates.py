@@ -65,6 +65,7 @@ def choose_candidates(
                 role=role,
                 model=PyTorchModel(
                     checkpoint=checkpoint,
+                    ema=artifact.manifest.source.ema,
                     config=artifact.manifest.source.config,
                     compute=compute,
                     device=device,

@@ -29,6 +29,7 @@ class PyTorchModel(Schema, frozen=True, kw_only=True, tag=True):
     """The PyTorch baseline: a checkpoint, or random weights of this configuration without one."""
 
     checkpoint: str | None
+    ema: bool = False
     config: ModelConfig
     compute: TorchCompute
     device: str
@@ -199,6 +200,7 @@ def _open_runtime(model: PyTorchModel | ArtifactModel, *, threads: int) -> tuple
     runtime = open_pytorch(
         None if model.checkpoint is None else Path(model.checkpoint),
         model.config,
+        ema=model.ema,
         compute=model.compute,
         device=model.device,
         threads=threads,

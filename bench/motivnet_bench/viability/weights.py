@@ -10,11 +10,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from motivnet.checkpoints import key_maps, open_stored
+from motivnet.checkpoints import open_stored
 from motivnet.checkpoints.key_maps import KeyLayout
+from motivnet.checkpoints.shards import sha256_of_weights
 from motivnet.checkpoints.weights import weights_from_stored
 from motivnet.errors import CheckpointError
-from motivnet.files import sha256_of
 from motivnet_bench.viability.result import Change, Difference, ModelSimilarity, Shape
 
 Weights: TypeAlias = Mapping[str, Tensor]
@@ -48,7 +48,7 @@ def compare_models(model: Weights, encoder: Path) -> ModelSimilarity:
     moved = math.hypot(*(_norm(model[name] - before[name]) for name in common))
     return ModelSimilarity(
         encoder=encoder.name,
-        sha256=sha256_of(encoder),
+        sha256=sha256_of_weights(encoder),
         key_layout=layout.name,
         parameters=sum(weight.numel() for weight in model.values()),
         common_parameters=common_parameters,
@@ -68,15 +68,15 @@ def read_encoder(path: Path) -> tuple[dict[str, Tensor], KeyLayout]:
         CheckpointError: If the file is damaged, of an unknown kind, or holds no encoder.
         FileError: If it cannot be read.
     """
-    with open_stored(path) as stored:
-        layout = key_maps.recognise_layout(stored)
-        planned = {} if layout is None else key_maps.match_keys(stored, layout)[0]
-        wanted = {key: names for key, names in planned.items() if names[0].startswith(_PREFIX)}
-        if layout is None or not wanted:
+    with open_stored(path) as found:
+        wanted = {
+            key: names for key, names in found.matched.items() if names[0].startswith(_PREFIX)
+        }
+        if not wanted:
             raise CheckpointError(
                 "holds no Sapiens encoder; give the weights file that the training started from"
             )
-        return weights_from_stored(stored, wanted), layout
+        return weights_from_stored(found.values, wanted), found.group.layout
 
 
 def _shape(weights: Weights, name: str) -> Shape | None:

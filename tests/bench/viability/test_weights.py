@@ -140,7 +140,7 @@ def test_the_published_layout_is_an_encoder_too(state, tmp_path, tiny_config):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"weird": torch.zeros(2)}, "holds no Sapiens encoder"),
+        ({"weird": torch.zeros(2)}, "has keys of no known layout: weird"),
         ({"decoder.decoder.query_embed.weight": torch.zeros(7, 4)}, "holds no Sapiens encoder"),
         ({"pos_embed": torch.full((1, 4, 8), float("nan"))}, "NaN or infinite"),
     ],
