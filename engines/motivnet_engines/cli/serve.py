@@ -38,6 +38,23 @@ def serve(
         str, typer.Option(help="The address to listen on; beyond this machine only with a token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 chooses a free one.")] = 8000,
+    root_path: Annotated[
+        str,
+        typer.Option(
+            help="The path of a proxy under which the service is, as /faces.",
+            metavar="PATH",
+            show_default="none",
+        ),
+    ] = "",
+    allowed_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An origin, as https://faces.example, whose pages may use the service too; "
+            "repeat it for more.",
+            metavar="ORIGIN",
+            show_default="none",
+        ),
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -118,6 +135,8 @@ def serve(
     settings = ServeSettings(
         host=host,
         port=port,
+        root_path=root_path,
+        allowed_origins=tuple(allowed_origin or ()),
         token=token_from(token_file),
         max_batch=max_batch,
         max_delay_ms=max_delay_ms,

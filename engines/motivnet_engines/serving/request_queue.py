@@ -45,7 +45,7 @@ def image_cost(pixels: int, model_seconds: float) -> float:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Slot:
+class Entry:
     """A request in the queue.
 
     ``cost`` is what its unfinished images take, in seconds: one small image until ``reserve``.
@@ -68,8 +68,8 @@ class Slot:
 
 
 @dataclass(slots=True, eq=False)
-class Turn:
-    """An image's turn.
+class Slot:
+    """The right of an image to be prepared and classified.
 
     It holds a place among the images in work until the image is classified, and a thread and its
     pixels until the image is prepared.
@@ -98,8 +98,8 @@ class RequestQueue:
     """The requests inside; it belongs to one event loop, so nothing here needs a lock.
 
     A request is expected to wait for the images in front of it, each at its ``image_cost``. Of
-    every other request this counts at most as much as the request itself costs, because turns are
-    fair, but at least what is in work already. A request that is alone is always accepted.
+    every other request this counts at most as much as the request itself costs, because slots are
+    given fairly, but at least what is in work already. A request that is alone is always accepted.
 
     Args:
         capacity: Requests inside.
@@ -130,14 +130,14 @@ class RequestQueue:
         self._threads = threads
         self._all_pixels = self._pixels = pixels
         self._clock = 0.0
-        self._slots: set[Slot] = set()
-        self._turns: list[Turn] = []
+        self._entries: set[Entry] = set()
+        self._slots: list[Slot] = []
         self._idle = asyncio.Event()
 
     @property
     def size(self) -> int:
         """Requests that wait or are in work."""
-        return len(self._slots)
+        return len(self._entries)
 
     def check(self) -> None:
         """Return if another request can be accepted.
@@ -151,7 +151,7 @@ class RequestQueue:
         if self.size >= self._capacity:
             raise OverloadedError(self._seconds_before(self._least_cost))
 
-    def check_time(self, cost: float, *, besides: Slot | None = None) -> None:
+    def check_time(self, cost: float, *, besides: Entry | None = None) -> None:
         """Return if a request of this cost can be answered in time.
 
         Raises:
@@ -162,48 +162,48 @@ class RequestQueue:
             raise OverloadedError(before + cost)
 
     @contextlib.asynccontextmanager
-    async def slot(self) -> AsyncIterator[Slot]:
-        """Hold a slot for as long as the block runs.
+    async def enter(self) -> AsyncIterator[Entry]:
+        """Be in the queue for as long as the block runs.
 
         Raises:
             DrainingError, OverloadedError: As ``check``, and if the service ends before the block.
         """
         self.check()
-        slot = Slot(queue=self, cost=self._least_cost)
-        self._slots.add(slot)
+        entry = Entry(queue=self, cost=self._least_cost)
+        self._entries.add(entry)
         try:
-            with slot.scope:
-                yield slot
+            with entry.scope:
+                yield entry
         finally:
-            self._slots.discard(slot)
-            if not self._slots:
+            self._entries.discard(entry)
+            if not self._entries:
                 self._idle.set()
-        if slot.scope.cancelled_caught:
+        if entry.scope.cancelled_caught:
             raise DrainingError
 
     @contextlib.asynccontextmanager
-    async def turn(self, slot: Slot, *, pixels: int, cost: float) -> AsyncIterator[Turn]:
-        """Run the block when it is the turn of an image of this request.
+    async def slot(self, entry: Entry, *, pixels: int, cost: float) -> AsyncIterator[Slot]:
+        """Run the block when an image of this request is given a slot.
 
         The order is that of self-clocked fair queueing: an image stands behind the last one of its
         own request, and behind the images of others that would be done before it if all requests
         advanced alike. No image waits for ever, because later ones stand behind those served now.
         """
-        slot.finish = max(slot.finish, self._clock) + cost
+        entry.finish = max(entry.finish, self._clock) + cost
         counted = min(pixels, self._all_pixels) if pixels >= LARGE_IMAGE else 0
-        turn = Turn(self, slot.finish, counted, asyncio.get_running_loop().create_future())
-        bisect.insort_right(self._turns, turn, key=lambda other: other.finish)
+        slot = Slot(self, entry.finish, counted, asyncio.get_running_loop().create_future())
+        bisect.insort_right(self._slots, slot, key=lambda other: other.finish)
         self._grant()
         try:
-            await turn.granted
-            yield turn
+            await slot.granted
+            yield slot
         finally:
-            self._leave(turn)
+            self._leave(slot)
 
-    def release(self, turn: Turn) -> None:
-        """Take back the thread and the pixels of a turn."""
+    def release(self, slot: Slot) -> None:
+        """Take back the thread and the pixels of a slot."""
         self._threads += 1
-        self._pixels += turn.pixels
+        self._pixels += slot.pixels
         self._grant()
 
     async def drain(self, *, grace: float, hurry: asyncio.Event) -> int:
@@ -219,42 +219,42 @@ class RequestQueue:
         for wait in waits:
             wait.cancel()
         unanswered = self.size
-        for slot in self._slots:
-            slot.scope.cancel()
+        for entry in self._entries:
+            entry.scope.cancel()
         return unanswered
 
     async def _until_idle(self) -> None:
-        while self._slots:
+        while self._entries:
             self._idle.clear()
             await self._idle.wait()
 
-    def _seconds_before(self, cost: float, *, besides: Slot | None = None) -> float:
-        others = [slot.cost for slot in self._slots if slot is not besides]
+    def _seconds_before(self, cost: float, *, besides: Entry | None = None) -> float:
+        others = [entry.cost for entry in self._entries if entry is not besides]
         in_work = min(sum(others), self._in_work_seconds)
         return max(in_work, sum(min(other, cost) for other in others))
 
-    def _leave(self, turn: Turn) -> None:
-        if turn in self._turns:
-            self._turns.remove(turn)
+    def _leave(self, slot: Slot) -> None:
+        if slot in self._slots:
+            self._slots.remove(slot)
             return
         self._images += 1
-        if turn.preparation is None:
-            self.release(turn)
+        if slot.preparation is None:
+            self.release(slot)
         self._grant()
 
     def _grant(self) -> None:
-        while self._images and self._threads and (turn := self._next()) is not None:
-            self._turns.remove(turn)
-            self._clock = max(self._clock, turn.finish)
+        while self._images and self._threads and (slot := self._next()) is not None:
+            self._slots.remove(slot)
+            self._clock = max(self._clock, slot.finish)
             self._images -= 1
             self._threads -= 1
-            self._pixels -= turn.pixels
-            turn.granted.set_result(None)
+            self._pixels -= slot.pixels
+            slot.granted.set_result(None)
 
-    def _next(self) -> Turn | None:
-        """Return the first turn, or, if its pixels have no room, the first small image's."""
-        # A turn whose request was cancelled is removed when its task runs next.
-        waiting = [turn for turn in self._turns if not turn.granted.done()]
+    def _next(self) -> Slot | None:
+        """Return the first slot, or, if its pixels have no room, the first small image's."""
+        # A slot whose request was cancelled is removed when its task runs next.
+        waiting = [slot for slot in self._slots if not slot.granted.done()]
         if not waiting or waiting[0].pixels <= self._pixels:
             return waiting[0] if waiting else None
-        return next((turn for turn in waiting if not turn.pixels), None)
+        return next((slot for slot in waiting if not slot.pixels), None)

@@ -28,7 +28,7 @@ from motivnet_engines.runtimes.signature import profile_of
 from motivnet_engines.serving import responses
 from motivnet_engines.serving.batching import Answered, Batcher, Batching, LateError
 from motivnet_engines.serving.metrics import Metrics
-from motivnet_engines.serving.request_queue import RequestQueue, Slot, image_cost
+from motivnet_engines.serving.request_queue import Entry, RequestQueue, image_cost
 from motivnet_engines.serving.settings import ServeSettings
 
 T = TypeVar("T")
@@ -131,12 +131,12 @@ class PredictionService:
             ArtifactError: If the model's outputs for an image cannot be used.
         """
         start = time.monotonic()
-        async with self.queue.slot() as slot:
+        async with self.queue.enter() as entry:
             with anyio.move_on_after(deadline - start) as scope:
                 images = await anyio.to_thread.run_sync(self._read_headers, uploads)
-                slot.reserve(sum(image.cost for image in images))
+                entry.reserve(sum(image.cost for image in images))
                 done = await _all(
-                    asyncio.ensure_future(self._predict_image(image, slot, deadline))
+                    asyncio.ensure_future(self._predict_image(image, entry, deadline))
                     for image in images
                 )
             # A TimeoutError of a detector or a runtime is a failure, which the log must tell.
@@ -173,29 +173,29 @@ class PredictionService:
         return _Image(upload=upload, title=title, pixels=width * height, cost=cost)
 
     async def _predict_image(
-        self, image: _Image, slot: Slot, deadline: float
+        self, image: _Image, entry: Entry, deadline: float
     ) -> tuple[responses.Image, float]:
         """Return the result of one image, or its error, and the milliseconds that it waited."""
         if image.error is not None:
             return self._failed(image, image.error), 0.0
         start = time.monotonic()
-        async with self.queue.turn(slot, pixels=image.pixels, cost=image.cost) as turn:
+        async with self.queue.slot(entry, pixels=image.pixels, cost=image.cost) as slot:
             waited_ms = (time.monotonic() - start) * 1e3
             future = self._threads.submit(self._prepare, image, deadline)
             # It continues after its request was cancelled, and ``close`` must know of it.
             self._preparing.add(future)
             future.add_done_callback(self._preparing.discard)
-            turn.runs(future)
+            slot.runs(future)
             try:
                 prepared, left_out = await asyncio.wrap_future(future)
             except (ImageError, InputError) as error:
-                slot.cost -= image.cost
+                entry.cost -= image.cost
                 return self._failed(image, str(error)), waited_ms
             answers = await _all(
                 asyncio.wrap_future(self._batcher.submit(array, deadline=deadline))
                 for array in prepared.inputs
             )
-        slot.cost -= image.cost
+        entry.cost -= image.cost
         waited_ms += max((answer.waited_ms for answer in answers), default=0.0)
         self._metrics.images.inc()
         self._metrics.faces.inc(len(answers))

@@ -8,16 +8,22 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from motivnet.errors import ConfigError, FileError
 from motivnet.files import read_bytes
 from motivnet.images import MAX_BYTES
+from motivnet.printable import printable
 
 logger = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "MOTIVNET_TOKEN"  # noqa: S105 - the name of a variable
 _LONGEST_TOKEN = 1024
 _TOKEN = re.compile(rf"[!-~]{{16,{_LONGEST_TOKEN}}}")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST_NAME = re.compile(r"[a-z0-9._-]{1,253}")
+_ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9_~.-]{1,64}){1,8}")
+_OWN_PATHS = frozenset(("healthz", "metrics", "openapi.json", "page", "readyz", "v1", ".", ".."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,9 @@ class ServeSettings:
     """Where a service listens, and what it takes from a client.
 
     Args:
+        host: An address or a name of this machine; an IPv6 address may be in brackets.
+        root_path: The path of a proxy under which the service is, as ``/faces``.
+        allowed_origins: Origins, as ``https://faces.example``, whose pages may use the service too.
         token: What every client must present; without one, only a loopback address is allowed.
         max_batch: Faces per call of the runtime; the classifier's batch size if None.
         max_delay_ms: How long the first face of a batch may wait for others.
@@ -43,6 +52,8 @@ class ServeSettings:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    root_path: str = ""
+    allowed_origins: tuple[str, ...] = ()
     token: str | None = field(default=None, repr=False)
     max_batch: int | None = None
     max_delay_ms: float = 2.0
@@ -63,6 +74,10 @@ class ServeSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"a port is between 0 (any free one) and 65535, not {self.port}")
+        _check_address(self.address)
+        _check_root_path(self.root_path)
+        for origin in self.allowed_origins:
+            _check_origin(origin)
         for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
             # NaN is in no range.
@@ -72,11 +87,16 @@ class ServeSettings:
                 )
         if self.token is not None:
             _check_token(self.token)
-        elif not is_loopback(self.host):
+        elif not is_loopback(self.address):
             raise ConfigError(
                 f"{self.host} can be reached from other machines; give a token with "
                 f"--token-file or {TOKEN_VARIABLE}"
             )
+
+    @property
+    def address(self) -> str:
+        """``host`` without the brackets that an IPv6 address has in a URL."""
+        return _without_brackets(self.host)
 
     @property
     def deadline_s(self) -> float:
@@ -111,12 +131,70 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches an address; the only such name is ``localhost``."""
-    if host == "localhost":
+    name = _without_brackets(host).rstrip(".").lower()
+    if name == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _without_brackets(host: str) -> str:
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+def _check_address(host: str) -> None:
+    """Refuse a URL, and an address with a port; of a name the system knows whether it is one."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError as error:
+        if not host or set(":/[]").intersection(host):
+            raise ConfigError(
+                f"--host {printable(host, limit=100)} is not an address alone, such as 127.0.0.1, "
+                "::1 or localhost; the port is given with --port"
+            ) from error
+
+
+def origin_of(url: str) -> str | None:
+    """Return the origin of an http or https URL as browsers write it; None if it has none."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        if ":" in host:
+            host = f"[{ipaddress.IPv6Address(host)}]"
+        elif not _HOST_NAME.fullmatch(host):
+            return None
+    except ValueError:
+        return None
+    if parts.scheme not in DEFAULT_PORTS:
+        return None
+    shown = "" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
+
+
+def _check_origin(origin: str) -> None:
+    canonical = origin_of(origin)
+    if canonical != origin:
+        advice = "such as https://faces.example" if canonical is None else f"write {canonical}"
+        raise ConfigError(
+            f"--allowed-origin {printable(origin, limit=100)} is not an origin as browsers send "
+            f"it (scheme, host, and a port if it is not the default): {advice}"
+        )
+
+
+def _check_root_path(path: str) -> None:
+    if path and not _ROOT_PATH.fullmatch(path):
+        raise ConfigError(
+            f"--root-path {printable(path, limit=100)} is not a path such as /faces: it begins "
+            "with a slash, ends without one, and has only letters, digits and -._~ between slashes"
+        )
+    if taken := _OWN_PATHS.intersection(path.split("/")):
+        raise ConfigError(
+            f"--root-path {path} has /{min(taken)} in it, which is a path of the service itself; "
+            "choose another"
+        )
 
 
 def token_from(file: Path | None) -> str | None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from .reliability.proxies import program_of
+
 RUN = Path(__file__).parent / "reliability" / "run.py"
 
 Measure = Callable[..., dict[str, Any]]
@@ -97,6 +99,15 @@ def test_clients_that_stall_are_cut_off(measure: Measure) -> None:
 
 def test_one_connection_too_many_is_refused_at_once(measure: Measure) -> None:
     assert measure("crowd")["failures"] == []
+
+
+@pytest.mark.parametrize("proxy", ["nginx", "caddy"])
+def test_behind_the_documented_proxy_others_are_answered_beside_silent_strangers(
+    measure: Measure, proxy: str
+) -> None:
+    if program_of(proxy) is None:
+        pytest.skip(f"needs {proxy}")
+    assert measure("strangers", proxy=proxy, seconds=1, asked=5)["failures"] == []
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from motivnet_engines.serving.request_queue import (
     LARGE_IMAGE,
     DrainingError,
+    Entry,
     OverloadedError,
     RequestQueue,
-    Slot,
     image_cost,
 )
 
@@ -37,8 +37,8 @@ async def fill(queue: RequestQueue, inside: contextlib.AsyncExitStack, *, cost: 
     count = 0
     with contextlib.suppress(OverloadedError):
         while True:
-            slot = await inside.enter_async_context(queue.slot())
-            slot.reserve(cost)
+            entry = await inside.enter_async_context(queue.enter())
+            entry.reserve(cost)
             count += 1
     return count
 
@@ -46,7 +46,7 @@ async def fill(queue: RequestQueue, inside: contextlib.AsyncExitStack, *, cost: 
 def test_no_more_requests_than_the_capacity_are_inside() -> None:
     async def scenario() -> None:
         queue = make_queue(capacity=2)
-        async with queue.slot(), queue.slot():
+        async with queue.enter(), queue.enter():
             with pytest.raises(OverloadedError):
                 queue.check()
         queue.check()
@@ -54,11 +54,11 @@ def test_no_more_requests_than_the_capacity_are_inside() -> None:
     run(scenario)
 
 
-def test_a_slot_is_given_back_after_an_error() -> None:
+def test_a_request_leaves_the_queue_after_an_error() -> None:
     async def scenario() -> None:
         queue = make_queue(capacity=1)
         with pytest.raises(KeyError):
-            async with queue.slot():
+            async with queue.enter():
                 raise KeyError
         queue.check()
 
@@ -82,7 +82,7 @@ def test_requests_are_refused_before_their_bodies_are_read() -> None:
         queue = make_queue(deadline=1.0, image_seconds=0.1)
         async with contextlib.AsyncExitStack() as inside:
             for _ in range(5):
-                await inside.enter_async_context(queue.slot())
+                await inside.enter_async_context(queue.enter())
             with pytest.raises(OverloadedError):
                 queue.check()
 
@@ -92,7 +92,7 @@ def test_requests_are_refused_before_their_bodies_are_read() -> None:
 def test_a_refusal_tells_how_long_the_wait_would_be() -> None:
     async def scenario() -> None:
         queue = make_queue(deadline=4.0)
-        async with queue.slot() as first, queue.slot() as second:
+        async with queue.enter() as first, queue.enter() as second:
             first.reserve(1.5)
             with pytest.raises(OverloadedError) as refused:
                 second.reserve(1.5)
@@ -104,11 +104,11 @@ def test_a_refusal_tells_how_long_the_wait_would_be() -> None:
 def test_an_image_that_is_done_makes_room_before_its_request_is() -> None:
     async def scenario() -> None:
         queue = make_queue(deadline=1.0)
-        async with queue.slot() as slot, queue.slot() as other:
-            slot.reserve(0.4)
+        async with queue.enter() as entry, queue.enter() as other:
+            entry.reserve(0.4)
             with pytest.raises(OverloadedError):
                 other.reserve(0.4)
-            slot.cost -= 0.3
+            entry.cost -= 0.3
             other.reserve(0.4)
 
     run(scenario)
@@ -117,9 +117,9 @@ def test_an_image_that_is_done_makes_room_before_its_request_is() -> None:
 def test_a_heavy_request_keeps_out_another_heavy_one_and_no_light_one() -> None:
     async def scenario() -> None:
         queue = make_queue(deadline=1.0)
-        async with queue.slot() as heavy, contextlib.AsyncExitStack() as inside:
+        async with queue.enter() as heavy, contextlib.AsyncExitStack() as inside:
             heavy.reserve(2.0)
-            async with queue.slot() as second:
+            async with queue.enter() as second:
                 with pytest.raises(OverloadedError):
                     second.reserve(2.0)
             assert await fill(queue, inside, cost=0.05) == 9
@@ -130,7 +130,7 @@ def test_a_heavy_request_keeps_out_another_heavy_one_and_no_light_one() -> None:
 def test_images_in_work_are_in_front_of_a_light_request_too() -> None:
     async def scenario() -> None:
         queue = make_queue(deadline=1.0, images=80)
-        async with queue.slot() as heavy:
+        async with queue.enter() as heavy:
             heavy.reserve(2.0)
             with pytest.raises(OverloadedError):
                 queue.check()
@@ -140,8 +140,8 @@ def test_images_in_work_are_in_front_of_a_light_request_too() -> None:
 
 def test_a_request_alone_is_accepted_whatever_it_costs() -> None:
     async def scenario() -> None:
-        async with make_queue(deadline=0.001).slot() as slot:
-            slot.reserve(100.0)
+        async with make_queue(deadline=0.001).enter() as entry:
+            entry.reserve(100.0)
 
     run(scenario)
 
@@ -151,9 +151,9 @@ def test_draining_refuses_new_requests_and_waits_for_those_inside() -> None:
         queue, end = make_queue(), asyncio.Event()
 
         async def request() -> None:
-            async with queue.slot() as slot:
+            async with queue.enter() as entry:
                 await end.wait()
-                slot.reserve(3.0)  # whoever is inside stays, whatever it turns out to cost
+                entry.reserve(3.0)  # whoever is inside stays, whatever it turns out to cost
 
         requests = [asyncio.create_task(request()) for _ in range(2)]
         await asyncio.sleep(0)
@@ -175,7 +175,7 @@ def test_what_is_left_at_the_end_of_the_grace_period_is_told_so_and_counted(grac
         queue, hurry = make_queue(), asyncio.Event()
 
         async def request() -> None:
-            async with queue.slot():
+            async with queue.enter():
                 await asyncio.Event().wait()
 
         requests = [asyncio.create_task(request()) for _ in range(2)]
@@ -201,28 +201,28 @@ class Desk:
         self._pixels: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def request(self) -> Slot:
-        return Slot(queue=self.queue)
+    def request(self) -> Entry:
+        return Entry(queue=self.queue)
 
-    async def ask(self, slot: Slot, pixels: int, *names: str) -> None:
+    async def ask(self, entry: Entry, pixels: int, *names: str) -> None:
         for name in names:
-            self._tasks[name] = asyncio.create_task(self._work(slot, pixels, name))
+            self._tasks[name] = asyncio.create_task(self._work(entry, pixels, name))
             await asyncio.sleep(0)
 
-    async def _work(self, slot: Slot, pixels: int, name: str) -> None:
-        async with self.queue.turn(slot, pixels=pixels, cost=image_cost(pixels, 0.04)) as turn:
+    async def _work(self, entry: Entry, pixels: int, name: str) -> None:
+        async with self.queue.slot(entry, pixels=pixels, cost=image_cost(pixels, 0.04)) as slot:
             self.begun.append(name)
             self._ends[name], self._pixels[name] = Future(), pixels
             running = [other for other, end in self._ends.items() if not end.done()]
             self.most = max(self.most, sum(self._pixels[other] for other in running))
             self._ends[name].set_running_or_notify_cancel()
-            turn.runs(self._ends[name])
+            slot.runs(self._ends[name])
             await asyncio.wrap_future(self._ends[name])
 
     async def end(self, name: str) -> None:
         self._ends[name].set_result(None)
         await asyncio.wait([self._tasks[name]])
-        for _ in range(3):  # the turns that this grants begin
+        for _ in range(3):  # the slots that this grants begin
             await asyncio.sleep(0)
 
     async def end_all(self) -> list[str]:
@@ -287,14 +287,14 @@ def test_an_ordinary_image_passes_a_large_one_that_waits_for_room() -> None:
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 50)), min_size=1, max_size=25),
     st.integers(1, 4),
 )
-def test_there_is_never_more_in_work_than_there_is_room_for_and_all_have_their_turn(
+def test_there_is_never_more_in_work_than_there_is_room_for_and_all_have_their_slot(
     images: list[tuple[int, int]], threads: int
 ) -> None:
     async def scenario() -> None:
         desk = Desk(threads=threads, images=threads + 1)
-        slots = [desk.request() for _ in range(4)]
-        for number, (slot, megapixels) in enumerate(images):
-            await desk.ask(slots[slot], megapixels * MEGAPIXEL, str(number))
+        entries = [desk.request() for _ in range(4)]
+        for number, (entry, megapixels) in enumerate(images):
+            await desk.ask(entries[entry], megapixels * MEGAPIXEL, str(number))
         assert len(desk.begun) <= threads
         assert len(await desk.end_all()) == len(images)
         largest = max([LARGEST, *(megapixels * MEGAPIXEL for _, megapixels in images)])
@@ -317,12 +317,12 @@ def test_the_room_of_an_abandoned_image_is_given_back_when_its_thread_ends(gone:
     run(scenario)
 
 
-def test_a_turn_whose_preparation_never_began_gives_everything_back() -> None:
+def test_a_slot_whose_preparation_never_began_gives_everything_back() -> None:
     async def scenario() -> None:
         queue = make_queue(images=1)
         for _ in range(3):
             with contextlib.suppress(RuntimeError):
-                async with queue.turn(Slot(queue=queue), pixels=LARGEST, cost=1.0):
+                async with queue.slot(Entry(queue=queue), pixels=LARGEST, cost=1.0):
                     raise RuntimeError("the threads are shut down")
 
     run(scenario)

@@ -133,17 +133,50 @@ def test_an_address_beyond_this_machine_without_a_token_is_one_line(fp32_artifac
     assert line.startswith("error: 0.0.0.0 can be reached from other machines; give a token")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        (
+            "--host",
+            "127.0.0.1:8000",
+            "is not an address alone, such as 127.0.0.1, ::1 or localhost",
+        ),
+        ("--root-path", "faces/", "is not a path such as /faces"),
+        ("--allowed-origin", "https://faces.example/", "write https://faces.example"),
+    ],
+)
+def test_an_option_that_cannot_be_right_is_one_line(
+    tmp_path: Path, option: str, value: str, told: str
+) -> None:
+    line = refused("--artifact", tmp_path, option, value)
+    assert line.startswith(f"error: {option} {value} is not ")
+    assert told in line
+
+
+def test_allowed_origins_and_a_root_path_reach_the_service(fp32_artifact: Path) -> None:
+    origins = ("https://faces.example", "http://localhost:3000")
+    options = [word for origin in origins for word in ("--allowed-origin", origin)]
+    with serving("--artifact", fp32_artifact, "--no-detect", "--root-path", "/faces", *options) as (
+        _,
+        url,
+    ):
+        for origin in (*origins, "https://evil.example"):
+            answer = httpx.get(f"{url}/faces/healthz", headers={"Origin": origin})
+            allowed = answer.headers.get("access-control-allow-origin")
+            assert (answer.status_code, allowed) == (200, origin if origin in origins else None)
+
+
 def test_an_artifact_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     line = refused("--artifact", tmp_path / "nothing", "--no-detect", "--port", "0")
     assert line.startswith("error: ")
     assert "motivnet-export build" in line
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_only_the_address_asked_for_is_listened_on(fp32_artifact: Path, host: str) -> None:
     with serving("--artifact", fp32_artifact, "--no-detect", "--host", host) as (_, url):
         assert httpx.get(f"{url}/healthz").status_code == 200
-        other = {"127.0.0.1": "127.0.0.2", "::1": "127.0.0.1"}[host]
+        other = {"127.0.0.1": "127.0.0.2", "[::1]": "127.0.0.1"}[host]
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"http://{other}:{httpx.URL(url).port}/healthz")
 

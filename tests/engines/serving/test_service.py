@@ -77,7 +77,7 @@ def test_no_more_pixels_are_decoded_at_once_than_the_largest_image_has(runtime: 
         answer = asyncio.ensure_future(service.predict(large_images(6), deadline=far()))
         for _ in range(2):
             await asyncio.to_thread(gate.entered.acquire)
-        assert len(service.queue._turns) == 4  # of six images two are in work
+        assert len(service.queue._slots) == 4  # of six images two are in work
         gate.open()
         assert len((await answer).images) == 6
         assert service.close(timeout=10)
@@ -96,7 +96,7 @@ def test_an_image_comes_before_the_rest_of_another_requests_large_ones(
         form = asyncio.ensure_future(service.predict(large_images(4), deadline=far()))
         await asyncio.to_thread(gate.entered.acquire)
         single = asyncio.ensure_future(service.predict([Upload(data=photo)], deadline=far()))
-        while service.queue.size < 2 or len(service.queue._turns) < 4:
+        while service.queue.size < 2 or len(service.queue._slots) < 4:
             await asyncio.sleep(0)
         gate.open()
         await asyncio.gather(form, single)
@@ -118,14 +118,14 @@ def test_an_image_that_is_done_or_broken_gives_back_its_time(broken: bool, runti
         form = asyncio.ensure_future(service.predict([first, second], deadline=far()))
         both = 2 * image_cost(5000 * 4000, 0.0)
         await asyncio.to_thread(gate.entered.acquire)
-        [slot] = service.queue._slots
+        [entry] = service.queue._entries
         if not broken:
-            assert slot.cost == pytest.approx(both)
+            assert entry.cost == pytest.approx(both)
             gate.open(1)
             await asyncio.to_thread(gate.entered.acquire)
         for _ in range(1000):  # the first is done, but its task may not have run yet
             await asyncio.sleep(0)
-        assert slot.cost == pytest.approx(both / 2)
+        assert entry.cost == pytest.approx(both / 2)
         gate.open()
         await form
         assert service.close(timeout=10)
@@ -158,7 +158,7 @@ def test_a_request_that_is_late_leaves_no_work_behind(
         with pytest.raises(LateError):
             await service.predict([Upload(data=photo)], deadline=time.monotonic() - 1)
         assert runtime.calls == []
-        assert (service.queue.size, service.queue._turns) == (0, [])
+        assert (service.queue.size, service.queue._slots) == (0, [])
         await service.predict([Upload(data=unique_photo(1))], deadline=far())
         assert service.close(timeout=10)
 

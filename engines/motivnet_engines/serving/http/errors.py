@@ -17,14 +17,14 @@ from motivnet_engines.serving.responses import ErrorBody, ErrorCode, RequestErro
 logger = logging.getLogger(__name__)
 
 STATUS_AND_MEANING: dict[ErrorCode, tuple[int, str]] = {
-    "bad_request": (400, "a header, the form or the number of images is not valid"),
+    "bad_request": (400, "a header, the form, the JSON or the number of images is not valid"),
     "unauthorised": (401, "the token is missing or wrong"),
     "forbidden": (403, "the request comes from a page of another site, or from another host"),
     "not_found": (404, "the path does not exist"),
     "wrong_method": (405, "the path does not take the method; Allow says which it takes"),
     "too_slow": (408, "the body did not arrive in time"),
     "too_large": (413, "the body is too long"),
-    "wrong_type": (415, "the body is neither an image nor a form with images"),
+    "wrong_type": (415, "the body is neither an image nor a form or JSON with images"),
     "bad_image": (422, "no image could be read"),
     "too_many_headers": (431, "the request has too many headers"),
     "failed": (500, "the service or its model failed"),
@@ -43,7 +43,7 @@ class RequestError(Exception):
 
     Args:
         code: Decides the status.
-        message: One line without paths, versions and what the client sent.
+        message: One line without paths and versions; what the client sent is ``printable``.
         retry_after: Seconds after which a retry is sensible, if the status is 503.
         allow: The allowed methods, if the status is 405.
         close: Whether the connection is closed after the response.

@@ -1,4 +1,4 @@
-"""What a request may hold: its headers, its deadline, and the images in its body."""
+"""What a request may hold: its headers, its deadline, and the bytes of its body."""
 
 from __future__ import annotations
 
@@ -6,26 +6,17 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import anyio
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from motivnet.errors import MissingDependencyError
 from motivnet_engines.serving.http.errors import RequestError
+from motivnet_engines.serving.http.uploads import read_uploads
 from motivnet_engines.serving.request_queue import DrainingError
 from motivnet_engines.serving.service import Upload
 from motivnet_engines.serving.settings import ServeSettings
 
-try:
-    from python_multipart.multipart import parse_options_header
-    from starlette.formparsers import MultiPartException, MultiPartParser
-except ModuleNotFoundError as error:
-    raise MissingDependencyError("python-multipart", extra="serve") from error
-
 DEADLINE_HEADER = "X-Deadline-Ms"
 _MAX_DIGITS = 18
-_FORM = "multipart/form-data"
-_MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
-_MAX_EPILOGUE = 1024
 
 
 def check_head(headers: Headers, settings: ServeSettings) -> None:
@@ -135,75 +126,6 @@ class UploadBuffer:
         # The rest of the body would be taken for the next request.
         message = f"the body did not arrive within {seconds:g} s"
         raise RequestError("too_slow", message, close=True)
-
-
-async def read_uploads(
-    headers: Headers, pieces: AsyncIterator[bytes], *, max_images: int
-) -> list[Upload]:
-    """Return the images of a body in order, at least one.
-
-    Raises:
-        RequestError: If the body is neither an image nor a form with 1 to ``max_images`` files.
-    """
-    if headers.get("content-encoding", "identity") not in ("", "identity"):
-        raise RequestError("wrong_type", "a body is sent as it is, without Content-Encoding")
-    media, options = parse_options_header(headers.get("content-type"))
-    kind = media.decode("latin-1")
-    if kind == _FORM:
-        return await _read_form(headers, pieces, options.get(b"boundary", b""), max_images)
-    if not kind.startswith("image/") and kind != "application/octet-stream":
-        message = f"send one image as image/* or application/octet-stream, or several as {_FORM}"
-        raise RequestError("wrong_type", message)
-    data = bytearray()
-    async for piece in pieces:
-        data += piece
-    if not data:
-        raise RequestError("bad_request", "the body is empty; send the bytes of an image file")
-    return [Upload(data=bytes(data))]
-
-
-async def _read_form(
-    headers: Headers, pieces: AsyncIterator[bytes], boundary: bytes, max_images: int
-) -> list[Upload]:
-    if not 0 < len(boundary) <= _MAX_BOUNDARY:
-        message = f"{_FORM} needs a boundary of 1 to {_MAX_BOUNDARY} characters"
-        raise RequestError("bad_request", message)
-    end = b""
-
-    async def checked() -> AsyncIterator[bytes]:
-        nonlocal end
-        async for piece in pieces:
-            end = (end + piece)[-_MAX_EPILOGUE:]
-            yield piece
-        # The parser would leave out a part without an end.
-        if b"--" + boundary + b"--" not in end:
-            raise RequestError("bad_request", "the form ends before its last boundary")
-
-    parser = MultiPartParser(
-        headers,
-        checked(),  # type: ignore[arg-type] # typed as a generator, of which it uses the iteration
-        max_files=max_images,
-        max_fields=16,
-        max_part_size=65_536,
-    )
-    # Images stay in memory: nothing of a client is written to a disk.
-    parser.spool_max_size = 2**62
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise RequestError("bad_request", f"the form cannot be read: {error.message}") from error
-    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-    if not files:
-        raise RequestError("bad_request", "the form holds no image; give each a filename")
-    uploads = [Upload(data=await file.read(), name=_shown_name(file.filename)) for file in files]
-    await form.close()
-    return uploads
-
-
-def _shown_name(name: str | None) -> str | None:
-    """Return a file name without its path and control characters; it only goes to the client."""
-    text = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(letter for letter in text if letter.isprintable())[:255] or None
 
 
 def too_large(max_bytes: int) -> RequestError:

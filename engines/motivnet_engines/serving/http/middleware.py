@@ -1,47 +1,40 @@
-"""What every request passes: who may ask, error responses, safe headers, an id, metrics, a log.
-
-A service on a loopback address without a token trusts whoever can reach it, and a browser can: any
-page that it shows may send requests to http://localhost. A page of another site is known by its
-Origin; one whose name was made to resolve to 127.0.0.1 (DNS rebinding) by its Host.
-"""
+"""What every request passes: who may ask, error responses, safe headers, an id, metrics, a log."""
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import logging
 import re
 import time
 import uuid
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from motivnet_engines.serving.http.access import (
+    OPEN_PATHS,
+    PAGE_PREFIX,
+    REQUEST_ID_HEADER,
+    check_request,
+    cors_headers,
+    is_preflight,
+)
 from motivnet_engines.serving.http.errors import (
     CLIENT_CLOSED_REQUEST,
-    RequestError,
     error_response,
     request_error,
 )
-from motivnet_engines.serving.http.limits import check_head
 from motivnet_engines.serving.logs import log
 from motivnet_engines.serving.metrics import Metrics
-from motivnet_engines.serving.settings import ServeSettings, is_loopback
+from motivnet_engines.serving.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
 
 PREDICT = "/v1/predict"
-OPEN_PATHS = frozenset(("/", "/healthz", "/readyz", "/openapi.json"))
-"""Paths without a token: the page, which asks for it, the probes and the description."""
-PAGE_PREFIX = "/page/"
 PATHS = OPEN_PATHS | {PREDICT, "/v1/model", "/metrics"}
 _METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
-_SAFE_METHODS = frozenset(("GET", "HEAD"))
-_NOT_IN_A_HOST = frozenset("@/?#\\")  # RFC 9110, section 7.2
-
-REQUEST_ID_HEADER = "X-Request-Id"
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What may stand in a header, a log and a shell without being escaped."""
 
@@ -74,7 +67,9 @@ class ServiceMiddleware:
             await self._app(scope, receive, send)
             return
         start = time.monotonic()
-        headers = Headers(scope=scope)
+        headers, method = Headers(scope=scope), scope["method"]
+        path = path_below(self._settings.root_path, scope["path"])
+        cors = cors_headers(headers, method, self._settings)
         request = request_id(headers.get(REQUEST_ID_HEADER))
         status = CLIENT_CLOSED_REQUEST
 
@@ -83,7 +78,7 @@ class ServiceMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 own = (REQUEST_ID_HEADER.lower().encode(), request.encode())
-                message["headers"] = [*message.get("headers", ()), own, *SECURITY_HEADERS]
+                message["headers"] = [*message.get("headers", ()), own, *SECURITY_HEADERS, *cors]
             try:
                 await send(message)
             except Exception as error:
@@ -91,10 +86,8 @@ class ServiceMiddleware:
                 raise ClientDisconnect from error
 
         try:
-            check_request(
-                headers, method=scope["method"], path=scope["path"], settings=self._settings
-            )
-            await self._app(scope, receive, send_safely)
+            app = self._app_for(headers, method, path)
+            await app({**scope, "path": path}, receive, send_safely)
         except ClientDisconnect:
             pass
         except Exception as error:
@@ -106,7 +99,16 @@ class ServiceMiddleware:
                 await error_response(told, request=request)(scope, receive, send_safely)
         finally:
             seconds = time.monotonic() - start
-            self._record(request, scope["method"], scope["path"], status, seconds)
+            self._record(request, method, path or "/", status, seconds)
+
+    def _app_for(self, headers: Headers, method: str, path: str) -> ASGIApp:
+        """Return what answers a request, if its client may ask."""
+        check_request(headers, method=method, path=path, settings=self._settings)
+        if is_preflight(headers, method, self._settings):
+            return Response(status_code=204)
+        if not path:  # the addresses in the page are relative to the slash
+            return RedirectResponse(f"{self._settings.root_path}/", status_code=308)
+        return self._app
 
     def _record(self, request: str, method: str, path: str, status: int, seconds: float) -> None:
         # Neither metrics nor the log grow by what clients make up.
@@ -125,64 +127,11 @@ class ServiceMiddleware:
         )
 
 
+def path_below(root: str, path: str) -> str:
+    """Return a path of the service without its root, which a proxy may have taken off or not."""
+    return path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
+
+
 def request_id(given: str | None = None) -> str:
     """Return the id that the client gave if it is short and plain, else a new one."""
     return given if given is not None and _PLAIN.fullmatch(given) else uuid.uuid4().hex
-
-
-def check_request(headers: Headers, *, method: str, path: str, settings: ServeSettings) -> None:
-    """Return if the head of a request is within its limits and its client may ask.
-
-    Raises:
-        RequestError: Saying what is missing, and nothing of what was sent.
-    """
-    check_head(headers, settings)
-    if settings.token is None:
-        _check_host(headers.get("host"))
-    if method not in _SAFE_METHODS:
-        _check_origin(headers)
-    is_open = path in OPEN_PATHS or path.startswith(PAGE_PREFIX)
-    if settings.token is not None and not is_open:
-        _check_token(headers.get("authorization", ""), settings.token)
-
-
-def _check_host(host: str | None) -> None:
-    """Refuse other hosts; a browser always sends Host, so without it there is no page behind."""
-    if host is not None and not _is_local(host):
-        raise RequestError(
-            "forbidden", "without a token this service answers only to localhost and 127.0.0.1"
-        )
-
-
-def _is_local(host: str) -> bool:
-    if _NOT_IN_A_HOST.intersection(host):
-        return False
-    try:
-        name = urlsplit(f"//{host}").hostname
-    except ValueError:  # brackets that do not match
-        return False
-    return name is not None and is_loopback(name.rstrip("."))
-
-
-def _check_origin(headers: Headers) -> None:
-    """Refuse pages of other sites; schemes are not compared, because a proxy may speak HTTPS."""
-    origin = headers.get("origin")
-    is_foreign = origin is not None and _site(origin) != headers.get("host")
-    if is_foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise RequestError("forbidden", "a page of another site may not use this service")
-
-
-def _site(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc or None
-    except ValueError:
-        return None
-
-
-def _check_token(authorization: str, token: str) -> None:
-    scheme, _, given = authorization.partition(" ")
-    # Headers are decoded as latin-1; bytes, because compare_digest takes only ASCII text.
-    is_same = hmac.compare_digest(given.strip().encode("latin-1"), token.encode("ascii"))
-    if scheme.lower() != "bearer" or not is_same:
-        message = "this service needs its token: Authorization: Bearer TOKEN"
-        raise RequestError("unauthorised", message)

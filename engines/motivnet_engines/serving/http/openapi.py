@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 from typing import Any
 
 import msgspec
 
 from motivnet import __version__
+from motivnet_engines.serving.http.access import REQUEST_ID_HEADER
 from motivnet_engines.serving.http.errors import STATUS_AND_MEANING, UNAVAILABLE
 from motivnet_engines.serving.http.limits import DEADLINE_HEADER
-from motivnet_engines.serving.http.middleware import PREDICT, REQUEST_ID_HEADER
+from motivnet_engines.serving.http.middleware import PREDICT
 from motivnet_engines.serving.responses import (
     ErrorBody,
     ErrorCode,
@@ -48,8 +50,10 @@ _IMAGE_EXAMPLE = (
 """A grey BMP of two by two pixels, all of whose bytes are ASCII."""
 _COMMANDS = """
 
-    curl --data-binary @face.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/v1/predict
-    curl -F image=@face.jpg -F image=@other.png http://127.0.0.1:8000/v1/predict
+    curl --data-binary @face.jpg -H 'Content-Type: image/jpeg'{token} {url}
+    curl -F image=@face.jpg -F image=@other.png{token} {url}
+    echo "{{\\"images\\": [\\"$(base64 -w0 face.jpg)\\"]}}" |
+      curl --data-binary @- -H 'Content-Type: application/json'{token} {url}
 """
 
 
@@ -64,7 +68,7 @@ def openapi_document(settings: ServeSettings) -> JSON:
     components: JSON = {"schemas": schemas, "headers": {"RequestId": request_id}}
     if settings.token is not None:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    return {
+    document: JSON = {
         "openapi": "3.1.0",
         "info": {
             "title": "MotivNet",
@@ -74,6 +78,9 @@ def openapi_document(settings: ServeSettings) -> JSON:
         "paths": _paths(settings),
         "components": components,
     }
+    if settings.root_path:
+        document["servers"] = [{"url": settings.root_path}]
+    return document
 
 
 def _paths(settings: ServeSettings) -> JSON:
@@ -118,13 +125,20 @@ def _predict(settings: ServeSettings, *, needs_token: bool) -> JSON:
     files = {"type": "array", "items": _BINARY, "minItems": 1, "maxItems": settings.max_images}
     form = {
         "type": "object",
-        "description": "A part with a filename is an image, whatever its name; others are ignored.",
+        "description": (
+            "A part is an image if it has a filename, whatever its name, or the Content-Type of an "
+            "image, or if it is called image, images, file or files; other parts are ignored."
+        ),
         "properties": {"image": files},
         "additionalProperties": True,
         "minProperties": 1,
     }
     content = _content(_BINARY, "image/jpeg", "image/png", "image/webp", "image/bmp", "image/*")
     content["application/octet-stream"] = {"schema": _BINARY, "example": _IMAGE_EXAMPLE}
+    content["application/json"] = {
+        "schema": _encoded_images(settings.max_images),
+        "example": {"images": [base64.b64encode(_IMAGE_EXAMPLE.encode()).decode()]},
+    }
     content["multipart/form-data"] = {"schema": form, "example": {"image": [_IMAGE_EXAMPLE]}}
     deadline = {
         "name": DEADLINE_HEADER,
@@ -144,11 +158,32 @@ def _predict(settings: ServeSettings, *, needs_token: bool) -> JSON:
         "description": (
             f"At most {settings.max_body_bytes:,} bytes and {settings.max_images} images. The "
             f"answer comes within {settings.deadline_ms:.0f} ms after the body's last byte, or "
-            f"within the requested deadline if that is shorter.{_COMMANDS}"
+            f"within the requested deadline if that is shorter.{_commands(settings)}"
         ),
         "parameters": [deadline],
         "requestBody": {"required": True, "content": content},
     }
+
+
+def _encoded_images(max_images: int) -> JSON:
+    image = {"type": "string", "contentEncoding": "base64", "description": "An image file."}
+    return {
+        "type": "object",
+        "description": (
+            'Read too: {"image": "BASE64"}, {"instances": [{"b64": "BASE64"}]}, data URLs, the '
+            "alphabet for URLs, line breaks. No URL is fetched."
+        ),
+        "properties": {
+            "images": {"type": "array", "items": image, "minItems": 1, "maxItems": max_images}
+        },
+        "required": ["images"],
+    }
+
+
+def _commands(settings: ServeSettings) -> str:
+    token = "" if settings.token is None else " -H 'Authorization: Bearer TOKEN'"
+    url = f"http://127.0.0.1:{settings.port or 8000}{settings.root_path}{PREDICT}"
+    return _COMMANDS.format(token=token, url=url)
 
 
 def _operation(

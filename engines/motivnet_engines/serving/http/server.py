@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -76,8 +77,10 @@ class HttpService:
     @property
     def url(self) -> str:
         """The address for a browser."""
-        host, port = self.listener.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        host, port, *more = self.listener.getsockname()
+        # Of a link-local address, with the interface (RFC 6874, section 2).
+        zone = f"%25{socket.if_indextoname(more[1])}" if more and more[1] else ""
+        return f"http://[{host}{zone}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def run(self) -> NoReturn:
         """Answer until SIGTERM or SIGINT, and end the process.
@@ -169,12 +172,12 @@ def bind_socket(settings: ServeSettings) -> socket.socket:
         ConfigError: If the address is not this machine's, or the port is in use or needs more
             rights.
     """
-    host, port = settings.host, settings.port
+    host, port = settings.address, settings.port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name that no DNS could hold
         raise ConfigError(
-            f"{host} is not an address of this machine; try 127.0.0.1 or 0.0.0.0"
+            f"{host} is not an address of this machine; try 127.0.0.1, 0.0.0.0, ::1 or ::"
         ) from error
     family, kind, number, _, address = found[0]
     listener = socket.socket(family, kind, number)
@@ -205,8 +208,9 @@ def start_listening(listener: socket.socket) -> None:
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
+    other = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
     return ConfigError(
-        f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
+        f"cannot listen on {host} port {port}: {error.strerror}; choose another {other}"
     )
 
 

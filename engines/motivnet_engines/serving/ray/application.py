@@ -18,6 +18,7 @@ from motivnet.errors import ConfigError, FileError, MissingDependencyError, Moti
 from motivnet.printable import one_line
 from motivnet.schema import Schema
 from motivnet_engines.serving.batching import batching_for
+from motivnet_engines.serving.http.access import REQUEST_ID_HEADER, check_request
 from motivnet_engines.serving.http.app import json_response
 from motivnet_engines.serving.http.errors import (
     CLIENT_CLOSED_REQUEST,
@@ -28,9 +29,8 @@ from motivnet_engines.serving.http.errors import (
 from motivnet_engines.serving.http.limits import UploadBuffer, check_body_length, deadline_seconds
 from motivnet_engines.serving.http.middleware import (
     PREDICT,
-    REQUEST_ID_HEADER,
     SECURITY_HEADERS,
-    check_request,
+    path_below,
     request_id,
 )
 from motivnet_engines.serving.metrics import Metrics
@@ -232,7 +232,7 @@ class Replica:
     async def _answer(self, request: Request) -> Any:
         scope = request.scope
         # Ray Serve's route_prefix is the root, and part of the path.
-        path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
+        path = path_below(scope.get("root_path", ""), scope["path"])
         check_request(
             Headers(scope=scope), method=request.method, path=path, settings=self._settings
         )
@@ -249,7 +249,7 @@ class Replica:
     def _check_machine(self, scope: Scope) -> None:
         """Refuse other machines without a token; only a request tells where Ray Serve listens."""
         host = (scope.get("client") or ("",))[0]
-        if self._settings.token is None and not is_loopback(host.removeprefix("::ffff:")):
+        if self._settings.token is None and not is_loopback(host):
             raise RequestError(
                 "forbidden",
                 "without a token this service answers only to clients of its own machine",

@@ -75,9 +75,12 @@ def test_every_example_of_a_body_is_answered_with_a_result(
 ) -> None:
     content = document["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
     examples = {kind: media["example"] for kind, media in content.items() if "example" in media}
-    assert set(examples) == {"application/octet-stream", "multipart/form-data"}
+    assert set(examples) == {"application/octet-stream", "application/json", "multipart/form-data"}
     for kind, example in examples.items():
-        if kind == "multipart/form-data":
+        if kind == "application/json":
+            response = client.request("POST", "/v1/predict", json=example)
+            jsonschema_rs.validate(content[kind]["schema"], example)
+        elif kind == "multipart/form-data":
             files = [
                 (name, ("a", part.encode())) for name, parts in example.items() for part in parts
             ]

@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from motivnet.errors import ArtifactError, ConfigError
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.serving.http.server import (
+    HttpService,
     bind_socket,
     open_service,
-    server_config,
     start_listening,
 )
-from motivnet_engines.serving.settings import ServeSettings
+from motivnet_engines.serving.settings import ServeSettings, is_loopback
 
 SERVED = Path(__file__).parents[1] / "reliability" / "served.py"
 
 Exchange = Callable[[bytes], tuple[int, str, bytes]]
-
-
-class AnnouncedServer(uvicorn.Server):
-    """Sets ``ready`` once it accepts connections."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
+Running = Callable[..., AbstractContextManager[None]]
 
 
 @pytest.fixture
-def exchange(make_app: Callable[..., Any]) -> Iterator[Exchange]:
+def exchange(make_app: Callable[..., Any], running: Running) -> Iterator[Exchange]:
     """A function that sends bytes to a service and returns status, head and body of its answer."""
-    server = AnnouncedServer(server_config(make_app(), ServeSettings(max_connections=2)))
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    assert server.ready.wait(60)
 
     def exchanged(data: bytes) -> tuple[int, str, bytes]:
         with socket.create_connection(address, timeout=10) as connection:
@@ -62,9 +47,8 @@ def exchange(make_app: Callable[..., Any]) -> Iterator[Exchange]:
         return int(head.split()[1]), head.decode(), body
 
     exchanged.address = address  # type: ignore[attr-defined]
-    yield exchanged
-    server.should_exit = True
-    thread.join()
+    with running(make_app(), listener):
+        yield exchanged
 
 
 def request(line: bytes, host: bytes = b"localhost") -> bytes:
@@ -130,11 +114,85 @@ def test_a_body_in_chunks_is_read(exchange: Exchange, photo: bytes) -> None:
     assert (status, json.loads(body)["images"][0]["error"]) == (200, None)
 
 
+def test_a_client_that_waits_for_100_continue_is_told_to_go_on(
+    exchange: Exchange, photo: bytes
+) -> None:
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    head += b"Content-Type: image/png\r\nExpect: 100-continue\r\n"
+    address = exchange.address  # type: ignore[attr-defined]
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(photo))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(photo)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    # What is refused by its head is not sent first.
+    assert exchange(head + b"Content-Length: 20000001\r\n\r\n")[0] == 413
+
+
+def test_a_compressed_body_is_refused(exchange: Exchange, photo: bytes) -> None:
+    body = gzip.compress(photo)
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    head += b"Content-Type: image/png\r\nContent-Encoding: gzip\r\n"
+    status, _, answer = exchange(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    assert status == 415
+    assert "without Content-Encoding" in json.loads(answer)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", None),  # of which the system chooses the address
+        ("::1", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("[0:0::1]", "[::1]"),
+        ("::ffff:127.0.0.1", "[::ffff:127.0.0.1]"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("::", "[::]"),
+        ("[::]", "[::]"),
+    ],
+)
+def test_the_url_of_every_address_leads_to_the_service(
+    make_app: Callable[..., Any],
+    running: Running,
+    classifier: EmotionClassifier,
+    host: str,
+    shown: str | None,
+) -> None:
+    token = None if is_loopback(host) else "0123456789abcdef"
+    settings = ServeSettings(host=host, port=0, token=token)
+    app = make_app(host=host, token=token)
+    with bind_socket(settings) as listener:
+        service = HttpService(classifier=classifier, app=app, listener=listener, settings=settings)
+        url = httpx.URL(service.url)
+        assert shown is None or service.url == f"http://{shown}:{url.port}"
+        with running(app, listener):
+            assert httpx.get(f"{service.url}/healthz").status_code == 200
+
+
+def test_the_url_of_a_link_local_address_names_its_interface(make_app: Callable[..., Any]) -> None:
+    index, name = socket.if_nameindex()[0]
+
+    class Listener:
+        def getsockname(self) -> tuple[str, int, int, int]:
+            return "fe80::1", 8000, 0, index
+
+    service = HttpService(
+        classifier=None,  # type: ignore[arg-type] # neither is asked for a URL
+        app=make_app(),
+        listener=Listener(),  # type: ignore[arg-type]
+        settings=ServeSettings(),
+    )
+    assert service.url == f"http://[fe80::1%25{name}]:8000"
+
+
 def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1"):
-        bind_socket(ServeSettings(host="192.0.2.1", token="0123456789abcdef"))
-    with pytest.raises(ConfigError, match="not an address"):
-        bind_socket(ServeSettings(host="no.such.host.invalid", token="0123456789abcdef"))
+    for host in ("192.0.2.1", "2001:db8::1", "[2001:db8::1]"):
+        with pytest.raises(ConfigError, match=r"cannot listen on .*; choose another --host"):
+            bind_socket(ServeSettings(host=host, token="0123456789abcdef"))
+    for host in ("no.such.host.invalid", "a..b", "a" * 70 + ".example", "fe80::1%nothing"):
+        with pytest.raises(ConfigError, match="not an address of this machine"):
+            bind_socket(ServeSettings(host=host, token="0123456789abcdef"))
 
 
 def test_an_artifact_that_cannot_be_opened_leaves_the_port_free(tmp_path: Path) -> None:

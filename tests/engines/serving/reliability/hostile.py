@@ -57,6 +57,23 @@ _HEADS = (
     + b"1\r\na\r\n" * 5000
     + b"0\r\n\r\n",
     _PLAIN + _PLAIN + b"garbage",
+    b"OPTIONS /v1/predict HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n"
+    b"Access-Control-Request-Method: POST\r\n\r\n",
+    *(
+        _POST + b"Content-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(body), body)
+        for kind, body in (
+            (b"application/json", b"[" * 900_000),
+            (b"application/json", b'{"images":[' + b'"",' * 200_000),
+            (b"application/json", b'{"image":"http://169.254.169.254/"}'),
+            (b"multipart/form-data; boundary=b", b"--b\n\n" * 1000),
+            (b"multipart/form-data; boundary=b", b"--b\r\n\r\n\r\n" * 50_000),
+            (
+                b"multipart/form-data; boundary=b",
+                b"--b\r\nContent-Disposition: f; filename*=hex''%00; filename*0*=x\r\n\r\n"
+                b"\r\n--b--",
+            ),
+        )
+    ),
 )
 
 

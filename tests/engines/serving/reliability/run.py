@@ -1,8 +1,9 @@
 """Measures a service's figures and prints each as a line of JSON; exits with 1 if a bound does not
 hold.
 
-python tests/engines/serving/reliability/run.py all            every figure at its full size
+python tests/engines/serving/reliability/run.py all      every figure at its full size, but the last
 python tests/engines/serving/reliability/run.py overload --seconds 5
+python tests/engines/serving/reliability/run.py strangers --proxy nginx
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from overload import overload
 from soak import soak
 from stalling import crowd, slow
 from stateful import stateful
+from strangers import strangers
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     "api": api,
@@ -38,6 +40,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "oversized": oversized,
     "slow": slow,
     "crowd": crowd,
+    "strangers": strangers,
     "soak": soak,
 }
 

@@ -16,7 +16,7 @@ const EXPLANATIONS = {
   bad_request: { title: "The server does not understand the request", advice: "Reload the page; the server may be of another version." },
   unauthorised: { title: "This server asks for a token", advice: "It is the one that the server was started with.", token: true },
   wrong_token: { title: "The server does not accept this token", advice: "Enter the one that the server was started with.", token: true },
-  forbidden: { title: "The server does not answer to this address", advice: "Open the page by the address that the server printed when it started." },
+  forbidden: { title: "The server does not answer to this address", advice: "Open the page by the address that the server printed when it started, or ask whoever runs it." },
   not_found: { title: "The server does not have what this page asked for", advice: "Reload the page; the server may be of another version." },
   wrong_method: { title: "The server does not understand the request", advice: "Reload the page; the server may be of another version." },
   too_many_headers: { title: "The browser sent too much beside the picture", advice: "An extension or a proxy may be adding to its requests. Try another browser." },

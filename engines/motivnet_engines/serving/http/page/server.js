@@ -17,8 +17,9 @@ import { PageError } from "./errors.js";
 
 const PATIENCE = 120_000;
 
-// The access token is kept in this tab's session storage, and in no other place.
-const TOKEN_KEY = "motivnet-token";
+// The access token is kept in this tab's session storage, and in no other place. Behind a proxy there may be several
+// services, each under a path of its own, with one storage for all.
+const TOKEN_KEY = `motivnet-token ${location.pathname}`;
 
 /** @param {string} token */
 export function keepToken(token) {
