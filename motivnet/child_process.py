@@ -193,10 +193,11 @@ def connect_to_parent() -> Connection:
     """Return the connection of a module that ``ChildProcess`` started to its parent.
 
     Its arguments are in ``sys.argv[1:]`` afterwards. What it prints goes to the parent's
-    ``output()``. It dies with its parent.
+    ``output()``. It dies with its parent: at once on Linux, elsewhere when it next receives.
     """
     writer, parent = map(int, sys.argv.pop(1).split(":"))
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if (prctl := getattr(ctypes.CDLL(None), "prctl", None)) is not None:  # Linux alone has it
+        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # it died before the kernel was asked
         os.kill(os.getpid(), signal.SIGKILL)
     return Connection(sys.stdin.fileno(), writer)

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
@@ -14,8 +15,9 @@ import typer
 from typer.core import TyperGroup
 
 from motivnet import __version__, schema
-from motivnet.errors import MissingDependencyError, MotivNetError
-from motivnet.printable import OneLineFormatter, guard_output, one_line
+from motivnet.errors import BrokenDependencyError, MotivNetError
+from motivnet.printable import OneLineFormatter, guard_output, one_line, replace_by_null_device
+from motivnet.processors import limit_threads
 
 JSONOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output.")
@@ -27,15 +29,15 @@ INTERRUPTED = 128 + 2
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """click's ``UsageError``, of the click that this typer brings."""
 
-_EXTRAS = {
-    **dict.fromkeys(("onnx", "onnx_ir", "onnxscript", "safetensors", "torch"), "export"),
-    **dict.fromkeys(("lightning_fabric", "tensorboard", "yaml"), "train"),
-    **dict.fromkeys(("matplotlib", "sklearn"), "bench"),
-    **dict.fromkeys(("prometheus_client", "python_multipart", "starlette", "uvicorn"), "serve"),
-    **dict.fromkeys(("pyarrow", "ray"), "ray"),
-    "av": "video",
-}
-"""The extra that installs a package, for an installation that lacks what a command needs."""
+_PATH_FAULTS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EACCES", "EHOSTDOWN", "EIO", "ELOOP", "ENAMETOOLONG", "ENOTCONN", "EPERM"),
+        *("EREMOTEIO", "EROFS", "ESTALE", "ETIMEDOUT"),
+    )
+    if hasattr(errno, name)  # macOS has no EREMOTEIO
+)
+"""What the system answers for a path that it does not give: never a bug of ours."""
 
 
 def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
@@ -68,25 +70,34 @@ def run(app: typer.Typer) -> None:
     """
     guard_output()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLineFormatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(OneLineFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("motivnet.terminal").setLevel(logging.INFO)  # stages that last long
     logging.captureWarnings(True)
+    # What Pillow warns of is no fault of a picture that it reads; the other is an error here.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    if sys.platform == "win32":
+        _fail("Windows is not supported; run this in WSL 2, or on Linux or macOS")
+    limit_threads()
     with _quiet_pipe():
         try:
             app()
         except MotivNetError as error:
-            _fail(error, status=error.exit_status)
-        except ModuleNotFoundError as error:
-            package = (error.name or "").split(".")[0]
-            if package not in _EXTRAS:
-                raise
-            _fail(MissingDependencyError(package, extra=_EXTRAS[package]))
+            # What was raised for a missing package may hide a broken one.
+            cause = _import_problem(error.__cause__)
+            broken = cause if isinstance(cause, BrokenDependencyError) else None
+            _fail(broken or error, status=error.exit_status)
         except MemoryError:
             _fail("there is not enough memory; give a smaller input, or run on a larger machine")
         except RecursionError:
             _fail("the input is nested too deeply to be read; check where it comes from")
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+        except Exception as error:
+            if (problem := _import_problem(error)) is None:
+                raise
+            _fail(problem)
 
 
 def print_json(value: object) -> None:
@@ -104,9 +115,25 @@ def warn(text: str) -> None:
     say(f"warning: {text}", err=True)
 
 
+@contextlib.contextmanager
+def interruptible(consequence: str) -> Iterator[None]:
+    """Say in a line what Ctrl-C in this block means; without it an interruption prints nothing."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"error: stopped by Ctrl-C; {consequence}", err=True)
+        raise
+
+
 def _fail(reason: object, *, status: int = 1) -> NoReturn:
     say(f"error: {reason}", err=True)
     sys.exit(status)
+
+
+def _import_problem(error: BaseException | None) -> MotivNetError | None:
+    from motivnet.dependencies import import_problem
+
+    return import_problem(error)
 
 
 def _group(default: str | None) -> type[TyperGroup]:
@@ -166,8 +193,7 @@ def _quiet_pipe() -> Iterator[None]:
             _fail_on_full_disk(error)
         raise
     except OSError as error:
-        # What even a check whether a path exists fails with.
-        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        if error.errno in _PATH_FAULTS and error.filename is not None:
             _fail(f"{error.filename} cannot be opened: {error.strerror}")
         _fail_on_full_disk(error)
 
@@ -182,7 +208,7 @@ def _fail_on_full_disk(error: OSError) -> NoReturn:
 
 def _abandon_output() -> None:
     """Drop what is still buffered; the interpreter would try to write it again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    replace_by_null_device(sys.stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:

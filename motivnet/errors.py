@@ -9,6 +9,7 @@ traceback.
     MotivNetError
     ├── ConfigError              a model configuration or the options of a command
     ├── FileError                a file that is missing, not regular, too large or not writable
+    │   └── FileTooLargeError    a file with more bytes than are allowed
     ├── CheckpointError          a weights file that is damaged, unknown or does not fit the model
     ├── ImageError               a file that is not an image, or exceeds the limits
     ├── VideoError               a video, camera or stream that cannot be read or written
@@ -23,7 +24,8 @@ traceback.
     ├── EngineError              an engine that could not be built, checked, verified or opened
     ├── ParityError              an artifact further from PyTorch than the tolerances allow
     ├── GateError                a benchmark that does not reach the required values
-    └── MissingDependencyError   an optional package that is not installed
+    ├── MissingDependencyError   an optional package that is not installed
+    └── BrokenDependencyError    a package that is installed and cannot be loaded
 """
 
 from __future__ import annotations
@@ -52,6 +54,10 @@ class ConfigError(MotivNetError):
 
 class FileError(MotivNetError):
     """A file is missing, is not a regular file, is too large, or cannot be written."""
+
+
+class FileTooLargeError(FileError):
+    """A file has more bytes than are allowed."""
 
 
 class CheckpointError(MotivNetError):
@@ -153,3 +159,26 @@ class MissingDependencyError(MotivNetError):
     def __reduce__(self) -> tuple[partial[MissingDependencyError], tuple[str]]:
         """Return how to pickle the error, whose argument is keyword-only."""
         return partial(MissingDependencyError, extra=self.extra), (self.package,)
+
+
+class BrokenDependencyError(MotivNetError):
+    """A package is installed and cannot be loaded.
+
+    Args:
+        package: The name it is imported by.
+        reason: What it raised.
+        repair: A command.
+    """
+
+    def __init__(self, package: str, *, reason: object, repair: str) -> None:
+        self.package = package
+        self.reason = one_line(reason, limit=400) or type(reason).__name__
+        self.repair = repair
+        super().__init__(
+            f"{package} is installed but cannot be loaded: {self.reason}; repair it with: {repair}"
+        )
+
+    def __reduce__(self) -> tuple[partial[BrokenDependencyError], tuple[str]]:
+        """Return how to pickle the error, whose arguments are keyword-only."""
+        build = partial(BrokenDependencyError, reason=self.reason, repair=self.repair)
+        return build, (self.package,)

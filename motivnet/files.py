@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from motivnet.errors import FileError
+from motivnet.errors import FileError, FileTooLargeError
 from motivnet.workspace import LOCK_NAME, workspace
 
 _MAX_BYTES = 1 << 40
@@ -27,6 +27,23 @@ _REFUSALS = frozenset(
         errno.EROFS,
     }
 )
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """Return the entries of a folder in the order of their names.
+
+    Raises:
+        FileError: If it cannot be read.
+    """
+    with read_errors(folder):
+        return sorted(folder.iterdir())
+
+
+def is_refusal(error: FileError) -> bool:
+    """Return whether a file is there and the system refused to open or to read it."""
+    cause = error.__cause__
+    missing = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+    return isinstance(cause, OSError) and cause.errno not in missing
 
 
 def open_regular(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool = True) -> BinaryIO:
@@ -45,7 +62,7 @@ def open_regular(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool 
     try:
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:  # a ValueError is a null byte in the path
-        raise FileError(_describe_refusal(path, error)) from error
+        raise FileError(_describe_refusal(path, error, follow_links=follow_links)) from error
     try:
         _check_regular(path, os.fstat(descriptor), max_bytes)
     except FileError:
@@ -58,7 +75,7 @@ def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES, follow_links: bool = 
     """Return the whole of a regular file, under the rules of ``open_regular``."""
     with (
         open_regular(path, max_bytes=max_bytes, follow_links=follow_links) as file,
-        _read_errors(path),
+        read_errors(path),
     ):
         # One byte more than the file had when it was opened shows that it has grown.
         expected = os.fstat(file.fileno()).st_size
@@ -74,7 +91,7 @@ def sha256_of(path: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -
     Args:
         on_bytes: Called with the length of each chunk.
     """
-    with open_regular(path) as file, _read_errors(path):
+    with open_regular(path) as file, read_errors(path):
         return sha256_of_stream(file, on_chunk=lambda chunk: on_bytes(len(chunk)))
 
 
@@ -194,6 +211,15 @@ def sync_entry(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of reading a file or a folder into a FileError."""
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
 def write_errors(path: Path) -> Iterator[None]:
     """Turn an OSError of our own writing into a FileError."""
     try:
@@ -230,25 +256,22 @@ def _check_regular(path: Path, status: os.stat_result, max_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise FileError(f"{path} is not a regular file")
     if status.st_size > max_bytes:
-        raise FileError(f"{path} has {status.st_size:,} bytes, more than the {max_bytes:,} allowed")
+        raise FileTooLargeError(
+            f"{path} has {status.st_size:,} bytes, more than the {max_bytes:,} allowed"
+        )
 
 
-def _describe_refusal(path: Path, error: OSError | ValueError) -> str:
+def _describe_refusal(path: Path, error: OSError | ValueError, *, follow_links: bool) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOENT:
-        if path.is_symlink():
+        if os.path.islink(path):  # lets no error through
             return f"{path} is a link to a file that does not exist"
         return f"{path} does not exist"
     if number == errno.ELOOP:
-        return f"{path} is a symbolic link that is not followed"
+        problem = (
+            "link in a loop of links" if follow_links else "symbolic link that is not followed"
+        )
+        return f"{path} is a {problem}"
     if number == errno.ENXIO:  # a socket, or a device without a driver
         return f"{path} is not a regular file"
     return f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}"
-
-
-@contextlib.contextmanager
-def _read_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error

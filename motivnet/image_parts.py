@@ -44,6 +44,9 @@ _PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _RAW_EXIF = b"Raw profile type exif\x00"
 """ImageMagick's EXIF in a PNG: a name, a length and hexadecimal digits, compressed."""
 
+_HEIF_METADATA = re.compile(rb"(?s)(infe(?:\x02.{7}|\x03.{9}))(?:Exif|mime)")
+"""An entry in the list of a HEIF file's items (ISO/IEC 14496-12, 8.11.6), up to its type."""
+
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
 _MAX_EXIF_ENTRIES = 1_000
 
@@ -119,6 +122,15 @@ def webp_parts(data: bytes) -> ImageParts:
         elif kind == b"XMP ":
             parts.xmp = parts.xmp or data[start + 8 : end]
     return parts
+
+
+def heif_parts(data: bytes) -> ImageParts:
+    """Return a HEIC or AVIF file whose EXIF and XMP no decoder recognises.
+
+    Such a file tells its orientation beside the picture, and that of EXIF must not be applied too
+    (ISO/IEC 23008-12, A.2.4). Pillow would parse the EXIF and warn of every damaged entry.
+    """
+    return ImageParts(_HEIF_METADATA.sub(rb"\1free", data))
 
 
 def bmp_parts(data: bytes) -> ImageParts:

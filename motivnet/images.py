@@ -1,12 +1,12 @@
 """The safe image decoder that training, calibration, benchmarks and prediction use.
 
-The first bytes choose one of four formats, never the file's name. The size is checked in the
-header, before anything is decoded. EXIF orientation is applied. Every mode has one defined result
-in 8-bit RGB:
+The first bytes choose the format, never the file's name. The size is checked in the header, before
+anything is decoded. The orientation is applied. Every mode has one defined result in 8-bit RGB:
 
 * 1-bit, grey and palette images take their colours, 16-bit samples keep their high byte;
 * transparent pixels are composited on white, the colour with which ``square-white-pad`` fills;
-* CMYK (and YCCK) is converted without a colour profile; embedded profiles are ignored;
+* CMYK (and YCCK) is converted without a colour profile; embedded profiles are ignored, so that
+  Display P3 is read as sRGB, a little less saturated;
 * the first frame of an animation is read.
 
 A flipped bit in a JPEG or BMP often decodes to other pixels without any error.
@@ -16,48 +16,48 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
-from motivnet.errors import ImageError
+from motivnet.errors import FileError, FileTooLargeError, ImageError
 from motivnet.files import read_bytes
-from motivnet.image_parts import ImageParts, bmp_parts, jpeg_parts, png_parts, webp_parts
+from motivnet.image_formats import ImageFormat, format_name, image_format
 from motivnet.printable import one_line
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
+        *(".avif", ".heic", ".heif", ".hif"),
+    }
+)
 """Suffixes of files that are searched in a folder; the decoder goes by the first bytes."""
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_384
+"""What strangers' pictures may have; a larger image is decoded alone, and a JPEG reduced."""
 
-_TOO_LARGE = (
-    f"exceeds {MAX_PIXELS // 10**6} million pixels or {MAX_SIDE:,} pixels per side; make it smaller"
-)
+DEFAULT_MAX_PIXELS = 250_000_000
+"""Of a user's own picture: above the 200 million of a phone's."""
+
+_REDUCTIONS = (8, 4, 2)
 _STRIP_PIXELS = 1 << 20
 _WHITE = 255
 
-# The classes are called directly because Image.open has its own process-wide limit.
-_FORMATS: tuple[tuple[bytes, type[ImageFile], Callable[[bytes], ImageParts]], ...] = (
-    (rb"\xff\xd8\xff", JpegImageFile, jpeg_parts),
-    (rb"\x89PNG\r\n\x1a\n", PngImageFile, png_parts),
-    (rb"(?s:RIFF....WEBPVP8)", WebPImageFile, webp_parts),
-    (rb"BM", BmpImageFile, bmp_parts),
-)
-"""The first bytes of a file, its decoder, and what selects the parts for it."""
+_LARGE = threading.Lock()
+"""Held while an image above ``MAX_PIXELS`` is decoded: that takes up to 7 bytes per pixel."""
 
 # What Pillow's plug-ins raise for a damaged file; a warning may be an exception.
 _DECODER_FAILURES = (
@@ -87,67 +87,176 @@ _ROTATIONS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 """What rotates and mirrors the stored pixels, by EXIF orientation (CIPA DC-008, tag 0x0112)."""
 
 
-def read_image(path: Path | str) -> NDArray[np.uint8]:
-    """Return the 8-bit RGB pixels ``(H, W, 3)`` of an image file, rotated by its orientation.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageLimits:
+    """What is refused before anything is decoded.
+
+    Args:
+        heif: Whether HEIC and AVIF are read. The decoder of AVIF allocates what the compressed
+            picture says, up to 268 million pixels, whatever the header says.
+        advice: What an error says to do about an image that is too large.
+    """
+
+    max_bytes: int = DEFAULT_MAX_PIXELS
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    max_side: int = 65_535
+    heif: bool = True
+    advice: str = "make it smaller"
+
+
+USER_LIMITS = ImageLimits()
+STRICT_LIMITS = ImageLimits(
+    max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS, max_side=MAX_SIDE, heif=False
+)
+"""For images of strangers, as those that clients of a service send."""
+
+
+class EncodedImage:
+    """An image within the limits, of which only the header was read.
+
+    Args:
+        name: What errors call it.
+
+    Attributes:
+        width: Of the upright image.
+        height: Of the upright image.
 
     Raises:
-        FileError: If it is missing, not a regular file or larger than ``MAX_BYTES``.
-        ImageError: If it is not a JPEG, PNG, WebP or BMP image, is damaged, or exceeds the limits.
+        ImageError: If it is not an image of a known format, is damaged, or exceeds the limits.
     """
-    return decode_image(read_bytes(Path(path), max_bytes=MAX_BYTES), name=str(path))
+
+    def __init__(self, data: bytes, *, name: str, limits: ImageLimits = USER_LIMITS) -> None:
+        self._name = name
+        with _failures(name, limits):
+            self._format = _format_within(data, limits)
+            parts = self._format.parts(data)
+            self._data = parts.pixels
+            self._image: ImageFile | None = self._format.open(io.BytesIO(self._data))
+            self.stored_size = self._image.size
+            _check_size(self.stored_size, limits)
+            # Pillow tells the orientation of an AVIF image in EXIF of its own.
+            parts.exif = parts.exif or self._image.info.get("exif") or b""
+            self._rotate = _ROTATIONS.get(parts.orientation)
+        width, height = self.stored_size
+        is_sideways = parts.orientation >= 5
+        self.width, self.height = (height, width) if is_sideways else (width, height)
+        self._is_large = width * height > MAX_PIXELS
+        self._can_reduce = self._is_large and isinstance(self._image, JpegImageFile)
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Return a lock to hold while the pixels are needed, so that memory is bounded."""
+        return _LARGE if self._is_large else contextlib.nullcontext()
+
+    def reduction(self, factor: float) -> int:
+        """Return the ``reduction`` for ``pixels`` if the sides are larger than needed by a factor.
+
+        It is 1, 2, 4 or 8, and at most the factor. Only JPEG above ``MAX_PIXELS`` is reduced.
+        """
+        choices = _REDUCTIONS if self._can_reduce else ()
+        return next((choice for choice in choices if choice <= factor), 1)
+
+    def pixels(self, reduction: int = 1) -> NDArray[np.uint8]:
+        """Return the upright 8-bit RGB pixels ``(H, W, 3)``.
+
+        Args:
+            reduction: By this, of the method of that name, the sides are divided.
+
+        Raises:
+            ImageError: If the image is damaged.
+        """
+        with _failures(self._name, USER_LIMITS):
+            image, self._image = self._image or self._format.open(io.BytesIO(self._data)), None
+            if reduction > 1:
+                width, height = self.stored_size
+                image.draft(None, (width // reduction, height // reduction))
+            image.load()
+            pixels = _rgb_pixels(image)
+        return pixels if self._rotate is None else np.ascontiguousarray(self._rotate(pixels))
 
 
-def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
-    """Return the 8-bit RGB pixels ``(H, W, 3)`` of an encoded image, rotated by its orientation.
+def read_image(path: Path | str, *, limits: ImageLimits = USER_LIMITS) -> NDArray[np.uint8]:
+    """Return the upright 8-bit RGB pixels ``(H, W, 3)`` of an image file.
 
     Raises:
-        ImageError: If it is not a JPEG, PNG, WebP or BMP image, is damaged, or exceeds the limits.
+        FileError: If it is missing, not a regular file or larger than the limits allow.
+        ImageError: As ``decode_image``.
     """
-    with _opened(data, name) as (image, orientation):
-        image.load()
-        pixels = _rgb_pixels(image)
-    rotate = _ROTATIONS.get(orientation)
-    return pixels if rotate is None else np.ascontiguousarray(rotate(pixels))
+    return decode_image(read_encoded(Path(path), limits=limits), name=str(path), limits=limits)
 
 
-def image_size(data: bytes, *, name: str) -> tuple[int, int]:
+def read_encoded(path: Path, *, limits: ImageLimits = USER_LIMITS) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        FileError: If it is missing, not a regular file or larger than the limits allow.
+    """
+    try:
+        return read_bytes(path, max_bytes=limits.max_bytes)
+    except FileTooLargeError as error:
+        raise FileError(f"{error}; {limits.advice}") from error
+
+
+def decode_image(data: bytes, *, name: str, limits: ImageLimits = USER_LIMITS) -> NDArray[np.uint8]:
+    """Return the upright 8-bit RGB pixels ``(H, W, 3)`` of an encoded image.
+
+    Raises:
+        ImageError: If it is not an image of a known format, is damaged, or exceeds the limits.
+    """
+    image = EncodedImage(data, name=name, limits=limits)
+    with image.turn():
+        return image.pixels()
+
+
+def image_size(data: bytes, *, name: str, limits: ImageLimits = USER_LIMITS) -> tuple[int, int]:
     """Return the stored width and height of an encoded image; its pixels are not decoded.
 
     Raises:
         ImageError: As ``decode_image``, for what can be seen in the header.
     """
-    with _opened(data, name) as (image, _):
-        return image.size
+    return EncodedImage(data, name=name, limits=limits).stored_size
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, name: str) -> Iterator[tuple[ImageFile, int]]:
-    """Give an image within the limits and its orientation; failures become an ImageError."""
+def _failures(name: str, limits: ImageLimits) -> Iterator[None]:
+    """Turn whatever a decoder raises into an ImageError that names the image."""
     try:
-        decoder, parts = _decoder_and_parts(data)
-        with decoder(io.BytesIO(parts.pixels)) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS or max(image.size) > MAX_SIDE:
-                raise ImageError(f"({width:,} x {height:,} pixels) {_TOO_LARGE}")
-            yield image, parts.orientation
+        yield
     except ImageError as error:
         raise ImageError(f"{name} {error}") from error
-    except Image.DecompressionBombError as error:  # of a WebP, before its size is known here
-        raise ImageError(f"{name} {_TOO_LARGE}") from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit for WebP
+        most = min(limits.max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or limits.max_pixels))
+        raise ImageError(f"{name} exceeds {_count(most)} pixels; {limits.advice}") from error
     except _DECODER_FAILURES as error:
         reason = one_line(error) or type(error).__name__
         raise ImageError(f"{name} is damaged or not a valid image: {reason}") from error
 
 
-def _decoder_and_parts(data: bytes) -> tuple[type[ImageFile], ImageParts]:
+def _format_within(data: bytes, limits: ImageLimits) -> ImageFormat:
     if not data:
         raise ImageError("is empty, not an image")
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
-    for magic, decoder, parts_of in _FORMATS:
-        if re.match(magic, data):
-            return decoder, parts_of(data)
-    raise ImageError("is not a JPEG, PNG, WebP or BMP image; convert it to one of these")
+    if len(data) > limits.max_bytes:
+        raise ImageError(
+            f"has {len(data):,} bytes, more than the {limits.max_bytes:,} allowed; {limits.advice}"
+        )
+    found = image_format(data)
+    if found is not None and (limits.heif or not found.is_heif):
+        return found
+    if (what := format_name(data)) is None:
+        raise ImageError("is not a JPEG, PNG, WebP or BMP image; convert it to one of these")
+    raise ImageError(f"is {what}, which is not read; convert it to JPEG or PNG")
+
+
+def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels or max(size) > limits.max_side:
+        raise ImageError(
+            f"({width:,} x {height:,} pixels) exceeds {_count(limits.max_pixels)} pixels or "
+            f"{limits.max_side:,} pixels per side; {limits.advice}"
+        )
+
+
+def _count(number: int) -> str:
+    return f"{number // 10**6} million" if number >= 10**6 else f"{number:,}"
 
 
 def _rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:

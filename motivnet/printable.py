@@ -6,6 +6,8 @@ text around it (bidirectional marks, zero-width characters), or megabytes.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
 import logging
 import os
@@ -21,6 +23,7 @@ LIMIT = 1_000
 _EXTRA = 4
 """A text, which may have megabytes, is first cut to so many times the limit."""
 
+_ESCAPE = "motivnet.escape"
 _LINE_ENDS = re.compile(r" *[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
 """With the spaces around them; other runs of spaces may be part of a file name."""
 
@@ -71,14 +74,24 @@ class PrintableStream:
 
     Line ends and tabs pass. ``unguarded`` is the stream itself, for code that styles its output and
     has made every text printable.
+
+    Args:
+        optional: Whether the work goes on if the stream cannot be written: its disk is full, or its
+            reader has gone. What is printed from then on is dropped.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, optional: bool = False) -> None:
         self.unguarded = stream
+        self._optional = optional
 
     def write(self, text: str) -> int:
         """Write a text with escapes."""
-        self.unguarded.write(_lines(text, _visible))
+        try:
+            self.unguarded.write(_lines(text, _visible))
+        except OSError:
+            if not self._optional:
+                raise
+            replace_by_null_device(self.unguarded.fileno())
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -91,30 +104,57 @@ class PrintableStream:
 
 
 class OneLineFormatter(logging.Formatter):
-    """Formats each record as one printable line; the traceback of a bug follows below it."""
+    """Formats each record as one printable line; the traceback of a bug follows below it.
+
+    The level stands in front of it, except for what is only information.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line."""
-        record.message = one_line(record.message)
-        return super().formatMessage(record)
+        shown = one_line(record.message)
+        return shown if record.levelno == logging.INFO else f"{record.levelname}: {shown}"
 
 
 def guard_output() -> None:
-    """Send standard output and standard error through ``PrintableStream``, once.
+    r"""Send standard output and standard error through ``PrintableStream``, once.
 
-    A stream that was closed when the process began (``>&-``) drops what is printed.
+    Standard error is optional: no warning is worth the results. What the encoding of a terminal
+    lacks is written as JSON writes it (``\u00e9``), which people can read as well.
+
+    A stream that was closed when the process began (``>&-``) is the null device from then on, by
+    its number too: else a file that is opened later would get the number, and what native libraries
+    print would be written into it.
     """
-    for name in ("stdout", "stderr"):
+    codecs.register_error(_ESCAPE, _escape_for_encoding)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = getattr(sys, name)
         if stream is None:
-            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the whole process
-        if not isinstance(stream, PrintableStream):
-            setattr(sys, name, PrintableStream(stream))
+            replace_by_null_device(number)
+            stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the whole process
+            setattr(sys, name, stream)
+        if number and not isinstance(stream, PrintableStream):
+            with contextlib.suppress(AttributeError):  # not a text file, but somebody's own stream
+                stream.reconfigure(errors=_ESCAPE)
+            setattr(sys, name, PrintableStream(stream, optional=name == "stderr"))
 
 
 def unguarded(stream: TextIO) -> TextIO:
     """Return the stream behind a ``PrintableStream``, or another stream itself."""
     return cast(TextIO, getattr(stream, "unguarded", stream))
+
+
+def replace_by_null_device(number: int) -> None:
+    """Make a descriptor that of the null device, also for child processes."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, number)
+    if null != number:
+        os.close(null)
+
+
+def _escape_for_encoding(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(json.dumps(character)[1:-1] for character in text), error.end
 
 
 def _lines(text: str, escape: Callable[[str], str]) -> str:

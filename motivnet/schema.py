@@ -6,9 +6,11 @@ key that appears twice, of which readers keep either (RFC 8259, section 4), and 
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -24,6 +26,16 @@ T = TypeVar("T")
 _PLACE = re.compile(r"(?P<problem>.*) - at `(?:key` in `)?\$(?P<path>.*)`", re.DOTALL)
 
 
+_STEP = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
+_WRONG_CHOICE = re.compile(r"Invalid (?:enum )?value")
+
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
 class SchemaError(ValueError):
     """The text is not JSON, or not the JSON that was expected; the message names the place."""
 
@@ -36,7 +48,9 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_BYTES) -> T:
-    """Return the value of a UTF-8 JSON document as a ``kind``.
+    """Return the value of a JSON document as a ``kind``.
+
+    It is UTF-8. A byte order mark is taken, and with it UTF-16, which PowerShell writes by default.
 
     Args:
         kind: A ``Schema`` class, ``dict[str, Any]``, or a union of ``Schema`` classes that pass
@@ -49,12 +63,13 @@ def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_BYTES) -> T:
     if len(data) > max_bytes:
         raise SchemaError(f"{len(data)} bytes are more than the {max_bytes} allowed")
     try:
-        _check_plain(json.loads(data, object_pairs_hook=_unique, parse_int=_parse_integer))
-        return msgspec.json.decode(data, type=kind)
+        text = text_from_bytes(data)
+        _check_plain(json.loads(text, object_pairs_hook=_unique, parse_int=_parse_integer))
+        return msgspec.json.decode(text, type=kind)
     except SchemaError:
         raise
     except msgspec.ValidationError as error:
-        raise SchemaError(_explain(error)) from error
+        raise SchemaError(_explain(error, kind)) from error
     except RecursionError as error:
         raise SchemaError(f"nested deeper than {MAX_DEPTH} levels") from error
     except (ValueError, msgspec.DecodeError) as error:
@@ -71,7 +86,19 @@ def convert(value: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, type=kind)
     except msgspec.ValidationError as error:
-        raise SchemaError(_explain(error)) from error
+        raise SchemaError(_explain(error, kind)) from error
+
+
+def text_from_bytes(data: bytes) -> str:
+    """Return the text of a file that people write: UTF-8, or what its byte order mark says.
+
+    Raises:
+        UnicodeDecodeError: If it is not.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return data.removeprefix(mark).decode(encoding)
+    return data.decode()
 
 
 def encode(
@@ -129,10 +156,39 @@ def _check_plain(value: Any, depth: int = 1) -> None:
         _check_plain(item, depth + 1)
 
 
-def _explain(error: msgspec.ValidationError) -> str:
+def _explain(error: msgspec.ValidationError, kind: Any) -> str:
     """Return the message of msgspec with the place in front: ``encoder.depth: Expected int``."""
     text = printable(str(error), limit=200)
     if (match := _PLACE.fullmatch(text)) is None:
-        return text
+        return text + _choices_text(text, kind, "")
     place = match["path"].lstrip(".")
-    return f"{place}: {match['problem']}" if place else match["problem"]
+    problem = match["problem"] + _choices_text(match["problem"], kind, place)
+    return f"{place}: {problem}" if place else problem
+
+
+def _choices_text(problem: str, kind: Any, place: str) -> str:
+    """Return what may stand at a place, if the problem is that something else does."""
+    if not _WRONG_CHOICE.match(problem):
+        return ""
+    choices = _choices_at(msgspec.inspect.type_info(kind), _STEP.findall(place))
+    listed = ", ".join(dict.fromkeys(map(str, choices)))
+    return f"; choose one of {listed}" if listed else ""
+
+
+def _choices_at(kind: Any, path: list[str]) -> Iterator[object]:
+    """Yield the values that a type, as ``msgspec.inspect`` describes it, has at a path."""
+    if isinstance(kind, msgspec.inspect.StructType) and path:
+        if path == [kind.tag_field]:
+            yield kind.tag
+        for field in kind.fields:
+            if field.encode_name == path[0]:
+                yield from _choices_at(field.type, path[1:])
+        return
+    if not path:
+        yield from getattr(kind, "values", ())
+    # Of a union or an annotated type, which are no step of a path, and of collections.
+    inner = (*getattr(kind, "types", ()), getattr(kind, "type", None))
+    items = (getattr(kind, "item_type", None), getattr(kind, "value_type", None))
+    for each in (*inner, *(items if path else ())):
+        if each is not None:
+            yield from _choices_at(each, path[1:] if each in items else path)

@@ -7,7 +7,10 @@ printable and short. Rich is imported when something is shown, because a device 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,6 +26,11 @@ Renderable: TypeAlias = "RenderableType"
 """What ``show`` prints: a text, a table, or parts of these."""
 
 Advance = Callable[[float], None]
+
+logger = logging.getLogger(__name__)
+
+ANNOUNCED_AFTER = 10.0
+"""Seconds of a stage after which it is announced where there is no terminal."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,7 +136,10 @@ def show(*parts: Renderable) -> None:
 
 @contextlib.contextmanager
 def progress(description: str, *, total: float | None = None) -> Iterator[Advance]:
-    """Show a progress bar on standard error; nothing if that is not a terminal.
+    """Show a progress bar on standard error.
+
+    If that is not a terminal, a stage that lasts long is logged with a line when it has lasted
+    ``ANNOUNCED_AFTER`` seconds, and with its time when it is over: the commands print these lines.
 
     Args:
         total: Number of steps; without it a spinner is shown.
@@ -137,7 +148,8 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
         A function that advances the bar by a number of steps.
     """
     if not sys.stderr.isatty():
-        yield lambda _: None
+        with announced(description):
+            yield lambda _: None
         return
     from rich.console import Console
     from rich.markup import escape
@@ -149,6 +161,29 @@ def progress(description: str, *, total: float | None = None) -> Iterator[Advanc
         shown = escape(printable(description, limit=60))
         task = bar.add_task(shown, total=total)
         yield lambda steps: bar.advance(task, steps)
+
+
+@contextlib.contextmanager
+def announced(description: str) -> Iterator[None]:
+    """Log a stage that lasts long; nothing, and without a thread, if nobody reads the log."""
+    if not logger.isEnabledFor(logging.INFO):
+        yield
+        return
+    started, was_announced = time.monotonic(), threading.Event()
+
+    def announce() -> None:
+        was_announced.set()
+        logger.info("%s ...", description)
+
+    timer = threading.Timer(ANNOUNCED_AFTER, announce)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if was_announced.is_set():
+        logger.info("%s: %.0f s", description, time.monotonic() - started)
 
 
 @contextlib.contextmanager

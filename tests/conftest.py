@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -32,10 +35,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 TESTS = Path(__file__).parent
 PROCESSES = (
     *("bench/latency/test_candidate_process.py", "bench/test_cli.py", "silence"),
+    "bench/test_gpu_script.py",
     *("engines/cli/test_predict_endings.py", "engines/serving/reliability"),
     *("engines/serving/test_reliability.py", "engines/serving/test_serve_command.py"),
     *("engines/serving/http/test_server.py", "engines/tensorrt/test_builder_process.py"),
-    *("engines/test_hostile_graphs.py", "engines/test_torch_free.py", "export/quantise"),
+    *("engines/test_hostile_graphs.py", "engines/test_other_systems.py"),
+    *("engines/test_torch_free.py", "export/quantise"),
     *("motivnet/test_checkpoint_bombs.py", "motivnet/test_checkpoint_damage.py"),
     *("motivnet/test_child_process.py", "motivnet/test_command_line.py"),
     *("motivnet/test_killed_writers.py", "motivnet/test_telemetry.py"),
@@ -107,6 +112,35 @@ def open_umask() -> Iterator[None]:
     before = os.umask(0)
     yield
     os.umask(before)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user may enter, unlike ``tmp_path``."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def permissions() -> Callable[[], AbstractContextManager[None]]:
+    """A function whose block runs as a user whom permissions stop, which is not the superuser."""
+
+    @contextlib.contextmanager
+    def stepped_down() -> Iterator[None]:
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65_534)
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return stepped_down
 
 
 @pytest.fixture

@@ -9,7 +9,12 @@ import re
 import pytest
 
 from motivnet import errors
-from motivnet.errors import MissingDependencyError, MotivNetError, TrainingStoppedError
+from motivnet.errors import (
+    BrokenDependencyError,
+    MissingDependencyError,
+    MotivNetError,
+    TrainingStoppedError,
+)
 
 CLASSES = [
     cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, Exception)
@@ -17,6 +22,7 @@ CLASSES = [
 
 
 ARGUMENTS: dict[type[Exception], dict[str, object]] = {
+    BrokenDependencyError: {"reason": "libGL.so.1 is missing", "repair": "pip install x"},
     MissingDependencyError: {"extra": "export"},
     TrainingStoppedError: {"signal": 15},
 }

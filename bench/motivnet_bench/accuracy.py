@@ -23,7 +23,7 @@ from motivnet.schema import Schema
 from motivnet.terminal import progress
 from motivnet_bench.target import Target, open_pytorch, pytorch_input
 from motivnet_engines.runtimes.registry import open_backend
-from motivnet_engines.runtimes.selection import default_runtime
+from motivnet_engines.runtimes.selection import default_runtime, warn_of_untrained
 from motivnet_engines.runtimes.signature import batch_from_images, profile_of
 
 PYTORCH = "pytorch"
@@ -98,6 +98,7 @@ def measure_accuracy(
         dataset, labels=labels, splits=EVALUATED, limit=limit, allow_outside=allow_outside
     )
     samples = found.samples
+    warn_of_untrained(target.artifact)
     names = runtimes or [default_runtime(target.artifact, trust_engines=trust_engines)]
     results: list[RuntimeAccuracy] = []
     probabilities: dict[str, NDArray[np.float64]] = {}
@@ -154,7 +155,7 @@ def _predict(
     entry = pytorch_input(manifest.input) if name == PYTORCH else manifest.input
     profile = profile_of(manifest, name)
     logits = []
-    with progress(f"running {name}", total=len(samples)) as advance:
+    with progress(f"running {name} on {len(samples)} images", total=len(samples)) as advance:
         for sample in samples:
             batch = batch_from_images(entry, [sample.pixels()], profile=profile)
             logits.append(runtime.run({runtime.inputs[0].name: batch})["logits"])

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motivnet import __version__
+from motivnet.processors import read_text
 from motivnet.schema import Schema
 from motivnet_engines.system.installed import installed_versions
-from motivnet_engines.system.machine import read_machine, read_processor, read_text
+from motivnet_engines.system.machine import read_machine, read_processor
 from motivnet_engines.system.nvidia import NvidiaDriver, read_driver
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ PACKAGES = (
 )
 
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-_REPEATED = {"runtimes": "runtime", "tests": "test"}
+_REPEATED = {"runtimes": "runtime", "baselines": "baseline", "tests": "test"}
 """Fields of options that the command line takes one value at a time."""
 
 
@@ -57,6 +58,11 @@ class Environment(Schema, frozen=True, kw_only=True):
     governor: str | None
     gpus: tuple[str, ...] = ()
     driver: str | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether other processes took more than half of the cores when the run began."""
+        return self.load_average > 0.5 * self.physical_cores
 
 
 def read_environment() -> Environment:

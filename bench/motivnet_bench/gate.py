@@ -8,11 +8,15 @@ from typing import Literal
 from motivnet.errors import ConfigError, GateError
 from motivnet.schema import Schema
 from motivnet_bench.accuracy import PYTORCH, AccuracyResult
-from motivnet_bench.latency.result import LatencyResult
+from motivnet_bench.latency.result import REFERENCE, LatencyResult, Speedup
+from motivnet_bench.report.headline import candidate_label, disturbed_rows
 
 
 class GateCheck(Schema, frozen=True, kw_only=True):
-    """One metric against its bound; ``value`` is None if it could not be measured."""
+    """One metric against its bound; ``value`` is None if it could not be measured.
+
+    ``warnings`` are reasons to doubt the value.
+    """
 
     metric: Literal["speedup", "drop"]
     runtime: str
@@ -20,6 +24,7 @@ class GateCheck(Schema, frozen=True, kw_only=True):
     bound: float
     passed: bool
     text: str
+    warnings: tuple[str, ...] = ()
 
 
 class GateResult(Schema, frozen=True, kw_only=True):
@@ -62,19 +67,31 @@ def check_bounds(
 
 
 def check_speedup(
-    result: LatencyResult, minimum: float, *, runtime: str | None = None
+    result: LatencyResult,
+    minimum: float,
+    *,
+    runtime: str | None = None,
+    baseline: str = REFERENCE,
 ) -> GateCheck:
-    """Check that a runtime is at least ``minimum`` times as fast as PyTorch FP32 in every round.
+    """Check that a runtime is at least ``minimum`` times as fast as a baseline in every round.
 
     The slowest round counts and not the median: a lucky round on a busy machine must not pass a
-    gate.
+    gate. If the rounds of one side were disturbed, or the machine was busy when the run began, the
+    baseline's fastest round is divided by the runtime's slowest one instead, because a disturbed
+    baseline would make any runtime look fast.
 
     Args:
         runtime: Its name; None for the artifact's default runtime.
+        baseline: The name of the baseline's row.
 
     Raises:
-        GateError: If the result has no such runtime.
+        GateError: If the result has no such runtime, or its run was interrupted.
     """
+    if result.interrupted_after is not None:
+        raise GateError(
+            f"the run was interrupted after {result.interrupted_after} of "
+            f"{result.settings.rounds} rounds; run it to its end"
+        )
     row = result.default if runtime is None else result.candidate(runtime)
     if row is None:
         wanted = "a default runtime" if runtime is None else f"a runtime {runtime!r}"
@@ -82,23 +99,52 @@ def check_speedup(
         raise GateError(
             f"the result does not have {wanted}; it has {names}; choose one with --runtime"
         )
-    speedup = None if row.metrics is None else row.metrics.speedup_over_fp32
-    if speedup is None:
-        passed = False
-        text = f"{row.name} has no speed-up: {row.error or 'PyTorch FP32 was not measured'}"
-    else:
-        passed = speedup.smallest >= minimum
-        text = (
-            f"{row.name} is {speedup.smallest:.2f}x PyTorch FP32 in its slowest round "
-            f"(median {speedup.median:.2f}x), {'' if passed else 'not '}at least {minimum:g}x"
+    compared = result.candidate(baseline)
+    ratio = None if row.metrics is None else row.metrics.speedups.get(baseline)
+    if ratio is None or compared is None:
+        reason = row.error or f"{candidate_label(baseline)} was not measured"
+        return GateCheck(
+            metric="speedup",
+            runtime=row.name,
+            value=None,
+            bound=minimum,
+            passed=False,
+            text=f"{row.name} has no speed-up: {reason}",
         )
+    disturbed = result.environment.busy or bool(disturbed_rows(row, compared))
+    value = ratio.lower_bound if disturbed else ratio.smallest
     return GateCheck(
         metric="speedup",
         runtime=row.name,
-        value=None if speedup is None else speedup.smallest,
+        value=value,
         bound=minimum,
-        passed=passed,
-        text=text,
+        passed=value >= minimum,
+        text=_speedup_text(
+            f"{row.name} is", ratio, candidate_label(baseline), minimum, disturbed=disturbed
+        ),
+        warnings=result.warnings if disturbed else (),
+    )
+
+
+def _speedup_text(
+    subject: str, ratio: Speedup, baseline: str, minimum: float, *, disturbed: bool
+) -> str:
+    if not disturbed:
+        negation = "" if ratio.smallest >= minimum else "not "
+        return (
+            f"{subject} {ratio.smallest:.2f}x {baseline} in its slowest round "
+            f"(median {ratio.median:.2f}x), {negation}at least {minimum:g}x"
+        )
+    between = (
+        f"{subject} between {ratio.lower_bound:.2f}x and {ratio.upper_bound:.2f}x {baseline}, "
+        "measured under load"
+    )
+    if ratio.lower_bound >= minimum:
+        return f"{between}, and at least {minimum:g}x all the same"
+    if ratio.upper_bound < minimum:
+        return f"{between}, and not at least {minimum:g}x"
+    return (
+        f"{between}: whether it is at least {minimum:g}x is not known; run again on an idle machine"
     )
 
 

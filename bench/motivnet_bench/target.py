@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from motivnet.model.runtime import TorchRuntime
 
 TorchCompute = Literal["float32", "bfloat16", "float16"]
+TorchCompiler = Literal["inductor", "torch_tensorrt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ def target_from_model(model: str, folder: Path, *, precision: Precision, batch_s
     from motivnet_export.build import build_artifact
     from motivnet_export.request import BuildRequest
 
-    name = Path(model).stem if model.endswith(".json") else model
+    name = model_name(model)
     request = BuildRequest(
         model=model,
         out=folder / name,
@@ -71,6 +72,11 @@ def target_from_model(model: str, folder: Path, *, precision: Precision, batch_s
         num_images=1,  # the weights are random, and PyTorch may need half a minute per image
     )
     return Target(name=name, artifact=build_artifact(request), checkpoint=None)
+
+
+def model_name(model: str) -> str:
+    """Return the name of a size, or of a configuration file."""
+    return Path(model).stem if model.endswith(".json") else model
 
 
 def pytorch_input(entry: InputEntry) -> InputEntry:
@@ -84,6 +90,7 @@ def open_pytorch(
     *,
     ema: bool = False,
     compute: TorchCompute = "float32",
+    compiler: TorchCompiler | None = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> TorchRuntime:
@@ -100,4 +107,6 @@ def open_pytorch(
         model = build_model(config, seed=0)
     else:
         model = load_model(checkpoint, config, ema=ema)
-    return TorchRuntime(model, config=config, compute=compute, device=device, threads=threads)
+    return TorchRuntime(
+        model, config=config, compute=compute, compiler=compiler, device=device, threads=threads
+    )

@@ -12,6 +12,7 @@ from motivnet.artifact.manifest import FILE_NAME, Manifest
 from motivnet.artifact.reference import ReferenceSet
 from motivnet.errors import MotivNetError
 from motivnet.folders import atomic_folder
+from motivnet.path_kind import kind_of
 from motivnet_engines.build.backend import check_backend, check_gpu
 from motivnet_engines.build.options import check_target
 from motivnet_export.fallback import BuildJob, build_with_fallback
@@ -121,7 +122,7 @@ def _kept_reference(source: ModelSource, reference: Reference) -> ReferenceSet:
 
 def _lost_parts(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
     """Return what the user had added to the artifact that is replaced, and the commands for it."""
-    if not (folder / FILE_NAME).exists():
+    if kind_of(folder / FILE_NAME) is None:
         return []
     older = open_artifact(folder).manifest
     backends = {engine.backend for engine in manifest.engines}

@@ -10,11 +10,14 @@ import typer
 from motivnet import command_line
 from motivnet.command_line import JSONOption
 from motivnet.errors import ConfigError, ParityError
+from motivnet.path_kind import check_exist
 from motivnet_engines.cli.options import TrustEnginesOption
 
 app = command_line.make_app(
     "Turn a trained MotivNet into a verified artifact, and show what is in it."
 )
+
+_NOTHING_WRITTEN = "nothing was written"
 
 PrecisionName = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 
@@ -139,6 +142,8 @@ def build(
     json: JSONOption = False,
 ) -> None:
     """Export, compare with PyTorch, compile, and write the artifact with its parity report."""
+    check_exist(checkpoint, images, calibration_images)
+
     from motivnet_export.build import build_artifact
     from motivnet_export.request import BuildRequest, engine_for_target
     from motivnet_export.tables import describe_engine, print_built
@@ -162,7 +167,8 @@ def build(
         engine=engine,
         engine_optional=target == "auto",
     )
-    artifact = build_artifact(request, on_message=command_line.warn)
+    with command_line.interruptible(_NOTHING_WRITTEN):
+        artifact = build_artifact(request, on_message=command_line.warn)
     if json:
         command_line.print_json({"folder": str(artifact.folder), "manifest": artifact.manifest})
     else:
@@ -185,6 +191,8 @@ def onnx(
     json: JSONOption = False,
 ) -> None:
     """Export an ONNX file alone: checked by ONNX's checker, not compared with PyTorch."""
+    check_exist(checkpoint)
+
     from motivnet_export.request import BuildRequest
     from motivnet_export.single_file import export_file
     from motivnet_export.tables import print_exported
@@ -198,7 +206,8 @@ def onnx(
         input=input_form,
         preprocess=preprocess,
     )
-    files, graph = export_file(request, out)
+    with command_line.interruptible(_NOTHING_WRITTEN):
+        files, graph = export_file(request, out)
     if json:
         command_line.print_json({"files": [str(path) for path in files], "graph": graph})
     else:
@@ -227,14 +236,15 @@ def verify(
     from motivnet_export.tables import print_parity
     from motivnet_export.verify import verify_artifact
 
-    report = verify_artifact(
-        open_artifact(artifact),
-        checkpoint=checkpoint,
-        images=images,
-        num_images=num_images,
-        exact_rounding=exact_rounding,
-        trust_engines=trust_engines,
-    )
+    with command_line.interruptible("nothing was compared"):
+        report = verify_artifact(
+            open_artifact(artifact),
+            checkpoint=checkpoint,
+            images=images,
+            num_images=num_images,
+            exact_rounding=exact_rounding,
+            trust_engines=trust_engines,
+        )
     if json:
         command_line.print_json(report)
     else:

@@ -21,9 +21,18 @@ from numpy.typing import NDArray
 from motivnet.artifact import Artifact
 from motivnet.errors import MissingDependencyError, MotivNetError, ParityError
 from motivnet.model import MotivNet
-from motivnet.parity import BlockActivation, Comparison, Outputs, ParityReport, Precision, compare
+from motivnet.parity import (
+    COMPUTE_DTYPES,
+    BlockActivation,
+    Comparison,
+    Outputs,
+    ParityReport,
+    Precision,
+    compare,
+)
 from motivnet.preprocess import Preprocessing
 from motivnet_engines.runtimes.selection import installed_runtimes
+from motivnet_engines.system.machine import computes_natively
 from motivnet_engines.verification.parity_run import Forward, collect_outputs, compare_runtime
 from motivnet_export.parity_images import ImageSet
 from motivnet_export.precision import (
@@ -34,6 +43,8 @@ from motivnet_export.precision import (
     record_activations,
 )
 from motivnet_export.rounding import SimulatedHalf
+
+_JUDGE = "to compare it in FP32 too: pip install 'motivnet[judge]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +64,9 @@ def compute_reference(model: MotivNet, images: ImageSet, preprocessing: Preproce
     """
     with record_activations(model) as record:
         outputs = collect_outputs(
-            _torch_forward(model, preprocessing), images.pixels, what="PyTorch FP32"
+            _torch_forward(model, preprocessing),
+            images.pixels,
+            what=f"PyTorch in FP32 on {_count_text(images.pixels)}",
         )
     if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.embedding).all()):
         raise MotivNetError("the model gives NaN or infinity in FP32; its weights are not usable")
@@ -77,13 +90,13 @@ def compare_rounding(
     if precision == "fp32":
         return ()
     compute = str(TORCH_DTYPES[precision]).removeprefix("torch.")
-    compute += "" if exact else ", simulated"
+    pixels = reference.images.pixels
+    what = f"PyTorch in {compute} on {_count_text(pixels)}"
+    if exact and not computes_natively(compute):
+        what += ", emulated by this processor"
     with contextlib.nullcontext() if exact else SimulatedHalf():
-        outputs = collect_outputs(
-            _torch_forward(model, preprocessing),
-            reference.images.pixels,
-            what=f"PyTorch in {compute}",
-        )
+        outputs = collect_outputs(_torch_forward(model, preprocessing), pixels, what=what)
+    compute += "" if exact else ", simulated"
     row = compare(
         "pytorch",
         outputs,
@@ -110,7 +123,7 @@ def compare_runtimes(
     if not names:
         raise ParityError(
             f"no installed runtime runs {artifact.manifest.precision} here, so it cannot be "
-            "compared; pip install openvino"
+            "compared; pip install 'motivnet[judge]'"
         )
     rows, problems = [], []
     for name in names:
@@ -128,9 +141,18 @@ def make_report(
     problems: Sequence[str],
     precision: Precision,
 ) -> ParityReport:
-    """Return all comparisons in one report; a failure of evidence ``runtime`` is a warning."""
+    """Return all comparisons in one report; a failure of evidence ``runtime`` is a warning.
+
+    Where no runtime computes the graph in FP32, one that passes in the artifact's own dtype shows
+    the graph too: ONNX Runtime has no BF16 on the CPU, and a GPU machine may have no OpenVINO.
+    """
     shows_graph = any(row.evidence == "graph" for row in comparisons)
     warnings = [*activation_warnings(reference.activations, precision), *problems]
+    if not shows_graph and (own := _passed_in_own_dtype(comparisons, precision)):
+        shows_graph = True
+        warnings.append(
+            f"the graph was compared in {own.compute} alone, by {own.backend}; {_JUDGE}"
+        )
     warnings += [
         f"{row.backend} is not used by default: {'; '.join(row.failures)}"
         for row in comparisons
@@ -189,7 +211,23 @@ def describe_failure(report: ParityReport) -> str:
         for row in report.comparisons
         if row.failures
     ]
-    return "; ".join(failed) or "no installed runtime could show that the graph is the model"
+    shown = {row.evidence for row in report.comparisons}
+    if not failed or ("runtime" in shown and "graph" not in shown):
+        failed.append(
+            "no installed runtime could show that the graph is the model; "
+            "pip install 'motivnet[judge]', which brings OpenVINO"
+        )
+    return "; ".join(failed)
+
+
+def _passed_in_own_dtype(rows: Sequence[Comparison], precision: Precision) -> Comparison | None:
+    own = COMPUTE_DTYPES[precision]
+    fitting = (row for row in rows if row.evidence == "runtime" and row.compute == own)
+    return next((row for row in fitting if row.passed), None)
+
+
+def _count_text(pixels: NDArray[np.uint8]) -> str:
+    return "1 image" if len(pixels) == 1 else f"{len(pixels)} images"
 
 
 def _torch_forward(model: MotivNet, preprocessing: Preprocessing) -> Forward:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.config import ModelConfig
-from motivnet.datasets.image_folders import files_below, pick_evenly
-from motivnet.errors import ConfigError, ImageError
-from motivnet.images import IMAGE_SUFFIXES, read_image
+from motivnet.datasets.check import UNREADABLE
+from motivnet.datasets.image_folders import ImageFiles, pick_evenly, walk_images
+from motivnet.datasets.left_out import LeftOut, Tally, tally
+from motivnet.datasets.sample import Sample
+from motivnet.errors import ConfigError, FileError, ImageError
 from motivnet.labels import EMOTIONS
+from motivnet.path_kind import is_folder
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import synthetic_faces
+
+logger = logging.getLogger(__name__)
 
 MAX_IMAGES = 1_000
 """To compare on; all of them are in memory."""
@@ -49,15 +59,19 @@ def choose_parity_images(
 
     There are 16 of them if no count is given, 2 for a model that takes seconds per image.
 
+    One that cannot be read is logged, and the next one is taken.
+
     Raises:
-        ConfigError: If the folder has no image.
-        ImageError: If one of the picked images cannot be read.
+        ConfigError: If the folder has no image that can be read.
+        FileError: If a folder in it cannot be read.
     """
     count = count or default_count(config)
     if folder is None:
         return _draw(preprocessing, count, seed=0)
-    picked = pick_evenly(_images_in(folder, option="--images"), count)
-    return _read(picked, folder, preprocessing)
+    found = _images_in(folder, option="--images")
+    found.warn()
+    picked = _read(found.files, count, preprocessing)
+    return picked.image_set(folder)
 
 
 def choose_calibration_images(
@@ -74,19 +88,21 @@ def choose_calibration_images(
     ``choose_parity_images`` was given.
 
     Raises:
-        ConfigError, ImageError: As ``choose_parity_images``.
+        ConfigError, FileError: As ``choose_parity_images``.
     """
     count = CALIBRATION_IMAGES_OF_LARGE if _is_large(config) else CALIBRATION_IMAGES
     if folder is None:
         return _draw(preprocessing, count, seed=1)
-    paths = _images_in(folder, option="--calibration-images")
-    compared: set[Path] = set()
+    found = _images_in(folder, option="--calibration-images")
+    compared: set[str] = set()
     if parity_folder is not None:
-        parity_paths = _images_in(parity_folder, option="--images")
-        picked = pick_evenly(parity_paths, parity_count or default_count(config))
-        compared = {path.resolve() for path in picked}
-    others = [path for path in paths if path.resolve() not in compared]
-    return _read(pick_evenly(others or paths, count), folder, preprocessing)
+        parity_files = _images_in(parity_folder, option="--images").files
+        picked = _read(parity_files, parity_count or default_count(config), preprocessing)
+        compared = set(map(os.path.realpath, picked.pixels))
+    if folder != parity_folder:
+        found.warn()  # else it was said when the parity images were chosen
+    others = [path for path in found.files if os.path.realpath(path) not in compared]
+    return _read(others or found.files, count, preprocessing).image_set(folder)
 
 
 def default_count(config: ModelConfig) -> int:
@@ -105,22 +121,48 @@ def _draw(preprocessing: Preprocessing, count: int, *, seed: int) -> ImageSet:
     return ImageSet(pixels=pixels, source=f"drawn faces, seed {seed}", drawn=True)
 
 
-def _read(paths: list[Path], folder: Path, preprocessing: Preprocessing) -> ImageSet:
-    pixels = []
-    for path in paths:
-        try:
-            pixels.append(preprocessing.pixels(read_image(path)))
-        except ImageError as error:
-            raise ImageError(f"{error}; take it out of the folder") from error
-    return ImageSet(pixels=np.stack(pixels), source=f"images of {folder.name}/", drawn=False)
+class _Picked(NamedTuple):
+    """The images that were read, by path, and those that could not be."""
 
+    pixels: dict[Path, NDArray[np.uint8]]
+    unreadable: Tally
 
-def _images_in(folder: Path, *, option: str) -> list[Path]:
-    paths = files_below(folder) if folder.is_dir() else []
-    if not paths:
-        problem = "has no image" if folder.is_dir() else "is not a folder"
-        raise ConfigError(
-            f"{folder} {problem}; {option} takes a folder of images "
-            f"({', '.join(sorted(IMAGE_SUFFIXES))})"
+    def image_set(self, folder: Path) -> ImageSet:
+        """Return the images in the order of their paths; what could not be read is logged."""
+        if not self.pixels:
+            raise ConfigError(f"{folder} has no image that can be read: {self.unreadable}")
+        if self.unreadable.counts:
+            logger.warning("%s: left out %s", folder, self.unreadable)
+        return ImageSet(
+            pixels=np.stack([self.pixels[path] for path in sorted(self.pixels)]),
+            source=f"images of {folder.name}/",
+            drawn=False,
         )
-    return paths
+
+
+def _read(paths: Sequence[Path], count: int, preprocessing: Preprocessing) -> _Picked:
+    """Read evenly spread images, and others in the place of those that cannot be read."""
+    picked = pick_evenly(paths, count)
+    others = sorted(set(paths).difference(picked))
+    read: dict[Path, NDArray[np.uint8]] = {}
+    unreadable: list[LeftOut] = []
+    for path in itertools.chain(picked, others):
+        if len(read) == len(picked):
+            break
+        try:
+            read[path] = preprocessing.pixels(Sample(name="", image=path, label=0).pixels())
+        except (FileError, ImageError) as error:
+            unreadable.append(LeftOut(UNREADABLE, str(error).replace(str(path), path.name, 1)))
+    return _Picked(read, tally(unreadable))
+
+
+def _images_in(folder: Path, *, option: str) -> ImageFiles:
+    if not is_folder(folder):
+        raise ConfigError(f"{folder} is not a folder; {option} takes a folder of images")
+    found = walk_images(folder)
+    found.refuse_unreadable()
+    if not found.files:
+        left_out = found.describe()
+        reason = f" ({left_out})" if left_out else ""
+        raise ConfigError(f"{folder} has no image{reason}; {option} takes a folder of images")
+    return found

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from motivnet.model import MotivNet
+from motivnet.model.ml_decoder import CrossAttention
+from motivnet.model.sapiens import SelfAttention
 from motivnet.parity import BlockActivation, Precision
 
 TORCH_DTYPES: dict[Precision, torch.dtype] = {
@@ -43,7 +45,14 @@ FAIL_ABOVE = 6e4
 
 
 def apply_precision(model: nn.Module, precision: Precision) -> None:
-    """Convert the weights of linear layers and convolutions in place; the network follows them."""
+    """Convert the weights of linear layers and convolutions in place; the network follows them.
+
+    Before they are rounded, the scale of each attention is folded into them: the graph then scales
+    nothing, which a runtime would do in half precision, and TensorRT to the keys too.
+    """
+    for module in model.modules():
+        if isinstance(module, (SelfAttention, CrossAttention)):
+            module.fold_scale()
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             module.to(TORCH_DTYPES[precision])

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from motivnet.artifact.manifest import GraphSummary
 from motivnet.errors import FileError
 from motivnet.files import atomic_path
+from motivnet.path_kind import is_folder, kind_of
 from motivnet.terminal import progress
 from motivnet_export.graph import (
     EXTERNAL_DATA_THRESHOLD,
@@ -41,7 +42,7 @@ def export_file(request: BuildRequest, out: Path | None) -> tuple[tuple[Path, ..
         ema=request.ema,
     )
     out = out or Path(f"{source.name}.onnx")
-    if out.is_dir():
+    if is_folder(out):
         raise FileError(f"{out} is a directory; give a file that ends in .onnx")
     model = source.load()
     apply_precision(model, request.precision)
@@ -61,7 +62,7 @@ def export_file(request: BuildRequest, out: Path | None) -> tuple[tuple[Path, ..
 def _write(graph: ir.Model, out: Path) -> tuple[Path, ...]:
     data = out.with_name(f"{out.name}.data")
     external = weight_bytes(graph) > EXTERNAL_DATA_THRESHOLD
-    if external and (out.exists() or data.exists()):
+    if external and any(map(kind_of, (out, data))):
         raise FileError(
             f"{out} or {data.name} exists and two files cannot be replaced in one step; remove "
             "them first"

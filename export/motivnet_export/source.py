@@ -17,8 +17,10 @@ from motivnet.checkpoints.shards import (
 )
 from motivnet.config import ModelConfig, config_from_name_or_path
 from motivnet.errors import ArtifactError, CheckpointError, ConfigError
+from motivnet.files import list_folder
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet, build_model
+from motivnet.path_kind import is_file, is_folder
 from motivnet.preprocess import Preprocessing
 from motivnet.printable import printable
 from motivnet.terminal import progress
@@ -145,7 +147,7 @@ def checkpoint_of_artifact(artifact: Artifact, checkpoint: Path | None) -> Path 
         return None
     name = Path(source.checkpoint or "")
     places = [find_weights_file(checkpoint)] if checkpoint else [CHECKPOINTS / name, name]
-    found = [path for path in places if path.is_file()]
+    found = [path for path in places if is_file(path)]
     if not found:
         problem = f"{name} is neither in {CHECKPOINTS}/ nor here"
         if checkpoint:
@@ -168,10 +170,11 @@ def newest_checkpoint(folder: Path) -> Path:
     Raises:
         ConfigError: If there is none.
     """
+    entries = list_folder(folder) if is_folder(folder) else []
     files = [
         path
-        for path in folder.glob("*")
-        if (path.suffix in SUFFIXES or is_index(path)) and path.is_file() and not is_shard(path)
+        for path in entries
+        if (path.suffix in SUFFIXES or is_index(path)) and is_file(path) and not is_shard(path)
     ]
     if not files:
         raise ConfigError(
@@ -216,6 +219,6 @@ def _source_of_checkpoint(
 
 
 def _digest(path: Path) -> str:
-    size = path.stat().st_size if path.is_file() and not is_index(path) else None
+    size = path.stat().st_size if is_file(path) and not is_index(path) else None
     with progress(f"checking {path.name}", total=size) as advance:
         return sha256_of_weights(path, on_bytes=advance)

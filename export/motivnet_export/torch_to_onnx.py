@@ -141,10 +141,12 @@ def decompose_attention(
     """Write attention of ``(B, heads, N, dim)`` as two matrix products with a softmax between them.
 
     TensorRT fuses this pattern only if the query (or key) is scaled before the first product, and
-    the exporter's own translation computes shapes at run time that are known here.
+    the exporter's own translation computes shapes at run time that are known here. A scale of 1 is
+    in the weights.
     """
-    scaled = _op.Mul(query, _op.CastLike(_op.Constant(value_float=scale), query))
-    scores = _op.MatMul(scaled, _op.Transpose(key, perm=[0, 1, 3, 2]))
+    if scale != 1:
+        query = _op.Mul(query, _op.CastLike(_op.Constant(value_float=scale), query))
+    scores = _op.MatMul(query, _op.Transpose(key, perm=[0, 1, 3, 2]))
     return _op.MatMul(_op.Softmax(scores, axis=-1), value)
 
 

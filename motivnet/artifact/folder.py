@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,8 +15,18 @@ from motivnet import schema
 from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet.artifact.onnx_graph import check_model
 from motivnet.errors import ArtifactError, FileError
-from motivnet.files import open_regular, read_bytes, sha256_of_stream
+from motivnet.files import (
+    is_refusal,
+    list_folder,
+    open_regular,
+    read_bytes,
+    sha256_of_stream,
+    write_errors,
+)
+from motivnet.folders import link_or_copy
+from motivnet.path_kind import is_folder, kind_of
 from motivnet.terminal import progress
+from motivnet.workspace import workspace
 
 ARTIFACTS = Path("artifacts")
 """Where every command looks for artifacts and leaves them, below the working directory."""
@@ -74,25 +85,26 @@ class Artifact:
         model = self.manifest.entry(self.manifest.model)
         external = self._external_data()
         entries = [model] if external is None else [model, external]
-        data, state = self._read(model)
-        self._check_graph(data)
-        del data
-        before = [state, *(self._verify(entry) for entry in entries[1:])]
-        yield self._path(model)
-        if before != [self._state(entry) for entry in entries]:
-            raise ArtifactError(
-                f"the files of {self.folder} changed while they were opened; try again"
-            )
+        with self._without_links(entries) as artifact:
+            data, state = artifact._read(model)
+            self._check_graph(data)
+            del data
+            before = [state, *(artifact._verify(entry) for entry in entries[1:])]
+            yield artifact._path(model)
+            if before != [artifact._state(entry) for entry in entries]:
+                raise ArtifactError(
+                    f"the files of {self.folder} changed while they were opened; try again"
+                )
 
     def regular_path(self, path: str) -> Path:
-        """Return the path of one of the artifact's files, for a copy.
+        """Return the path of one of the artifact's files, for a copy: that of the file itself.
 
         Raises:
             ArtifactError: If it is not a regular file of the size in the manifest.
         """
         entry = self.manifest.entry(path)
         with self._open(entry):
-            return self._path(entry)
+            return self._path(entry).resolve()
 
     def verify_files(self) -> None:
         """Check the size and the hash of every file.
@@ -114,25 +126,43 @@ class Artifact:
         check_model(data, self.manifest, data_bytes=None if external is None else external.size)
 
     def _path(self, entry: FileEntry) -> Path:
-        folder = self.folder.resolve()
-        path = folder / entry.path
-        if path.resolve() != path:
-            raise ArtifactError(
-                f"{entry.path} is or lies behind a symbolic link, which is not followed "
-                "in an artifact"
-            )
-        return path
+        return self.folder.absolute() / entry.path
+
+    @contextlib.contextmanager
+    def _without_links(self, entries: Iterable[FileEntry]) -> Iterator[Artifact]:
+        """Give an artifact whose files are no links: this one, or one of hard links to its files.
+
+        A parser that gets a path refuses weights that a link puts outside the graph's folder, as
+        the caches of model hubs do. What cannot be linked is copied.
+        """
+        folder = os.path.realpath(self.folder)
+        paths = [Path(folder, entry.path) for entry in entries]
+        if all(os.path.realpath(path) == str(path) for path in paths):
+            yield self
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                place = stack.enter_context(workspace(Path(folder, "model"), private=True))
+            except OSError:  # a read-only folder
+                place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for entry in entries:
+                target = place / entry.path
+                with write_errors(target):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    link_or_copy(self.regular_path(entry.path), target)
+            yield Artifact(folder=place, manifest=self.manifest)
 
     @contextlib.contextmanager
     def _open(self, entry: FileEntry) -> Iterator[BinaryIO]:
         try:
-            with open_regular(self._path(entry), follow_links=False) as file:
+            with open_regular(self._path(entry)) as file:
                 # Before reading: a sparse file may claim a terabyte.
                 if os.fstat(file.fileno()).st_size != entry.size:
                     raise _changed(entry)
                 yield file
         except FileError as error:
-            raise ArtifactError(f"{error}; the artifact is damaged, build it again") from error
+            advice = "" if is_refusal(error) else "; the artifact is damaged, build it again"
+            raise ArtifactError(f"{error}{advice}") from error
         except OSError as error:
             raise ArtifactError(
                 f"{entry.path} cannot be read: {error.strerror or error}"
@@ -169,22 +199,30 @@ def open_artifact(folder: Path | str) -> Artifact:
         ArtifactError: If the folder is not an artifact or its manifest is not valid.
     """
     folder = Path(folder)
-    if folder.is_file():
-        raise ArtifactError(
-            f"{folder} is a file; give the artifact's folder, the one with {FILE_NAME} in it"
-        )
-    if not folder.is_dir():
+    path = folder / FILE_NAME
+    try:
+        _check_folder(folder)
+        data = read_bytes(path, max_bytes=schema.MAX_BYTES)
+    except FileError as error:
+        raise ArtifactError(str(error)) from error
+    try:
+        return Artifact(folder=folder, manifest=Manifest.from_json(data))
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+
+
+def _check_folder(folder: Path) -> None:
+    kind = kind_of(folder)
+    if kind is None:
         raise ArtifactError(
             f"{folder} does not exist; build an artifact with: motivnet-export build"
         )
-    path = folder / FILE_NAME
-    if not path.exists():
+    if kind != "folder":
+        raise ArtifactError(
+            f"{folder} is a file; give the artifact's folder, the one with {FILE_NAME} in it"
+        )
+    if not has_manifest(folder) and kind_of(folder / FILE_NAME) is None:
         raise ArtifactError(f"{folder} is not an artifact: it has no {FILE_NAME}")
-    try:
-        data = read_bytes(path, max_bytes=schema.MAX_BYTES, follow_links=False)
-        return Artifact(folder=folder, manifest=Manifest.from_json(data))
-    except (ArtifactError, FileError) as error:
-        raise ArtifactError(f"{path}: {error}") from error
 
 
 def has_manifest(folder: Path) -> bool:
@@ -198,12 +236,24 @@ def newest_artifact(root: Path) -> Path:
     Raises:
         ArtifactError: If there is none.
     """
-    manifests = sorted(root.glob(f"*/{FILE_NAME}"), key=lambda path: path.stat().st_mtime)
-    if not manifests:
+    try:
+        entries = list_folder(root) if is_folder(root) else []
+    except FileError as error:
+        raise ArtifactError(f"no artifact can be chosen: {error}; name one") from error
+    times = {folder: time for folder in entries if (time := _manifest_time(folder)) is not None}
+    if not times:
         raise ArtifactError(
             f"there is no artifact in {root}/; build one with: motivnet-export build"
         )
-    return manifests[-1].parent
+    return max(times, key=times.__getitem__)
+
+
+def _manifest_time(folder: Path) -> float | None:
+    """Return when a folder's manifest was written; None without one, or if it cannot be seen."""
+    try:
+        return (folder / FILE_NAME).stat().st_mtime
+    except OSError:
+        return None
 
 
 def _state_of(file: BinaryIO) -> _State:

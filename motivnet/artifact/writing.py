@@ -146,7 +146,7 @@ def _is_ours(folder: Path, entry: FileEntry) -> bool:
     if _OUR_NAMES.fullmatch(entry.path):
         return True
     try:
-        with open_regular(folder / entry.path, max_bytes=entry.size, follow_links=False) as file:
+        with open_regular(folder / entry.path, max_bytes=entry.size) as file:
             return sha256_of_stream(file) == entry.sha256
     except FileError:
         return False
@@ -170,7 +170,7 @@ def _read_own_manifest(folder: Path) -> Manifest:
 
 @contextlib.contextmanager
 def _wait_for_writers(folder: Path) -> Iterator[None]:
-    path = folder.resolve()
+    path = Path(os.path.realpath(folder))
     with contextlib.ExitStack() as stack:
         # If no lock can be made beside the folder, this user cannot replace the folder either.
         with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from motivnet.checkpoints.safetensors_files import Description, write_safetensors
-from motivnet.checkpoints.shards import is_folder, is_index, is_shard
+from motivnet.checkpoints.shards import is_folder, is_index, is_shard, naming
 from motivnet.checkpoints.sizes import (
     config_from_sizes,
     differences,
@@ -25,7 +25,7 @@ from motivnet.checkpoints.sizes import (
     sizes_from_weights,
 )
 from motivnet.checkpoints.state_dicts import StateDict, find_state_dict
-from motivnet.checkpoints.stored_files import StoredFile, naming, open_stored_file
+from motivnet.checkpoints.stored_files import StoredFile, open_stored_file
 from motivnet.checkpoints.weights import (
     check_dense,
     check_names,

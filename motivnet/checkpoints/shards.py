@@ -6,9 +6,10 @@ libraries write it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -54,7 +55,8 @@ def find_weights_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise FileError(
-        f"{path} is a directory with no {' or '.join(FILES_IN_FOLDER[::2])}; give a weights file"
+        f"{path} is a directory with no model.safetensors or pytorch_model.bin, nor their {INDEX}; "
+        "give a weights file"
     )
 
 
@@ -124,10 +126,31 @@ def sha256_of_weights(path: Path, *, on_bytes: Callable[[int], None] = lambda _:
     path = find_weights_file(path)
     if not is_index(path):
         return sha256_of(path, on_bytes=on_bytes)
-    names = sorted((path.name, *read_index(path).shards))
-    hashes = {name: sha256_of(path.parent / name, on_bytes=on_bytes) for name in names}
-    lines = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
+    with naming(path):
+        names = sorted((path.name, *read_index(path).shards))
+    lines = ""
+    for name in names:
+        with shard_errors(path):
+            lines += f"{sha256_of(path.parent / name, on_bytes=on_bytes)}  {name}\n"
     return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file's name before the message of an error."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from error
+
+
+@contextlib.contextmanager
+def shard_errors(index: Path) -> Iterator[None]:
+    """Say which index names the file that an error is about."""
+    try:
+        yield
+    except FileError as error:
+        raise FileError(f"{error} ({index.name} names it)") from error
 
 
 def is_folder(path: Path) -> bool:

@@ -30,6 +30,7 @@ _AVERAGED = re.compile(
 )
 """In the place of a state dict or the prefix of its keys: timm's ``state_dict_ema``, ``model_ema``,
 ``params_ema``, Lightning's callbacks ``EMA...`` and ``StochasticWeightAveraging``."""
+_SAPIENS_2 = re.compile(r"\bblocks\.0\.attn\.wq\.weight$", re.MULTILINE)
 _HARMLESS = re.compile(r"(?:.*\.)?(?:num_batches_tracked|total_ops|total_params)")
 """Counters that batch normalisation and profilers keep in a module."""
 
@@ -103,6 +104,11 @@ def find_state_dict(content: object, *, ema: bool = False) -> StateDict:
     if ema and not averaged:
         raise CheckpointError("holds no EMA weights; leave --ema out")
     chosen, *others = averaged if ema else plain or averaged
+    if _SAPIENS_2.search("\n".join(chosen.values)):
+        raise CheckpointError(
+            "holds an encoder of Sapiens2, another architecture than MotivNet's; give a Sapiens v1 "
+            "encoder, such as sapiens_1b_goliath_*.pth"
+        )
     _check_same(chosen, others)
     _check_repeated(chosen)
     left_over = _left_over(chosen, found)
@@ -219,7 +225,7 @@ def _is_equal(key: str, first: object, second: object) -> bool:
         each.load() if isinstance(each, StoredTensor) else each for each in (first, second)
     )
     assert isinstance(one, Tensor) and isinstance(other, Tensor)  # noqa: PT018 - no test
-    return one.shape == other.shape and torch.equal(one, other)
+    return (one.dtype, one.shape) == (other.dtype, other.shape) and torch.equal(one, other)
 
 
 def _left_over(chosen: _Candidate, found: list[_Candidate]) -> tuple[str, ...]:

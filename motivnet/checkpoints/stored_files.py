@@ -10,11 +10,17 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from motivnet.checkpoints.file_kinds import START, kind_of_file
 from motivnet.checkpoints.safetensors_files import Description, read_safetensors
-from motivnet.checkpoints.shards import find_weights_file, is_index, merge_shards, read_index
+from motivnet.checkpoints.shards import (
+    find_weights_file,
+    is_index,
+    merge_shards,
+    naming,
+    read_index,
+    shard_errors,
+)
 from motivnet.checkpoints.torch_files import read_torch_file
 from motivnet.checkpoints.torch_legacy import is_legacy
 from motivnet.errors import CheckpointError, FileError
@@ -40,28 +46,12 @@ def open_stored_file(path: Path) -> Iterator[StoredFile]:
         FileError: If it is missing, not a regular file or not readable.
     """
     path = find_weights_file(path)
-    with naming(path), _memory_errors(), contextlib.ExitStack() as stack:
+    with naming(path), _system_errors(path), contextlib.ExitStack() as stack:
         yield _open_shards(path, stack) if is_index(path) else _open_one(path, stack)
-
-
-@contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Put the file's name before the message of an error."""
-    try:
-        yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}") from error
 
 
 def _open_one(path: Path, stack: contextlib.ExitStack) -> StoredFile:
     file = stack.enter_context(open_regular(path))
-    try:
-        return _read(path, file)
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _read(path: Path, file: BinaryIO) -> StoredFile:
     start = file.read(START)
     if not start:
         raise CheckpointError("is empty; copy or download it again")
@@ -81,12 +71,11 @@ def _open_shards(path: Path, stack: contextlib.ExitStack) -> StoredFile:
     index = read_index(path)
     files: dict[str, StoredFile] = {}
     for name in index.shards:
-        try:
-            files[name] = _open_one(path.parent / name, stack)
-        except CheckpointError as error:
-            raise CheckpointError(f"has a shard that cannot be used: {name} {error}") from error
-        except FileError as error:
-            raise FileError(f"{error} ({path.name} names it)") from error
+        with shard_errors(path):
+            try:
+                files[name] = _open_one(path.parent / name, stack)
+            except CheckpointError as error:
+                raise CheckpointError(f"has a shard that cannot be used: {name} {error}") from error
     return StoredFile(
         content=merge_shards(index, {name: file.content for name, file in files.items()}),
         has_checksum=all(file.has_checksum for file in files.values()),
@@ -95,9 +84,11 @@ def _open_shards(path: Path, stack: contextlib.ExitStack) -> StoredFile:
 
 
 @contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
+def _system_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except (MemoryError, RuntimeError) as error:  # PyTorch's allocator raises no MemoryError
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise

@@ -87,11 +87,10 @@ class LegacyFile:
             filled += count
 
     def _pickle(self, known: Callable[[], Mapping[str, object]]) -> tuple[object, tuple[str, ...]]:
-        left, before = self._length - self._position, dict(self._storages)
+        left = self._length - self._position
         for window in _WINDOWS:
             self._file.seek(self._position)
             data = self._file.read(min(window, left))
-            self._storages = dict(before)
             try:
                 value, ignored, length = values_from_pickle(
                     data, known=known(), persistent=self._object_from_id

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.lib import format as npy
 
 from motivnet.datasets.affectnet import CODES, NO_EMOTION
-from motivnet.datasets.image_folders import visible
+from motivnet.datasets.image_folders import NOT_AN_IMAGE, is_named_as_image, visible
+from motivnet.datasets.left_out import LeftOut
 from motivnet.datasets.listing import LabelledImage, Listing, collect, emotion_from_code
 from motivnet.datasets.sample import SplitName
 from motivnet.errors import DatasetError
 from motivnet.files import read_bytes
-from motivnet.images import IMAGE_SUFFIXES
 from motivnet.terminal import progress
 
 _SPLITS: dict[str, SplitName] = {"train_set": "train", "val_set": "test"}
@@ -59,13 +59,13 @@ def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
     return collect(_images(path), labels=labels)
 
 
-def _images(path: Path) -> Iterator[LabelledImage | str]:
+def _images(path: Path) -> Iterator[LabelledImage | LeftOut]:
     for folder, split in _SPLITS.items():
         if (path / folder).is_dir():
             yield from _images_of_split(path / folder, split)
 
 
-def _images_of_split(folder: Path, split: SplitName) -> Iterator[LabelledImage | str]:
+def _images_of_split(folder: Path, split: SplitName) -> Iterator[LabelledImage | LeftOut]:
     images, annotations = folder / "images", folder / "annotations"
     for needed in (images, annotations):
         if not needed.is_dir():
@@ -77,20 +77,16 @@ def _images_of_split(folder: Path, split: SplitName) -> Iterator[LabelledImage |
             advance(1)
 
 
-def _image(file: Path, annotation: Path, split: SplitName) -> LabelledImage | str:
-    if file.suffix.casefold() not in IMAGE_SUFFIXES:
-        return "not an image file"
+def _image(file: Path, annotation: Path, split: SplitName) -> LabelledImage | LeftOut:
+    name = "/".join(file.parts[-3:])
+    if not is_named_as_image(file):
+        return LeftOut(NOT_AN_IMAGE, name)
     if not annotation.is_file():
-        return "image without a label"
+        return LeftOut("image without a label", name)
     emotion = emotion_from_code(_code(annotation), CODES, place=str(annotation))
     if emotion in NO_EMOTION.values():
-        return f"labelled {emotion}"
-    return LabelledImage(
-        name=f"{file.parts[-3]}/{file.parts[-2]}/{file.name}",
-        image=file,
-        emotion=emotion,
-        split=split,
-    )
+        return LeftOut(f"labelled {emotion}", name)
+    return LabelledImage(name=name, image=file, emotion=emotion, split=split)
 
 
 def _code(annotation: Path) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
+from motivnet.datasets.left_out import LeftOut, Tally, tally
 from motivnet.datasets.sample import Dataset, Sample
 from motivnet.errors import DatasetError, FileError, ImageError
+from motivnet.images import USER_LIMITS, ImageLimits
+from motivnet.printable import printable
+from motivnet.processors import count_usable_cores
 from motivnet.terminal import progress
 
 UNREADABLE = "unreadable image"
@@ -46,6 +50,13 @@ class Checked:
     def readable(self, samples: Iterable[Sample]) -> tuple[Sample, ...]:
         """Return those of the samples that can be decoded, in their order."""
         return tuple(sample for sample in samples if sample.name in self.digests)
+
+    def left_out(self) -> Tally:
+        """Return the unreadable images as what was left out, each with what is wrong with it."""
+        return tally(
+            LeftOut(UNREADABLE, _without_folder(name, reason))
+            for name, reason in sorted(self.unreadable.items())
+        )
 
     def refuse_many_unreadable(self, *, max_share: float) -> None:
         """Refuse a dataset that is damaged as a whole, or whose images are elsewhere.
@@ -85,19 +96,26 @@ class DatasetSummary:
     duplicates: Pairs
 
 
-def check_readable(samples: Sequence[Sample]) -> Checked:
+def _without_folder(name: str, reason: str) -> str:
+    """Return a reason that begins with the name of the sample in place of the whole path."""
+    name = printable(name)  # as the text of an error has it
+    _, found, rest = reason.partition(f"{name} ")
+    return f"{name} {rest}" if found else reason
+
+
+def check_readable(samples: Sequence[Sample], *, limits: ImageLimits = USER_LIMITS) -> Checked:
     """Decode the samples, on as many threads as there are processors: OpenCV releases the lock."""
     digests: dict[str, str] = {}
     unreadable: dict[str, str] = {}
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    examine = partial(_examine, limits=limits)
     with (
         progress("checking images", total=len(samples)) as advance,
-        ThreadPoolExecutor(workers) as pool,
+        ThreadPoolExecutor(count_usable_cores()) as pool,
     ):
         # In blocks, so that an interruption does not wait for all of the rest.
         for start in range(0, len(samples), _BLOCK):
             block = samples[start : start + _BLOCK]
-            for sample, (digest, reason) in zip(block, pool.map(_examine, block), strict=True):
+            for sample, (digest, reason) in zip(block, pool.map(examine, block), strict=True):
                 if reason is None:
                     digests[sample.name] = digest
                 else:
@@ -106,11 +124,11 @@ def check_readable(samples: Sequence[Sample]) -> Checked:
     return Checked(digests=digests, unreadable=unreadable)
 
 
-def _examine(sample: Sample) -> tuple[str, str | None]:
+def _examine(sample: Sample, *, limits: ImageLimits) -> tuple[str, str | None]:
     """Return the digest of a sample, and why it cannot be decoded."""
     try:
-        data = sample.encoded()
-        sample.decode(data)
+        data = sample.encoded(limits)
+        sample.decode(data, limits)
     except (ImageError, FileError) as error:
         return "", str(error)
     return sample.digest_of(data), None

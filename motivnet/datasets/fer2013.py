@@ -1,6 +1,7 @@
-"""FER2013 as one CSV file of grey levels (Goodfellow et al. 2013).
+"""FER2013 as one CSV file of grey levels (Goodfellow et al. 2013), or as its competition's files.
 
-Its copies in folders are plain class folders.
+The competition has ``train.csv`` with labels, and ``test.csv`` without any. Copies in folders are
+plain class folders.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from motivnet.datasets.class_folders import SPLITS
+from motivnet.datasets.left_out import LeftOut
 from motivnet.datasets.listing import (
     LabelledImage,
     Listing,
     collect,
+    csv_columns,
     csv_rows,
     emotion_from_code,
 )
@@ -24,13 +28,14 @@ NAMES = ("fer2013.csv", "icml_face_data.csv")
 CODES = dict(enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")))
 USAGES: dict[str, SplitName] = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 
+_PART = "train.csv"
 _SIDE = 48
 DAMAGED = f"pixels that are not {_SIDE} x {_SIDE} grey levels"
 
 
 def recognises(path: Path) -> bool:
     """Return whether it is the file, or the folder in which it lies."""
-    return file_in(path) is not None
+    return _file(path) is not None
 
 
 def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
@@ -39,14 +44,24 @@ def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
     Raises:
         DatasetError: If a column is missing, or an emotion or a usage is none of FER2013's.
     """
-    return collect(_images(file_in(path) or path), labels=labels)
+    return collect(_images(_file(path) or path), labels=labels)
 
 
 def file_in(path: Path) -> Path | None:
-    """Return FER2013's file: the path itself, or a file of one of its names in the folder."""
+    """Return FER2013's whole file: the path itself, or a file of one of its names in the folder."""
     if path.name in NAMES and path.is_file():
         return path
     return next((path / name for name in NAMES if (path / name).is_file()), None)
+
+
+def _file(path: Path) -> Path | None:
+    """Return the whole file, or any CSV file that is given or named as the competition's part."""
+    if whole := file_in(path):
+        return whole
+    part = path / _PART if path.is_dir() else path
+    if part.suffix.casefold() != ".csv" or not part.is_file():
+        return None
+    return part if {"emotion", "pixels"} <= csv_columns(part) else None
 
 
 def split_from_usage(usage: str, *, place: str) -> SplitName:
@@ -71,11 +86,13 @@ def pixels_from_text(text: str) -> RawPixels | None:
     return RawPixels(data=data, size=(_SIDE, _SIDE)) if len(data) == _SIDE**2 else None
 
 
-def _images(file: Path) -> Iterator[LabelledImage | str]:
-    for line, (code, text, usage) in csv_rows(file, columns=("emotion", "pixels", "Usage")):
+def _images(file: Path) -> Iterator[LabelledImage | LeftOut | str]:
+    whole = file.name in NAMES or "usage" in csv_columns(file)
+    columns = ("emotion", "pixels", "Usage") if whole else ("emotion", "pixels")
+    for line, (code, text, *usage) in csv_rows(file, columns=columns):
         place = f"line {line} of {file}"
         emotion = emotion_from_code(code, CODES, place=place)
-        split = split_from_usage(usage, place=place)
+        split = split_from_usage(usage[0], place=place) if whole else SPLITS.get(file.stem)
         pixels = pixels_from_text(text)
         if pixels is None:
             yield DAMAGED
@@ -83,3 +100,5 @@ def _images(file: Path) -> Iterator[LabelledImage | str]:
             yield LabelledImage(
                 name=f"{file.name}:{line}", image=pixels, emotion=emotion, split=split
             )
+    if file.name == _PART and (file.parent / "test.csv").is_file():
+        yield LeftOut("file of images without labels", "test.csv")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
+import itertools
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
+from typing import NamedTuple
 
+from motivnet.datasets.image_folders import is_named_as_image
+from motivnet.datasets.left_out import LeftOut, Tally, tally
 from motivnet.datasets.sample import RawPixels, Sample, SplitName
 from motivnet.errors import DatasetError
 from motivnet.files import is_below, open_regular
@@ -16,14 +21,21 @@ from motivnet.printable import shortened
 
 _MAX_BYTES = 4 << 30
 _MAX_LINE = 1 << 20
+_WORD = re.compile(r"[^\s,;]+")
+_DELIMITERS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The samples of a dataset, not yet opened, and how many entries were skipped by reason."""
+    """The samples of a dataset, not yet opened, and what was left out."""
 
     samples: tuple[Sample, ...]
-    skipped: dict[str, int] = field(default_factory=dict)
+    left_out: Tally = field(default_factory=Tally)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """The number of entries that were left out by reason."""
+        return self.left_out.counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +54,29 @@ class LabelledImage:
     votes: Mapping[str, float] | None = None
 
 
-def collect(entries: Iterable[LabelledImage | str], *, labels: tuple[str, ...]) -> Listing:
+def collect(
+    entries: Iterable[LabelledImage | LeftOut | str], *, labels: tuple[str, ...]
+) -> Listing:
     """Return the entries whose label the model has, in their order.
 
-    An entry that is a text is the reason why one is skipped. The first entry of a name counts.
+    A text is the reason why an entry without a name is left out. The first entry of a name counts.
     """
     samples: dict[str, Sample] = {}
-    skipped: Counter[str] = Counter()
+    left_out: list[LeftOut] = []
     for entry in entries:
         if isinstance(entry, str):
-            skipped[entry] += 1
+            left_out.append(LeftOut(entry))
+        elif isinstance(entry, LeftOut):
+            left_out.append(entry)
         elif entry.emotion not in labels:
-            skipped[f"the model has no class {entry.emotion}"] += 1
+            left_out.append(LeftOut(f"the model has no class {entry.emotion}", entry.name))
         elif entry.name not in samples:
             samples[entry.name] = _sample(entry, labels)
-        elif samples[entry.name].label == labels.index(entry.emotion):
-            skipped["listed twice"] += 1
         else:
-            skipped["listed again with another label"] += 1
-    return Listing(samples=tuple(samples.values()), skipped=dict(skipped))
+            same = samples[entry.name].label == labels.index(entry.emotion)
+            reason = "listed twice" if same else "listed again with another label"
+            left_out.append(LeftOut(reason, entry.name))
+    return Listing(samples=tuple(samples.values()), left_out=tally(left_out))
 
 
 def _sample(image: LabelledImage, labels: tuple[str, ...]) -> Sample:
@@ -108,6 +124,11 @@ def refuse_outside(source: Path | str, files: Iterable[Path | str], *, folder: P
         DatasetError: Naming the first file that lies outside.
     """
     outside = next((file for file in files if not is_below(file, folder)), None)
+    if outside is not None and ".." not in Path(outside).parts and not os.path.lexists(outside):
+        raise DatasetError(
+            f"{source} names {shortened(str(outside), 200)}, which this machine does not have; "
+            "make the paths in the list relative to its folder"
+        )
     if outside is not None:
         raise DatasetError(
             f"{source} names an image outside its folder, "
@@ -116,16 +137,34 @@ def refuse_outside(source: Path | str, files: Iterable[Path | str], *, folder: P
         )
 
 
-def describe_skipped(skipped: Mapping[str, int]) -> str:
-    """Return counts and reasons in one line."""
-    return ", ".join(f"{count} x {reason}" for reason, count in sorted(skipped.items()))
+def path_in_list(folder: Path, name: str, *, source: Path) -> Path:
+    r"""Return the path that a list gives to an image, also as Windows writes it (``a\1.jpg``).
+
+    Raises:
+        DatasetError: If it names a drive of Windows.
+    """
+    if "\\" not in name or os.path.lexists(folder / name):
+        return folder / name
+    if PureWindowsPath(name).drive:
+        raise DatasetError(
+            f"{source} names {shortened(name, 200)}, which is on another machine; make the paths "
+            "in the list relative to its folder"
+        )
+    return folder / name.replace("\\", "/")
 
 
-def csv_rows(path: Path, *, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
+def csv_rows(
+    path: Path, *, columns: tuple[str, ...], order: tuple[str, ...] = ()
+) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Iterate over the rows of a CSV file: the line number, and the cells of these columns.
 
-    The file may begin with a byte order mark, use any line ends, quote its cells and have more
-    columns in any order. Of two columns with the same name the first counts.
+    The file may begin with a byte order mark, use any line ends, quote its cells, separate them by
+    commas, semicolons or tabs, and have more columns in any order. Of two columns with the same
+    name the first counts.
+
+    Args:
+        order: The names of all columns of a file that may lack the first line, which names them.
+            It is taken for a row if it has as many cells and the first one is the name of an image.
 
     Raises:
         DatasetError: If it is not a CSV file in UTF-8, lacks a column or has a row that is too
@@ -133,26 +172,51 @@ def csv_rows(path: Path, *, columns: tuple[str, ...]) -> Iterator[tuple[int, tup
         FileError: If it cannot be opened.
     """
     with _open_text(path) as file:
-        reader = csv.reader(_lines(file, path))
+        lines = _lines(file, path)
+        reader = csv.reader([])
         try:
-            indices = _indices(next(reader, []), columns, path)
+            first = next(lines, "")
+            header = _read_header(first, columns, order)
+            indices = _indices(header.names, columns, path)
+            reader = csv.reader(itertools.chain([first], lines), delimiter=header.delimiter)
+            if not header.is_row:
+                next(reader, None)
             for row in reader:
-                if not row:
-                    continue
-                if len(row) <= max(indices):
+                if row and len(row) <= max(indices):
                     raise DatasetError(
                         f"line {reader.line_num} of {path} has {len(row)} cells where at least "
                         f"{max(indices) + 1} are expected"
                     )
-                yield reader.line_num, tuple(row[index].strip() for index in indices)
+                if row:
+                    yield reader.line_num, tuple(row[index].strip() for index in indices)
         except (csv.Error, UnicodeDecodeError) as error:
             raise DatasetError(
                 f"{path} is not a CSV file in UTF-8 (near line {reader.line_num}: {error})"
             ) from error
 
 
+def csv_columns(path: Path) -> frozenset[str]:
+    """Return the names in the first line of a file, in lower case; none if it has no such line.
+
+    Raises:
+        FileError: If it cannot be opened.
+    """
+    with _open_text(path) as file:
+        try:
+            first = file.readline(_MAX_LINE)
+            return frozenset(
+                name.strip().casefold()
+                for delimiter in _DELIMITERS
+                for name in next(csv.reader([first], delimiter=delimiter), [])
+            )
+        except (csv.Error, UnicodeDecodeError):
+            return frozenset()
+
+
 def word_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Iterate over the lines of a text that are not empty: the number, and the words.
+
+    Blanks, tabs, commas and semicolons separate words.
 
     Raises:
         DatasetError: If it is not text in UTF-8.
@@ -161,7 +225,7 @@ def word_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     with _open_text(path) as file:
         try:
             for number, line in enumerate(_lines(file, path), 1):
-                if words := line.split():
+                if words := _WORD.findall(line):
                     yield number, words
         except UnicodeDecodeError as error:
             raise DatasetError(f"{path} is not a text file in UTF-8: {error}") from error
@@ -182,6 +246,28 @@ def _lines(file: io.TextIOWrapper, path: Path) -> Iterator[str]:
                 f"line {number} of {path} is longer than the {_MAX_LINE:,} characters allowed"
             )
         yield line
+
+
+class _Header(NamedTuple):
+    """The names of the columns, what separates them, and whether the first line is a row."""
+
+    names: list[str]
+    delimiter: str = ","
+    is_row: bool = False
+
+
+def _read_header(first: str, columns: tuple[str, ...], order: tuple[str, ...]) -> _Header:
+    for delimiter in _DELIMITERS:
+        cells = next(csv.reader([first], delimiter=delimiter), [])
+        if _names(columns) <= _names(cells):
+            return _Header(cells, delimiter)
+        if len(cells) == len(order) > 0 and is_named_as_image(PurePath(cells[0].strip())):
+            return _Header(list(order), delimiter, is_row=True)
+    return _Header(next(csv.reader([first]), []))
+
+
+def _names(cells: Iterable[str]) -> set[str]:
+    return {cell.strip().casefold() for cell in cells}
 
 
 def _indices(header: list[str], columns: tuple[str, ...], path: Path) -> list[int]:

@@ -13,20 +13,27 @@ Paths are relative to the list.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from motivnet.datasets.folder import SPLITS
+from motivnet.datasets.class_folders import SPLITS
 from motivnet.datasets.image_folders import visible
-from motivnet.datasets.listing import LabelledImage, Listing, collect, emotion_from_code
+from motivnet.datasets.listing import (
+    LabelledImage,
+    Listing,
+    collect,
+    emotion_from_code,
+    path_in_list,
+)
 from motivnet.datasets.sample import SplitName
 from motivnet.errors import DatasetError, FileError
 from motivnet.files import open_regular, read_bytes
 from motivnet.labels import EMOTIONS
 from motivnet.schema import Schema, SchemaError, convert, decode
 
-_BEGINNING = re.compile(rb'\s*\{\s*("\d+"\s*:\s*\[|"images"\s*:\s*\{)')
+_BEGINNING = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*("\d+"\s*:\s*\[|"images"\s*:\s*\{)')
 _MAX_BYTES = 256_000_000
 _TOLERANCE = 1e-3
 """How far from 1 the sum of shares may be, since they are rounded; they are scaled to 1."""
@@ -57,9 +64,8 @@ def _images(path: Path, labels: tuple[str, ...]) -> Iterator[LabelledImage]:
     names = labels + EMOTIONS[len(labels) :] if labels == EMOTIONS[: len(labels)] else labels
     for file, split in _lists(path):
         for name, emotion, shares in _labelled(file, names):
-            yield LabelledImage(
-                name=name, image=file.parent / name, emotion=emotion, split=split, votes=shares
-            )
+            image = path_in_list(file.parent, name, source=file)
+            yield LabelledImage(name=name, image=image, emotion=emotion, split=split, votes=shares)
 
 
 def _labelled(
@@ -112,7 +118,7 @@ def _lists(path: Path) -> list[tuple[Path, SplitName | None]]:
 def _entries(file: Path) -> dict[str, tuple[str, ...]] | _SoftList:
     try:
         data = read_bytes(file, max_bytes=_MAX_BYTES)
-        value = decode(data, dict[str, Any], max_bytes=_MAX_BYTES)
+        value = decode(data.removeprefix(BOM_UTF8), dict[str, Any], max_bytes=_MAX_BYTES)
         if "images" in value:
             return convert(value, _SoftList)
         return convert(value, dict[str, tuple[str, ...]])

@@ -1,14 +1,22 @@
-"""RAF-DB's basic emotions: a list of names and numbers, and aligned faces (Li, Deng & Du 2017)."""
+"""RAF-DB's basic emotions (Li, Deng & Du 2017), as released and as Kaggle has them.
+
+The release has a list of names and numbers beside the aligned faces. The copies have folders of
+these numbers, which are RAF-DB's only if the files in them are named as in RAF-DB.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path, PurePath
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from motivnet.datasets.image_folders import first_images, subfolders, walk_images
+from motivnet.datasets.left_out import LeftOut
 from motivnet.datasets.listing import (
     LabelledImage,
     Listing,
     collect,
+    csv_rows,
     emotion_from_code,
     word_lines,
 )
@@ -19,44 +27,108 @@ CODES = dict(
     enumerate(("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), 1)
 )
 
-_LIST = Path("EmoLabel", "list_patition_label.txt")  # spelt so in the release
+_LISTS = ("list_patition_label.txt", "list_partition_label.txt")  # the first is the release's
+_COPIED_LISTS = ("train_labels.csv", "test_labels.csv")
+_COPIED_COLUMNS = ("image", "label")
+_INSIDE = "DATASET"  # the folder beside these lists
 _SPLITS: dict[str, SplitName] = {"train": "train", "test": "test"}
+_NUMBERS = frozenset(map(str, CODES))
+_NAME = re.compile(r"(train|test)_\d+(_aligned)?\.[a-z]+", re.IGNORECASE)
 
 
 def recognises(path: Path) -> bool:
-    """Return whether the list is there, in the folder or in its folder ``basic``."""
-    return _root(path) is not None
+    """Return whether the list is there, or folders of numbers with files of RAF-DB's names."""
+    return _list(path) is not None or _numbered(path) is not None
 
 
 def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
-    """Return the aligned faces of the list, in the splits that their names tell.
+    """Return the aligned faces, in the splits that their names tell.
 
     Raises:
         DatasetError: If the faces are not there, or a line is not a name and a number from 1 to 7.
     """
-    root = _root(path) or path
-    images = root / "Image" / "aligned"
+    file = _list(path)
+    if file is None:
+        return collect(
+            _numbered_images(_numbered(path) or path, _listed_codes(path)), labels=labels
+        )
+    root = file.parent.parent if file.parent.name == "EmoLabel" else file.parent
+    images = _aligned(root)
     if not images.is_dir():
         raise DatasetError(f"{images} is not a folder; unpack RAF-DB's aligned.zip there")
-    return collect(_images(root / _LIST, images), labels=labels)
+    return collect(_listed_images(file, images), labels=labels)
 
 
-def _root(path: Path) -> Path | None:
-    return next((root for root in (path / "basic", path) if (root / _LIST).is_file()), None)
+def _list(path: Path) -> Path | None:
+    """Return the list, in its folder or beside the images, also in the folder ``basic``."""
+    folders = [path / inside for inside in ("basic/EmoLabel", "EmoLabel", "basic", "")]
+    return next((f / name for f in folders for name in _LISTS if (f / name).is_file()), None)
 
 
-def _images(file: Path, images: Path) -> Iterator[LabelledImage]:
+def _aligned(root: Path) -> Path:
+    """Return the folder of aligned faces; an archive that was unpacked into one has a second."""
+    places = ("Image/aligned/aligned", "Image/aligned", "aligned/aligned", "aligned")
+    return next((root / place for place in places if (root / place).is_dir()), root / places[1])
+
+
+def _listed_images(file: Path, images: Path) -> Iterator[LabelledImage]:
     for line, words in word_lines(file):
         place = f"line {line} of {file}"
-        split = _SPLITS.get(words[0].partition("_")[0])
+        name = words[0]
+        split = _SPLITS.get(name.partition("_")[0])
         if len(words) < 2 or split is None:
             raise DatasetError(
                 f"{place} is not like 'train_00001.jpg 5'; use the list as RAF-DB brings it"
             )
-        name = PurePath(words[0])
         yield LabelledImage(
-            name=words[0],
-            image=images / f"{name.stem}_aligned{name.suffix}",
+            name=name,
+            image=_aligned_image(images / name),
             emotion=emotion_from_code(words[1], CODES, place=place),
             split=split,
         )
+
+
+def _aligned_image(named: Path) -> Path:
+    """Return the aligned image of a name; some copies of the list name it so already."""
+    if named.stem.endswith("_aligned"):
+        return named
+    return named.with_name(f"{named.stem}_aligned{named.suffix}")
+
+
+def _numbered(path: Path) -> Path | None:
+    """Return the folder with folders of numbers and files of RAF-DB's names, maybe inside."""
+    return next((root for root in (path, path / _INSIDE) if _is_numbered(root)), None)
+
+
+def _listed_codes(path: Path) -> dict[str, str]:
+    """Return the numbers by image of the lists that copies have beside the folders."""
+    lists = [path / name for name in _COPIED_LISTS if (path / name).is_file()]
+    return {
+        name: code for file in lists for _, (name, code) in csv_rows(file, columns=_COPIED_COLUMNS)
+    }
+
+
+def _is_numbered(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    parts = [folder for folder in subfolders(path) if folder.name.casefold() in _SPLITS]
+    folders = parts or [path]
+    if not all({entry.name for entry in subfolders(folder)} <= _NUMBERS for folder in folders):
+        return False
+    files = [file for folder in folders for file in first_images(folder) if file.parent != folder]
+    return bool(files) and all(_NAME.fullmatch(file.name) for file in files)
+
+
+def _numbered_images(path: Path, codes: Mapping[str, str]) -> Iterator[LabelledImage | LeftOut]:
+    found = walk_images(path)
+    found.refuse_unreadable()
+    yield from found.left_out
+    for file in found.files:
+        name, match = file.relative_to(path).as_posix(), _NAME.fullmatch(file.name)
+        if match is None or file.parent.name not in _NUMBERS:
+            yield LeftOut("not named as in RAF-DB", name)
+        elif codes.get(file.name, file.parent.name) != file.parent.name:
+            yield LeftOut("image with another number in the list than its folder", name)
+        else:
+            emotion, split = CODES[int(file.parent.name)], _SPLITS[match[1].lower()]
+            yield LabelledImage(name=name, image=file, emotion=emotion, split=split)

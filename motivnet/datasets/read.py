@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -12,18 +13,29 @@ from motivnet.datasets import (
     affectnet_npy,
     ck48,
     ckplus,
+    class_folders,
     fer2013,
     ferplus,
-    folder,
     jaffe,
     kdef,
     motivnet_json,
     rafdb,
 )
-from motivnet.datasets.check import MAX_UNREADABLE, UNREADABLE, Checked, check_readable
-from motivnet.datasets.listing import Listing, describe_skipped, refuse_outside
+from motivnet.datasets.check import MAX_UNREADABLE, Checked, check_readable
+from motivnet.datasets.class_folders import (
+    MAX_WRAPPERS,
+    NUMBERED,
+    SPLITS,
+    beside,
+    holds_classes,
+)
+from motivnet.datasets.image_folders import subfolders, visible
+from motivnet.datasets.left_out import Tally, name_some, tally
+from motivnet.datasets.listing import Listing, refuse_outside
 from motivnet.datasets.sample import Dataset, Sample, SplitName
 from motivnet.errors import ConfigError, DatasetError
+from motivnet.labels import EMOTIONS
+from motivnet.path_kind import kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +53,8 @@ class Reader(Protocol):
         """Return the samples of a path that the reader recognises."""
 
 
+CLASS_FOLDERS = "class folders"
+
 FORMATS: dict[str, Reader] = {
     "AffectNet (CSV lists)": affectnet,
     "AffectNet (npy labels)": affectnet_npy,
@@ -52,7 +66,7 @@ FORMATS: dict[str, Reader] = {
     "JAFFE": jaffe,
     "KDEF": kdef,
     "MotivNet JSON list": motivnet_json,
-    "class folders": folder,
+    CLASS_FOLDERS: class_folders,
 }
 """How a dataset lies on disk, by names for people."""
 
@@ -65,24 +79,84 @@ ADVICE = {
 """What to do about a class that a dataset never has, by the names of the format and the class."""
 
 
-def recognise(path: Path) -> str:
-    """Return the name of the first format that a folder or a file has.
+_NAMES = (
+    "training.csv beside Manually_Annotated_Images/ or train_set/annotations/ (AffectNet), "
+    "fer2013.csv, icml_face_data.csv or train.csv (FER2013), fer2013new.csv (FER+), "
+    "EmoLabel/list_patition_label.txt or 1/train_00001_aligned.jpg (RAF-DB), cohn-kanade-images/ "
+    "(CK+), KA.AN1.39.tiff (JAFFE), AF01ANFL.JPG (KDEF), a .json list, or folders of images named "
+    "as classes, such as neutral/ and happy/"
+)
+"""What is recognised, for the message that nothing was."""
+
+_MAX_LOOKED_INTO = 100
+"""Folders in a folder that may be a dataset."""
+
+
+def recognise(path: Path, *, labels: tuple[str, ...] = EMOTIONS) -> tuple[str, Path]:
+    """Return the name of the first format that a folder or a file has, and where the dataset is.
+
+    That is the path, or the only folder below it that has a format: archives have wrappers.
 
     Raises:
-        DatasetError: If there is no such path, or it has no known format.
+        DatasetError: If there is no such path, it has no known format, or holds several datasets.
+        FileError: If the system does not tell.
     """
-    if not path.exists():
+    if kind_of(path) is None:
         raise DatasetError(
             f"{path} is not a folder; give a folder with one folder of images per class, or a "
             "dataset's"
         )
-    for name, reader in FORMATS.items():
-        if reader.recognises(path):
-            return name
+    wrappers = list(_wrappers(path))
+    for folder in wrappers:
+        if own := _own_format(folder, labels):
+            return own, folder
+        if inner := _format_inside(folder, labels):
+            return inner
+    for folder in reversed(wrappers):
+        if class_folders.recognises(folder):
+            return CLASS_FOLDERS, folder  # the reader counts the folders that it does not know
+    names = name_some([entry.name for entry in visible(path)]) if path.is_dir() else path.name
     raise DatasetError(
-        f"{path} has the format of no known dataset: {', '.join(FORMATS)} such as neutral/ and "
-        "happiness/"
+        f"{path} has the format of no known dataset; it has {names or 'nothing in it'}, and "
+        f"recognised are: {_NAMES}"
     )
+
+
+def _wrappers(path: Path) -> Iterator[Path]:
+    """Yield a path and the folders below it, each of which is alone in the one before."""
+    yield path
+    for _ in range(MAX_WRAPPERS):
+        inside = subfolders(path) if path.is_dir() else []
+        if len(inside) != 1:
+            return
+        path = inside[0]
+        yield path
+
+
+def _format_inside(folder: Path, labels: tuple[str, ...]) -> tuple[str, Path] | None:
+    """Return the only folder in a folder that has a format, and the format.
+
+    One split of several folders is no dataset without the others.
+    """
+    inside = subfolders(folder) if folder.is_dir() else []
+    several = len(inside) > 1
+    whole = [entry for entry in inside if not (several and entry.name.casefold() in SPLITS)]
+    formats = [(_own_format(entry, labels), entry) for entry in whole[:_MAX_LOOKED_INTO]]
+    known = [(found, entry) for found, entry in formats if found]
+    if len(known) > 1:
+        names = name_some([f"{entry.name}: {found}" for found, entry in known])
+        raise DatasetError(f"{folder} holds several datasets ({names}); give one of them")
+    return known[0] if known else None
+
+
+def _own_format(root: Path, labels: tuple[str, ...]) -> str | None:
+    """Return the format of a folder or file itself; of class folders, only if a name is known."""
+    for name, reader in FORMATS.items():
+        if name == CLASS_FOLDERS:
+            return name if root.is_dir() and holds_classes(root, labels) else None
+        if reader.recognises(root):
+            return name
+    return None
 
 
 def read_dataset(
@@ -120,8 +194,9 @@ def read_dataset(
     if limit is not None and limit < 1:
         raise ConfigError(f"the limit of images per class must be at least 1, not {limit}")
     try:
-        found = recognise(path)
-        listing = FORMATS[found].read(path, labels=labels)
+        found, root = recognise(path, labels=labels)
+        listing = FORMATS[found].read(root, labels=labels)
+        others = tally(beside(path, root))
     except OSError as error:
         raise DatasetError(
             f"{error.filename or path} cannot be read: {error.strerror or error}"
@@ -133,27 +208,35 @@ def read_dataset(
     checked = check_readable(samples) if check else Checked(digests={}, unreadable={})
     checked.refuse_many_unreadable(max_share=max_unreadable)
     kept = checked.readable(samples) if check else tuple(samples)
-    skipped = dict(listing.skipped)
-    if checked.unreadable:
-        skipped[UNREADABLE] = len(checked.unreadable)
+    left_out = listing.left_out | others | checked.left_out()
     if not kept:
-        reasons = f" ({describe_skipped(skipped)})" if skipped else ""
-        raise DatasetError(
-            f"{path} holds no image of a known class{reasons}; it was read as {found}, and "
-            f"the classes are {', '.join(labels)}"
-        )
-    if skipped:
-        logger.warning("%s: skipped %s", path, describe_skipped(skipped))
+        text = _describe_nothing(path, found, left_out, labels)
+        if found == CLASS_FOLDERS and not samples and NUMBERED not in left_out.counts:
+            text += f"; else recognised are: {_NAMES}"
+        raise DatasetError(text)
+    if left_out.counts:
+        logger.warning("%s: left out %s", path, left_out)
     return Dataset(
         format=found,
         root=path,
         labels=labels,
         split=split,
         samples=kept,
-        skipped=skipped,
+        skipped=left_out.counts,
         unreadable=checked.unreadable,
         digests=checked.digests,
     )
+
+
+def _describe_nothing(path: Path, found: str, left_out: Tally, labels: tuple[str, ...]) -> str:
+    reasons = f" ({left_out})" if left_out.counts else ""
+    text = (
+        f"{path} holds no image of a known class{reasons}; it was read as {found}, and the classes "
+        f"are {', '.join(labels)}"
+    )
+    if NUMBERED in left_out.counts:
+        return f"{text}; rename the folders of numbers to the classes that they stand for"
+    return text
 
 
 def _select(

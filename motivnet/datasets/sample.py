@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from motivnet.datasets.tiff import TIFF_SUFFIXES, decode_tiff
 from motivnet.files import read_bytes
-from motivnet.images import MAX_BYTES, decode_image
+from motivnet.images import USER_LIMITS, ImageLimits, decode_image
 
 SplitName = Literal["train", "val", "test"]
 """The split of a dataset that an image belongs to."""
@@ -55,14 +55,14 @@ class Sample:
     split: SplitName | None = None
     person: str | None = None
 
-    def encoded(self) -> bytes:
+    def encoded(self, limits: ImageLimits = USER_LIMITS) -> bytes:
         """Return the bytes of the file, or the raw pixels.
 
         Raises:
             FileError: If the file is missing, not a regular file or too large.
         """
         if isinstance(self.image, Path):
-            return read_bytes(self.image, max_bytes=MAX_BYTES)
+            return read_bytes(self.image, max_bytes=limits.max_bytes)
         return self.image.data
 
     def digest(self) -> str:
@@ -84,7 +84,7 @@ class Sample:
         """
         return self.decode(self.encoded())
 
-    def decode(self, data: bytes) -> NDArray[np.uint8]:
+    def decode(self, data: bytes, limits: ImageLimits = USER_LIMITS) -> NDArray[np.uint8]:
         """Return the RGB image ``(H, W, 3)`` in bytes that ``encoded`` has returned.
 
         Raises:
@@ -93,8 +93,9 @@ class Sample:
         if isinstance(self.image, RawPixels):
             pixels = np.frombuffer(data, np.uint8).reshape(*self.image.size, -1)
             return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
-        decoder = decode_tiff if self.image.suffix.casefold() in TIFF_SUFFIXES else decode_image
-        return decoder(data, name=str(self.image))
+        if self.image.suffix.casefold() in TIFF_SUFFIXES:
+            return decode_tiff(data, name=str(self.image))
+        return decode_image(data, name=str(self.image), limits=limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from motivnet.datasets.check import (
     MAX_UNREADABLE,
-    UNREADABLE,
     Checked,
     Pairs,
     check_readable,
     find_duplicates,
 )
-from motivnet.datasets.listing import describe_skipped
+from motivnet.datasets.left_out import Tally
 from motivnet.datasets.read import ADVICE
 from motivnet.datasets.sample import Dataset, Sample
 from motivnet.datasets.sampling import (
@@ -102,21 +100,27 @@ def split_dataset(
     leaked = {first for first, _ in duplicates}
     unique = tuple(sample for sample in training if sample.name not in leaked)
     _check_classes(unique, dataset)
-    skipped = Counter(
-        {
-            UNREADABLE: len(checked.unreadable) - len(dataset.unreadable),
-            "person who is in another split": same_person,
-            "same image as in another split": len(training) - len(unique),
-        }
+    newly = Checked(
+        digests={},
+        unreadable={
+            name: reason
+            for name, reason in checked.unreadable.items()
+            if name not in dataset.unreadable
+        },
     )
-    if found := +skipped:
-        logger.warning("%s: skipped %s", dataset.root, describe_skipped(found))
+    others = {
+        "person who is in another split": same_person,
+        "same image as in another split": len(training) - len(unique),
+    }
+    left_out = newly.left_out() | Tally(others)
+    if left_out.counts:
+        logger.warning("%s: left out %s", dataset.root, left_out)
     used = (*unique, *validation, *test)
     return Split(
         training=unique,
         validation=validation,
         test=test,
-        skipped=dict(Counter(dataset.skipped) + skipped),
+        skipped=(Tally(dataset.skipped) | left_out).counts,
         unreadable=dict(sorted(checked.unreadable.items())),
         duplicates=duplicates,
         digests={sample.name: checked.digests[sample.name] for sample in used},

@@ -21,6 +21,7 @@ class CrossAttention(nn.Module):
     def __init__(self, *, embed_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.scale = (embed_dim // num_heads) ** -0.5
         self.query = nn.Linear(embed_dim, embed_dim)
         self.key_value = nn.Linear(embed_dim, 2 * embed_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
@@ -34,8 +35,15 @@ class CrossAttention(nn.Module):
         key, value = (
             split_heads(part, self.num_heads) for part in self.key_value(memory).chunk(2, dim=-1)
         )
-        out: Tensor = self.proj(attend(query, key, value))  # (B, Q, D)
+        out: Tensor = self.proj(attend(query, key, value, scale=self.scale))  # (B, Q, D)
         return out
+
+    def fold_scale(self) -> None:
+        """Multiply the query's projection by the scale, as ``SelfAttention.fold_scale``."""
+        with torch.no_grad():
+            self.query.weight.mul_(self.scale)
+            self.query.bias.mul_(self.scale)
+        self.scale = 1.0
 
 
 class DecoderBlock(nn.Module):

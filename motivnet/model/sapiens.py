@@ -37,15 +37,9 @@ def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
     return tokens.reshape(tokens.shape[0], tokens.shape[1], num_heads, -1).transpose(1, 2)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return scaled dot-product attention of ``(B, heads, N, dim)``, joined to ``(B, N, D)``.
-
-    The scale is given as a number: left out, the decomposed export would compute it from shapes at
-    run time.
-    """
-    mixed = functional.scaled_dot_product_attention(
-        query, key, value, scale=query.shape[-1] ** -0.5
-    )
+def attend(query: Tensor, key: Tensor, value: Tensor, *, scale: float) -> Tensor:
+    """Return scaled dot-product attention of ``(B, heads, N, dim)``, joined to ``(B, N, D)``."""
+    mixed = functional.scaled_dot_product_attention(query, key, value, scale=scale)
     return mixed.transpose(1, 2).flatten(2)
 
 
@@ -55,6 +49,7 @@ class SelfAttention(nn.Module):
     def __init__(self, *, embed_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.scale = (embed_dim // num_heads) ** -0.5
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
 
@@ -63,8 +58,19 @@ class SelfAttention(nn.Module):
         query, key, value = (
             split_heads(part, self.num_heads) for part in self.qkv(tokens).chunk(3, dim=-1)
         )
-        out: Tensor = self.proj(attend(query, key, value))  # (B, N, D)
+        out: Tensor = self.proj(attend(query, key, value, scale=self.scale))  # (B, N, D)
         return out
+
+    def fold_scale(self) -> None:
+        """Multiply the query's projection by the scale, which becomes 1, once and for all calls.
+
+        In FP32, before the weights are rounded: a runtime then scales nothing per image.
+        """
+        queries = self.qkv.out_features // 3
+        with torch.no_grad():
+            self.qkv.weight[:queries].mul_(self.scale)
+            self.qkv.bias[:queries].mul_(self.scale)
+        self.scale = 1.0
 
 
 class MLP(nn.Module):

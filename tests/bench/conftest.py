@@ -71,25 +71,33 @@ def plant_measurement() -> PlantMeasurement:
         name: str,
         rounds: Sequence[Sequence[float]] = ((1.0,), (1.0,)),
         *,
-        role: Role = "runtime",
         default: bool = False,
         logits: Sequence[float] = (1.0, 0.0),
+        compilation: float | None = None,
+        waiting: Sequence[float] = (),
         error: str | None = None,
     ) -> Measurement:
+        role: Role = "runtime"
         model: PyTorchModel | ArtifactModel = ArtifactModel(folder="artifacts/demo", runtime=name)
-        if role != "runtime":
-            config = ModelConfig.named("tiny")
+        if name.startswith(("pytorch", "torch-")):
+            role, config = "baseline", ModelConfig.named("tiny")
             model = PyTorchModel(checkpoint=None, config=config, compute="float32", device="cpu")
         candidate = Candidate(name=name, role=role, default=default, model=model)
         if error:
             return Measurement(candidate=candidate, error=error)
         opened = Opened(
-            compute="float32", device="cpu", load=0.5, first_call=0.25, logits=(tuple(logits),)
+            compute="float32",
+            device="cpu",
+            load=0.5,
+            compilation=compilation,
+            first_call=0.25,
+            logits=(tuple(logits),),
         )
         return Measurement(
             candidate=candidate,
             opened=opened,
             rounds=[tuple(seconds) for seconds in rounds],
+            waiting=list(waiting),
             peak_memory=100_000_000,
         )
 
@@ -104,8 +112,8 @@ def plant_result(
 
     def plant(seconds: float = 2.0, **changes: Any) -> LatencyResult:
         measurements = [
-            plant_measurement("pytorch-fp32", ((8.0,), (8.0,)), role="baseline-fp32"),
-            plant_measurement("pytorch-bf16", ((4.0,), (4.0,)), role="baseline-half"),
+            plant_measurement("pytorch-fp32", ((8.0,), (8.0,))),
+            plant_measurement("pytorch-bf16", ((4.0,), (4.0,))),
             plant_measurement("openvino", ((seconds,), (seconds,)), default=True),
             plant_measurement("onnxruntime", error="its process ended with status 3"),
         ]
@@ -134,6 +142,8 @@ def plant_result(
             "environment": environment,
             "candidates": summarise_candidates(measurements, batch_size=1),
             "parity": target.artifact.manifest.parity,
+            "interrupted_after": None,
+            "left_out": (),
             "warnings": (),
         }
         return LatencyResult(**fields | changes)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from motivnet_bench.latency import measure
 from motivnet_bench.latency.candidate_process import CandidateProcess
+from motivnet_bench.latency.statistics import summarise_candidates
 from motivnet_bench.report.files import write_latency
 
 HELP = """
@@ -57,6 +61,10 @@ def test_help_imports_nothing_heavy():
         (("--model", "huge"), "no model is called 'huge'"),
         (("latency", "nowhere", "--model", "tiny"), "leave out the artifact and --checkpoint"),
         (("--rounds", "0"), "must be at least 1"),
+        (("--model", "tiny", "--baseline", "int4"), "no baseline is called 'int4'; choose from"),
+        (("--model", "tiny", "--runtime", "abacus"), "abacus"),
+        (("--model", "tiny", "--device", "cuda"), "PyTorch sees no CUDA device here"),
+        (("gate", "--min-speedup", "2", "--baseline", "x"), "no baseline is called 'x'"),
         (("gate",), "nothing to check"),
         (("gate", "--max-drop", "1"), "--max-drop and --dataset go together"),
         (("gate", "--min-speedup", "-1"), "--min-speedup must be a positive number"),
@@ -131,15 +139,89 @@ def test_a_terminal_gets_the_table_and_the_place_of_the_report(
     assert out.endswith("report: report/report.html\n")
 
 
-def test_an_interrupt_prints_and_leaves_nothing(run, work, tiny_checkpoint, monkeypatch):
-    def interrupt(process, seconds):
-        raise KeyboardInterrupt
+@pytest.fixture
+def interrupt_after(monkeypatch):
+    """Sends this process a signal as soon as so many rounds of candidates were measured."""
 
-    monkeypatch.setattr(CandidateProcess, "measure", interrupt)
-    monkeypatch.setattr(CandidateProcess, "open", lambda *_, **__: None)
+    def plant(number: signal.Signals, rounds: int) -> None:
+        measure_round = CandidateProcess.measure
+        measured = []
+
+        def measure_then_signal(process, seconds, **options):
+            measure_round(process, seconds, **options)
+            measured.append(process)
+            if len(measured) == rounds:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(CandidateProcess, "measure", measure_then_signal)
+
+    return plant
+
+
+QUICK = ("--device", "cpu", "--seconds", "0.001", "--threads", "1", "--runtime", "onnxruntime")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_benchmark_reports_the_rounds_that_it_has(
+    run, work, tiny_checkpoint, interrupt_after, number
+):
+    interrupt_after(number, 3)
+    words = ("--checkpoint", tiny_checkpoint, *QUICK, "--baseline", "fp32", "--out", "report")
+    status, out, err = run("artifacts/demo", *words)
+    assert (status, err) == (130, "")
+    assert "Interrupted after 1 of 5 rounds.\nreport: report/report.html\n" in out
+    result = json.loads((work / "report" / "report.json").read_bytes())
+    assert result["interrupted_after"] == 1
+    rounds = [len(row["metrics"]["latency"]["round_medians"]) for row in result["candidates"]]
+    assert rounds == [1, 2]
+    assert psutil.Process().children() == []
+    status, _, err = run("gate", "report/report.json", "--min-speedup", "0.001")
+    assert status == 1
+    assert "interrupted after 1 of 5 rounds" in err
+
+
+def test_an_interrupt_before_the_first_round_leaves_nothing_but_a_line(
+    run, work, tiny_checkpoint, monkeypatch
+):
+    def interrupt(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(CandidateProcess, "open", interrupt)
     words = ("--checkpoint", tiny_checkpoint, "--device", "cpu", "--out", work / "out")
-    assert run(*words) == (130, "", "")
+    said = "interrupted before the first round: nothing was measured\n"
+    assert run(*words) == (130, "", said)
     assert not (work / "out").exists()
+
+
+def test_an_interrupted_gate_does_not_judge(run, work, tiny_checkpoint, interrupt_after):
+    interrupt_after(signal.SIGINT, 3)
+    words = ("--checkpoint", tiny_checkpoint, "--min-speedup", "0.001", "--seconds", "0.001")
+    assert run("gate", "artifacts/demo", *words, "--runtime", "onnxruntime") == (130, "", "")
+
+
+def test_an_artifact_that_no_runtime_opens_is_an_error_after_the_report(run, work, tiny_checkpoint):
+    words = ("--checkpoint", tiny_checkpoint, *QUICK[:-1], "onnxruntime-cuda")
+    status, out, err = run("artifacts/demo", *words, "--baseline", "fp32", "--rounds", "1")
+    assert status == 1
+    assert out.endswith("report: artifacts/demo/report.html\n")
+    assert err.startswith("error: no runtime could be measured: onnxruntime-cuda: ")
+    assert err.count("\n") == 1
+
+
+def test_a_gate_under_load_warns_though_it_passes(plant_result, plant_measurement, run, tmp_path):
+    measurements = [
+        plant_measurement("pytorch-fp32", ((8.0,), (80.0,))),
+        plant_measurement("openvino", ((2.0,), (2.0,)), default=True),
+    ]
+    rows = summarise_candidates(measurements, batch_size=1)
+    result = plant_result(candidates=rows, warnings=("not stable: pytorch-fp32 (116%)",))
+    path, *_ = write_latency(result, tmp_path)
+    status, out, err = run("gate", path, "--min-speedup", "3")
+    assert (status, err) == (0, "warning: not stable: pytorch-fp32 (116%)\n")
+    assert out == (
+        "passed: openvino is between 4.00x and 40.00x PyTorch FP32, measured under load, "
+        "and at least 3x all the same\n"
+    )
 
 
 def test_report_writes_the_page_again_from_its_json(plant_result, run, tmp_path):

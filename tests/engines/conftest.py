@@ -105,6 +105,47 @@ def copied_artifact(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactE
     return copied
 
 
+def link_as_hub(folder: Path) -> Path:
+    """The files by their hash in a folder beside it, as in the cache of Hugging Face's hub."""
+    blobs = folder.parent / "blobs"
+    blobs.mkdir()
+    for path in sorted(folder.iterdir()):
+        blob = blobs / hashlib.sha256(path.read_bytes()).hexdigest()
+        path.rename(blob)
+        path.symlink_to(Path("..", "blobs", blob.name))
+    return blobs
+
+
+def link_as_config_map(folder: Path) -> Path:
+    """The files in a folder inside, which one link names, as Kubernetes mounts a ConfigMap."""
+    inside = folder / "..2026_01_01"
+    names = sorted(path.name for path in folder.iterdir())
+    inside.mkdir()
+    (folder / "..data").symlink_to(inside.name)
+    for name in names:
+        (folder / name).rename(inside / name)
+        (folder / name).symlink_to(Path("..data", name))
+    return inside
+
+
+def link_as_dvc(folder: Path) -> Path:
+    """The files under absolute paths, read-only, as in the cache of DVC."""
+    cache = folder.parent / "cache"
+    cache.mkdir()
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(cache / str(number))
+        (cache / str(number)).chmod(0o444)
+        path.symlink_to(cache / str(number))
+    return cache
+
+
+@pytest.fixture(params=[link_as_hub, link_as_config_map, link_as_dvc])
+def link_files_of(request: pytest.FixtureRequest) -> Callable[[Path], Path]:
+    """A function that turns an artifact's files into links, and gives the folder of the files."""
+    link: Callable[[Path], Path] = request.param
+    return link
+
+
 @pytest.fixture
 def engine_artifact(copied_artifact: ArtifactEditor) -> Artifact:
     """An artifact with a TensorRT engine in name, from elsewhere: nothing here opens it."""

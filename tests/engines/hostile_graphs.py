@@ -137,9 +137,9 @@ def listed_data(model: onnx.ModelProto, folder: Path, **entries: object) -> None
 
 
 def symbolic_link(model: onnx.ModelProto, folder: Path) -> None:
-    listed_data(model, folder)
-    (folder / DATA).rename(folder.parent / f"{folder.name}.elsewhere")
-    (folder / DATA).symlink_to(folder.parent / f"{folder.name}.elsewhere")
+    unlisted(model, folder)
+    (folder / "other.data").unlink()
+    (folder / "other.data").symlink_to(secret(folder))
 
 
 def unlisted_fifo(model: onnx.ModelProto, folder: Path) -> None:
@@ -350,7 +350,9 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("path-from-the-root", from_root, "which is not a model.onnx.data"),
     Attack("an-unlisted-file", unlisted, "'other.data', which is not a model.onnx.data", (DATA,)),
     Attack("a-hard-link", hard_link, "'other.data', which is not a model.onnx.data", (DATA,)),
-    Attack("a-symbolic-link", symbolic_link, "symbolic link", (DATA,)),
+    Attack(
+        "a-symbolic-link", symbolic_link, "'other.data', which is not a model.onnx.data", (DATA,)
+    ),
     Attack(
         "an-unlisted-fifo", unlisted_fifo, "'pipe.data', which is not a model.onnx.data", (DATA,)
     ),

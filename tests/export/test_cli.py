@@ -117,7 +117,7 @@ def test_onnx_writes_one_file(small_checkpoint: Path, tmp_path: Path) -> None:
         ("build --model sapiens-9b", "choose one of"),
         ("build --model tiny --fp16 --precision bf16", "--fp16 and --precision bf16 contradict"),
         ("build --model tiny --fp16 --int8", "--fp16 and --int8 contradict each other; give one"),
-        ("build --model tiny --images missing --target onnx", "not a folder"),
+        ("build --model tiny --images missing --target onnx", "missing does not exist"),
         ("build --model tiny --calibration-images .", "--calibration-images is for INT8 and FP8"),
         ("build --model tiny --target onnx --sm 86", "--sm is for --target tensorrt-rtx"),
         ("build --model tiny --target tensorrt-rtx --sm 90", "does not compile for SM 90"),

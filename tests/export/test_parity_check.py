@@ -2,13 +2,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from motivnet.artifact import Artifact
 from motivnet.errors import ParityError
-from motivnet.parity import BlockActivation
+from motivnet.parity import BlockActivation, Comparison, Evidence, ParityReport, Precision
 from motivnet_export import parity_check
-from motivnet_export.parity_check import activation_warnings, compare_runtimes
+from motivnet_export.parity_check import (
+    Reference,
+    activation_warnings,
+    compare_runtimes,
+    describe_failure,
+    make_report,
+)
+from motivnet_export.parity_images import ImageSet
 
 
 def evidence(artifact: Artifact) -> dict[str, str]:
@@ -59,3 +67,62 @@ def test_activations_warn_above_ten_thousand(
     assert len(warnings) == len(words)
     assert all(word in warning for word, warning in zip(words, warnings, strict=True))
     assert activation_warnings(blocks, "bf16") == []
+
+
+def row(backend: str, compute: str, evidence: Evidence, *failures: str) -> Comparison:
+    return Comparison(
+        backend=backend,
+        compute=compute,
+        evidence=evidence,
+        images=2,
+        logit_cosine=1.0,
+        logit_max_abs=0.0,
+        probability_max_abs=0.0,
+        top1_agreement=1.0,
+        embedding_cosine=1.0,
+        seconds_per_image=0.1,
+        failures=failures,
+    )
+
+
+def report_of(precision: Precision, *rows: Comparison) -> ParityReport:
+    images = ImageSet(pixels=np.zeros((2, 4, 4, 3), np.uint8), source="drawn", drawn=True)
+    activations = (BlockActivation(block="a", stream=1.0, compute=1.0),)
+    reference = Reference(images=images, outputs=None, activations=activations)  # type: ignore[arg-type]
+    return make_report(reference, rows, problems=(), precision=precision)
+
+
+ROUNDING = row("pytorch", "bfloat16", "rounding")
+
+
+def test_where_only_a_gpu_computes_bf16_it_shows_the_graph_and_a_warning_says_so() -> None:
+    report = report_of("bf16", ROUNDING, row("onnxruntime-cuda", "bfloat16", "runtime"))
+
+    assert report.passed
+    assert report.warnings == (
+        "the graph was compared in bfloat16 alone, by onnxruntime-cuda; "
+        "to compare it in FP32 too: pip install 'motivnet[judge]'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "found"),
+    [
+        ("bf16", row("onnxruntime-cuda", "bfloat16", "runtime", "logit_cosine 0.9 < 0.995")),
+        ("fp16", row("openvino-bf16", "bfloat16", "runtime")),
+        ("fp32", row("openvino-bf16", "bfloat16", "runtime")),
+    ],
+)
+def test_a_runtime_that_fails_or_computes_in_another_dtype_does_not_show_the_graph(
+    precision: Precision, found: Comparison
+) -> None:
+    report = report_of(precision, found)
+
+    assert not report.passed
+    assert "pip install 'motivnet[judge]'" in describe_failure(report)
+
+
+def test_a_graph_that_fails_in_fp32_is_not_saved_by_a_gpu_that_passes() -> None:
+    wrong = row("openvino", "float32", "graph", "logit_cosine 0.9 < 0.995")
+
+    assert not report_of("bf16", wrong, row("onnxruntime-cuda", "bfloat16", "runtime")).passed

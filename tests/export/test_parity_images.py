@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from motivnet.config import ModelConfig
-from motivnet.errors import ConfigError, ImageError
+from motivnet.errors import ConfigError, FileError
 from motivnet.preprocess import Preprocessing
 from motivnet_engines.verification.parity_run import collect_outputs
 from motivnet_export.parity_images import choose_calibration_images, choose_parity_images
@@ -70,7 +70,8 @@ def test_calibration_images_are_not_those_of_the_comparison(
     [
         ("empty", ConfigError, "empty has no image; --images takes a folder of images"),
         ("missing", ConfigError, "missing is not a folder; --images takes a folder of images"),
-        ("damaged", ImageError, "take it out of the folder"),
+        ("damaged", ConfigError, r"no image that can be read: 1 x unreadable image \(.*1.png is "),
+        ("a" * 300, FileError, "cannot be read: File name too long"),
     ],
 )
 def test_folder_without_usable_images_is_named(
@@ -81,3 +82,25 @@ def test_folder_without_usable_images_is_named(
     (tmp_path / "damaged" / "1.png").write_bytes(b"no image")
     with pytest.raises(error, match=message):
         choose_parity_images(CONFIG, stretch, folder=tmp_path / name, count=2)
+
+
+def test_images_that_cannot_be_read_are_replaced_by_others_and_said(
+    stretch: Preprocessing, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = fill(tmp_path / "faces", 8)
+    files = sorted(folder.iterdir())
+    files[0].write_bytes(b"text")
+    (folder / "notes.txt").touch()
+    found = choose_parity_images(CONFIG, stretch, folder=folder, count=4)
+    assert len(found.pixels) == 4
+    assert greys(found.pixels) == [1, 2, 4, 7]
+    others = choose_calibration_images(
+        CONFIG, stretch, folder=folder, parity_folder=folder, parity_count=4
+    )
+    assert greys(others.pixels) == [3, 5, 6]
+    walked, *read = caplog.messages
+    assert walked == f"{folder}: left out 1 x not an image file (notes.txt)"
+    assert read == 2 * [
+        f"{folder}: left out 1 x unreadable image (00.png is not a JPEG, PNG, WebP or BMP image; "
+        "convert it to one of these)"
+    ]

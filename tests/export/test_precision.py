@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from motivnet.config import ModelConfig
 from motivnet.model import MotivNet, build_model
-from motivnet_export.precision import record_activations
+from motivnet.parity import AttentionForm
+from motivnet.preprocess import Preprocessing
+from motivnet_export.precision import apply_precision, record_activations
+from motivnet_export.torch_to_onnx import onnx_from_model
 
 
 @pytest.fixture
@@ -46,3 +51,40 @@ def test_nan_counts_as_the_largest_number(model: MotivNet) -> None:
     with torch.no_grad():
         model.encoder.blocks[0].mlp.fc2.bias[0] = torch.nan
     assert blocks(model)["encoder.blocks.0"][0] > 1e38
+
+
+def test_the_scale_of_every_attention_goes_into_the_weights_and_changes_no_result(
+    model: MotivNet,
+) -> None:
+    image = torch.randn(2, 3, 128, 96, generator=torch.Generator().manual_seed(3))
+    folded = copy.deepcopy(model)
+    for _ in range(2):
+        apply_precision(folded, "fp32")
+
+    scales = [module.scale for module in folded.modules() if hasattr(module, "scale")]
+    assert scales == [1.0] * 6
+    with torch.inference_mode():
+        for found, expected in zip(
+            folded.logits_and_embedding(image), model.logits_and_embedding(image), strict=True
+        ):
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["fused", "decomposed"])
+def test_no_graph_scales_a_query(attention: AttentionForm, model: MotivNet) -> None:
+    apply_precision(model, "fp16")
+    preprocessing = Preprocessing.named("stretch", size=(128, 96))
+    graph = onnx_from_model(
+        model, attention=attention, input_dtype="float32", preprocessing=preprocessing
+    ).graph
+    fused = [node for node in graph if node.op_type == "Attention"]
+    assert [node.attributes["scale"].as_float() for node in fused] == (
+        [1.0] * 6 if attention == "fused" else []
+    )
+    before_softmax = [
+        node.inputs[0].producer().inputs[0].producer().op_type
+        for node in graph
+        if node.op_type == "Softmax"
+    ]
+    assert "Mul" not in before_softmax
+    assert len(before_softmax) == (0 if attention == "fused" else 6)

@@ -10,10 +10,13 @@ import pytest
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.engine_entry import EngineBackend, EngineEntry
+from motivnet.errors import RuntimeUnavailableError
 from motivnet.parity import COMPUTE_DTYPES, Precision
 from motivnet_engines.build.engine_artifact import build_engine
 from motivnet_engines.build.known_issues import fused_supported
 from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.runtimes.tensorrt.api import load_api
+from motivnet_engines.runtimes.tensorrt.compatibility import lean_library
 from motivnet_engines.system.nvidia import Gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(3600)]
@@ -163,11 +166,21 @@ def test_the_options_of_tensorrt_give_engines_that_pass(
 ) -> None:
     artifact = artifact_of("tiny", "fp16", "tensorrt")
     options = EngineOptions(backend="tensorrt", **changes)
+    if options.version_compatible:
+        require_lean_runtime()
     entry = entry_of(
         build_engine(artifact, options, out=tmp_path / "b", on_message=print), "tensorrt"
     )
     assert entry.comparison is not None
     assert entry.comparison.passed
+
+
+def require_lean_runtime() -> None:
+    """Skip, with what to install, where no engine can run on the lean runtime."""
+    try:
+        lean_library(load_api("tensorrt").version)
+    except RuntimeUnavailableError as error:
+        pytest.skip(str(error))
 
 
 def test_a_timing_cache_is_written_and_taken_again(

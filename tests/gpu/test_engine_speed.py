@@ -35,7 +35,14 @@ def test_an_fp16_engine_is_faster_than_pytorch_in_fp16(
     artifact = artifact_of(size, "fp16", backend)
     subject = target_from_artifact(artifact.folder, checkpoint=subject_of(size).checkpoint)
     result = measure_latency(
-        subject, Options(batch_size=batch, device="cuda", runtimes=(backend,), warmup=10)
+        subject,
+        Options(
+            batch_size=batch,
+            device="cuda",
+            runtimes=(backend,),
+            baselines=("fp32", "fp16"),
+            warmup=10,
+        ),
     )
     engine, pytorch = result.candidate(backend), result.candidate("pytorch-fp16")
     assert engine is not None

@@ -91,7 +91,7 @@ def test_it_is_near_pytorch(
 def test_the_wide_heads_of_the_published_decoder_are_near_pytorch(
     graph_of: Any, subject_of: Any
 ) -> None:
-    """8 heads of 144: see ``_PLAIN_KERNEL`` in ``motivnet_engines.runtimes.onnxruntime_``."""
+    """8 heads of 144: see ``_PLAIN_KERNEL`` in ``motivnet_engines.runtimes.cuda_provider``."""
     _near(graph_of("fp16", size="sapiens-0.3b"), subject_of("sapiens-0.3b"), "fp16")
 
 

@@ -12,6 +12,7 @@ import torch
 from motivnet.model.runtime import Compute, TorchRuntime
 from motivnet.parity import Outputs, Precision, compare
 from motivnet.preprocess import Preprocessing
+from motivnet_bench.latency.baselines import default_baselines, row_name
 from motivnet_engines.system.nvidia import Gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu"), pytest.mark.timeout(600)]
@@ -100,7 +101,8 @@ def test_the_benchmark_measures_them(
     )
     result = run("motivnet_bench", "latency", artifact, *words).document
     baselines = {row["name"]: row for row in result["candidates"] if row["role"] != "runtime"}
-    assert list(baselines) == ["pytorch-fp32", "pytorch-fp16"]
+    expected, _ = default_baselines(device="cuda", precision="fp16")
+    assert list(baselines) == [row_name(name) for name in expected]
     for row in baselines.values():
         assert row["error"] is None
         assert row["device"] == gpu.name == torch.cuda.get_device_name(0)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 import time
 import warnings
 
 import typer
 
-from motivnet.command_line import JSONOption, make_app, print_json, run, say, warn
+from motivnet.command_line import JSONOption, interruptible, make_app, print_json, run, say, warn
 from motivnet.errors import FileError
 
 app = make_app(
@@ -33,6 +35,16 @@ def long(rows: int = 100_000) -> None:
 
 
 @app.command()
+def scan(path: str) -> None:
+    """Prints a grey level of a TIFF image."""
+    from pathlib import Path
+
+    from motivnet.datasets.tiff import decode_tiff
+
+    typer.echo(decode_tiff(Path(path).read_bytes(), name=path)[0, 0, 0])
+
+
+@app.command()
 def wait() -> None:
     """Waits for an interruption."""
     typer.echo("ready")
@@ -52,6 +64,12 @@ def bug() -> None:
 
 
 @app.command()
+def unseen(number: str) -> None:
+    """Looks at a path that the system does not give."""
+    raise OSError(getattr(errno, number), "it is gone", "mnt/photos")
+
+
+@app.command()
 def foreign(text: str) -> None:
     """Says a foreign text in every way that there is."""
     from motivnet.terminal import details, show, table
@@ -67,6 +85,41 @@ def foreign(text: str) -> None:
     show(table(text), details({text: text}))
     sys.stdout.write(text)
     raise ValueError(text)
+
+
+@app.command()
+def stage() -> None:
+    """Works on a stage that counts as long from its beginning on."""
+    from motivnet import terminal
+
+    terminal.ANNOUNCED_AFTER = 0.0
+    with terminal.progress("reading a\x1b"):
+        time.sleep(0.3)
+    with interruptible("nothing was written"), terminal.progress("writing"):
+        time.sleep(0.3)
+        raise KeyboardInterrupt
+
+
+@app.command()
+def native(out: str) -> None:
+    """Warns, and writes a file while a native library prints."""
+    warn("a line before the work")
+    with open(out, "w") as file:
+        for number in (1, 2):
+            os.write(number, b"printed by a native library\n")
+        file.write("results")
+
+
+@app.command()
+def accents(text: str) -> None:
+    """Says a text in every way but click's, which writes UTF-8 whatever a terminal takes."""
+    from motivnet.terminal import show, table
+
+    text = text.encode().decode("unicode_escape")
+    warn(text)
+    say(text)
+    show(table(text))
+    print_json({text: text})
 
 
 @app.command()

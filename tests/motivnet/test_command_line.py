@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
 from motivnet import __version__
 from motivnet.command_line import print_json, warn
@@ -81,6 +82,12 @@ def test_memory_or_stack_that_is_used_up_is_one_line(kind: str, reason: str) -> 
     done = run("exhausted", kind)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert reason in done.stderr
+
+
+@pytest.mark.parametrize("number", ["EACCES", "EIO", "ELOOP", "ENOTCONN", "ESTALE"])
+def test_a_path_that_the_system_does_not_give_is_one_line(number: str) -> None:
+    done = run("unseen", number)
+    assert (done.returncode, done.stderr) == (1, "error: mnt/photos cannot be opened: it is gone\n")
 
 
 def test_a_bug_keeps_its_plain_traceback() -> None:
@@ -192,16 +199,76 @@ def test_a_reader_that_closes_the_pipe_early_hears_nothing(arguments: tuple[str,
 
 
 @pytest.mark.parametrize("arguments", [("first",), ("first", "--json"), ("mistake",)])
-@pytest.mark.parametrize("closed", ["1", "2", "12"])
+@pytest.mark.parametrize("closed", ["0", "1", "2", "12", "012"])
 def test_a_stream_that_is_closed_takes_what_is_printed(
     closed: str, arguments: tuple[str, ...]
 ) -> None:
-    shell = (
-        f"exec {shlex.join(program(*arguments))} {' '.join(f'{number}>&-' for number in closed)}"
+    done = subprocess.run(
+        ["sh", "-c", closing(closed, *arguments)], capture_output=True, text=True, check=False
     )
-    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
     assert done.returncode == run(*arguments).returncode
     assert done.stderr == ("" if "2" in closed else run(*arguments).stderr)
+
+
+def closing(numbers: str, *arguments: str) -> str:
+    """A shell's line that runs the program without these descriptors."""
+    return f"exec {shlex.join(program(*arguments))} {' '.join(f'{each}>&-' for each in numbers)}"
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "01", "02", "12", "012"])
+def test_a_file_never_gets_the_number_of_a_closed_stream(closed: str, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    line = closing(closed, "native", str(out))
+    subprocess.run(["sh", "-c", line], capture_output=True, check=True)
+    assert out.read_text() == "results"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_cannot_be_printed_on_standard_error_stops_no_work(tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full", "w") as full, os.fdopen(writing, "w") as unread:
+        for stream in (full, unread):
+            done = subprocess.run(
+                program("native", str(out)), stdout=subprocess.DEVNULL, stderr=stream, check=False
+            )
+            assert (done.returncode, out.read_text()) == (0, "results")
+            out.unlink()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", r"\u00e9 \u65e5 \ud83d\ude00"),
+        ("ascii:surrogateescape", r"\u00e9 \u65e5 \ud83d\ude00"),
+        ("latin-1", r"é \u65e5 \ud83d\ude00"),
+        ("utf-8", "é 日 😀"),
+    ],
+)
+def test_what_an_encoding_lacks_is_written_as_json_writes_it(encoding: str, shown: str) -> None:
+    done = subprocess.run(
+        program("accents", r"\u00e9 \u65e5 \U0001f600"),
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )
+    output = done.stdout.decode(encoding.partition(":")[0])
+    said, table, *document = output.splitlines()
+    assert (said, table.strip()) == (shown, shown)
+    assert json.loads("".join(document)) == {"é 日 😀": "é 日 😀"}
+    assert done.stderr.decode(encoding.partition(":")[0]) == f"warning: {shown}\n"
+
+
+@pytest.mark.parametrize(
+    "module", ["motivnet", "motivnet_export", "motivnet_training", "motivnet_bench"]
+)
+def test_python_m_runs_the_command_of_a_package(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"Usage: python -m {module} [OPTIONS] COMMAND")
+    assert done.stderr == ""
 
 
 def test_the_result_is_json_alone_on_standard_output() -> None:
@@ -236,11 +303,46 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.parametrize("level", ["default", "always"])
+def test_pillows_warnings_do_not_reach_the_user(tmp_path: Path, level: str) -> None:
+    path = tmp_path / "scan.tif"
+    Image.new("L", (6, 4), 7).save(path, tiffinfo={305: "some software"})
+    data = path.read_bytes()
+    entry = data.index(b"\x31\x01\x02\x00")  # the tag 305, a text
+    path.write_bytes(data[: entry + 8] + b"\xff\xff\xff\x7f" + data[entry + 12 :])
+    done = subprocess.run(
+        [sys.executable, "-W", level, str(COMMANDS), "plain", "scan", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
+
+
 def test_progress_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with progress("hashing", total=2) as advance:
         advance(1)
     assert sys.stderr.getvalue() == ""
+
+
+def test_a_stage_that_lasts_long_is_announced_where_there_is_no_terminal() -> None:
+    done = run("stage")
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "reading a\\x1b ...",
+        "reading a\\x1b: 0 s",
+        "writing ...",
+        "error: stopped by Ctrl-C; nothing was written",
+    ]
+    assert done.returncode == 130
+
+
+def test_a_short_stage_is_not_announced(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "motivnet.terminal")
+    with progress("hashing"):
+        pass
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("total", [2.0, None])
@@ -270,6 +372,7 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["motivnet-export"])
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(SystemExit) as stopped:
         run_app(app_that_needs("torch.nn"))
     assert stopped.value.code == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from motivnet.errors import ConfigError
-from motivnet.labels import EMOTIONS, is_label, labels_for
+from motivnet.labels import EMOTIONS, is_label, label_from_name, labels_for
 
 
 def test_the_emotions_are_in_the_order_of_the_published_outputs() -> None:
@@ -53,3 +53,24 @@ def test_what_cannot_be_drawn_or_listed_is_no_label(text: str) -> None:
 def test_a_model_without_classes_or_with_too_many_has_no_labels(num_classes: int) -> None:
     with pytest.raises(ConfigError, match=f"1 to 65,536 classes, not {num_classes:,}"):
         labels_for(num_classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Happy", "happiness"),
+        ("7_contempt", "contempt"),
+        ("0-Neutral", "neutral"),
+        ("03. sad ", "sadness"),
+        ("Suprise", "surprise"),
+        ("class_1", "Class_1"),
+        ("3", None),
+        ("3_", None),
+        ("bored", None),
+        ("happy2", None),
+    ],
+)
+def test_a_folder_is_called_as_a_label_or_as_datasets_call_an_emotion(
+    name: str, label: str | None
+) -> None:
+    assert label_from_name(name, ("Class_1",)) == label

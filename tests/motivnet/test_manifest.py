@@ -316,7 +316,7 @@ def test_a_value_that_breaks_a_rule_is_named(
         (lambda data: data.replace(b"0.999", b"1e999", 1), "NaN and infinity are not JSON numbers"),
         (lambda data: data + b" " * schema.MAX_BYTES, "more than the 1000000 allowed"),
         (lambda data: b"[" * 100_000, "nested deeper"),
-        (lambda data: data.decode().encode("utf-16"), "not JSON"),
+        (lambda data: data.decode().encode("utf-16-le"), "not JSON"),
         (lambda data: b"[]", "Expected `object`, got `array`"),
         (lambda data: b"", "not JSON"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,8 @@ import torch
 from motivnet.checkpoints import key_maps, load_model
 from motivnet.config import NAMED_SIZES, DecoderConfig, EncoderConfig, ModelConfig
 from motivnet.model import MLDecoder, MotivNet, SapiensEncoder, build_model
+from motivnet.model.ml_decoder import CrossAttention
+from motivnet.model.sapiens import SelfAttention
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 GOLDEN_CONFIG = ModelConfig(
@@ -46,6 +49,18 @@ def test_logits_and_probabilities_are_those_of_the_published_code(
         logits = golden_model(motivnet_io["image"])
     assert (logits - motivnet_io["logits"]).abs().max() < TOLERANCE
     assert (logits.softmax(1) - motivnet_io["probabilities"]).abs().max() < TOLERANCE
+
+
+def test_logits_with_the_scale_of_attention_in_the_weights_are_the_published_ones(
+    golden_model: MotivNet, motivnet_io: dict[str, torch.Tensor]
+) -> None:
+    model = copy.deepcopy(golden_model)
+    for module in model.modules():
+        if isinstance(module, (SelfAttention, CrossAttention)):
+            module.fold_scale()
+    with torch.inference_mode():
+        logits = model(motivnet_io["image"])
+    assert (logits - motivnet_io["logits"]).abs().max() < TOLERANCE
 
 
 def test_an_encoder_with_a_class_token_gives_the_pretraining_feature_map() -> None:

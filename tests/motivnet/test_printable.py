@@ -145,7 +145,7 @@ def test_output_is_guarded_once(
 def test_a_record_of_any_logger_is_one_line() -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(OneLineFormatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(OneLineFormatter())
     record = logging.LogRecord(
         "library", logging.WARNING, "file", 1, "read %s", ("a\nERROR: b\x1b",), None
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -67,10 +67,9 @@ NOT_DOCUMENTS = {
     "single quotes": (b"{'a': 1}", "not JSON"),
     "a comment": (b"{} // no", "Extra data"),
     "a control character": (b'"a\nb"', "Invalid control character"),
-    "a byte order mark": (b"\xef\xbb\xbf{}", "invalid character"),
-    "UTF-16": ('{"a": 1}'.encode("utf-16"), "not JSON"),
+    "UTF-16 without its mark": ('{"a": 1}'.encode("utf-16-le"), "not JSON"),
     "bytes that are not UTF-8": (b'{"a": "\xff"}', "not JSON: 'utf-8'"),
-    "a surrogate in UTF-8": (b'"\xed\xa0\x80"', "Invalid UTF-8"),
+    "a surrogate in UTF-8": (b'"\xed\xa0\x80"', "not JSON: 'utf-8'"),
     "half a surrogate pair": (b'{"a": "\\ud800"}', "not JSON"),
     "half a surrogate pair in a key": (b'{"\\udfff": 1}', "invalid utf-16 surrogate pair"),
     "17 lists": (b"[" * 17 + b"]" * 17, "nested deeper than 16"),
@@ -149,7 +148,7 @@ def test_every_kind_of_field_survives_a_round_trip() -> None:
         (("inner", "numbr"), 1, "inner: Object contains unknown field `numbr`"),
         (("maybe",), {}, "maybe: Object missing required field `number`"),
         (("maybe",), 3, "maybe: Expected `object | null`, got `int`"),
-        (("choice",), "c", "choice: Invalid enum value 'c'"),
+        (("choice",), "c", "choice: Invalid enum value 'c'; choose one of a, b"),
         (("choice",), 0, "choice: Expected `str`, got `int`"),
         (("pair",), [1], "pair: Expected `array` of length 2"),
         (("pair",), [1, "x", 2], "pair: Expected `array` of length 2"),
@@ -293,3 +292,64 @@ def test_five_thousand_damaged_documents_are_read_or_refused_and_nothing_else_ha
         else:
             assert schema.decode(schema.encode(value), Everything) == value
     assert 4_000 < refused < 5_000
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16-le", "utf-16-be"])
+def test_a_byte_order_mark_says_how_a_document_is_encoded(encoding: str) -> None:
+    mark = "" if encoding == "utf-8-sig" else "\ufeff"
+    text = mark + schema.encode(EVERYTHING).decode()
+    assert schema.decode(text.encode(encoding), Everything) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\xff\xfe{", "not JSON: 'utf-16-le' codec"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"number": 1}', "not JSON"),
+    ],
+)
+def test_half_a_character_and_a_second_mark_are_no_document(data: bytes, reason: str) -> None:
+    with pytest.raises(SchemaError, match=reason):
+        schema.decode(data, Inner)
+
+
+class Near(Schema, frozen=True, kw_only=True, tag="near"):
+    side: Literal[1, 2] = 1
+
+
+class Far(Schema, frozen=True, kw_only=True, tag="far"):
+    many: tuple[Near, ...] = ()
+    table: dict[str, Literal["x", "y"]] = msgspec.field(default_factory=dict)
+    maybe: Annotated[Literal["u"], msgspec.Meta(description="a name")] | None = None
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"type": "near", "side": 3}, "side: Invalid enum value 3; choose one of 1, 2"),
+        ({"type": "up"}, "type: Invalid value 'up'; choose one of near, far"),
+        (
+            {"type": "far", "many": [{"type": "near", "side": 0}]},
+            "many[0].side: Invalid enum value 0; choose one of 1, 2",
+        ),
+        (
+            {"type": "far", "table": {"k": "z"}},
+            "table[...]: Invalid enum value 'z'; choose one of x, y",
+        ),
+        (
+            {"type": "far", "maybe": "\x1b"},
+            "maybe: Invalid enum value '\\x1b'; choose one of u",
+        ),
+        ({"type": "far", "maybe": 1}, "maybe: Expected `str | null`, got `int`"),
+    ],
+)
+def test_a_value_that_is_no_choice_comes_with_the_choices(
+    document: dict[str, Any], message: str
+) -> None:
+    for read in (
+        lambda: schema.decode(json.dumps(document).encode(), Near | Far),
+        lambda: schema.convert(document, Near | Far),
+    ):
+        with pytest.raises(SchemaError) as caught:
+            read()
+        assert str(caught.value) == message

@@ -200,5 +200,11 @@ def test_the_hash_of_shards_covers_the_index_and_each_of_them(tmp_path: Path) ->
         path.write_bytes(before + (b"\n" if name.endswith("json") else b"\0"))
         assert sha256_of_weights(index) != digest
         path.write_bytes(before)
+    (tmp_path / SECOND).unlink()
+    with pytest.raises(FileError, match=rf"{SECOND} does not exist \(model\.safetensors\.index"):
+        sha256_of_weights(index)
+    index.write_text("{}")
+    with pytest.raises(CheckpointError, match=r"index\.json is no index of sharded weights"):
+        sha256_of_weights(index)
     single = tmp_path / FIRST
     assert sha256_of_weights(single) == hashlib.sha256(single.read_bytes()).hexdigest()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from motivnet.checkpoints import key_maps, load_checkpoint
 from motivnet.checkpoints.inert_pickle import values_from_pickle
@@ -110,6 +111,8 @@ NESTED: dict[str, Callable[[], object]] = {
     },
     "subclass of dict": lambda: {"state_dict": _AttributeDict(PUBLISHED)},
     "defaultdict": lambda: collections.defaultdict(dict, {"state_dict": PUBLISHED}),
+    "state dict of DataParallel": lambda: nn.DataParallel(_Module(PUBLISHED)).state_dict(),
+    "state dict of AveragedModel": lambda: AveragedModel(_Module(PUBLISHED)).state_dict(),
     "module": lambda: _Module(PUBLISHED),
     "module in DataParallel": lambda: nn.DataParallel(_Module(PUBLISHED)),
     "module in a dictionary": lambda: {"model": _Module(PUBLISHED), "ema": None},
@@ -280,6 +283,10 @@ def test_without_averaged_weights_ema_is_one_line(content: object, tmp_path: Pat
         (prefixed("a.", PUBLISHED) | prefixed("b.c.", AVERAGED), r"a\.\* and b\.c\.\*"),
         ({"ema": PUBLISHED, "model_ema": AVERAGED}, "ema and model_ema"),
         ({"a": _Module(PUBLISHED), "b": _Module(AVERAGED)}, "a and b"),
+        (
+            {"module": PUBLISHED, "half": {k: v.half() for k, v in PUBLISHED.items()}},
+            "module and half",
+        ),
     ],
 )
 def test_two_models_are_refused_with_both_named(
@@ -288,6 +295,16 @@ def test_two_models_are_refused_with_both_named(
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=rf"holds two models, {names}, and does not say"):
         load_checkpoint(tmp_path / "w.pth", CONFIG)
+
+
+def test_an_encoder_of_sapiens_2_is_called_so(tmp_path: Path) -> None:
+    """Some of its names are those of Sapiens v1."""
+    names = ("cls_token", "patch_embed.projection.weight", "blocks.0.attn.wq.weight", "ln1.weight")
+    torch.save(dict.fromkeys(names, ONE), tmp_path / "w.pth")
+    with pytest.raises(
+        CheckpointError, match=r"encoder of Sapiens2, another .* sapiens_1b_goliath"
+    ):
+        load_checkpoint(tmp_path / "w.pth")
 
 
 def test_a_weight_under_two_names_must_be_the_same(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import pickle
@@ -17,10 +18,13 @@ import pytest
 import torch
 from torch import nn
 
+from motivnet.checkpoints import load_checkpoint
 from motivnet.checkpoints.stand_ins import StandIn
 from motivnet.checkpoints.stored_tensors import StoredTensor
 from motivnet.checkpoints.torch_files import read_archive, read_torch_file
-from motivnet.errors import CheckpointError
+from motivnet.checkpoints.torch_legacy import LegacyFile
+from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
+from motivnet.errors import CheckpointError, FileError
 
 MATRIX = torch.arange(24.0).view(4, 6)
 DTYPES = [
@@ -157,6 +161,22 @@ def test_a_storage_of_two_descriptions_is_refused() -> None:
     mixed = data.replace(second, first, 1)
     with pytest.raises(CheckpointError, match="a storage has two descriptions"):
         read_torch_file(io.BytesIO(mixed))
+
+
+def test_a_disk_that_fails_while_weights_are_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    golden = Path(__file__).resolve().parents[1] / "golden" / "motivnet_flat.pth"
+    path = tmp_path / "older.pth"
+    path.write_bytes(saved(torch.load(golden, weights_only=True)))
+    monkeypatch.setattr(LegacyFile, "read_into", fail)
+    decoder = DecoderConfig(embed_dim=16, num_heads=8)
+    encoder = EncoderConfig(embed_dim=32, depth=2, num_heads=4, image_size=(64, 48))
+    with pytest.raises(FileError, match=r"older\.pth cannot be read: Input/output error$"):
+        load_checkpoint(path, ModelConfig(encoder=encoder, decoder=decoder))
 
 
 def test_our_own_training_state_is_never_in_this_format() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace as change
+from torch._dynamo.utils import counters
 
 from motivnet.config import ModelConfig
 from motivnet.errors import InputError, RuntimeUnavailableError
-from motivnet.model import MotivNet
-from motivnet.model.runtime import Compute, TorchRuntime
+from motivnet.model import MotivNet, build_model
+from motivnet.model.runtime import Compiler, Compute, TorchRuntime, missing_for_compiler
 from motivnet.runtime import Runtime
 
 
@@ -134,6 +138,67 @@ def test_closing_frees_the_model_and_may_be_repeated(
     assert model() is None
     with pytest.raises(ValueError, match="closed"):
         runtime.run({"image": image})
+
+
+@pytest.mark.compile
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # PyTorch's own
+def test_a_compiled_model_gives_what_the_model_gives(
+    image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    counters.clear()
+    tiny = ModelConfig.named("tiny")
+    config = change(tiny, encoder=change(tiny.encoder, depth=1))
+    model = build_model(config, seed=1)
+    with (
+        TorchRuntime(model, config=config) as plain,
+        TorchRuntime(model, config=config, compiler="inductor") as compiled,
+    ):
+        expected = plain.run({"image": image})
+        for _ in range(2):
+            results = compiled.run({"image": image})
+            np.testing.assert_allclose(results["logits"], expected["logits"], atol=1e-4)
+            np.testing.assert_allclose(results["embedding"], expected["embedding"], atol=1e-4)
+    assert counters["stats"]["unique_graphs"] == 1  # in the first call, as a whole
+    assert list(tmp_path.rglob("*.so"))  # by a C++ compiler
+
+
+@pytest.mark.parametrize(
+    ("compiler", "device", "environment", "said"),
+    [
+        (
+            "inductor",
+            "cpu",
+            {"CXX": "nowhere++"},
+            r"a C\+\+ compiler, and nowhere\+\+ is not found",
+        ),
+        ("inductor", "cpu", {"PATH": ""}, r"g\+\+ is not found; install one, or set CXX"),
+        ("inductor", "cuda:0", {"PATH": ""}, "a C compiler, and gcc or clang is not found"),
+        ("torch_tensorrt", "cpu", {}, "needs an NVIDIA GPU; use --device cuda"),
+        ("torch_tensorrt", "cuda", {}, "torch_tensorrt is not installed; install the"),
+    ],
+)
+def test_a_compiler_that_cannot_run_here_is_named_with_what_to_do(
+    compiler: Compiler,
+    device: str,
+    environment: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("CC", "CXX"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert re.search(said, str(missing_for_compiler(compiler, device)))
+
+
+def test_a_compiler_that_is_missing_is_an_error(
+    tiny_model: MotivNet, tiny_config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "nowhere")
+    with pytest.raises(RuntimeUnavailableError, match="and nowhere is not found"):
+        TorchRuntime(tiny_model, config=tiny_config, compiler="inductor")
 
 
 def test_a_device_that_is_not_there_is_one_line(

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -416,3 +417,25 @@ def test_cached_tokens_serve_the_next_training(
     fit(request(face_folder, tmp_path / "second", recipe=recipe, encoder=encoder, tokens=tokens))
     assert written
     assert {path: path.stat().st_mtime_ns for path in tokens.rglob("*.safetensors")} == written
+
+
+def test_broken_images_links_and_names_of_any_bytes_are_said_and_the_rest_is_trained(
+    face_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = Path(shutil.copytree(face_folder, tmp_path / "archive" / "faces"))
+    (data / "fear" / "0.png").rename(Path(os.fsdecode(os.fsencode(data) + b"/fear/caf\xe9.png")))
+    (data / "anger" / "broken.png").rename(os.fsdecode(os.fsencode(data) + b"/anger/\xe9.png"))
+    (data / "fear" / "1.JFIF").symlink_to("gone.jpg")
+    (data / "happiness").rename(data / "3_Happy")
+    (data / "faces").symlink_to(data)
+    shutil.copytree(data / "sadness", data / "__MACOSX" / "sadness")
+    result = fit(request(tmp_path / "archive", tmp_path / "run"))
+    assert result.data.skipped == {
+        "unreadable image": 2,
+        "folder that is read under another name": 1,
+    }
+    assert sum(result.data.drawn.values()) == 42
+    said = [line for line in caplog.messages if "left out" in line]
+    assert said[0].endswith("left out 1 x folder that is read under another name (faces)")
+    assert "left out 2 x unreadable image (anger/" in said[1]
+    assert "fear/1.JFIF is a link to a file that does not exist" in said[1]

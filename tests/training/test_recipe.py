@@ -138,6 +138,13 @@ def test_a_file_that_is_no_recipe_is_one_line(text: str, message: str, tmp_path:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("epochs: 3\r\n", encoding=encoding)
+    assert recipe_from_file(path, RECIPES["fast"]).epochs == 3
+
+
 def test_bytes_that_are_no_text_and_a_missing_file_are_one_line(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(b"\xff\xfe\x00")

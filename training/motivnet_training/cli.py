@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
-from motivnet.command_line import JSONOption, make_app, print_json, run, say
+from motivnet.command_line import JSONOption, interruptible, make_app, print_json, run, say
 from motivnet.errors import ConfigError, ProcessLostError, TrainingStoppedError
+from motivnet.path_kind import check_exist
 from motivnet_training.datasets_command import AllowOutside, NumClasses, datasets
 from motivnet_training.recipe import Precision, RecipeName, change_recipe, get_recipe
 
@@ -153,6 +156,8 @@ def fit(
     The run folder holds best.safetensors, which motivnet-export build takes, last.safetensors, the
     state to resume from and a summary. SIGTERM and Ctrl-C save the state and end the training.
     """
+    check_exist(data, encoder, config)
+
     from motivnet.preprocess import Preprocessing
     from motivnet_training.devices import Devices
     from motivnet_training.fit import fit as fit_model
@@ -173,7 +178,7 @@ def fit(
     request = FitRequest(
         config=model_config,
         data=data,
-        out=out or Path("runs") / data.resolve().stem,
+        out=out or Path("runs") / Path(os.path.realpath(data)).stem,
         recipe=_find_recipe(recipe, config, has_encoder=encoder is not None, changes=changes),
         preprocess=Preprocessing.named(preprocess, size=model_config.encoder.image_size),
         seed=seed,
@@ -243,6 +248,8 @@ def cache(
     Repeat the command to continue after an interruption. The tokens of one image take 6.3 MB at
     sapiens-0.3b and 9.4 MB at sapiens-1b.
     """
+    check_exist(data, encoder, config)
+
     from motivnet.preprocess import Preprocessing
     from motivnet_training.devices import Devices
     from motivnet_training.token_cache import cache_dataset
@@ -295,9 +302,10 @@ def demo(
     recipe = change_recipe(
         get_recipe("scratch"), epochs=epochs, batch_size=batch_size, augmentations="mirror"
     )
-    summary = train_on_drawn_faces(
-        ModelConfig.named("tiny"), out, count=faces, recipe=recipe, seed=seed
-    )
+    with interruptible("nothing was written"):
+        summary = train_on_drawn_faces(
+            ModelConfig.named("tiny"), out, count=faces, recipe=recipe, seed=seed
+        )
     if json:
         print_json(msgspec.to_builtins(summary))
     else:
@@ -357,6 +365,7 @@ def _run_in_all_processes(train: Callable[[], TrainingSummary]) -> TrainingSumma
 
     if is_first_process():
         return train()
+    logging.getLogger("motivnet.terminal").setLevel(logging.WARNING)  # the first one says it
     try:
         train()
     except TrainingStoppedError:

@@ -9,6 +9,7 @@ from motivnet.config import ModelConfig
 from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.errors import ConfigError, FileError, TrainingError
 from motivnet.labels import labels_for
+from motivnet.path_kind import is_folder
 from motivnet.preprocess import Preprocessing
 from motivnet.schema import Schema
 from motivnet.synthetic import iterate_faces
@@ -58,7 +59,7 @@ def train_on_drawn_faces(
     """
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out} must end in .safetensors, the format of checkpoints")
-    if out.is_dir():
+    if is_folder(out):
         raise FileError(f"{out} is a directory; give a file")
     started = time.monotonic()
     labels = labels_for(config.decoder.num_classes)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from motivnet.errors import ConfigError, MissingDependencyError, ProcessLostError, TrainingError
 from motivnet.printable import one_line
+from motivnet.processors import count_usable_cores
 from motivnet_training.recipe import Precision
 
 try:
@@ -66,7 +67,7 @@ class Devices:
         """The workers asked for, else what the processors leave per process, at most 8."""
         if self.workers is not None:
             return self.workers
-        return min(8, max(0, (os.cpu_count() or 1) // self.devices - 1))
+        return min(8, max(0, count_usable_cores() // self.devices - 1))
 
 
 def is_first_process() -> bool:

@@ -11,6 +11,7 @@ from motivnet.checkpoints import load_checkpoint
 from motivnet.datasets.sample import Sample
 from motivnet.datasets.split import Split
 from motivnet.model import MotivNet
+from motivnet.path_kind import kind_of
 from motivnet_training.data import (
     ImageInputs,
     Inputs,
@@ -95,7 +96,7 @@ def fit(
             checkpoint_seconds=request.checkpoint_seconds,
             on_message=on_message if is_first else lambda _: None,
         )
-        resume = folder.resume if folder.resume.exists() else None
+        resume = folder.resume if kind_of(folder.resume) else None
         if request.resume and resume is None and is_first:
             logger.warning(
                 "%s holds no state to resume from: the training starts from the beginning",

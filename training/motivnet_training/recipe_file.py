@@ -13,6 +13,7 @@ from motivnet.checkpoints.weights import listed
 from motivnet.errors import ConfigError
 from motivnet.files import read_bytes
 from motivnet.printable import printable
+from motivnet.schema import text_from_bytes
 from motivnet_training.recipe import TrainingRecipe, change_recipe, get_recipe
 
 _FLOAT = re.compile(r"[-+]?(?:\d[\d_]*)?\.?\d+[eE][-+]?\d+")
@@ -89,7 +90,7 @@ def yaml_from_recipe(recipe: TrainingRecipe) -> str:
 
 def _parse_mapping(data: bytes) -> dict[str, Any]:
     try:
-        value = yaml.load(data.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text_from_bytes(data), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError:
         raise
     except (ValueError, AttributeError, TypeError, OverflowError) as error:

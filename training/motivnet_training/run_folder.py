@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from motivnet.errors import FileError, TrainingError
-from motivnet.files import read_bytes, write_atomic
+from motivnet.files import list_folder, read_bytes, write_atomic
+from motivnet.path_kind import kind_of
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet.workspace import write_lock
 
@@ -59,7 +61,7 @@ class RunFolder:
     @property
     def has_weights(self) -> bool:
         """Whether there is a model in it, with or without a state to resume from."""
-        return any(path.exists() for path in (self.best, self.last, self.published))
+        return any(kind_of(path) for path in (self.best, self.last, self.published))
 
 
 def check_usable(folder: RunFolder, *, resume: bool) -> None:
@@ -74,21 +76,22 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         FileError: If it is a file, or holds other files.
     """
     path = folder.path
-    if path.exists() and not path.is_dir():
+    kind = kind_of(path)
+    if kind not in (None, "folder"):
         raise FileError(f"{path} is a file; give a folder with --out")
-    if not path.is_dir() or not any(path.iterdir()):
+    if kind is None or not list_folder(path):
         return
-    if not folder.identity.exists():
+    if kind_of(folder.identity) is None:
         raise FileError(f"{path} holds files that are not a training; give another --out")
     _read_identity(folder)  # a foreign run.json does not allow to overwrite files with our names
-    if folder.resume.exists():
+    if kind_of(folder.resume) is not None:
         if not resume:
             raise TrainingError(
                 f"{path} holds a training already; continue it with --resume, or give another --out"
             )
     # Without the state a training starts from the beginning, in place of these weights. That is
     # right only if it was interrupted between the first weights and the first state.
-    elif folder.summary.exists() or (folder.has_weights and not resume):
+    elif kind_of(folder.summary) is not None or (folder.has_weights and not resume):
         raise TrainingError(
             f"{path} holds the weights of a training, and no {folder.resume.name} to resume from; "
             "give another --out"
@@ -105,7 +108,7 @@ def lock_folder(folder: RunFolder) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            is_sole = stack.enter_context(write_lock(folder.path.resolve()))
+            is_sole = stack.enter_context(write_lock(Path(os.path.realpath(folder.path))))
         except OSError as error:
             reason = error.strerror or error
             raise FileError(f"{folder.path} cannot be written: {reason}") from error
@@ -124,7 +127,7 @@ def check_identity(folder: RunFolder, identity: RunIdentity) -> None:
         TrainingError: Naming what differs.
         FileError: If ``run.json`` cannot be read.
     """
-    if not folder.identity.exists():
+    if kind_of(folder.identity) is None:
         return
     found = _read_identity(folder)
     names = [

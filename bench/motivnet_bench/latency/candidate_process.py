@@ -6,16 +6,20 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 from motivnet.child_process import ChildProcess, describe_exit, last_line
 from motivnet.config import ModelConfig
 from motivnet.schema import SchemaError
+from motivnet.terminal import announced
 from motivnet_bench.latency.candidates import Candidate
 from motivnet_bench.latency.statistics import Measurement
-from motivnet_bench.latency.worker import Failed, Measure, Measured, Open, Opened
+from motivnet_bench.latency.worker import FEWER, Failed, Measure, Measured, Open, Opened, Stage
 from motivnet_engines.system.machine import read_machine
+
+INTERRUPTED = "interrupted before its first round"
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ class CandidateProcess:
         """Start the process and open the model, unless there is too little memory for it.
 
         Args:
-            inputs: An ``.npy`` file.
+            inputs: An ``.npy`` file, in a temporary folder that the process may use too.
             warmup: Calls after the first.
         """
         if (reason := lack_of_memory(config, free=read_machine().memory_available)) is not None:
@@ -56,22 +60,34 @@ class CandidateProcess:
         threads = str(self._threads)
         self._child = ChildProcess(
             "motivnet_bench.latency.worker",
-            environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+            environment={
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "TORCHINDUCTOR_COMPILE_THREADS": threads,
+                # A compiler's cache would hide its time, and lies where others may write.
+                "TORCHINDUCTOR_CACHE_DIR": str(inputs.parent / "inductor"),
+                "TMPDIR": str(inputs.parent),
+            },
         )
         model = self._measurement.candidate.model
         request = Open(model=model, inputs=str(inputs), threads=self._threads, warmup=warmup)
-        self._measurement.opened = self._ask(request, Opened | Failed)
+        self._measurement.opened = self._ask(request, Opened | Failed | Stage, "starting")
 
-    def measure(self, seconds: float) -> None:
-        """Measure one more round."""
-        measured: Measured | None = self._ask(Measure(seconds=seconds), Measured | Failed)
+    def measure(self, seconds: float, *, title: str = "measuring") -> None:
+        """Measure one more round; ``title`` names it in the line that announces a long one."""
+        request = Measure(seconds=seconds)
+        measured: Measured | None = self._ask(request, Measured | Failed, title)
         if measured is not None:
             self._measurement.rounds.append(measured.calls)
+            if measured.waiting is not None:
+                self._measurement.waiting.append(measured.waiting)
             self._measurement.peak_memory = measured.peak_memory
 
     def finish(self) -> Measurement:
-        """End the process and return what was measured."""
+        """End the process and return what was measured, also before its first round."""
         self.close()
+        if not self._measurement.rounds and self._measurement.error is None:
+            self._measurement.error = INTERRUPTED
         return self._measurement
 
     def close(self) -> None:
@@ -86,7 +102,7 @@ class CandidateProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, request: Open | Measure, kind: Any) -> Any:
+    def _ask(self, request: Open | Measure, kind: Any, stage: str) -> Any:
         """Return the answer of the process, which runs only meanwhile; None after a failure."""
         child = self._child
         if child is None:
@@ -94,14 +110,15 @@ class CandidateProcess:
         child.signal(signal.SIGCONT)
         child.messages.send(request)
         try:
-            reply = child.messages.receive(kind, timeout=self._timeout)
+            reply = self._receive(child, kind, stage)
         except TimeoutError:
             return self._fail(f"no answer within {self._timeout:g} s; --timeout allows more")
         except SchemaError as error:
             return self._fail(f"the answer of its process is not valid: {error}")
         if reply is None:
             status, line = child.wait(), last_line(child.output())
-            return self._fail(f"its process {describe_exit(status)}{': ' * bool(line)}{line}")
+            reason = f"its process {describe_exit(status)}{': ' * bool(line)}{line}"
+            return self._fail(f"{reason}, {FEWER}" if status == -signal.SIGKILL else reason)
         if isinstance(reply, Failed):
             return self._fail(reply.error)
         child.signal(signal.SIGSTOP)
@@ -109,6 +126,17 @@ class CandidateProcess:
             # Its threads stop one after the other: wait for the last one.
             os.waitid(os.P_PID, child.process_id, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return reply
+
+    def _receive(self, child: ChildProcess, kind: Any, stage: str) -> Any:
+        """Return the next answer; each stage before it that lasts long is announced."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            with announced(f"{self._measurement.candidate.name}: {stage}"):
+                left = max(0.0, deadline - time.monotonic())
+                reply = child.messages.receive(kind, timeout=left)
+            if not isinstance(reply, Stage):
+                return reply
+            stage = reply.name
 
     def _fail(self, reason: str) -> None:
         logger.debug("%s failed: %s", self._measurement.candidate.name, reason)
@@ -125,7 +153,4 @@ def lack_of_memory(config: ModelConfig, *, free: int | None) -> str | None:
     needed = 2 * 4 * config.parameters  # FP32 weights, those of the file beside those in use
     if free is None or free >= needed:
         return None
-    return (
-        f"needs about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-        "measure fewer at once with --runtime"
-    )
+    return f"needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free, {FEWER}"

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, RuntimeUnavailableError
+from motivnet_bench.latency.baselines import BASELINES, row_name
 from motivnet_bench.latency.result import Role
 from motivnet_bench.latency.worker import ArtifactModel, PyTorchModel
-from motivnet_bench.target import Target, TorchCompute
-from motivnet_engines.runtimes.registry import RUNTIMES
+from motivnet_bench.target import Target
 from motivnet_engines.runtimes.selection import (
     ParityStatus,
     default_runtime,
@@ -34,44 +35,38 @@ class Candidate:
 
 
 def choose_candidates(
-    target: Target, *, device: str, runtimes: Sequence[str] = (), trust_engines: bool = False
+    target: Target,
+    *,
+    device: str,
+    runtimes: Sequence[str] = (),
+    baselines: Sequence[str] = (),
+    trust_engines: bool = False,
 ) -> tuple[Candidate, ...]:
     """Return the baselines, and the installed runtimes or those named.
 
     A named runtime that is not installed takes part too: its row says why it cannot run.
 
     Raises:
-        ConfigError: If there is no runtime of a name.
+        RuntimeUnavailableError: If none is named and none can open the artifact here.
     """
-    unknown = [name for name in runtimes if name not in RUNTIMES]
-    if unknown:
-        raise ConfigError(f"no runtime is called {unknown[0]!r}; choose from {', '.join(RUNTIMES)}")
     artifact = target.artifact
-    default = None
-    with contextlib.suppress(RuntimeUnavailableError):
-        default = default_runtime(artifact, trust_engines=trust_engines)
     names = runtimes or installed_runtimes(artifact, trust_engines=trust_engines)
+    default = None
+    # Without any, its error says what to install.
+    with contextlib.suppress(RuntimeUnavailableError) if names else contextlib.nullcontext():
+        default = default_runtime(artifact, trust_engines=trust_engines)
     checkpoint = None if target.checkpoint is None else str(target.checkpoint.absolute())
-    baselines: list[tuple[str, Role, TorchCompute]] = [
-        ("pytorch-fp32", "baseline-fp32", "float32"),
-        ("pytorch-fp16", "baseline-half", "float16")
-        if device == "cuda"
-        else ("pytorch-bf16", "baseline-half", "bfloat16"),
-    ]
+    config = artifact.manifest.source.config
     return (
         *(
-            Candidate(
-                name=name,
-                role=role,
-                model=PyTorchModel(
-                    checkpoint=checkpoint,
-                    ema=artifact.manifest.source.ema,
-                    config=artifact.manifest.source.config,
-                    compute=compute,
-                    device=device,
-                ),
+            baseline_candidate(
+                name,
+                checkpoint=checkpoint,
+                ema=artifact.manifest.source.ema,
+                config=config,
+                device=device,
             )
-            for name, role, compute in baselines
+            for name in dict.fromkeys(baselines)
         ),
         *(
             Candidate(
@@ -82,6 +77,25 @@ def choose_candidates(
                 model=ArtifactModel(folder=str(artifact.folder.absolute()), runtime=name),
             )
             for name in dict.fromkeys(names)
+        ),
+    )
+
+
+def baseline_candidate(
+    name: str, *, checkpoint: str | None, ema: bool, config: ModelConfig, device: str
+) -> Candidate:
+    """Return a baseline, such as ``pytorch-compile-bf16`` for ``compile-bf16``."""
+    compute, compiler = BASELINES[name]
+    return Candidate(
+        name=row_name(name),
+        role="baseline",
+        model=PyTorchModel(
+            checkpoint=checkpoint,
+            ema=ema,
+            config=config,
+            compute=compute,
+            compiler=compiler,
+            device=device,
         ),
     )
 

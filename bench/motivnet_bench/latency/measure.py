@@ -22,17 +22,19 @@ from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError
 from motivnet.images import read_image
 from motivnet.labels import EMOTIONS
+from motivnet.processors import count_physical_cores
 from motivnet.synthetic import synthetic_faces
 from motivnet.terminal import progress
 from motivnet_bench.environment import read_environment
-from motivnet_bench.latency.candidate_process import CandidateProcess
+from motivnet_bench.latency.baselines import check_baselines, default_baselines
+from motivnet_bench.latency.candidate_process import INTERRUPTED, CandidateProcess
 from motivnet_bench.latency.candidates import Candidate, Device, choose_candidates, resolve_device
 from motivnet_bench.latency.result import LatencyResult, Settings, TargetEntry
 from motivnet_bench.latency.statistics import Measurement, find_warnings, summarise_candidates
 from motivnet_bench.latency.worker import PyTorchModel
 from motivnet_bench.target import Target, pytorch_input
+from motivnet_engines.runtimes.registry import check_names
 from motivnet_engines.runtimes.signature import batch_from_images
-from motivnet_engines.system.machine import usable_physical_cores
 
 MAX_TIMEOUT = 1_000_000
 
@@ -51,6 +53,7 @@ class Options:
         threads: Threads per candidate; None for the physical cores available.
         device: Where the PyTorch baselines run.
         runtimes: Names of runtimes to measure; none for all that are installed.
+        baselines: PyTorch baselines to measure; none for ``default_baselines``.
         trust_engines: Whether to measure engines too that this user did not build here.
         timeout: Seconds that a candidate may take to open or for a round.
         image: An image file to use instead of drawn faces.
@@ -63,6 +66,7 @@ class Options:
     threads: int | None = None
     device: Device = "auto"
     runtimes: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
     trust_engines: bool = False
     timeout: float = 1800.0
     image: Path | None = None
@@ -75,17 +79,23 @@ class Options:
                 "--warmup must not be negative, --seconds must be between 0 and 3600, "
                 f"and --timeout between 0 and {MAX_TIMEOUT:,}"
             )
+        check_baselines(self.baselines)
+        check_names(self.runtimes)
 
 
 def measure_latency(target: Target, options: Options, *, command_line: str = "") -> LatencyResult:
     """Measure every candidate on the same inputs; one that fails is a row with its reason.
 
+    An interruption ends the run after the first round with a result of what was measured.
+
     Args:
         command_line: Repeats the run, for the report.
 
     Raises:
-        ConfigError: If the batch size is beyond the artifact's, or a runtime or device is unknown.
+        ConfigError: If the batch size is beyond the artifact's, or the device is unknown.
         ImageError: If ``options.image`` is not an image.
+        KeyboardInterrupt: If the run was interrupted before anything was measured.
+        RuntimeUnavailableError: If no runtime can open the artifact here.
     """
     manifest = target.artifact.manifest
     if options.batch_size > manifest.max_batch:
@@ -99,21 +109,23 @@ def measure_latency(target: Target, options: Options, *, command_line: str = "")
         rounds=options.rounds,
         seconds=options.seconds,
         warmup=options.warmup,
-        threads=options.threads or usable_physical_cores(),
+        threads=options.threads or count_physical_cores(),
         device=resolve_device(options.device),
         image="drawn face" if options.image is None else options.image.name,
     )
+    unasked, left_out = default_baselines(device=settings.device, precision=manifest.precision)
     candidates = choose_candidates(
         target,
         device=settings.device,
         runtimes=options.runtimes,
+        baselines=options.baselines or unasked,
         trust_engines=options.trust_engines,
     )
     with tempfile.TemporaryDirectory(prefix="motivnet-bench-") as folder:
         inputs = write_inputs(
             Path(folder), manifest.input, batch_size=options.batch_size, image=options.image
         )
-        measurements = run_rounds(
+        measurements, interrupted_after = run_rounds(
             candidates, inputs, settings, config=manifest.source.config, timeout=options.timeout
         )
     rows = summarise_candidates(measurements, batch_size=options.batch_size)
@@ -137,6 +149,8 @@ def measure_latency(target: Target, options: Options, *, command_line: str = "")
         environment=environment,
         candidates=rows,
         parity=manifest.parity,
+        interrupted_after=interrupted_after,
+        left_out=() if options.baselines else left_out,
         warnings=tuple(find_warnings(rows, environment)),
     )
 
@@ -167,35 +181,54 @@ def run_rounds(
     *,
     config: ModelConfig,
     timeout: float,
-) -> list[Measurement]:
+) -> tuple[list[Measurement], int | None]:
     """Measure every candidate; all processes have ended on return, also after an interrupt.
 
     Args:
         inputs: As ``write_inputs`` returns them.
+
+    Returns:
+        What was measured, and the number of complete rounds if the run was interrupted.
+
+    Raises:
+        KeyboardInterrupt: If it was interrupted before anything was measured.
     """
-    pytorch, artifact = inputs
     steps = len(candidates) * (settings.rounds + 1)
+    interrupted = False
     with contextlib.ExitStack() as stack, progress("measuring", total=steps) as advance:
-        processes = []
-        for candidate in candidates:
-            process = stack.enter_context(
+        processes = [
+            stack.enter_context(
                 CandidateProcess(candidate, threads=settings.threads, timeout=timeout)
             )
-            path = pytorch if isinstance(candidate.model, PyTorchModel) else artifact
-            process.open(path, warmup=settings.warmup, config=config)
-            processes.append(process)
-            advance(1)
-        for process in alternate(processes, settings.rounds):
-            process.measure(settings.seconds)
-            advance(1)
-        return [process.finish() for process in processes]
+            for candidate in candidates
+        ]
+        try:
+            for process, candidate in zip(processes, candidates, strict=True):
+                path = inputs[0] if isinstance(candidate.model, PyTorchModel) else inputs[1]
+                process.open(path, warmup=settings.warmup, config=config)
+                advance(1)
+            for number in range(settings.rounds):
+                for process in alternate(processes, number):
+                    process.measure(
+                        settings.seconds, title=f"round {number + 1} of {settings.rounds}"
+                    )
+                    advance(1)
+        except KeyboardInterrupt:
+            interrupted = True
+        measurements = [process.finish() for process in processes]
+    if not interrupted:
+        return measurements, None
+    if all(each.error for each in measurements):
+        raise KeyboardInterrupt
+    return measurements, min(
+        len(each.rounds) for each in measurements if each.error in {None, INTERRUPTED}
+    )
 
 
-def alternate(candidates: Sequence[T], rounds: int) -> Iterator[T]:
-    """Yield every candidate once per round; every second round runs backwards.
+def alternate(candidates: Sequence[T], number: int) -> Iterator[T]:
+    """Return the candidates in the order of a round; every second round runs backwards.
 
     There and back (A B C, C B A, ...) gives every candidate the same mean position in time over two
     rounds, so that a processor that heats up or slows down steadily favours none.
     """
-    for index in range(rounds):
-        yield from candidates if index % 2 == 0 else reversed(candidates)
+    return iter(candidates) if number % 2 == 0 else reversed(candidates)

@@ -13,10 +13,10 @@ from motivnet_bench.environment import Environment
 from motivnet_bench.latency.candidates import Candidate
 from motivnet_bench.latency.result import (
     MAX_VARIATION,
+    REFERENCE,
     CandidateResult,
     LatencySummary,
     Metrics,
-    Role,
     Speedup,
 )
 from motivnet_bench.latency.worker import Opened
@@ -26,12 +26,16 @@ from motivnet_bench.latency.worker import Opened
 class Measurement:
     """What a candidate process delivered: seconds of its calls by round, or why it failed.
 
-    Without an ``error``, ``opened`` is set and no round is empty.
+    ``waiting`` are the shares of the rounds in which its threads waited for a core.
+
+    Without an ``error``, ``opened`` is set and no round is empty. After an interruption one
+    candidate may have a round more than another.
     """
 
     candidate: Candidate
     opened: Opened | None = None
     rounds: list[tuple[float, ...]] = field(default_factory=list)
+    waiting: list[float] = field(default_factory=list)
     peak_memory: int = 0
     error: str | None = None
 
@@ -57,11 +61,17 @@ def summarise(rounds: Sequence[Sequence[float]]) -> LatencySummary:
 
 def _speedup(baseline: LatencySummary, candidate: LatencySummary) -> Speedup:
     """Take the speed-up within each round: a machine that slows down slows both sides."""
-    quotients = np.divide(baseline.round_medians, candidate.round_medians)
+    rounds = min(len(baseline.round_medians), len(candidate.round_medians))
+    ours, theirs = (
+        np.asarray(each.round_medians[:rounds], np.float64) for each in (candidate, baseline)
+    )
+    quotients = theirs / ours
     return Speedup(
         median=float(np.median(quotients)),
         smallest=float(quotients.min()),
         largest=float(quotients.max()),
+        lower_bound=float(theirs.min() / ours.max()),
+        upper_bound=float(theirs.max() / ours.min()),
     )
 
 
@@ -69,8 +79,10 @@ def summarise_candidates(
     measurements: Sequence[Measurement], *, batch_size: int
 ) -> tuple[CandidateResult, ...]:
     """Return one row per measurement, with its speed-ups over the baselines that were measured."""
-    baselines: dict[Role, Measurement] = {
-        each.candidate.role: each for each in measurements if each.error is None
+    baselines = {
+        each.candidate.name: each
+        for each in measurements
+        if each.candidate.role == "baseline" and each.error is None
     }
     return tuple(
         CandidateResult(
@@ -88,16 +100,13 @@ def summarise_candidates(
 
 
 def _metrics(
-    measurement: Measurement, baselines: Mapping[Role, Measurement], *, batch_size: int
+    measurement: Measurement, baselines: Mapping[str, Measurement], *, batch_size: int
 ) -> Metrics | None:
     opened = measurement.opened
     if opened is None or measurement.error is not None:
         return None
     summary = summarise(measurement.rounds)
-    speedups = {
-        role: _speedup(summarise(baseline.rounds), summary) for role, baseline in baselines.items()
-    }
-    difference, agrees, fp32 = None, None, baselines.get("baseline-fp32")
+    difference, agrees, fp32 = None, None, baselines.get(REFERENCE)
     if fp32 is not None and fp32.opened is not None and measurement is not fp32:
         mine, reference = _probabilities(opened), _probabilities(fp32.opened)
         difference = float(np.abs(mine - reference).max())
@@ -106,10 +115,14 @@ def _metrics(
         latency=summary,
         images_per_second=batch_size / summary.mean,
         load=opened.load,
+        compilation=opened.compilation,
         first_call=opened.first_call,
         peak_memory=measurement.peak_memory,
-        speedup_over_fp32=speedups.get("baseline-fp32"),
-        speedup_over_half=speedups.get("baseline-half"),
+        waiting=max(measurement.waiting, default=None),
+        speedups={
+            name: _speedup(summarise(baseline.rounds), summary)
+            for name, baseline in baselines.items()
+        },
         probability_max_abs=difference,
         top1_agrees=agrees,
     )
@@ -121,7 +134,7 @@ def _probabilities(opened: Opened) -> NDArray[np.float64]:
 
 def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> Iterator[str]:
     """Yield the reasons to doubt the metrics, or the candidates."""
-    if environment.load_average > 0.5 * environment.physical_cores:
+    if environment.busy:
         yield (
             "other processes were busy when the run began (load average "
             f"{environment.load_average:g} on {environment.physical_cores} cores); "
@@ -137,6 +150,12 @@ def find_warnings(rows: Sequence[CandidateResult], environment: Environment) -> 
         yield (
             f"not stable, round medians vary by more than {MAX_VARIATION:.0%}: "
             f"{', '.join(doubtful)}; raise --rounds or --seconds, or free the machine"
+        )
+    waited = [f"{name} ({metrics.waiting:.0%})" for name, metrics in measured if metrics.waited]
+    if waited:
+        yield (
+            f"threads waited for a core, in the worst round: {', '.join(waited)}; other processes "
+            "were busy, or --threads is more than the cores"
         )
     for name, metrics in measured:
         difference = metrics.probability_max_abs

@@ -6,6 +6,7 @@ and a crash affects no other candidate.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import re
 import time
@@ -22,7 +23,16 @@ from motivnet.errors import MotivNetError
 from motivnet.printable import one_line
 from motivnet.runtime import Runtime
 from motivnet.schema import Schema
-from motivnet_bench.target import TorchCompute, open_pytorch
+from motivnet_bench.target import TorchCompiler, TorchCompute, open_pytorch
+
+FEWER = "as all candidates stay open; measure fewer at once with --runtime and --baseline"
+
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|OutOfMemory|can't allocate memory|failed to allocate memory|bad_alloc"
+    r"|bad allocation|MemoryAllocation",
+    re.IGNORECASE,
+)
+"""How PyTorch, CUDA, ONNX Runtime, OpenVINO and the C++ library say that the memory ran out."""
 
 
 class PyTorchModel(Schema, frozen=True, kw_only=True, tag=True):
@@ -32,6 +42,7 @@ class PyTorchModel(Schema, frozen=True, kw_only=True, tag=True):
     ema: bool = False
     config: ModelConfig
     compute: TorchCompute
+    compiler: TorchCompiler | None = None
     device: str
 
 
@@ -57,20 +68,35 @@ class Measure(Schema, frozen=True, kw_only=True, tag=True):
     seconds: float
 
 
+class Stage(Schema, frozen=True, kw_only=True, tag=True):
+    """What opening a model does now; an answer follows."""
+
+    name: str
+
+
 class Opened(Schema, frozen=True, kw_only=True, tag=True):
-    """Seconds of loading and of the first call, and the logits ``(N, classes)`` of the inputs."""
+    """Seconds of loading and of the first call, and the logits ``(N, classes)`` of the inputs.
+
+    ``compilation`` are the seconds of the call that compiled the model, None if none did.
+    """
 
     compute: str
     device: str
     load: float
+    compilation: float | None
     first_call: float
     logits: tuple[tuple[float, ...], ...]
 
 
 class Measured(Schema, frozen=True, kw_only=True, tag=True):
-    """Seconds of every call, and the peak resident memory of the process so far in bytes."""
+    """Seconds of every call, and the peak resident memory of the process so far in bytes.
+
+    ``waiting`` is the share of the round in which its threads waited for a core, None if the kernel
+    does not tell.
+    """
 
     calls: tuple[float, ...]
+    waiting: float | None
     peak_memory: int
 
 
@@ -99,20 +125,23 @@ class OpenModel:
         self._clock = clock
         self._last_call = 0.0
 
-    def warm_up(self, calls: int) -> tuple[float, NDArray[np.float32]]:
-        """Make the first call and ``calls`` more; return its seconds and the logits.
+    def first_call(self) -> tuple[float, NDArray[np.float32]]:
+        """Return the seconds and the logits of a call.
 
         Raises:
             MotivNetError: If the logits are not finite.
         """
         start = self._clock()
         logits = self._runtime.run(self._inputs)["logits"]
-        first_call = self._clock() - start
+        seconds = self._clock() - start
         if not np.isfinite(logits).all():
             raise MotivNetError(f"the logits are not finite: {logits[0].tolist()}")
+        return seconds, logits
+
+    def warm_up(self, calls: int) -> None:
+        """Make untimed calls."""
         for _ in range(calls):
             self._call()
-        return first_call, logits
 
     def measure(self, seconds: float) -> tuple[float, ...]:
         """Return the seconds of the calls of one round, at least one.
@@ -148,30 +177,53 @@ def serve(parent: Connection) -> None:
     while (request := parent.receive(Open | Measure)) is not None:
         try:
             if isinstance(request, Open):
-                model, opened = open_model(request)
+                model, opened = open_model(request, lambda name: parent.send(Stage(name=name)))
                 parent.send(opened)
             elif model is None:
                 parent.send(Failed(error="a round was requested before a model was opened"))
             else:
+                before = scheduling()
                 calls = model.measure(request.seconds)
-                parent.send(Measured(calls=calls, peak_memory=peak_memory()))
+                waiting = waiting_share(before, scheduling())
+                parent.send(Measured(calls=calls, waiting=waiting, peak_memory=peak_memory()))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises belongs into its row
-            named = isinstance(error, MotivNetError)
-            text = str(error) if named else f"{type(error).__name__}: {error}"
-            parent.send(Failed(error=one_line(text, limit=300)))
+            parent.send(Failed(error=describe_failure(error)))
 
 
-def open_model(request: Open) -> tuple[OpenModel, Opened]:
-    """Open the model of a request and make its first calls."""
+def describe_failure(error: Exception) -> str:
+    """Return one line about whatever a backend raises; a lack of memory is named as such."""
+    text = str(error) if isinstance(error, MotivNetError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+        return f"the memory ran out, {FEWER}: {one_line(text, limit=150)}"
+    return one_line(text, limit=300)
+
+
+def open_model(
+    request: Open, on_stage: Callable[[str], None] = lambda _: None
+) -> tuple[OpenModel, Opened]:
+    """Open the model of a request and make its first calls.
+
+    Args:
+        on_stage: Called with the name of each stage when it begins.
+    """
+    on_stage("loading")
     start = time.perf_counter()
     runtime, device = _open_runtime(request.model, threads=request.threads)
     load = time.perf_counter() - start
     model = OpenModel(runtime, np.load(request.inputs, allow_pickle=False))
-    first_call, logits = model.warm_up(request.warmup)
+    compilation = None
+    if isinstance(request.model, PyTorchModel) and request.model.compiler is not None:
+        on_stage("compiling")
+        compilation, _ = model.first_call()
+    on_stage("first call")
+    first_call, logits = model.first_call()
+    on_stage("warming up")
+    model.warm_up(request.warmup)
     return model, Opened(
         compute=runtime.compute,
         device=device,
         load=load,
+        compilation=compilation,
         first_call=first_call,
         logits=tuple(tuple(row) for row in logits.tolist()),
     )
@@ -189,6 +241,27 @@ def peak_memory() -> int:
     return int(found[1]) * 1024
 
 
+def scheduling() -> tuple[int, int] | None:
+    """Return the time in which the threads of this process ran, and waited for a core.
+
+    None if the kernel does not count it.
+    """
+    ran = waited = found = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            times = path.read_text(encoding="ascii").split()
+            ran, waited, found = ran + int(times[0]), waited + int(times[1]), found + 1
+    return (ran, waited) if found else None
+
+
+def waiting_share(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float | None:
+    """Return the share of waiting between two results of ``scheduling``, from 0 to 1."""
+    if before is None or after is None:
+        return None
+    ran, waited = (max(0, end - start) for start, end in zip(before, after, strict=True))
+    return waited / (ran + waited) if ran + waited else 0.0
+
+
 def _open_runtime(model: PyTorchModel | ArtifactModel, *, threads: int) -> tuple[Runtime, str]:
     """Return the open model and its device; each worker imports only the backend that it needs."""
     if isinstance(model, ArtifactModel):
@@ -202,6 +275,7 @@ def _open_runtime(model: PyTorchModel | ArtifactModel, *, threads: int) -> tuple
         model.config,
         ema=model.ema,
         compute=model.compute,
+        compiler=model.compiler,
         device=model.device,
         threads=threads,
     )

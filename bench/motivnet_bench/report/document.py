@@ -152,3 +152,22 @@ def command_line_section(command_line: str) -> Section:
 def byte_count(size: int) -> str:
     """Return bytes as MB or GB."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds with three significant digits, as µs, ms or s."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= 0.9995 * size:
+            return f"{significant(seconds / size)} {unit}"
+    return f"{significant(seconds / 1e-6)} µs"
+
+
+def significant(value: float) -> str:
+    """Return three significant digits without an exponent; of a value below 1, two decimals."""
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{digits}f}"
+
+
+def rate(value: float) -> str:
+    """Return images per second with three significant digits, three decimals below one."""
+    return significant(value) if value >= 1 else f"{value:.3f}"

@@ -10,6 +10,7 @@ from motivnet import schema
 from motivnet.artifact import add_reports, has_manifest, open_artifact
 from motivnet.errors import FileError, MotivNetError
 from motivnet.files import read_bytes, write_atomic
+from motivnet.path_kind import is_folder, kind_of
 from motivnet_bench.latency.result import MAX_BYTES, LatencyResult
 from motivnet_bench.report.html import html_from_report
 from motivnet_bench.report.latency import latency_report
@@ -56,8 +57,8 @@ def check_folder(folder: Path, kind: type[LatencyResult | ViabilityResult]) -> N
     """
     names = LATENCY_FILES if kind is LatencyResult else VIABILITY_FILES
     ancestors = (folder.absolute(), *folder.absolute().parents)
-    existing = next(each for each in ancestors if each.exists())
-    if not existing.is_dir():
+    existing = next(each for each in ancestors if kind_of(each) is not None)
+    if not is_folder(existing):
         raise FileError(f"{existing} is a file; choose another folder with --out")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise FileError(f"{existing} cannot be written; choose another folder with --out")

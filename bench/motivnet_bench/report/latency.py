@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from motivnet_bench.latency.result import CandidateResult, LatencyResult, Metrics, Speedup
+from motivnet_bench.latency.result import CandidateResult, LatencyResult, Metrics
 from motivnet_bench.report.document import (
     DASH,
     Block,
@@ -20,14 +20,18 @@ from motivnet_bench.report.document import (
     Table,
     byte_count,
     command_line_section,
+    duration,
     environment_section,
     notes_from_texts,
+    rate,
     rows_from_texts,
 )
+from motivnet_bench.report.headline import candidate_label, latency_summary
 from motivnet_bench.report.plots import TIMES, Shade, latency_plot, speedup_plot
 from motivnet_engines.runtimes.selection import ParityStatus
 
 FEW_CALLS = 100
+SPEEDUP_TITLE = "Speed-up: median over the rounds, and range"
 
 METHOD = (
     "Each candidate runs in its own process, paused while another one is measured. The rounds "
@@ -35,12 +39,6 @@ METHOD = (
     "candidate's within a round; its median over the rounds is given with the range. All "
     "candidates get the same inputs."
 )
-
-BASELINE_NAMES = {
-    "pytorch-fp32": "PyTorch FP32",
-    "pytorch-bf16": "PyTorch BF16",
-    "pytorch-fp16": "PyTorch FP16",
-}
 
 PARITY_MARKS: dict[ParityStatus | None, tuple[str, ...]] = {
     "failed": ("failed parity",),
@@ -61,11 +59,14 @@ class _Column:
 
 def latency_report(result: LatencyResult) -> Report:
     """Return the report of a result."""
-    speed, cost = _speed_columns(result), _cost_columns()
-    brief = [column for column in (*speed, *cost) if column.brief]
+    speed, cost = _speed_columns(), _cost_columns(result)
+    ratios = [_speedup_column(row.name) for row in result.measured_baselines]
+    columns = (*speed, *ratios, *cost)
+    brief = [column for column in columns if column.brief]
     notes = _notes(result)
     tables: tuple[Block, ...] = (
         _table(result, speed),
+        *([_table(result, ratios, title=SPEEDUP_TITLE)] if ratios else ()),
         _table(result, cost, title="Cost and agreement"),
         *notes,
         Note(text=METHOD),
@@ -78,7 +79,7 @@ def latency_report(result: LatencyResult) -> Report:
     return Report(
         title=f"{result.target.name}: latency",
         summary=(latency_summary(result),),
-        tiles=_tiles(result, (*speed, *cost)),
+        tiles=_tiles(result, columns),
         sections=(
             *_plots(result),
             Section(title="Speed", blocks=tables),
@@ -93,35 +94,12 @@ def latency_report(result: LatencyResult) -> Report:
     )
 
 
-def latency_summary(result: LatencyResult) -> str:
-    """Return how fast the default runtime is beside PyTorch, and which runtime is faster."""
-    row = result.default
-    if row is None:
-        return "There is no default runtime among the candidates; the table has the metrics."
-    if row.metrics is None:
-        return f"{row.name}, the default runtime, could not be measured: {row.error}."
-    metrics = row.metrics
-    pairs = (
-        (metrics.speedup_over_fp32, "PyTorch FP32"),
-        (metrics.speedup_over_half, _half_name(result)),
-    )
-    ratios = [f"{ratio.median:.1f}x {baseline}" for ratio, baseline in pairs if ratio is not None]
-    batch_size = result.settings.batch_size
-    unit = "image" if batch_size == 1 else f"batch of {batch_size}"
-    per_call = f"{duration(metrics.latency.p50)} per {unit}"
-    if ratios:
-        speed = f"{row.name} is {' and '.join(ratios)}, {per_call}."
-    else:
-        speed = f"{row.name} takes {per_call}; PyTorch could not be measured."
-    return f"{speed}{_faster(metrics, result)}{_caveat(row, result)}"
-
-
-def _speed_columns(result: LatencyResult) -> tuple[_Column, ...]:
+def _speed_columns() -> tuple[_Column, ...]:
     return (
         _Column("p50", "median latency of a call", _of_latency("p50"), brief=True, tile=True),
         _Column("p90", "90th percentile", _of_latency("p90")),
         _Column("p95", "95th percentile", _of_latency("p95"), brief=True),
-        _Column("p99", "99th percentile", _of_latency("p99"), brief=True),
+        _Column("p99", "99th percentile", _of_latency("p99")),
         _Column("mean", "mean latency", _of_latency("mean")),
         _Column("dev.", "sample standard deviation", _of_latency("deviation")),
         _Column(
@@ -131,14 +109,19 @@ def _speed_columns(result: LatencyResult) -> tuple[_Column, ...]:
             brief=True,
             tile=True,
         ),
-        _speedup_column("PyTorch FP32", lambda m: m.speedup_over_fp32),
-        _speedup_column(_half_name(result), lambda m: m.speedup_over_half),
     )
 
 
-def _cost_columns() -> tuple[_Column, ...]:
+def _cost_columns(result: LatencyResult) -> tuple[_Column, ...]:
+    compilation = _Column(
+        "compilation",
+        "the call that compiles the model, which no other column contains",
+        lambda m: DASH if m.compilation is None else duration(m.compilation),
+    )
+    compiled = any(row.metrics and row.metrics.compilation for row in result.candidates)
     return (
         _Column("load", "import of the backend to open model", lambda m: duration(m.load)),
+        *((compilation,) if compiled else ()),
         _Column("first call", "first inference", lambda m: duration(m.first_call)),
         _Column(
             "memory",
@@ -148,8 +131,8 @@ def _cost_columns() -> tuple[_Column, ...]:
             tile=True,
         ),
         _Column(
-            "probability difference",
-            "largest from PyTorch FP32, on the inputs of the run",
+            "\N{GREEK CAPITAL LETTER DELTA} probability",
+            "largest difference from PyTorch FP32, on the inputs of the run",
             lambda m: DASH if m.probability_max_abs is None else f"{m.probability_max_abs:.1e}",
         ),
         _Column(
@@ -158,6 +141,11 @@ def _cost_columns() -> tuple[_Column, ...]:
             lambda m: DASH if m.top1_agrees is None else "yes" if m.top1_agrees else "no",
         ),
         _Column("calls", "measured calls", lambda m: str(m.latency.calls)),
+        _Column(
+            "waited",
+            "largest share of a round in which its threads waited for a core",
+            lambda m: DASH if m.waiting is None else f"{m.waiting:.1%}",
+        ),
         _Column(
             "rounds vary by",
             "coefficient of variation of the round medians",
@@ -170,25 +158,21 @@ def _of_latency(name: str) -> Callable[[Metrics], str]:
     return lambda metrics: duration(getattr(metrics.latency, name))
 
 
-def _speedup_column(baseline: str, of: Callable[[Metrics], Speedup | None]) -> _Column:
+def _speedup_column(baseline: str) -> _Column:
     def cell(metrics: Metrics) -> str:
-        ratio = of(metrics)
+        ratio = metrics.speedups.get(baseline)
         if ratio is None:
             return DASH
         return f"{ratio.median:.2f} ({ratio.smallest:.2f}{DASH}{ratio.largest:.2f})"
 
+    label = candidate_label(baseline)
     return _Column(
-        f"{TIMES} {baseline.removeprefix('PyTorch ')}",
-        f"times as fast as {baseline}: median over rounds (smallest to largest)",
+        f"{TIMES} {label.replace('PyTorch ', '')}",
+        f"times as fast as {label}: median over rounds (smallest to largest)",
         cell,
         brief=True,
         tile=True,
     )
-
-
-def _half_name(result: LatencyResult) -> str:
-    row = next((row for row in result.candidates if row.role == "baseline-half"), None)
-    return _label(row) if row else "PyTorch BF16"
 
 
 def _table(
@@ -228,54 +212,45 @@ def _notes(result: LatencyResult) -> tuple[Note, ...]:
         for row in result.candidates
         if row.metrics and row.metrics.latency.calls < FEW_CALLS
     ]
+    compiled = [
+        f"{row.name}: compiled in {duration(row.metrics.compilation)}, beside its latency"
+        for row in result.candidates
+        if row.metrics and row.metrics.compilation is not None
+    ]
     warning = (
         f"Fewer than {FEW_CALLS} calls ({', '.join(few)}): p95 and p99 are close to the slowest "
         "call."
     )
     warnings = [warning, *result.warnings] if few else result.warnings
-    return (*notes_from_texts(errors, "error"), *notes_from_texts(warnings, "warning"))
-
-
-def _faster(metrics: Metrics, result: LatencyResult) -> str:
-    seconds, name = min(
-        (row.metrics.latency.p50, row.name) for row in result.candidates if row.metrics
+    return (
+        *notes_from_texts(errors, "error"),
+        *notes_from_texts((*compiled, *result.left_out), "plain"),
+        *notes_from_texts(warnings, "warning"),
     )
-    if seconds >= 0.95 * metrics.latency.p50:  # not clearly
-        return ""
-    return f" {name} was faster still: {duration(seconds)}."
-
-
-def _caveat(default: CandidateResult, result: LatencyResult) -> str:
-    compared = [row for row in result.candidates if row is default or row.role != "runtime"]
-    unstable = [row.name for row in compared if row.metrics and row.metrics.latency.unstable]
-    if not unstable:
-        return ""
-    return f" These numbers are rough: the rounds of {', '.join(unstable)} differ widely."
 
 
 def _plots(result: LatencyResult) -> tuple[Section, Section]:
+    baseline = result.fastest_baseline
+    over = candidate_label(baseline.name) if baseline else "PyTorch"
     latencies, speedups = [], []
     for row in result.candidates:
         if (metrics := row.metrics) is not None:
-            latencies.append((_label(row), _shade(row), metrics.latency.quantiles))
-            if metrics.speedup_over_fp32 is not None:
-                speedups.append((_label(row), _shade(row), metrics.speedup_over_fp32))
+            named = candidate_label(row.name), _shade(row)
+            latencies.append((*named, metrics.latency.quantiles))
+            if baseline is not None and baseline.name in metrics.speedups:
+                speedups.append((*named, metrics.speedups[baseline.name]))
     speedup = Plot(
-        draw=partial(speedup_plot, speedups),
-        description="Speed-up of each candidate over PyTorch FP32; the table has the numbers.",
+        draw=partial(speedup_plot, speedups, baseline=over),
+        description=f"Speed-up of each candidate over {over}; the table has the numbers.",
     )
     latency = Plot(
         draw=partial(latency_plot, latencies),
         description="Distribution of the latency of each candidate; the table has the numbers.",
     )
     return (
-        Section(title="Speed-up over PyTorch FP32", blocks=(speedup,), narrow=True),
+        Section(title=f"Speed-up over {over}", blocks=(speedup,), narrow=True),
         Section(title="Latency", blocks=(latency,), narrow=True),
     )
-
-
-def _label(row: CandidateResult) -> str:
-    return BASELINE_NAMES.get(row.name, row.name)
 
 
 def _shade(row: CandidateResult) -> Shade:
@@ -300,12 +275,17 @@ def _target_list(result: LatencyResult) -> List:
         ("Batch size", str(settings.batch_size)),
         (
             "Rounds",
-            f"{settings.rounds} of {duration(settings.seconds)} per candidate, "
+            f"{_rounds(result)} of {duration(settings.seconds)} per candidate, "
             f"{settings.warmup} warm-up calls",
         ),
         ("Threads", str(settings.threads)),
     )
     return List(details=details)
+
+
+def _rounds(result: LatencyResult) -> str:
+    rounds, complete = result.settings.rounds, result.interrupted_after
+    return f"{rounds}" if complete is None else f"interrupted after {complete} of {rounds}"
 
 
 def _baseline_device(result: LatencyResult) -> str:
@@ -353,22 +333,3 @@ def _parity_section(result: LatencyResult) -> Section:
         state="passed" if parity.passed else "failed",
         blocks=(Note(text=sentence), table, *notes_from_texts(parity.warnings, "warning")),
     )
-
-
-def duration(seconds: float) -> str:
-    """Return seconds with three significant digits, as µs, ms or s."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= 0.9995 * size:
-            return f"{significant(seconds / size)} {unit}"
-    return f"{significant(seconds / 1e-6)} µs"
-
-
-def significant(value: float) -> str:
-    """Return three significant digits without an exponent; of a value below 1, two decimals."""
-    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
-    return f"{value:.{digits}f}"
-
-
-def rate(value: float) -> str:
-    """Return images per second with three significant digits, three decimals below one."""
-    return significant(value) if value >= 1 else f"{value:.3f}"

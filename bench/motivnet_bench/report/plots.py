@@ -57,8 +57,10 @@ def latency_plot(rows: Sequence[tuple[str, Shade, Sequence[float]]]) -> bytes:
         return _svg(figure)
 
 
-def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]]) -> bytes:
-    """Draw the speed-ups over PyTorch FP32 with the range over the rounds.
+def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]], *, baseline: str) -> bytes:
+    """Draw the speed-ups over a baseline with the range over the rounds.
+
+    A range that is much longer than the bars is cut, ends in an arrow and is given as text.
 
     Args:
         rows: Per candidate its name, its shade, and its speed-up.
@@ -68,11 +70,14 @@ def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]]) -> bytes:
         # One disturbed round must not flatten the bars.
         end = 1.25 * max((ratio.median for _, _, ratio in rows), default=1.0)
         for place, (_, shade, ratio) in enumerate(rows):
-            reach = min(ratio.largest, end)
+            reach, label = min(ratio.largest, end), f"{ratio.median:.2f}{TIMES}"
             axes.barh(place, ratio.median, height=0.56, color=COLOURS[shade])
             axes.plot([ratio.smallest, reach], [place, place], color=INK, linewidth=1.1)
+            if ratio.largest > end:
+                axes.plot(end, place, ">", color=INK, markersize=4)
+                label += f" (to {ratio.largest:.3g}{TIMES})"
             axes.annotate(
-                f"{ratio.median:.2f}{TIMES}",
+                label,
                 (reach, place),
                 xytext=(6, 0),
                 textcoords="offset points",
@@ -80,8 +85,9 @@ def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]]) -> bytes:
                 fontweight="bold",
             )
         axes.axvline(1.0, color=INK, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
-        axes.set_xlim(0, 1.12 * end)
-        axes.set_xlabel("times as fast as PyTorch FP32 (median over rounds, with the range)")
+        cut = any(ratio.largest > end for _, _, ratio in rows)
+        axes.set_xlim(0, (1.5 if cut else 1.12) * end)
+        axes.set_xlabel(f"times as fast as {baseline} (median over rounds, with the range)")
         return _svg(figure)
 
 

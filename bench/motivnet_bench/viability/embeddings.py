@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.datasets.image_folders import files_below, pick_evenly
+from motivnet.datasets.check import Checked
+from motivnet.datasets.image_folders import pick_evenly, walk_images
+from motivnet.datasets.sample import Sample
 from motivnet.errors import DatasetError, FileError, ImageError
-from motivnet.images import read_image
+from motivnet.path_kind import is_folder
 from motivnet_bench.viability.performance import BatchedModel
 from motivnet_bench.viability.result import DataSimilarity, Estimate, ImageSet
 from motivnet_bench.viability.similarity import (
@@ -22,6 +25,8 @@ from motivnet_bench.viability.similarity import (
     frechet_distance,
     mean_distance,
 )
+
+logger = logging.getLogger(__name__)
 
 MIN_IMAGES = 2
 
@@ -46,10 +51,14 @@ def find_images(folder: Path, *, limit: int | None = None) -> list[Path]:
 
     Raises:
         DatasetError: If the folder is missing or has fewer than two.
+        FileError: If a folder in it cannot be read.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DatasetError(f"{folder} is not a folder; give a folder of images")
-    files = files_below(folder)
+    found = walk_images(folder)
+    found.refuse_unreadable()
+    found.warn()
+    files = list(found.files)
     if len(files) < MIN_IMAGES:
         raise DatasetError(
             f"{folder} holds {len(files)} images; a comparison needs at least two in each folder"
@@ -73,11 +82,14 @@ def embed_images(
     def images() -> Iterator[NDArray[np.uint8]]:
         for file in files:
             try:
-                yield read_image(file)
+                yield Sample(name="", image=file, label=0).pixels()
             except (ImageError, FileError) as error:
                 unreadable[file.relative_to(folder).as_posix()] = str(error)
 
     values = model.run(images(), "embedding", total=len(files))
+    if unreadable:
+        left_out = Checked(digests={}, unreadable=unreadable).left_out()
+        logger.warning("%s: left out %s", folder, left_out)
     if len(values) < MIN_IMAGES:
         raise DatasetError(
             f"{folder} holds {len(values)} images that can be read; a comparison needs at least two"

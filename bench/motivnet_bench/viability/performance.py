@@ -41,7 +41,8 @@ class BatchedModel:
     ) -> NDArray[np.float32]:
         """Return one output of the model for every image ``(N, ...)``, in their order."""
         name, inputs, outputs = self.runtime.inputs[0].name, map(self.preprocessing, images), []
-        with progress(f"running {self.runtime.name}", total=total) as advance:
+        doing = f"running {self.runtime.name} on {total} images"
+        with progress(doing, total=total) as advance:
             while batch := list(itertools.islice(inputs, self.batch_size)):
                 outputs.append(self.runtime.run({name: np.stack(batch)})[output])
                 advance(len(batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import open_artifact
-from motivnet.datasets.image_folders import read_class_folders
+from motivnet.datasets.class_folders import read_class_folders
 from motivnet.errors import ConfigError
+from motivnet.images import USER_LIMITS, ImageLimits
+from motivnet.path_kind import kind_of
 from motivnet_engines.adaptation.evaluation import Evaluation, evaluate, track_best
 from motivnet_engines.adaptation.learning import (
     ENOUGH_PER_CLASS,
     check_counts,
     learn_classes,
 )
-from motivnet_engines.calibration.labelled_outputs import LabelledOutputs, compute_outputs
+from motivnet_engines.calibration.labelled_outputs import (
+    LabelledOutputs,
+    compute_outputs,
+    take_readable,
+)
 from motivnet_engines.faces.detector import FaceDetector
 from motivnet_engines.inference.adapted_classes import (
     AdaptedClasses,
@@ -78,6 +85,7 @@ def adapt_artifact(
     threads: int | None = None,
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
+    limits: ImageLimits = USER_LIMITS,
     on_share: Callable[[float], object] = lambda _: None,
 ) -> Adaptation:
     """Learn the classes of labelled images with an artifact's model; write them to a file.
@@ -91,18 +99,24 @@ def adapt_artifact(
 
     Raises:
         ConfigError: If the file to write exists and is not the one to extend.
-        DatasetError: If there are too few images.
+        DatasetError: If there are too few images, or more than a few cannot be read.
         MissingDependencyError: If scikit-learn is not installed.
-        MotivNetError: As ``open_runtime``, and naming an image that cannot be read.
+        MotivNetError: As ``open_runtime``.
     """
     artifact = open_artifact(folder)
     target = _choose_target(folder, out=out, adapted_classes=adapted_classes)
     older = read_adapted_classes(adapted_classes, artifact) if adapted_classes else None
     known = older.head.labels if older else artifact.manifest.labels
-    sets = [read_class_folders(path) for path in (images, held_out) if path is not None]
+    sets = [
+        take_readable(read_class_folders(path, labels=known, new_classes=True), limits)
+        for path in (images, held_out)
+        if path is not None
+    ]
     check_counts(sets[0].counts(), known=known if older else ())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
-    with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
+    with EmotionClassifier(
+        opened, artifact.manifest, detector=detector, limits=limits
+    ) as classifier:
         outputs = compute_outputs(classifier, sets, on_share=on_share)
 
     head, densities = learn_classes(outputs[0], before=older.head if older else None)
@@ -133,13 +147,17 @@ def adapt_artifact(
 
 def _choose_target(folder: Path, *, out: Path | None, adapted_classes: Path | None) -> Path:
     target = out or adapted_classes or default_path(folder)
-    extends = adapted_classes is not None and target.resolve() == adapted_classes.resolve()
-    if target.exists() and not extends:
+    extends = adapted_classes is not None and _is_same(target, adapted_classes)
+    if kind_of(target) is not None and not extends:
         raise ConfigError(
             f"{target} exists; extend it with --adapted-classes {target}, "
             "or choose another file with --out"
         )
     return target
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def _densities(head: MixtureHead, outputs: LabelledOutputs) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from motivnet_engines.runtimes.tensorrt.api import (
     MODULES,
     RTX_COMPUTE_CAPABILITIES,
     load_api,
+    too_new_wheel,
 )
 from motivnet_engines.system.nvidia import cuda_device_count, read_driver
 
@@ -48,7 +49,7 @@ def check_backend(backend: EngineBackend) -> None:
 
     Raises:
         MissingDependencyError: If its package is not installed.
-        RuntimeUnavailableError: If it needs a GPU and there is none.
+        RuntimeUnavailableError: If it needs a GPU and there is none, or a newer driver.
     """
     if backend == "tensorrt" and cuda_device_count() == 0:
         raise RuntimeUnavailableError(
@@ -58,6 +59,9 @@ def check_backend(backend: EngineBackend) -> None:
         )
     if importlib.util.find_spec(MODULES[backend]) is None:
         raise MissingDependencyError(MODULES[backend], extra=EXTRAS[backend])
+    # TensorRT-RTX compiles without any driver.
+    if backend == "tensorrt" and (wheel := too_new_wheel(backend, read_driver())):
+        raise RuntimeUnavailableError("; ".join(wheel))
 
 
 def check_gpu(backend: EngineBackend, precision: Precision) -> None:

@@ -14,7 +14,12 @@ from motivnet.artifact.engine_entry import EngineDevice, HardwareCompatibility
 from motivnet.artifact.manifest import Manifest
 from motivnet.child_process import Connection
 from motivnet.errors import EngineError, FileError
-from motivnet_engines.build.engine_report import report_from_engine, report_from_network
+from motivnet_engines.build.engine_report import (
+    is_about_the_engine,
+    report_from_engine,
+    report_from_network,
+)
+from motivnet_engines.build.layer_evidence import nodes_from_network
 from motivnet_engines.build.messages import Advance, Stage, Success
 from motivnet_engines.build.network import add_profile, check_network, parse_network
 from motivnet_engines.build.options import EngineOptions
@@ -51,7 +56,8 @@ def compile_engine(
     builder = _create_builder(api)
 
     parent.send(Stage(stage=f"parsing {onnx.name}"))
-    network, _parser = parse_network(api, builder, onnx)  # it owns the weights until the end
+    # The parser owns the weights until the end.
+    network, _parser = parse_network(api, builder, onnx, attention=manifest.attention)
     check_network(network, manifest)
     config = builder.create_builder_config()
     apply_options(api, config, options)
@@ -68,11 +74,6 @@ def compile_engine(
     with build_with_timing_cache(api, config, options, device):
         serialized = _build_serialized(api, builder, network, config)
 
-    parent.send(Stage(stage="inspecting the engine"))
-    report = report_from_engine(
-        api, serialized, report_from_network(network), version_compatible=options.version_compatible
-    )
-
     parent.send(Stage(stage="writing the engine"))
     try:
         with out.open("wb") as file:
@@ -81,13 +82,25 @@ def compile_engine(
         raise FileError(
             f"the engine of {serialized.nbytes:,} bytes was not written: {error.strerror}"
         ) from error
+
+    parent.send(Stage(stage="inspecting the engine"))
+    parsed, nodes = report_from_network(network), nodes_from_network(network)
+    del network, _parser, config, builder  # the engine is loaded beside what is left
+    report, doubts = report_from_engine(
+        api,
+        serialized,
+        parsed,
+        nodes,
+        precision=manifest.precision,
+        version_compatible=options.version_compatible,
+    )
     return Success(
         version=api.version,
         device=device,
         report=report,
         # Of this process alone: `getrusage` would count the process that started it too.
         peak_bytes=memory_from_meminfo(process_status(), "VmHWM") or 0,
-        warnings=tail_of(logger_of(api).lines),
+        warnings=(*tail_of(logger_of(api).lines), *doubts),
     )
 
 
@@ -182,7 +195,7 @@ def _read_device() -> EngineDevice:
 
 def _create_builder(api: Api) -> Any:
     try:
-        return api.trt.Builder(logger_of(api, keep_all=True))
+        return api.trt.Builder(logger_of(api, keep=is_about_the_engine))
     except TypeError as error:  # what the bindings make of a null pointer
         log = tail_of(logger_of(api).lines)
         raise EngineError(

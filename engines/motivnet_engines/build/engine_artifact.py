@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ from motivnet_engines.build.memory_estimate import check_fits, estimate_build, u
 from motivnet_engines.build.options import EngineOptions, check_options
 from motivnet_engines.runtimes.own_engines import remember_engine
 from motivnet_engines.runtimes.tensorrt.api import installed_version
-from motivnet_engines.system.machine import read_machine
+from motivnet_engines.system.machine import read_jetson, read_machine
 from motivnet_engines.system.nvidia import cuda_device_count
 from motivnet_engines.verification import parity_run
 from motivnet_engines.verification.parity_run import add_comparisons, read_reference_outputs
@@ -142,6 +143,7 @@ def add_engine(
         read_machine(),
         workspace,
         device_memory=device_memory(options.backend),
+        shared_memory=read_jetson() is not None,
     )
     for warning in _known_issues(manifest, options):
         on_message(warning)
@@ -150,7 +152,7 @@ def add_engine(
         engine = engine_from_onnx(
             onnx, workspace / path, manifest=manifest, options=options, on_message=on_message
         )
-    _check_engine(engine, manifest, on_message=on_message)
+    _check_engine(engine, manifest, options, on_message=on_message)
     manifest = _manifest_with(manifest, engine, workspace / path)
     sha256 = manifest.entry(path).sha256
     try:
@@ -170,7 +172,7 @@ def add_engine(
 
 
 def _check_out(out: Path, artifact: Artifact) -> None:
-    if out.resolve() == artifact.folder.resolve():
+    if os.path.realpath(out) == os.path.realpath(artifact.folder):
         raise ConfigError(
             f"--out {out} is the artifact itself; leave --out away to add the engine to it"
         )
@@ -200,8 +202,12 @@ def _known_issues(manifest: Manifest, options: EngineOptions) -> dict[str, None]
     )
 
 
-def _check_engine(engine: EngineEntry, manifest: Manifest, *, on_message: OnMessage) -> None:
+def _check_engine(
+    engine: EngineEntry, manifest: Manifest, options: EngineOptions, *, on_message: OnMessage
+) -> None:
     report = engine.report
+    # TensorRT may also hold whole pictures of an input of any size.
+    tells = engine.backend == "tensorrt-rtx" or not manifest.input.any_size
     check_report(
         report,
         precision=manifest.precision,
@@ -209,13 +215,26 @@ def _check_engine(engine: EngineEntry, manifest: Manifest, *, on_message: OnMess
         float32_layers=manifest.graph.compute_nodes.get("float32", 0),
         unfused_bytes=unfused_bytes(
             manifest.source.config, precision=manifest.precision, batch=engine.profile.max_batch
-        ),
+        )
+        if tells
+        else None,
     )
-    # A decomposed attention may stay unfused; that is slow, and FP16 scores may overflow.
+    # An attention may stay unfused; that is slow, and FP16 scores may overflow.
     all_float32 = report.matrix_layers.keys() == {"float32"}
     fused, attentions = report.attention_fused, report.attention_layers
     if not all_float32 and fused is not None and fused < attentions:
-        on_message(f"only {fused} of {attentions} attentions were fused by the compiler")
+        hints = [name for name, given in _restrictions(options).items() if given]
+        hint = f"; {' and '.join(hints)} can prevent it" if hints else ""
+        on_message(f"only {fused} of {attentions} attentions were fused by the compiler{hint}")
+
+
+def _restrictions(options: EngineOptions) -> dict[str, bool]:
+    """Return the options that take kernels away from the builder, and whether they were given."""
+    return {
+        "--optimisation-level 0": options.optimisation_level == 0,
+        "--hardware-compatibility": options.hardware_compatibility != "none",
+        "--version-compatible": options.version_compatible,
+    }
 
 
 def _manifest_with(manifest: Manifest, engine: EngineEntry, file: Path) -> Manifest:
@@ -241,8 +260,14 @@ def _compare_with_pytorch(
             on_message(f"the engine was not run here: {error}")
         return manifest
     if not comparison.passed:
+        hint = ""
+        if (manifest.precision, manifest.attention) == ("fp16", "fused"):
+            hint = (
+                "; TensorRT accumulates a fused attention in FP16, which PyTorch does not: "
+                "--attention decomposed or --precision bf16 may pass"
+            )
         raise EngineError(
-            f"the {backend} engine is too far from PyTorch: {'; '.join(comparison.failures)}"
+            f"the {backend} engine is too far from PyTorch: {'; '.join(comparison.failures)}{hint}"
         )
     return add_comparisons(manifest, [comparison])
 

@@ -16,13 +16,21 @@ import msgspec
 from motivnet.artifact.engine_entry import EngineEvidence, EngineReport
 from motivnet.errors import EngineError
 from motivnet.parity import COMPUTE_DTYPES, AttentionForm, Precision
+from motivnet_engines.build.layer_evidence import (
+    NetworkNodes,
+    check_products,
+    count_attentions,
+    find_doubts,
+)
 from motivnet_engines.build.layers import (
+    LIST_HEADING,
     UNKNOWN,
     CompiledLayer,
     layers_from_inspector,
     layers_from_log,
 )
 from motivnet_engines.runtimes.tensorrt.api import DTYPES, Api
+from motivnet_engines.runtimes.tensorrt.engine import new_runtime
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
 
 _QUANTISED: tuple[Precision, ...] = ("int8", "fp8")
@@ -64,9 +72,15 @@ def report_from_network(network: Any) -> EngineReport:
 
 
 def report_from_engine(
-    api: Api, serialized: Any, network: EngineReport, *, version_compatible: bool
-) -> EngineReport:
-    """Return what a new engine contains, from the strongest source available here.
+    api: Api,
+    serialized: Any,
+    network: EngineReport,
+    nodes: NetworkNodes,
+    *,
+    precision: Precision,
+    version_compatible: bool,
+) -> tuple[EngineReport, tuple[str, ...]]:
+    """Return what a new engine contains, from the strongest source here, and what is not known.
 
     With ``tensorrt`` that is the engine itself, because it builds on the engine's own GPU.
     TensorRT-RTX builds ahead of time, so it is the compiler's list of layers, or the network if the
@@ -75,49 +89,74 @@ def report_from_engine(
     Args:
         serialized: The engine in TensorRT's memory.
         network: From ``report_from_network``.
+        nodes: From ``nodes_from_network``.
         version_compatible: Whether the engine may need another runtime than this one, so that
             loading it may fail.
 
     Raises:
-        EngineError: If TensorRT cannot load what it has just built.
+        EngineError: If TensorRT cannot load what it has just built, or its kernels contradict the
+            network.
     """
     lines = logger_of(api).lines
     activation_bytes = activation_bytes_from_log(lines)
-    text = None
-    if api.backend == "tensorrt":
-        text = _inspect(api, serialized, may_fail=version_compatible)
-    evidence: EngineEvidence = "inspector" if text else "compiler"
-    layers = layers_from_inspector(text) if text else layers_from_log(lines) or None
-    if layers is None:
-        return msgspec.structs.replace(network, activation_bytes=activation_bytes)
-    return report_from_layers(
-        layers, network=network, evidence=evidence, activation_bytes=activation_bytes
+    layers, doubts = None, list[str]()
+    if api.backend == "tensorrt" and (
+        text := _inspect(api, serialized, may_fail=version_compatible)
+    ):
+        try:
+            layers = layers_from_inspector(text)
+        except EngineError as error:
+            doubts.append(f"the engine's layers are not known: {error}")
+    evidence: EngineEvidence = "compiler" if layers is None else "inspector"
+    layers = layers or layers_from_log(lines)
+    if not layers:
+        return msgspec.structs.replace(network, activation_bytes=activation_bytes), tuple(doubts)
+    check_products(layers, nodes, precision=precision)
+    report = report_from_layers(
+        layers,
+        network=network,
+        attentions=nodes.attentions,
+        evidence=evidence,
+        activation_bytes=activation_bytes,
     )
+    return report, (*doubts, *find_doubts(layers, nodes))
 
 
 def report_from_layers(
     layers: Sequence[CompiledLayer],
     *,
     network: EngineReport,
+    attentions: frozenset[str] = frozenset(),
     evidence: EngineEvidence,
     activation_bytes: int | None,
 ) -> EngineReport:
     """Return what a compiled engine contains; the network tells how many attentions it should have.
 
-    A fused attention is one kernel, which names its ONNX nodes. Two kernels of the same nodes are
-    one attention.
+    Of ``Attention`` operators each must be accounted for, else their number is unknown. Of
+    decomposed attentions those are fused that are one kernel, which names its ONNX nodes; two
+    kernels of the same nodes are one attention.
     """
-    fused = [layer for layer in layers if layer.role == "fused-attention"]
     dtypes = Counter(layer.compute_dtype for layer in layers if layer.role != "other")
-    attentions = len({layer.origins or (layer.name,) for layer in fused})
+    if attentions:
+        count = count_attentions(layers, attentions)
+        fused = None if count.unknown else count.fused
+    else:
+        kernels = [layer for layer in layers if layer.role == "fused-attention"]
+        groups = len({layer.origins or (layer.name,) for layer in kernels})
+        fused = min(groups, network.attention_layers)
     return EngineReport(
         evidence=evidence,
         layers=len(layers),
         matrix_layers=dict(sorted(dtypes.items())),
         attention_layers=network.attention_layers,
-        attention_fused=min(attentions, network.attention_layers),
+        attention_fused=fused,
         activation_bytes=activation_bytes,
     )
+
+
+def is_about_the_engine(message: str) -> bool:
+    """Tell whether a message of the builder's log says what the engine is made of."""
+    return message.startswith(LIST_HEADING) or _ACTIVATION_MEMORY.search(message) is not None
 
 
 def activation_bytes_from_log(lines: Iterable[tuple[str, str]]) -> int | None:
@@ -134,7 +173,7 @@ def check_report(
     float32_layers: int = 0,
     unfused_bytes: int | None = None,
 ) -> None:
-    """Check that an engine computes in its precision and, if asked, fuses every attention.
+    """Check that an engine computes in its precision and, if asked, fuses most of its attentions.
 
     A decomposed attention may be fused or not: TensorRT decides, and the report records it. Layers
     whose dtype is unknown count neither for nor against.
@@ -154,33 +193,49 @@ def check_report(
         raise EngineError("the graph should hold fused attentions and the parsed network has none")
     if reason := _unfused(report, unfused_bytes):
         raise EngineError(
-            f"an attention is not fused: {reason}; build the artifact with --attention decomposed"
+            f"attention is not fused: {reason}; build the artifact with --attention decomposed"
         )
 
 
 def _check_dtypes(report: EngineReport, precision: Precision, float32_layers: int) -> None:
+    """Of the parsed network every product counts; of kernels, whose dtype is read, the majority."""
     expected = COMPUTE_DTYPES[precision]
-    others = report.matrix_layers.keys() - {expected, UNKNOWN}
-    if report.matrix_layers.get("float32", 0) <= float32_layers:
-        others.discard("float32")
-    all_unknown = report.matrix_layers.keys() == {UNKNOWN}
-    has_expected = bool(report.matrix_layers.get(expected)) or all_unknown
-    if has_expected and (not others or precision in _QUANTISED):
-        return
+    counts = Counter(report.matrix_layers)
+    if not counts:
+        raise _dtype_error(report, precision)
+    counts["float32"] -= 0 if expected == "float32" else min(counts["float32"], float32_layers)
+    asked = counts[expected]
+    others = counts.total() - asked - counts[UNKNOWN]
+    if precision in _QUANTISED:
+        wrong = not asked and others > 0
+    elif report.evidence == "network":
+        wrong = others > 0
+    else:
+        wrong = asked < others
+    if wrong:
+        raise _dtype_error(report, precision)
+
+
+def _dtype_error(report: EngineReport, precision: Precision) -> EngineError:
     products = ", ".join(f"{count} in {dtype}" for dtype, count in report.matrix_layers.items())
-    raise EngineError(
+    return EngineError(
         f"the engine is not {precision}: its matrix products are {products or 'none'} "
         f"({report.evidence}); use another TensorRT version or another --precision"
     )
 
 
 def _unfused(report: EngineReport, unfused_bytes: int | None) -> str | None:
-    """Return why an attention cannot have been fused, None if nothing says so."""
+    """Return why most attentions cannot have been fused, None if nothing says so."""
     fused, reserved = report.attention_fused, report.activation_bytes
     if fused is not None:
         found = f"{fused} of {report.attention_layers} became one kernel ({report.evidence})"
-        return found if fused < report.attention_layers else None
-    if reserved is None or unfused_bytes is None or reserved < unfused_bytes:
+        return found if 2 * fused < report.attention_layers else None
+    if (
+        report.evidence != "network"
+        or reserved is None
+        or unfused_bytes is None
+        or reserved < unfused_bytes
+    ):
         return None
     return (
         f"the engine reserves {reserved:,} bytes for activations, and the scores alone take "
@@ -190,7 +245,7 @@ def _unfused(report: EngineReport, unfused_bytes: int | None) -> str | None:
 
 def _inspect(api: Api, serialized: Any, *, may_fail: bool) -> str | None:
     """Return the inspector's JSON, None if the engine cannot be loaded although it is valid."""
-    engine = api.trt.Runtime(logger_of(api)).deserialize_cuda_engine(serialized)
+    engine = new_runtime(api).deserialize_cuda_engine(serialized)
     if engine is None and not may_fail:
         raise EngineError(
             "TensorRT cannot load the engine that it built", log=tail_of(logger_of(api).lines)
@@ -200,7 +255,10 @@ def _inspect(api: Api, serialized: Any, *, may_fail: bool) -> str | None:
     inspector = engine.create_engine_inspector()
     # Without a context that knows the shapes, the layers of a free batch are reported without their
     # tensors. The inputs get the shape that the engine is fastest at.
-    context = engine.create_execution_context()
+    # Nothing is run, so it needs no memory for activations, which the builder still holds.
+    context = engine.create_execution_context(
+        api.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+    )
     if context is not None:
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)

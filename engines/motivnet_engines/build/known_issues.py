@@ -7,17 +7,24 @@ the device decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import EngineError
-from motivnet.parity import AttentionForm, Precision
 from motivnet_engines.runtimes.tensorrt.api import installed_version, numbers_of
+
+if TYPE_CHECKING:
+    from motivnet.artifact.engine_entry import EngineBackend
+    from motivnet.parity import AttentionForm, Precision
 
 _ISSUES = "https://github.com/NVIDIA/TensorRT/issues/"
 _HALF: tuple[Precision, ...] = ("fp16", "bf16")
 
-FUSED_SINCE: dict[EngineBackend, tuple[int, ...]] = {"tensorrt": (10, 14), "tensorrt-rtx": (1, 3)}
-"""The first version whose parser accepts ONNX's Attention operator."""
+FUSED_SINCE: dict[EngineBackend, tuple[int, ...]] = {"tensorrt": (10, 15), "tensorrt-rtx": (1, 3)}
+"""The first version whose parser accepts ONNX's Attention operator as the exports have it.
+
+TensorRT 10.14 has the operator, but gives the tokens of one back split into heads, which the next
+product does not take: https://github.com/onnx/onnx-tensorrt, docs/operators.md of its 10.14.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +88,7 @@ KNOWN_ISSUES: tuple[KnownIssue, ...] = (
         problem="decomposed attention is not fused, so the engine is slow",
         seen_with="DINOv2 ViT-L on RTX 3080",
         url=f"{_ISSUES}4537",
-        advice="use TensorRT 10.14 or later with --attention fused",
+        advice="use TensorRT 10.15 or later with --attention fused",
     ),
     KnownIssue(
         backend=None,

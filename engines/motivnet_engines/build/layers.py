@@ -17,7 +17,9 @@ LayerRole = Literal["matrix", "fused-attention", "other"]
 UNKNOWN = "unknown"
 """A dtype that TensorRT does not give, such as in "N/A due to dynamic shapes"."""
 
-_LIST_HEADING = "Layers:\n"
+LIST_HEADING = "Layers:\n"
+"""Begins the message of the builder's log with every layer of an engine."""
+
 _KEY = re.compile(
     r"(?:^|, )(Name|LayerType|Inputs|Constants|Outputs|TacticName|StreamId|Metadata): "
 )
@@ -29,8 +31,8 @@ _MATRIX_KINDS = ("gemm", "conv", "correlation", "matrixmultiply", "fullyconnecte
 """Parts of layer types that multiply matrices, in lower case and without underscores."""
 _MATRIX_FUSION = re.compile(r"Fc(?![a-z])|(?i:gemm)|Conv(?![a-z])")
 """A fused kernel is named after its operations: ``__myl_FcAddRelu``."""
-_ATTENTION = re.compile(r"(?<![a-z])f?mha(?![a-z])|flash_?attention", re.IGNORECASE)
-"""As in ``_gemm_mha_v2`` or ``fmha_v2_flash_attention_fp16_...``.
+_ATTENTION = re.compile(r"(?<![A-Za-z])(?i:f?mha)(?![a-z])|(?i:flash_?attention)")
+"""As in ``_gemm_mha_v2``, ``fmha_v2_flash_attention_fp16_...`` or ``fmhaSm100aKernel_...``.
 
 Never the bare word ``attention``: unfused layers keep the node's name.
 """
@@ -70,6 +72,17 @@ _TACTIC_MARKS = (
 With a free batch TensorRT may give no other format.
 """
 
+_PRODUCT_BYTES = {
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "float8e4m3fn": 1,
+    "int8": 1,
+    "float4e2m1": 0.5,
+    "int4": 0.5,
+}
+"""The dtypes that matrices are multiplied in; others are pixels, indices and masks."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledTensor:
@@ -103,19 +116,31 @@ class CompiledLayer:
         return "matrix" if fused and _MATRIX_FUSION.search(self.name) else "other"
 
     @property
-    def compute_dtype(self) -> str:
-        """The dtype in which it multiplies: that of its weights, which the other side shares.
-
-        Without weights it is that of the first matrix. Scalars and biases do not tell, and a fused
-        kernel may also read a residual of another dtype.
-        """
+    def stated_dtype(self) -> str:
+        """The dtype in which it multiplies, by its weights or its kernel's name; else unknown."""
         if self.weights is not None:
             return self.weights
-        for tensor in (*self.constants, *self.inputs):
-            is_matrix = sum(side != 1 for side in tensor.shape) >= 2
-            if is_matrix and tensor.dtype != UNKNOWN:
-                return tensor.dtype
+        constant = _narrowest(self.constants)
+        if constant != UNKNOWN:
+            return constant
         return next((dtype for mark, dtype in _TACTIC_MARKS if mark in self.tactic), UNKNOWN)
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype in which it multiplies: the stated one, else that of its narrowest matrix.
+
+        A fused kernel may also read a residual in FP32, in any place of its list, and the two sides
+        of a product in a typed network have one dtype: one in FP32 reads nothing narrower.
+        """
+        stated = self.stated_dtype
+        return stated if stated != UNKNOWN else _narrowest(self.inputs)
+
+
+def _narrowest(tensors: Iterable[CompiledTensor]) -> str:
+    """Return the narrowest dtype among matrices; scalars and biases do not tell."""
+    dtypes = [tensor.dtype for tensor in tensors if sum(side != 1 for side in tensor.shape) >= 2]
+    known = (dtype for dtype in dtypes if dtype in _PRODUCT_BYTES)
+    return min(known, key=_PRODUCT_BYTES.__getitem__, default=UNKNOWN)
 
 
 def layers_from_log(lines: Iterable[tuple[str, str]]) -> tuple[CompiledLayer, ...] | None:
@@ -127,10 +152,10 @@ def layers_from_log(lines: Iterable[tuple[str, str]]) -> tuple[CompiledLayer, ..
     Args:
         lines: Messages as (severity name, text).
     """
-    lists = [text for _, text in lines if text.startswith(_LIST_HEADING)]
+    lists = [text for _, text in lines if text.startswith(LIST_HEADING)]
     if not lists:
         return None
-    entries = lists[-1].removeprefix(_LIST_HEADING).partition("\n\n")[0].split("\n")
+    entries = lists[-1].removeprefix(LIST_HEADING).partition("\n\n")[0].split("\n")
     return tuple(_layer_of_line(entry) for entry in entries if entry.startswith("Name: "))
 
 

@@ -12,12 +12,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.artifact.manifest import Manifest
 from motivnet.config import ModelConfig
 from motivnet.errors import RuntimeUnavailableError
 from motivnet.parity import Precision
+from motivnet.processors import read_text
 from motivnet_engines.build.options import EngineOptions
-from motivnet_engines.system.machine import Machine, memory_from_meminfo, read_text
+from motivnet_engines.system.machine import Machine, memory_from_meminfo
 
 _ELEMENT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 2, "fp8": 2}
 """Of an activation; between Q/DQ pairs activations are kept in half precision."""
@@ -35,12 +37,19 @@ _ENGINE_BASE = 4_000_000
 _ENGINE_BYTES_PER_BLOCK = 500_000
 """Kernels and tables; TensorRT-RTX 1.7 had 3.0 MB of them (one block) to 6.4 MB (six blocks)."""
 
-_HOST_BASE = 300_000_000
+_HOST_BASE: dict[EngineBackend, int] = {"tensorrt": 2_000_000_000, "tensorrt-rtx": 300_000_000}
 _HOST_COPIES = 3
 """The process with its libraries; then the weights of the graph, of the network and of the engine.
 
 Measured with TensorRT-RTX: 0.29 to 0.40 GB for weights of 1 to 34 MB, 7.3 GB for 2.32 GB, and
-8.1 GB for 2.68 GB.
+8.1 GB for 2.68 GB. TensorRT also holds CUDA and its kernels to choose from; its base is a guess
+until a build is measured, whose ``build_peak_bytes`` the manifest records.
+"""
+
+_PICTURE_COPIES = 2
+"""Of an image input in float32, after the cast and after the transposition.
+
+TensorRT-RTX makes none: it fuses both with the resizing. TensorRT is not known to.
 """
 
 _MEMINFO = Path("/proc/meminfo")
@@ -71,15 +80,20 @@ def estimate_build(manifest: Manifest, options: EngineOptions) -> BuildEstimate:
     products, because TensorRT-RTX fuses both. In FP32 it is never fused.
     """
     weights, config = sum(manifest.graph.weight_bytes.values()), manifest.source.config
+    profile = options.profile_for(manifest)
+    activations = activation_bytes(
+        config,
+        precision=manifest.precision,
+        fused=manifest.precision != "fp32",
+        batch=profile.max_batch,
+    )
+    if options.backend == "tensorrt" and manifest.input.any_size:
+        height, width = profile.max_size
+        activations += _PICTURE_COPIES * profile.max_batch * height * width * 3 * 4
     return BuildEstimate(
         engine_bytes=weights + _ENGINE_BASE + _ENGINE_BYTES_PER_BLOCK * config.encoder.depth,
-        activation_bytes=activation_bytes(
-            config,
-            precision=manifest.precision,
-            fused=manifest.precision != "fp32",
-            batch=options.profile_for(manifest).max_batch,
-        ),
-        host_peak_bytes=_HOST_BASE + _HOST_COPIES * weights,
+        activation_bytes=activations,
+        host_peak_bytes=_HOST_BASE[options.backend] + _HOST_COPIES * weights,
         streams_weights=options.weight_streaming,
     )
 
@@ -123,22 +137,30 @@ def unfused_bytes(config: ModelConfig, *, precision: Precision, batch: int) -> i
 
 
 def check_fits(
-    estimate: BuildEstimate, machine: Machine, folder: Path, *, device_memory: int | None = None
+    estimate: BuildEstimate,
+    machine: Machine,
+    folder: Path,
+    *,
+    device_memory: int | None = None,
+    shared_memory: bool = False,
 ) -> None:
     """Check that a build is likely to fit; what is unknown about the machine is not checked.
 
     Args:
         folder: Where the engine will be written; it need not exist yet.
         device_memory: Bytes of the GPU that builds; None for TensorRT-RTX, which needs none.
+        shared_memory: Whether that memory is the host's too, as on a Jetson.
 
     Raises:
         RuntimeUnavailableError: With each shortage and what to do about it.
     """
     problems = []
-    memory = _usable_memory(machine)
-    if memory is not None and memory < estimate.host_peak_bytes:
+    memory, peak, what = _usable_memory(machine), estimate.host_peak_bytes, "memory"
+    if shared_memory and device_memory is not None:
+        peak, what = peak + estimate.device_bytes, "memory, which the GPU shares,"
+    if memory is not None and memory < peak:
         problems.append(
-            f"it takes about {_gigabytes(estimate.host_peak_bytes)} of memory and "
+            f"it takes about {_gigabytes(peak)} of {what} and "
             f"{_gigabytes(memory)} are available; close other programs, add swap, or build a "
             "smaller model or precision"
         )
@@ -174,8 +196,8 @@ def _usable_memory(machine: Machine) -> int | None:
 
 def _free_disk(folder: Path) -> int | None:
     absolute = folder.absolute()
-    existing = next(parent for parent in (absolute, *absolute.parents) if parent.exists())
     try:
+        existing = next(parent for parent in (absolute, *absolute.parents) if parent.exists())
         return shutil.disk_usage(existing).free
     except OSError:  # a file system that does not tell is no reason to refuse
         return None

@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from motivnet.artifact.manifest import Manifest
+from motivnet.artifact.onnx_graph import with_attribute
 from motivnet.errors import ArtifactError, EngineError
+from motivnet.parity import AttentionForm
 from motivnet.printable import one_line
 from motivnet.runtime import TensorSpec
 from motivnet_engines.runtimes.signature import check_graph
@@ -17,15 +21,24 @@ from motivnet_engines.runtimes.tensorrt.api import DTYPES, Api
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of
 
 Shape = tuple[int, ...]
+_Parsed = tuple[Any, Any]
+
+_DECOMPOSABLE = "TRT_decomposable"
+"""An attribute of ``Attention`` that TensorRT's parser reads and ONNX does not know.
+
+https://github.com/onnx/onnx-tensorrt, the importer of Attention.
+"""
 
 
-def parse_network(api: Api, builder: Any, onnx: Path) -> tuple[Any, Any]:
+def parse_network(api: Api, builder: Any, onnx: Path, *, attention: AttentionForm) -> _Parsed:
     """Return the strongly typed network of an ONNX file, in which the builder chooses no precision.
 
     With it comes the parser, which owns the network's weights until the engine is built.
 
-    The file is parsed by name and not from memory, because the weights of a graph above 2 GB are
-    in another file beside it.
+    A file with decomposed attention is parsed by name and not from memory, because the weights of
+    a graph above 2 GB are in another file beside it. Of fused attention the parser gets a copy in
+    which each operator may be decomposed; without that, TensorRT refuses the whole network for one
+    head size that it has no kernel for.
 
     Raises:
         EngineError: If the parser refuses it, with its message for every node, or it has no graph.
@@ -36,7 +49,9 @@ def parse_network(api: Api, builder: Any, onnx: Path) -> tuple[Any, Any]:
     parser = api.trt.OnnxParser(network, logger)
     # TensorRT takes only Unicode paths. The folder's name may be something else; the file's is not.
     with _working_directory(onnx.parent):
-        parsed = parser.parse_from_file(onnx.name)
+        data = _decomposable(onnx) if attention == "fused" else None
+        parsed = parser.parse(data, onnx.name) if data else parser.parse_from_file(onnx.name)
+        del data  # the engine is built without this copy of the weights
     problems = tuple(_problem(parser.get_error(index)) for index in range(parser.num_errors))
     if not parsed or problems:
         raise EngineError(
@@ -94,6 +109,18 @@ def _working_directory(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+def _decomposable(onnx: Path) -> bytes | None:
+    """Return a copy of a graph whose attentions may be decomposed; None if it is no graph.
+
+    What is wrong with the file is then the parser's to say.
+    """
+    data: Any = np.memmap(onnx, np.uint8, "r") if onnx.stat().st_size else b""
+    try:
+        return with_attribute(memoryview(data), operator="Attention", name=_DECOMPOSABLE, value=1)
+    except ArtifactError:
+        return None
 
 
 def _fits(shape: Shape, expected: tuple[int | None, ...]) -> bool:

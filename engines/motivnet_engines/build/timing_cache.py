@@ -13,6 +13,7 @@ from pathlib import Path
 
 from motivnet.errors import EngineError, FileError
 from motivnet.files import make_folder, read_bytes, write_atomic
+from motivnet.path_kind import kind_of
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet.workspace import write_lock
 
@@ -38,7 +39,7 @@ def read_timing_cache(path: Path, key: Mapping[str, str]) -> bytes:
         EngineError: If they were measured on something else, are damaged, or have no JSON file.
         FileError: If the file cannot be read.
     """
-    if not path.exists() and not path.is_symlink():
+    if kind_of(path) is None and not path.is_symlink():
         return b""
     with _locked(path):
         data = read_bytes(path, max_bytes=_MAX_BYTES)
@@ -81,7 +82,7 @@ def _record_path(path: Path) -> Path:
 
 def _read_record(path: Path) -> CacheRecord:
     beside = _record_path(path)
-    if not beside.exists():
+    if kind_of(beside) is None:
         raise EngineError(
             f"{path} is not a timing cache of motivnet build-engine: there is no {beside.name} "
             f"beside it; {_REMEDY}"

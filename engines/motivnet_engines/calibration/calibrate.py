@@ -6,9 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from motivnet.artifact import check_addable, open_artifact
-from motivnet.datasets.image_folders import ClassFolders, read_class_folders
+from motivnet.datasets.class_folders import read_class_folders
+from motivnet.images import USER_LIMITS, ImageLimits
 from motivnet_engines.calibration.fitting import MAX_TEMPERATURE, check_counts, fit_calibration
-from motivnet_engines.calibration.labelled_outputs import LabelledOutputs, compute_outputs
+from motivnet_engines.calibration.labelled_outputs import (
+    LabelledOutputs,
+    compute_outputs,
+    take_readable,
+)
 from motivnet_engines.faces.detector import FaceDetector
 from motivnet_engines.inference.calibration import (
     CALIBRATION_FILE,
@@ -29,6 +34,7 @@ def calibrate_artifact(
     threads: int | None = None,
     trust_engines: bool = False,
     detector: FaceDetector | None = None,
+    limits: ImageLimits = USER_LIMITS,
     on_share: Callable[[float], object] = lambda _: None,
 ) -> tuple[CalibrationMetadata, list[str]]:
     """Measure an artifact's model on labelled images, and add the calibration to the artifact.
@@ -43,16 +49,23 @@ def calibrate_artifact(
         on_share: Called after each image with its share of all.
 
     Raises:
-        DatasetError: If the folders are not of the model's classes, or hold too few images.
-        MotivNetError: As ``open_runtime``, and naming an image that cannot be read.
+        DatasetError: If the folders are not of the model's classes, hold too few images, or more
+            than a few of them cannot be read.
+        MotivNetError: As ``open_runtime``.
     """
     artifact = open_artifact(folder)
     check_addable(artifact, CALIBRATION_FILE)
     labels = artifact.manifest.labels
-    sets = [read_class_folders(path, labels=labels) for path in (images, held_out) if path]
+    sets = [
+        take_readable(read_class_folders(path, labels=labels), limits)
+        for path in (images, held_out)
+        if path is not None
+    ]
     check_counts(sets[0].counts(), held_out=sets[-1].counts())
     opened = open_runtime(artifact, runtime=runtime, threads=threads, trust_engines=trust_engines)
-    with EmotionClassifier(opened, artifact.manifest, detector=detector) as classifier:
+    with EmotionClassifier(
+        opened, artifact.manifest, detector=detector, limits=limits
+    ) as classifier:
         outputs = compute_outputs(classifier, sets, labels=labels, on_share=on_share)
     fitted = fit_calibration(outputs[0], held_out=outputs[1] if held_out else None)
     metadata = CalibrationMetadata(
@@ -72,19 +85,11 @@ def calibrate_artifact(
         runtime=opened.name,
     )
     add_calibration(artifact, Calibration(metadata=metadata, statistics=fitted.statistics))
-    return metadata, _warnings(sets, outputs, metadata)
+    return metadata, _warnings(outputs, metadata)
 
 
-def _warnings(
-    sets: Sequence[ClassFolders],
-    outputs: Sequence[LabelledOutputs],
-    metadata: CalibrationMetadata,
-) -> list[str]:
-    warnings = [
-        f"{folders.folder / name} was left out: the model has no such class"
-        for folders in sets
-        for name in folders.skipped
-    ]
+def _warnings(outputs: Sequence[LabelledOutputs], metadata: CalibrationMetadata) -> list[str]:
+    warnings = []
     if missing := [label for label, count in metadata.images.items() if not count]:
         warnings.append(
             f"there are no images of {', '.join(missing)}: "

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.datasets.image_folders import ClassFolders
+from motivnet.datasets.check import MAX_UNREADABLE, check_readable
+from motivnet.datasets.class_folders import ClassFolders
+from motivnet.datasets.sample import Sample
+from motivnet.datasets.tiff import TIFF_SUFFIXES
 from motivnet.errors import ArtifactError, DatasetError, MotivNetError
+from motivnet.images import ImageLimits
 from motivnet.prediction import Prediction
 from motivnet_engines.inference.classifier import EmotionClassifier
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,6 +40,34 @@ class LabelledOutputs:
         """Return the number of images by label."""
         numbers = np.bincount(self.classes, minlength=len(self.labels))
         return {label: int(number) for label, number in zip(self.labels, numbers, strict=True)}
+
+
+def take_readable(folders: ClassFolders, limits: ImageLimits) -> ClassFolders:
+    """Return the images that can be decoded, each of which is tried; the others are logged.
+
+    Raises:
+        DatasetError: If more than a few cannot be, or none can.
+    """
+
+    def name_of(path: Path) -> str:
+        return path.relative_to(folders.folder).as_posix()
+
+    samples = [
+        Sample(name=name_of(path), image=path, label=place)
+        for place, paths in enumerate(folders.paths.values())
+        for path in paths
+    ]
+    checked = check_readable(samples, limits=limits)
+    checked.refuse_many_unreadable(max_share=MAX_UNREADABLE)
+    if checked.unreadable:
+        logger.warning("%s: left out %s", folders.folder, checked.left_out())
+    if not checked.digests:
+        raise DatasetError(f"no image of {folders.folder} can be read: {checked.left_out()}")
+    readable = {
+        label: tuple(path for path in paths if name_of(path) in checked.digests)
+        for label, paths in folders.paths.items()
+    }
+    return replace(folders, paths={label: paths for label, paths in readable.items() if paths})
 
 
 def compute_outputs(
@@ -81,7 +117,7 @@ def _outputs_of_set(
     listed = [
         (path, labels.index(label)) for label, paths in folders.paths.items() for path in paths
     ]
-    outcomes = classifier.outcomes([path for path, _ in listed])
+    outcomes = classifier.outcomes(_image(path) for path, _ in listed)
     classes: list[int] = []
     faces: list[Prediction] = []
     for (_, place), outcome in zip(listed, outcomes, strict=True):
@@ -108,6 +144,13 @@ def _outputs_of_set(
         embedding=embedding,
         faceless=len(listed) - len(faces),
     )
+
+
+def _image(path: Path) -> Path | NDArray[np.uint8]:
+    """Return the path, or the pixels of a TIFF image, which only datasets may have."""
+    if path.suffix.casefold() not in TIFF_SUFFIXES:
+        return path
+    return Sample(name=str(path), image=path, label=0).pixels()
 
 
 def _logits(face: Prediction) -> NDArray[np.float64]:

@@ -200,8 +200,8 @@ def inspect(
 @app.command(short_help="Print what this machine can build and run")
 def doctor(json: JSONOption = False) -> None:
     """Print what this machine has and lacks for running artifacts; exit 1 if nothing can run."""
+    from motivnet_engines.diagnostics.diagnosis_tables import print_diagnosis
     from motivnet_engines.diagnostics.doctor import diagnose
-    from motivnet_engines.diagnostics.tables import print_diagnosis
 
     found = diagnose()
     command_line.print_json(found) if json else print_diagnosis(found)

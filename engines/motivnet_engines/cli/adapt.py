@@ -9,15 +9,18 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
+from motivnet.path_kind import check_exist
 from motivnet_engines.cli.options import (
     PATH,
     DetectOption,
     DetectorOption,
+    MaxPixelsOption,
     RuntimeOption,
     ThreadsOption,
     TrustEnginesOption,
     ValOption,
     open_requested_detector,
+    user_limits,
 )
 
 if TYPE_CHECKING:
@@ -54,9 +57,12 @@ def adapt(
     threads: ThreadsOption = None,
     detect: DetectOption = False,
     detector: DetectorOption = None,
+    max_pixels: MaxPixelsOption = 250_000_000,
     json: JSONOption = False,
 ) -> None:
     """Learn new classes, or new people of old ones, from a few images, without training."""
+    check_exist(folder, val, adapted_classes)
+
     from motivnet.terminal import progress
     from motivnet_engines.adaptation.adapt import adapt_artifact
 
@@ -71,6 +77,7 @@ def adapt(
             trust_engines=trust_engines,
             threads=threads,
             detector=open_requested_detector(detector, detect=detect),
+            limits=user_limits(max_pixels),
             on_share=advance,
         )
     for warning in result.warnings:

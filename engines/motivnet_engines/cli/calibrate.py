@@ -12,11 +12,13 @@ from motivnet.command_line import JSONOption
 from motivnet_engines.cli.options import (
     DetectOption,
     DetectorOption,
+    MaxPixelsOption,
     RuntimeOption,
     ThreadsOption,
     TrustEnginesOption,
     ValOption,
     open_requested_detector,
+    user_limits,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def calibrate(
     threads: ThreadsOption = None,
     detect: DetectOption = False,
     detector: DetectorOption = None,
+    max_pixels: MaxPixelsOption = 250_000_000,
     json: JSONOption = False,
 ) -> None:
     """Fit a temperature and a threshold for unknown faces, and write them into the artifact."""
@@ -54,6 +57,7 @@ def calibrate(
             trust_engines=trust_engines,
             threads=threads,
             detector=open_requested_detector(detector, detect=detect),
+            limits=user_limits(max_pixels),
             on_share=advance,
         )
     for warning in warnings:

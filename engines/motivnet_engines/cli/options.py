@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -14,6 +15,7 @@ from motivnet.command_line import say
 from motivnet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from motivnet.images import ImageLimits
     from motivnet_engines.faces.detector import FaceDetector
 
 
@@ -53,6 +55,15 @@ ThreadsOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
         max=1024, help="The runtime's threads on the CPU.", show_default="the runtime's choice"
+    ),
+]
+MaxPixelsOption: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        max=1_000_000_000,
+        help="Pixels of the largest picture that is read; lower it for strangers' pictures.",
     ),
 ]
 DetectorOption: TypeAlias = Annotated[
@@ -131,6 +142,18 @@ def check_apart(outputs: Iterable[tuple[str, Path]]) -> None:
     for (place, name), (next_place, next_name) in pairwise(places):
         if next_place.is_relative_to(place):
             raise ConfigError(f"{name} and {next_name} are in each other's way; choose other names")
+
+
+def user_limits(max_pixels: int) -> ImageLimits:
+    """Return the limits of ``--max-pixels``; a file has at most a byte per pixel, or 250 MB."""
+    from motivnet.images import USER_LIMITS
+
+    return replace(
+        USER_LIMITS,
+        max_pixels=max_pixels,
+        max_bytes=max(USER_LIMITS.max_bytes, max_pixels),
+        advice="make it smaller, or raise --max-pixels",
+    )
 
 
 def open_requested_detector(path: Path | None, *, detect: bool) -> FaceDetector | None:

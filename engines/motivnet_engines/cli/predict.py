@@ -17,6 +17,7 @@ from motivnet_engines.cli.options import (
     AdaptedClassesOption,
     ArtifactOption,
     DetectorOption,
+    MaxPixelsOption,
     NoDetectOption,
     RuntimeOption,
     ThreadsOption,
@@ -24,18 +25,21 @@ from motivnet_engines.cli.options import (
     UnknownOption,
     check_detection,
     choose_artifact,
+    user_limits,
 )
 from motivnet_engines.writers.formats import Format, choose_format
 
 if TYPE_CHECKING:
     from motivnet_engines.cli.predict_run import PredictRun
+    from motivnet_engines.cli.predict_sources import Sources
 
 
 def predict(
     images: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Images, folders, patterns ('a/**/*.jpg'), videos, rtsp:// streams.",
+            help="Images, folders, patterns ('a/**/*.jpg'), videos, addresses (https://, "
+            "rtsp://), - for a picture from standard input.",
             show_default=False,
         ),
     ] = None,
@@ -45,6 +49,7 @@ def predict(
     threads: ThreadsOption = None,
     detector: DetectorOption = None,
     no_detect: NoDetectOption = False,
+    max_pixels: MaxPixelsOption = 250_000_000,
     unknown: UnknownOption = False,
     adapted_classes: AdaptedClassesOption = None,
     form: Annotated[
@@ -95,74 +100,97 @@ def predict(
     ] = None,
 ) -> None:
     """Find the faces in pictures and print the emotion of each; exit 1 if one cannot be read."""
-    from motivnet_engines.cli.predict_files import (
-        check_outputs,
-        choose_pictures,
-        find_sources,
-        path_of,
-    )
-    from motivnet_engines.writers.text import open_writer
+    from motivnet_engines.cli.predict_sources import find_sources
 
     output_format = choose_format(form, out)
     if embeddings and output_format != "jsonl":
         raise ConfigError(f"--embeddings has no place in a {output_format}; choose --format jsonl")
     check_detection(detector, no_detect=no_detect)
-    sources = find_sources(images or (), camera_number=camera)
-    pictures = choose_pictures(sources, annotate=annotate, montage=montage, timeline=timeline)
-    inputs = [*map(path_of, sources), detector, adapted_classes]
-    check_outputs(out, pictures, annotate, inputs=inputs)
-    # A package that is missing is reported before the model is opened.
-    if not all(isinstance(source, Path) for source in sources):
+    with contextlib.ExitStack() as stack:
+        found = find_sources(images or (), camera_number=camera, stack=stack)
+        _say_what_is_not_read(found)
+        folder = choose_artifact(artifact)
+        _check_named_files(folder, detector, adapted_classes)
+
+        from motivnet.terminal import progress
+        from motivnet_engines.cli.predict_files import check_outputs, choose_pictures
+        from motivnet_engines.cli.predict_run import PredictRun
+        from motivnet_engines.faces import open_detector
+        from motivnet_engines.inference.classifier import EmotionClassifier
+        from motivnet_engines.writers.text import open_writer
+
+        pictures = choose_pictures(
+            found.sources, annotate=annotate, montage=montage, timeline=timeline
+        )
+        inputs = (*found.paths, detector, adapted_classes)
+        check_outputs(out, pictures, annotate, inputs=inputs)
+        _import_for(found, timeline)
+        with progress("opening"):
+            classifier = EmotionClassifier.open(
+                folder,
+                runtime=runtime,
+                trust_engines=trust_engines,
+                threads=threads,
+                detector=None if no_detect else open_detector(detector),
+                unknown=unknown,
+                adapted_classes=adapted_classes,
+                limits=user_limits(max_pixels),
+            )
+        stack.enter_context(classifier)
+        # Results that stream to a terminal show progress themselves.
+        streams = output_format != "table" and out is None and sys.stdout.isatty()
+        try:
+            with (
+                open_writer(
+                    output_format, labels=classifier.labels, out=out, embeddings=embeddings
+                ) as record,
+                contextlib.nullcontext(lambda _: None)
+                if streams
+                else progress("predicting", total=len(found.sources)) as advance,
+            ):
+                run = PredictRun(
+                    classifier,
+                    found.sources,
+                    pictures,
+                    record=record,
+                    advance=advance,
+                    every=every,
+                    realtime=realtime,
+                    smooth=smooth,
+                )
+                run.run()
+        except KeyboardInterrupt:
+            say("error: stopped by Ctrl-C before the first result; nothing is written", err=True)
+            raise
+    _report(run, found, out)
+
+
+def _say_what_is_not_read(found: Sources) -> None:
+    for remark in found.remarks:
+        say(remark, err=True)
+    for error in found.errors:
+        say(f"error: {error}", err=True)
+
+
+def _check_named_files(artifact: Path, *others: Path | None) -> None:
+    """Refuse a wrong name before what takes time: imports, hashes, the model."""
+    from motivnet.artifact import open_artifact
+    from motivnet.files import open_regular
+
+    open_artifact(artifact)
+    for path in filter(None, others):
+        open_regular(path).close()
+
+
+def _import_for(found: Sources, timeline: Path | None) -> None:
+    """Import optional packages, so that a missing one is reported before the model is opened."""
+    if found.has_video:
         importlib.import_module("motivnet_engines.video.run")
     if timeline is not None:
         importlib.import_module("motivnet_engines.writers.timeline")
 
-    from motivnet.terminal import progress
-    from motivnet_engines.cli.predict_run import PredictRun
-    from motivnet_engines.faces import open_detector
-    from motivnet_engines.inference.classifier import EmotionClassifier
 
-    folder = choose_artifact(artifact)
-    with progress("opening"):
-        classifier = EmotionClassifier.open(
-            folder,
-            runtime=runtime,
-            trust_engines=trust_engines,
-            threads=threads,
-            detector=None if no_detect else open_detector(detector),
-            unknown=unknown,
-            adapted_classes=adapted_classes,
-        )
-    # Results that stream to a terminal show progress themselves.
-    streams = output_format != "table" and out is None and sys.stdout.isatty()
-    try:
-        with (
-            classifier,
-            open_writer(
-                output_format, labels=classifier.labels, out=out, embeddings=embeddings
-            ) as record,
-            contextlib.nullcontext(lambda _: None)
-            if streams
-            else progress("predicting", total=len(sources)) as advance,
-        ):
-            run = PredictRun(
-                classifier,
-                sources,
-                pictures,
-                record=record,
-                advance=advance,
-                every=every,
-                realtime=realtime,
-                smooth=smooth,
-            )
-            run.run()
-    except KeyboardInterrupt:
-        say("error: stopped by Ctrl-C before the first result; nothing is written", err=True)
-        raise
-    _report(run, out)
-
-
-def _report(run: PredictRun, out: Path | None) -> None:
+def _report(run: PredictRun, found: Sources, out: Path | None) -> None:
     """Print what there is to say besides the results; exit with 1 or 130 if some are missing."""
     for remark in run.remarks:
         say(remark, err=True)
@@ -172,5 +200,5 @@ def _report(run: PredictRun, out: Path | None) -> None:
         kept = "" if out is None else f"; {out} holds the results so far"
         say(f"error: {run.stopped}{kept}", err=True)
         raise typer.Exit(INTERRUPTED)
-    if run.errors:
+    if run.errors or found.errors:
         raise typer.Exit(1)

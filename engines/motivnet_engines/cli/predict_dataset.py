@@ -17,11 +17,13 @@ from motivnet_engines.cli.options import (
     AdaptedClassesOption,
     ArtifactOption,
     DetectorOption,
+    MaxPixelsOption,
     NoDetectOption,
     RuntimeOption,
     TrustEnginesOption,
     UnknownOption,
     choose_artifact,
+    user_limits,
 )
 from motivnet_engines.serving.ray.environment import prepare_environment
 
@@ -60,6 +62,7 @@ def predict_dataset(
     ] = None,
     detector: DetectorOption = None,
     no_detect: NoDetectOption = False,
+    max_pixels: MaxPixelsOption = 250_000_000,
     unknown: UnknownOption = False,
     adapted_classes: AdaptedClassesOption = None,
     embeddings: Annotated[
@@ -94,7 +97,9 @@ def predict_dataset(
         unknown=unknown,
         adapted_classes=None if adapted_classes is None else str(adapted_classes),
         embeddings=embeddings,
+        limits=user_limits(max_pixels),
     )
+    unreadable: list[str] = []
     # Threads of Ray print the deaths of workers to standard output, where the result belongs.
     with progress("predicting") as advance, contextlib.redirect_stdout(sys.stderr):
         summary = dataset.predict_dataset(
@@ -106,6 +111,7 @@ def predict_dataset(
             address=address,
             allow_outside=allow_outside,
             on_images=advance,
+            on_unreadable=unreadable.append,
         )
     if json:
         command_line.print_json(summary)
@@ -115,8 +121,11 @@ def predict_dataset(
         command_line.say(
             f"{out}: {images} in {files}, {summary.errors:,} could not be read ({existed})"
         )
+    for line in unreadable:
+        command_line.say(f"error: {line}", err=True)
     if summary.errors:
         _print_errors(out, summary.errors)
+    if summary.errors or unreadable:
         raise typer.Exit(1)
 
 

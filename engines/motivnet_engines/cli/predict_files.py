@@ -1,4 +1,4 @@
-"""What ``motivnet predict`` reads and writes: its sources, its output files, and what is refused.
+"""What ``motivnet predict`` writes: its output files, and what is refused.
 
 Decided before the model is opened: hours of work must not end at a file that cannot be written.
 """
@@ -6,70 +6,21 @@ Decided before the model is opened: hours of work must not end at a file that ca
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
-from typing import TypeAlias
 
 from motivnet.errors import ConfigError, FileError
 from motivnet.images import IMAGE_SUFFIXES
+from motivnet.path_kind import kind_of
 from motivnet.workspace import workspace
 from motivnet_engines.cli.options import check_apart
-from motivnet_engines.inference.image_files import expand_paths
-from motivnet_engines.video.source import (
-    VIDEO_SUFFIXES,
-    VideoSource,
-    camera,
-    is_video,
-    video_source,
-)
-from motivnet_engines.writers.drawing import annotated_copies
+from motivnet_engines.cli.predict_sources import Source, name_of, path_of
+from motivnet_engines.inference.downloads import FetchedImage
+from motivnet_engines.video.source import VIDEO_SUFFIXES, VideoSource
+from motivnet_engines.writers.drawing import WRITTEN_SUFFIXES, annotated_copies
 from motivnet_engines.writers.montage import sheet_paths
-
-Source: TypeAlias = Path | VideoSource
-"""An image, or anything with frames."""
-
-
-def find_sources(
-    arguments: Iterable[str], *, camera_number: int | None = None
-) -> tuple[Source, ...]:
-    """Return the images and videos behind the arguments in order, and the camera after them.
-
-    Raises:
-        ConfigError: If there is nothing, or an address cannot be read.
-        FileError: If a folder holds neither images nor videos, or a pattern matches nothing.
-    """
-    sources: list[Source] = []
-    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    for argument in arguments:
-        if not argument:
-            raise ConfigError(
-                "the name of an image is empty; give a file, or . for the current folder"
-            )
-        if "://" in argument:
-            sources.append(video_source(argument))
-            continue
-        paths = expand_paths([Path(argument)], suffixes=suffixes, kind="image or video")
-        sources += [video_source(path) if is_video(path) else path for path in paths]
-    if camera_number is not None:
-        sources.append(camera(camera_number))
-    if not sources:
-        raise ConfigError(
-            "there is nothing to predict; give images, folders or videos, or --camera 0"
-        )
-    return tuple(sources)
-
-
-def name_of(source: Source) -> str:
-    """Return the name of a source in records and errors."""
-    return str(source) if isinstance(source, Path) else source.name
-
-
-def path_of(source: Source) -> Path | None:
-    """Return the file that is read; None for a camera and a stream."""
-    if isinstance(source, Path):
-        return source
-    return Path(source.target) if source.kind == "file" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +56,7 @@ def choose_pictures(
             exactly that.
         MissingDependencyError: For the copy of a video without PyAV.
     """
-    pictures = (("--montage", montage, IMAGE_SUFFIXES), ("--timeline", timeline, {".png"}))
+    pictures = (("--montage", montage, WRITTEN_SUFFIXES), ("--timeline", timeline, {".png"}))
     for option, path, suffixes in pictures:
         if path is not None and path.suffix.lower() not in suffixes:
             raise ConfigError(
@@ -122,21 +73,32 @@ def choose_pictures(
 
 
 def _copies(sources: Sequence[Source], annotate: Path) -> dict[Source, Path]:
-    if annotate.suffix.lower() in VIDEO_SUFFIXES and not annotate.is_dir():
+    kind = kind_of(annotate)
+    if annotate.suffix.lower() in VIDEO_SUFFIXES and kind != "folder":
         return {_only_video(sources, annotate): annotate}
-    if annotate.exists() and not annotate.is_dir():
+    if kind not in (None, "folder"):
         raise FileError(f"--annotate {annotate} is a file; give a folder")
-    if annotate.suffix.lower() in IMAGE_SUFFIXES and not annotate.exists():
+    if annotate.suffix.lower() in IMAGE_SUFFIXES and kind is None:
         raise ConfigError(f"--annotate {annotate} is the name of an image; give a folder")
     files = {source: path for source in sources if (path := path_of(source)) is not None}
     paths = annotated_copies(list(files.values()), annotate)
-    streams = [source for source in sources if source not in files]
+    streams = [s for s in sources if s not in files and isinstance(s, VideoSource)]
     copies = {source: paths[path] for source, path in files.items()}
     copies |= {
         stream: annotate / f"stream-{number}.mp4" for number, stream in enumerate(streams, 1)
     }
     _check_copies(copies)
+    for image in (source for source in sources if isinstance(source, FetchedImage)):
+        copies[image] = _free_name(image, annotate, taken=copies.values())
     return copies
+
+
+def _free_name(image: FetchedImage, folder: Path, *, taken: Collection[Path]) -> Path:
+    """Return a path for the copy of what was fetched; addresses may end in the same name."""
+    name = Path(image.file.name)
+    copy = annotated_copies([name], folder)[name]
+    numbered = (copy.with_name(f"{copy.stem}-{number}{copy.suffix}") for number in count(2))
+    return next(path for path in (copy, *islice(numbered, len(taken))) if path not in taken)
 
 
 def _check_copies(copies: Mapping[Source, Path]) -> None:
@@ -152,7 +114,7 @@ def _check_copies(copies: Mapping[Source, Path]) -> None:
 
 
 def _only_video(sources: Sequence[Source], annotate: Path) -> VideoSource:
-    if len(sources) != 1 or isinstance(sources[0], Path):
+    if len(sources) != 1 or not isinstance(sources[0], VideoSource):
         raise ConfigError(
             f"--annotate {annotate} is for one video; "
             "give a folder for images and for several videos"
@@ -231,9 +193,10 @@ def _check_place(option: str, path: Path, advice: str) -> None:
         return
     if advice:
         raise FileError(f"{option} would replace {path}; {advice}")
-    if path.is_dir():
+    kind = kind_of(path)
+    if kind == "folder":
         raise FileError(f"{option} {path} is a directory; give the name of a file")
-    if path.exists() and not path.is_file():
+    if kind == "other":
         raise FileError(f"{option} {path} is not a regular file; give another name")
 
 

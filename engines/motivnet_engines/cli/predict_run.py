@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from motivnet.errors import FileError, MotivNetError, VideoError
 from motivnet.images import read_image
 from motivnet.printable import one_line
-from motivnet_engines.cli.predict_files import Pictures, Source, name_of, path_of
+from motivnet_engines.cli.predict_files import Pictures
+from motivnet_engines.cli.predict_sources import Source, name_of, path_of
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.inference.image_files import FileResult, predict_files
+from motivnet_engines.inference.downloads import FetchedImage
+from motivnet_engines.inference.image_files import FileResult, ImageFile, predict_files
 from motivnet_engines.video.results import FrameResult, VideoSummary
 from motivnet_engines.video.source import VideoSource
 from motivnet_engines.writers.drawing import write_annotated
@@ -85,11 +87,11 @@ class PredictRun:
             KeyboardInterrupt, MotivNetError: Before there was anything to keep.
         """
         try:
-            for is_image, group in itertools.groupby(
-                self._sources, lambda source: isinstance(source, Path)
+            for is_video, group in itertools.groupby(
+                self._sources, lambda source: isinstance(source, VideoSource)
             ):
-                if is_image:
-                    self._predict_images([source for source in group if isinstance(source, Path)])
+                if not is_video:
+                    self._predict_images([s for s in group if not isinstance(s, VideoSource)])
                     continue
                 for source in group:
                     if isinstance(source, VideoSource):
@@ -101,8 +103,8 @@ class PredictRun:
         if self._montage is not None:
             self._close_montage(self._montage)
 
-    def _predict_images(self, paths: Sequence[Path]) -> None:
-        for found in predict_files(self._classifier, paths):
+    def _predict_images(self, images: Sequence[ImageFile]) -> None:
+        for found in predict_files(self._classifier, images):
             self._record(record_from_file(found))
             self._finish()
             if found.error is not None:
@@ -114,15 +116,16 @@ class PredictRun:
                 self.errors.append(one_line(error))
 
     def _draw_image(self, found: FileResult) -> None:
-        target = self._pictures.copies.get(found.path)
+        target = self._pictures.copies.get(found.image)
         if found.result is None or (target is None and self._montage is None):
             return
         # Results come without pixels, so that thousands may wait in a batch: read the image again.
-        pixels, faces = read_image(found.path), found.result.faces
+        pixels = read_image(found.path, limits=self._classifier.limits)
+        faces = found.result.faces
         if target is not None:
             write_annotated(pixels, target, faces)
         if self._montage is not None:
-            name = self._short_name(found.path)
+            name = self._short_name(found.image)
             for number, face in enumerate(faces, 1):
                 detail = f" #{number}" if len(faces) > 1 else ""
                 self._montage.add(pixels, face, name=name, detail=detail)
@@ -232,6 +235,8 @@ class PredictRun:
 
     def _short_name(self, source: Source) -> str:
         """Return as much of a source's path as tells it from the others."""
+        if isinstance(source, FetchedImage):
+            return source.file.name
         path = path_of(source)
         return name_of(source) if path is None else self._names[path]
 

@@ -85,6 +85,7 @@ def serve(
     ] = 10.0,
     max_body: Annotated[int, typer.Option(help="Bytes per request body.")] = 20_000_000,
     max_images: Annotated[int, typer.Option(help="Images per request.")] = 8,
+    max_pixels: Annotated[int, typer.Option(help="Pixels per image.")] = 40_000_000,
     max_faces: Annotated[int, typer.Option(help="Faces per image, the largest first.")] = 16,
     max_connections: Annotated[int, typer.Option(help="Open connections.")] = 256,
     export_triton: Annotated[
@@ -145,6 +146,7 @@ def serve(
         grace_s=grace,
         max_body_bytes=max_body,
         max_images=max_images,
+        max_pixels=max_pixels,
         max_faces=max_faces,
         max_connections=max_connections,
     )

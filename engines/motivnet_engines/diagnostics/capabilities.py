@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from motivnet.artifact.engine_entry import EngineBackend
-from motivnet.parity import AttentionForm, Precision
 from motivnet_engines.build.known_issues import FUSED_SINCE, fused_supported, warnings_for
-from motivnet_engines.diagnostics.packages import PackageStatus
-from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES
+from motivnet_engines.diagnostics.packages import REQUIRED, PackageStatus
+from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES, too_new_wheel
 from motivnet_engines.system.installed import version_of
 from motivnet_engines.system.machine import Jetson
 from motivnet_engines.system.nvidia import NvidiaDriver
+
+if TYPE_CHECKING:
+    from motivnet.artifact.engine_entry import EngineBackend
+    from motivnet.parity import AttentionForm, Precision
 
 _EXPORT = ("torch", "onnx", "onnx-ir", "onnxscript", "safetensors")
 _CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -24,7 +26,6 @@ _OLDEST = (7, 5)
 _Missing: TypeAlias = tuple[str, str | None]
 """What is missing, and the command to fix it."""
 
-_WHEELS: dict[EngineBackend, str] = {"tensorrt": "tensorrt-cu", "tensorrt-rtx": "tensorrt-rtx-cu"}
 _FORMS: tuple[tuple[Precision, AttentionForm], ...] = (
     ("fp16", "fused"),
     ("fp16", "decomposed"),
@@ -75,16 +76,19 @@ def find_runtimes(here: Environment) -> tuple[Capability, ...]:
     no_bf16: _Missing | None = None
     if "BF16" not in openvino.detail:
         no_bf16 = "the processor has no BF16 instructions", None
-    return (
-        _capability("tensorrt", "engines that were built here", trt),
-        _capability("tensorrt-rtx", "engines built for its SM", rtx),
-        _capability(
-            "onnxruntime-cuda", "every artifact; proven when it is opened", _missing_for_cuda(here)
-        ),
-        _capability("openvino-bf16", "every artifact, in BF16", _problem_of(openvino) or no_bf16),
-        _capability("openvino", "every artifact, in FP32", _problem_of(openvino)),
-        _capability("onnxruntime", "every artifact but BF16, in FP32", _problem_of(ort)),
+    runtimes: tuple[tuple[str, str, _Missing | None], ...] = (
+        ("tensorrt", "engines that were built here", trt),
+        ("tensorrt-rtx", "engines built for its SM", rtx),
+        ("onnxruntime-cuda", "every artifact; proven when it is opened", _missing_for_cuda(here)),
+        ("openvino-bf16", "every artifact, in BF16", _problem_of(openvino) or no_bf16),
+        ("openvino", "every artifact, in FP32", _problem_of(openvino)),
+        ("onnxruntime", "every artifact but BF16, in FP32", _problem_of(ort)),
     )
+    broken = next(
+        (here.packages[name] for name in REQUIRED if not here.packages[name].usable), None
+    )
+    for_all = None if broken is None else _problem_of(broken)
+    return tuple(_capability(name, does, for_all or missing) for name, does, missing in runtimes)
 
 
 def find_advice(here: Environment) -> tuple[str, ...]:
@@ -151,7 +155,7 @@ def _missing_for_engines(here: Environment, backend: EngineBackend) -> _Missing 
     cuda = here.packages["cuda-python"]
     if not (cuda.usable or here.packages["pycuda"].usable):
         return "needs cuda-python or pycuda", cuda.fix
-    return _unsupported_gpu(here.driver, backend) or _too_new_wheel(here.driver, backend)
+    return _unsupported_gpu(here.driver, backend) or too_new_wheel(backend, here.driver)
 
 
 def _missing_for_cuda(here: Environment) -> _Missing | None:
@@ -175,13 +179,3 @@ def _unsupported_gpu(driver: NvidiaDriver, backend: EngineBackend) -> _Missing |
     if max(capabilities) >= _OLDEST:
         return None
     return f"needs SM 75 or later, and the GPU has SM {sm}", None
-
-
-def _too_new_wheel(driver: NvidiaDriver, backend: EngineBackend) -> _Missing | None:
-    # A wheel for a newer CUDA than the driver's can be loaded, but each call gives cudaError 35.
-    prefix = _WHEELS[backend]
-    wheel = next((major for major in (13, 12) if version_of(f"{prefix}{major}")), None)
-    if wheel is None or driver.cuda_major is None or wheel <= driver.cuda_major:
-        return None
-    fix = f"pip uninstall -y {backend} {prefix}{wheel} && pip install {prefix}{driver.cuda_major}"
-    return f"the wheel is for CUDA {wheel} and the driver for {driver.cuda}; update either", fix

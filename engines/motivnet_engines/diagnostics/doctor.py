@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import sys
 from dataclasses import dataclass
 
 from motivnet import __version__
+from motivnet.dependencies import is_installed, load_error
+from motivnet.errors import BrokenDependencyError
 from motivnet_engines.diagnostics.capabilities import (
     Capability,
     Environment,
@@ -80,13 +81,24 @@ def diagnose() -> Diagnosis:
 
 
 def find_extras() -> tuple[Capability, ...]:
-    """Return whether each command that needs an extra can be used; nothing is imported."""
+    """Return whether each command that needs an extra can be used.
+
+    Its packages are imported, but for Ray, which reads its settings at import and takes seconds.
+    """
     found = []
     for name, (extra, modules) in _EXTRAS.items():
-        possible = all(importlib.util.find_spec(module) is not None for module in modules)
-        detail = "" if possible else f"pip install 'motivnet[{extra}]'"
-        found.append(Capability(name=name, possible=possible, detail=detail))
+        detail = _missing_for_extra(extra, modules)
+        found.append(Capability(name=name, possible=not detail, detail=detail))
     return tuple(found)
+
+
+def _missing_for_extra(extra: str, modules: tuple[str, ...]) -> str:
+    if not all(map(is_installed, modules)):
+        return f"pip install 'motivnet[{extra}]'"
+    for problem in (load_error(module) for module in modules if module != "ray"):
+        if isinstance(problem, BrokenDependencyError):
+            return f"{problem.package} cannot be loaded: {problem.reason}; {problem.repair}"
+    return ""
 
 
 def _collect_fixes(here: Environment, capabilities: tuple[Capability, ...]) -> dict[str, str]:

@@ -11,18 +11,18 @@ from motivnet.child_process import connect_to_parent
 from motivnet.errors import MotivNetError
 from motivnet.schema import Schema
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.system.machine import memory_from_meminfo, process_status
+from motivnet_engines.system.machine import process_memory
 
 
 class FirstPrediction(Schema, frozen=True, kw_only=True):
     """When the artifact was open and the first prediction made (``time.monotonic``), and memory.
 
-    ``resident`` and ``peak`` are bytes.
+    ``resident`` and ``peak`` are bytes; ``resident`` is None where the system does not tell it.
     """
 
     opened: float
     predicted: float
-    resident: int
+    resident: int | None
     peak: int
 
 
@@ -35,15 +35,15 @@ def main() -> None:
             height, width = classifier.manifest.input.preprocessing.size
             opened = time.monotonic()
             classifier.predict(np.full((height, width, 3), 127, np.uint8))
-            predicted, status = time.monotonic(), process_status()
+            predicted, (resident, peak) = time.monotonic(), process_memory()
     except MotivNetError as error:
         sys.exit(str(error))
     parent.send(
         FirstPrediction(
             opened=opened,
             predicted=predicted,
-            resident=memory_from_meminfo(status, "VmRSS") or 0,
-            peak=memory_from_meminfo(status, "VmHWM") or 0,
+            resident=resident,
+            peak=peak,
         )
     )
 

@@ -25,7 +25,7 @@ class Footprint:
         installed: Sum over ``packages``, largest first: motivnet, the distributions of the runtime
             and their requirements. Python itself and the driver of a GPU are not counted.
         artifact: Files that the manifest names.
-        resident: Memory of a new process right after its first prediction.
+        resident: Memory of a new process right after its first prediction; None if unknown.
         peak: Largest memory of that process until then.
         cold_start: From the start of that process to the first prediction: Python, the imports, the
             check of the files, opening, and the call. Its files may be in the system's cache. The
@@ -37,7 +37,7 @@ class Footprint:
     installed: int
     packages: tuple[InstalledPackage, ...]
     artifact: int
-    resident: int
+    resident: int | None
     peak: int
     cold_start: float
     first_call: float

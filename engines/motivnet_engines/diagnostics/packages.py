@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from motivnet.artifact.engine_entry import EngineBackend
-from motivnet.errors import MotivNetError
+from motivnet.dependencies import import_problem, is_installed, load_error
+from motivnet.errors import BrokenDependencyError, MotivNetError
 from motivnet.printable import one_line
 from motivnet_engines.runtimes.tensorrt.api import (
     DISTRIBUTIONS,
     EXTRAS,
     MODULES,
     RTX_COMPUTE_CAPABILITIES,
-    is_installed,
     load_api,
 )
 from motivnet_engines.system.installed import version_of
 
+if TYPE_CHECKING:
+    from motivnet.artifact.engine_entry import EngineBackend
+
+REQUIRED = {"numpy": "numpy", "opencv": "cv2", "pillow": "PIL"}
+"""What nothing runs without, and the names of the modules."""
+
+_OPENCV = (
+    "opencv-python-headless",
+    "opencv-contrib-python-headless",
+    "opencv-python",
+    "opencv-contrib-python",
+)
 _ADD_CPU = "pip install 'motivnet[cpu]'"
 _ADD_GPU = "pip install 'motivnet[gpu]'"
 _DRIVER_API = "the API of the CUDA driver"
@@ -39,18 +52,38 @@ class PackageStatus:
 
 
 def package_statuses(*, devices: int, jetson: bool) -> tuple[PackageStatus, ...]:
-    """Return every package in a fixed order; ONNX Runtime, OpenVINO and TensorRT are loaded.
+    """Return every package in a fixed order; each of them is loaded.
 
     The usual problem of an installed package is a missing library, which only loading finds.
     Loading both TensorRTs takes less than half a second and does not use the GPU.
     """
     return (
+        *_required_packages(),
         _onnxruntime(devices),
         _status("openvino", distributions=("openvino",), fix=_ADD_CPU, detail=_openvino_detail),
         _tensorrt("tensorrt", fix=_JETPACK if jetson else _line("tensorrt")),
         _tensorrt("tensorrt-rtx", fix=_line("tensorrt-rtx")),
         *_memory_packages(),
     )
+
+
+def _required_packages() -> tuple[PackageStatus, ...]:
+    return tuple(
+        _status(
+            module,
+            name=name,
+            distributions=_OPENCV if name == "opencv" else (name,),
+            fix=f"pip install {_OPENCV[0] if name == 'opencv' else name}",
+            detail=functools.partial(_required_detail, module),
+        )
+        for name, module in REQUIRED.items()
+    )
+
+
+def _required_detail(module: str) -> str:
+    if error := load_error(module):
+        raise error
+    return "needed by every command"
 
 
 def _onnxruntime(devices: int) -> PackageStatus:
@@ -111,10 +144,17 @@ def _status(
     version = next(filter(None, map(version_of, distributions)), "unknown")
     try:
         return PackageStatus(name=name, version=version, usable=True, detail=detail(), fix=None)
-    except (MotivNetError, OSError, RuntimeError) as error:
-        reason = one_line(error)
-        again = fix.replace("pip install", "pip install --force-reinstall")
-        return PackageStatus(name=name, version=version, usable=False, detail=reason, fix=again)
+    except Exception as error:  # noqa: BLE001 - a package may raise anything
+        reason, repair = _describe_failure(error, fix=fix)
+        return PackageStatus(name=name, version=version, usable=False, detail=reason, fix=repair)
+
+
+def _describe_failure(error: Exception, *, fix: str) -> tuple[str, str]:
+    """Return why a package cannot be used, and the command that repairs it."""
+    problem = error if isinstance(error, MotivNetError) else import_problem(error)
+    if isinstance(problem, BrokenDependencyError):
+        return f"{problem.package} cannot be loaded: {problem.reason}", problem.repair
+    return one_line(error), fix.replace("pip install", "pip install --force-reinstall")
 
 
 def _onnxruntime_detail() -> str:

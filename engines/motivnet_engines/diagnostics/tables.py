@@ -1,4 +1,4 @@
-"""What ``motivnet`` prints of artifacts, machines and footprints at a terminal."""
+"""What ``motivnet`` prints of artifacts and footprints at a terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from motivnet.artifact.engine_entry import EngineEntry, EngineReport
 from motivnet.artifact.manifest import InputEntry, Manifest
 from motivnet.parity import Comparison
 from motivnet.terminal import TextTable, details, show, table
-from motivnet_engines.diagnostics.capabilities import Capability
-from motivnet_engines.diagnostics.doctor import Diagnosis
 from motivnet_engines.diagnostics.footprint import Footprint
 from motivnet_engines.diagnostics.inspect import Inspection
 from motivnet_engines.inference.calibration import CalibrationMetadata
-from motivnet_engines.system.machine import Machine
 from motivnet_engines.verification.parity_run import Verification
 
 _EVIDENCE = {
@@ -104,7 +101,8 @@ def _model_text(manifest: Manifest) -> str:
     if source.random_weights:
         return f"random weights; {size}"
     untrained = ", the head is untrained" if source.fresh_head else ""
-    return f"{source.checkpoint or 'an unnamed checkpoint'}{untrained}; {size}"
+    averaged = ", EMA weights" if source.ema else ""
+    return f"{source.checkpoint or 'an unnamed checkpoint'}{averaged}{untrained}; {size}"
 
 
 def precision_text(manifest: Manifest) -> str:
@@ -135,12 +133,14 @@ def _calibration_text(measured: CalibrationMetadata | None) -> str:
 
 
 def engine_text(engine: EngineEntry, folder: Path) -> str:
-    """Return one line on an engine of the artifact in ``folder``: target, layers, parity."""
+    """Return one line on an engine of the artifact in ``folder``: target, batch, layers, parity."""
     if engine.comparison is None:
         parity = f"compiled and never run; on the device: motivnet verify {folder}"
     else:
         parity = f"{'passed' if engine.comparison.passed else 'FAILED'} on its GPU"
     name = f"{engine.backend} {engine.version} for {_target_text(engine)}"
+    profile = engine.profile
+    name += f", fastest at batch size {profile.opt_batch} of up to {profile.max_batch}"
     return f"{name}: {_layers_text(engine.report)}; {parity}"
 
 
@@ -163,73 +163,6 @@ def _layers_text(report: EngineReport) -> str:
     return f"{shares}, {attention} (seen in {_EVIDENCE[report.evidence]})"
 
 
-def print_diagnosis(found: Diagnosis) -> None:
-    """Print the machine, the packages, the capabilities, and the commands that fix the rest."""
-    packages = table("package", "version", "here")
-    for status in found.packages:
-        packages.add_row(status.name, status.version or "-", status.detail)
-    parts = [details(_machine_details(found)), packages]
-    for title, capabilities in (
-        ("can be built", found.builds),
-        ("can be run", found.runtimes),
-        ("can be used", found.extras),
-    ):
-        parts.append(_capability_table(title, capabilities))
-    if found.fixes:
-        fixes = table("to fix", "run")
-        for name, command in found.fixes.items():
-            fixes.add_row(name, command)
-        parts.append(fixes)
-    if found.advice:
-        parts.append(
-            details({f"note {number}": text for number, text in enumerate(found.advice, 1)})
-        )
-    show(*parts)
-
-
-def _capability_table(title: str, capabilities: tuple[Capability, ...]) -> TextTable:
-    rows = table(title, "", "")
-    for capability in capabilities:
-        rows.add_row(capability.name, "yes" if capability.possible else "no", capability.detail)
-    return rows
-
-
-def _machine_details(found: Diagnosis) -> dict[str, str]:
-    machine, driver, jetson = found.machine, found.driver, found.jetson
-    cores = f"{machine.cores} cores ({machine.physical_cores} physical)"
-    if machine.core_limit is not None:
-        cores += f", limited to {machine.core_limit:g}"
-    rows = {
-        "processor": f"{machine.processor} ({machine.architecture}), {cores}",
-        "BF16": ", ".join(machine.bf16_instructions) or "no instructions for it",
-        "memory": _memory_text(machine),
-    }
-    if jetson is not None:
-        rows["Jetson"] = f"{jetson.model}, L4T {jetson.l4t}, JetPack {jetson.jetpack or '?'}"
-    cuda = f"CUDA {driver.cuda}" if driver.cuda else None
-    unused = "an NVIDIA GPU is in this machine and not in use" if driver.unused_gpu else None
-    known = (driver.version, cuda, driver.missing_requirement, unused)
-    rows["NVIDIA driver"] = "; ".join(filter(None, known))
-    for index, gpu in enumerate(driver.gpus):
-        rows[f"GPU {index}"] = f"{gpu.name}, SM {gpu.sm}, {_gib(gpu.memory)}"
-    rows["Python"] = f"{found.python}, {found.executable}"
-    rows["motivnet"] = found.motivnet
-    return rows
-
-
-def _memory_text(machine: Machine) -> str:
-    named = {
-        "in all": machine.memory_total,
-        "free": machine.memory_available,
-        "allowed": machine.memory_limit,
-    }
-    return ", ".join(f"{_gib(value)} {name}" for name, value in named.items() if value is not None)
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
-
-
 def print_footprint(found: Footprint) -> None:
     """Print disk, memory and cold start, and the largest packages."""
     packages = table("package", "version", ">size")
@@ -239,7 +172,8 @@ def print_footprint(found: Footprint) -> None:
     if rest := found.packages[_LARGEST_PACKAGES:]:
         total = sum(package.size or 0 for package in rest)
         packages.add_row(f"{len(rest)} more", "", size_text(total))
-    count, resident, peak = len(found.packages), size_text(found.resident), size_text(found.peak)
+    count, peak = len(found.packages), size_text(found.peak)
+    resident = "unknown" if found.resident is None else size_text(found.resident)
     rows = {
         "runtime": found.runtime,
         "installed": f"{size_text(found.installed)} in {count} packages, without Python itself",

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from motivnet.prediction import Box
 from motivnet.preprocess import check_image
-from motivnet_engines.faces.detector import Face
+from motivnet_engines.faces.detector import DETECTION_SIDE, Face
 
 THRESHOLD = 0.7
 """Upright faces of 48 pixels or more scored at least 0.9, rotated ones 0.79, everything else at
 most 0.67."""
 _COARSE_SIDE = 640
-_FINE_SIDE = 1600
 _FINE_FACES = 48
 """Pixels at the coarse scale. The fine scale shows only parts of larger faces, and parts look like
 faces."""
@@ -62,7 +61,7 @@ class YuNetDetector:
         if longer > _COARSE_SIDE:
             largest = _FINE_FACES * longer / _COARSE_SIDE
             coarse = [face.box for face in faces]
-            for face in self._detect_at(pixels, _FINE_SIDE):
+            for face in self._detect_at(pixels, DETECTION_SIDE):
                 if face.box.height >= largest:
                     continue
                 if not any(_is_part(face.box, box) for box in coarse):

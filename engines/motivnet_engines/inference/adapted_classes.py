@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -63,7 +64,7 @@ class AdaptedClasses:
 
 def default_path(folder: Path) -> Path:
     """Return where an artifact's classes are kept: beside it, because a file inside changes it."""
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     return folder.with_name(f"{folder.name}.classes.npz")
 
 

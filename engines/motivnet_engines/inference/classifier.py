@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from motivnet.artifact import open_artifact
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ArtifactError, ConfigError, InputError, MotivNetError
+from motivnet.images import USER_LIMITS, ImageLimits
 from motivnet.prediction import Prediction
 from motivnet.runtime import Runtime
 from motivnet_engines.faces.detector import FaceDetector
@@ -25,7 +26,7 @@ from motivnet_engines.inference.heads import Head, SoftmaxHead
 from motivnet_engines.inference.pipeline import Outcome, run_pipeline
 from motivnet_engines.inference.preprocessing import Image, PreparedImage, prepare_image
 from motivnet_engines.inference.results import ImageResult, Timing, predictions_from_outputs
-from motivnet_engines.runtimes.selection import open_runtime
+from motivnet_engines.runtimes.selection import open_runtime, warn_of_untrained
 from motivnet_engines.runtimes.signature import check_graph, profile_of
 
 _Other = TypeVar("_Other")
@@ -48,6 +49,7 @@ class EmotionClassifier:
             temperature if None.
         calibration: That of the artifact; gives ``distance`` and ``known``.
         unknown: Whether a face beyond the calibration's threshold is labelled ``unknown``.
+        limits: Of images that are files or bytes.
 
     Raises:
         ArtifactError: If runtime and manifest do not fit each other.
@@ -69,6 +71,7 @@ class EmotionClassifier:
         head: Head | None = None,
         calibration: Calibration | None = None,
         unknown: bool = False,
+        limits: ImageLimits = USER_LIMITS,
     ) -> None:
         check_graph(manifest, inputs=runtime.inputs, outputs=runtime.outputs)
         batch_size = manifest.max_batch if batch_size is None else batch_size
@@ -97,6 +100,7 @@ class EmotionClassifier:
         self.head = head or SoftmaxHead(labels=manifest.labels, temperature=temperature)
         self.calibration = calibration
         self.unknown = unknown
+        self.limits = limits
         self._profile = profile_of(manifest, runtime.name)
 
     @classmethod
@@ -111,6 +115,7 @@ class EmotionClassifier:
         unknown: bool = False,
         adapted_classes: Path | str | None = None,
         trust_engines: bool = False,
+        limits: ImageLimits = USER_LIMITS,
     ) -> EmotionClassifier:
         """Open the artifact in a folder with the runtime that ``open_runtime`` chooses.
 
@@ -125,6 +130,7 @@ class EmotionClassifier:
                 and of adapted classes.
         """
         artifact = open_artifact(folder)
+        warn_of_untrained(artifact)
         head = calibration = None
         if adapted_classes is None:
             calibration = calibration_of_artifact(artifact)
@@ -142,6 +148,7 @@ class EmotionClassifier:
                 head=head,
                 calibration=calibration,
                 unknown=unknown,
+                limits=limits,
             )
         except BaseException:
             opened.close()
@@ -287,7 +294,12 @@ class EmotionClassifier:
 
     def _prepare(self, image: Image, *, name: str, detector: FaceDetector | None) -> PreparedImage:
         return prepare_image(
-            image, name=name, entry=self.manifest.input, profile=self._profile, detector=detector
+            image,
+            name=name,
+            entry=self.manifest.input,
+            profile=self._profile,
+            detector=detector,
+            limits=self.limits,
         )
 
     def _max_batch(self, shape: tuple[int, ...]) -> int:

@@ -1,81 +1,112 @@
-"""Results for files and folders of images; one that cannot be read does not stop the others."""
+"""Results for image files; one that cannot be read does not stop the others."""
 
 from __future__ import annotations
 
-import glob
-import itertools
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
-from motivnet.datasets.image_folders import files_below
 from motivnet.errors import FileError, MotivNetError
-from motivnet.images import IMAGE_SUFFIXES
+from motivnet.files import write_errors
+from motivnet.path_kind import kind_of
 from motivnet.printable import one_line
 from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.downloads import FetchedImage, in_background, result_of
+from motivnet_engines.inference.pipeline import Outcome
 from motivnet_engines.inference.results import ImageResult
+
+_AHEAD = 8
+
+
+ImageFile: TypeAlias = Path | FetchedImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileResult:
     """The result of one file, or the reason why there is none."""
 
-    path: Path
+    image: ImageFile
     result: ImageResult | None
     error: str | None
 
+    @property
+    def path(self) -> Path:
+        """Where the image can be read while this is the latest result."""
+        return self.image.file if isinstance(self.image, FetchedImage) else self.image
 
-def expand_paths(
-    paths: Iterable[Path], *, suffixes: Collection[str] = IMAGE_SUFFIXES, kind: str = "image"
-) -> tuple[Path, ...]:
-    """Return the files given, with folders and patterns replaced by their files in order.
-
-    A pattern that the shell did not expand (``photos/**/*.jpg``) is expanded here, unless a file
-    has that name; a file that matches in two ways comes once. Hidden files and folders are left
-    out. Any other path is kept, for its reader to refuse.
-
-    Args:
-        suffixes: Lower-case suffixes of the files to take from folders.
-        kind: The name of such a file in error messages.
-
-    Raises:
-        FileError: If a folder holds no such file, or a pattern matches nothing.
-    """
-    expected = f"{kind} ({', '.join(sorted(suffixes))})"
-
-    def expand(path: Path) -> list[Path]:
-        if path.is_dir():
-            found = files_below(path, suffixes=suffixes)
-            if not found:
-                raise FileError(f"{path} holds no {expected}; give another folder")
-            return found
-        if not glob.has_magic(str(path)) or path.exists():
-            return [path]
-        matches = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - leaves hidden out
-        if not matches:
-            raise FileError(
-                f"{path} fits no file; check the pattern, in which ** stands for any folders"
-            )
-        files: list[Path] = []
-        for match in matches:
-            files += files_below(match, suffixes=suffixes) if match.is_dir() else [match]
-        if not files:
-            raise FileError(f"{path} fits only folders that hold no {expected}")
-        return list(dict.fromkeys(files))
-
-    return tuple(itertools.chain.from_iterable(map(expand, paths)))
+    @property
+    def name(self) -> str:
+        """The path as given, or the name of what was fetched."""
+        return self.image.name if isinstance(self.image, FetchedImage) else str(self.image)
 
 
-def predict_files(classifier: EmotionClassifier, paths: Iterable[Path]) -> Iterator[FileResult]:
-    """Yield one result per path, in order, while later files are being prepared.
+def predict_files(
+    classifier: EmotionClassifier, images: Iterable[ImageFile]
+) -> Iterator[FileResult]:
+    """Yield one result per image, in order, while later ones are being fetched and prepared.
 
     Raises:
         ArtifactError: If the model gives logits that are not finite.
     """
-    asked, named = itertools.tee(paths)
-    for path, outcome in zip(named, classifier.outcomes(asked), strict=True):
+    started: deque[tuple[ImageFile, str | None]] = deque()
+
+    def paths() -> Iterator[Path]:
+        for image, fetched in _fetch_ahead(images):
+            if isinstance(image, FetchedImage) and fetched is not None:
+                started.append((image, _keep(image, fetched)))
+                yield image.file
+            elif isinstance(image, Path):
+                started.append((image, None))
+                yield image
+
+    for outcome in classifier.outcomes(paths()):
+        image, failure = started.popleft()
+        try:
+            yield _result(image, outcome, failure)
+        finally:
+            if isinstance(image, FetchedImage):
+                image.file.unlink(missing_ok=True)
+
+
+def _fetch_ahead(images: Iterable[ImageFile]) -> Iterator[tuple[ImageFile, Future[bytes] | None]]:
+    """Yield the images in order, and what is being fetched with its bytes to come."""
+    waiting: deque[tuple[ImageFile, Future[bytes] | None]] = deque()
+    for image in images:
+        future = in_background(image.fetch) if isinstance(image, FetchedImage) else None
+        waiting.append((image, future))
+        while waiting and (waiting[0][1] is None or len(waiting) > _AHEAD):
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _keep(image: FetchedImage, fetched: Future[bytes]) -> str | None:
+    """Write what was fetched to the image's file, or return why there is nothing to write."""
+    try:
+        data = result_of(fetched, name=image.name)
+        with write_errors(image.file):
+            image.file.write_bytes(data)
+    except MotivNetError as error:
+        return one_line(error)
+    return None
+
+
+def _result(image: ImageFile, outcome: Outcome, failure: str | None) -> FileResult:
+    if isinstance(image, FetchedImage):
         if isinstance(outcome, MotivNetError):
-            advice = "" if path.exists() or path.is_symlink() else "; check its name"
-            yield FileResult(path=path, result=None, error=one_line(f"{outcome}{advice}"))
-        else:
-            yield FileResult(path=path, result=outcome, error=None)
+            error = failure or one_line(str(outcome).replace(str(image.file), image.name))
+            return FileResult(image=image, result=None, error=error)
+        return FileResult(image=image, result=replace(outcome, name=image.name), error=None)
+    if isinstance(outcome, MotivNetError):
+        advice = "; check its name" if _is_missing(image) else ""
+        return FileResult(image=image, result=None, error=one_line(f"{outcome}{advice}"))
+    return FileResult(image=image, result=outcome, error=None)
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return kind_of(path) is None and not path.is_symlink()
+    except FileError:  # the outcome says why
+        return False

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
 from motivnet.errors import MotivNetError
+from motivnet.processors import count_usable_cores
 from motivnet_engines.inference.preprocessing import PreparedImage
 from motivnet_engines.inference.results import ImageResult
-from motivnet_engines.system.machine import usable_cores
 
 Outcome: TypeAlias = ImageResult | MotivNetError
 """The result of an image, or why it could not be read."""
@@ -55,7 +55,7 @@ def run_pipeline(
         except MotivNetError as error:
             return error
 
-    workers = min(8, len(usable_cores()))
+    workers = min(8, count_usable_cores())
     with _executor(workers) as preparing, _executor(1) as running:
         prepared = _ahead(preparing, items, caught, ahead=workers + spare)
         groups = _groups(prepared, faces=faces)

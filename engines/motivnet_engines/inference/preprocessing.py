@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,9 +15,16 @@ from numpy.typing import NDArray
 from motivnet.artifact.engine_entry import ShapeProfile
 from motivnet.artifact.manifest import InputEntry
 from motivnet.errors import InputError
-from motivnet.images import decode_image, read_image
+from motivnet.images import USER_LIMITS, EncodedImage, ImageLimits, read_encoded
+from motivnet.prediction import Box
 from motivnet.preprocess import check_image
-from motivnet_engines.faces.detector import Face, FaceDetector, square_crop
+from motivnet_engines.faces.detector import (
+    DETECTION_SIDE,
+    Face,
+    FaceDetector,
+    crop_side,
+    square_crop,
+)
 from motivnet_engines.runtimes.signature import input_from_image
 
 Image: TypeAlias = Path | str | bytes | bytearray | memoryview | NDArray[np.uint8]
@@ -47,6 +56,7 @@ def prepare_image(
     entry: InputEntry,
     profile: ShapeProfile | None = None,
     detector: FaceDetector | None = None,
+    limits: ImageLimits = USER_LIMITS,
 ) -> PreparedImage:
     """Prepare every face that the detector finds, or without a detector the whole image as one.
 
@@ -54,30 +64,88 @@ def prepare_image(
         name: The image in error messages, if it has no path.
         entry: The input of the artifact's manifest.
         profile: That of an engine which takes images of any size.
+        limits: Of the image's file or bytes.
 
     Raises:
         FileError, ImageError, InputError: Naming the image.
     """
     start = time.perf_counter()
-    pixels = _read_pixels(image, name=name)
-    faces = (None,) if detector is None else detector.detect(pixels)
-    crops = [pixels if face is None else square_crop(pixels, face.box) for face in faces]
+    picture = _open_picture(image, name=name, limits=limits)
+    with picture.turn():
+        faces, crops = _detect_and_crop(
+            picture, detector, side=max(entry.preprocessing.content_size)
+        )
+        inputs = tuple(input_from_image(entry, crop, profile=profile) for crop in crops)
     return PreparedImage(
         name=str(image) if isinstance(image, (str, Path)) else name,
-        width=pixels.shape[1],
-        height=pixels.shape[0],
+        width=picture.width,
+        height=picture.height,
         faces=faces,
-        inputs=tuple(input_from_image(entry, crop, profile=profile) for crop in crops),
+        inputs=inputs,
         prepare_ms=(time.perf_counter() - start) * 1e3,
     )
 
 
-def _read_pixels(image: Image, *, name: str) -> NDArray[np.uint8]:
-    """Return the rotated RGB pixels ``(H, W, 3)`` of an image."""
+class _Pixels:
+    """An array with the methods of an ``EncodedImage``."""
+
+    def __init__(self, array: NDArray[np.uint8]) -> None:
+        self.height, self.width = array.shape[:2]
+        self._array = array
+
+    def turn(self) -> AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+    def reduction(self, _factor: float) -> int:
+        return 1
+
+    def pixels(self, _reduction: int = 1) -> NDArray[np.uint8]:
+        return self._array
+
+
+def _detect_and_crop(
+    picture: EncodedImage | _Pixels, detector: FaceDetector | None, *, side: int
+) -> tuple[tuple[Face | None, ...], list[NDArray[np.uint8]]]:
+    """Return the faces of a picture and the crop of each.
+
+    Large photos are decoded reduced: once as the detector needs them, and again if a crop would
+    have fewer than ``side`` pixels.
+    """
+    if detector is None:
+        return (None,), [picture.pixels()]
+    reduction = picture.reduction(max(picture.width, picture.height) / DETECTION_SIDE)
+    pixels = picture.pixels(reduction)
+    found = detector.detect(pixels)
+    faces = tuple(_enlarge(face, reduction, picture) for face in found)
+    smallest = min((crop_side(face.box) for face in faces), default=picture.width)
+    needed = picture.reduction(smallest / side)
+    if needed < reduction:
+        del pixels
+        reduction, pixels = needed, picture.pixels(needed)
+    return faces, [square_crop(pixels, _scale(face.box, 1 / reduction)) for face in faces]
+
+
+def _enlarge(face: Face, factor: int, picture: EncodedImage | _Pixels) -> Face:
+    """Return a face of a reduced picture in the whole one, of which the last pixels may lack."""
+    if factor == 1:
+        return face
+    box = _scale(face.box, factor)
+    width, height = max(1.0, picture.width - box.x), max(1.0, picture.height - box.y)
+    box = replace(box, width=min(box.width, width), height=min(box.height, height))
+    return replace(face, box=box)
+
+
+def _scale(box: Box, factor: float) -> Box:
+    return Box(**{name: value * factor for name, value in box.to_dict().items()})
+
+
+def _open_picture(image: Image, *, name: str, limits: ImageLimits) -> EncodedImage | _Pixels:
+    """Return the picture, of which nothing was decoded yet."""
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        data = read_encoded(Path(image), limits=limits)
+        return EncodedImage(data, name=str(image), limits=limits)
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return decode_image(bytes(image), name=name)
+        return EncodedImage(bytes(image), name=name, limits=limits)
     if not isinstance(image, np.ndarray):
         raise InputError(
             f"{name} must be a path, the bytes of an image file or an (H, W, 3) array of uint8, "
@@ -87,4 +155,4 @@ def _read_pixels(image: Image, *, name: str) -> NDArray[np.uint8]:
         check_image(image)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    return image
+    return _Pixels(image)

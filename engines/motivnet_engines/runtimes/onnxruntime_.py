@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import Manifest
+from motivnet.dependencies import broken_dependency
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.parity import COMPUTE_DTYPES, Precision
+from motivnet.processors import threads_in_quota
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
+from motivnet_engines.runtimes.cuda_provider import cuda_provider_options
 from motivnet_engines.runtimes.native_calls import (
     in_main_thread,
     interruptible,
@@ -26,10 +30,8 @@ try:
     import onnxruntime
 except ModuleNotFoundError as error:
     raise MissingDependencyError("onnxruntime", extra="cpu") from error
-except ImportError as error:
-    raise RuntimeUnavailableError(
-        f"onnxruntime is installed but cannot be loaded: {error}"
-    ) from error
+except Exception as error:  # it may raise anything
+    raise broken_dependency("onnxruntime", error) from error
 
 Device = Literal["cpu", "cuda"]
 
@@ -39,16 +41,6 @@ _MATRIX_OPERATORS = frozenset(
     {"Attention", "Conv", "FusedConv", "FusedMatMul", "Gemm", "MatMul", "MultiHeadAttention"}
 )
 _ASSIGNMENT = "get_provider_graph_assignment_info"  # not in every version
-
-_WIDEST_HEAD = 128
-_PLAIN_KERNEL = "16"
-"""``sdpa_kernel`` of the CUDA provider: attention as matrix products, without fused kernels.
-
-Expected: correct results for the ``Attention`` of the published decoder in FP16, 7 queries of 8
-heads of 144 on 3072 keys. Seen with 1.31.1 on an H100, without an error: results 120 % off in norm,
-logits 0.15 off; correct with this kernel. With the default kernel, single nodes of the same lengths
-with heads of 12 to 128 were correct.
-"""
 
 
 class OnnxRuntime:
@@ -73,7 +65,9 @@ class OnnxRuntime:
     ) -> None:
         manifest = artifact.manifest
         check_device(device, precision=manifest.precision)
-        providers = [(_PROVIDERS[device], provider_options(manifest, device))]
+        providers = [(_PROVIDERS[device], _provider_options(manifest, device))]
+        if device == "cuda":
+            _load_cuda_libraries()
         options = _session_options(device, threads)
         with verified_model(artifact) as model, native_errors("ONNX Runtime", opening=True):
             session = onnxruntime.InferenceSession(model, options, providers=providers)
@@ -159,6 +153,20 @@ def available_providers() -> tuple[str, ...]:
     return tuple(onnxruntime.get_available_providers())
 
 
+def _provider_options(manifest: Manifest, device: Device) -> dict[str, str]:
+    return cuda_provider_options(manifest) if device == "cuda" else {}
+
+
+@functools.cache
+def _load_cuda_libraries() -> None:
+    """Load CUDA and cuDNN from their Python packages, which ONNX Runtime does not look into.
+
+    https://github.com/microsoft/onnxruntime/pull/23744
+    """
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+
+
 def _session_options(device: Device, threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # only fatal messages: other problems are raised too
@@ -167,22 +175,10 @@ def _session_options(device: Device, threads: int | None) -> Any:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if device == "cuda" and hasattr(onnxruntime.InferenceSession, _ASSIGNMENT):
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"threads must be at least 1, not {threads}")
-        options.intra_op_num_threads = threads
-    return options
-
-
-def provider_options(manifest: Manifest, device: Device) -> dict[str, str]:
-    """Return the options of the execution provider for an artifact's graph."""
-    if device == "cpu":
-        return {}
-    options = {"use_tf32": "0"}  # an FP32 graph is computed in float32, as the parity report says
-    config = manifest.source.config
-    head = max(part.embed_dim // part.num_heads for part in (config.encoder, config.decoder))
-    if manifest.attention == "fused" and head > _WIDEST_HEAD:
-        options["sdpa_kernel"] = _PLAIN_KERNEL
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads must be at least 1, not {threads}")
+    if chosen := threads or threads_in_quota():
+        options.intra_op_num_threads = chosen
     return options
 
 

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact
+from motivnet.dependencies import broken_dependency
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
+from motivnet.processors import threads_in_quota
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.runtimes.native_calls import in_main_thread, native_errors, verified_model
 from motivnet_engines.runtimes.signature import check_graph, input_specs, output_specs
@@ -20,8 +22,8 @@ try:
     import openvino
 except ModuleNotFoundError as error:
     raise MissingDependencyError("openvino", extra="cpu") from error
-except ImportError as error:
-    raise RuntimeUnavailableError(f"openvino is installed but cannot be loaded: {error}") from error
+except Exception as error:  # it may raise anything
+    raise broken_dependency("openvino", error) from error
 
 Compute = Literal["float32", "bfloat16"]
 
@@ -146,10 +148,10 @@ def _options(compute: Compute, threads: int | None) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": _HINTS[compute],
         "PERFORMANCE_HINT": "LATENCY",
     }
-    if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"threads must be at least 1, not {threads}")
-        options["INFERENCE_NUM_THREADS"] = threads
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads must be at least 1, not {threads}")
+    if chosen := threads or threads_in_quota():
+        options["INFERENCE_NUM_THREADS"] = chosen
     return options
 
 

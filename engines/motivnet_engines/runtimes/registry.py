@@ -14,6 +14,7 @@ from motivnet.runtime import Runtime
 from motivnet_engines.runtimes.tensorrt import api
 from motivnet_engines.runtimes.tensorrt.api import EXTRAS, MODULES
 from motivnet_engines.runtimes.tensorrt.compatibility import check_engine
+from motivnet_engines.system.nvidia import read_driver
 
 _PACKAGES = {
     "tensorrt": (MODULES["tensorrt"], EXTRAS["tensorrt"]),
@@ -82,6 +83,9 @@ def check_possible(name: str, manifest: Manifest) -> None:
     check_names([name])
     package, extra = _PACKAGES[name]
     if importlib.util.find_spec(package) is None:
+        # No package helps a machine without a GPU.
+        if name in ON_GPU and (missing := read_driver().missing_requirement):
+            raise RuntimeUnavailableError(f"{name} needs an NVIDIA GPU: {missing}")
         raise MissingDependencyError(package, extra=extra)
     if name in _ENGINES:
         check_engine(manifest, _ENGINES[name])

@@ -9,7 +9,7 @@ from typing import Literal
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import Manifest
-from motivnet.errors import MotivNetError, RuntimeUnavailableError
+from motivnet.errors import BrokenDependencyError, MotivNetError, RuntimeUnavailableError
 from motivnet.parity import Comparison
 from motivnet.runtime import Runtime
 from motivnet_engines.runtimes.own_engines import trust_advice, untrusted_engine
@@ -115,6 +115,14 @@ def is_default_choice(manifest: Manifest, name: str) -> bool:
     return status == "verified" or (status == "unverified" and checks_itself)
 
 
+def warn_of_untrained(artifact: Artifact) -> None:
+    """Warn once per process, where results are read, that an artifact never learnt anything."""
+    source = artifact.manifest.source
+    if source.random_weights or source.fresh_head:
+        untrained = "random weights" if source.random_weights else "an untrained head"
+        _warn_once(f"{artifact.folder} has {untrained}: its results mean nothing")
+
+
 def parity_status(manifest: Manifest, name: str) -> ParityStatus:
     """Return whether this runtime passed the parity check of the build."""
     comparisons = _comparisons(manifest, name)
@@ -163,20 +171,25 @@ def _warn_unless_verified(manifest: Manifest, name: str) -> None:
         )
 
 
-@functools.cache
 def _warn_of_untrusted_engine(folder: Path, backend: str) -> None:
-    """Warn once per process: a command may ask for the runtimes of its artifact several times."""
-    logger.warning(
-        "the %s engine of %s is not used, as this user did not build it on this machine; %s",
-        backend,
-        folder,
-        trust_advice(f"--runtime {backend}"),
+    _warn_once(
+        f"the {backend} engine of {folder} is not used, as this user did not build it on this "
+        f"machine; {trust_advice(f'--runtime {backend}')}"
     )
 
 
 def _is_possible(name: str, manifest: Manifest) -> bool:
     try:
         check_possible(name, manifest)
+    except BrokenDependencyError as error:
+        _warn_once(f"a runtime is not used: {error}")  # what is installed is expected to run
+        return False
     except MotivNetError:
         return False
     return True
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """Warn once per process: a command may ask for the same several times."""
+    logger.warning("%s", text)

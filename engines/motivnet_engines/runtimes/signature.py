@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from motivnet.artifact.engine_entry import ShapeProfile
 from motivnet.artifact.manifest import InputEntry, Manifest
 from motivnet.errors import ArtifactError, InputError
+from motivnet.images import MAX_PIXELS
 from motivnet.preprocess import check_image
 from motivnet.runtime import TensorSpec
 
@@ -122,7 +123,8 @@ def input_from_image(
     """Return the input for one RGB image.
 
     If the graph resizes, that is the image itself. An image outside the sizes of an engine's
-    ``profile`` is preprocessed here, in the same way, and the graph leaves it unchanged.
+    ``profile``, or above ``MAX_PIXELS``, is preprocessed here, in the same way, and the graph
+    leaves it unchanged.
 
     Raises:
         InputError: If it is not ``(H, W, 3)`` of uint8.
@@ -132,7 +134,9 @@ def input_from_image(
     if not entry.any_size:
         return entry.preprocessing.pixels(image)
     check_image(image)
-    is_taken = profile is None or fits_profile(image.shape[:2], profile)
+    height, width = image.shape[:2]
+    is_taken = profile is None or fits_profile((height, width), profile)
+    is_taken = is_taken and height * width <= MAX_PIXELS
     return image if is_taken else entry.preprocessing.resized(image)
 
 

@@ -166,7 +166,8 @@ class PredictionService:
 
     def _read_header(self, upload: Upload, title: str) -> _Image:
         try:
-            width, height = image_size(upload.data, name=title)
+            limits = self._settings.image_limits
+            width, height = image_size(upload.data, name=title, limits=limits)
         except ImageError as error:
             return _Image(upload=upload, title=title, error=str(error))
         cost = image_cost(width * height, self._image_seconds)
@@ -217,6 +218,7 @@ class PredictionService:
             entry=self._classifier.manifest.input,
             profile=self._profile,
             detector=largest,
+            limits=self._settings.image_limits,
         )
         return prepared, largest.left_out if largest else 0
 
@@ -270,7 +272,7 @@ def describe_model(
         batching=responses.BatchingBody(max_size=batching.max_size, bit_exact=batching.bit_exact),
         limits=responses.LimitsBody(
             max_body_bytes=settings.max_body_bytes,
-            max_pixels=MAX_PIXELS,
+            max_pixels=settings.max_pixels,
             max_images=settings.max_images,
             max_faces=settings.max_faces,
             deadline_ms=round(settings.deadline_ms),

@@ -6,14 +6,15 @@ import ipaddress
 import logging
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from motivnet.errors import ConfigError, FileError
 from motivnet.files import read_bytes
-from motivnet.images import MAX_BYTES
+from motivnet.images import MAX_BYTES, MAX_PIXELS, MAX_SIDE, STRICT_LIMITS, ImageLimits
 from motivnet.printable import printable
+from motivnet.processors import count_usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class ServeSettings:
         deadline_ms: How long a request may take from the last byte of its body to its answer.
         grace_s: How long accepted requests may take once the service is asked to end.
         max_images: Images per request.
+        max_pixels: Pixels per image.
+        max_side: Pixels per side of an image.
         max_faces: Faces per image that are classified, the largest first.
         keep_alive_s: How long a connection may be idle after an answer.
         body_timeout_s: From the head of a request to the end of its body.
@@ -62,6 +65,8 @@ class ServeSettings:
     grace_s: float = 10.0
     max_body_bytes: int = MAX_BYTES
     max_images: int = 8
+    max_pixels: int = MAX_PIXELS
+    max_side: int = MAX_SIDE
     max_faces: int = 16
     max_connections: int = 256
     max_header_bytes: int = 16_384
@@ -69,7 +74,7 @@ class ServeSettings:
     keep_alive_s: int = 5
     body_timeout_s: float = 8.0
     write_timeout_s: float = 8.0
-    prepare_threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    prepare_threads: int = field(default_factory=lambda: min(4, count_usable_cores()))
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -104,6 +109,16 @@ class ServeSettings:
         return self.deadline_ms / 1e3
 
     @property
+    def image_limits(self) -> ImageLimits:
+        """The limits of each image; HEIC and AVIF are not read."""
+        return replace(
+            STRICT_LIMITS,
+            max_bytes=self.max_body_bytes,
+            max_pixels=self.max_pixels,
+            max_side=self.max_side,
+        )
+
+    @property
     def upload_buffer_bytes(self) -> int:
         """What all request bodies together may hold: room for two of the largest at least."""
         return max(200_000_000, 2 * self.max_body_bytes)
@@ -118,6 +133,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "grace_s": (0.001, _HOUR),
     "max_body_bytes": (1, 2_000_000_000),
     "max_images": (1, 1000),
+    "max_pixels": (1, 1_000_000_000),
+    "max_side": (1, 65_535),
     "max_faces": (1, 1000),
     "max_connections": (1, 100_000),
     "max_header_bytes": (256, 1_000_000),

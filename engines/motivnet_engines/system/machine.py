@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import re
+import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.errors import FileError
-from motivnet.files import open_regular
+from motivnet.processors import core_quota, count_physical_cores, read_text, usable_cores
 
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf16")
 """The kernel's names: AMX, AVX-512 and AVX on x86-64; NEON and SVE on Arm."""
 
+_INSTRUCTIONS = {
+    "bfloat16": BF16_INSTRUCTIONS,
+    "float16": ("amx_fp16", "avx512_fp16", "asimdhp"),
+}
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
-_CPU = Path("/sys/devices/system/cpu")
 
 _JETPACK = {"32": "4", "34": "5", "35": "5", "36": "6", "38": "7", "39": "7"}
 """Major version of JetPack by that of L4T."""
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file of the kernel, whose size is given as 0; "" if it is missing."""
-    try:
-        with open_regular(path) as file:
-            return file.read(4_000_000).decode(errors="replace")
-    except FileError:
-        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +38,8 @@ class Processor:
 class Machine:
     """The resources that this process may use; memory is in bytes, None if unknown.
 
-    ``cores`` are logical, ``physical_cores`` without hyper-threads. ``memory_limit`` and
-    ``core_limit`` are those of a container (cgroup version 2), None without one.
+    ``cores`` are logical, ``physical_cores`` without hyper-threads and within ``core_limit``, which
+    is the container's quota; ``memory_limit`` is that of cgroup version 2. None without one.
     """
 
     processor: str
@@ -66,10 +60,10 @@ def read_machine() -> Machine:
         processor=processor.name,
         architecture=platform.machine(),
         cores=len(usable_cores()),
-        physical_cores=usable_physical_cores(),
-        core_limit=core_limit_from_cgroup(read_text(_CGROUP / "cpu.max")),
+        physical_cores=count_physical_cores(),
+        core_limit=core_quota(),
         bf16_instructions=tuple(name for name in BF16_INSTRUCTIONS if name in processor.flags),
-        memory_total=memory_from_meminfo(meminfo, "MemTotal"),
+        memory_total=memory_from_meminfo(meminfo, "MemTotal") or _physical_memory(),
         memory_available=memory_from_meminfo(meminfo, "MemAvailable"),
         memory_limit=memory_limit_from_cgroup(read_text(_CGROUP / "memory.max")),
     )
@@ -90,28 +84,14 @@ def processor_from_cpuinfo(text: str) -> Processor:
     )
 
 
-def usable_physical_cores() -> int:
-    """Return the physical cores in this process's affinity, within its container's limit."""
-    # Hyper-threads of one core have the same list of siblings.
-    siblings = {
-        read_text(_CPU / f"cpu{index}/topology/thread_siblings_list").strip() or str(index)
-        for index in usable_cores()
-    }
-    limit = core_limit_from_cgroup(read_text(_CGROUP / "cpu.max"))
-    return len(siblings) if limit is None else max(1, min(len(siblings), math.floor(limit)))
+def computes_natively(dtype: str) -> bool:
+    """Return whether this processor has instructions for a half-precision dtype.
 
-
-def usable_cores() -> set[int]:
-    """Return the logical cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def core_limit_from_cgroup(text: str) -> float | None:
-    """Return the cores in ``cpu.max`` (quota and period in microseconds); None without a quota."""
-    match = re.fullmatch(r"(\d+) ([1-9]\d*)", text.strip())
-    return int(match[1]) / int(match[2]) if match else None
+    Without them PyTorch converts to FP32 and back, which is several times slower than FP32. A
+    processor whose instructions the system does not list, as on macOS, counts as one that has them.
+    """
+    flags = read_processor().flags
+    return not flags or not flags.isdisjoint(_INSTRUCTIONS[dtype])
 
 
 def memory_limit_from_cgroup(text: str) -> int | None:
@@ -122,6 +102,24 @@ def memory_limit_from_cgroup(text: str) -> int | None:
 def process_status() -> str:
     """Return the kernel's status of this process, in the format of ``/proc/meminfo``."""
     return read_text(Path("/proc/self/status"))
+
+
+def process_memory() -> tuple[int | None, int]:
+    """Return the bytes of this process in memory, None if unknown, and the most there were."""
+    status = process_status()
+    resident, peak = (memory_from_meminfo(status, name) for name in ("VmRSS", "VmHWM"))
+    if peak is None:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resident, peak
+
+
+def _physical_memory() -> int | None:
+    """Return the bytes of memory as POSIX names them; None if the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
 
 
 def memory_from_meminfo(text: str, key: str) -> int | None:

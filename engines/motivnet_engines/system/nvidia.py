@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motivnet_engines.system.machine import read_text
+from motivnet.processors import read_text
 
 _LIBRARY = "libcuda.so.1"
 _MODULE_VERSION = Path("/sys/module/nvidia/version")

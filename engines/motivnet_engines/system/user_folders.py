@@ -63,7 +63,7 @@ def check_private(folder: Path) -> None:
         FileError: Naming the folder or the parent that others can write into.
     """
     # The folder and its parents, as named and with links followed.
-    for path in dict.fromkeys((folder, *folder.parents, *folder.resolve().parents)):
+    for path in dict.fromkeys((folder, *folder.parents, *Path(os.path.realpath(folder)).parents)):
         status = _status(path)
         if status is None:
             continue

@@ -55,7 +55,9 @@ def compare_runtime(
     """
     manifest = artifact.manifest
     entry, profile = manifest.input, profile_of(manifest, name)
-    with open_backend(name, artifact) as runtime:
+    with progress(f"opening {name}"):
+        opened = open_backend(name, artifact)
+    with opened as runtime:
 
         def forward(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             outputs = runtime.run({entry.name: input_from_pixels(entry, pixels, profile=profile)})

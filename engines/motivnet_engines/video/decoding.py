@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,11 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.video.stream import VideoStream
 
+logger = logging.getLogger(__name__)
+
 _FASTEST = 1000.0
+_HDR = {16: "PQ", 18: "HLG"}
+"""Transfer characteristics of high dynamic range (ITU-T H.273)."""
 
 _Pixels = NDArray[np.uint8]
 _ROTATIONS: dict[tuple[int, int, int, int], Callable[[_Pixels], _Pixels]] = {
@@ -61,15 +67,20 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedFrame:
-    """A frame in the decoder's pixel format; ``to_rgb`` converts it."""
+    """A frame in the decoder's pixel format; ``to_rgb`` converts it.
+
+    ``size`` is its (width, height) in square pixels, before it is rotated.
+    """
 
     index: int
     time: float
     picture: VideoFrame
+    size: tuple[int, int]
 
     def to_rgb(self) -> Frame:
-        """Return the frame as RGB, rotated."""
-        return Frame(index=self.index, time=self.time, pixels=_rotated_pixels(self.picture))
+        """Return the frame as RGB in square pixels, rotated."""
+        pixels = _rotated_pixels(self.picture, self.size)
+        return Frame(index=self.index, time=self.time, pixels=pixels)
 
 
 class VideoReader:
@@ -105,9 +116,14 @@ class VideoReader:
     def __iter__(self) -> Iterator[DecodedFrame]:
         for packet in self._packets():
             for picture in self._decode(packet):
-                check_size(picture.width, picture.height, name=self.source.name)
-                time = self._time(picture)
-                yield DecodedFrame(index=self.received.frames, time=time, picture=picture)
+                size = _square_size(picture, self._stream.sample_aspect_ratio)
+                for width, height in ((picture.width, picture.height), size):
+                    check_size(width, height, name=self.source.name)
+                if not self.received.frames:
+                    self._warn(picture)
+                yield DecodedFrame(
+                    index=self.received.frames, time=self._time(picture), picture=picture, size=size
+                )
                 self.received.frames += 1
 
     @property
@@ -134,6 +150,20 @@ class VideoReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _warn(self, picture: VideoFrame) -> None:
+        """Tell what of the first frame the network will not see as it was meant."""
+        if (curve := _HDR.get(picture.color_trc)) is not None:
+            logger.warning(
+                "%s is HDR video (%s), and its colours are read pale; convert it to SDR",
+                self.source.name,
+                curve,
+            )
+        if picture.interlaced_frame:
+            logger.warning(
+                "%s is interlaced, and faces that move have comb-like edges; deinterlace it",
+                self.source.name,
+            )
 
     def _packets(self) -> Iterator[Packet[Any]]:
         """Yield the packets of the video; other streams only tell how far the container reaches."""
@@ -197,12 +227,25 @@ def _seconds(packet: Packet[Any], ticks: int | None, *, default: float) -> float
     return default if ticks is None else float(ticks * packet.time_base)
 
 
-def _rotated_pixels(frame: VideoFrame) -> _Pixels:
-    """Return RGB pixels ``(H, W, 3)``, rotated and mirrored as the display matrix asks.
+def _square_size(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
+    """Return the (width, height) of a frame in square pixels; no side gets shorter.
+
+    Args:
+        aspect: Width by height of a pixel; 0 and None if it is not known.
+    """
+    aspect = aspect or Fraction(1)
+    if aspect >= 1:
+        return round(frame.width * aspect), frame.height
+    return frame.width, round(frame.height / aspect)
+
+
+def _rotated_pixels(frame: VideoFrame, size: tuple[int, int]) -> _Pixels:
+    """Return RGB pixels ``(H, W, 3)`` of a size, rotated and mirrored as the display matrix asks.
 
     A matrix that is neither a quarter turn nor a mirror image is ignored.
     """
-    pixels: _Pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    rgb = frame.reformat(width=size[0], height=size[1], format="rgb24")
+    pixels: _Pixels = np.asarray(rgb.to_ndarray(), np.uint8)
     # A mapping by name, although the stubs say otherwise; iterating over it fails.
     side_data: Any = frame.side_data
     if "DISPLAYMATRIX" not in side_data:

@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 
 from motivnet.errors import MissingDependencyError, VideoError
 from motivnet.files import open_regular
+from motivnet.image_formats import HEAD_BYTES, format_name, image_format, video_name
 from motivnet.images import MAX_PIXELS, MAX_SIDE
 from motivnet.printable import one_line
-from motivnet_engines.video.source import VideoSource
+from motivnet_engines.video.source import JPEG_STREAMS, VideoSource
 
 try:
     import av
@@ -32,11 +33,16 @@ READ_SECONDS = 10.0
 
 _FILE_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv"
 
+_MORE_FILE_FORMATS = "asf,ogg,mjpeg,mpegvideo"
+
 # A container may refer to others (a playlist, a list of files to concatenate, a reference in an
 # MP4). What it may open is listed here; for a file that is nothing, because FFmpeg reads a Python
 # file object.
 _LIMITS: dict[str, dict[str, str]] = {
-    "file": {"format_whitelist": _FILE_FORMATS, "protocol_whitelist": "file"},
+    "file": {
+        "format_whitelist": f"{_FILE_FORMATS},{_MORE_FILE_FORMATS}",
+        "protocol_whitelist": "file",
+    },
     "http": {
         "format_whitelist": f"{_FILE_FORMATS},hls,mpjpeg",
         "protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto",
@@ -127,22 +133,33 @@ def reason(error: Exception) -> str:
 
 
 def _open_file(file: BinaryIO, name: str) -> InputContainer:
-    if not os.fstat(file.fileno()).st_size:
+    head = os.pread(file.fileno(), HEAD_BYTES, 0)
+    if not head:
         raise VideoError(f"{name} is empty, not a video")
+    if image_format(head) is not None and Path(name).suffix.lower() not in JPEG_STREAMS:
+        raise VideoError(f"{name} {_describe(head)}")
     try:
         return av.open(file, "r", options=_options("file"))
     except (av.error.InvalidDataError, av.error.ArgumentError) as error:
-        is_mp4 = os.pread(file.fileno(), 8, 0)[4:] == b"ftyp"
+        is_mp4 = head[4:8] == b"ftyp"
         if is_mp4 and isinstance(error, av.error.InvalidDataError):
             raise VideoError(
                 f"{name} cannot be read: its index is missing, so it is cut off; copy it again"
             ) from error
-        raise VideoError(
-            f"{name} is not an MP4, QuickTime, Matroska, WebM, AVI, MPEG or Flash video, "
-            "or is damaged at its start; convert it to MP4"
-        ) from error
+        raise VideoError(f"{name} {_describe(head)}; convert it to MP4") from error
     except FAILURES as error:
         raise VideoError(f"{name} cannot be read: {reason(error)}") from error
+
+
+def _describe(head: bytes) -> str:
+    if (what := video_name(head)) is not None:
+        return f"is {what} that is damaged at its start"
+    if (what := format_name(head)) is not None:
+        return f"is {what}, not a video"
+    return (
+        "is not an MP4, QuickTime, Matroska, WebM, AVI, MPEG, Flash, Windows Media or Ogg video, "
+        "or is damaged at its start"
+    )
 
 
 def _open_camera(source: VideoSource) -> InputContainer:

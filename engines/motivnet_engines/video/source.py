@@ -9,15 +9,21 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from motivnet.errors import ConfigError
+from motivnet.errors import ConfigError, FileError
+from motivnet.files import open_regular
+from motivnet.image_formats import HEAD_BYTES, image_format, video_name
 
 VIDEO_SUFFIXES = frozenset(
     {
-        *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-        *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+        *(".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v"),
+        *(".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
+        *(".qt", ".ts", ".vob", ".webm", ".wmv"),
     }
 )
-"""Suffixes of video files, in lower case; reading depends on the content alone."""
+"""Suffixes of videos that are searched in a folder, in lower case; the content decides."""
+
+JPEG_STREAMS = frozenset((".mjpeg", ".mjpg"))
+"""Suffixes of videos that begin as a JPEG image does."""
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
@@ -49,11 +55,27 @@ class VideoSource:
 
 
 def is_video(path_or_url: Path | str) -> bool:
-    """Return whether this is a path with the suffix of a video, or the address of a stream."""
+    """Return whether this is a video file, or the address of a stream.
+
+    The first bytes decide if they are those of an image or a video, and otherwise the suffix.
+    """
     scheme = None if isinstance(path_or_url, Path) else _SCHEME.match(path_or_url)
     if scheme is not None:
         return scheme[1].lower() in STREAM_SCHEMES
-    return Path(path_or_url).suffix.lower() in VIDEO_SUFFIXES
+    path = Path(path_or_url)
+    suffix, head = path.suffix.lower(), _read_head(path)
+    if image_format(head) is not None:
+        return suffix in JPEG_STREAMS
+    return suffix in VIDEO_SUFFIXES or video_name(head) is not None
+
+
+def _read_head(path: Path) -> bytes:
+    """Return the first bytes of a file; none of what cannot be read, which its reader tells."""
+    try:
+        with open_regular(path) as file:
+            return file.read(HEAD_BYTES)
+    except (FileError, OSError):
+        return b""
 
 
 def video_source(path_or_url: Path | str) -> VideoSource:

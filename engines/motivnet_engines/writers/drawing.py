@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from motivnet.files import atomic_path
-from motivnet.images import IMAGE_SUFFIXES
 from motivnet.prediction import UNKNOWN, Box, Prediction
-from motivnet_engines.video.source import VIDEO_SUFFIXES
+from motivnet_engines.video.source import is_video
 from motivnet_engines.writers.face_labels import (
     Label,
     Rectangle,
@@ -26,6 +25,9 @@ from motivnet_engines.writers.face_labels import (
     outline,
     text_font,
 )
+
+WRITTEN_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"))
+"""Suffixes of the pictures that are written, in lower case."""
 
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -128,8 +130,8 @@ def annotated_copies(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
     """Return the path of each file's annotated copy in ``folder``.
 
     It is the file's path below the common parent of all files, so ``a/x.jpg`` and ``b/x.jpg`` stay
-    apart. ``.mp4`` is appended to the name of a video that is not MP4, and ``.png`` to a name that
-    is neither an image's nor a video's.
+    apart. ``.mp4`` is appended to the name of a video that is not MP4, and ``.png`` to that of
+    another file whose suffix is not one of ``WRITTEN_SUFFIXES``.
     """
     absolute = {path: Path(os.path.abspath(path)) for path in paths}  # noqa: PTH100 - keeps links
     if not absolute:
@@ -138,8 +140,8 @@ def annotated_copies(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
     copies = {}
     for path, full in absolute.items():
         name, suffix = full.relative_to(common), full.suffix.lower()
-        if suffix not in IMAGE_SUFFIXES and suffix != ".mp4":
-            name = name.with_name(name.name + (".mp4" if suffix in VIDEO_SUFFIXES else ".png"))
+        written, new = ({".mp4"}, ".mp4") if is_video(path) else (WRITTEN_SUFFIXES, ".png")
+        name = name if suffix in written else name.with_name(name.name + new)
         copies[path] = folder / name
     return copies
 

@@ -65,10 +65,10 @@ class Record:
 def record_from_file(found: FileResult) -> Record:
     """Return the record of an image."""
     if found.result is None:
-        return Record(file=str(found.path), error=found.error)
+        return Record(file=found.name, error=found.error)
     result = found.result
     return Record(
-        file=str(found.path),
+        file=found.name,
         width=result.width,
         height=result.height,
         faces=result.faces,

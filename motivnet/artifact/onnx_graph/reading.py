@@ -50,7 +50,7 @@ MAX_RANK = 8
 Attribute: TypeAlias = "int | float | bytes | tuple[int, ...]"
 Dims: TypeAlias = "tuple[int | None, ...]"
 
-_MODEL = Message(
+MODEL = Message(
     name="a model",
     fields={1: VARINT, 5: VARINT, **dict.fromkeys((2, 3, 4, 6, 7, 8, 14), BYTES)},
     repeated=frozenset({8, 14}),
@@ -58,14 +58,14 @@ _MODEL = Message(
     refused={20: "training", 25: "functions of its own"},
 )
 _OPSET = Message(name="a set of operators", fields={1: BYTES, 2: VARINT})
-_GRAPH = Message(
+GRAPH = Message(
     name="a graph",
     fields=dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 16), BYTES),
     repeated=frozenset({1, 5, 11, 12, 13, 16}),
     most=MAX_FIELDS,
     refused={15: "sparse tensors"},
 )
-_NODE = Message(
+NODE = Message(
     name="a node",
     fields=dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), BYTES),
     repeated=frozenset({1, 2, 5, 9}),
@@ -153,11 +153,11 @@ def graph_of_model(data: memoryview, *, max_nodes: int) -> Graph:
         ArtifactError: If they are not one, or hold what no export of this toolkit holds.
     """
     reader = Reader()
-    model = reader.message(data, _MODEL)
+    model = reader.message(data, MODEL)
     if 7 not in model:
         raise ArtifactError("it is no ONNX graph of ours: it holds no graph")
     _check_versions(reader, model)
-    graph = reader.message(view(model, 7), _GRAPH)
+    graph = reader.message(view(model, 7), GRAPH)
     nodes, tensors = views(graph, 1), views(graph, 5)
     if max(len(nodes), len(tensors)) > max_nodes:
         raise ArtifactError(
@@ -188,7 +188,7 @@ def _check_versions(reader: Reader, model: Fields) -> None:
 
 
 def _node(reader: Reader, data: memoryview) -> Node:
-    fields = reader.message(data, _NODE)
+    fields = reader.message(data, NODE)
     operator, domain = text(fields, 4), text(fields, 7)
     if domain:
         raise ArtifactError(

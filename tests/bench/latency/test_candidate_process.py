@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from motivnet.config import ModelConfig
+from motivnet.terminal import announced
 from motivnet_bench.latency import candidate_process
 from motivnet_bench.latency.candidate_process import CandidateProcess, lack_of_memory
 from motivnet_bench.latency.candidates import Candidate
@@ -75,6 +77,28 @@ def test_a_process_that_dies_is_a_failure_and_ignores_later_rounds(process, inpu
     measurement = process.finish()
     assert len(measurement.rounds) == 1
     assert measurement.error.startswith("its process was ended by SIGKILL")
+    assert measurement.error.endswith("measure fewer at once with --runtime and --baseline")
+
+
+def test_every_stage_that_lasts_is_announced(process, inputs, monkeypatch, capsys):
+    monkeypatch.setattr(candidate_process, "announced", partial(announced, after=0.001))
+    process.open(inputs, warmup=200, config=TINY)
+    process.measure(0.05, title="round 1 of 5")
+    lines = capsys.readouterr().err.splitlines()
+    for stage in ("starting", "loading", "warming up", "round 1 of 5"):
+        assert f"onnxruntime: {stage}: 0.001 s so far" in lines
+
+
+def test_a_run_without_a_round_was_interrupted(process, inputs):
+    process.open(inputs, warmup=0, config=TINY)
+    assert process.finish().error == "interrupted before its first round"
+
+
+def test_a_process_keeps_its_temporary_files_in_the_folder_of_the_run(process, inputs):
+    process.open(inputs, warmup=0, config=TINY)
+    environment = psutil.Process(process.process_id).environ()
+    for name in ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR"):
+        assert Path(environment[name]).is_relative_to(inputs.parent)
 
 
 def test_a_silent_process_is_ended(artifact_model, inputs):
@@ -100,7 +124,8 @@ def test_a_model_that_does_not_fit_in_memory_is_refused():
     assert lack_of_memory(config, free=20_000_000_000) is None
     assert lack_of_memory(config, free=None) is None
     assert re.fullmatch(
-        r"needs about 9\.\d GB and 5\.0 GB are free; measure fewer at once with --runtime",
+        r"needs about 9\.\d GB of memory and 5\.0 GB are free, as all candidates stay open; "
+        "measure fewer at once with --runtime and --baseline",
         str(lack_of_memory(config, free=5_000_000_000)),
     )
 

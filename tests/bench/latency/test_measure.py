@@ -12,7 +12,7 @@ from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, ImageError
 from motivnet.preprocess import Preprocessing
 from motivnet_bench.latency import measure
-from motivnet_bench.latency.candidates import Candidate
+from motivnet_bench.latency.candidate_process import INTERRUPTED
 from motivnet_bench.latency.measure import (
     Options,
     alternate,
@@ -21,6 +21,7 @@ from motivnet_bench.latency.measure import (
     write_inputs,
 )
 from motivnet_bench.latency.result import read_result
+from motivnet_bench.latency.statistics import Measurement
 from motivnet_engines.runtimes.selection import default_runtime
 
 MEASURED = ("pytorch-fp32", "pytorch-bf16", "onnxruntime", "openvino")
@@ -38,7 +39,7 @@ def latency_result(target):
 def test_the_baselines_come_first_and_every_runtime_has_a_row(latency_result):
     assert [row.name for row in latency_result.candidates] == [*MEASURED, "onnxruntime-cuda"]
     roles = [row.role for row in latency_result.candidates[:3]]
-    assert roles == ["baseline-fp32", "baseline-half", "runtime"]
+    assert roles == ["baseline", "baseline", "runtime"]
 
 
 @pytest.mark.parametrize("name", MEASURED)
@@ -81,7 +82,7 @@ def test_the_default_is_the_runtime_that_opens_the_artifact(latency_result, targ
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format_version": 2}, "format_version"),
+        ({"format_version": 1}, "format_version"),
         ({"surprise": 1}, "surprise"),
         ({"candidates": [{}]}, r"candidates\[0\]"),
     ],
@@ -99,7 +100,7 @@ def test_a_changed_json_is_refused_with_the_place(plant_result, tmp_path, change
     ("changes", "said"),
     [
         ({"batch_size": 9}, "largest batch size 8"),
-        ({"runtimes": ("abacus",)}, "no runtime is called 'abacus'; choose from"),
+        ({"runtimes": ("abacus",)}, "no runtime is called 'abacus'; the runtimes are"),
     ],
 )
 def test_options_that_do_not_fit_the_artifact_are_refused(target, changes, said):
@@ -140,7 +141,7 @@ def test_an_image_file_takes_the_place_of_the_drawn_faces(target, tmp_path, monk
 
     def record(candidates, inputs, settings, **_):
         measured.append([np.load(file) for file in inputs])
-        return []
+        return [], None
 
     monkeypatch.setattr(measure, "run_rounds", record)
     settings = measure_latency(target, Options(batch_size=2, device="cpu", image=path)).settings
@@ -150,67 +151,96 @@ def test_an_image_file_takes_the_place_of_the_drawn_faces(target, tmp_path, monk
 
 
 class FakeProcess:
-    """Records what it is asked for, as ``open a``, in ``log``."""
+    """Records what it is asked for, as ``open a``, in ``log``; Ctrl-C comes at ``interrupt``."""
 
-    def __init__(self, log: list[str], candidate: Candidate) -> None:
+    def __init__(self, log: list[str], measurement: Measurement, interrupt: str | None) -> None:
         self.log = log
-        self.name = candidate.name
+        self.measurement = measurement
+        self.interrupt = interrupt
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        self.log.append(f"close {self.name}")
+        self.record("close")
 
-    def open(self, inputs, *, warmup, config):
-        self.log.append(f"open {self.name} with {inputs.name}")
-
-    def measure(self, seconds):
-        self.log.append(f"measure {self.name}")
-        if seconds < 0:
+    def record(self, action):
+        self.log.append(f"{action} {self.measurement.candidate.name}")
+        if self.log[-1] == self.interrupt:
             raise KeyboardInterrupt
 
+    def open(self, inputs, *, warmup, config):
+        self.record(f"open {inputs.stem} for")
+
+    def measure(self, seconds, *, title):
+        self.record(f"{title} of")
+        self.measurement.rounds.append((seconds,))
+
     def finish(self):
-        return self.name
+        self.measurement.error = None if self.measurement.rounds else INTERRUPTED
+        return self.measurement
 
 
 @pytest.fixture
 def fake_rounds(plant_measurement, plant_result, change, monkeypatch, tmp_path):
     """Runs two rounds of a baseline and a runtime: the log, and what came back."""
     log: list[str] = []
-    monkeypatch.setattr(
-        measure, "CandidateProcess", lambda candidate, **_: FakeProcess(log, candidate)
-    )
-    candidates = [
-        plant_measurement("a", role="baseline-fp32").candidate,
-        plant_measurement("b").candidate,
-    ]
+    planted = {name: plant_measurement(name, ()) for name in ("pytorch-a", "b")}
     files = tmp_path / "pytorch.npy", tmp_path / "artifact.npy"
+    settings = change(plant_result().settings, rounds=2)
 
-    def call(seconds: float = 1.0):
-        settings = change(plant_result().settings, seconds=seconds)
+    def call(interrupt: str | None = None):
+        def fake_process(candidate, **_):
+            return FakeProcess(log, planted[candidate.name], interrupt)
+
+        monkeypatch.setattr(measure, "CandidateProcess", fake_process)
+        candidates = [each.candidate for each in planted.values()]
         config = ModelConfig.named("tiny")
         return run_rounds(candidates, files, settings, config=config, timeout=1.0)
 
     return log, call
 
 
+ROUNDS = [
+    *("round 1 of 2 of pytorch-a", "round 1 of 2 of b"),
+    *("round 2 of 2 of b", "round 2 of 2 of pytorch-a"),
+]
+OPENED = ["open pytorch for pytorch-a", "open artifact for b"]
+CLOSED = ["close b", "close pytorch-a"]
+
+
 def test_candidates_open_one_after_the_other_and_rounds_alternate(fake_rounds):
     log, call = fake_rounds
-    assert call() == ["a", "b"]
-    assert log[:2] == ["open a with pytorch.npy", "open b with artifact.npy"]
-    assert log[2:6] == ["measure a", "measure b", "measure b", "measure a"]
+    measurements, interrupted_after = call()
+    assert log == [*OPENED, *ROUNDS, *CLOSED]
+    assert [len(each.rounds) for each in measurements] == [2, 2]
+    assert interrupted_after is None
 
 
-def test_every_process_is_closed_after_an_interrupt(fake_rounds):
+@pytest.mark.parametrize(
+    ("interrupt", "rounds", "complete"),
+    [(ROUNDS[1], [1, 0], 0), (ROUNDS[2], [1, 1], 1), (ROUNDS[3], [1, 2], 1)],
+)
+def test_an_interrupted_run_keeps_the_rounds_that_it_has(fake_rounds, interrupt, rounds, complete):
+    log, call = fake_rounds
+    measurements, interrupted_after = call(interrupt)
+    assert log[-3:] == [interrupt, *CLOSED]
+    assert [len(each.rounds) for each in measurements] == rounds
+    assert interrupted_after == complete
+
+
+@pytest.mark.parametrize("interrupt", [*OPENED, ROUNDS[0]])
+def test_a_run_that_was_interrupted_before_it_measured_anything_has_no_result(
+    fake_rounds, interrupt
+):
     log, call = fake_rounds
     with pytest.raises(KeyboardInterrupt):
-        call(seconds=-1.0)
-    assert log[2:] == ["measure a", "close b", "close a"]
+        call(interrupt)
+    assert log[-3:] == [interrupt, *CLOSED]
 
 
 def test_every_second_round_runs_backwards() -> None:
-    assert "".join(alternate("abc", 3)) == "abccbaabc"
+    assert ["".join(alternate("abc", number)) for number in range(3)] == ["abc", "cba", "abc"]
 
 
 @pytest.mark.parametrize(

@@ -43,15 +43,15 @@ def test_drifting_rounds_are_unstable(drift: float, unstable: bool) -> None:
 
 def test_a_speedup_is_the_median_of_the_quotients_of_the_rounds(plant_measurement):
     measurements = [
-        plant_measurement("pytorch-fp32", ((8.0,), (80.0,), (8.0,)), role="baseline-fp32"),
-        plant_measurement("pytorch-bf16", ((4.0,), (4.0,), (4.0,)), role="baseline-half"),
+        plant_measurement("pytorch-fp32", ((8.0,), (80.0,), (8.0,))),
+        plant_measurement("pytorch-bf16", ((4.0,), (4.0,), (4.0,))),
         plant_measurement("openvino", ((4.0,), (10.0,), (2.0,))),
     ]
     baseline, _, row = summarise_candidates(measurements, batch_size=1)
-    fp32, half = row.metrics.speedup_over_fp32, row.metrics.speedup_over_half
+    fp32, half = (row.metrics.speedups[f"pytorch-{name}"] for name in ("fp32", "bf16"))
     assert (fp32.median, fp32.smallest, fp32.largest) == (4, 2, 8)
     assert (half.median, half.smallest, half.largest) == (1, 0.4, 2)
-    itself = baseline.metrics.speedup_over_fp32
+    itself = baseline.metrics.speedups["pytorch-fp32"]
     assert (itself.smallest, itself.median, itself.largest) == (1, 1, 1)
 
 
@@ -68,12 +68,11 @@ def test_a_failed_candidate_is_a_row_with_its_reason_and_no_metrics(plant_measur
 
 def test_without_the_fp32_baseline_there_is_no_speedup_and_no_comparison(plant_measurement):
     measurements = [
-        plant_measurement("pytorch-fp32", role="baseline-fp32", error="killed"),
+        plant_measurement("pytorch-fp32", error="killed"),
         plant_measurement("openvino"),
     ]
     metrics = summarise_candidates(measurements, batch_size=1)[1].metrics
-    assert metrics.speedup_over_fp32 is None
-    assert metrics.speedup_over_half is None
+    assert metrics.speedups == {}
     assert metrics.probability_max_abs is None
 
 
@@ -82,7 +81,7 @@ def test_without_the_fp32_baseline_there_is_no_speedup_and_no_comparison(plant_m
 )
 def test_a_candidate_is_compared_with_pytorch_on_the_inputs(plant_measurement, logits, agrees):
     measurements = [
-        plant_measurement("pytorch-fp32", role="baseline-fp32"),
+        plant_measurement("pytorch-fp32"),
         plant_measurement("openvino", logits=logits),
     ]
     baseline, row = summarise_candidates(measurements, batch_size=1)
@@ -103,12 +102,24 @@ def test_drift_raises_a_warning_that_names_the_candidate(plant_measurement, envi
 
 def test_other_probabilities_than_those_of_pytorch_raise_a_warning(plant_measurement, environment):
     measurements = [
-        plant_measurement("pytorch-fp32", role="baseline-fp32"),
+        plant_measurement("pytorch-fp32"),
         plant_measurement("wrong", logits=(0.0, 1.0)),
         plant_measurement("right"),
     ]
     [warning] = find_warnings(summarise_candidates(measurements, batch_size=1), environment)
     assert warning.startswith("wrong gives a probability 0.462 away")
+
+
+def test_threads_that_waited_for_a_core_raise_a_warning(plant_measurement, environment):
+    measurements = [
+        plant_measurement("disturbed", waiting=(0.02, 0.4)),
+        plant_measurement("quiet", waiting=(0.02, 0.01)),
+        plant_measurement("unknown"),
+    ]
+    rows = summarise_candidates(measurements, batch_size=1)
+    assert [row.metrics.waiting for row in rows] == [0.4, 0.02, None]
+    [warning] = find_warnings(rows, environment)
+    assert warning.startswith("threads waited for a core, in the worst round: disturbed (40%);")
 
 
 def test_a_busy_machine_raises_a_warning(environment, change):

@@ -3,14 +3,18 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
+from functools import partial
 
 import numpy as np
 import psutil
 import pytest
 
 from motivnet.child_process import Connection
+from motivnet.config import ModelConfig
 from motivnet.errors import MotivNetError
 from motivnet.runtime import TensorSpec
+from motivnet_bench.latency import worker
 from motivnet_bench.latency.worker import (
     Failed,
     Measure,
@@ -18,9 +22,14 @@ from motivnet_bench.latency.worker import (
     Open,
     Opened,
     OpenModel,
+    PyTorchModel,
+    Stage,
+    describe_failure,
     open_model,
     peak_memory,
+    scheduling,
     serve,
+    waiting_share,
 )
 from motivnet_engines.runtimes.registry import ON_GPU, RUNTIMES
 
@@ -49,6 +58,7 @@ class FakeRuntime:
 
 def opened(runtime: FakeRuntime, *, warmup: int = 0) -> OpenModel:
     model = OpenModel(runtime, np.zeros((1, 3, 4, 4), np.float32), clock=runtime.clock)
+    model.first_call()
     model.warm_up(warmup)
     return model
 
@@ -111,11 +121,39 @@ def test_an_opened_model_reports_its_first_call_and_logits(open_request):
     assert np.asarray(reply.logits).shape == (2, 7)
     assert (reply.compute, reply.device) == ("float32", "cpu")
     assert min(reply.load, reply.first_call) > 0
+    assert reply.compilation is None
     assert len(model.measure(1e-9)) == 1
+
+
+def test_the_call_that_compiles_is_beside_the_first_call(open_request, change, monkeypatch):
+    model = PyTorchModel(
+        checkpoint=None,
+        config=ModelConfig.named("tiny"),
+        compute="float32",
+        compiler="inductor",
+        device="cpu",
+    )
+    runtime = FakeRuntime(0.25)
+    run = runtime.run
+
+    def run_compiled(inputs):
+        runtime.now += 0 if runtime.calls else 60
+        return run(inputs)
+
+    runtime.run = run_compiled
+    monkeypatch.setattr(worker, "_open_runtime", lambda *_, **__: (runtime, "cpu"))
+    monkeypatch.setattr(worker, "OpenModel", partial(OpenModel, clock=runtime.clock))
+    stages = []
+    opened_model, reply = open_model(change(open_request, model=model), stages.append)
+    assert stages == ["loading", "compiling", "first call", "warming up"]
+    assert (reply.compilation, reply.first_call) == (60.25, 0.25)
+    assert opened_model.measure(0.2) == (0.25,)
 
 
 def test_a_worker_answers_until_it_is_told_that_nothing_more_comes(benchmark_side, open_request):
     benchmark_side.send(open_request)
+    stages = [benchmark_side.receive(Stage | Opened | Failed).name for _ in range(3)]
+    assert stages == ["loading", "first call", "warming up"]
     assert isinstance(benchmark_side.receive(Opened | Failed), Opened)
     benchmark_side.send(Measure(seconds=1e-9))
     measured = benchmark_side.receive(Measured | Failed)
@@ -126,14 +164,52 @@ def test_a_worker_answers_until_it_is_told_that_nothing_more_comes(benchmark_sid
 def test_a_failure_is_an_answer_of_one_line(benchmark_side, open_request, tmp_path, change):
     model = change(open_request.model, folder=str(tmp_path / "none"))
     benchmark_side.send(change(open_request, model=model))
+    assert benchmark_side.receive(Stage).name == "loading"
     error = benchmark_side.receive(Opened | Failed).error
     assert "none does not exist; build an artifact" in error
     assert "\n" not in error
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError("Unable to allocate 9.3 GiB"), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), True),
+        (RuntimeError("[ONNXRuntimeError] : 6 : bad allocation"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (MotivNetError("CUDA: out of memory (cuMemAlloc)"), True),
+        (RuntimeError("shapes do not match"), False),
+    ],
+)
+def test_a_lack_of_memory_is_named_with_what_to_do(error, expected):
+    text = describe_failure(error)
+    assert text.startswith("the memory ran out, as all candidates stay open; measure") is expected
+    assert str(error) in text
+    assert "\n" not in text
+
+
 def test_a_round_before_a_model_is_a_failure(benchmark_side):
     benchmark_side.send(Measure(seconds=1.0))
     assert "before a model was opened" in benchmark_side.receive(Measured | Failed).error
+
+
+def test_the_time_in_which_threads_run_and_wait_is_counted():
+    before = scheduling()
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    after = scheduling()
+    assert after[0] - before[0] >= 40_000_000  # nanoseconds
+    assert 0 <= waiting_share(before, after) < 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "share"),
+    [((10, 5), (40, 15), 0.25), ((1, 1), (1, 1), 0.0), (None, (1, 1), None)],
+)
+def test_the_share_of_waiting_is_that_of_the_round(before, after, share):
+    assert waiting_share(before, after) == share
 
 
 def test_the_peak_memory_is_that_of_this_process():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from motivnet.errors import DatasetError
+from motivnet.errors import DatasetError, FileError
 from motivnet.images import read_image
 from motivnet_bench.viability.embeddings import embed_images, find_images
 
@@ -31,8 +31,27 @@ def test_folders_without_two_images_are_refused(tmp_path, model):
         embed_images(model, tmp_path, find_images(tmp_path), name="images")
 
 
-def test_embeddings_are_the_models_for_each_image_that_can_be_read(model, noise):
+def test_what_is_left_out_is_said_and_what_may_not_be_read_is_refused(
+    public_folder, permissions, caplog
+):
+    for name in ("1.jfif", "a/2.png", "a/notes.txt", "Thumbs.db", "b/3.png"):
+        (public_folder / name).parent.mkdir(exist_ok=True)
+        (public_folder / name).touch()
+    assert [path.name for path in find_images(public_folder)] == ["1.jfif", "2.png", "3.png"]
+    assert caplog.messages == [
+        f"{public_folder}: left out 1 x not an image file (a/notes.txt), "
+        "1 x hidden or of the system"
+    ]
+    (public_folder / "b").chmod(0)
+    with permissions(), pytest.raises(FileError, match="as a whole: 1 x unreadable: Permission"):
+        find_images(public_folder)
+    with pytest.raises(FileError, match="File name too long"):
+        find_images(public_folder / ("a" * 300))
+
+
+def test_embeddings_are_the_models_for_each_image_that_can_be_read(model, noise, caplog):
     found = embed_images(model, noise, find_images(noise), name="noise")
+    assert f"{noise}: left out 1 x unreadable image (3.png is " in caplog.text
     assert list(found.unreadable) == ["3.png"]
     assert found.values.shape == (9, 96)
     image = model.preprocessing(read_image(noise / "9.png"))[None]

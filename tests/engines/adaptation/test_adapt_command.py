@@ -306,3 +306,38 @@ def test_a_class_of_four_images_is_learnt_with_a_warning(
         "warning: fewer than 5 images of neutral: too few to tell such a class well\n"
         in outcome.stderr
     )
+
+
+def test_folders_are_classes_under_the_names_that_the_model_has(
+    artifact: Artifact, drawn_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    faces = tmp_path / "archive" / "train"
+    for label, name in {"neutral": "Neutral", "happiness": "1_happy", "fear": "Boredom"}.items():
+        shutil.copytree(drawn_folder / label, faces / name)
+    shutil.copytree(drawn_folder / "anger", faces / "__MACOSX")
+    (faces / "Neutral" / "broken.jpe").write_bytes(b"text")
+    outcome = command(artifact.folder, tmp_path / "archive", "--out", tmp_path / "c.npz")
+    assert outcome.exit_code == 0, outcome.output
+    head = read_adapted_classes(tmp_path / "c.npz", artifact).head
+    assert dict(zip(head.labels, (one.images for one in head.mixtures), strict=True)) == {
+        "happiness": 12,
+        "Boredom": 12,
+        "neutral": 12,
+    }
+    [line] = caplog.messages
+    assert "left out 1 x unreadable image (train/Neutral/broken.jpe is not a JPEG" in line
+    more = tmp_path / "more"
+    shutil.copytree(drawn_folder / "surprise", more / "boredom")
+    extend = ("--adapted-classes", tmp_path / "c.npz")
+    assert command(artifact.folder, more, *extend).exit_code == 0
+    head = read_adapted_classes(tmp_path / "c.npz", artifact).head
+    assert head.labels == ("happiness", "Boredom", "neutral")
+    assert head.mixtures[1].images == 24
+
+
+def test_images_none_of_which_can_be_read_are_one_line(artifact: Artifact, tmp_path: Path) -> None:
+    for label in ("neutral", "fear"):
+        (tmp_path / "faces" / label).mkdir(parents=True)
+        (tmp_path / "faces" / label / "1.jpg").write_bytes(b"text")
+    with pytest.raises(DatasetError, match=r"no image of .*faces can be read: 2 x unreadable ima"):
+        adapt_artifact(artifact.folder, tmp_path / "faces")

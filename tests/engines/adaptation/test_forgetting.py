@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from motivnet.artifact import open_artifact
-from motivnet.datasets.image_folders import read_class_folders
+from motivnet.datasets.class_folders import read_class_folders
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import iterate_faces
 from motivnet_engines.adaptation.evaluation import evaluate, forgetting
@@ -58,7 +58,10 @@ def outputs_of(artifact: Path, *folders: Path) -> list[LabelledOutputs]:
     opened = open_artifact(artifact)
     runtime = open_runtime(opened, runtime="onnxruntime", threads=1)
     with EmotionClassifier(runtime, opened.manifest) as classifier:
-        return compute_outputs(classifier, [read_class_folders(folder) for folder in folders])
+        return compute_outputs(
+            classifier,
+            [read_class_folders(folder, labels=(), new_classes=True) for folder in folders],
+        )
 
 
 def only(outputs: LabelledOutputs, labels: Sequence[str]) -> LabelledOutputs:

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -273,13 +274,45 @@ def test_engine_that_computes_something_else_is_refused_where_it_runs(
 ) -> None:
     """The comparison is planted: no engine runs without a GPU."""
     monkeypatch.setattr(parity_run, "compare_runtime", planted("logits differ by 0.5"))
-    with pytest.raises(EngineError, match=r"too far from PyTorch: logits differ by 0\.5"):
+    with pytest.raises(
+        EngineError,
+        match=r"too far from PyTorch: logits differ by 0\.5; TensorRT accumulates a fused",
+    ):
         build_engine(artifact, OPTIONS, out=None, on_message=silent)
     assert not open_artifact(artifact.folder).manifest.engines
     monkeypatch.setattr(parity_run, "compare_runtime", planted())
     built = build_engine(artifact, OPTIONS, out=None, on_message=silent)
     assert built.manifest.engines[0].comparison == planted()("tensorrt-rtx", artifact, None, None)
     assert is_default_choice(built.manifest, "tensorrt-rtx")
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        ({}, ""),
+        ({"optimisation_level": 3}, ""),
+        ({"optimisation_level": 0}, "; --optimisation-level 0 can prevent it"),
+        (
+            {"hardware_compatibility": "ampere-plus", "version_compatible": True},
+            "; --hardware-compatibility and --version-compatible can prevent it",
+        ),
+    ],
+    ids=str,
+)
+def test_options_that_take_kernels_away_are_named_where_attentions_are_not_fused(
+    changes: dict[str, Any], hint: str, with_engine: Path
+) -> None:
+    manifest = open_artifact(with_engine).manifest
+    [engine] = manifest.engines
+    report = msgspec.structs.replace(engine.report, attention_fused=4)
+    said: list[str] = []
+    engine_artifact._check_engine(
+        msgspec.structs.replace(engine, report=report),
+        manifest,
+        EngineOptions(backend="tensorrt", **changes),
+        on_message=said.append,
+    )
+    assert said == [f"only 4 of 6 attentions were fused by the compiler{hint}"]
 
 
 def planted(*failures: str):
@@ -305,7 +338,12 @@ def planted(*failures: str):
 
 def test_info_says_what_the_engine_is_and_that_it_never_ran(with_engine: Path) -> None:
     text = CliRunner().invoke(app, ["inspect", str(with_engine)], catch_exceptions=False).stdout
-    for part in ("for SM 86", "100% float16", "6 of 6 attentions fused", "compiled and never run"):
+    for part in (
+        "for SM 86, fastest at batch size 1 of up to 8",
+        "100% float16",
+        "6 of 6 attentions fused",
+        "compiled and never run",
+    ):
         assert part in text
     [status] = [
         status for status in inspect_artifact(with_engine).runtimes if status.name == "tensorrt-rtx"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from motivnet.artifact import Artifact, open_artifact
@@ -127,21 +128,42 @@ def test_calibrating_again_starts_from_the_model_and_not_from_the_last_calibrati
 
 
 def test_a_class_without_images_and_an_emotion_that_the_model_lacks_are_said(
-    artifact: Artifact, drawn_folder: Path, tmp_path: Path
+    artifact: Artifact, drawn_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     faces = Path(shutil.copytree(drawn_folder, tmp_path / "faces"))
     (faces / "fear").rename(faces / "contempt")
     (faces / "anger").rename(faces / "Anger")
     outcome = command(artifact.folder, faces)
     assert outcome.exit_code == 0, outcome.output
-    assert (
-        f"warning: {faces}/contempt was left out: the model has no such class\n" in outcome.stderr
-    )
+    assert caplog.messages == [
+        f"{faces}: left out 12 x the model has no class contempt "
+        "(contempt/004.png, contempt/011.png, contempt/018.png, …)"
+    ]
     assert (
         "warning: there are no images of fear: faces that show it may be taken for unknown\n"
         in outcome.stderr
     )
     assert "72 of faces" in outcome.stdout
+
+
+def test_folders_are_called_as_for_a_training_and_broken_images_are_left_out(
+    artifact: Artifact, drawn_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    faces = Path(shutil.copytree(drawn_folder, tmp_path / "archive" / "faces" / "train"))
+    for label, name in {"happiness": "happy", "sadness": "Sad", "anger": "6_ANGRY"}.items():
+        (faces / label).rename(faces / name)
+    for number, junk in enumerate(("__MACOSX", "@eaDir", ".ipynb_checkpoints")):
+        shutil.copytree(faces / "fear", faces / junk)
+        (faces / "fear" / f"broken{number}.jfif").write_bytes(b"text")
+    with Image.open(next((faces / "fear").glob("*.png"))) as image:
+        image.save(faces / "fear" / "scan.tif")
+    outcome = command(artifact.folder, tmp_path / "archive", "--json")
+    assert outcome.exit_code == 0, outcome.output
+    counts = dict.fromkeys(artifact.manifest.labels, 12)
+    assert json.loads(outcome.stdout)["images"] == counts | {"fear": 13}
+    [line] = caplog.messages
+    assert line.startswith(f"{tmp_path}/archive: left out 3 x unreadable image (")
+    assert "fear/broken0.jfif is not a JPEG" in line
 
 
 @pytest.mark.parametrize(
@@ -157,10 +179,9 @@ def test_a_class_without_images_and_an_emotion_that_the_model_lacks_are_said(
             "the class fear has 3 im",
         ),
         (
-            lambda faces: [path.unlink() for path in (faces / "fear").iterdir()],
-            "fear holds no image",
+            lambda faces: [path.write_bytes(b"text") for path in (faces / "fear").iterdir()],
+            r"12 of 84 images cannot be read, more than 5%: .*is not a JPEG",
         ),
-        (lambda faces: next((faces / "fear").iterdir()).write_bytes(b"text"), "is not a JPEG"),
     ],
 )
 def test_a_folder_that_does_not_do_is_one_line_and_changes_nothing(
@@ -237,7 +258,7 @@ def test_folders_of_other_emotions_alone_are_one_line(
     artifact: Artifact, drawn_folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(drawn_folder / "fear", tmp_path / "faces" / "contempt")
-    with pytest.raises(DatasetError, match="there are no images of the model's classes"):
+    with pytest.raises(DatasetError, match="holds no image of a class of the model "):
         calibrate_artifact(artifact.folder, tmp_path / "faces", runtime="onnxruntime")
 
 

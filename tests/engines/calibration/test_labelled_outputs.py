@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from motivnet.datasets.image_folders import read_class_folders
+from motivnet.datasets.class_folders import read_class_folders
 from motivnet.errors import ArtifactError
 from motivnet_engines.calibration.labelled_outputs import compute_outputs
 from motivnet_engines.inference.classifier import EmotionClassifier

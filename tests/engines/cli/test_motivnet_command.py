@@ -43,12 +43,14 @@ def motivnet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
             "--out x and --timing-cache x/t are in each other's way; choose other names",
         ),
         (["inspect", "empty"], "empty is not an artifact: it has no manifest.json"),
+        (["predict", "no.png", "--artifact", "nowhere"], "no.png does not exist; check its name"),
     ],
 )
 def test_a_users_mistake_is_one_line(
     arguments: list[str], message: str, motivnet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "face.png").touch()
     monkeypatch.chdir(tmp_path)
     result = motivnet(*arguments)
     assert (result.status, result.out) == (1, "")

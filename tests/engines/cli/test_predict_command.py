@@ -215,6 +215,32 @@ def test_a_text_called_mp4_stops_nothing_else(predict, faces: Path, tmp_path: Pa
     assert [document["error"] is None for document in documents] == [False, True, True, True]
 
 
+def test_a_picture_beyond_max_pixels_names_the_option(predict, faces: Path) -> None:
+    result = predict(faces, "--max-pixels", 3_000)
+    [error, *_] = lines = result.err.splitlines()
+    assert result.status == 1
+    assert len(lines) < 3
+    assert "exceeds 3,000 pixels or" in error
+    assert error.endswith("; make it smaller, or raise --max-pixels")
+
+
+def test_a_photo_by_another_name_is_predicted_and_copied(
+    predict, faces: Path, tmp_path: Path
+) -> None:
+    photo = Path((faces / "face 0.png").rename(faces / "face.mp4"))
+    result = predict(photo, "--annotate", tmp_path / "drawn")
+    assert (result.status, result.err) == (0, "")
+    assert read_image(tmp_path / "drawn" / "face.mp4.png").ndim == 3
+
+
+def test_a_video_by_another_name_is_predicted_and_copied(
+    predict, clip: Path, tmp_path: Path
+) -> None:
+    result = predict(clip.rename(tmp_path / "clip"), "--annotate", tmp_path / "drawn")
+    assert result.status == 0
+    assert (tmp_path / "drawn" / "clip.mp4").stat().st_size > 0
+
+
 def test_a_camera_that_is_not_there_is_one_line(predict) -> None:
     result = predict("--camera", 63, "--format", "csv")
     assert result.status == 1

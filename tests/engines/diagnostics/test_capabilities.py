@@ -15,13 +15,15 @@ from motivnet_engines.diagnostics.capabilities import (
     find_builds,
     find_runtimes,
 )
-from motivnet_engines.diagnostics.packages import PackageStatus
+from motivnet_engines.diagnostics.packages import REQUIRED, PackageStatus
 from motivnet_engines.runtimes.registry import RUNTIMES
+from motivnet_engines.runtimes.tensorrt import api
 from motivnet_engines.system.machine import Jetson
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
 ORIN = Jetson(model="Jetson AGX Orin", l4t="36.4.3", jetpack="6")
 DETAILS = {
+    **dict.fromkeys(REQUIRED, "needed by every command"),
     "onnxruntime": "CUDAExecutionProvider, CPUExecutionProvider",
     "openvino": "FP32, BF16",
     "tensorrt": "compiles for the GPU of its machine",
@@ -77,6 +79,7 @@ def wheels(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The distributions that seem to be installed; nothing of TensorRT's CUDA at first."""
     installed = dict.fromkeys(("torch", "onnx", "onnx-ir", "onnxscript", "safetensors"), "1.0")
     monkeypatch.setattr(module, "version_of", installed.get)
+    monkeypatch.setattr(api, "version_of", installed.get)
     return installed
 
 
@@ -158,10 +161,17 @@ def test_which_tensorrt_serves_which_gpu(
     assert (named(runs, "tensorrt").possible, named(runs, "tensorrt-rtx").possible) == (trt, rtx)
 
 
+CU12 = (
+    "pip uninstall -y tensorrt tensorrt-cu13 tensorrt-cu13-libs tensorrt-cu13-bindings "
+    "&& pip install tensorrt-cu12"
+)
+"""All of its parts: what is left of them would delete files of the other when it goes."""
+
+
 @pytest.mark.parametrize(
     ("cuda", "fix"),
     [
-        ("12.4", "pip uninstall -y tensorrt tensorrt-cu13 && pip install tensorrt-cu12"),
+        ("12.4", CU12),
         ("13.0", None),
         (None, None),
     ],
@@ -222,7 +232,7 @@ def test_a_jetson_with_jetpack_6_is_advised_before_its_first_build() -> None:
         environment(driver("8.7"), versions={"tensorrt": "10.3.0"}, jetson=ORIN)
     )
     assert first == (
-        "tensorrt 10.3.0 is older than 10.14: export with --attention decomposed, "
+        "tensorrt 10.3.0 is older than 10.15: export with --attention decomposed, "
         "and --precision bf16 or fp32 on a Jetson"
     )
     assert [("issues/4723" in fault) for fault in faults] == [True]
@@ -233,3 +243,9 @@ def test_advice_depends_on_the_gpu_and_is_given_once() -> None:
     assert find_advice(environment(driver("12.0"), missing=("tensorrt",))) == ()
     [advice] = find_advice(environment(driver("12.0", "12.0")))
     assert "issues/4837" in advice
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_nothing_runs_without_what_every_command_needs(name: str) -> None:
+    found = find_runtimes(environment(driver("8.6"), missing=(name,)))
+    assert {(each.possible, each.fix) for each in found} == {(False, f"install {name}")}

@@ -10,8 +10,8 @@ import tomllib
 
 from motivnet_engines.diagnostics import doctor
 from motivnet_engines.diagnostics.capabilities import Capability
+from motivnet_engines.diagnostics.diagnosis_tables import print_diagnosis
 from motivnet_engines.diagnostics.doctor import diagnose, find_extras
-from motivnet_engines.diagnostics.tables import print_diagnosis
 from motivnet_engines.system.machine import read_machine
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 

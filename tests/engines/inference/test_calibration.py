@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -84,6 +85,20 @@ def test_what_was_written_is_what_is_read(artifact: Artifact) -> None:
     embedding = np.random.default_rng(1).normal(size=(5, 96)).astype(np.float32)
     assert (read.statistics.distances(embedding) == written.statistics.distances(embedding)).all()
     assert (read.metadata.temperature, read.metadata.distance_threshold) == (1.5, 12.0)
+
+
+def test_links_become_files_and_what_they_named_is_not_written(
+    artifact: Artifact, link_files_of: Callable[[Path], Path]
+) -> None:
+    linked = link_files_of(artifact.folder)
+    before = {path.name: path.read_bytes() for path in linked.iterdir()}
+    after = add_calibration(open_artifact(artifact.folder), calibration_for(artifact))
+    after.verify_files()
+    assert not any(
+        (after.folder / name).is_symlink()
+        for name in ("manifest.json", *(entry.path for entry in after.manifest.files))
+    )
+    assert {path.name: path.read_bytes() for path in linked.iterdir()} == before
 
 
 def test_equal_calibrations_are_equal_files(artifact: Artifact) -> None:

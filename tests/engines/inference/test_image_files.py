@@ -1,4 +1,4 @@
-"""Files and folders of images: what is found, and that a bad file does not stop the others."""
+"""Results for image files: a bad one does not stop the others."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from motivnet.errors import FileError
 from motivnet.prediction import Box
 from motivnet_engines.faces.detector import Face
 from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.inference.image_files import expand_paths, predict_files
+from motivnet_engines.inference.file_search import find_files
+from motivnet_engines.inference.image_files import predict_files
 from motivnet_engines.runtimes.fake import FakeRuntime, fake_manifest
 
 
@@ -28,70 +28,6 @@ def folder(tmp_path: Path, pixels) -> Path:
     return tmp_path / "faces"
 
 
-def test_a_folder_becomes_its_images_in_order(folder: Path) -> None:
-    found = expand_paths([folder, folder / "notes.txt"])
-    assert [path.relative_to(folder).as_posix() for path in found] == [
-        "a.JPG",
-        "b.png",
-        "inner/c.bmp",
-        "notes.txt",
-    ]
-
-
-def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"holds no image \(\.bmp, "):
-        expand_paths([tmp_path])
-
-
-@pytest.mark.parametrize(
-    ("pattern", "names"),
-    [
-        ("*.png", ["b.png"]),
-        ("**/*.[bp][mn][pg]", ["b.png", "inner/c.bmp"]),
-        ("inn*", ["inner/c.bmp"]),
-    ],
-)
-def test_a_pattern_that_the_shell_left_is_expanded(
-    pattern: str, names: list[str], folder: Path
-) -> None:
-    assert [
-        path.relative_to(folder).as_posix() for path in expand_paths([folder / pattern])
-    ] == names
-
-
-def test_a_file_that_a_pattern_fits_twice_comes_once(folder: Path) -> None:
-    found = expand_paths([folder / "**"])
-    assert [path.relative_to(folder).as_posix() for path in found] == [
-        "a.JPG",
-        "b.png",
-        "inner/c.bmp",
-        "notes.txt",
-    ]
-
-
-def test_a_folder_without_images_within_a_pattern_stops_nothing(folder: Path) -> None:
-    (folder / "empty").mkdir()
-    assert expand_paths([folder / "[ei]*"]) == (folder / "inner" / "c.bmp",)
-    with pytest.raises(FileError, match=r"empt\* fits only folders that hold no image \(\.bmp, "):
-        expand_paths([folder / "empt*"])
-
-
-def test_videos_of_a_folder_are_no_images(folder: Path) -> None:
-    (folder / "clip.mp4").write_bytes(b"")
-    assert folder / "clip.mp4" not in expand_paths([folder])
-
-
-def test_a_file_may_be_named_like_a_pattern(folder: Path) -> None:
-    odd = folder / "b[1].png"
-    (folder / "b.png").rename(odd)
-    assert expand_paths([odd]) == (odd,)
-
-
-def test_a_pattern_that_fits_nothing_is_refused(folder: Path) -> None:
-    with pytest.raises(FileError, match=r"\*\.gif fits no file; check the pattern"):
-        expand_paths([folder / "*.gif"])
-
-
 def test_one_unreadable_file_stops_no_other(folder: Path) -> None:
     manifest = fake_manifest()
     classifier = EmotionClassifier(FakeRuntime(manifest), manifest, batch_size=2)
@@ -103,7 +39,7 @@ def test_one_unreadable_file_stops_no_other(folder: Path) -> None:
         folder / "inner/c.bmp",
     ]
     results = list(predict_files(classifier, iter(paths)))
-    assert [result.path for result in results] == paths
+    assert [result.image for result in results] == paths
     assert [result.result and result.result.faces[0] for result in results] == [
         classifier.predict(path)[0] if path.name not in ("notes.txt", "missing.png") else None
         for path in paths
@@ -126,7 +62,7 @@ class HalvesOfWidePictures:
 def test_a_file_has_the_faces_that_are_found_in_it(folder: Path) -> None:
     manifest = fake_manifest()
     classifier = EmotionClassifier(FakeRuntime(manifest), manifest, detector=HalvesOfWidePictures())
-    results = [result.result for result in predict_files(classifier, expand_paths([folder]))]
+    results = [result.result for result in predict_files(classifier, find_files(folder).files)]
     assert [result and len(result.faces) for result in results] == [0, 0, 2]
     assert results[2] is not None
     left, right = results[2].faces

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from motivnet.artifact import open_artifact
@@ -17,12 +19,14 @@ from motivnet.errors import (
     RuntimeUnavailableError,
 )
 from motivnet_engines.runtimes import openvino_ as openvino_adapter
+from motivnet_engines.runtimes import registry
 from motivnet_engines.runtimes.registry import RUNTIMES, open_backend
 from motivnet_engines.runtimes.selection import (
     default_runtime,
     installed_runtimes,
     open_runtime,
     parity_status,
+    warn_of_untrained,
 )
 
 ON_THE_CPU = ("openvino-bf16", "openvino", "onnxruntime")
@@ -170,6 +174,7 @@ def test_a_missing_package_names_its_extra(
     name: str, package: str, extra: str, copied_artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(registry, "read_driver", lambda: SimpleNamespace(missing_requirement=None))
     artifact = copied_artifact()
     with pytest.raises(
         MissingDependencyError, match=rf"{package} is not installed.*motivnet\[{extra}\]"
@@ -202,3 +207,57 @@ def test_every_name_has_a_parity_status(copied_artifact) -> None:
 def test_a_folder_that_is_no_artifact_is_refused(tmp_path) -> None:
     with pytest.raises(ArtifactError, match=r"has no manifest\.json"):
         open_runtime(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-rtx", "onnxruntime-cuda"])
+def test_without_a_gpu_no_package_is_advised(
+    name: str, copied_artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact, missing = copied_artifact(), "there is no libcuda.so.1"
+    driver = SimpleNamespace(missing_requirement=missing)
+    monkeypatch.setattr(registry, "read_driver", lambda: driver)
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    with pytest.raises(RuntimeUnavailableError) as caught:
+        open_runtime(artifact, runtime=name)
+    assert str(caught.value) == f"{name} needs an NVIDIA GPU: {missing}"
+
+
+def test_a_runtime_that_is_installed_and_broken_is_named_and_passed_over(
+    copied_artifact,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    artifact = copied_artifact(verified=("openvino",))
+    (tmp_path / "onnxruntime.py").write_text("raise OSError('libonnxruntime.so is missing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("motivnet_engines.runtimes.onnxruntime_", "onnxruntime"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    assert default_runtime(artifact) == "openvino"
+    [warning] = [each for each in caplog.messages if "onnxruntime is installed" in each]
+    assert "cannot be loaded: libonnxruntime.so is missing" in warning
+    assert "repair it with: pip install --force-reinstall onnxruntime" in warning
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"checkpoint": None, "sha256": None, "random_weights": True}, "random weights"),
+        ({"fresh_head": True}, "an untrained head"),
+        ({}, None),
+    ],
+)
+def test_an_artifact_that_never_learnt_is_warned_of_once(
+    changes: dict[str, Any],
+    text: str | None,
+    copied_artifact,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "motivnet_engines")
+    source = copied_artifact().manifest.source
+    artifact = copied_artifact("fp16", source=msgspec.structs.replace(source, **changes))
+    warn_of_untrained(artifact)
+    warn_of_untrained(artifact)
+    expected = f"{artifact.folder} has {text}: its results mean nothing"
+    found = [each.getMessage() for each in caplog.records if each.name.startswith("motivnet")]
+    assert found == ([expected] if text else [])

@@ -21,8 +21,9 @@ from motivnet.parity import AttentionForm
 from motivnet.runtime import Runtime
 from motivnet_engines.runtimes import onnxruntime_ as ort_adapter
 from motivnet_engines.runtimes import openvino_ as openvino_adapter
+from motivnet_engines.runtimes.cuda_provider import cuda_provider_options
 from motivnet_engines.runtimes.fake import fake_manifest
-from motivnet_engines.runtimes.onnxruntime_ import OnnxRuntime, provider_options
+from motivnet_engines.runtimes.onnxruntime_ import OnnxRuntime
 from motivnet_engines.runtimes.openvino_ import OpenVINORuntime, has_bf16
 from motivnet_engines.runtimes.registry import check_possible, open_backend
 
@@ -279,9 +280,30 @@ def test_cuda_takes_the_plain_kernel_where_others_are_wrong(
     size: str, attention: AttentionForm, kernel: str | None
 ) -> None:
     manifest = msgspec.structs.replace(fake_manifest(ModelConfig.named(size)), attention=attention)
-    options = provider_options(manifest, "cuda")
+    options = cuda_provider_options(manifest)
     assert (options["use_tf32"], options.get("sdpa_kernel")) == ("0", kernel)
-    assert provider_options(manifest, "cpu") == {}
+
+
+@pytest.mark.parametrize(("device", "order"), [("cuda", ["load", "open"]), ("cpu", ["open"])])
+def test_cudas_libraries_are_loaded_from_their_packages_before_a_session_on_a_gpu(
+    device: ort_adapter.Device, order: list[str], copied_artifact, monkeypatch
+) -> None:
+    calls: list[str] = []
+
+    def opened(*_: object, **__: object) -> None:
+        calls.append("open")
+        raise RuntimeError("far enough")
+
+    ort_adapter._load_cuda_libraries.cache_clear()
+    monkeypatch.setattr(ort_adapter, "check_device", lambda *_, **__: None)
+    monkeypatch.setattr(ort_adapter.onnxruntime, "InferenceSession", opened)
+    monkeypatch.setattr(
+        ort_adapter.onnxruntime, "preload_dlls", lambda: calls.append("load"), raising=False
+    )
+    with pytest.raises(ArtifactError, match="far enough"):
+        OnnxRuntime(copied_artifact(), device=device)
+    ort_adapter._load_cuda_libraries.cache_clear()
+    assert calls == order
 
 
 def test_matrix_products_left_to_another_provider_are_named(copied_artifact) -> None:

@@ -42,6 +42,31 @@ def large_images(count: int) -> list[Upload]:
     return [Upload(data=buffer.getvalue())] * count
 
 
+@pytest.mark.parametrize(
+    ("size", "form", "changes", "message"),
+    [
+        (
+            (30, 20),
+            "PNG",
+            {"max_pixels": 599},
+            r"exceeds 599 pixels or 16,384 .*; make it smaller$",
+        ),
+        ((30, 20), "PNG", {"max_side": 29}, r"exceeds 40 million pixels or 29 pixels per side"),
+        ((16_385, 1), "PNG", {}, "exceeds 40 million pixels or 16,384 pixels per side"),
+        ((64, 64), "AVIF", {}, "is an AVIF image, which is not read; convert it to JPEG or PNG$"),
+    ],
+)
+def test_the_limits_of_an_image_are_those_of_the_service(
+    runtime: Any, size: tuple[int, int], form: str, changes: dict[str, int], message: str
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", size).save(buffer, form)
+    service = service_of(runtime, **changes)
+    with pytest.raises(ImageError, match=message):
+        asyncio.run(service.predict([Upload(data=buffer.getvalue())], deadline=far()))
+    service.close()
+
+
 class Gate:
     """Finds no face; keeps the images, whose widths are in ``seen``, until ``open`` is called."""
 

@@ -36,6 +36,8 @@ def test_a_time_is_within_its_range(name: str, value: float) -> None:
         "queue",
         "max_batch",
         "max_images",
+        "max_pixels",
+        "max_side",
         "max_faces",
         "max_body_bytes",
         "max_connections",

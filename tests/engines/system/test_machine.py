@@ -9,16 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from motivnet_engines.system import machine
 from motivnet_engines.system.machine import (
     BF16_INSTRUCTIONS,
     Jetson,
-    core_limit_from_cgroup,
     jetson_from_texts,
     memory_limit_from_cgroup,
     processor_from_cpuinfo,
     read_machine,
-    usable_physical_cores,
 )
 from motivnet_engines.system.nvidia import cuda_device_count
 
@@ -43,31 +40,6 @@ def test_the_processor_is_named_by_the_kernel_else_by_python() -> None:
         == "A CPU @ 2 GHz"
     )
     assert processor_from_cpuinfo("").name in (platform.processor(), platform.machine())
-
-
-@pytest.mark.parametrize(
-    ("quota", "cores"), [("max", 2), ("150000", 1), ("50000", 1), ("900000", 2)]
-)
-def test_physical_cores_are_without_hyper_threads_and_within_the_quota(
-    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for index, siblings in enumerate(("0,2", "1,3", "0,2", "1,3")):
-        folder = tmp_path / f"cpu{index}" / "topology"
-        folder.mkdir(parents=True)
-        (folder / "thread_siblings_list").write_text(f"{siblings}\n")
-    (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
-    monkeypatch.setattr(machine, "_CPU", tmp_path)
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
-    monkeypatch.setattr(machine, "usable_cores", lambda: {0, 1, 2, 3})
-    assert usable_physical_cores() == cores
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None), ("100000 0", None)],
-)
-def test_a_containers_share_of_the_cores(text: str, cores: float | None) -> None:
-    assert core_limit_from_cgroup(text) == cores
 
 
 @pytest.mark.parametrize(

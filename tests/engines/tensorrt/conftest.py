@@ -48,7 +48,9 @@ FORMS = {
     "fp16": Form(precision="fp16", attention="fused"),
     "fp16-decomposed": Form(precision="fp16", attention="decomposed"),
     "bf16": Form(precision="bf16", attention="fused"),
+    "bf16-decomposed": Form(precision="bf16", attention="decomposed"),
     "fp32": Form(precision="fp32", attention="decomposed"),
+    "fp32-image": Form(precision="fp32", attention="decomposed", input="image"),
     "fp32-fused": Form(precision="fp32", attention="fused"),
     "uint8": Form(precision="fp16", attention="fused", input="uint8"),
     "image": Form(precision="fp16", attention="fused", input="image"),
@@ -118,6 +120,18 @@ def trt_graph(tiny_model: MotivNet, tiny_config: ModelConfig) -> GraphFactory:
             return Graph(
                 onnx=folder / "model.onnx", manifest=Manifest.from_json(manifest.read_bytes())
             )
+
+    return exported
+
+
+@pytest.fixture
+def graph_of_model(tmp_path: Path) -> Callable[[MotivNet, ModelConfig], Graph]:
+    """A function that gives the FP16 graph of another model than the tiny one."""
+
+    def exported(model: MotivNet, config: ModelConfig) -> Graph:
+        _export(FORMS["fp16"], model, config, tmp_path / "model.onnx")
+        manifest = Manifest.from_json((tmp_path / "manifest.json").read_bytes())
+        return Graph(onnx=tmp_path / "model.onnx", manifest=manifest)
 
     return exported
 

@@ -48,7 +48,7 @@ def loaded(name: str) -> ModuleType:
 
 check, rules, wheels, stubs = loaded("check"), loaded("rules"), loaded("wheels"), loaded("stubs")
 RTX = [wheel for wheel in check.TENSORRT if "rtx" in wheel.package]
-TEN_3, TEN_16, ELEVEN_4 = check.TENSORRT[0], check.TENSORRT[2], check.TENSORRT[3]
+TEN_3, TEN_16, ELEVEN_4 = check.TENSORRT[0], check.TENSORRT[3], check.TENSORRT[4]
 CUDA_12, CUDA_13 = check.DRIVER[0], check.DRIVER[-1]
 Checks = Callable[[list[Path], Any], Any]
 

@@ -122,7 +122,7 @@ def second_engine(
     folder = Path(os.fsdecode(os.fsencode(path) + b"/gr\xe4ph"))
     folder.mkdir()
     refused = trt_graph("fp32-fused")  # with a manifest that leaves the refusal to the compiler
-    manifest = msgspec.structs.replace(refused.manifest, precision="fp16")
+    manifest = msgspec.structs.replace(refused.manifest, precision="fp16", attention="decomposed")
     with pytest.raises(EngineError):
         built_engine(dataclasses.replace(refused, manifest=manifest), path)
     shutil.copy(trt_graph("fp16").onnx, folder)

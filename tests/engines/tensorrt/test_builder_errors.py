@@ -40,7 +40,10 @@ def refused(rtx_installed: None, trt_graph: Any, tmp_path: Path) -> Callable[...
         damage(graph.onnx, tmp_path / "model.onnx")
         builder = api.trt.Builder(logger_of(api))
         with pytest.raises(EngineError) as caught:
-            check_network(parse_network(api, builder, tmp_path / "model.onnx")[0], graph.manifest)
+            check_network(
+                parse_network(api, builder, tmp_path / "model.onnx", attention="fused")[0],
+                graph.manifest,
+            )
         return caught.value
 
     return error_of
@@ -178,7 +181,8 @@ def test_what_the_compiler_refuses_is_one_error_with_its_words(
 ) -> None:
     graph = trt_graph("fp32-fused")
     claimed = dataclasses.replace(
-        graph, manifest=msgspec.structs.replace(graph.manifest, precision="fp16")
+        graph,
+        manifest=msgspec.structs.replace(graph.manifest, precision="fp16", attention="decomposed"),
     )
 
     with pytest.raises(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import importlib
 import logging
+import re
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,10 @@ import pytest
 from motivnet.artifact.engine_entry import EngineDevice, EngineEntry, EngineReport, ShapeProfile
 from motivnet.artifact.manifest import FileEntry, Manifest
 from motivnet.errors import EngineError, MissingDependencyError, RuntimeUnavailableError
+from motivnet_engines.build import backend
 from motivnet_engines.runtimes.fake import fake_manifest
 from motivnet_engines.runtimes.registry import check_possible
-from motivnet_engines.runtimes.tensorrt import compatibility
+from motivnet_engines.runtimes.tensorrt import api, compatibility
 from motivnet_engines.runtimes.tensorrt.api import Api
 from motivnet_engines.runtimes.tensorrt.compatibility import (
     DIAGNOSES,
@@ -90,11 +92,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that says what this machine is."""
 
     def described(
-        *gpus: Gpu, version: str = "10.16.1.11", missing_requirement: str | None = None
+        *gpus: Gpu,
+        version: str = "10.16.1.11",
+        missing_requirement: str | None = None,
+        cuda: str = "13.0",
     ) -> None:
         driver = NvidiaDriver(
             version="580.1",
-            cuda="13.0",
+            cuda=cuda,
             gpus=gpus,
             missing_requirement=missing_requirement,
             unused_gpu=False,
@@ -531,3 +536,38 @@ def test_a_truncated_engine_passes_by_its_header_which_is_why_the_hash_counts(
 ) -> None:
     data = rtx_engine("fp16").path.read_bytes()
     real_check(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("wheel", ["tensorrt-cu13", "tensorrt-lean-cu13"])
+def test_a_wheel_for_a_newer_cuda_than_the_drivers_is_refused_before_it_is_called(
+    wheel: str, machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "version_of", {wheel: "11.4.0"}.get)
+    name = wheel.removesuffix("-cu13")
+
+    machine(A4000, cuda="13.0")
+    check_engine(manifest("tensorrt"), "tensorrt")
+
+    machine(A4000, cuda="12.4")
+    problem = (
+        f"the wheel {wheel} is for CUDA 13 and the driver for 12.4; update either; "
+        f"pip uninstall -y {name} {wheel} {wheel}-libs {wheel}-bindings && pip install {name}-cu12"
+    )
+    with pytest.raises(RuntimeUnavailableError, match=re.escape(problem)):
+        check_engine(manifest("tensorrt"), "tensorrt")
+
+
+def test_no_engine_of_tensorrt_is_built_with_such_a_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = NvidiaDriver(
+        version="550.1", cuda="12.4", gpus=(A4000,), missing_requirement=None, unused_gpu=False
+    )
+    monkeypatch.setattr(backend, "read_driver", lambda: driver)
+    monkeypatch.setattr(backend, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(
+        api, "version_of", {"tensorrt-cu13": "11.4.0", "tensorrt-rtx-cu13": "1.7.1"}.get
+    )
+
+    backend.check_backend("tensorrt-rtx")  # it compiles without any driver
+    with pytest.raises(RuntimeUnavailableError, match="is for CUDA 13 and the driver for"):
+        backend.check_backend("tensorrt")

@@ -22,7 +22,9 @@ from motivnet_engines.build.engine_report import (
     report_from_layers,
     report_from_network,
 )
+from motivnet_engines.build.layer_evidence import NetworkNodes
 from motivnet_engines.build.layers import CompiledLayer, CompiledTensor
+from motivnet_engines.runtimes.tensorrt import engine
 from motivnet_engines.runtimes.tensorrt.api import Api, load_api
 from motivnet_engines.runtimes.tensorrt.log import logger_of
 
@@ -183,6 +185,9 @@ def test_the_memory_for_activations_is_the_last_that_the_builder_named() -> None
         (report(matrix_layers={"bfloat16": 32}), "bf16", "fused"),
         (report(matrix_layers={"float32": 38}, attention_fused=0), "fp32", "decomposed"),
         (report(attention_fused=0), "fp16", "decomposed"),
+        (report(attention_fused=4), "fp16", "fused"),
+        (report(evidence="inspector", attention_fused=None), "fp16", "fused"),
+        (report(matrix_layers={"float16": 31, "float32": 1}), "fp16", "fused"),
         (report(matrix_layers={"float16": 6, "int8": 26}), "int8", "fused"),
         (report(matrix_layers={"float16": 20, "unknown": 12}), "fp16", "fused"),
         (report(matrix_layers={"unknown": 32}), "fp16", "fused"),
@@ -204,9 +209,14 @@ def test_an_engine_that_is_what_was_asked_passes(
             r"not fp16: its matrix products are 38 in float32 \(compiler\)",
         ),
         (
-            report(matrix_layers={"float16": 31, "float32": 1}),
+            report(matrix_layers={"float16": 15, "float32": 17}),
             "fp16",
-            "31 in float16, 1 in float32",
+            "15 in float16, 17 in float32",
+        ),
+        (
+            report(evidence="network", matrix_layers={"float16": 31, "float32": 1}),
+            "fp16",
+            r"31 in float16, 1 in float32 \(network\)",
         ),
         (report(matrix_layers={"float16": 32}), "bf16", "not bf16"),
         (report(matrix_layers={"float16": 32}), "fp32", "not fp32"),
@@ -222,7 +232,9 @@ def test_an_engine_in_another_precision_is_refused_with_the_counts(
 
 
 def test_products_that_the_graph_itself_has_in_fp32_are_expected() -> None:
-    found = report(matrix_layers={"float16": 31, "float32": 2})
+    found = report(
+        evidence="network", attention_fused=None, matrix_layers={"float16": 31, "float32": 2}
+    )
 
     check_report(found, precision="fp16", attention="fused", float32_layers=2)
     with pytest.raises(EngineError, match="2 in float32"):
@@ -232,11 +244,13 @@ def test_products_that_the_graph_itself_has_in_fp32_are_expected() -> None:
 @pytest.mark.parametrize(
     ("found", "problem"),
     [
-        (report(attention_fused=5), r"5 of 6 became one kernel \(compiler\)"),
+        (report(attention_fused=2), r"2 of 6 became one kernel \(compiler\)"),
         (report(attention_layers=0, attention_fused=0), "has none"),
     ],
 )
-def test_an_attention_that_did_not_fuse_is_refused(found: EngineReport, problem: str) -> None:
+def test_attentions_of_which_most_did_not_fuse_are_refused(
+    found: EngineReport, problem: str
+) -> None:
     with pytest.raises(EngineError, match=problem):
         check_report(found, precision="fp16", attention="fused")
 
@@ -260,6 +274,7 @@ PARSED = EngineReport(
     attention_fused=None,
     activation_bytes=None,
 )
+NODES = NetworkNodes(products={"dense": "bfloat16"}, attentions=frozenset({"attention"}))
 LAYERS = (
     "Layers:\nName: _gemm_mha_v2_myl0_8, LayerType: kgen, Inputs: [ { Name: a, "
     "Dimensions: [1,4,4], Datatype: Half}], "
@@ -282,7 +297,9 @@ INSPECTED = json.dumps(
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
-    monkeypatch.setattr(engine_report, "logger_of", lambda _: types.SimpleNamespace(lines=lines))
+    logger = types.SimpleNamespace(lines=lines, said=0, since=lambda mark: lines[mark:])
+    monkeypatch.setattr(engine_report, "logger_of", lambda _: logger)
+    monkeypatch.setattr(engine, "logger_of", lambda _: logger)
     return lines
 
 
@@ -311,7 +328,8 @@ class SimulatedEngine:
     def create_engine_inspector(self) -> SimulatedInspector:
         return SimulatedInspector()
 
-    def create_execution_context(self) -> SimulatedContext:
+    def create_execution_context(self, strategy: str = "static") -> SimulatedContext:
+        assert strategy == "user managed", "it would allocate the activations, and runs nothing"
         return SimulatedContext()
 
     def get_tensor_name(self, index: int) -> str:
@@ -328,6 +346,7 @@ def simulated_api(backend: Any, engine: object) -> Api:
     runtime = types.SimpleNamespace(deserialize_cuda_engine=lambda _: engine)
     trt = types.SimpleNamespace(
         Runtime=lambda _: runtime,
+        ExecutionContextAllocationStrategy=types.SimpleNamespace(USER_MANAGED="user managed"),
         LayerInformationFormat=types.SimpleNamespace(JSON="json"),
         TensorIOMode=types.SimpleNamespace(INPUT="input", OUTPUT="output"),
     )
@@ -337,8 +356,13 @@ def simulated_api(backend: Any, engine: object) -> Api:
 def test_an_engine_of_tensorrt_is_inspected_at_its_best_shape(log: list[tuple[str, str]]) -> None:
     log.extend([("VERBOSE", LAYERS), ("INFO", "Total Activation Memory: 42 bytes")])
 
-    found = engine_report.report_from_engine(
-        simulated_api("tensorrt", SimulatedEngine()), b"engine", PARSED, version_compatible=False
+    found, _ = engine_report.report_from_engine(
+        simulated_api("tensorrt", SimulatedEngine()),
+        b"engine",
+        PARSED,
+        NODES,
+        precision="bf16",
+        version_compatible=False,
     )
 
     assert (found.evidence, found.matrix_layers, found.activation_bytes) == (
@@ -355,7 +379,12 @@ def test_an_engine_that_tensorrt_cannot_load_is_an_error_with_the_log(
 
     with pytest.raises(EngineError, match="cannot load the engine that it built") as caught:
         engine_report.report_from_engine(
-            simulated_api("tensorrt", None), b"engine", PARSED, version_compatible=False
+            simulated_api("tensorrt", None),
+            b"engine",
+            PARSED,
+            NODES,
+            precision="fp16",
+            version_compatible=False,
         )
 
     assert caught.value.log == ("the plan is not valid",)
@@ -366,21 +395,27 @@ def test_a_version_compatible_engine_that_does_not_load_here_is_reported_by_the_
 ) -> None:
     log.append(("VERBOSE", LAYERS))
 
-    found = engine_report.report_from_engine(
-        simulated_api("tensorrt", None), b"engine", PARSED, version_compatible=True
+    found, doubts = engine_report.report_from_engine(
+        simulated_api("tensorrt", None),
+        b"engine",
+        PARSED,
+        NODES,
+        precision="fp16",
+        version_compatible=True,
     )
 
-    assert (found.evidence, found.attention_fused) == ("compiler", 1)
+    assert (found.evidence, found.attention_fused, doubts) == ("compiler", 1, ())
 
 
 def test_an_engine_of_tensorrt_rtx_is_never_loaded(log: list[tuple[str, str]]) -> None:
     log.append(("VERBOSE", LAYERS))
     api = Api(backend="tensorrt-rtx", trt=types.SimpleNamespace(), version="1.7.1.116")
 
-    assert (
-        engine_report.report_from_engine(api, b"engine", PARSED, version_compatible=False).evidence
-        == "compiler"
+    found, _ = engine_report.report_from_engine(
+        api, b"engine", PARSED, NODES, precision="fp16", version_compatible=False
     )
+
+    assert found.evidence == "compiler"
 
 
 def test_without_a_list_of_layers_the_network_and_the_memory_are_the_report(
@@ -389,7 +424,9 @@ def test_without_a_list_of_layers_the_network_and_the_memory_are_the_report(
     log.append(("INFO", "Total Activation Memory: 42 bytes"))
     api = Api(backend="tensorrt-rtx", trt=types.SimpleNamespace(), version="1.4.0.76")
 
-    found = engine_report.report_from_engine(api, b"engine", PARSED, version_compatible=False)
+    found, _ = engine_report.report_from_engine(
+        api, b"engine", PARSED, NODES, precision="fp16", version_compatible=False
+    )
 
     assert (found.evidence, found.matrix_layers, found.activation_bytes) == (
         "network",

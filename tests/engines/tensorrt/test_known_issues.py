@@ -102,7 +102,8 @@ def test_every_row_can_be_reached() -> None:
     [
         ("tensorrt", "10.3.0", False),
         ("tensorrt", "10.13.3.9", False),
-        ("tensorrt", "10.14.1.48", True),
+        ("tensorrt", "10.14.1.48", False),
+        ("tensorrt", "10.15.1.29", True),
         ("tensorrt", "10.2", False),
         ("tensorrt", "11.0.0.114", True),
         ("tensorrt-rtx", "1.7.1.116", True),
@@ -119,7 +120,7 @@ def test_a_version_that_is_too_old_is_a_refusal_with_the_ways_out() -> None:
     check_supported("tensorrt", attention="decomposed", version="10.3.0")
     with pytest.raises(
         EngineError,
-        match=r"10\.3\.0 cannot build .* needs 10\.14 or later; .* --attention decomposed",
+        match=r"10\.3\.0 cannot build .* needs 10\.15 or later; .* --attention decomposed",
     ):
         check_supported("tensorrt", attention="fused", version="10.3.0")
 

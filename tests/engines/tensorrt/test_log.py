@@ -6,11 +6,14 @@ import types
 
 import pytest
 
+from motivnet_engines.build.engine_report import is_about_the_engine
 from motivnet_engines.runtimes.tensorrt import log
 from motivnet_engines.runtimes.tensorrt.api import Api, load_api
 from motivnet_engines.runtimes.tensorrt.log import logger_of, tail_of, tail_of_output
 
-WARNING, VERBOSE = types.SimpleNamespace(name="WARNING"), types.SimpleNamespace(name="VERBOSE")
+WARNING, INFO, VERBOSE = (
+    types.SimpleNamespace(name=name) for name in ("WARNING", "INFO", "VERBOSE")
+)
 
 
 def test_only_warnings_and_errors_are_for_a_person() -> None:
@@ -34,6 +37,23 @@ def test_the_noise_of_a_machine_without_a_driver_is_dropped() -> None:
     ]
 
     assert tail_of([*noise, ("ERROR", "the reason")]) == ("the reason",)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[defaultAllocator.cpp::allocate::53] Error Code 1: Cuda Runtime (out of memory)",
+        "[cudaDriverHelpers.cpp::operator()::96] Error Code 1: Cuda Runtime (an illegal memory "
+        "access was encountered)",
+    ],
+)
+def test_where_there_is_a_gpu_cudas_error_is_the_reason(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "cuda_device_count", lambda: 1)
+
+    assert tail_of([("ERROR", line)]) == (line,)
+    assert tail_of_output(f"{line}\n--- End node ---\n") == (line,)
 
 
 def test_repetitions_are_told_once_and_the_end_counts() -> None:
@@ -98,15 +118,20 @@ def test_the_lines_since_a_mark_are_right_after_older_ones_have_gone(api: Api) -
     assert len(logger.since(0)) == 200
 
 
-def test_the_builder_keeps_all_from_when_it_asks(api: Api) -> None:
+def test_the_builder_keeps_what_tells_of_the_engine_and_not_the_timings(api: Api) -> None:
     logger = logger_of(api)
     logger.log(WARNING, "careful")
-    assert logger_of(api, keep_all=True) is logger
+    assert logger_of(api, keep=is_about_the_engine) is logger
     for index in range(1_000):
-        logger.log(VERBOSE, f"layer {index}")
+        logger.log(VERBOSE, f"Tactic Name: sm80_xmma_gemm Tactic: {index} Time: 0.01")
+        logger.log(WARNING, f"warning {index}")
+    logger.log(VERBOSE, "Layers:\nName: fc, LayerType: gemm")
+    logger.log(INFO, "Total Activation Memory: 5 bytes")
 
     assert logger_of(api).lines == [
         ("WARNING", "careful"),
-        *(("VERBOSE", f"layer {index}") for index in range(1_000)),
+        *(("WARNING", f"warning {index}") for index in range(1_000)),
+        ("VERBOSE", "Layers:\nName: fc, LayerType: gemm"),
+        ("INFO", "Total Activation Memory: 5 bytes"),
     ]
-    assert len(logger.since(1)) == 1_000
+    assert len(logger.since(1)) == 1_002

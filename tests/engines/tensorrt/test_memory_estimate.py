@@ -98,6 +98,30 @@ def test_too_little_memory_is_said_before_the_build(
         check_fits(ESTIMATE, machine(available, limit=limit), tmp_path)
 
 
+def test_where_host_and_gpu_share_their_memory_a_build_needs_both(
+    machine: Any, tmp_path: Path
+) -> None:
+    jetson, options = machine(9 * GB), {"device_memory": 16 * GB}
+
+    check_fits(ESTIMATE, jetson, tmp_path, **options)
+    check_fits(ESTIMATE, machine(10 * GB), tmp_path, **options, shared_memory=True)
+    with pytest.raises(
+        RuntimeUnavailableError,
+        match=r"about 10\.0 GB of memory, which the GPU shares, and 9\.0 GB are available",
+    ):
+        check_fits(ESTIMATE, jetson, tmp_path, **options, shared_memory=True)
+
+
+def test_tensorrt_needs_more_of_the_host_and_room_for_whole_pictures(trt_graph: Any) -> None:
+    trt, rtx = EngineOptions(backend="tensorrt"), EngineOptions(backend="tensorrt-rtx")
+    for name, more in (("fp16", 0), ("image", 2 * 8 * 2160 * 3840 * 3 * 4)):
+        real, portable = (
+            estimate_build(trt_graph(name).manifest, options) for options in (trt, rtx)
+        )
+        assert real.host_peak_bytes - portable.host_peak_bytes == 1_700_000_000
+        assert real.activation_bytes - portable.activation_bytes == more
+
+
 def test_every_shortage_is_named_with_its_remedy(
     machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

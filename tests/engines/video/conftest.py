@@ -38,11 +38,13 @@ def write_video(
     rate: int = 25,
     times: Sequence[float] | None = None,
     options: dict[str, str] | None = None,
+    form: str | None = None,
+    aspect: Fraction | None = None,
     matrix: tuple[int, int, int, int] | None = None,
     sound_seconds: float = 0.0,
 ) -> Path:
     """Write RGB pictures, each at its time or ``rate`` per second, with sound if asked for."""
-    with av.open(str(path), "w", options=options or {}) as container:
+    with av.open(str(path), "w", format=form, options=options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options={"g": "12"})
         assert isinstance(stream, VideoStream)
         sound = container.add_stream("aac", rate=48_000) if sound_seconds else None
@@ -53,6 +55,8 @@ def write_video(
                     "rgb24" if codec == "png" else "yuvj420p" if codec == "mjpeg" else "yuv420p"
                 )
                 stream.codec_context.time_base = Fraction(1, TICKS) if times else Fraction(1, rate)
+                if aspect is not None:
+                    stream.codec_context.sample_aspect_ratio = aspect
                 if matrix is not None:
                     a, b, c, d = (value << 16 for value in matrix)
                     stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])

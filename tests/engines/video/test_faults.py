@@ -158,10 +158,6 @@ def random_bytes(folder: Path) -> Path:
     return path
 
 
-def windows_media(folder: Path) -> Path:
-    return write_video(folder / "old.wmv", moving(5), codec="wmv2")
-
-
 FAULTS: list[tuple[Callable[[Path], Path], type[MotivNetError], str]] = [
     (lambda folder: folder / "missing.mp4", FileError, "does not exist"),
     (folder_named_as_a_video, FileError, "is a directory"),
@@ -170,10 +166,9 @@ FAULTS: list[tuple[Callable[[Path], Path], type[MotivNetError], str]] = [
     (zero_bytes, VideoError, "is empty, not a video"),
     (text_file, VideoError, "is not an MP4, .*convert it to MP4"),
     (random_bytes, VideoError, "is not an MP4"),
-    (picture("gif"), VideoError, "is not an MP4"),
-    (picture("png"), VideoError, "is not an MP4"),
-    (picture("jpeg"), VideoError, "is not an MP4"),
-    (windows_media, VideoError, "is not an MP4"),
+    (picture("gif"), VideoError, "is a GIF image, not a video; convert it to MP4"),
+    (picture("png"), VideoError, "is a PNG image, not a video"),
+    (picture("jpeg"), VideoError, "is a JPEG image, not a video"),
     (sound_alone, VideoError, "holds no moving pictures, only audio"),
     (absurd_size, VideoError, "nothing that can be decoded, with at most 40 million pixels"),
     (absurd_side, VideoError, "16,384 pixels per side"),
@@ -296,4 +291,4 @@ def test_a_list_that_is_called_mp4_opens_no_other_file_and_no_address(
         thread.join()
         server.server_close()
     assert (results, asked) == ([], [])
-    assert "is not an MP4" in str(error)
+    assert re.search("is not an MP4|is a playlist", str(error))

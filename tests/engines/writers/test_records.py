@@ -63,7 +63,7 @@ def image(face) -> Record:
     result = ImageResult(
         name="x", width=64, height=48, faces=(face(box=BOX), face("anger", box=BOX)), timing=TIMING
     )
-    return record_from_file(FileResult(path=Path("a/photo.jpg"), result=result, error=None))
+    return record_from_file(FileResult(image=Path("a/photo.jpg"), result=result, error=None))
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_the_last_line_of_a_video_says_whether_that_was_all() -> None:
 
 
 def test_an_image_that_cannot_be_read_is_a_line_with_the_reason() -> None:
-    record = record_from_file(FileResult(path=Path("x.jpg"), result=None, error="x.jpg is empty"))
+    record = record_from_file(FileResult(image=Path("x.jpg"), result=None, error="x.jpg is empty"))
     assert json.loads(jsonl_line(record)) == {
         "file": "x.jpg",
         "width": None,

@@ -135,3 +135,56 @@ def test_a_list_of_another_dataset_is_not_taken_for_affectnets(tmp_path: Path) -
     put_face(tmp_path / "sad" / "1.png")
     write_list(tmp_path / "training.csv", [("sad/1.png", 2)])
     assert read_dataset(tmp_path, labels=EMOTIONS).format == "class folders"
+
+
+def test_lists_without_the_line_of_names_are_read(dataset: Path) -> None:
+    with_names = affectnet.read(dataset, labels=EMOTIONS)
+    for file in (dataset / "Manually_Annotated_file_lists").iterdir():
+        file.write_text(file.read_text().split("\n", 1)[1])
+    assert affectnet.read(dataset, labels=EMOTIONS) == with_names
+
+
+def test_a_list_without_names_and_with_other_columns_is_not_guessed(dataset: Path) -> None:
+    file = dataset / "Manually_Annotated_file_lists" / "validation.csv"
+    file.write_text("500/a.jpg,3\n500/b.png,7\n")
+    with pytest.raises(DatasetError, match=r"lacks the column subDirectory_filePath, expression; "):
+        affectnet.read(dataset, labels=EMOTIONS)
+
+
+def test_paths_as_windows_writes_them_are_read(dataset: Path) -> None:
+    file = dataset / "Manually_Annotated_file_lists" / "validation.csv"
+    write_list(file, [("500\\a.jpg", 3), (".\\500\\b.png", 7)])
+    read = read_dataset(dataset, labels=EMOTIONS, splits=("test",))
+    assert (len(read.samples), read.unreadable) == (2, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            r"C:\Users\me\500\a.jpg",
+            r"names C:.*a\.jpg, which is on another machine; make",
+        ),
+        ("/home/me/500/a.jpg", "names /home/me/500/a.jpg, which this machine does not have; make"),
+    ],
+)
+@pytest.mark.parametrize("row", [0, 1])
+def test_paths_of_another_machine_are_said(
+    dataset: Path, name: str, message: str, row: int
+) -> None:
+    rows: list[Row] = [("500/b.png", 7)]
+    rows.insert(row, (name, 3))
+    write_list(dataset / "Manually_Annotated_file_lists" / "validation.csv", rows)
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(dataset, labels=EMOTIONS)
+
+
+def test_images_are_found_in_the_folder_of_their_archive_and_all_in_a_wrapper(
+    dataset: Path,
+) -> None:
+    inner = dataset / "data" / "AffectNet"
+    (inner / "Manually_Annotated").mkdir(parents=True)
+    (dataset / "Manually_Annotated_file_lists").rename(inner / "Manually_Annotated_file_lists")
+    images = "Manually_Annotated_Images"
+    (dataset / images).rename(inner / "Manually_Annotated" / images)
+    assert len(read_dataset(dataset, labels=EMOTIONS).samples) == 10

@@ -154,3 +154,17 @@ def test_training_on_ck48_says_that_it_has_no_neutral_images(tmp_path: Path) -> 
         put_face(tmp_path / "anger" / f"S{number:03d}_001_00000010.png", seed=20 + number)
     split = split_dataset(read_dataset(tmp_path, labels=EMOTIONS[:7]), seed=0)
     assert {sample.label for sample in split.training} == set(range(7))
+
+
+def test_folders_of_the_archives_and_a_wrapper_are_looked_into(dataset: Path) -> None:
+    expected = [(s.label, s.person) for s in read_dataset(dataset, labels=EMOTIONS).samples]
+    inner = dataset / "archive" / "CK+"
+    for archive, name in {
+        "extended-cohn-kanade-images": "cohn-kanade-images",
+        "Emotion_labels": "Emotion",
+    }.items():
+        (inner / archive).mkdir(parents=True)
+        (dataset / name).rename(inner / archive / name)
+    read = read_dataset(dataset, labels=EMOTIONS)
+    assert read.format == "CK+"
+    assert [(sample.label, sample.person) for sample in read.samples] == expected

@@ -104,3 +104,57 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
         DatasetError, match=r"lacks the column Usage; .* has: emotion, pixels, Part"
     ):
         fer2013.read(tmp_path, labels=EMOTIONS[:7])
+
+
+def write_competition(folder: Path) -> None:
+    rows = "".join(f"{code},{PIXELS}\n" for code in range(7))
+    (folder / "train.csv").write_text(f"emotion,pixels\n{rows}")
+    (folder / "test.csv").write_text(f"pixels\n{PIXELS}\n")
+
+
+def test_the_files_of_the_competition_are_read_and_those_without_labels_are_said(
+    tmp_path: Path,
+) -> None:
+    write_competition(tmp_path)
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert (read.format, {sample.split for sample in read.samples}) == ("FER2013", {"train"})
+    assert [EMOTIONS[sample.label] for sample in read.samples] == list(FACES)
+    assert read.skipped == {"file of images without labels": 1}
+    assert len(read_dataset(tmp_path / "train.csv", labels=EMOTIONS[:7]).samples) == 7
+
+
+def test_the_whole_file_is_preferred_and_may_have_blanks_in_its_header(tmp_path: Path) -> None:
+    write_competition(tmp_path)
+    rows = f"3, Training,{PIXELS}\n0, PrivateTest,{PIXELS}\n"
+    (tmp_path / "icml_face_data.csv").write_text(f"emotion, Usage, pixels\n{rows}")
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert [(sample.label, sample.split) for sample in read.samples] == [(1, "train"), (6, "test")]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_file_saved_by_a_spreadsheet_is_read_in_its_wrapper(
+    tmp_path: Path, separator: str
+) -> None:
+    (tmp_path / "archive" / "fer2013").mkdir(parents=True)
+    rows = [("emotion", "pixels", "Usage"), ("3", PIXELS, "PublicTest")]
+    text = "\ufeff" + "".join(separator.join(row) + "\r\n" for row in rows)
+    (tmp_path / "archive" / "fer2013" / "fer2013.csv").write_bytes(text.encode())
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert [(sample.label, sample.split) for sample in read.samples] == [(1, "val")]
+
+
+def test_a_file_of_another_name_is_known_by_its_columns(tmp_path: Path) -> None:
+    write(tmp_path / "mine.csv", [(3, PIXELS, "Training")])
+    read = read_dataset(tmp_path / "mine.csv", labels=EMOTIONS[:7])
+    assert [(sample.name, sample.split) for sample in read.samples] == [("mine.csv:2", "train")]
+
+
+def test_its_copy_in_folders_is_read_in_its_wrapper(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"):
+            path = tmp_path / "archive" / split / name / "Training_1.jpg"
+            path.parent.mkdir(parents=True)
+            assert cv2.imwrite(str(path), grey_face("neutral"))
+    read = read_dataset(tmp_path, labels=EMOTIONS[:7])
+    assert (read.format, read.skipped) == ("class folders", {})
+    assert read.counts() == dict.fromkeys(EMOTIONS[:7], 2)

@@ -35,7 +35,7 @@ def test_names_tell_emotion_and_person(dataset: Path) -> None:
     assert {s.name: (EMOTIONS[s.label], s.person, s.split) for s in read.samples} == {
         name: (emotion, name[:2], None) for name, emotion in NAMES.items()
     }
-    assert read.skipped == {"not named as in JAFFE": 1}
+    assert read.skipped == {"not an image file": 1}
     assert read.unreadable == {}
 
 
@@ -43,3 +43,16 @@ def test_its_tiff_images_are_decoded(dataset: Path) -> None:
     sample = read_dataset(dataset, labels=EMOTIONS[:7]).samples[0]
     grey = np.asarray(Image.open(dataset / sample.name))
     np.testing.assert_array_equal(sample.pixels(), np.repeat(grey[:, :, None], 3, axis=2))
+
+
+def test_copies_in_class_folders_and_of_other_formats_keep_their_people(dataset: Path) -> None:
+    for name, emotion in NAMES.items():
+        folder = dataset / "archive" / "jaffe" / emotion
+        folder.mkdir(parents=True, exist_ok=True)
+        image = Image.open(dataset / name)
+        image.save((folder / name).with_suffix(".jpg"))
+        (dataset / name).unlink()
+    read = read_dataset(dataset, labels=EMOTIONS[:7])
+    assert read.format == "JAFFE"
+    assert {sample.person for sample in read.samples} == {name[:2] for name in NAMES}
+    assert read.skipped == {"entry beside the dataset": 1}

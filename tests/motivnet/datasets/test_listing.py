@@ -111,3 +111,9 @@ def test_a_line_without_an_end_is_not_read_whole(tmp_path: Path) -> None:
 def test_a_cell_of_any_size_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is not a CSV file in UTF-8"):
         rows(tmp_path / "list.csv", b'name,label\n"' + b"x\n" * 200_000 + b'",1\n')
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_cells_may_be_separated_by_what_spreadsheets_use(tmp_path: Path, separator: str) -> None:
+    text = "name,label,points\r\na b,1,7\r\n".replace(",", separator)
+    assert rows(tmp_path / "list.csv", text.encode()) == [(2, ("a b", "1"))]

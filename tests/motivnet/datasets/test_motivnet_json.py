@@ -206,3 +206,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     read = read_dataset(path, labels=EMOTIONS)
     assert [sample.name for sample in read.samples] == ["b.jpg"]
     assert read.unreadable == {"a.jpg": f"{tmp_path / 'a.jpg'} does not exist"}
+
+
+def test_a_list_with_a_byte_order_mark_and_paths_of_windows_is_read(tmp_path: Path) -> None:
+    put_face(tmp_path / "a" / "1.png")
+    (tmp_path / "list.json").write_text(json.dumps({"1": ["a\\1.png"]}), encoding="utf-8-sig")
+    for path in (tmp_path, tmp_path / "list.json"):
+        read = read_dataset(path, labels=EMOTIONS)
+        assert [(sample.label, sample.image) for sample in read.samples] == [
+            (1, tmp_path / "a" / "1.png")
+        ]

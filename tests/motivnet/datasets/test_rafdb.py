@@ -88,3 +88,73 @@ def test_missing_faces_are_asked_for(dataset: Path) -> None:
         DatasetError, match=r"aligned is not a folder; unpack RAF-DB's aligned.zip there"
     ):
         rafdb.read(dataset, labels=EMOTIONS)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("separator", [" ", "\t", ",", "; "])
+def test_a_list_may_name_the_aligned_faces_and_separate_columns_in_any_way(
+    dataset: Path, separator: str, end: str
+) -> None:
+    lines = (f"train_{i:05d}_aligned.jpg{separator}{i}{end}" for i in range(1, 8))
+    write_list(dataset / "basic", "\ufeff" + "".join(lines))
+    read = read_dataset(dataset, labels=EMOTIONS)
+    assert [EMOTIONS[sample.label] for sample in read.samples] == list(EMOTION_OF_CODE)
+    assert (read.skipped, read.unreadable) == ({}, {})
+
+
+@pytest.mark.parametrize("folder", ["basic/Image/aligned/aligned", "basic/aligned"])
+def test_faces_are_found_where_their_archive_was_unpacked(dataset: Path, folder: str) -> None:
+    aligned = dataset / "basic" / "Image" / "aligned"
+    moved = aligned.rename(dataset / "moved")
+    (dataset / folder).parent.mkdir(parents=True, exist_ok=True)
+    moved.rename(dataset / folder)
+    assert len(read_dataset(dataset, labels=EMOTIONS).samples) == 8
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The layout of the copies on Kaggle."""
+    for split in ("train", "test"):
+        rows = [f"{split}_{code:05d}_aligned.jpg,{code}" for code in range(1, 8)]
+        (tmp_path / f"{split}_labels.csv").write_text("\n".join(["image,label", *rows]))
+        for code, emotion in enumerate(EMOTION_OF_CODE, 1):
+            name = f"{split}_{code:05d}_aligned.jpg"
+            put_face(tmp_path / "DATASET" / split / str(code) / name, emotion)
+    return tmp_path
+
+
+@pytest.mark.parametrize("inside", ["", "DATASET", "DATASET/train", "DATASET/test"])
+def test_folders_of_numbers_are_read_by_the_names_of_their_files(copied: Path, inside: str) -> None:
+    read = read_dataset(copied / inside, labels=EMOTIONS)
+    assert read.format == "RAF-DB"
+    assert read.counts() == dict.fromkeys(EMOTIONS[:7], 1 if "/" in inside else 2) | {"contempt": 0}
+    for sample in read.samples:
+        assert isinstance(sample.image, Path)
+        assert EMOTION_OF_CODE[int(sample.image.parent.name) - 1] == EMOTIONS[sample.label]
+        assert sample.image.name.startswith(str(sample.split))
+    assert read.skipped == {}
+
+
+def test_a_copy_in_a_wrapper_is_found_and_what_lies_beside_it_is_said(copied: Path) -> None:
+    wrapper = copied / "raf-db" / "archive"
+    wrapper.mkdir(parents=True)
+    for entry in [*copied.glob("*.csv"), copied / "DATASET"]:
+        entry.rename(wrapper / entry.name)
+    (copied / "raf-db" / "readme.txt").touch()
+    read = read_dataset(copied, labels=EMOTIONS)
+    assert (read.format, len(read.samples)) == ("RAF-DB", 14)
+    assert read.skipped == {"entry beside the dataset": 1}
+
+
+def test_an_image_whose_folder_and_list_disagree_is_left_out(copied: Path) -> None:
+    (copied / "test_labels.csv").write_text("image;label\ntest_00003_aligned.jpg;4\n")
+    read = read_dataset(copied, labels=EMOTIONS)
+    assert len(read.samples) == 13
+    assert read.skipped == {"image with another number in the list than its folder": 1}
+
+
+def test_one_file_of_another_name_leaves_the_numbers_uncertain(copied: Path) -> None:
+    faces = copied / "DATASET" / "train" / "4"
+    next(faces.iterdir()).rename(faces / "me.jpg")
+    with pytest.raises(DatasetError, match="rename the folders of numbers to the classes"):
+        read_dataset(copied, labels=EMOTIONS)

@@ -1,7 +1,10 @@
 import json
 import logging
+import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 from motivnet.datasets.read import EVALUATED, FORMATS, read_dataset, recognise
-from motivnet.errors import ConfigError, DatasetError
+from motivnet.errors import ConfigError, DatasetError, FileError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face, iterate_faces
 from motivnet_training.demo import draw_samples
@@ -35,7 +38,9 @@ def test_an_unreadable_image_is_taken_out_counted_and_listed(
     assert list(read.unreadable) == ["anger/3.jpg"]
     assert "3.jpg is not a JPEG" in read.unreadable["anger/3.jpg"]
     assert caplog.messages == [
-        f"{tmp_path}: skipped 2 x unknown class folder bored, 1 x unreadable image"
+        f"{tmp_path}: left out 2 x unknown class folder bored (bored/1.jpg, bored/2.jpg), "
+        "1 x unreadable image (anger/3.jpg is not a JPEG, PNG, WebP or BMP image; convert it to "
+        "one of these)"
     ]
 
 
@@ -104,18 +109,22 @@ def test_counts_have_every_label_in_order(tmp_path: Path) -> None:
         ),
         (
             [],
-            "has the format of no known dataset: AffectNet .*, FER2013, .* class folders such as",
+            "has the format of no known dataset; it has nothing in it, and recognised are: train.* "
+            r"\(AffectNet\), .*\(FER2013\), .* folders of images named as classes, such as",
         ),
-        (["1.png"], "has the format of no known dataset"),
+        (["1.png"], "has the format of no known dataset; it has 1.png, and rec"),
         (
             ["bored/1.png"],
-            r"holds no image of a known class \(1 x unknown class folder bored\); it was read as",
+            r"holds no image of a known class \(1 x unknown class folder bored \(bored/1.png\)\);",
         ),
         (
             ["anger/notes.txt"],
-            r"1 x not an image file\); .* and the classes are neutral, happiness, sadness, surp",
+            r"1 x not an image file \(anger/notes.txt\)\); .* the classes are neutral, happiness,",
         ),
-        (["anger/broken.jpg"], r"\(1 x unreadable image\)"),
+        (
+            ["anger/broken.jpg"],
+            r"\(1 x unreadable image \(anger/broken.jpg is not a JPEG, .*\)\); .* fear, disg",
+        ),
     ],
     ids=["missing", "empty", "no folders", "only unknown classes", "no images", "none readable"],
 )
@@ -149,7 +158,7 @@ def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_refusal_of_the_system_is_one_line() -> None:
-    with pytest.raises(DatasetError, match=r"^a{300} cannot be read: File name too long$"):
+    with pytest.raises(FileError, match=r"^a{300} cannot be read: File name too long$"):
         read_dataset("a" * 300, labels=SEVEN)
 
 
@@ -159,7 +168,7 @@ def test_class_folders_are_the_last_format_that_is_tried() -> None:
 
 def test_a_layout_is_found_for_a_path_with_a_trailing_slash(tmp_path: Path) -> None:
     put_face(tmp_path / "sad" / "1.png")
-    assert recognise(Path(f"{tmp_path}/")) == "class folders"
+    assert recognise(Path(f"{tmp_path}/")) == ("class folders", tmp_path)
 
 
 def test_drawn_faces_are_samples_that_go_through_the_labels() -> None:
@@ -231,3 +240,61 @@ def test_a_link_in_the_folder_of_a_dataset_is_its_owners(tmp_path: Path) -> None
         json.dumps({"0": ["a/link.png", str(tmp_path / "json/a/in.png")]})
     )
     assert len(read_dataset(tmp_path / "json/list.json", labels=EMOTIONS).samples) == 2
+
+
+def test_several_datasets_in_a_folder_are_named(tmp_path: Path) -> None:
+    for name in ("jaffe/KA.AN1.39.tiff", "kdef/AF01ANS.JPG"):
+        put_text(tmp_path / name)
+    with pytest.raises(
+        DatasetError, match=r"holds several datasets \(jaffe: JAFFE, kdef: KDEF\); give one of them"
+    ):
+        read_dataset(tmp_path, labels=SEVEN)
+
+
+def test_a_folder_of_unknown_files_is_told_what_would_be_recognised(tmp_path: Path) -> None:
+    for name in ("x/a.mat", "x/b.csv", "x/c.jpg", "x/d.txt"):
+        put_text(tmp_path / name)
+    with pytest.raises(DatasetError) as caught:
+        read_dataset(tmp_path / "x", labels=SEVEN)
+    assert str(caught.value).startswith(
+        f"{tmp_path}/x has the format of no known dataset; it has a.mat, b.csv, c.jpg, …, and "
+        "recognised are: training.csv beside Manually_Annotated_Images/"
+    )
+    assert "1/train_00001_aligned.jpg (RAF-DB)" in str(caught.value)
+
+
+def test_wrappers_end_somewhere(tmp_path: Path) -> None:
+    put_face(tmp_path / "1/2/3/4/happy/1.png")
+    assert len(read_dataset(tmp_path, labels=SEVEN).samples) == 1
+    put_face(tmp_path / "0/1/2/3/4/5/6/happy/1.png")
+    with pytest.raises(DatasetError, match="holds no image of a known class"):
+        read_dataset(tmp_path / "0", labels=SEVEN)
+
+
+def test_links_and_names_of_any_bytes_give_each_image_once(tmp_path: Path) -> None:
+    put_face(tmp_path / "sad" / "1.png")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/sad/caf\xe9.png"))
+    (tmp_path / "sad" / "1.png").rename(odd)
+    (tmp_path / "sadness").symlink_to("sad")
+    (tmp_path / "sad" / "up").symlink_to(tmp_path)
+    read = read_dataset(tmp_path, labels=SEVEN)
+    assert [sample.image for sample in read.samples] == [odd]
+    assert read.skipped == {"folder that is read under another name": 2}
+
+
+def test_unreadable_images_are_said_with_their_reasons(
+    public_folder: Path,
+    permissions: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("sad/1.png", "sad/2.png"):
+        put_face(public_folder / name)
+    (public_folder / "sad" / "2.png").chmod(0)
+    (public_folder / "sad" / "3.jpe").symlink_to("gone.jpg")
+    (public_folder / "sad" / "4.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with permissions():
+        read = read_dataset(public_folder, labels=SEVEN)
+    assert len(read.samples) == 1
+    [line] = caplog.messages
+    assert line.startswith(f"{public_folder}: left out 3 x unreadable image (sad/2.png cannot be o")
+    assert "sad/3.jpe is a link to a file that does not exist, sad/4.heic is" in line

@@ -186,7 +186,7 @@ def test_people_of_the_test_part_are_not_trained_on(caplog: pytest.LogCaptureFix
     assert names(split.validation) == ["glad/v"]
     left_out = 1 + sum(sample.person in ("P3", "P4") for sample in of_people(10))
     assert split.skipped == {"person who is in another split": left_out}
-    assert caplog.messages == [f"faces: skipped {left_out} x person who is in another split"]
+    assert caplog.messages == [f"faces: left out {left_out} x person who is in another split"]
 
 
 def test_images_of_one_person_cannot_be_split() -> None:
@@ -219,7 +219,10 @@ def test_an_unreadable_image_is_left_out_of_every_part_and_listed(
     assert split.skipped == {"unreadable image": 3}
     assert sorted(split.unreadable) == broken
     assert split.unreadable["glad/val1"] == "/nowhere/glad/val1 does not exist"
-    assert caplog.messages == ["faces: skipped 3 x unreadable image"]
+    assert caplog.messages == [
+        "faces: left out 3 x unreadable image (calm/train3 does not exist, "
+        "glad/val1 does not exist, sad/test0 does not exist)"
+    ]
 
 
 def test_an_unreadable_image_is_replaced_by_another_of_its_class() -> None:
@@ -330,7 +333,7 @@ def test_the_same_image_in_two_parts_is_reported_and_not_trained_on(
     assert names(split.validation) == ["calm/v", "sad/v"]
     assert names(split.test) == ["glad/t", "sad/t"]
     assert split.skipped == {"same image as in another split": 2}
-    assert caplog.messages == ["faces: skipped 2 x same image as in another split"]
+    assert caplog.messages == ["faces: left out 2 x same image as in another split"]
 
 
 def test_the_digests_are_those_of_the_images_in_the_parts() -> None:

@@ -7,14 +7,16 @@ Enumerations are never integers, because their values changed between TensorRT 1
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.errors import MissingDependencyError, RuntimeUnavailableError
-from motivnet_engines.system.installed import installed_versions
+from motivnet_engines.system.installed import installed_versions, version_of
+from motivnet_engines.system.nvidia import NvidiaDriver
+
+if TYPE_CHECKING:
+    from motivnet.artifact.engine_entry import EngineBackend
 
 RTX_COMPUTE_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 """What TensorRT-RTX 1.7 compiles for: not Orin (87), Hopper (90) or data-centre Blackwell (100)."""
@@ -26,6 +28,12 @@ DISTRIBUTIONS: dict[EngineBackend, tuple[str, ...]] = {
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
 }
 """Names under which the packages are installed; JetPack's Debian package uses the first one too."""
+
+_WHEELS: dict[EngineBackend, tuple[str, ...]] = {
+    "tensorrt": ("tensorrt", "tensorrt-lean"),
+    "tensorrt-rtx": ("tensorrt-rtx",),
+}
+"""Wheels with libraries for one major version of CUDA, whose names end in ``-cu13`` or such."""
 
 DTYPES = {
     "FLOAT": "float32",
@@ -72,12 +80,25 @@ def installed_version(backend: EngineBackend) -> str | None:
     return next(iter(installed_versions(DISTRIBUTIONS[backend]).values()), None)
 
 
-def is_installed(module: str) -> bool:
-    """Tell whether a module, such as ``cuda.bindings``, can be found, without loading it."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it is missing
-        return False
+def too_new_wheel(backend: EngineBackend, driver: NvidiaDriver) -> tuple[str, str] | None:
+    """Return that a wheel is for a newer CUDA than the driver's, and the command that replaces it.
+
+    Its libraries load, but the first call into them ends in an error or ends the process. None if
+    no wheel is too new, or it is not known which CUDA it is for, as on a Jetson.
+    """
+    if driver.cuda_major is None:
+        return None
+    for name in _WHEELS[backend]:
+        wheel = next((major for major in (13, 12) if version_of(f"{name}-cu{major}")), None)
+        if wheel is not None and wheel > driver.cuda_major:
+            # The files of two majors share folders: what is left of one deletes the other's later.
+            parts = " ".join(f"{name}-cu{wheel}{part}" for part in ("", "-libs", "-bindings"))
+            return (
+                f"the wheel {name}-cu{wheel} is for CUDA {wheel} and the driver for {driver.cuda}; "
+                "update either",
+                f"pip uninstall -y {name} {parts} && pip install {name}-cu{driver.cuda_major}",
+            )
+    return None
 
 
 def numbers_of(version: str) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from motivnet_engines.runtimes.tensorrt.api import (
     RTX_COMPUTE_CAPABILITIES,
     load_api,
     numbers_of,
+    too_new_wheel,
 )
 from motivnet_engines.system.installed import installed_versions
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver, read_driver
@@ -83,12 +84,14 @@ def check_engine(manifest: Manifest, backend: EngineBackend, *, device: int = 0)
         MissingDependencyError: If the backend's package is not installed.
         RuntimeUnavailableError: Naming every mismatch and its remedy.
     """
-    entry = engine_entry(manifest, backend)
+    entry, driver = engine_entry(manifest, backend), read_driver()
     problems = [
         *_platform_problems(manifest, entry),
         *_version_problems(manifest, entry, load_api(backend).version),
-        *_gpu_problems(manifest, entry, read_driver(), device),
+        *_gpu_problems(manifest, entry, driver, device),
     ]
+    if wheel := too_new_wheel(backend, driver):
+        problems.append("; ".join(wheel))
     if problems:
         raise RuntimeUnavailableError("; ".join(problems))
 

@@ -109,6 +109,9 @@ class PooledContext:
 class ContextPool:
     """At most ``limit`` contexts, created when they are needed and used from any thread.
 
+    Where the GPU has no room for another one, the limit is lowered, and callers wait for those that
+    exist.
+
     Callers are served in the order in which they came: with a plain lock, a thread that runs one
     batch after another would keep the others waiting.
 
@@ -125,6 +128,7 @@ class ContextPool:
         self._new_context = new_context
         self._limit = limit
         self._free = limit
+        self._existing = 0
         self._idle: list[PooledContext] = []
         self._queue: deque[object] = deque()
         self._closed = False
@@ -137,18 +141,19 @@ class ContextPool:
 
         Raises:
             RuntimeUnavailableError: After ``close``.
-            EngineError: If another context cannot be created.
+            EngineError: If a context cannot be created, and there is none to wait for.
         """
         context = self._take()
         try:
             with self._memory.current():
-                if context is None:
-                    with self._creating:
-                        context = self._new_context()
+                while context is None:
+                    context = self._create_or_wait()
                 try:
                     yield context
                 except BaseException:
                     broken, context = context, None
+                    with self._changed:
+                        self._existing -= 1
                     broken.close()
                     raise
         finally:
@@ -169,15 +174,43 @@ class ContextPool:
                 for context in contexts:
                     context.close()
 
+    def _create_or_wait(self) -> PooledContext | None:
+        """Return a new context, else one that another caller gives back, else None."""
+        with self._creating:
+            try:
+                context = self._new_context()
+            except EngineError as error:
+                if not self._existing:
+                    raise
+                reason = str(error)  # its traceback would keep what is native alive
+            else:
+                with self._changed:
+                    self._existing += 1
+                return context
+        with self._changed:
+            if not self._existing:  # it broke meanwhile, and its memory is free
+                return None
+            self._limit -= 1
+            logger.warning("at most %d calls run at a time: %s", self._limit, reason)
+            try:
+                return self._wait(first=True)
+            except BaseException:
+                self._limit += 1  # for the place that the caller still gives back
+                raise
+
     def _take(self) -> PooledContext | None:
         """Wait for a free place; return an idle context, None if one is to be created."""
-        ticket = object()
         with self._changed:
             if self._closed:
                 raise RuntimeUnavailableError(
                     f"the {self._name} runtime is closed; open the artifact again"
                 )
-            self._queue.append(ticket)
+            return self._wait()
+
+    def _wait(self, *, first: bool = False) -> PooledContext | None:
+        ticket = object()
+        with self._changed:
+            self._queue.insert(0 if first else len(self._queue), ticket)
             try:
                 self._changed.wait_for(lambda: self._free > 0 and self._queue[0] is ticket)
                 self._free -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from typing import Any
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _ERRORS = ("ERROR", "INTERNAL_ERROR")
 _TAIL = 8
+_NO_CUDA = "CUDA initialization failure"
 
 
 class Engine:
@@ -55,12 +57,7 @@ class Engine:
             RuntimeUnavailableError: If TensorRT itself does not start, or the lean runtime of a
                 version-compatible engine.
         """
-        try:
-            self.runtime = self.api.trt.Runtime(self._log)
-        except TypeError as error:  # what the bindings make of a null pointer
-            raise RuntimeUnavailableError(
-                f"{self.entry.backend} does not start: {self._last_message()}"
-            ) from error
+        self.runtime = new_runtime(self.api)
         if hasattr(self.runtime, "get_engine_validity"):
             check_validity(
                 self.api.trt,
@@ -84,12 +81,9 @@ class Engine:
             cached: What an earlier ``compiled_kernels`` returned; TensorRT-RTX refuses kernels of
                 another GPU, driver or version.
         """
-        if not hasattr(self.native, "create_runtime_config"):
+        if self.entry.backend != "tensorrt-rtx":  # TensorRT has a configuration without either
             return
         self.config = self.native.create_runtime_config()
-        if not hasattr(self.config, "create_runtime_cache"):
-            self.config = None
-            return
         if self._wants_builtin_graphs:
             self.config.cuda_graph_strategy = self.api.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         self.cache = self.config.create_runtime_cache()
@@ -167,3 +161,35 @@ class Engine:
         lines = self._log.since(self._log_start)
         said = dict.fromkeys(one_line(text) for severity, text in lines if severity in severities)
         return tuple(said)[-_TAIL:]
+
+
+def new_runtime(api: Api) -> Any:
+    """Return the package's runtime, which CUDA is ready for.
+
+    Without a driver that is new enough, TensorRT logs so and returns a runtime all the same, which
+    ends the process at the first engine that it is given, and when it is freed.
+
+    Raises:
+        RuntimeUnavailableError: If CUDA is not ready, or there is no runtime.
+    """
+    log = logger_of(api)
+    start = log.said
+    try:
+        runtime = api.trt.Runtime(log)
+    except TypeError as error:  # what the bindings make of a null pointer
+        raise RuntimeUnavailableError(
+            f"{api.backend} does not start: {_reason(log.since(start))}"
+        ) from error
+    lines = log.since(start)
+    if any(_NO_CUDA in text for _, text in lines):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))  # never freed
+        raise RuntimeUnavailableError(
+            f"{api.backend} {api.version} does not start: {_reason(lines)}; "
+            "motivnet doctor compares the driver with the package"
+        )
+    return runtime
+
+
+def _reason(lines: list[tuple[str, str]]) -> str:
+    errors = [text for severity, text in lines if severity in _ERRORS]
+    return one_line(errors[0]) if errors else "it gave no reason"

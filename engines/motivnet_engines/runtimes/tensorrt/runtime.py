@@ -55,7 +55,8 @@ class TensorRTRuntime:
         memory: The package for CUDA's driver API; the first that is installed if None.
         contexts: The most calls at a time.
         device: The GPU's number.
-        cuda_graphs: Whether recurring input shapes are run as CUDA graphs.
+        cuda_graphs: Whether recurring input shapes are run as CUDA graphs; never those of an engine
+            that streams its weights.
 
     Raises:
         ArtifactError: If the files or the engine are not what the manifest promises.
@@ -82,6 +83,8 @@ class TensorRTRuntime:
         manifest = self._manifest = artifact.manifest
         check_engine(manifest, backend, device=device)
         self._entry = engine_entry(manifest, backend)
+        # Streamed weights make an inference synchronous, which no graph can be captured of.
+        cuda_graphs = cuda_graphs and not self._entry.weight_streaming
         self.name: str = backend
         self.compute = COMPUTE_DTYPES[self._entry.precision]
         self.inputs = input_specs(manifest)

@@ -92,7 +92,9 @@ class ServingOptions(Schema, frozen=True, kw_only=True):
 
 
 _METHODS = {PREDICT: "POST", "/v1/model": "GET"}
-_READING = tuple(name for name in ReadingOptions.__struct_fields__ if name != "embeddings")
+_READING = tuple(
+    name for name in ReadingOptions.__struct_fields__ if name not in ("embeddings", "limits")
+)
 _KNOWN = (*_READING, *ServingOptions.__struct_fields__)
 
 
@@ -103,7 +105,8 @@ def application(artifact: Path | str, **arguments: Any) -> serve.Application:
 
     Args:
         artifact: A folder that every machine of the cluster sees under this path.
-        arguments: Those of ``ReadingOptions``, except ``embeddings``, and of ``ServingOptions``.
+        arguments: Those of ``ReadingOptions``, except ``embeddings`` and ``limits``, and of
+            ``ServingOptions``.
 
     Raises:
         ConfigError: If an argument is unknown or not valid.

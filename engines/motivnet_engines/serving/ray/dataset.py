@@ -7,6 +7,7 @@ another, and a later run does those that are missing.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -18,6 +19,7 @@ from typing import Any
 
 from motivnet.errors import DatasetError, FileError, MissingDependencyError, MotivNetError
 from motivnet.files import make_folder, write_atomic
+from motivnet.path_kind import is_file
 from motivnet.printable import one_line
 from motivnet.workspace import is_workspace, write_lock
 from motivnet_engines.inference.classifier import EmotionClassifier
@@ -41,6 +43,8 @@ try:
     from ray.exceptions import RayError
 except ModuleNotFoundError as error:
     raise MissingDependencyError("ray", extra="ray") from error
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS_NAME = "_attempts"
 MAX_ATTEMPTS = 4
@@ -70,6 +74,7 @@ def predict_dataset(
     address: str | None = None,
     allow_outside: bool = False,
     on_images: Callable[[int], object] = lambda _images: None,
+    on_unreadable: Callable[[str], object] = logger.error,
 ) -> DatasetSummary:
     """Write Parquet files with exactly one row per image of ``source``, in its order.
 
@@ -79,6 +84,7 @@ def predict_dataset(
 
     Args:
         on_images: Called with the number of images of each finished shard.
+        on_unreadable: Called with a line about each part of a folder that cannot be read.
 
     Raises:
         DatasetError: If ``source`` is not a list of images, names some outside its folder without
@@ -88,7 +94,7 @@ def predict_dataset(
         MotivNetError: If a worker cannot open the artifact, or cannot write.
     """
     workers = workers or Workers()
-    paths = list_images(source, allow_outside=allow_outside)
+    paths = list_images(source, allow_outside=allow_outside, on_unreadable=on_unreadable)
     options = options.for_workers(cpus=workers.cpus)
     plan = make_plan(paths, options, shard_size=shard_size)
     check_reading(options, gpus=workers.gpus)
@@ -116,9 +122,9 @@ def predict_dataset(
 def _locked_folder(out: Path) -> Iterator[None]:
     """Create the output folder if necessary, and lock it for this run."""
     with contextlib.ExitStack() as stack:
+        if is_file(out):
+            raise FileError(f"{out} is a file; give a folder for --out")
         try:
-            if out.is_file():
-                raise FileError(f"{out} is a file; give a folder for --out")
             make_folder(out, private=True)
             alone = stack.enter_context(write_lock(out))
         except OSError as error:

@@ -9,6 +9,7 @@ import msgspec
 
 from motivnet.artifact import open_artifact
 from motivnet.errors import ConfigError
+from motivnet.images import USER_LIMITS, ImageLimits
 from motivnet.schema import Schema
 from motivnet_engines.faces import open_detector
 from motivnet_engines.faces.detector import FaceDetector
@@ -41,6 +42,7 @@ class ReadingOptions(Schema, frozen=True, kw_only=True):
     unknown: bool = False
     adapted_classes: str | None = None
     embeddings: bool = False
+    limits: ImageLimits = USER_LIMITS
 
     def __post_init__(self) -> None:
         if self.no_detect and self.detector is not None:
@@ -95,6 +97,7 @@ def open_classifier(options: ReadingOptions) -> EmotionClassifier:
         detector=_open_detector(options),
         unknown=options.unknown,
         adapted_classes=options.adapted_classes,
+        limits=options.limits,
     )
 
 

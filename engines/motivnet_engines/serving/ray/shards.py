@@ -8,19 +8,30 @@ footer, so that a finished shard is checked without reading it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from motivnet.artifact import open_artifact
-from motivnet.datasets.listing import refuse_outside
+from motivnet.datasets.image_folders import walk_images
+from motivnet.datasets.listing import path_in_list, refuse_outside
 from motivnet.errors import ConfigError, DatasetError, FileError, MissingDependencyError
-from motivnet.files import atomic_path, open_regular, read_bytes, sha256_of, write_atomic
+from motivnet.files import (
+    atomic_path,
+    list_folder,
+    open_regular,
+    read_bytes,
+    sha256_of,
+    write_atomic,
+)
+from motivnet.path_kind import is_folder, kind_of
 from motivnet.printable import one_line
-from motivnet.schema import Schema, SchemaError, decode, encode
-from motivnet_engines.inference.image_files import FileResult, expand_paths
+from motivnet.schema import Schema, SchemaError, decode, encode, text_from_bytes
+from motivnet_engines.inference.file_search import find_files
+from motivnet_engines.inference.image_files import FileResult
 from motivnet_engines.serving.ray.reading import ReadingOptions
 
 try:
@@ -29,6 +40,8 @@ try:
     from pyarrow import parquet
 except ModuleNotFoundError as error:
     raise MissingDependencyError("pyarrow", extra="ray") from error
+
+logger = logging.getLogger(__name__)
 
 Source: TypeAlias = Path | str | Iterable[Path | str]
 """A folder of images, a ``.txt`` file with one path per line, ``.parquet`` with a column ``path``,
@@ -39,6 +52,8 @@ MAX_PATHS = 2_000_000
 
 MAX_BYTES = 1 << 29
 """All paths of a list together."""
+
+_PARQUET = frozenset((".parquet", ".pq"))
 
 PLAN_NAME = "_plan.json"
 """Readers of Parquet folders (Arrow, Spark, DuckDB's globs) ignore names with an underscore."""
@@ -51,14 +66,21 @@ _DIFFERENCES = {
 }
 
 
-def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
+def list_images(
+    source: Source,
+    *,
+    allow_outside: bool = False,
+    on_unreadable: Callable[[str], object] = logger.error,
+) -> list[str]:
     """Return absolute paths in order; whether they are images is for the workers to find out.
 
-    Paths in a file are relative to its folder. The same path twice is two images.
+    Paths in a file are relative to its folder. The same path twice is two images. What is left out
+    of a folder is logged.
 
     Args:
         allow_outside: Whether a file may name images outside its folder; a stranger's could name
             any file of this machine.
+        on_unreadable: Called with a line about each part of a folder that cannot be read.
 
     Raises:
         DatasetError: If there is no image, the file is not a list of paths, or it names one outside
@@ -71,8 +93,8 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
         found, root = _lines(path), path.parent
     elif kind == ".parquet":
         found, root = _column(path), path.parent
-    elif path.is_dir():
-        found, root = list(map(str, expand_paths([path]))), path
+    elif is_folder(path):
+        found, root = _images_below(path, on_unreadable), path
     else:
         raise DatasetError(
             f"{source} is not a folder, a .txt file with one path per line, "
@@ -80,7 +102,7 @@ def list_images(source: Source, *, allow_outside: bool = False) -> list[str]:
         )
     if not found:
         raise DatasetError(f"{source} names no image")
-    paths = [str(root / name) for name in found]
+    paths = [str(path_in_list(root, name, source=Path(str(source)))) for name in found]
     if isinstance(source, (str, Path)) and not allow_outside:
         refuse_outside(source, paths, folder=root)
     return paths
@@ -95,12 +117,23 @@ def digest_of_paths(paths: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def _images_below(folder: Path, on_unreadable: Callable[[str], object]) -> list[str]:
+    found = find_files(folder)
+    if not found.files:
+        raise FileError("; ".join(found.unreadable))
+    for line in found.left_out:
+        logger.warning("%s", line)
+    for line in found.unreadable:
+        on_unreadable(line)
+    return list(map(str, found.files))
+
+
 def _lines(path: Path) -> list[str]:
     data = read_bytes(path, max_bytes=MAX_BYTES)
     if data.count(b"\n") > MAX_PATHS:
         raise _too_long(path)
     try:
-        text = data.decode()
+        text = text_from_bytes(data)
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{path} is not a list of paths: not UTF-8 at byte {error.start}"
@@ -111,7 +144,7 @@ def _lines(path: Path) -> list[str]:
 
 def _column(path: Path) -> list[str]:
     """Return the column of a file, or of all files of a folder in the order of their names."""
-    if not path.exists():
+    if kind_of(path) is None:
         raise FileError(f"{path} does not exist")
     found: list[str] = []
     size = 0
@@ -130,11 +163,14 @@ def _column(path: Path) -> list[str]:
 
 def _parquet_files(path: Path) -> list[Path]:
     """Return the file, or those of a folder without the writers' own (``_SUCCESS``)."""
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
-    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    found = walk_images(path, suffixes=_PARQUET)
+    found.refuse_unreadable()
     return [
-        file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts)
+        file
+        for file in found.files
+        if not any(part.startswith("_") for part in file.relative_to(path).parts)
     ]
 
 
@@ -239,14 +275,14 @@ def keep_plan(out: Path, plan: Plan) -> None:
     """
     path = out / PLAN_NAME
     before = None
-    if path.exists():
+    if kind_of(path) is not None:
         try:
             before = decode(read_bytes(path), Plan)
         except SchemaError as error:
             raise DatasetError(f"{path} is not a plan: {error}; choose a new folder") from error
     if before is not None and parts_in(out):
         _check_same(out, before, plan)
-    elif before is None and out.is_dir() and any(out.iterdir()):
+    elif before is None and is_folder(out) and list_folder(out):
         raise FileError(f"{out} holds files and no {PLAN_NAME}; choose a new folder")
     else:
         write_atomic(path, encode(plan), private=True)

@@ -17,6 +17,7 @@ from motivnet.artifact.manifest import FileEntry, Manifest
 from motivnet.errors import ConfigError
 from motivnet.runtime import TensorSpec
 from motivnet.schema import encode
+from motivnet_engines.runtimes.cuda_provider import cuda_provider_options
 from motivnet_engines.runtimes.signature import input_specs, output_specs
 
 IMAGES = "image_file"
@@ -148,9 +149,11 @@ def model_configuration(choice: Choice) -> str:
             },
         },
     }
-    if choice.engine is None and choice.device != "cpu" and manifest.precision == "fp32":
-        # Without TF32: an FP32 graph is computed in float32, as its parity report says.
-        cuda: Message = {"name": "cuda", "parameters": {"key": "use_tf32", "value": "0"}}
+    if choice.engine is None and choice.device != "cpu":
+        # Triton gives every parameter of this accelerator to the provider.
+        found = cuda_provider_options(manifest)
+        parameters: list[Message] = [{"key": key, "value": found[key]} for key in found]
+        cuda: Message = {"name": "cuda", "parameters": parameters}
         message["optimization"] = {"execution_accelerators": {"gpu_execution_accelerator": cuda}}
     message["parameters"] = _provenance(choice)
     return text_of_message(message)

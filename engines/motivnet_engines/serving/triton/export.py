@@ -18,9 +18,10 @@ from motivnet.errors import (
     ParityError,
     RuntimeUnavailableError,
 )
-from motivnet.files import open_regular, read_bytes, sha256_of_stream
+from motivnet.files import list_folder, open_regular, read_bytes, sha256_of_stream
 from motivnet.folders import atomic_folder
 from motivnet.parity import Precision
+from motivnet.path_kind import is_folder
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet.terminal import progress
 from motivnet_engines.runtimes.own_engines import trust_advice, untrusted_engine
@@ -167,6 +168,12 @@ def _choose_engine(manifest: Manifest, form: str | None) -> EngineEntry | None:
         raise RuntimeUnavailableError(
             "the artifact has no tensorrt engine; build one with: motivnet build-engine"
         )
+    if engine.version_compatible:
+        raise EngineError(
+            "Triton runs no version-compatible engine of ours, which needs a lean runtime that "
+            "Triton does not load; build one without --version-compatible, in the container's "
+            "version of TensorRT"
+        )
     if engine.profile.min_batch != 1:
         raise EngineError(
             f"the engine takes no batch below {engine.profile.min_batch}, and Triton sends some; "
@@ -225,7 +232,7 @@ def _read_record(folder: Path) -> Record:
 
 
 def _check_out(artifact: Artifact, out: Path, models: tuple[str, ...]) -> None:
-    if out.is_dir() and any(out.iterdir()):
+    if is_folder(out) and list_folder(out):
         ours = _read_record(out).models
         for name in models:
             if name not in ours and os.path.lexists(out / name):
@@ -233,7 +240,7 @@ def _check_out(artifact: Artifact, out: Path, models: tuple[str, ...]) -> None:
                     f"{out / name} is a model that was not exported from here; "
                     "choose another folder"
                 )
-    if out.resolve().is_relative_to(artifact.folder.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(artifact.folder)):
         raise ConfigError(
             f"{out} is inside the artifact, whose files the manifest lists; choose another folder"
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from motivnet.artifact.manifest import InputEntry
 from motivnet.errors import MotivNetError
-from motivnet.images import decode_image
+from motivnet.images import STRICT_LIMITS, decode_image
 from motivnet.schema import decode
 from motivnet_engines.runtimes.signature import batch_from_images
 from motivnet_engines.serving.triton.configuration import IMAGES, INPUT_PARAMETER
@@ -45,5 +45,8 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor(self._entry.name, batch)])
 
     def _batch(self, files: list[bytes]) -> NDArray[np.float32] | NDArray[np.uint8]:
-        images = [decode_image(file, name=f"{IMAGES}[{index}]") for index, file in enumerate(files)]
+        images = [
+            decode_image(file, name=f"{IMAGES}[{index}]", limits=STRICT_LIMITS)
+            for index, file in enumerate(files)
+        ]
         return batch_from_images(self._entry, images)

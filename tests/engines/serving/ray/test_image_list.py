@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,23 @@ def test_a_folder_of_parquet_is_one_list_without_the_notes_of_its_writer(tmp_pat
     assert list_images(folder) == [str(tmp_path / name) for name in names]
 
 
+def test_what_of_a_folder_is_left_out_or_unreadable_is_told(
+    public_folder: Path,
+    permissions: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("a.jpg", "b.jfif", "notes.txt"):
+        (public_folder / name).touch()
+    (public_folder / "circle").symlink_to(".")
+    (public_folder / "closed").mkdir(mode=0)
+    told: list[str] = []
+    with permissions():
+        found = list_images(public_folder, on_unreadable=told.append)
+    assert found == [str(public_folder / name) for name in ("a.jpg", "b.jfif")]
+    assert told == [f"{public_folder / 'closed'} cannot be read: Permission denied"]
+    assert "1 x not an image file (notes.txt)" in caplog.text
+
+
 MANY, LONG = 8_000_000, "a" * 1_000_000
 
 
@@ -126,13 +145,20 @@ def test_a_pipe_with_the_name_of_a_list_does_not_block(tmp_path: Path) -> None:
         list_images(tmp_path / "list.parquet")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.jpg\r\né.jpg\r\n", encoding=encoding)
+    names = [Path(path).name for path in list_images(tmp_path / "list.txt")]
+    assert names == ["a.jpg", "é.jpg"]
+
+
 def test_the_same_path_twice_is_two_images() -> None:
     assert list_images(["/a.jpg", "/a.jpg"]) == ["/a.jpg", "/a.jpg"]
 
 
 def test_what_is_no_list_of_images_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
-    (tmp_path / "latin.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "latin.txt").write_bytes(b"\xe9.jpg")
     (tmp_path / "text.parquet").write_text("text")
     (tmp_path / "list.csv").touch()
     parquet.write_table(pyarrow.table({"file": ["/b.jpg"]}), tmp_path / "other.parquet")
@@ -152,3 +178,52 @@ def test_what_is_no_list_of_images_is_refused_in_one_line(tmp_path: Path) -> Non
         with pytest.raises(DatasetError, match=message) as caught:
             list_images(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+def test_a_list_of_another_system_is_read(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("\ufeffa.jpg\r\nfaces\\b.jpg\r\n".encode())
+    assert list_images(tmp_path / "list.txt") == [
+        str(tmp_path / "a.jpg"),
+        str(tmp_path / "faces" / "b.jpg"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (r"D:\faces\a.jpg", "which is on another machine; make the paths in the list relative"),
+        ("/mnt/gone/a.jpg", "names /mnt/gone/a.jpg, which this machine does not have; make"),
+    ],
+)
+def test_paths_of_another_machine_are_said(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "list.txt").write_text(f"a.jpg\n{name}\n")
+    with pytest.raises(DatasetError, match=message):
+        list_images(tmp_path / "list.txt")
+
+
+def test_a_folder_is_walked_as_by_every_command(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a/1.jfif", "a/2.HEIC", "__MACOSX/3.jpg", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert list_images(tmp_path) == [str(tmp_path / "a" / name) for name in ("1.jfif", "2.HEIC")]
+    assert caplog.messages == [
+        f"{tmp_path}: left out 1 x folder that is read under another name (a/up), "
+        "1 x not an image file (a/notes.txt), 1 x hidden or of the system"
+    ]
+
+
+def test_a_folder_of_lists_that_cannot_be_read_as_a_whole_is_refused(
+    public_folder: Path, permissions: Callable[[], AbstractContextManager[None]]
+) -> None:
+    closed = public_folder / "list.parquet" / "c"
+    closed.mkdir(parents=True, mode=0)
+    with (
+        permissions(),
+        pytest.raises(FileError, match=r"cannot be read as a whole: 1 x .*Permission den"),
+    ):
+        list_images(public_folder / "list.parquet")
+    with pytest.raises(FileError, match="File name too long"):
+        list_images(public_folder / ("a" * 300))

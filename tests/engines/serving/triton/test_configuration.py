@@ -11,8 +11,12 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from motivnet.artifact import Artifact, open_artifact
+from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError
+from motivnet_engines.runtimes.cuda_provider import cuda_provider_options
+from motivnet_engines.runtimes.fake import fake_manifest
 from motivnet_engines.serving.triton import TritonOptions, export_triton
+from motivnet_engines.serving.triton.configuration import Choice, Device, model_configuration
 
 # What ONNX Runtime calls a type, what Triton's configuration calls it.
 TYPES = {"tensor(float)": "TYPE_FP32", "tensor(uint8)": "TYPE_UINT8"}
@@ -169,19 +173,33 @@ def test_the_graph_of_an_artifact_with_an_engine_is_served_where_asked(
     assert parsed(repository, "motivnet_model").backend == "onnxruntime"
 
 
-@pytest.mark.parametrize(("precision", "expected"), [("fp32", {"use_tf32": "0"}), ("fp16", None)])
-def test_an_fp32_graph_is_not_computed_in_tf32(
-    parsed, precision: str, expected: Any, request, tmp_path: Path
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_tritons_cuda_computes_as_our_own_runtime_does(
+    parsed, precision: str, request, tmp_path: Path
 ) -> None:
-    repository = export_triton(
-        request.getfixturevalue(f"{precision}_artifact"), tmp_path / "models"
-    )
-    accelerators = parsed(
+    artifact = open_artifact(request.getfixturevalue(f"{precision}_artifact"))
+    repository = export_triton(artifact, tmp_path / "models")
+    [cuda] = parsed(
         repository, "motivnet_model"
     ).optimization.execution_accelerators.gpu_execution_accelerator
-    assert [dict(one.parameters) for one in accelerators] == (
-        [] if expected is None else [expected]
+    assert cuda.name == "cuda"
+    assert dict(cuda.parameters) == cuda_provider_options(artifact.manifest)
+    assert cuda.parameters["use_tf32"] == "0"
+
+
+@pytest.mark.parametrize(("device", "kernels"), [("auto", ["16"]), ("gpu", ["16"]), ("cpu", [])])
+def test_heads_that_the_fused_kernel_computes_wrongly_get_the_plain_one(
+    device: Device, kernels: list[str]
+) -> None:
+    manifest = msgspec.structs.replace(
+        fake_manifest(ModelConfig.named("sapiens-0.3b")), attention="fused", precision="fp16"
     )
+    choice = Choice(
+        manifest=manifest, options=TritonOptions(), engine=None, max_batch=8, device=device
+    )
+    found = text_format.Parse(model_configuration(choice), model_config_pb2.ModelConfig())
+    accelerators = found.optimization.execution_accelerators.gpu_execution_accelerator
+    assert [one.parameters["sdpa_kernel"] for one in accelerators] == kernels
 
 
 def test_a_bf16_graph_runs_on_gpus_alone(parsed, bf16_artifact: Path, tmp_path: Path) -> None:

@@ -207,6 +207,12 @@ def test_what_triton_cannot_serve_is_refused_with_the_reason(
             EngineError,
             "takes no batch below 2",
         ),
+        (
+            {"engines": (msgspec.structs.replace(engine, version_compatible=True),)},
+            TritonOptions(),
+            EngineError,
+            "runs no version-compatible engine of ours",
+        ),
     ]
     for changes, options, error, message in cases:
         artifact = dataclasses.replace(

@@ -22,6 +22,7 @@ from conformance.wheels import (
 TENSORRT: tuple[Wheel, ...] = (
     tensorrt_wheel("tensorrt-cu12-bindings", "10.3.0"),
     tensorrt_wheel("tensorrt-cu12-bindings", "10.12.0.36"),
+    tensorrt_wheel("tensorrt-cu12-bindings", "10.14.1.48.post1"),
     tensorrt_wheel("tensorrt-cu12-bindings", "10.16.1.11"),
     tensorrt_wheel("tensorrt-cu13-bindings", "11.4.0.106"),
     *(rtx_wheel(version) for version in ("1.4.0.76", "1.5.0.114", "1.6.1.120")),

@@ -85,7 +85,7 @@ def offer_of_wheel(wheel: Wheel) -> dict[str, Any]:
     """
     if wheel.installed:
         return offer_of_module(wheel.module)
-    path = _downloaded(wheel)
+    path = downloaded(wheel)
     kept = path.with_suffix(f".{hashlib.sha256(DUMP.read_bytes()).hexdigest()[:16]}.json")
     if kept.exists():
         document: dict[str, Any] = json.loads(kept.read_text())
@@ -117,17 +117,25 @@ def offer_of_module(module: str, *, search: str | None = None) -> dict[str, Any]
     return document
 
 
-def _downloaded(wheel: Wheel) -> Path:
-    """The wheel in the cache for this Python; it gets there whole or not at all."""
+def downloaded(wheel: Wheel) -> Path:
+    """The wheel in the cache for this Python; it gets there whole or not at all.
+
+    Raises:
+        OutOfReachError: As ``offer_of_wheel``.
+    """
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    name = f"{wheel.package.replace('-', '_')}-{wheel.version}-{python}-"
-    if not (found := sorted(CACHE.glob(f"{name}*.whl"))):
+    name = f"{wheel.package.replace('-', '_')}-{wheel.version}-"
+
+    def found_here() -> list[Path]:
+        return [path for tag in (python, "py3") for path in CACHE.glob(f"{name}{tag}-*.whl")]
+
+    if not (found := found_here()):
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             _download(wheel, folder)
             for path in Path(folder).glob("*.whl"):
                 shutil.move(path, CACHE / path.name)
-        found = sorted(CACHE.glob(f"{name}*.whl"))
+        found = found_here()
     if not found:
         raise OutOfReachError(f"{wheel} has no wheel for this Python")
     return found[0]

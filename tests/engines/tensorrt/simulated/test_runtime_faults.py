@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from simulated_trt.fixtures import (
 from motivnet.artifact.reference import REFERENCE_FILE, read_reference
 from motivnet.errors import ArtifactError, EngineError, RuntimeUnavailableError
 from motivnet_engines.runtimes.tensorrt.context import ExecutionContext, ShapeGraphs
-from motivnet_engines.runtimes.tensorrt.context_pool import PooledContext
+from motivnet_engines.runtimes.tensorrt.context_pool import ContextPool, PooledContext
 from motivnet_engines.runtimes.tensorrt.engine import Engine
 from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
 
@@ -153,20 +154,67 @@ def test_too_little_memory_names_the_bytes(
     simulation.assert_clean()
 
 
-def test_another_context_that_cannot_be_made_is_an_error_of_that_call_alone(
-    fake, memory_name: str, tensorrt, engine_artifact, opened
+def test_calls_wait_for_a_context_where_the_gpu_has_no_room_for_another(
+    fake, memory_name: str, tensorrt, engine_artifact, opened, caplog: pytest.LogCaptureFixture
 ) -> None:
     tensorrt()
     artifact = engine_artifact()
-    runtime = opened(artifact, memory=memory_name, contexts=2)
+    runtime = opened(artifact, memory=memory_name, contexts=3)
+    array = images_of(artifact, 1)
+    expected = expected_of(artifact, array)
+    fake.set_memory_limit(1_500_000)
+    both = threading.Barrier(8)
+
+    def answer() -> dict[str, np.ndarray]:
+        both.wait()
+        return runtime.run({"image": array})
+
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(answer) for _ in range(8)]:
+            assert_same(future.result(), expected)
+
+    lowered = [record.message for record in caplog.records if "calls run at" in record.message]
+    assert 1 <= len(lowered) <= 2
+    assert re.fullmatch(
+        r"at most [12] calls run at a time: the GPU has no \d+ bytes left.*", lowered[0]
+    )
+    runtime.close()
+    fake.assert_clean()
+
+
+def test_an_interrupted_wait_for_a_context_leaves_the_runtime_usable(
+    fake, tensorrt, engine_artifact, opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensorrt()
+    artifact = engine_artifact()
+    runtime = opened(artifact, memory="cuda-bindings", contexts=2)
     array = images_of(artifact, 1)
     fake.set_memory_limit(1_500_000)
-    with (
-        runtime._pool.acquire(),
-        pytest.raises(EngineError, match="the GPU has no 1179648 bytes left"),
-    ):
+    wait = ContextPool._wait
+
+    def interrupted(pool: ContextPool, *, first: bool = False) -> Any:
+        if first:
+            raise KeyboardInterrupt
+        return wait(pool)
+
+    monkeypatch.setattr(ContextPool, "_wait", interrupted)
+    with runtime._pool.acquire(), pytest.raises(KeyboardInterrupt):
         runtime.run({"image": array})
     assert_same(runtime.run({"image": array}), expected_of(artifact, array))
+    runtime.close()
+
+
+def test_without_any_context_to_wait_for_the_call_fails(
+    fake, tensorrt, engine_artifact, opened
+) -> None:
+    tensorrt()
+    artifact = engine_artifact()
+    runtime = opened(artifact, memory="cuda-bindings", contexts=2)
+    with pytest.raises(KeyError), runtime._pool.acquire():
+        raise KeyError
+    fake.set_memory_limit(1_000)
+    with pytest.raises(EngineError, match=r"the GPU has no \d+ bytes left"):
+        runtime.run({"image": images_of(artifact, 1)})
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -96,6 +96,18 @@ def test_a_shape_that_never_comes_again_is_not_captured(
     assert len(runtime._pool._idle[0]._graphs._seen) <= 64
 
 
+def test_an_engine_that_streams_its_weights_is_not_captured(
+    fake, tensorrt, engine_artifact, opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensorrt()
+    artifact = engine_artifact(weight_streaming=True)
+    runtime = opened(artifact, memory=BINDINGS, contexts=1)
+    for _ in range(4):
+        runtime.run({"image": images_of(artifact, 2)})
+    assert (fake.calls("cuStreamBeginCapture"), fake.live_graphs()) == (0, 0)
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("function", ["cuStreamBeginCapture", "cuGraphInstantiateWithFlags"])
 def test_a_capture_that_fails_is_said_once_and_the_results_stay_right(
     function: str, fake, tensorrt, engine_artifact, opened, caplog: pytest.LogCaptureFixture

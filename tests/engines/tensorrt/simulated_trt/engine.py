@@ -186,6 +186,8 @@ class Engine:
 
 class ConfigurableEngine(Engine):
     def create_runtime_config(self) -> RuntimeConfig:
+        if not self.simulation.rtx:
+            self.simulation.mistakes.append("a runtime configuration is made that nothing needs")
         kind = RtxRuntimeConfig if self.simulation.rtx else RuntimeConfig
         return kind(self.simulation)
 

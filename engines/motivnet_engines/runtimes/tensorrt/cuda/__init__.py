@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from motivnet.dependencies import is_installed
 from motivnet.errors import ConfigError, MissingDependencyError
-from motivnet_engines.runtimes.tensorrt.api import is_installed
 from motivnet_engines.runtimes.tensorrt.cuda.base import CudaMemory, MemoryName
 
 __all__ = ["CudaMemory", "MemoryName", "open_memory"]
