@@ -145,7 +145,7 @@ def resample_positions(
     """Return positions ``(1, rows * columns, D)`` of another grid, by a bicubic kernel."""
     if grid == new_grid:
         return positions.contiguous()
-    plane = positions.transpose(1, 2).unflatten(2, grid)  # (1, D, rows, columns)
+    plane = positions.transpose(1, 2).reshape(1, -1, *grid)  # (1, D, rows, columns)
     plane = functional.interpolate(plane, size=new_grid, mode="bicubic", align_corners=False)
     return plane.flatten(2).transpose(1, 2).contiguous()
 
