@@ -8,7 +8,6 @@ lock file in it is removed with its content, and a link never is.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -115,6 +114,8 @@ def _lock(path: Path, *, create: bool = True, wait: bool = False) -> int | None:
     while True:
         descriptor = os.open(path, flags, 0o666)
         try:
+            import fcntl  # Windows has none, and is told so by the commands
+
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_in_place(descriptor, path):
                 return descriptor

@@ -49,8 +49,8 @@ NOT_RUN = {
 OTHER_PROGRAMS = {"--model-repository", "--model-control-mode", "--http-address", "--http-host"}
 OTHER_PROGRAMS |= {"--onnx", "--stronglyTyped", "--saveEngine", "--minShapes", "--optShapes"}
 OTHER_PROGRAMS |= {"--maxShapes", "--data-binary", "--system-site-packages", "--build"}
-OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict"}
-"""Options of trtexec, Triton, curl, cmake, venv and pip that the pages mention."""
+OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict", "--minutes"}
+"""Options of trtexec, Triton, curl, cmake, venv, pip and bench/gpu.sh that the pages mention."""
 
 
 def fences(language: str, *pages: Path) -> list[str]:

@@ -100,7 +100,9 @@ def test_the_name_of_a_picture_is_shown(run: Run, hostile_artifact: Path, form: 
     Path(NAME).write_text("no picture")
     done = run(engines, "predict", ".", *words)
     assert done.status == 1
-    assert done.err.startswith("error: \\x1b[31m")
+    *left_out, error = done.err.splitlines()
+    assert error.startswith("error: \\x1b[31m")
+    assert all(line.startswith(".: left out ") for line in left_out)
 
 
 @pytest.mark.parametrize(

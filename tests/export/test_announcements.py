@@ -38,6 +38,7 @@ def test_the_stages_of_a_build_are_announced(
     monkeypatch.setattr(machine, "read_processor", lambda: processor)
     caplog.set_level("INFO", "motivnet.terminal")
     arguments = ["build", *OPTIONS, "--num-images", "2", "--out", str(tmp_path / "out")]
+    arguments += ["--exact-rounding"]
     CliRunner().invoke(app, arguments, catch_exceptions=False)
     for stage in (
         "PyTorch in FP32 on 2 images",

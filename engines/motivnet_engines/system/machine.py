@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +109,8 @@ def process_memory() -> tuple[int | None, int]:
     resident, peak = (memory_from_meminfo(status, name) for name in ("VmRSS", "VmHWM"))
     if peak is None:
         unit = 1 if sys.platform == "darwin" else 1024
+        import resource  # Windows has none, and is told so by the commands
+
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return resident, peak
 

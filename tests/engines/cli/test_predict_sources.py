@@ -170,7 +170,7 @@ def test_standard_input_that_is_closed_is_told(predict, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stdin", None)
     result = predict("-")
     assert (result.status, result.out) == (1, "")
-    assert result.err.startswith("error: - stands for a picture from standard input, which has non")
+    assert result.err == "error: standard input is empty, not an image\n"
 
 
 def test_no_other_scheme_is_opened(predict, faces: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from motivnet.errors import VideoError
-from motivnet_engines.cli.predict_files import find_sources
+from motivnet_engines.cli.predict_sources import find_sources
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.video import VIDEO_SUFFIXES, is_video, video_source
 from motivnet_engines.video.decoding import Frame, VideoReader
@@ -61,10 +62,12 @@ def test_a_video_of_this_kind_is_read_from_a_folder_and_by_any_name(
     frames, missing = read(path)
     assert (len(frames), missing) == (8, None)
     assert np.abs(frames[0].pixels.astype(int) - next(iter(moving(1)))).mean() < 20
-    assert find_sources([str(folder)]) == (video_source(path),)
+    with contextlib.ExitStack() as stack:
+        assert find_sources([str(folder)], stack=stack).sources == (video_source(path),)
     if codec != "mjpeg":  # begins as a photo does
         unnamed = Path(shutil.copy(path, tmp_path / "unnamed"))
-        assert find_sources([str(unnamed)]) == (video_source(unnamed),)
+        with contextlib.ExitStack() as stack:
+            assert find_sources([str(unnamed)], stack=stack).sources == (video_source(unnamed),)
         assert len(read(unnamed)[0]) == 8
 
 

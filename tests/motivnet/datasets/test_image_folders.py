@@ -47,9 +47,9 @@ def test_hidden_files_and_folders_and_other_files_are_left_out_at_every_depth(
 def test_every_name_of_a_picture_is_taken_in_any_case(tmp_path: Path) -> None:
     names = [
         *("a.jpg", "b.JPEG", "c.jpe", "d.JFIF", "e.png", "f.BMP", "g.webp", "h.tif", "i.Tiff"),
-        *("j.avif", "k.HEIC", "l.heif"),
+        *("j.avif", "k.HEIC", "l.heif", "m.hif"),
     ]
-    assert names_in(fill(tmp_path, *names, "m.gif.txt", "n.mp4")) == names
+    assert names_in(fill(tmp_path, *names, "n.gif.txt", "o.mp4")) == names
     assert {Path(name).suffix.lower() for name in names} == set(PICTURE_SUFFIXES)
 
 

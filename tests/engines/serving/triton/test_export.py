@@ -138,12 +138,20 @@ def test_a_changed_file_is_refused_and_nothing_is_left(
     assert list(out.parent.iterdir()) == []
 
 
-def test_a_file_behind_a_link_is_refused(copied_artifact, tmp_path: Path) -> None:
-    artifact = copied_artifact()
-    shutil.move(artifact.folder / "model.onnx", tmp_path / "elsewhere.onnx")
-    (artifact.folder / "model.onnx").symlink_to(tmp_path / "elsewhere.onnx")
-    with pytest.raises(ArtifactError, match="symbolic link"):
-        export_triton(artifact, tmp_path / "models")
+def test_a_file_behind_a_link_is_copied_if_it_is_the_one_of_the_manifest(
+    copied_artifact, tmp_path: Path
+) -> None:
+    artifact, elsewhere = copied_artifact(), tmp_path / "elsewhere.onnx"
+    shutil.move(artifact.folder / "model.onnx", elsewhere)
+    (artifact.folder / "model.onnx").symlink_to(elsewhere)
+    export_triton(artifact, tmp_path / "models")
+    [copy] = (tmp_path / "models").rglob("model.onnx")
+    assert not copy.is_symlink()
+    assert copy.read_bytes() == elsewhere.read_bytes()
+    elsewhere.write_bytes(b"x" * elsewhere.stat().st_size)
+    with pytest.raises(ArtifactError, match=r"model\.onnx"):
+        export_triton(artifact, tmp_path / "others")
+    assert not (tmp_path / "others").exists()
 
 
 @pytest.mark.parametrize(
