@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,9 @@ class ModelConfig(Schema, frozen=True, kw_only=True):
                 f"no model is called {name!r}; choose one of {known}, or a .json file"
             )
         size, replace = NAMED_SIZES[name], msgspec.structs.replace
-        encoder = replace(size.encoder, image_size=image_size or size.encoder.image_size)
         decoder = replace(size.decoder, num_groups=num_classes, num_classes=num_classes)
-        return cls(encoder=encoder, decoder=decoder)
+        config = cls(encoder=size.encoder, decoder=decoder)
+        return config.at(image_size) if image_size else config
 
     @classmethod
     def from_json(cls, path: Path | str) -> ModelConfig:
@@ -181,6 +182,15 @@ class ModelConfig(Schema, frozen=True, kw_only=True):
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
 
+    def at(self, image_size: tuple[int, int]) -> ModelConfig:
+        """Return the same model for images of (height, width) pixels.
+
+        Raises:
+            ConfigError: If the sides are no multiples of the patch size, or the image is too large.
+        """
+        replace = msgspec.structs.replace
+        return replace(self, encoder=replace(self.encoder, image_size=image_size))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, the shape that ``from_json`` reads."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
@@ -192,6 +202,18 @@ def config_from_name_or_path(value: str, *, num_classes: int = 7) -> ModelConfig
     if value.endswith(".json"):
         return ModelConfig.from_json(value)
     return ModelConfig.named(value, num_classes)
+
+
+def image_size_from_text(text: str) -> tuple[int, int]:
+    """Return (height, width) of a text such as ``512x384``.
+
+    Raises:
+        ConfigError: If it is no such text.
+    """
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip().lower())
+    if match is None:
+        raise ConfigError(f"an image size is HEIGHTxWIDTH in pixels, such as 512x384, not {text!r}")
+    return int(match[1]), int(match[2])
 
 
 def _check(condition: bool, message: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 from motivnet.command_line import INTERRUPTED, JSONOption, make_app, print_json, run, say, warn
+from motivnet.config import image_size_from_text
 from motivnet.errors import ConfigError
 from motivnet.path_kind import check_exist, is_file, is_folder
 from motivnet_bench.latency.baselines import BASELINES, check_baselines, row_name
@@ -81,6 +82,10 @@ def latency(
         str | None, _option("Measure random weights of a named size or CONFIG.json instead.")
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Precision of --model.")] = "fp16",
+    image_size: Annotated[
+        str | None,
+        typer.Option(metavar="HEIGHTxWIDTH", help="Input size of --model.", show_default=False),
+    ] = None,
     checkpoint: CheckpointOption = None,
     runtime: Annotated[
         list[str] | None, _option("Measure only this runtime; repeatable.", "all")
@@ -140,6 +145,9 @@ def latency(
         raise ConfigError(
             "--model measures random weights: leave out the artifact and --checkpoint"
         )
+    if model is None and image_size is not None:
+        raise ConfigError("--image-size is for --model; build an artifact of that size instead")
+    size = image_size_from_text(image_size) if image_size else None
     words: list[str | Path]
     if model is None:
         folder = artifact or _newest()
@@ -148,6 +156,7 @@ def latency(
         resolve_device(device)  # before minutes of building
         folder = ARTIFACTS / f"bench-{model_name(model)}"
         words = ["--model", model, "--precision", precision]
+        words += ["--image-size", image_size] if image_size else []
     check_folder(out or folder, LatencyResult)
     with contextlib.ExitStack() as stack:
         if model is None:
@@ -155,7 +164,11 @@ def latency(
         else:
             temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="motivnet-bench-"))
             target = target_from_model(
-                model, Path(temporary), precision=precision, batch_size=batch_size
+                model,
+                Path(temporary),
+                precision=precision,
+                image_size=size,
+                batch_size=batch_size,
             )
         result = _measure(target, options, command_line("latency", words, options))
     _show(result, latency_report(result), json=json)

@@ -54,7 +54,14 @@ def target_from_artifact(
     return Target(name=folder.resolve().name, artifact=artifact, checkpoint=found)
 
 
-def target_from_model(model: str, folder: Path, *, precision: Precision, batch_size: int) -> Target:
+def target_from_model(
+    model: str,
+    folder: Path,
+    *,
+    precision: Precision,
+    batch_size: int,
+    image_size: tuple[int, int] | None = None,
+) -> Target:
     """Build an artifact with random weights of a named size in a folder below ``folder``.
 
     Raises:
@@ -68,6 +75,7 @@ def target_from_model(model: str, folder: Path, *, precision: Precision, batch_s
         model=model,
         out=folder / name,
         precision=precision,
+        image_size=image_size,
         max_batch=max(8, batch_size),  # the build checks small batches too
         num_images=1,  # the weights are random, and PyTorch may need half a minute per image
     )

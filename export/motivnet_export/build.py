@@ -56,6 +56,7 @@ def build_artifact(
         request.checkpoint,
         model=request.model,
         preprocess=request.preprocess,
+        image_size=request.image_size,
         ema=request.ema,
     )
     folder = request.out or ARTIFACTS / source.name

@@ -21,7 +21,8 @@ Target = Literal["auto", "onnx", "tensorrt", "tensorrt-rtx"]
 class BuildRequest:
     """What ``motivnet-export build`` was asked for.
 
-    ``input`` is ``image`` for pixels of any height and width. ``exact_rounding`` compares with
+    ``image_size`` is (height, width) of the model's input, if it is not the one that it was trained
+    at; ``input`` is ``image`` for pixels of any height and width. ``exact_rounding`` compares with
     PyTorch's own half arithmetic instead of simulating it. ``engine`` is compiled from the ONNX
     graph; with ``engine_optional`` the artifact is written without it if that fails.
     """
@@ -34,6 +35,7 @@ class BuildRequest:
     attention: Literal["auto", "fused", "decomposed"] = "auto"
     input: InputForm = "float32"
     preprocess: str | None = None
+    image_size: tuple[int, int] | None = None
     max_batch: int = 8
     images: Path | None = None
     num_images: int | None = None

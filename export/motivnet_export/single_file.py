@@ -39,6 +39,7 @@ def export_file(request: BuildRequest, out: Path | None) -> tuple[tuple[Path, ..
         request.checkpoint,
         model=request.model,
         preprocess=request.preprocess,
+        image_size=request.image_size,
         ema=request.ema,
     )
     out = out or Path(f"{source.name}.onnx")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import Source
 from motivnet.checkpoints import load_checkpoint, name_of
@@ -42,6 +44,7 @@ class ModelSource:
     checkpoint: Path | None
     sha256: str | None
     fresh_head: bool
+    trained_image_size: tuple[int, int] | None = None
     ema: bool = False
 
     def entry(self) -> Source:
@@ -52,16 +55,23 @@ class ModelSource:
             random_weights=self.checkpoint is None,
             fresh_head=self.fresh_head,
             config=self.config,
+            trained_image_size=self.trained_image_size,
             ema=self.ema,
         )
 
 
 def model_source(
-    checkpoint: Path | None, *, model: str | None, preprocess: str | None, ema: bool = False
+    checkpoint: Path | None,
+    *,
+    model: str | None,
+    preprocess: str | None,
+    image_size: tuple[int, int] | None = None,
+    ema: bool = False,
 ) -> ModelSource:
     """Return the source of ``--checkpoint`` and ``--model``, by default the newest checkpoint.
 
     Args:
+        image_size: (height, width) of the model's input, if it is not the checkpoint's or model's.
         ema: Take the checkpoint's EMA weights.
         model: A named size or a configuration file; with a checkpoint, the sizes of its model.
         preprocess: The name of the preprocessing, if it is not the checkpoint's.
@@ -74,12 +84,12 @@ def model_source(
         checkpoint = checkpoint or newest_checkpoint(CHECKPOINTS)
     config = config_from_name_or_path(model) if model else None
     if checkpoint is not None:
-        return _source_of_checkpoint(checkpoint, config, preprocess, ema=ema)
+        return _source_of_checkpoint(checkpoint, config, preprocess, image_size=image_size, ema=ema)
     if ema:
         raise ConfigError("random weights have no EMA; leave --ema out, or give --checkpoint")
     assert model is not None and config is not None  # noqa: PT018 - no test
     name = Path(model).stem if model.endswith(".json") else model
-    return random_source(name, config, preprocess)
+    return random_source(name, config.at(image_size) if image_size else config, preprocess)
 
 
 def random_source(name: str, config: ModelConfig, preprocess: str | None) -> ModelSource:
@@ -185,16 +195,22 @@ def newest_checkpoint(folder: Path) -> Path:
 
 
 def _source_of_checkpoint(
-    given: Path, config: ModelConfig | None, preprocess: str | None, *, ema: bool
+    given: Path,
+    config: ModelConfig | None,
+    preprocess: str | None,
+    *,
+    image_size: tuple[int, int] | None = None,
+    ema: bool,
 ) -> ModelSource:
     path = find_weights_file(given)
     digest = _digest(path)
     with progress(f"loading {path.name}"):
-        loaded = load_checkpoint(path, config, ema=ema)
-    preprocessing = loaded.preprocessing
-    if preprocess is not None or preprocessing is None:
-        size = loaded.config.encoder.image_size
+        loaded = load_checkpoint(path, config, image_size=image_size, ema=ema)
+    size, trained_size = loaded.config.encoder.image_size, loaded.trained_image_size
+    if preprocess is not None or loaded.preprocessing is None:
         preprocessing = Preprocessing.named(preprocess or DEFAULT_PREPROCESSING, size=size)
+    else:
+        preprocessing = replace(loaded.preprocessing, size=size)
     first: list[MotivNet] = [loaded.model]
 
     def load() -> MotivNet:
@@ -214,6 +230,7 @@ def _source_of_checkpoint(
         checkpoint=path,
         sha256=digest,
         fresh_head=loaded.fresh_head,
+        trained_image_size=None if trained_size == size else trained_size,
         ema=ema,
     )
 

@@ -71,6 +71,8 @@ class Source(Schema, frozen=True, kw_only=True):
 
     The folder of the checkpoint is left out, because an artifact is passed on to others. ``ema``
     means that they are the EMA weights of a checkpoint that holds others too.
+    ``trained_image_size`` is (height, width) of the images that the positions were learnt for, if
+    they were resampled to the size of ``config``.
     """
 
     checkpoint: str | None
@@ -78,9 +80,12 @@ class Source(Schema, frozen=True, kw_only=True):
     random_weights: bool
     fresh_head: bool
     config: ModelConfig
+    trained_image_size: tuple[int, int] | None = None
     ema: bool = False
 
     def __post_init__(self) -> None:
+        if self.trained_image_size is not None:
+            self.config.at(self.trained_image_size)  # refuses what no model can be trained at
         if any((value is None) != self.random_weights for value in (self.checkpoint, self.sha256)):
             raise ArtifactError(
                 "the manifest must name its checkpoint, unless the weights are random"

@@ -33,6 +33,7 @@ from motivnet.checkpoints.weights import (
     listed,
     outline_of_stored,
     positions_from_pretraining,
+    resample_positions,
     weights_from_stored,
 )
 from motivnet.config import NAMED_SIZES, ModelConfig
@@ -53,7 +54,8 @@ class Checkpoint:
     """A model and what its file says about it.
 
     ``labels`` are in output order; ``preprocessing`` is None if the file has none. ``fresh_head``
-    means that the file held an encoder alone, so that the head is random. ``layout`` is the name in
+    means that the file held an encoder alone, so that the head is random. ``trained_image_size`` is
+    (height, width) of the images that the positions were learnt for. ``layout`` is the name in
     ``key_maps`` of the keys. ``has_checksum`` means that damage to the file would be detected.
     ``notes`` are sentences, which follow the file's name, about what else it holds.
     """
@@ -63,6 +65,7 @@ class Checkpoint:
     labels: tuple[str, ...]
     preprocessing: Preprocessing | None
     fresh_head: bool
+    trained_image_size: tuple[int, int]
     layout: str
     metadata: dict[str, str]
     has_checksum: bool
@@ -80,6 +83,7 @@ def load_checkpoint(
     path: Path | str,
     config: ModelConfig | None = None,
     *,
+    image_size: tuple[int, int] | None = None,
     ema: bool = False,
     quiet: bool = False,
 ) -> Checkpoint:
@@ -91,7 +95,10 @@ def load_checkpoint(
 
     Args:
         ema: Take the EMA weights that the file holds beside the others.
-        config: The sizes, if neither the file nor its shapes tell them; else it must agree.
+        config: The sizes, if neither the file nor its shapes tell them; else it must agree, but for
+            its ``image_size``.
+        image_size: (height, width) in pixels, if it is not the configuration's. The position
+            embedding is resampled from the size that it was learnt at.
         quiet: Log no warning of a random head, a missing checksum or what was left out, for a file
             that was loaded before.
 
@@ -104,7 +111,7 @@ def load_checkpoint(
     path = Path(path)
     with open_stored_file(path) as stored:
         found = find_state_dict(stored.content, ema=ema)
-        checkpoint = _load(stored, found, config, is_part=is_shard(path))
+        checkpoint = _load(stored, found, config, image_size=image_size, is_part=is_shard(path))
     if not quiet:
         _warn(path, checkpoint, stored.ignored)
     return checkpoint
@@ -175,6 +182,14 @@ def _warn(path: Path, checkpoint: Checkpoint, ignored: tuple[str, ...]) -> None:
         logger.warning("%s %s", path, note)
     if checkpoint.fresh_head:
         logger.warning("%s holds an encoder alone: the head is random and has to be trained", path)
+    if checkpoint.trained_image_size != checkpoint.config.encoder.image_size:
+        logger.warning(
+            "%s was trained at %dx%d: its positions were resampled to %dx%d, which costs accuracy "
+            "until the head is trained again",
+            path,
+            *checkpoint.trained_image_size,
+            *checkpoint.config.encoder.image_size,
+        )
     if not checkpoint.has_checksum:
         logger.warning(
             "%s was not written by this toolkit and has no checksum: damage would go unnoticed",
@@ -189,21 +204,29 @@ def _warn(path: Path, checkpoint: Checkpoint, ignored: tuple[str, ...]) -> None:
 
 
 def _load(
-    stored: StoredFile, found: StateDict, config: ModelConfig | None, *, is_part: bool
+    stored: StoredFile,
+    found: StateDict,
+    given: ModelConfig | None,
+    *,
+    image_size: tuple[int, int] | None,
+    is_part: bool,
 ) -> Checkpoint:
     """Return the model; its shapes are checked on the meta device before weights are read."""
     if is_part and not found.group.is_whole:
         raise CheckpointError("is one of several shards; give their .index.json, or the folder")
     layout = found.group.layout
     outline = outline_of_stored(found.values, found.matched)
-    config = _settle_config(outline, stored.description, config)
+    trained = _settle_config(outline, stored.description, given)
+    config = trained.at(image_size or (given or trained).encoder.image_size)
+    if _CLASS_TOKEN in outline:
+        trained = config  # resampled in any case, from a square
     model = outline_model(config)
     fresh_head = not _has_head(outline)
-    outlined = _without_class_token(outline, config)
+    outlined = _fit_positions(outline, trained, config)
     if fresh_head:
         outlined |= model.decoder.state_dict(prefix="decoder.")
     check_names(outlined, model.state_dict(), found.unknown, layout)
-    weights = _without_class_token(weights_from_stored(found.values, found.matched), config)
+    weights = _fit_positions(weights_from_stored(found.values, found.matched), trained, config)
     if fresh_head:
         initialise(model.decoder.to_empty(device="cpu"), torch.Generator().manual_seed(0))
         weights |= model.decoder.state_dict(prefix="decoder.")
@@ -215,6 +238,7 @@ def _load(
         labels=description.labels if description else labels_for(config.decoder.num_classes),
         preprocessing=description.preprocessing if description else None,
         fresh_head=fresh_head,
+        trained_image_size=trained.encoder.image_size,
         layout=layout.name,
         metadata=description.metadata if description else {},
         has_checksum=stored.has_checksum,
@@ -240,9 +264,12 @@ def _settle_config(
     config = given or described
     if config is None:
         return config_from_sizes(sizes)
-    if described and config != described:
-        different = differences(_settings(described), _settings(config))
-        raise CheckpointError(f"does not have the sizes asked for: {different}")
+    if described:
+        if different := differences(_flat(_settings(described)), _flat(_settings(config))):
+            raise CheckpointError(f"does not have the sizes asked for: {different}")
+        config = described
+    else:
+        config = _at_learnt_size(config, sizes)
     is_unlimited = not has_head or _CLASS_TOKEN in outline
     if given is None and is_unlimited and config not in NAMED_SIZES.values():
         raise CheckpointError(
@@ -253,23 +280,50 @@ def _settle_config(
     return config
 
 
+def _at_learnt_size(config: ModelConfig, sizes: Mapping[str, int]) -> ModelConfig:
+    """Return the configuration for the images that a file's positions are for.
+
+    Their number alone does not tell the sides, so that only those of published models are known.
+    """
+    tokens = sizes.get("encoder.tokens")
+    if tokens in (None, sizes_from_config(config)["encoder.tokens"]):
+        return config
+    for named in NAMED_SIZES.values():
+        if (
+            sizes_from_config(named)["encoder.tokens"] == tokens
+            and _settings(named)["encoder"] == _settings(config)["encoder"]
+        ):
+            return config.at(named.encoder.image_size)
+    return config
+
+
 def _has_head(weights: Mapping[str, Tensor]) -> bool:
     return any(name.startswith("decoder.") for name in weights)
 
 
-def _without_class_token(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Return the weights without a class token, whose positions are resized to the model's grid."""
-    if _CLASS_TOKEN not in weights:
-        return dict(weights)
+def _fit_positions(
+    weights: dict[str, Tensor], trained: ModelConfig, config: ModelConfig
+) -> dict[str, Tensor]:
+    """Return the weights with positions of the model's grid and without a class token."""
     rest = {name: weight for name, weight in weights.items() if name != _CLASS_TOKEN}
-    if _POSITIONS in rest:
-        rest[_POSITIONS] = positions_from_pretraining(rest[_POSITIONS], config.encoder.grid_size)
+    if _POSITIONS not in rest:
+        return rest
+    grid, new_grid = trained.encoder.grid_size, config.encoder.grid_size
+    if _CLASS_TOKEN in weights:
+        rest[_POSITIONS] = positions_from_pretraining(rest[_POSITIONS], new_grid)
+    elif grid != new_grid:
+        rest[_POSITIONS] = resample_positions(rest[_POSITIONS], grid, new_grid)
     return rest
 
 
-def _settings(config: ModelConfig) -> dict[str, object]:
+def _settings(config: ModelConfig) -> dict[str, dict[str, object]]:
+    """Return everything by part but the image size, which only decides on the positions."""
+    settings: dict[str, dict[str, object]] = msgspec.to_builtins(config)
+    del settings["encoder"]["image_size"]
+    return settings
+
+
+def _flat(settings: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     return {
-        f"{part}.{name}": setting
-        for part, settings in msgspec.to_builtins(config).items()
-        for name, setting in settings.items()
+        f"{part}.{key}": value for part, each in settings.items() for key, value in each.items()
     }

@@ -136,12 +136,18 @@ def positions_from_pretraining(positions: Tensor, grid: tuple[int, int]) -> Tens
     side = math.isqrt(max(positions.shape[1] - 1, 0)) if positions.ndim == 3 else 0
     if side == 0 or positions.shape[:2] != (1, 1 + side * side):
         return positions
-    square = positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # (1, D, side, side)
-    if grid != (side, side):
-        square = functional.interpolate(
-            square, size=grid, mode="bicubic", align_corners=False
-        )  # (1, D, h, w)
-    return square.flatten(2).transpose(1, 2).contiguous()
+    return resample_positions(positions[:, 1:], (side, side), grid)
+
+
+def resample_positions(
+    positions: Tensor, grid: tuple[int, int], new_grid: tuple[int, int]
+) -> Tensor:
+    """Return positions ``(1, rows * columns, D)`` of another grid, by a bicubic kernel."""
+    if grid == new_grid:
+        return positions.contiguous()
+    plane = positions.transpose(1, 2).reshape(1, -1, *grid)  # (1, D, rows, columns)
+    plane = functional.interpolate(plane, size=new_grid, mode="bicubic", align_corners=False)
+    return plane.flatten(2).transpose(1, 2).contiguous()
 
 
 def is_finite(tensor: Tensor) -> bool:

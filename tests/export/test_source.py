@@ -15,6 +15,8 @@ from motivnet.checkpoints.shards import sha256_of_weights
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, CheckpointError, ConfigError
 from motivnet.model import build_model
+from motivnet_engines.diagnostics.inspect import inspect_artifact
+from motivnet_engines.diagnostics.tables import print_inspection as print_artifact
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 from motivnet_export.source import (
@@ -180,3 +182,27 @@ def test_averaged_weights_that_are_not_there_are_one_line(
         model_source(small_checkpoint, model=None, preprocess=None, ema=True)
     with pytest.raises(ConfigError, match="random weights have no EMA; leave --ema out"):
         model_source(None, model="tiny", preprocess=None, ema=True)
+
+
+def test_an_artifact_of_another_image_size_is_compared_and_verified_at_that_size(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = BuildRequest(
+        checkpoint=tiny_checkpoint, image_size=(64, 48), out=tmp_path / "small", num_images=2
+    )
+    manifest = build_artifact(request).manifest
+    assert manifest.source.config == ModelConfig.named("tiny", image_size=(64, 48))
+    assert manifest.source.trained_image_size == (128, 96)
+    assert manifest.input.preprocessing.size == (64, 48)
+    assert manifest.parity.passed
+    artifact = open_artifact(tmp_path / "small")
+    assert verify_artifact(artifact, checkpoint=tiny_checkpoint, num_images=1).passed
+    print_artifact(inspect_artifact(tmp_path / "small"))
+    assert ", trained at 128x96; 4 layers of 96" in capsys.readouterr().out
+
+
+def test_a_size_that_the_patches_do_not_fill_is_refused(tiny_checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match=r"image_size \[65, 48\] must be multiples of the patch"):
+        model_source(tiny_checkpoint, model=None, preprocess=None, image_size=(65, 48))
+    with pytest.raises(ConfigError, match=r"image_size \[65, 48\] must be multiples of the patch"):
+        model_source(None, model="tiny", preprocess=None, image_size=(65, 48))

@@ -114,10 +114,11 @@ def test_an_encoder_means_the_papers_recipe(
         labels=LABELS,
         preprocessing=preprocessing,
     )
-    options = ("--encoder", "e.safetensors", "--epochs", "1", "--json")
+    options = ("--encoder", "e.safetensors", "--epochs", "1", "--image-size", "32x48", "--json")
     assert command(monkeypatch, "fit", "--data", face_folder, "--model", config, *options) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["recipe"] == "paper"
+    assert load_checkpoint(result["checkpoint"]).config == SMALL.at((32, 48))
     assert result["history"][0]["encoder_lr"] == 1e-8
 
 

@@ -45,6 +45,14 @@ Model = Annotated[
     ),
 ]
 Preprocess = Annotated[str, typer.Option(help="stretch or square-white-pad.")]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEIGHTxWIDTH",
+        help="Size of the model's input, such as 512x384; positions of --encoder are resampled.",
+        show_default=False,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(help="A YAML file with values of the recipe to change.", show_default=False),
@@ -80,6 +88,7 @@ def fit(
     ] = None,
     ema: EMAOption = False,
     preprocess: Preprocess = "stretch",
+    image_size: ImageSize = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the images.", show_default=False)
     ] = None,
@@ -163,7 +172,9 @@ def fit(
     from motivnet_training.fit import fit as fit_model
     from motivnet_training.fit_request import FitRequest
 
-    model_config = _find_model(model, encoder, ema=ema, num_classes=num_classes)
+    model_config = _find_model(
+        model, encoder, image_size=image_size, ema=ema, num_classes=num_classes
+    )
     changes = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -236,6 +247,7 @@ def cache(
     model: Model = None,
     num_classes: NumClasses = 7,
     preprocess: Preprocess = "stretch",
+    image_size: ImageSize = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 1,
     precision: PrecisionOption = None,
     device: DeviceOption = "auto",
@@ -254,7 +266,9 @@ def cache(
     from motivnet_training.devices import Devices
     from motivnet_training.token_cache import cache_dataset
 
-    model_config = _find_model(model, encoder, ema=ema, num_classes=num_classes)
+    model_config = _find_model(
+        model, encoder, image_size=image_size, ema=ema, num_classes=num_classes
+    )
     changes = {"precision": precision}
     summary = cache_dataset(
         data,
@@ -343,6 +357,20 @@ def _find_recipe(
 
 
 def _find_model(
+    name: str | None,
+    encoder: Path | None,
+    *,
+    image_size: str | None,
+    ema: bool,
+    num_classes: int,
+) -> ModelConfig:
+    from motivnet.config import image_size_from_text
+
+    config = _find_config(name, encoder, ema=ema, num_classes=num_classes)
+    return config.at(image_size_from_text(image_size)) if image_size else config
+
+
+def _find_config(
     name: str | None, encoder: Path | None, *, ema: bool, num_classes: int
 ) -> ModelConfig:
     from motivnet.checkpoints import load_checkpoint

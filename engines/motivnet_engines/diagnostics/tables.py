@@ -102,6 +102,9 @@ def _model_text(manifest: Manifest) -> str:
         return f"random weights; {size}"
     untrained = ", the head is untrained" if source.fresh_head else ""
     averaged = ", EMA weights" if source.ema else ""
+    if source.trained_image_size is not None:
+        height, width = source.trained_image_size
+        averaged += f", trained at {height}x{width}"
     return f"{source.checkpoint or 'an unnamed checkpoint'}{averaged}{untrained}; {size}"
 
 
