@@ -1,4 +1,4 @@
-"""The C++ example, with a stand-in for TensorRT, CUDA's headers and, where installed, TensorRT's."""
+"""The C++ example, with a stand-in, with CUDA's headers and, where installed, TensorRT's."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from motivnet_engines.runtimes.tensorrt.api import (
     load_api,
 )
 from motivnet_engines.system.installed import version_of
+from motivnet_engines.system.machine import JETPACK_TENSORRT
 
 if TYPE_CHECKING:
     from motivnet.artifact.engine_entry import EngineBackend
@@ -35,11 +36,6 @@ _OPENCV = (
 _ADD_CPU = "pip install 'motivnet[cpu]'"
 _ADD_GPU = "pip install 'motivnet[gpu]'"
 _DRIVER_API = "the API of the CUDA driver"
-_JETPACK = (
-    "sudo apt-get install -y python3-libnvinfer && python3 -m venv --system-site-packages .venv"
-)
-"""On a Jetson TensorRT is a part of JetPack; its wheels do not run there."""
-
 _JETSON_DRIVER_API = {"6": "pip install 'cuda-bindings<13'", None: "pip install cuda-bindings"}
 """By JetPack: its driver tells the CUDA version, and ``motivnet[trt]`` would bring the wheels."""
 
@@ -68,7 +64,7 @@ def package_statuses(*, devices: int, jetson: Jetson | None) -> tuple[PackageSta
         *_required_packages(),
         _onnxruntime(0 if jetson else devices),
         _status("openvino", distributions=("openvino",), fix=_ADD_CPU, detail=_openvino_detail),
-        _tensorrt("tensorrt", fix=_JETPACK if jetson else _line("tensorrt")),
+        _tensorrt("tensorrt", fix=JETPACK_TENSORRT if jetson else _line("tensorrt")),
         _tensorrt("tensorrt-rtx", fix=None if jetson else _line("tensorrt-rtx")),
         *_memory_packages(_driver_api_line(jetson)),
     )

@@ -8,8 +8,9 @@ import onnx_ir as ir
 class ReadShapeOfFloatsPass(ir.passes.InPlacePass):
     """Let ``Shape`` read the floats that bytes are cast to, not the bytes.
 
-    Rule: a ``Shape`` of a graph input in UINT8 takes the output of that input's ``Cast``. Parsers of
-    TensorRT (onnx-tensorrt, docs/operators.md of 9.2 and of 10.15) document bytes for ``Cast`` alone.
+    Rule: a ``Shape`` of a graph input in UINT8 takes the output of that input's ``Cast``. The
+    parser of TensorRT documents bytes for ``Cast`` alone (onnx-tensorrt, docs/operators.md of 9.2
+    and of 10.15).
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
