@@ -57,7 +57,7 @@ OTHER_PROGRAMS |= {
     "--system-site-packages",
     "--build",
 }
-OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict", "--force-reinstall"}
+OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict"}
 """Options of trtexec, gpu.sh, Triton, curl, cmake, venv and pip that the pages mention."""
 
 
