@@ -15,6 +15,7 @@ from motivnet.config import NAMED_SIZES, ModelConfig
 from motivnet.model import build_model
 from motivnet.parity import COMPUTE_DTYPES
 
+MAGIC = b"vtrt"
 DECODER_HEAD = 144
 FORMS = [
     f"{precision}{attention}{input_form}"
@@ -33,6 +34,9 @@ def test_every_precision_form_of_attention_and_input(
     name = NAMES.get(form, form)
     manifest, engine = trt_graph(name).manifest, rtx_engine(name)
 
+    assert engine.path.read_bytes()[:4] == MAGIC
+    assert engine.built.report.evidence == "compiler"
+    assert engine.built.report.activation_bytes is not None
     fused = manifest.attention == "fused"
     assert manifest.graph.opset == (23 if fused else 22 if manifest.precision == "bf16" else 20)
     assert engine.built.report.matrix_layers.keys() == {COMPUTE_DTYPES[manifest.precision]}
