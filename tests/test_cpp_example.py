@@ -1,12 +1,15 @@
-"""The C++ example, with a stand-in for TensorRT and, where installed, TensorRT's headers."""
+"""The C++ example, with a stand-in, with CUDA's headers and, where installed, TensorRT's."""
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import re
 import shutil
 import subprocess
+import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,10 @@ pytestmark = pytest.mark.compile
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "cpp"
 STAND_IN = Path(__file__).resolve().parent / "cpp_stand_in"
+CONFORMANCE = Path(__file__).resolve().parent / "engines" / "tensorrt"
+CUDA_WHEELS = {"nvidia-cuda-runtime": "13.5.37", "nvidia-cuda-crt": "13.5.37"}
+"""NVIDIA's own headers on the package index; none of its packages there has TensorRT's."""
+
 STRICT = ["-std=c++17", "-Wall", "-Wextra", "-Werror"]
 ENGINE = b"stand-in uint8 64 logits 3"
 LABELS = b"neutral\nhappiness\nsadness\n"
@@ -195,18 +202,64 @@ def test_wrong_arguments_are_answered_by_the_usage(
     )
 
 
-def test_the_program_compiles_against_tensorrts_headers(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def cuda_headers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of CUDA's headers: the system's, else out of NVIDIA's wheels."""
+    here = folder_with("cuda_runtime_api.h", "CUDA_INCLUDE", CUDA_PLACES)
+    if here is not None:
+        return here
+    folder = tmp_path_factory.mktemp("cuda")
+    for path in downloaded_wheels():
+        with zipfile.ZipFile(path) as wheel:
+            headers = [name for name in wheel.namelist() if "/include/" in name]
+            wheel.extractall(folder, headers)
+    [header] = folder.rglob("cuda_runtime_api.h")
+    return header.parent
+
+
+def downloaded_wheels() -> list[Path]:
+    sys.path.insert(0, str(CONFORMANCE))
+    try:
+        wheels = importlib.import_module("conformance.wheels")
+    finally:
+        sys.path.remove(str(CONFORMANCE))
+    try:
+        return [
+            wheels.downloaded(wheels.Wheel(package=package, version=version, module=""))
+            for package, version in CUDA_WHEELS.items()
+        ]
+    except wheels.OutOfReachError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"in CI CUDA's headers must be looked at: {error}")
+        pytest.skip(str(error))
+
+
+def compile_with(tensorrt: Path, cuda: Path, folder: Path) -> None:
     compiler = shutil.which("g++")
-    tensorrt = folder_with("NvInferRuntime.h", "TENSORRT_INCLUDE", TENSORRT_PLACES)
-    cuda = folder_with("cuda_runtime_api.h", "CUDA_INCLUDE", CUDA_PLACES)
-    if compiler is None or tensorrt is None or cuda is None:
-        pytest.skip(
-            "needs g++, NvInferRuntime.h (TENSORRT_INCLUDE) and cuda_runtime_api.h (CUDA_INCLUDE); "
-            f"found {compiler}, {tensorrt}, {cuda}"
-        )
+    if compiler is None:
+        pytest.skip("needs g++")
     flags = [*STRICT, "-isystem", str(tensorrt), "-isystem", str(cuda), "-c"]
-    command = [compiler, *flags, str(EXAMPLE / "classify.cpp"), "-o", str(tmp_path / "classify.o")]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    command = [compiler, *flags, str(EXAMPLE / "classify.cpp"), "-o", str(folder / "classify.o")]
+    compiled = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert compiled.returncode == 0, compiled.stderr
+
+
+def test_the_program_compiles_against_cudas_own_headers(cuda_headers: Path, tmp_path: Path) -> None:
+    """TensorRT's header is the stand-in's: this holds the calls of CUDA alone."""
+    shutil.copy(STAND_IN / "NvInferRuntime.h", tmp_path)
+    compile_with(tmp_path, cuda_headers, tmp_path)
+
+
+def test_the_program_compiles_against_tensorrts_own_headers(
+    cuda_headers: Path, tmp_path: Path
+) -> None:
+    tensorrt = folder_with("NvInferRuntime.h", "TENSORRT_INCLUDE", TENSORRT_PLACES)
+    if tensorrt is None:
+        pytest.skip(
+            "needs NvInferRuntime.h, which no package index has: install libnvinfer-headers-dev of "
+            "NVIDIA's repository, or set TENSORRT_INCLUDE"
+        )
+    compile_with(tensorrt, cuda_headers, tmp_path)
 
 
 @pytest.mark.parametrize(("option", "library"), [("OFF", "nvinfer"), ("ON", "tensorrt_rtx")])

@@ -58,6 +58,13 @@ class Device:
         return [str(self.bin / words[0]), *map(str, words[1:])]
 
     @property
+    def python(self) -> tuple[int, int]:
+        """The version of its Python."""
+        [packages] = (self.root / "venv" / "lib").glob("python*")
+        major, minor = packages.name.removeprefix("python").split(".")
+        return int(major), int(minor)
+
+    @property
     def environment(self) -> dict[str, str]:
         kept = {
             name: value
@@ -66,11 +73,12 @@ class Device:
         }
         return kept | {"MODULES": str(self.modules), "HOME": str(self.root)}
 
-    def run(self, *words: str | Path) -> str:
+    def run(self, *words: str | Path, path: Path | None = None) -> str:
+        search = {} if path is None else {"PYTHONPATH": str(path)}
         done = subprocess.run(
             self.command(*words),
             cwd=self.root,
-            env=self.environment,
+            env=self.environment | search,
             capture_output=True,
             text=True,
             timeout=240,
@@ -195,6 +203,54 @@ def test_inspect_verify_and_doctor(device: Device) -> None:
     assert "cold start" in device.run("motivnet", "inspect", "artifacts/demo", "--footprint")
     device.run("motivnet", "verify", "artifacts/demo")
     assert json.loads(device.run("motivnet", "doctor", "--json"))
+
+
+@pytest.fixture(scope="module")
+def jetpack_bindings(device: Device) -> Path:
+    """A folder with JetPack 6's ``tensorrt``: NVIDIA's bindings of 10.3 over empty libraries."""
+    if device.python != (3, 10):
+        pytest.skip("needs Python 3.10, the only one that JetPack 6 has bindings for")
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc, for the stand-ins that the bindings load")
+    folder = device.root / "jetpack"
+    package = "tensorrt-cu12-bindings==10.3.0"
+    done = subprocess.run(
+        device.command("python", "-m", "pip", "install", "--no-deps", "--target", folder, package),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode and not os.environ.get("CI"):
+        pytest.skip(f"{package} cannot be downloaded")
+    assert done.returncode == 0, done.stderr
+    (folder / "tensorrt_bindings").rename(folder / "tensorrt")
+    named = folder / "tensorrt-10.3.0.dist-info"
+    named.mkdir()
+    (named / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorrt\nVersion: 10.3.0\n")
+    conformance = ROOT / "tests" / "engines" / "tensorrt"
+    code = (
+        "from conformance.stubs import compile_stubs; from conformance.wheels import NVINFER; "
+        "from pathlib import Path; import sys; "
+        "compile_stubs(Path(sys.argv[1]), tuple(f'{name}.10' for name in NVINFER))"
+    )
+    device.run("python", "-c", code, folder / "tensorrt", path=conformance)
+    return folder
+
+
+def test_the_bindings_of_jetpack_6_are_found_on_its_python(
+    device: Device, jetpack_bindings: Path
+) -> None:
+    found = json.loads(device.run("motivnet", "doctor", "--json", path=jetpack_bindings))
+
+    [tensorrt] = [package for package in found["packages"] if package["name"] == "tensorrt"]
+    assert (tensorrt["version"], tensorrt["usable"]) == ("10.3.0", True)
+    assert any("--attention decomposed" in line for line in found["advice"])
+    assert any("FP16 results are wrong" in line for line in found["advice"])
+
+
+def test_other_runtimes_are_not_disturbed_by_them(device: Device, jetpack_bindings: Path) -> None:
+    said = device.run("motivnet", "verify", "artifacts/demo", path=jetpack_bindings)
+    assert "passed" in said
 
 
 def test_triton_export(device: Device) -> None:

@@ -48,9 +48,17 @@ NOT_RUN = {
 }
 OTHER_PROGRAMS = {"--model-repository", "--model-control-mode", "--http-address", "--http-host"}
 OTHER_PROGRAMS |= {"--onnx", "--stronglyTyped", "--saveEngine", "--minShapes", "--optShapes"}
-OTHER_PROGRAMS |= {"--maxShapes", "--data-binary", "--system-site-packages", "--build"}
-OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict", "--minutes"}
-"""Options of trtexec, Triton, curl, cmake, venv, pip and bench/gpu.sh that the pages mention."""
+OTHER_PROGRAMS |= {"--memPoolSize", "--noTF32", "--skipInference", "--loadEngine", "--shapes"}
+OTHER_PROGRAMS |= {"--loadInputs", "--exportOutput", "--verbose", "--minutes"}
+OTHER_PROGRAMS |= {
+    "--profilingVerbosity",
+    "--maxShapes",
+    "--data-binary",
+    "--system-site-packages",
+    "--build",
+}
+OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict"}
+"""Options of trtexec, gpu.sh, Triton, curl, cmake, venv and pip that the pages mention."""
 
 
 def fences(language: str, *pages: Path) -> list[str]:

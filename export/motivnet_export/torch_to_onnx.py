@@ -21,7 +21,11 @@ from motivnet.errors import ExportError
 from motivnet.model import MotivNet
 from motivnet.parity import AttentionForm
 from motivnet.preprocess import WHITE, Preprocessing
-from motivnet_export.passes import FoldConstantsPass, JoinAttentionHeadsPass
+from motivnet_export.passes import (
+    FoldConstantsPass,
+    JoinAttentionHeadsPass,
+    ReadShapeOfFloatsPass,
+)
 
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("logits", "embedding")
@@ -195,6 +199,7 @@ def _clean(model: ir.Model) -> ir.Model:
     passes: tuple[ir.passes.PassBase, ...] = (
         FoldConstantsPass(),
         JoinAttentionHeadsPass(),
+        ReadShapeOfFloatsPass(),
         common.RemoveUnusedNodesPass(),
         common.ClearMetadataAndDocStringPass(),
         common.RemoveUnusedOpsetsPass(),

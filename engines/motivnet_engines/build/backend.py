@@ -15,18 +15,19 @@ from motivnet_engines.runtimes.tensorrt.api import (
     load_api,
     too_new_wheel,
 )
+from motivnet_engines.system.machine import JETPACK_TENSORRT, read_jetson
 from motivnet_engines.system.nvidia import cuda_device_count, read_driver
 
 
 def available_backend() -> EngineBackend | None:
     """Return the backend that can build here, None if there is none.
 
-    TensorRT where it is installed and a GPU is present, else TensorRT-RTX if it is installed and
-    has code for the GPU here, if any: by default no engine is built that cannot run on the machine
-    that built it.
+    TensorRT where it is installed and a GPU is present, or on a Jetson, else TensorRT-RTX if it is
+    installed and has code for the GPU here, if any: by default no engine is built that cannot run
+    on the machine that built it.
     """
     capabilities = capabilities_here()
-    if capabilities and _loads("tensorrt"):
+    if (capabilities or read_jetson()) and _loads("tensorrt"):
         return "tensorrt"
     supported = not capabilities or capabilities[0] in RTX_COMPUTE_CAPABILITIES
     return "tensorrt-rtx" if supported and _loads("tensorrt-rtx") else None
@@ -36,12 +37,12 @@ def choose_backend(name: EngineBackend | None) -> EngineBackend:
     """Return the backend named, else the one that builds here.
 
     Raises:
-        MissingDependencyError: If none is named and none is installed.
+        MissingDependencyError, RuntimeUnavailableError: If none is named and none is installed.
     """
     if chosen := name or available_backend():
         return chosen
-    backend: EngineBackend = "tensorrt" if capabilities_here() else "tensorrt-rtx"
-    raise MissingDependencyError(MODULES[backend], extra=EXTRAS[backend])
+    backend: EngineBackend = "tensorrt" if capabilities_here() or read_jetson() else "tensorrt-rtx"
+    raise _missing(backend)
 
 
 def check_backend(backend: EngineBackend) -> None:
@@ -52,13 +53,18 @@ def check_backend(backend: EngineBackend) -> None:
         RuntimeUnavailableError: If it needs a GPU and there is none, or a newer driver.
     """
     if backend == "tensorrt" and cuda_device_count() == 0:
+        if read_jetson():
+            raise RuntimeUnavailableError(
+                "this Jetson's GPU cannot be used: "
+                f"{read_driver().missing_requirement}; motivnet doctor says what to do"
+            )
         raise RuntimeUnavailableError(
             "this machine has no NVIDIA GPU, and tensorrt builds only on the GPU that the engine "
             "is for; run 'motivnet build-engine' on the device, or compile ahead of time here for "
             "RTX GPUs: --target tensorrt-rtx, or for build-engine --backend tensorrt-rtx"
         )
     if importlib.util.find_spec(MODULES[backend]) is None:
-        raise MissingDependencyError(MODULES[backend], extra=EXTRAS[backend])
+        raise _missing(backend)
     # TensorRT-RTX compiles without any driver.
     if backend == "tensorrt" and (wheel := too_new_wheel(backend, read_driver())):
         raise RuntimeUnavailableError("; ".join(wheel))
@@ -84,6 +90,15 @@ def device_memory(backend: EngineBackend) -> int | None:
     """Return the bytes of the GPU that builds, None if the backend needs none."""
     gpus = read_driver().gpus
     return gpus[0].memory if backend == "tensorrt" and gpus else None
+
+
+def _missing(backend: EngineBackend) -> MissingDependencyError | RuntimeUnavailableError:
+    if backend == "tensorrt" and read_jetson():
+        return RuntimeUnavailableError(
+            "this Python has no tensorrt, which on a Jetson is a part of JetPack and not of pip; "
+            f"run: {JETPACK_TENSORRT}"
+        )
+    return MissingDependencyError(MODULES[backend], extra=EXTRAS[backend])
 
 
 def _loads(backend: EngineBackend) -> bool:

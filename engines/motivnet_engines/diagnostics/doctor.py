@@ -58,7 +58,7 @@ class Diagnosis:
 def diagnose() -> Diagnosis:
     """Return the diagnosis of this machine; the packages and the driver's library are loaded."""
     driver, jetson = read_driver(), read_jetson()
-    packages = package_statuses(devices=len(driver.gpus), jetson=jetson is not None)
+    packages = package_statuses(devices=len(driver.gpus), jetson=jetson)
     by_name = {status.name: status for status in packages}
     here = Environment(packages=by_name, driver=driver, jetson=jetson)
     builds, runtimes = find_builds(here), find_runtimes(here)

@@ -18,9 +18,11 @@ from motivnet_engines.runtimes.tensorrt.api import (
     load_api,
 )
 from motivnet_engines.system.installed import version_of
+from motivnet_engines.system.machine import JETPACK_TENSORRT
 
 if TYPE_CHECKING:
     from motivnet.artifact.engine_entry import EngineBackend
+    from motivnet_engines.system.machine import Jetson
 
 REQUIRED = {"numpy": "numpy", "opencv": "cv2", "pillow": "PIL"}
 """What nothing runs without, and the names of the modules."""
@@ -34,10 +36,8 @@ _OPENCV = (
 _ADD_CPU = "pip install 'motivnet[cpu]'"
 _ADD_GPU = "pip install 'motivnet[gpu]'"
 _DRIVER_API = "the API of the CUDA driver"
-_JETPACK = (
-    "sudo apt-get install -y python3-libnvinfer && python3 -m venv --system-site-packages .venv"
-)
-"""On a Jetson TensorRT is a part of JetPack; its wheels do not run there."""
+_JETSON_DRIVER_API = {"6": "pip install 'cuda-bindings<13'", None: "pip install cuda-bindings"}
+"""By JetPack: its driver tells the CUDA version, and ``motivnet[trt]`` would bring the wheels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +51,22 @@ class PackageStatus:
     fix: str | None
 
 
-def package_statuses(*, devices: int, jetson: bool) -> tuple[PackageStatus, ...]:
+def package_statuses(*, devices: int, jetson: Jetson | None) -> tuple[PackageStatus, ...]:
     """Return every package in a fixed order; each of them is loaded.
+
+    A Jetson is told of nothing that has no wheel for it: ``onnxruntime-gpu``, and TensorRT-RTX,
+    which does not compile for its GPU.
 
     The usual problem of an installed package is a missing library, which only loading finds.
     Loading both TensorRTs takes less than half a second and does not use the GPU.
     """
     return (
         *_required_packages(),
-        _onnxruntime(devices),
+        _onnxruntime(0 if jetson else devices),
         _status("openvino", distributions=("openvino",), fix=_ADD_CPU, detail=_openvino_detail),
-        _tensorrt("tensorrt", fix=_JETPACK if jetson else _line("tensorrt")),
-        _tensorrt("tensorrt-rtx", fix=_line("tensorrt-rtx")),
-        *_memory_packages(),
+        _tensorrt("tensorrt", fix=JETPACK_TENSORRT if jetson else _line("tensorrt")),
+        _tensorrt("tensorrt-rtx", fix=None if jetson else _line("tensorrt-rtx")),
+        *_memory_packages(_driver_api_line(jetson)),
     )
 
 
@@ -102,7 +105,7 @@ def _onnxruntime(devices: int) -> PackageStatus:
     return status
 
 
-def _tensorrt(backend: EngineBackend, *, fix: str) -> PackageStatus:
+def _tensorrt(backend: EngineBackend, *, fix: str | None) -> PackageStatus:
     return _status(
         MODULES[backend],
         distributions=DISTRIBUTIONS[backend],
@@ -111,13 +114,19 @@ def _tensorrt(backend: EngineBackend, *, fix: str) -> PackageStatus:
     )
 
 
-def _memory_packages() -> tuple[PackageStatus, PackageStatus]:
+def _driver_api_line(jetson: Jetson | None) -> str:
+    if jetson is None:
+        return _line("tensorrt")
+    return _JETSON_DRIVER_API.get(jetson.jetpack, _JETSON_DRIVER_API[None])
+
+
+def _memory_packages(fix: str) -> tuple[PackageStatus, PackageStatus]:
     """Return cuda-python and pycuda; one is enough, and pycuda is only for those who want it."""
     bindings = _status(
         "cuda.bindings",
         name="cuda-python",
         distributions=("cuda-bindings", "cuda-python"),
-        fix=_line("tensorrt"),
+        fix=fix,
         detail=lambda: _DRIVER_API,
     )
     pycuda = _status(
@@ -134,7 +143,7 @@ def _status(
     module: str,
     *,
     distributions: tuple[str, ...],
-    fix: str,
+    fix: str | None,
     detail: Callable[[], str],
     name: str | None = None,
 ) -> PackageStatus:
@@ -149,12 +158,13 @@ def _status(
         return PackageStatus(name=name, version=version, usable=False, detail=reason, fix=repair)
 
 
-def _describe_failure(error: Exception, *, fix: str) -> tuple[str, str]:
+def _describe_failure(error: Exception, *, fix: str | None) -> tuple[str, str | None]:
     """Return why a package cannot be used, and the command that repairs it."""
     problem = error if isinstance(error, MotivNetError) else import_problem(error)
     if isinstance(problem, BrokenDependencyError):
         return f"{problem.package} cannot be loaded: {problem.reason}", problem.repair
-    return one_line(error), fix.replace("pip install", "pip install --force-reinstall")
+    again = fix and fix.replace("pip install", "pip install --force-reinstall")
+    return one_line(error), again
 
 
 def _onnxruntime_detail() -> str:

@@ -129,6 +129,12 @@ def memory_from_meminfo(text: str, key: str) -> int | None:
     return int(match[1]) * 1024 if match else None
 
 
+JETPACK_TENSORRT = (
+    "sudo apt-get install -y python3-libnvinfer && python3 -m venv --system-site-packages .venv"
+)
+"""On a Jetson TensorRT is a part of JetPack; its wheels do not run there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jetson:
     """A board's name, its Linux for Tegra such as ``36.4.3``, and JetPack's major version."""

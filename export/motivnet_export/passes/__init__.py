@@ -2,5 +2,6 @@
 
 from motivnet_export.passes.attention_heads import JoinAttentionHeadsPass
 from motivnet_export.passes.fold import FoldConstantsPass
+from motivnet_export.passes.pixel_shape import ReadShapeOfFloatsPass
 
-__all__ = ["FoldConstantsPass", "JoinAttentionHeadsPass"]
+__all__ = ["FoldConstantsPass", "JoinAttentionHeadsPass", "ReadShapeOfFloatsPass"]

@@ -9,9 +9,13 @@ import pytest
 from motivnet.errors import RuntimeUnavailableError
 from motivnet_engines.diagnostics import packages
 from motivnet_engines.diagnostics.packages import PackageStatus, package_statuses
+from motivnet_engines.system.machine import Jetson
+
+ORIN = Jetson(model="Jetson AGX Orin", l4t="36.4.3", jetpack="6")
+THOR = Jetson(model="Jetson AGX Thor", l4t="39.0", jetpack="7")
 
 
-def package(name: str, *, devices: int = 0, jetson: bool = False) -> PackageStatus:
+def package(name: str, *, devices: int = 0, jetson: Jetson | None = None) -> PackageStatus:
     return next(
         status for status in package_statuses(devices=devices, jetson=jetson) if status.name == name
     )
@@ -56,10 +60,35 @@ def test_a_jetson_gets_tensorrt_from_jetpack_and_not_from_pip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    fix = package("tensorrt", jetson=True).fix
+    fix = package("tensorrt", jetson=ORIN).fix
     assert fix is not None
     assert "apt-get install -y python3-libnvinfer" in fix
     assert "--system-site-packages" in fix
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "jetson", "fix"),
+    [
+        ("tensorrt_rtx", "tensorrt_rtx", ORIN, None),
+        ("cuda-python", "cuda", ORIN, "pip install 'cuda-bindings<13'"),
+        ("cuda-python", "cuda", THOR, "pip install cuda-bindings"),
+    ],
+)
+def test_a_jetson_is_not_told_to_install_what_does_not_run_there(
+    name: str, module: str, jetson: Jetson, fix: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    monkeypatch.delitem(sys.modules, "cuda.bindings", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    assert package(name, devices=1, jetson=jetson).fix == fix
+
+
+def test_a_jetson_keeps_its_onnxruntime_because_the_other_one_has_no_wheel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(packages, "_onnxruntime_detail", lambda: "CPUExecutionProvider")
+    status = package("onnxruntime", devices=1, jetson=ORIN)
+    assert (status.usable, status.fix) == (True, None)
 
 
 def test_tensorrt_rtx_is_really_loaded() -> None:

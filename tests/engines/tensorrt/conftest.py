@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from motivnet.artifact.engine_entry import EngineEntry
@@ -27,11 +28,12 @@ from motivnet.files import sha256_of
 from motivnet.labels import labels_for
 from motivnet.model import MotivNet
 from motivnet.parity import AttentionForm, ParityReport, Precision
-from motivnet.preprocess import Preprocessing
+from motivnet.preprocess import Preprocessing, PreprocessingName
 from motivnet_engines.build.builder import engine_from_onnx
 from motivnet_engines.build.options import EngineOptions
 from motivnet_export.graph import save_onnx, summarise
 from motivnet_export.precision import apply_precision
+from motivnet_export.request import InputForm
 from motivnet_export.torch_to_onnx import INPUT_NAME, OUTPUT_NAMES, onnx_from_model
 
 
@@ -41,20 +43,35 @@ class Form:
 
     precision: Precision
     attention: AttentionForm
-    input: str = "float32"
+    input: InputForm = "float32"
+    preprocessing: PreprocessingName = "stretch"
 
 
 FORMS = {
     "fp16": Form(precision="fp16", attention="fused"),
-    "fp16-decomposed": Form(precision="fp16", attention="decomposed"),
-    "bf16": Form(precision="bf16", attention="fused"),
-    "bf16-decomposed": Form(precision="bf16", attention="decomposed"),
-    "fp32": Form(precision="fp32", attention="decomposed"),
-    "fp32-image": Form(precision="fp32", attention="decomposed", input="image"),
-    "fp32-fused": Form(precision="fp32", attention="fused"),
     "uint8": Form(precision="fp16", attention="fused", input="uint8"),
     "image": Form(precision="fp16", attention="fused", input="image"),
+    "fp16-decomposed": Form(precision="fp16", attention="decomposed"),
+    "fp16-decomposed-uint8": Form(precision="fp16", attention="decomposed", input="uint8"),
+    "fp16-decomposed-image": Form(precision="fp16", attention="decomposed", input="image"),
+    "bf16": Form(precision="bf16", attention="fused"),
+    "bf16-uint8": Form(precision="bf16", attention="fused", input="uint8"),
+    "bf16-image": Form(precision="bf16", attention="fused", input="image"),
+    "bf16-decomposed": Form(precision="bf16", attention="decomposed"),
+    "bf16-decomposed-uint8": Form(precision="bf16", attention="decomposed", input="uint8"),
+    "bf16-decomposed-image": Form(precision="bf16", attention="decomposed", input="image"),
+    "bf16-decomposed-image-square": Form(
+        precision="bf16",
+        attention="decomposed",
+        input="image",
+        preprocessing="square-white-pad",
+    ),
+    "fp32": Form(precision="fp32", attention="decomposed"),
+    "fp32-uint8": Form(precision="fp32", attention="decomposed", input="uint8"),
+    "fp32-image": Form(precision="fp32", attention="decomposed", input="image"),
+    "fp32-fused": Form(precision="fp32", attention="fused"),
 }
+"""Every precision with every form of attention and of input; FP32 has no fused attention."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,15 +142,28 @@ def trt_graph(tiny_model: MotivNet, tiny_config: ModelConfig) -> GraphFactory:
 
 
 @pytest.fixture
-def graph_of_model(tmp_path: Path) -> Callable[[MotivNet, ModelConfig], Graph]:
-    """A function that gives the FP16 graph of another model than the tiny one."""
+def graph_of_model(tmp_path: Path) -> Callable[..., Graph]:
+    """A function that gives the graph of another model than the tiny one, in FP16 if not told."""
 
-    def exported(model: MotivNet, config: ModelConfig) -> Graph:
-        _export(FORMS["fp16"], model, config, tmp_path / "model.onnx")
+    def exported(model: MotivNet, config: ModelConfig, name: str = "fp16") -> Graph:
+        _export(FORMS[name], model, config, tmp_path / "model.onnx")
         manifest = Manifest.from_json((tmp_path / "manifest.json").read_bytes())
         return Graph(onnx=tmp_path / "model.onnx", manifest=manifest)
 
     return exported
+
+
+@pytest.fixture(scope="session")
+def two_blocks() -> Callable[..., ModelConfig]:
+    """A function that gives a named size with two blocks of its encoder and one of its decoder."""
+
+    def config_of(name: str, image_size: tuple[int, int] = (128, 96)) -> ModelConfig:
+        named, replace = ModelConfig.named(name, image_size=image_size), msgspec.structs.replace
+        return replace(
+            named, encoder=replace(named.encoder, depth=2), decoder=replace(named.decoder, depth=1)
+        )
+
+    return config_of
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +206,7 @@ def _export(form: Form, tiny_model: MotivNet, config: ModelConfig, path: Path) -
     entry = InputEntry(
         name=INPUT_NAME,
         dtype="float32" if form.input == "float32" else "uint8",
-        preprocessing=Preprocessing.named("stretch", size=config.encoder.image_size),
+        preprocessing=Preprocessing.named(form.preprocessing, size=config.encoder.image_size),
         any_size=form.input == "image",
     )
     graph = onnx_from_model(

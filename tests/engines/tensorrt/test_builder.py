@@ -24,36 +24,6 @@ MAGIC = b"vtrt"
 BALLAST = 1 << 30
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype"),
-    [
-        ("fp16", "float16"),
-        ("fp16-decomposed", "float16"),
-        ("bf16", "bfloat16"),
-        ("fp32", "float32"),
-        ("uint8", "float16"),
-        ("image", "float16"),
-    ],
-)
-def test_an_engine_is_built_in_the_precision_of_its_graph(
-    rtx_engine: Any, name: str, dtype: str
-) -> None:
-    engine = rtx_engine(name)
-
-    assert engine.path.read_bytes()[:4] == MAGIC
-    assert engine.built.report.evidence == "compiler"
-    assert set(engine.built.report.matrix_layers) == {dtype}
-    assert engine.announced == ()
-
-
-@pytest.mark.parametrize("name", ["fp16", "bf16", "uint8", "image"])
-def test_every_attention_of_a_fused_graph_is_one_kernel(rtx_engine: Any, name: str) -> None:
-    report = rtx_engine(name).built.report
-
-    assert report.attention_fused == report.attention_layers == 6
-    assert report.activation_bytes is not None
-
-
 @pytest.mark.parametrize("name", ["fp16", "fp32"])
 def test_one_engine_serves_two_compute_capabilities(rtx_engine: Any, name: str) -> None:
     both = rtx_engine(name, ("86", "89")).built.report

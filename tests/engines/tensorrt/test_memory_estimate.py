@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from motivnet.config import ModelConfig
+from motivnet.config import NAMED_SIZES, ModelConfig
 from motivnet.errors import RuntimeUnavailableError
 from motivnet.parity import Precision
+from motivnet.preprocess import Preprocessing
 from motivnet_engines.build import memory_estimate
 from motivnet_engines.build.memory_estimate import (
     BuildEstimate,
@@ -110,6 +111,34 @@ def test_where_host_and_gpu_share_their_memory_a_build_needs_both(
         match=r"about 10\.0 GB of memory, which the GPU shares, and 9\.0 GB are available",
     ):
         check_fits(ESTIMATE, jetson, tmp_path, **options, shared_memory=True)
+
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "devices.md"
+TABLE = [("bf16", 2), ("fp32", 4)]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED_SIZES if name != "tiny"])
+def test_the_page_has_the_estimate_of_every_size_where_memory_is_shared(
+    name: str, trt_graph: Any
+) -> None:
+    config, cells = ModelConfig.named(name), []
+    for precision, width in TABLE:
+        manifest = trt_graph("bf16-decomposed" if precision == "bf16" else "fp32").manifest
+        manifest = msgspec.structs.replace(
+            manifest,
+            source=msgspec.structs.replace(manifest.source, config=config),
+            input=msgspec.structs.replace(
+                manifest.input,
+                preprocessing=Preprocessing.named("stretch", size=config.encoder.image_size),
+            ),
+            graph=msgspec.structs.replace(
+                manifest.graph, weight_bytes={precision: width * config.parameters}
+            ),
+        )
+        estimate = estimate_build(manifest, EngineOptions(backend="tensorrt", max_batch=1))
+        cells.append(f"{estimate.host_peak_bytes / GB:.1f} + {estimate.device_bytes / GB:.1f} = ")
+        cells[-1] += f"{(estimate.host_peak_bytes + estimate.device_bytes) / GB:.1f} GB"
+    assert f"| `{name}` | {cells[0]} | {cells[1]} |" in PAGE.read_text()
 
 
 def test_tensorrt_needs_more_of_the_host_and_room_for_whole_pictures(trt_graph: Any) -> None:

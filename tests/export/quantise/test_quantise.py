@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -28,7 +29,7 @@ from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, EngineError, ExportError
 from motivnet.labels import EMOTIONS
 from motivnet.model import build_model
-from motivnet.parity import Outputs, compare
+from motivnet.parity import AttentionForm, Outputs, compare
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import synthetic_faces
 from motivnet_engines.build.builder import engine_from_onnx
@@ -36,10 +37,11 @@ from motivnet_engines.build.options import EngineOptions
 from motivnet_export import graph as graph_module
 from motivnet_export.build import build_artifact
 from motivnet_export.graph import check_onnx, product_dtypes, save_onnx
+from motivnet_export.precision import apply_precision
 from motivnet_export.quantise import modelopt_environment
 from motivnet_export.quantise import quantise as quantisation
 from motivnet_export.quantise.quantise import QuantisedPrecision, quantise_onnx
-from motivnet_export.request import BuildRequest
+from motivnet_export.request import BuildRequest, InputForm
 
 SIZE = (128, 96)
 STRETCH = Preprocessing.named("stretch", size=SIZE)
@@ -289,6 +291,49 @@ def test_the_compiler_multiplies_in_the_narrow_dtype_and_keeps_attention_fused(
     # The compiler may join products of one input, and split that of query, key and value.
     assert proof.matrix_layers[quantisation.GRAPH_DTYPES[precision]] >= ENCODER_LINEARS
     assert proof.matrix_layers["float16"] <= OTHER_PRODUCTS
+    assert set(proof.matrix_layers) == {quantisation.GRAPH_DTYPES[precision], "float16"}
+    assert (proof.attention_layers, proof.attention_fused) == (ATTENTIONS, ATTENTIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("input_form", ["float32", "uint8", "image"])
+@pytest.mark.parametrize("attention", ["fused", "decomposed"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_compiler_takes_every_form_of_attention_and_input(
+    modelopt: Path,
+    export: Callable[..., ir.Model],
+    small_config: ModelConfig,
+    manifest: Manifest,
+    faces: NDArray[np.uint8],
+    tmp_path: Path,
+    precision: QuantisedPrecision,
+    attention: AttentionForm,
+    input_form: InputForm,
+) -> None:
+    model = build_model(small_config, seed=1)
+    apply_precision(model, precision)
+    entry = msgspec.structs.replace(
+        manifest.input,
+        dtype="float32" if input_form == "float32" else "uint8",
+        any_size=input_form == "image",
+    )
+    graph = export(
+        model,
+        attention=attention,
+        input_dtype=entry.dtype,
+        any_size=entry.any_size,
+        preprocessing=STRETCH,
+    )
+    images = STRETCH.normalise(faces[:4]) if input_form == "float32" else faces[:4]
+    target = tmp_path / "model.onnx"
+    quantise_onnx(graph, target, precision=precision, images=images, on_message=unheard)
+    promised = msgspec.structs.replace(
+        with_precision(manifest, precision), input=entry, attention=attention
+    )
+
+    proof = compiled(target, tmp_path / "model.engine", promised, "89").report
+
+    assert proof.matrix_layers[quantisation.GRAPH_DTYPES[precision]] >= ENCODER_LINEARS
     assert set(proof.matrix_layers) == {quantisation.GRAPH_DTYPES[precision], "float16"}
     assert (proof.attention_layers, proof.attention_fused) == (ATTENTIONS, ATTENTIONS)
 
