@@ -24,6 +24,8 @@ _MAX_ENTRIES = 100
 _ENTRY = b"PK\1\2"
 """Begins each entry of the archive's directory, of which ``ZipFile`` keeps all in memory."""
 
+_ARCHIVE = b"PK"
+
 _METADATA = "metadata"
 
 # What NumPy and the standard library raise for a damaged file.
@@ -84,6 +86,8 @@ def read_arrays(data: bytes, *, names: Sequence[str], max_bytes: int) -> dict[st
     try:
         if data.count(_ENTRY) > _MAX_ENTRIES:
             raise ValueError(f"it has more than the {_MAX_ENTRIES} entries allowed")
+        if not data.startswith(_ARCHIVE):
+            raise FileError("is not an .npz file")
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # Unpacking stops at the sizes that the directory states.
             if sum(entry.file_size for entry in archive.infolist()) > max_bytes:

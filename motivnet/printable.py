@@ -54,6 +54,11 @@ def one_line(said: object, *, limit: int = LIMIT) -> str:
     return printable(_LINE_ENDS.sub(" ", shortened(str(said), _EXTRA * limit)).strip(), limit=limit)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with a regular noun, in the singular for one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def printable_lines(text: str, *, limit: int) -> str:
     """Return several lines, such as a traceback, printable and within ``limit`` characters."""
     return shortened(_lines(shortened(text, limit), _visible), limit)
@@ -106,13 +111,14 @@ class PrintableStream:
 class OneLineFormatter(logging.Formatter):
     """Formats each record as one printable line; the traceback of a bug follows below it.
 
-    The level stands in front of it, except for what is only information.
+    The level stands in front of it as ``error:`` does in front of a command's error, except for
+    what is only information.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line."""
         shown = one_line(record.message)
-        return shown if record.levelno == logging.INFO else f"{record.levelname}: {shown}"
+        return shown if record.levelno == logging.INFO else f"{record.levelname.lower()}: {shown}"
 
 
 def guard_output() -> None:

@@ -249,5 +249,7 @@ def _describe_nothing(content: object) -> str:
         if isinstance(content, StandIn):
             kind = f"a pickled object, {listed([content.name])}"
         return f"holds no state dict but {kind}; ask its maker for that, best as .safetensors"
+    if all(mapping_from(each) == {} for each in (mapping or {}).values()):
+        return f"holds nothing in {listed(names)}; save the weights again"
     largest = max((list(values) for _, values in _mappings(content)), key=len, default=names)
     return f"has keys of no known layout: {listed(largest)}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from motivnet.datasets.left_out import LeftOut, Tally, tally
+from motivnet.datasets.left_out import SHOWN, Tally, name_some
 from motivnet.datasets.sample import Dataset, Sample
 from motivnet.errors import DatasetError, FileError, ImageError
 from motivnet.images import USER_LIMITS, ImageLimits
@@ -52,11 +52,14 @@ class Checked:
         return tuple(sample for sample in samples if sample.name in self.digests)
 
     def left_out(self) -> Tally:
-        """Return the unreadable images as what was left out, each with what is wrong with it."""
-        return tally(
-            LeftOut(UNREADABLE, _without_folder(name, reason))
-            for name, reason in sorted(self.unreadable.items())
+        """Return the unreadable images as what was left out; each fault is said once."""
+        if not self.unreadable:
+            return Tally()
+        faults = tuple(
+            f"{name_some(names)} {'each ' if len(names) > 1 else ''}{fault}"
+            for fault, names in self._names_by_fault().items()
         )
+        return Tally({UNREADABLE: len(self.unreadable)}, {UNREADABLE: faults[: SHOWN + 1]})
 
     def refuse_many_unreadable(self, *, max_share: float) -> None:
         """Refuse a dataset that is damaged as a whole, or whose images are elsewhere.
@@ -68,11 +71,21 @@ class Checked:
         count, total = len(self.unreadable), len(self.digests) + len(self.unreadable)
         if count < MANY_UNREADABLE or count <= max_share * total:
             return
-        named = "; ".join(sorted(self.unreadable.values())[:3])
+        firsts = [self.unreadable[names[0]] for names in self._names_by_fault().values()]
+        named = "; ".join(firsts[:SHOWN])
         raise DatasetError(
             f"{count:,} of {total:,} images cannot be read, more than {max_share:.0%}: {named}; "
             "…; check that the dataset is complete"
         )
+
+    def _names_by_fault(self) -> dict[str, list[str]]:
+        """Return the names of the unreadable images by what is wrong with them."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for name, reason in sorted(self.unreadable.items()):
+            # The text of an error has the path, which ends with the name, before the fault.
+            _, named, fault = reason.partition(f"{printable(name)} ")
+            found[fault if named else f"({reason})"].append(name)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +107,6 @@ class DatasetSummary:
     skipped: dict[str, int]
     unreadable: dict[str, str]
     duplicates: Pairs
-
-
-def _without_folder(name: str, reason: str) -> str:
-    """Return a reason that begins with the name of the sample in place of the whole path."""
-    name = printable(name)  # as the text of an error has it
-    _, found, rest = reason.partition(f"{name} ")
-    return f"{name} {rest}" if found else reason
 
 
 def check_readable(samples: Sequence[Sample], *, limits: ImageLimits = USER_LIMITS) -> Checked:

@@ -7,7 +7,6 @@ there: 0 to 6 mean other emotions in FER2013 than in AffectNet, and 1 to 7 are t
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +20,7 @@ from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS, is_label, label_from_name
 from motivnet.path_kind import is_folder
 from motivnet.prediction import UNKNOWN
-
-logger = logging.getLogger(__name__)
+from motivnet.printable import counted
 
 SPLITS: dict[str, SplitName] = {
     "train": "train",
@@ -82,13 +80,13 @@ def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
     def label_of(folder: str) -> str | None:
         return label_from_name(folder, labels) or numbers.get(folder)
 
-    return collect(_entries(found, label_of), labels=labels)
+    return collect(_entries(found, label_of), labels=labels, hidden=found.rubbish)
 
 
 def read_class_folders(
     folder: Path, *, labels: Sequence[str], new_classes: bool = False
 ) -> ClassFolders:
-    """Return the images of the class folders in a folder; what was left out is logged.
+    """Return the images of the class folders in a folder, and what was left out.
 
     Wrapper folders around them, as an archive has them, are looked through.
 
@@ -119,11 +117,9 @@ def read_class_folders(
             listed.append(LeftOut(reason, entry.name))
         else:
             paths[entry.emotion].append(root / entry.name)
-    left_out = tally(listed)
+    left_out = tally(listed, hidden=found.rubbish)
     if not paths:
         raise DatasetError(_no_classes(root, found, left_out))
-    if left_out.counts:
-        logger.warning("%s: left out %s", folder, left_out)
     in_order = {label: tuple(files) for label, files in paths.items()}
     return ClassFolders(folder=folder, paths=in_order, left_out=left_out)
 
@@ -245,7 +241,7 @@ def _no_classes(root: Path, found: ImageFiles, left_out: Tally) -> str:
         return f"{root} holds no image in class folders ({left_out}); fill it, or give another one"
     if LOOSE in left_out.counts and not subfolders(root):
         return (
-            f"{root} has no class folders, and {len(found.files):,} images beside each other "
+            f"{root} has no class folders, and {counted(len(found.files), 'image')} in it "
             f"({_names(found.files)}); put the images of each class into a folder of its name"
         )
     return f"{root} holds no image of a class of the model ({left_out}); give another folder"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from motivnet.printable import printable
 SHOWN = 3
 """Names are shown of each reason."""
 
-_MAX_NAME = 160
+_MAX_NAME = 320
+"""Of characters, also where what is wrong follows the name."""
 
 
 class LeftOut(NamedTuple):
@@ -25,37 +26,45 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was left out: the number of entries by reason, and the names of the first."""
+    """What was left out: the number of entries by reason, and the names of the first.
+
+    There is one name more than is shown if there are more. ``hidden`` counts what is hidden or of
+    the system, which is said only beside something else.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    hidden: int = 0
 
     def __str__(self) -> str:
-        return describe(self.counts, self.names)
+        parts = [
+            f"{count:,} x {reason}{_in_brackets(self.names.get(reason, ()))}"
+            for reason, count in sorted(self.counts.items())
+        ]
+        if parts and self.hidden:
+            parts.append(f"{self.hidden:,} x hidden or of the system")
+        return ", ".join(parts)
 
     def __or__(self, other: Tally) -> Tally:
         """Return both together."""
         counts = Counter(self.counts) + Counter(other.counts)
-        return Tally(dict(counts), {**self.names, **other.names})
+        names = {
+            reason: (*self.names.get(reason, ()), *other.names.get(reason, ()))[: SHOWN + 1]
+            for reason in (*self.names, *other.names)
+        }
+        return Tally(dict(counts), names, self.hidden + other.hidden)
 
 
-def tally(entries: Iterable[LeftOut]) -> Tally:
+def tally(entries: Iterable[LeftOut], *, hidden: int = 0) -> Tally:
     """Return how many entries were left out by reason, and the first names of each."""
     counts: Counter[str] = Counter()
     names: defaultdict[str, list[str]] = defaultdict(list)
     for reason, name in entries:
         counts[reason] += 1
-        if name and len(names[reason]) < SHOWN:
+        if name and len(names[reason]) <= SHOWN:
             names[reason].append(name)
-    return Tally(dict(counts), {reason: tuple(found) for reason, found in names.items() if found})
-
-
-def describe(counts: Mapping[str, int], names: Mapping[str, Sequence[str]]) -> str:
-    """Return counts, reasons and up to three names of each in one line."""
-    return ", ".join(
-        f"{count:,} x {reason}{_in_brackets(names.get(reason, ()), count)}"
-        for reason, count in sorted(counts.items())
-    )
+    found = {reason: tuple(named) for reason, named in names.items() if named}
+    return Tally(dict(counts), found, hidden)
 
 
 def name_some(paths: Sequence[Path | str]) -> str:
@@ -64,8 +73,5 @@ def name_some(paths: Sequence[Path | str]) -> str:
     return ", ".join([*shown, "…"] if len(paths) > SHOWN else shown)
 
 
-def _in_brackets(names: Sequence[str], count: int) -> str:
-    if not names:
-        return ""
-    shown = [printable(name, limit=_MAX_NAME) for name in names[:SHOWN]]
-    return f" ({', '.join([*shown, '…'] if count > len(shown) else shown)})"
+def _in_brackets(names: Sequence[str]) -> str:
+    return f" ({name_some(names)})" if names else ""

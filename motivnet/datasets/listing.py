@@ -55,11 +55,12 @@ class LabelledImage:
 
 
 def collect(
-    entries: Iterable[LabelledImage | LeftOut | str], *, labels: tuple[str, ...]
+    entries: Iterable[LabelledImage | LeftOut | str], *, labels: tuple[str, ...], hidden: int = 0
 ) -> Listing:
     """Return the entries whose label the model has, in their order.
 
     A text is the reason why an entry without a name is left out. The first entry of a name counts.
+    ``hidden`` is the number of hidden entries beside them.
     """
     samples: dict[str, Sample] = {}
     left_out: list[LeftOut] = []
@@ -76,7 +77,7 @@ def collect(
             same = samples[entry.name].label == labels.index(entry.emotion)
             reason = "listed twice" if same else "listed again with another label"
             left_out.append(LeftOut(reason, entry.name))
-    return Listing(samples=tuple(samples.values()), left_out=tally(left_out))
+    return Listing(samples=tuple(samples.values()), left_out=tally(left_out, hidden=hidden))
 
 
 def _sample(image: LabelledImage, labels: tuple[str, ...]) -> Sample:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from motivnet.datasets.image_folders import first_images, walk_images
+from motivnet.datasets.image_folders import ImageFiles, first_images, walk_images
 from motivnet.datasets.left_out import LeftOut
 from motivnet.datasets.listing import LabelledImage, Listing, collect
 
@@ -39,17 +39,18 @@ class NamedFiles:
         Raises:
             FileError: If a folder cannot be read.
         """
-        return collect(self._images(path), labels=labels)
+        found = walk_images(path)
+        found.refuse_unreadable()
+        return collect(self._images(found), labels=labels, hidden=found.rubbish)
 
     def _matches(self, file: Path) -> bool:
         return self.pattern.fullmatch(file.name) is not None
 
-    def _images(self, path: Path) -> Iterator[LabelledImage | LeftOut]:
-        found = walk_images(path)
-        found.refuse_unreadable()
+    def _images(self, found: ImageFiles) -> Iterator[LabelledImage | LeftOut]:
         yield from found.left_out
         for file in found.files:
-            name, match = file.relative_to(path).as_posix(), self.pattern.fullmatch(file.name)
+            name = file.relative_to(found.folder).as_posix()
+            match = self.pattern.fullmatch(file.name)
             if match is None:
                 yield LeftOut(f"not named as in {self.dataset}", name)
             else:

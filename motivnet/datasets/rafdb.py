@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from motivnet.datasets.image_folders import first_images, subfolders, walk_images
+from motivnet.datasets.image_folders import ImageFiles, first_images, subfolders, walk_images
 from motivnet.datasets.left_out import LeftOut
 from motivnet.datasets.listing import (
     LabelledImage,
@@ -49,14 +49,15 @@ def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
     """
     file = _list(path)
     if file is None:
-        return collect(
-            _numbered_images(_numbered(path) or path, _listed_codes(path)), labels=labels
-        )
+        found = walk_images(_numbered(path) or path)
+        found.refuse_unreadable()
+        images = _numbered_images(found, _listed_codes(path))
+        return collect(images, labels=labels, hidden=found.rubbish)
     root = file.parent.parent if file.parent.name == "EmoLabel" else file.parent
-    images = _aligned(root)
-    if not images.is_dir():
-        raise DatasetError(f"{images} is not a folder; unpack RAF-DB's aligned.zip there")
-    return collect(_listed_images(file, images), labels=labels)
+    aligned = _aligned(root)
+    if not aligned.is_dir():
+        raise DatasetError(f"{aligned} is not a folder; unpack RAF-DB's aligned.zip there")
+    return collect(_listed_images(file, aligned), labels=labels)
 
 
 def _list(path: Path) -> Path | None:
@@ -119,12 +120,12 @@ def _is_numbered(path: Path) -> bool:
     return bool(files) and all(_NAME.fullmatch(file.name) for file in files)
 
 
-def _numbered_images(path: Path, codes: Mapping[str, str]) -> Iterator[LabelledImage | LeftOut]:
-    found = walk_images(path)
-    found.refuse_unreadable()
+def _numbered_images(
+    found: ImageFiles, codes: Mapping[str, str]
+) -> Iterator[LabelledImage | LeftOut]:
     yield from found.left_out
     for file in found.files:
-        name, match = file.relative_to(path).as_posix(), _NAME.fullmatch(file.name)
+        name, match = file.relative_to(found.folder).as_posix(), _NAME.fullmatch(file.name)
         if match is None or file.parent.name not in _NUMBERS:
             yield LeftOut("not named as in RAF-DB", name)
         elif codes.get(file.name, file.parent.name) != file.parent.name:

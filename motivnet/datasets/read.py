@@ -26,6 +26,7 @@ from motivnet.datasets.class_folders import (
     MAX_WRAPPERS,
     NUMBERED,
     SPLITS,
+    ClassFolders,
     beside,
     holds_classes,
 )
@@ -33,7 +34,7 @@ from motivnet.datasets.image_folders import subfolders, visible
 from motivnet.datasets.left_out import Tally, name_some, tally
 from motivnet.datasets.listing import Listing, refuse_outside
 from motivnet.datasets.sample import Dataset, Sample, SplitName
-from motivnet.errors import ConfigError, DatasetError
+from motivnet.errors import ConfigError, DatasetError, FileError
 from motivnet.labels import EMOTIONS
 from motivnet.path_kind import kind_of
 
@@ -115,11 +116,44 @@ def recognise(path: Path, *, labels: tuple[str, ...] = EMOTIONS) -> tuple[str, P
     for folder in reversed(wrappers):
         if class_folders.recognises(folder):
             return CLASS_FOLDERS, folder  # the reader counts the folders that it does not know
+    if path.is_file():
+        _refuse_part(path, labels)
     names = name_some([entry.name for entry in visible(path)]) if path.is_dir() else path.name
     raise DatasetError(
         f"{path} has the format of no known dataset; it has {names or 'nothing in it'}, and "
         f"recognised are: {_NAMES}"
     )
+
+
+def read_class_folders(
+    folder: Path, *, labels: tuple[str, ...], new_classes: bool = False
+) -> ClassFolders:
+    """Return ``class_folders.read_class_folders``; another dataset's folder is called what it is.
+
+    Raises:
+        DatasetError, FileError: As that.
+    """
+    try:
+        return class_folders.read_class_folders(folder, labels=labels, new_classes=new_classes)
+    except DatasetError as error:
+        try:
+            found, root = recognise(folder, labels=labels)
+        except (DatasetError, FileError):
+            raise error from None  # nothing better is known
+        if found == CLASS_FOLDERS:
+            raise
+        raise DatasetError(
+            f"{root} is {found}, and only a folder of images for each class is read here; put its "
+            f"images into folders named as their classes: {', '.join(labels)}"
+        ) from error
+
+
+def _refuse_part(file: Path, labels: tuple[str, ...]) -> None:
+    """Refuse a file, such as a list, that is a part of a dataset around it."""
+    for folder in list(file.absolute().parents)[:2]:
+        found = _own_format(folder, labels)
+        if found not in (None, CLASS_FOLDERS):
+            raise DatasetError(f"{file} is a part of {found}; give its folder: {folder}")
 
 
 def _wrappers(path: Path) -> Iterator[Path]:
@@ -222,7 +256,7 @@ def read_dataset(
         labels=labels,
         split=split,
         samples=kept,
-        skipped=left_out.counts,
+        left_out=left_out,
         unreadable=checked.unreadable,
         digests=checked.digests,
     )

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.datasets.left_out import Tally
 from motivnet.datasets.tiff import TIFF_SUFFIXES, decode_tiff
 from motivnet.files import read_bytes
 from motivnet.images import USER_LIMITS, ImageLimits, decode_image
@@ -103,7 +104,7 @@ class Dataset:
     """Labelled faces in a fixed order, and what was left out.
 
     ``format`` names the dataset format that was recognised. ``split`` is the only one that was
-    read, None for all. ``skipped`` counts entries that are not samples by reason. ``unreadable``
+    read, None for all. ``left_out`` tells which entries are not samples, and why. ``unreadable``
     has the reason by name for each image that cannot be decoded. ``digests`` has the digest by
     name for each sample, where the images were checked.
     """
@@ -113,9 +114,14 @@ class Dataset:
     labels: tuple[str, ...]
     split: SplitName | None = None
     samples: tuple[Sample, ...]
-    skipped: dict[str, int] = field(default_factory=dict)
+    left_out: Tally = field(default_factory=Tally)
     unreadable: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """The number of entries that were left out by reason."""
+        return self.left_out.counts
 
     def counts(self) -> dict[str, int]:
         """Return the number of samples by label, in the order of the labels."""

@@ -120,7 +120,7 @@ def split_dataset(
         training=unique,
         validation=validation,
         test=test,
-        skipped=(Tally(dataset.skipped) | left_out).counts,
+        skipped=(dataset.left_out | left_out).counts,
         unreadable=dict(sorted(checked.unreadable.items())),
         duplicates=duplicates,
         digests={sample.name: checked.digests[sample.name] for sample in used},

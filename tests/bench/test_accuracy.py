@@ -129,3 +129,13 @@ def test_a_folder_whose_images_are_all_broken_is_an_error(target, tmp_path):
     (tmp_path / "anger" / "0.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match="holds no image of a known class"):
         measure_accuracy(target, tmp_path, runtimes=("onnxruntime",))
+
+
+def test_an_untrained_head_is_warned_of(target, dataset, change, caplog):
+    manifest = target.artifact.manifest
+    untrained = change(manifest, source=change(manifest.source, fresh_head=True))
+    artifact = change(target.artifact, manifest=untrained)
+    measure_accuracy(
+        change(target, artifact=artifact), dataset, runtimes=("onnxruntime",), limit=1, threads=1
+    )
+    assert f"{artifact.folder} has an untrained head: its results mean nothing" in caplog.messages

@@ -48,7 +48,7 @@ def test_what_was_written_is_read() -> None:
     ],
 )
 def test_another_file_is_one_line(data: bytes) -> None:
-    with pytest.raises(FileError, match=r"^cannot be read: \S") as caught:
+    with pytest.raises(FileError, match=r"^(cannot be read: \S|is not an .npz file)") as caught:
         decode_npz(data, Facts, names=("first",))
     assert "\n" not in str(caught.value)
 

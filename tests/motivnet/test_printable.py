@@ -150,7 +150,7 @@ def test_a_record_of_any_logger_is_one_line() -> None:
         "library", logging.WARNING, "file", 1, "read %s", ("a\nERROR: b\x1b",), None
     )
     handler.handle(record)
-    assert stream.getvalue() == "WARNING: read a ERROR: b\\x1b\n"
+    assert stream.getvalue() == "warning: read a ERROR: b\\x1b\n"
 
 
 PRINTERS = {

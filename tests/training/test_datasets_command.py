@@ -42,18 +42,28 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(caught.value.code or 0)
 
 
-def test_layout_counts_and_what_was_left_out_are_printed(
-    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_layout_and_counts_are_printed_and_what_was_left_out_is_one_line(
+    faces: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    (faces / ".hidden").touch()
     assert command(monkeypatch, faces) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines()]
     assert ["format", "class", "folders"] in lines
     assert ["images", "4"] in lines
     assert ["class", "train", "test", "images"] in lines
     assert ["sadness", "2", "1", "3"] in lines
     assert ["fear", "0", "0", "0"] in lines
-    assert ["1", "the", "model", "has", "no", "class", "contempt"] in lines
-    assert any("faces/train/sad/4.png is not a JPEG" in " ".join(line) for line in lines)
+    assert caplog.messages == [
+        "faces: left out 1 x the model has no class contempt (test/contempt/1.png), "
+        "1 x unreadable image (train/sad/4.png is not a JPEG, PNG, WebP or BMP image; convert it "
+        "to one of these), 1 x hidden or of the system"
+    ]
+    assert "contempt" not in shown
+    assert "4.png" not in shown
 
 
 def test_json_has_every_number(
@@ -106,14 +116,14 @@ def test_the_same_image_in_two_parts_is_named(
 
 
 def test_a_folder_of_unreadable_images_is_shown_all_the_same(
-    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    faces: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(12):
-        (faces / "train" / "sad" / f"broken-{number}.png").write_bytes(b"no image")
+        (faces / "train" / "sad" / f"broken-{number:02d}.png").write_bytes(b"no image")
     assert command(monkeypatch, faces) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["13", "unreadable", "image"] in lines
-    assert ["and", "3", "more;", "--json", "lists", "all"] in lines
+    [line] = caplog.messages
+    named = ", ".join(f"train/sad/{name}.png" for name in ("4", "broken-00", "broken-01"))
+    assert f"13 x unreadable image ({named}, … each is not a JPEG, PNG" in line
 
 
 def test_people_are_counted_where_names_tell_them(

@@ -67,17 +67,12 @@ def _print(summary: DatasetSummary, sheet: Path | None) -> None:
         about["soft labels"] = f"{summary.voted:,} images with votes"
     if sheet is not None:
         about["sheet"] = str(sheet)
-    lists: dict[tuple[str, ...], Sequence[tuple[str, ...]]] = {
-        (">skipped", "reason"): [
-            (f"{count:,}", reason) for reason, count in sorted(summary.skipped.items())
-        ],
-        ("unreadable",): [(reason,) for reason in summary.unreadable.values()],
-        ("image", "same bytes in another split"): summary.duplicates,
-    }
+    duplicates = summary.duplicates  # what was left out is a line on standard error
+    titles = ("image", "same bytes in another split")
     show(
         details(about),
         _counts(summary),
-        *(_listed(titles, rows) for titles, rows in lists.items() if rows),
+        *([_listed(titles, duplicates)] if duplicates else []),
     )
 
 

@@ -28,9 +28,12 @@ def accuracy_report(result: AccuracyResult) -> Report:
     table = metrics_table(
         {entry.runtime: entry.metrics for entry in result.runtimes}, result.published, title=title
     )
-    notes = data_notes(
-        result.runtimes[0].metrics, result.published, result.unreadable, result.skipped
-    )
+    notes = data_notes(result.runtimes[0].metrics, result.published)
+    if len(result.runtimes) == 1:
+        notes.append(
+            f"only {result.runtimes[0].runtime} was measured; --runtime, repeated, compares "
+            "several, pytorch among them, and names the images whose prediction differs"
+        )
     for flip in result.flips[:MAX_FLIPS]:
         named = ", ".join(f"{runtime} says {label}" for runtime, label in flip.predicted.items())
         notes.append(f"flip: {flip.image} ({flip.truth}): {named}")
@@ -75,15 +78,9 @@ def metric_text(name: str, value: float | None) -> str:
     return f"{value:.4f}" if name in ("auroc", "loss") else f"{value:.2%}"
 
 
-def data_notes(
-    metrics: ClassificationMetrics,
-    published: Sequence[PublishedResult],
-    unreadable: dict[str, str],
-    skipped: dict[str, int],
-) -> list[str]:
-    """Return what the metrics do not cover, and last which data the published ones are of."""
-    notes = [f"not read: {name}: {reason}" for name, reason in unreadable.items()]
-    notes += [f"left out: {count} ({reason})" for reason, count in skipped.items()]
+def data_notes(metrics: ClassificationMetrics, published: Sequence[PublishedResult]) -> list[str]:
+    """Return the classes that have no image, and last which data the published metrics are of."""
+    notes = []
     if metrics.absent:
         absent = ", ".join(metrics.absent)
         notes.append(f"no image of {absent}: means are over the other classes")

@@ -154,6 +154,7 @@ def _performance_section(performance: tuple[Performance, ...]) -> Section:
     notes: list[Note] = []
     for each in performance:
         tables += [_standing_table(each), _confusion_table(each)]
+        notes += _left_out_notes(each.dataset, each.left_out)
         notes += _performance_notes(each)
     blocks: tuple[Block, ...] = (*tables, *notes, Note(text=PERFORMANCE_METHOD))
     return Section(title="1. Benchmark performance", blocks=blocks)
@@ -192,9 +193,7 @@ def _confusion_table(performance: Performance) -> Table:
 
 
 def _performance_notes(performance: Performance) -> tuple[Note, ...]:
-    notes = data_notes(
-        performance.metrics, performance.published, performance.unreadable, performance.skipped
-    )
+    notes = data_notes(performance.metrics, performance.published)
     return notes_from_texts([f"{performance.dataset}: {note}" for note in notes], "warning")
 
 
@@ -293,6 +292,8 @@ def _data_section(data: DataSimilarity) -> Section:
         title="3. Data similarity",
         blocks=(
             Beside(left=_data_table(data), right=plot),
+            *_left_out_notes(data.data.folder, data.data.left_out),
+            *_left_out_notes(data.reference.folder, data.reference.left_out),
             *_data_notes(data),
             Note(text=DATA_METHOD),
         ),
@@ -319,12 +320,12 @@ def _data_table(data: DataSimilarity) -> Table:
 
 
 def _data_notes(data: DataSimilarity) -> tuple[Note, ...]:
-    unreadable = [
-        f"{images.folder}: not read: {file}: {reason}"
-        for images in (data.data, data.reference)
-        for file, reason in images.unreadable.items()
-    ]
-    return notes_from_texts([*unreadable, *data.warnings], "warning")
+    return notes_from_texts(data.warnings, "warning")
+
+
+def _left_out_notes(folder: str, line: str) -> tuple[Note, ...]:
+    """Return what was left out of a folder, for the page: a terminal has it on standard error."""
+    return notes_from_texts([f"{folder}: left out {line}"] if line else [], "warning")
 
 
 def _relative(change: Change) -> str:

@@ -15,6 +15,7 @@ from motivnet.datasets.image_folders import pick_evenly, walk_images
 from motivnet.datasets.sample import Sample
 from motivnet.errors import DatasetError, FileError, ImageError
 from motivnet.path_kind import is_folder
+from motivnet.printable import counted
 from motivnet_bench.viability.performance import BatchedModel
 from motivnet_bench.viability.result import DataSimilarity, Estimate, ImageSet
 from motivnet_bench.viability.similarity import (
@@ -35,12 +36,13 @@ MIN_IMAGES = 2
 class Embeddings:
     """The embeddings ``(N, D)`` of a folder, its name, and the reason per file that was not read.
 
-    An embedding is the mean of the encoder's final tokens.
+    ``left_out`` has them in one line. An embedding is the mean of the encoder's final tokens.
     """
 
     folder: str
     values: Floats
     unreadable: dict[str, str]
+    left_out: str = ""
 
 
 def find_images(folder: Path, *, limit: int | None = None) -> list[Path]:
@@ -61,7 +63,8 @@ def find_images(folder: Path, *, limit: int | None = None) -> list[Path]:
     files = list(found.files)
     if len(files) < MIN_IMAGES:
         raise DatasetError(
-            f"{folder} holds {len(files)} images; a comparison needs at least two in each folder"
+            f"{folder} holds {counted(len(files), 'image')}; a comparison needs at least two in "
+            "each folder"
         )
     return files if limit is None else pick_evenly(files, limit)
 
@@ -87,14 +90,20 @@ def embed_images(
                 unreadable[file.relative_to(folder).as_posix()] = str(error)
 
     values = model.run(images(), "embedding", total=len(files))
-    if unreadable:
-        left_out = Checked(digests={}, unreadable=unreadable).left_out()
+    left_out = Checked(digests={}, unreadable=unreadable).left_out()
+    if left_out.counts:
         logger.warning("%s: left out %s", folder, left_out)
     if len(values) < MIN_IMAGES:
         raise DatasetError(
-            f"{folder} holds {len(values)} images that can be read; a comparison needs at least two"
+            f"{folder} holds {counted(len(values), 'image')} that can be read; a comparison needs "
+            "at least two"
         )
-    return Embeddings(folder=name, values=values.astype(np.float64), unreadable=unreadable)
+    return Embeddings(
+        folder=name,
+        values=values.astype(np.float64),
+        unreadable=unreadable,
+        left_out=str(left_out),
+    )
 
 
 def compare_data(
@@ -138,6 +147,7 @@ def _image_set(embeddings: Embeddings, centre: Floats, axes: Floats) -> ImageSet
         variance=float(np.square(compute_moments(values).factor).sum()),
         points=tuple((x, y) for x, y in plane.round(6).tolist()),
         unreadable=embeddings.unreadable,
+        left_out=embeddings.left_out,
     )
 
 

@@ -73,6 +73,7 @@ def measure_performance(
         standings=compare_with_published(metrics, published),
         unreadable=dataset.unreadable,
         skipped=dataset.skipped,
+        left_out=str(dataset.left_out),
     )
 
 

@@ -26,7 +26,10 @@ class Standing(Schema, frozen=True, kw_only=True):
 
 
 class Performance(Schema, frozen=True, kw_only=True):
-    """The metrics on one labelled dataset, the published ones, and by name where ours stand."""
+    """The metrics on one labelled dataset, the published ones, and by name where ours stand.
+
+    ``left_out`` is the line that tells what they do not cover.
+    """
 
     dataset: str
     dataset_format: str
@@ -35,6 +38,7 @@ class Performance(Schema, frozen=True, kw_only=True):
     standings: dict[str, Standing]
     unreadable: dict[str, str]
     skipped: dict[str, int]
+    left_out: str = ""
 
 
 class Difference(Schema, frozen=True, kw_only=True):
@@ -115,6 +119,7 @@ class ImageSet(Schema, frozen=True, kw_only=True):
     variance: float
     points: tuple[Point, ...]
     unreadable: dict[str, str]
+    left_out: str = ""
 
 
 class DataSimilarity(Schema, frozen=True, kw_only=True):

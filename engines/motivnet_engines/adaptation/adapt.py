@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import open_artifact
-from motivnet.datasets.class_folders import read_class_folders
+from motivnet.datasets.read import read_class_folders
 from motivnet.errors import ConfigError
 from motivnet.images import USER_LIMITS, ImageLimits
 from motivnet.path_kind import kind_of
+from motivnet.printable import counted
 from motivnet_engines.adaptation.evaluation import Evaluation, evaluate, track_best
 from motivnet_engines.adaptation.learning import (
     ENOUGH_PER_CLASS,
@@ -148,7 +149,10 @@ def adapt_artifact(
 def _choose_target(folder: Path, *, out: Path | None, adapted_classes: Path | None) -> Path:
     target = out or adapted_classes or default_path(folder)
     extends = adapted_classes is not None and _is_same(target, adapted_classes)
-    if kind_of(target) is not None and not extends:
+    kind = kind_of(target)
+    if kind not in (None, "file"):
+        raise ConfigError(f"{target} is not a regular file; choose another one with --out")
+    if kind is not None and not extends:
         raise ConfigError(
             f"{target} exists; extend it with --adapted-classes {target}, "
             "or choose another file with --out"
@@ -204,5 +208,5 @@ def _warnings(
     }
     warnings = [text.format(", ".join(labels)) for text, labels in classes.items() if labels]
     if faceless := sum(found.faceless for found in outputs):
-        warnings.append(f"no face was found in {faceless} images, which were left out")
+        warnings.append(f"no face was found in {counted(faceless, 'image')}, left out")
     return warnings

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.errors import DatasetError
+from motivnet.printable import counted
 from motivnet_engines.adaptation.mixtures import fit_mixture, merge_mixtures
 from motivnet_engines.calibration.fitting import fit_temperature, folds
 from motivnet_engines.calibration.labelled_outputs import LabelledOutputs
@@ -102,7 +103,7 @@ def check_counts(images: Mapping[str, int], *, known: Collection[str]) -> None:
     label, smallest = min(counts.items(), key=lambda item: item[1])
     if smallest < MIN_PER_CLASS:
         raise DatasetError(
-            f"the class {label} has {smallest} images; give at least {ENOUGH_PER_CLASS}"
+            f"the class {label} has {counted(smallest, 'image')}; give at least {ENOUGH_PER_CLASS}"
         )
     if not known and len(counts) < 2:
         raise DatasetError(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from motivnet.artifact import check_addable, open_artifact
-from motivnet.datasets.class_folders import read_class_folders
+from motivnet.datasets.read import read_class_folders
 from motivnet.images import USER_LIMITS, ImageLimits
+from motivnet.printable import counted
 from motivnet_engines.calibration.fitting import MAX_TEMPERATURE, check_counts, fit_calibration
 from motivnet_engines.calibration.labelled_outputs import (
     LabelledOutputs,
@@ -96,7 +97,7 @@ def _warnings(outputs: Sequence[LabelledOutputs], metadata: CalibrationMetadata)
             "faces that show it may be taken for unknown"
         )
     if faceless := sum(found.faceless for found in outputs):
-        warnings.append(f"no face was found in {faceless} images, which were left out")
+        warnings.append(f"no face was found in {counted(faceless, 'image')}, left out")
     if metadata.temperature >= 0.99 * MAX_TEMPERATURE:
         # The model does not know these images.
         warnings.append(

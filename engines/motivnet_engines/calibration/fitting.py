@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from motivnet.errors import DatasetError
 from motivnet.prediction import softmax
+from motivnet.printable import counted
 from motivnet_engines.calibration.labelled_outputs import LabelledOutputs
 from motivnet_engines.inference.class_statistics import ClassStatistics, fit_class_statistics
 
@@ -102,12 +103,12 @@ def check_counts(images: Mapping[str, int], *, held_out: Mapping[str, int]) -> N
     label, smallest = min(counts.items(), key=lambda item: item[1])
     if smallest < MIN_PER_CLASS:
         raise DatasetError(
-            f"the class {label} has {smallest} images, and at least {MIN_PER_CLASS} are needed; "
-            "add some, or leave the class away"
+            f"the class {label} has {counted(smallest, 'image')}, and at least {MIN_PER_CLASS} are "
+            "needed; add some, or leave the class away"
         )
     if (number := sum(held_out.values())) < MIN_HELD_OUT:
         raise DatasetError(
-            f"{number} images are too few to tell which distance 5 % of them exceed; "
+            f"{counted(number, 'image')} cannot tell which distance 5 % of them exceed; "
             f"give at least {MIN_HELD_OUT}"
         )
 

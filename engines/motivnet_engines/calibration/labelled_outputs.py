@@ -43,7 +43,7 @@ class LabelledOutputs:
 
 
 def take_readable(folders: ClassFolders, limits: ImageLimits) -> ClassFolders:
-    """Return the images that can be decoded, each of which is tried; the others are logged.
+    """Return the images that can be decoded, each of which is tried; what was left out is logged.
 
     Raises:
         DatasetError: If more than a few cannot be, or none can.
@@ -59,8 +59,9 @@ def take_readable(folders: ClassFolders, limits: ImageLimits) -> ClassFolders:
     ]
     checked = check_readable(samples, limits=limits)
     checked.refuse_many_unreadable(max_share=MAX_UNREADABLE)
-    if checked.unreadable:
-        logger.warning("%s: left out %s", folders.folder, checked.left_out())
+    left_out = folders.left_out | checked.left_out()
+    if left_out.counts:
+        logger.warning("%s: left out %s", folders.folder, left_out)
     if not checked.digests:
         raise DatasetError(f"no image of {folders.folder} can be read: {checked.left_out()}")
     readable = {

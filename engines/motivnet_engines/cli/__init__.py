@@ -126,7 +126,8 @@ def build_engine(
         compute_capabilities=compute_capabilities_from_text(sm),
     )
     opened = [open_artifact(folder) for folder in artifacts]
-    built = build_first_engine(opened, options, out=out, on_message=command_line.warn)
+    with command_line.interruptible("the artifact is as it was, and no engine was written"):
+        built = build_first_engine(opened, options, out=out, on_message=command_line.warn)
     [engine] = [entry for entry in built.manifest.engines if entry.backend == options.backend]
     if json:
         command_line.print_json(
@@ -152,11 +153,13 @@ def verify(
     from motivnet.artifact import open_artifact
     from motivnet.errors import ParityError
     from motivnet_engines.diagnostics.tables import print_verification
+    from motivnet_engines.runtimes.selection import warn_of_untrained
     from motivnet_engines.verification.parity_run import verify_on_device
 
-    found = verify_on_device(
-        open_artifact(artifact), runtimes=runtime or (), trust_engines=trust_engines
-    )
+    opened = open_artifact(artifact)
+    warn_of_untrained(opened)
+    with command_line.interruptible("nothing was recorded"):
+        found = verify_on_device(opened, runtimes=runtime or (), trust_engines=trust_engines)
     command_line.print_json(found) if json else print_verification(found)
     if not found.passed:
         failures = [

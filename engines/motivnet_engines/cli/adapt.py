@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motivnet import command_line
-from motivnet.command_line import JSONOption
+from motivnet.command_line import JSONOption, interruptible
 from motivnet.path_kind import check_exist
 from motivnet_engines.cli.options import (
     PATH,
@@ -66,7 +66,10 @@ def adapt(
     from motivnet.terminal import progress
     from motivnet_engines.adaptation.adapt import adapt_artifact
 
-    with progress("measuring", total=1) as advance:
+    with (
+        interruptible("nothing was written"),
+        progress("measuring", total=1) as advance,
+    ):
         result = adapt_artifact(
             artifact,
             folder,

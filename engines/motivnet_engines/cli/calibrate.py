@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motivnet import command_line
-from motivnet.command_line import JSONOption
+from motivnet.command_line import JSONOption, interruptible
 from motivnet_engines.cli.options import (
     DetectOption,
     DetectorOption,
@@ -48,7 +48,10 @@ def calibrate(
     from motivnet.terminal import progress
     from motivnet_engines.calibration.calibrate import calibrate_artifact
 
-    with progress("measuring", total=1) as advance:
+    with (
+        interruptible("the artifact is as it was"),
+        progress("measuring", total=1) as advance,
+    ):
         metadata, warnings = calibrate_artifact(
             artifact,
             folder,

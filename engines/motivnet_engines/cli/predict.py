@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motivnet.command_line import INTERRUPTED, say
+from motivnet.command_line import INTERRUPTED, say, warn
 from motivnet.errors import ConfigError
 from motivnet_engines.cli.options import (
     PATH,
@@ -167,7 +167,7 @@ def predict(
 
 def _say_what_is_not_read(found: Sources) -> None:
     for remark in found.remarks:
-        say(remark, err=True)
+        warn(remark)
     for error in found.errors:
         say(f"error: {error}", err=True)
 

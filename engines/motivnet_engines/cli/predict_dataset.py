@@ -12,6 +12,7 @@ import typer
 
 from motivnet import command_line
 from motivnet.command_line import JSONOption
+from motivnet.printable import counted
 from motivnet_engines.cli.options import (
     PATH,
     AdaptedClassesOption,
@@ -116,8 +117,8 @@ def predict_dataset(
     if json:
         command_line.print_json(summary)
     else:
-        images, files = _count(summary.images, "image"), _count(summary.shards, "file")
-        existed = f"{_count(summary.skipped, 'file')} existed before"
+        images, files = counted(summary.images, "image"), counted(summary.shards, "file")
+        existed = f"{counted(summary.skipped, 'file')} existed before"
         command_line.say(
             f"{out}: {images} in {files}, {summary.errors:,} could not be read ({existed})"
         )
@@ -127,10 +128,6 @@ def predict_dataset(
         _print_errors(out, summary.errors)
     if summary.errors or unreadable:
         raise typer.Exit(1)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_errors(out: Path, errors: int) -> None:

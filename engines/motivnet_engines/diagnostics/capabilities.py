@@ -62,10 +62,11 @@ def find_builds(here: Environment) -> tuple[Capability, ...]:
     trt = _missing_for_engines(here, "tensorrt")
     rtx = here.packages["tensorrt_rtx"]
     ahead = f"ahead of time, {rtx.detail.removeprefix('compiles ')}"
+    for_all = missing_for_all(here.packages)
     return (
-        _capability("ONNX artifact", "motivnet-export build", export),
-        _capability("tensorrt engine", "on this GPU: motivnet build-engine", trt),
-        _capability("tensorrt-rtx engine", ahead, _problem_of(rtx)),
+        _capability("ONNX artifact", "motivnet-export build", for_all or export),
+        _capability("tensorrt engine", "on this GPU: motivnet build-engine", for_all or trt),
+        _capability("tensorrt-rtx engine", ahead, for_all or _problem_of(rtx)),
     )
 
 
@@ -84,11 +85,14 @@ def find_runtimes(here: Environment) -> tuple[Capability, ...]:
         ("openvino", "every artifact, in FP32", _problem_of(openvino)),
         ("onnxruntime", "every artifact but BF16, in FP32", _problem_of(ort)),
     )
-    broken = next(
-        (here.packages[name] for name in REQUIRED if not here.packages[name].usable), None
-    )
-    for_all = None if broken is None else _problem_of(broken)
+    for_all = missing_for_all(here.packages)
     return tuple(_capability(name, does, for_all or missing) for name, does, missing in runtimes)
+
+
+def missing_for_all(packages: Mapping[str, PackageStatus]) -> tuple[str, str | None] | None:
+    """Return which package that every command needs cannot be loaded, and the fix."""
+    broken = next((packages[name] for name in REQUIRED if not packages[name].usable), None)
+    return None if broken is None else _problem_of(broken)
 
 
 def find_advice(here: Environment) -> tuple[str, ...]:

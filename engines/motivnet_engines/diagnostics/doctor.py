@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from motivnet import __version__
@@ -16,27 +17,29 @@ from motivnet_engines.diagnostics.capabilities import (
     find_advice,
     find_builds,
     find_runtimes,
+    missing_for_all,
 )
 from motivnet_engines.diagnostics.packages import PackageStatus, package_statuses
 from motivnet_engines.system.machine import Jetson, Machine, read_jetson, read_machine
 from motivnet_engines.system.nvidia import NvidiaDriver, read_driver
 
 _EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "HEIC pictures": ("heic", ("pillow_heif",)),
     "videos, cameras, streams": ("video", ("av", "matplotlib")),
     "motivnet serve": ("serve", ("starlette", "uvicorn", "python_multipart", "prometheus_client")),
     "motivnet adapt": ("adapt", ("sklearn",)),
     "motivnet predict-dataset": ("ray", ("ray", "pyarrow", "starlette")),
 }
-"""For each command that needs an extra: the extra, and the modules of its packages."""
+"""For what needs an extra: the extra, and the modules of its packages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """The machine, this installation, its packages, and the capabilities that follow from them.
 
-    ``extras`` are the commands that need an extra; ``fixes`` does not include them, because nobody
-    needs them all. ``fixes`` are commands by the name of what they fix. ``healthy`` tells whether
-    at least one runtime can run an artifact here.
+    ``extras`` are the commands and files that need an extra; ``fixes`` does not include them,
+    because nobody needs them all. ``fixes`` are commands by the name of what they fix.
+    ``healthy`` tells whether at least one runtime can run an artifact here.
     """
 
     motivnet: str
@@ -73,21 +76,22 @@ def diagnose() -> Diagnosis:
         packages=packages,
         builds=builds,
         runtimes=runtimes,
-        extras=find_extras(),
+        extras=find_extras(by_name),
         fixes=_collect_fixes(here, (*builds, *runtimes)),
         advice=find_advice(here),
         healthy=any(capability.possible for capability in runtimes),
     )
 
 
-def find_extras() -> tuple[Capability, ...]:
-    """Return whether each command that needs an extra can be used.
+def find_extras(packages: Mapping[str, PackageStatus]) -> tuple[Capability, ...]:
+    """Return whether each command that needs an extra can be used, by the packages of all commands.
 
     Its packages are imported, but for Ray, which reads its settings at import and takes seconds.
     """
     found = []
+    for_all = missing_for_all(packages)
     for name, (extra, modules) in _EXTRAS.items():
-        detail = _missing_for_extra(extra, modules)
+        detail = for_all[0] if for_all else _missing_for_extra(extra, modules)
         found.append(Capability(name=name, possible=not detail, detail=detail))
     return tuple(found)
 

@@ -65,7 +65,7 @@ def test_a_metric_is_written_as_a_share_or_with_four_decimals(name, value, text)
 def test_published_metrics_are_of_other_data_unless_the_dataset_is_theirs(
     metrics, dataset_format, said
 ):
-    assert said in data_notes(metrics, published_results(dataset_format), {}, {})[-1]
+    assert said in data_notes(metrics, published_results(dataset_format))[-1]
 
 
 def test_the_terminal_shows_every_runtime_beside_the_published_metrics(metrics):
@@ -92,3 +92,4 @@ def test_the_terminal_shows_every_runtime_beside_the_published_metrics(metrics):
     assert "measured on other data" in text
     assert "flip: 9.png (sadness): a says neutral, b says sadness" in text
     assert "and 2 more flips; --json lists all" in text
+    assert "only openvino was measured; --runtime, repeated, compares several" in text

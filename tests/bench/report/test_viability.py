@@ -23,7 +23,7 @@ def page(viability_result) -> str:
 @pytest.fixture(scope="module")
 def hostile(viability_result, change):
     """The result with a hostile text in every place where text can come from outside."""
-    texts = {"unreadable": {HOSTILE: HOSTILE}}
+    texts = {"unreadable": {HOSTILE: HOSTILE}, "left_out": HOSTILE}
     performance = change(
         viability_result.performance[0], dataset=HOSTILE, skipped={HOSTILE: 1}, **texts
     )
@@ -81,3 +81,23 @@ def test_a_criterion_that_was_not_asked_for_has_no_section(viability_result, cha
 def test_a_page_has_the_confusion_the_differences_and_the_largest_changes(page):
     for text in ("true class (rows) and predicted class", "Differences", "Weights that moved most"):
         assert text in page
+
+
+def test_what_was_left_out_is_one_line_of_the_page_and_not_repeated_at_a_terminal(
+    viability_result, change, capsys
+):
+    line = "2 x unreadable image (a.jpg, b.jpg each is empty, not an image)"
+    performance = change(viability_result.performance[0], left_out=line)
+    images = change(viability_result.data.data, folder="theirs", left_out=line)
+    report = viability_report(
+        change(
+            viability_result,
+            performance=(performance,),
+            data=change(viability_result.data, data=images),
+        )
+    )
+    page = html_from_report(report)
+    for folder in (performance.dataset, images.folder):
+        assert page.count(f"{folder}: left out {line}") == 1
+    show(terminal_from_report(report))
+    assert "left out" not in capsys.readouterr().out

@@ -24,7 +24,7 @@ def test_folders_without_two_images_are_refused(tmp_path, model):
     with pytest.raises(DatasetError, match="is not a folder"):
         find_images(tmp_path / "none")
     (tmp_path / "1.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match="holds 1 images; a comparison"):
+    with pytest.raises(DatasetError, match="holds 1 image; a comparison"):
         find_images(tmp_path)
     (tmp_path / "2.png").write_bytes(b"")
     with pytest.raises(DatasetError, match="holds 0 images that can be read"):

@@ -141,6 +141,7 @@ def test_the_published_layout_is_an_encoder_too(state, tmp_path, tiny_config):
     ("content", "said"),
     [
         ({"weird": torch.zeros(2)}, "has keys of no known layout: weird"),
+        ({"state_dict": {}}, "holds nothing in state_dict; save the weights again"),
         ({"decoder.decoder.query_embed.weight": torch.zeros(7, 4)}, "holds no Sapiens encoder"),
         ({"pos_embed": torch.full((1, 4, 8), float("nan"))}, "NaN or infinite"),
     ],

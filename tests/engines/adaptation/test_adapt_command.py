@@ -295,6 +295,20 @@ def test_too_few_images_are_said_before_anything_is_opened(
         adapt_artifact(artifact.folder, faces[0], runtime="of no such name")
 
 
+def test_a_file_that_is_no_archive_is_called_so(artifact: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("file,label")
+    with pytest.raises(FileError, match=r"results.csv is not an .npz file; make it with: motivnet"):
+        read_adapted_classes(tmp_path / "results.csv", artifact)
+
+
+def test_what_cannot_be_a_file_of_classes_is_not_called_one(
+    artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for target in (Path("/dev/full"), tmp_path):
+        with pytest.raises(ConfigError, match=r"is not a regular file; choose .* with --out"):
+            adapt_artifact(artifact.folder, faces[0], out=target)
+
+
 def test_a_class_of_four_images_is_learnt_with_a_warning(
     artifact: Artifact, faces: tuple[Path, Path], tmp_path: Path
 ) -> None:

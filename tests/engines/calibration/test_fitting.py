@@ -72,7 +72,7 @@ def test_error_falls_where_the_model_was_too_sure(made_outputs) -> None:
         (
             12,
             3,
-            "36 images are too few to tell which distance 5 % of them exceed; give at least 40",
+            "36 images cannot tell which distance 5 % of them exceed; give at least 40",
         ),
     ],
 )

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+import motivnet as motivnet_package
 from motivnet.errors import MotivNetError
 from motivnet_engines import cli
 
@@ -138,3 +140,66 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.endswith(" s []\n"), done.stderr
     assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "work", "consequence"),
+    [
+        (
+            ["calibrate", "artifact", "faces"],
+            "calibration.calibrate.calibrate_artifact",
+            "the artifact is as it was",
+        ),
+        (["adapt", "artifact", "faces"], "adaptation.adapt.adapt_artifact", "nothing was written"),
+        (
+            ["build-engine", "artifact", "--backend", "tensorrt-rtx"],
+            "build.engine_artifact.build_first_engine",
+            "the artifact is as it was, and no engine was written",
+        ),
+        (
+            ["verify", "artifact"],
+            "verification.parity_run.verify_on_device",
+            "nothing was recorded",
+        ),
+    ],
+)
+def test_ctrl_c_says_in_a_line_what_it_left(
+    arguments: list[str],
+    work: str,
+    consequence: str,
+    motivnet,
+    copied_artifact,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = copied_artifact("fp16").folder
+    (tmp_path / "faces").mkdir()
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"motivnet_engines.{work}", interrupted)
+    given = [folder if word == "artifact" else word for word in arguments]
+    result = motivnet(*given)
+    assert (result.status, result.out) == (130, "")
+    assert result.err.endswith(f"error: stopped by Ctrl-C; {consequence}\n")
+
+
+def test_verify_warns_of_weights_that_never_learnt(
+    motivnet, copied_artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = msgspec.structs.replace(copied_artifact().manifest.source, fresh_head=True)
+    folder = copied_artifact("fp16", source=source).folder
+    assert motivnet("verify", folder, "--runtime", "onnxruntime").status == 0
+    assert f"{folder} has an untrained head: its results mean nothing" in caplog.messages
+
+
+def test_the_package_runs_as_the_command() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "motivnet_engines", "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == f"{motivnet_package.__version__}\n"

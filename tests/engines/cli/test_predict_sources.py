@@ -187,8 +187,8 @@ def test_what_is_left_out_of_a_folder_is_one_line_and_no_error(predict, faces: P
     result = predict(faces)
     assert result.status == 0
     assert result.err == (
-        f"{faces}: left out 1 x link to nothing (old), 2 x not an image file (more.txt, notes.txt)"
-        ", 1 x hidden or of the system\n"
+        f"warning: {faces}: left out 1 x link to nothing (old), "
+        "2 x not an image file (more.txt, notes.txt), 1 x hidden or of the system\n"
     )
     assert result.out.count("face ") == 3
 
@@ -205,7 +205,7 @@ def test_a_photo_that_is_given_twice_is_read_once(
         "faces/../faces/face 0.png",
         "faces/../faces/face 2.png",
     ]
-    assert result.err == "4 given more than once: each file is read once\n"
+    assert result.err == "warning: 4 given more than once: each file is read once\n"
 
 
 def test_what_may_not_be_read_is_an_error_and_stops_no_other(

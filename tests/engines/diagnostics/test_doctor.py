@@ -12,6 +12,7 @@ from motivnet_engines.diagnostics import doctor
 from motivnet_engines.diagnostics.capabilities import Capability
 from motivnet_engines.diagnostics.diagnosis_tables import print_diagnosis
 from motivnet_engines.diagnostics.doctor import diagnose, find_extras
+from motivnet_engines.diagnostics.packages import REQUIRED, PackageStatus
 from motivnet_engines.system.machine import read_machine
 from motivnet_engines.system.nvidia import Gpu, NvidiaDriver
 
@@ -95,13 +96,19 @@ def test_the_page_names_gpu_packages_abilities_and_repairs(
     assert max(map(len, lines)) <= 100
 
 
-def extra_command(name: str) -> Capability:
-    return next(found for found in find_extras() if found.name == name)
+def usable(name: str) -> PackageStatus:
+    return PackageStatus(name=name, version="1", usable=True, detail="needed", fix=None)
+
+
+def extra_command(name: str, **packages: PackageStatus) -> Capability:
+    found = find_extras({each: usable(each) for each in REQUIRED} | packages)
+    return next(each for each in found if each.name == name)
 
 
 @pytest.mark.parametrize(
     ("name", "package", "extra"),
     [
+        ("HEIC pictures", "pillow_heif", "heic"),
         ("videos, cameras, streams", "av", "video"),
         ("motivnet serve", "uvicorn", "serve"),
         ("motivnet adapt", "sklearn", "adapt"),
@@ -121,3 +128,22 @@ def test_a_missing_package_names_its_extra(
         f"pip install 'motivnet[{extra}]'",
     )
     assert extra in tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
+
+
+def test_nothing_can_be_used_if_a_package_of_every_command_is_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = PackageStatus(
+        name="opencv", version="1", usable=False, detail="cv2 cannot be loaded", fix="pip"
+    )
+    statuses = tuple(
+        broken if each.name == "opencv" else each
+        for each in doctor.package_statuses(devices=0, jetson=False)
+    )
+    monkeypatch.setattr(doctor, "package_statuses", lambda **machine: statuses)
+    found = diagnose()
+    capabilities = (*found.builds, *found.runtimes, *found.extras)
+    assert {(each.possible, each.detail) for each in capabilities} == {
+        (False, "cv2 cannot be loaded")
+    }
+    assert not found.healthy

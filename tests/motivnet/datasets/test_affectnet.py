@@ -188,3 +188,12 @@ def test_images_are_found_in_the_folder_of_their_archive_and_all_in_a_wrapper(
     images = "Manually_Annotated_Images"
     (dataset / images).rename(inner / "Manually_Annotated" / images)
     assert len(read_dataset(dataset, labels=EMOTIONS).samples) == 10
+
+
+def test_a_list_alone_says_which_folder_to_give(dataset: Path) -> None:
+    file = dataset / "Manually_Annotated_file_lists" / "validation.csv"
+    with pytest.raises(DatasetError) as caught:
+        read_dataset(file, labels=EMOTIONS)
+    assert str(caught.value) == (
+        f"{file} is a part of AffectNet (CSV lists); give its folder: {dataset}"
+    )

@@ -4,7 +4,7 @@ import cv2
 import pytest
 
 from motivnet.datasets import rafdb
-from motivnet.datasets.read import read_dataset
+from motivnet.datasets.read import read_class_folders, read_dataset
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
 from motivnet.synthetic import draw_face
@@ -158,3 +158,14 @@ def test_one_file_of_another_name_leaves_the_numbers_uncertain(copied: Path) -> 
     next(faces.iterdir()).rename(faces / "me.jpg")
     with pytest.raises(DatasetError, match="rename the folders of numbers to the classes"):
         read_dataset(copied, labels=EMOTIONS)
+
+
+@pytest.mark.parametrize("wrapper", ["", "DATASET"])
+def test_where_only_class_folders_are_read_it_is_said_what_the_folder_is(
+    tmp_path: Path, wrapper: str
+) -> None:
+    root = tmp_path / "rafdb" / wrapper
+    put_face(root / "train" / "1" / "train_00001_aligned.jpg")
+    put_face(root / "test" / "2" / "test_0001_aligned.jpg")
+    with pytest.raises(DatasetError, match=r"rafdb is RAF-DB, and only a folder of .* neutral, "):
+        read_class_folders(tmp_path / "rafdb", labels=EMOTIONS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from motivnet.datasets.left_out import Tally
 from motivnet.datasets.sample import Dataset, RawPixels, Sample, SplitName
 from motivnet.datasets.sampling import PerClass
 from motivnet.datasets.split import Split, split_dataset
@@ -220,8 +221,8 @@ def test_an_unreadable_image_is_left_out_of_every_part_and_listed(
     assert sorted(split.unreadable) == broken
     assert split.unreadable["glad/val1"] == "/nowhere/glad/val1 does not exist"
     assert caplog.messages == [
-        "faces: left out 3 x unreadable image (calm/train3 does not exist, "
-        "glad/val1 does not exist, sad/test0 does not exist)"
+        "faces: left out 3 x unreadable image (calm/train3, glad/val1, sad/test0 each "
+        "does not exist)"
     ]
 
 
@@ -283,7 +284,7 @@ def test_too_many_unreadable_images_stop_the_run(broken: int, count: int, stops:
         return
     message = (
         f"{broken} of {count} images cannot be read, more than 5%: "
-        "/nowhere/calm/None0 does not exist; /nowhere"
+        "/nowhere/calm/None0 does not exist; …; check"
     )
     with pytest.raises(DatasetError, match=message):
         split_dataset(faces, seed=0)
@@ -299,7 +300,7 @@ def test_images_found_unreadable_while_reading_count_too() -> None:
     faces = replace(
         dataset(*of_counts(20, 10, 10)),
         unreadable={f"{i}.jpg": "broken" for i in range(4)},
-        skipped={"unreadable image": 4, "not an image file": 2},
+        left_out=Tally({"unreadable image": 4, "not an image file": 2}),
     )
     with pytest.raises(DatasetError, match="5 of 44 images cannot be read"):
         split_dataset(
