@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from motivnet.errors import FileError, FileTooLargeError
-from motivnet.path_kind import PathKind, kind_of
 from motivnet.workspace import LOCK_NAME, workspace
 
 _MAX_BYTES = 1 << 40
@@ -162,19 +161,6 @@ def make_folder(path: Path, *, private: bool = False) -> None:
         for folder in [each for each in reversed(path.parents) if not each.exists()]:
             folder.mkdir(mode=0o700, exist_ok=True)
     path.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
-
-
-def kind_of_output(path: Path) -> PathKind | None:
-    """Return what is at a path that is to be written, or above it.
-
-    Raises:
-        FileError: If the system does not tell; it names ``--out``.
-    """
-    try:
-        return kind_of(path)
-    except FileError as error:
-        reason = getattr(error.__cause__, "strerror", None) or error.__cause__
-        raise FileError(f"{path} cannot be written: {reason}; give another --out") from error
 
 
 def is_below(path: Path | str, folder: Path | str) -> bool:

@@ -265,7 +265,8 @@ def test_an_output_that_the_system_refuses_cannot_be_written(
 ) -> None:
     assert command(monkeypatch, *(word.format("x" * 300) for word in words)) == 1
     said = capsys.readouterr().err
-    assert "cannot be written: File name too long; give another --out" in said
+    assert "error: --out x" in said
+    assert "cannot be written: File name too long" in said
 
 
 def test_a_target_that_could_not_be_written_is_refused_before_the_demo(here: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from motivnet.config import ModelConfig
 from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.errors import ConfigError, FileError, TrainingError
-from motivnet.files import kind_of_output
 from motivnet.labels import labels_for
+from motivnet.path_kind import kind_of
 from motivnet.preprocess import Preprocessing
 from motivnet.schema import Schema
 from motivnet.synthetic import iterate_faces
@@ -64,7 +64,7 @@ def train_on_drawn_faces(
     """
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out} must end in .safetensors, the format of checkpoints")
-    if kind_of_output(out) == "folder":
+    if kind_of(out, output="--out") == "folder":
         raise FileError(f"{out} is a directory; give a file")
     started = time.monotonic()
     labels = labels_for(config.decoder.num_classes)

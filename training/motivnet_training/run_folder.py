@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from motivnet.errors import FileError, TrainingError
-from motivnet.files import kind_of_output, list_folder, read_bytes, write_atomic
+from motivnet.files import list_folder, read_bytes, write_atomic
 from motivnet.path_kind import kind_of
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet.workspace import write_lock
@@ -76,7 +76,7 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         FileError: If it is a file, or holds other files.
     """
     path = folder.path
-    kind = kind_of_output(path)
+    kind = kind_of(path, output="--out")
     if kind not in (None, "folder"):
         raise FileError(f"{path} is a file; give a folder with --out")
     if kind is None or not list_folder(path):

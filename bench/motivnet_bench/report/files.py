@@ -9,8 +9,8 @@ from pathlib import Path
 from motivnet import schema
 from motivnet.artifact import add_reports, has_manifest, open_artifact
 from motivnet.errors import FileError, MotivNetError
-from motivnet.files import kind_of_output, read_bytes, write_atomic
-from motivnet.path_kind import is_folder
+from motivnet.files import read_bytes, write_atomic
+from motivnet.path_kind import is_folder, kind_of
 from motivnet_bench.latency.result import MAX_BYTES, LatencyResult
 from motivnet_bench.report.html import html_from_report
 from motivnet_bench.report.latency import latency_report
@@ -74,7 +74,7 @@ def check_folder(folder: Path, kind: type[LatencyResult | ViabilityResult]) -> N
 
 def _check_writable(folder: Path) -> None:
     ancestors = (folder.absolute(), *folder.absolute().parents)
-    existing = next(each for each in ancestors if kind_of_output(each) is not None)
+    existing = next(each for each in ancestors if kind_of(each, output="--out"))
     if not is_folder(existing):
         raise FileError(f"{existing} is a file; choose another folder with --out")
     if not os.access(existing, os.W_OK | os.X_OK):

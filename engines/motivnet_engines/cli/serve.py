@@ -11,6 +11,7 @@ import typer
 
 from motivnet.command_line import say
 from motivnet.errors import ConfigError, FileError
+from motivnet.path_kind import check_exist
 from motivnet_engines.cli.options import (
     PATH,
     AdaptedClassesOption,
@@ -22,6 +23,7 @@ from motivnet_engines.cli.options import (
     TrustEnginesOption,
     UnknownOption,
     check_detection,
+    check_unknown,
     choose_artifact,
 )
 
@@ -153,11 +155,8 @@ def serve(
     """Answer HTTP requests for predictions until SIGTERM or Ctrl-C; the page is at /."""
     _check_options(context, exporting=export_triton is not None)
     check_detection(detector, no_detect=no_detect)
-    if unknown and classes is not None:
-        raise ConfigError(
-            "--unknown does not go with --adapted-classes: distances are from the model's own "
-            "classes; leave out one of them"
-        )
+    check_unknown(classes, unknown=unknown)
+    _check_files(token_file=token_file, detector=detector, adapted_classes=classes)
     folder = choose_artifact(artifact)
     if export_triton is not None:
         from motivnet_engines.serving import triton
@@ -173,7 +172,7 @@ def serve(
         say(str(triton.export_triton(folder, export_triton, options=options)))
         return
     from motivnet_engines.serving.logs import configure_logging
-    from motivnet_engines.serving.settings import ServeSettings
+    from motivnet_engines.serving.settings import ServeSettings, token_from
 
     configure_logging(sys.stderr)  # before anything is read, because that may warn
     settings = ServeSettings(
@@ -181,7 +180,7 @@ def serve(
         port=port,
         root_path=root_path,
         allowed_origins=tuple(allowed_origin or ()),
-        token=_token(token_file),
+        token=token_from(token_file),
         max_batch=max_batch,
         max_delay_ms=max_delay_ms,
         queue=queue,
@@ -213,13 +212,13 @@ def serve(
     service.run()
 
 
-def _token(file: Path | None) -> str | None:
-    from motivnet_engines.serving.settings import token_from
-
-    try:
-        return token_from(file)
-    except FileError as error:
-        raise FileError(f"--token-file: {error}") from error
+def _check_files(**files: Path | None) -> None:
+    """Refuse a name of nothing, with its option, before the artifact is opened."""
+    for name, path in files.items():
+        try:
+            check_exist(path)
+        except FileError as error:
+            raise FileError(f"--{name.replace('_', '-')}: {error}") from error
 
 
 def _check_options(context: typer.Context, *, exporting: bool) -> None:

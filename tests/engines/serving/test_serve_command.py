@@ -98,7 +98,10 @@ def test_the_options_have_the_ranges_of_the_settings() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--token-file", "nofile"), "error: --token-file: nofile does not exist"),
+        *(
+            ((option, "nofile"), f"error: {option}: nofile does not exist; check its name")
+            for option in ("--token-file", "--detector", "--adapted-classes")
+        ),
         (("--unknown", "--adapted-classes", "c.npz"), "--unknown does not go with --adapted-cl"),
     ],
 )
