@@ -13,7 +13,7 @@ import typer
 from motivnet.command_line import INTERRUPTED, JSONOption, make_app, print_json, run, say, warn
 from motivnet.config import image_size_from_text
 from motivnet.errors import ConfigError
-from motivnet.path_kind import check_exist, is_file, is_folder
+from motivnet.path_kind import check_exist, is_file, is_folder, kind_of
 from motivnet_bench.latency.baselines import BASELINES, check_baselines, row_name
 from motivnet_engines.cli.options import PATH, TrustEnginesOption
 
@@ -48,16 +48,21 @@ CheckpointOption: TypeAlias = Annotated[
 ThreadsOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        max=1024, help="Threads per candidate.", show_default="the physical cores available"
+        min=1,
+        max=1024,
+        help="Threads per candidate.",
+        show_default="the physical cores available",
     ),
 ]
-BatchSizeOption: TypeAlias = Annotated[int, typer.Option(help="Images per call.")]
-RoundsOption: TypeAlias = Annotated[int, typer.Option(help="Rounds per candidate.")]
+BatchSizeOption: TypeAlias = Annotated[int, typer.Option(min=1, help="Images per call.")]
+RoundsOption: TypeAlias = Annotated[int, typer.Option(min=1, help="Rounds per candidate.")]
 SecondsOption: TypeAlias = Annotated[
     float, typer.Option(help="Seconds per round; a call longer than this runs once.")
 ]
 DeviceOption: TypeAlias = Annotated[Device, typer.Option(help="Where PyTorch runs.")]
-LimitOption: TypeAlias = Annotated[int | None, _option("Images per class at most.")]
+LimitOption: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Images per class at most.", show_default=False)
+]
 AllowOutsideOption: TypeAlias = Annotated[
     bool,
     typer.Option(
@@ -102,7 +107,7 @@ def latency(
     batch_size: BatchSizeOption = 1,
     rounds: RoundsOption = 5,
     seconds: SecondsOption = 0.5,
-    warmup: Annotated[int, typer.Option(help="Untimed calls after the first.")] = 1,
+    warmup: Annotated[int, typer.Option(min=0, help="Untimed calls after the first.")] = 1,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
     image: Annotated[Path | None, _path_option("The input image.", "a drawn face")] = None,
@@ -117,7 +122,8 @@ def latency(
 ) -> None:
     """Measure every runtime beside PyTorch; write report.html, report.md and report.json.
 
-    Ctrl-C and SIGTERM end the run with a report of the rounds that were measured, and status 130.
+    Ctrl-C and SIGTERM end the run with a report of the rounds that were measured, which is called
+    report-interrupted and replaces no other, and status 130.
     """
     from motivnet.artifact import ARTIFACTS
     from motivnet_bench.environment import command_line
@@ -151,6 +157,7 @@ def latency(
     words: list[str | Path]
     if model is None:
         folder = artifact or _newest()
+        kind_of(folder)  # one that may not be read is no matter of --out
         words = [folder, *(("--checkpoint", checkpoint) if checkpoint else ())]
     else:
         resolve_device(device)  # before minutes of building
@@ -245,7 +252,7 @@ def viability(
         _option("Images at most: per class of --test, and in all of --data and --reference."),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap samples for the intervals.")] = 500,
-    seed: Annotated[int, typer.Option(max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
     batch_size: BatchSizeOption = 8,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",

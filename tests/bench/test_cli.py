@@ -60,7 +60,8 @@ def test_help_imports_nothing_heavy():
         ((), "there is no artifact in artifacts/"),
         (("--model", "huge"), "no model is called 'huge'"),
         (("latency", "nowhere", "--model", "tiny"), "leave out the artifact and --checkpoint"),
-        (("--rounds", "0"), "must be at least 1"),
+        (("--seconds", "0"), "--seconds must be above 0 and at most 3,600, not 0"),
+        (("--timeout", "nan"), "--timeout must be above 0 and at most 1,000,000, not nan"),
         (("--model", "tiny", "--baseline", "int4"), "no baseline is called 'int4'; choose from"),
         (("--model", "tiny", "--runtime", "abacus"), "abacus"),
         (("--model", "tiny", "--device", "cuda"), "PyTorch sees no CUDA device here"),
@@ -97,6 +98,25 @@ def test_a_choice_that_does_not_exist_is_a_usage_error(run, words):
     status, _, err = run(*words)
     assert status == 2
     assert f"'{words[-1]}' is not one of" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("--rounds", "0"), "--rounds"),
+        (("--batch-size", "-1"), "--batch-size"),
+        (("--threads", "0"), "--threads"),
+        (("--warmup", "-1"), "--warmup"),
+        (("accuracy", "a", "b", "--threads", "0"), "--threads"),
+        (("accuracy", "a", "b", "--limit", "0"), "--limit"),
+        (("viability", "a", "--seed", "-1"), "--seed"),
+        (("gate", "--rounds", "0"), "--rounds"),
+    ],
+)
+def test_a_number_out_of_range_is_a_usage_error_that_names_its_option(run, words, option):
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert f"Invalid value for '{option}'" in err
 
 
 @pytest.fixture
@@ -169,13 +189,13 @@ def test_an_interrupted_benchmark_reports_the_rounds_that_it_has(
     words = ("--checkpoint", tiny_checkpoint, *QUICK, "--baseline", "fp32", "--out", "report")
     status, out, err = run("artifacts/demo", *words)
     assert (status, err) == (130, "")
-    assert "Interrupted after 1 of 5 rounds.\nreport: report/report.html\n" in out
-    result = json.loads((work / "report" / "report.json").read_bytes())
+    assert "Interrupted after 1 of 5 rounds.\nreport: report/report-interrupted.html\n" in out
+    result = json.loads((work / "report" / "report-interrupted.json").read_bytes())
     assert result["interrupted_after"] == 1
     rounds = [len(row["metrics"]["latency"]["round_medians"]) for row in result["candidates"]]
     assert rounds == [1, 2]
     assert psutil.Process().children() == []
-    status, _, err = run("gate", "report/report.json", "--min-speedup", "0.001")
+    status, _, err = run("gate", "report/report-interrupted.json", "--min-speedup", "0.001")
     assert status == 1
     assert "interrupted after 1 of 5 rounds" in err
 

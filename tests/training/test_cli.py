@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -178,7 +179,7 @@ def test_cache_then_fit_with_the_fast_recipe(
             "error: none.pth does not exist",
         ),
         (
-            ["demo", "--faces", "14", "--epochs", "1"],
+            ["demo", "--faces", "14", "--epochs", "1", "--json"],
             "error: the model reached a validation accuracy of",
         ),
     ],
@@ -230,11 +231,43 @@ def test_a_demo_that_has_not_learnt_is_not_written(here: Path) -> None:
     out = here / "demo.safetensors"
     out.write_bytes(b"older")
     with pytest.raises(
-        TrainingError, match=r"validation accuracy of [\d.]+%, below the 90% asked for, and was not"
+        TrainingError,
+        match=r"accuracy of [\d.]+% and was not written: a demo below 90% is not kept; give more",
     ):
         train_on_drawn_faces(SMALL, out, count=14, recipe=DEMO)
     assert [path.name for path in here.iterdir()] == ["demo.safetensors"]
     assert out.read_bytes() == b"older"
+
+
+@pytest.mark.parametrize(("words", "lines"), [((), 2), (("--json",), 0)])
+def test_a_demo_says_a_line_per_epoch(
+    words: tuple[str, ...],
+    lines: int,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(monkeypatch, "demo", "--faces", "7", "--epochs", "2", *words) == 1
+    said = capsys.readouterr().err
+    assert (
+        len(re.findall(r"^epoch [12]/2: training loss .*, accuracy", said, re.MULTILINE)) == lines
+    )
+    assert "give more --faces or --epochs" in said
+
+
+@pytest.mark.parametrize(
+    "words", [("demo", "--out", "{}.safetensors"), ("fit", "--data", ".", "--out", "{}")]
+)
+def test_an_output_that_the_system_refuses_cannot_be_written(
+    words: tuple[str, ...],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(monkeypatch, *(word.format("x" * 300) for word in words)) == 1
+    said = capsys.readouterr().err
+    assert "error: --out x" in said
+    assert "cannot be written: File name too long" in said
 
 
 def test_a_target_that_could_not_be_written_is_refused_before_the_demo(here: Path) -> None:

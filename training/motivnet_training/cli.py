@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -205,11 +206,7 @@ def fit(
         allow_outside=allow_outside,
     )
 
-    def show(line: str) -> None:
-        if not json:
-            say(line, err=True)
-
-    summary = _run_in_all_processes(lambda: fit_model(request, on_message=show))
+    summary = _run_in_all_processes(lambda: fit_model(request, on_message=_messages(json=json)))
     if summary is None:
         return
     if json:
@@ -308,7 +305,8 @@ def demo(
 ) -> None:
     """Train the tiny model on faces that this command draws, on the CPU, in a minute or two.
 
-    A model that gets fewer than 90% of the validation faces right is not written.
+    Each epoch is a line on standard error. A model that gets fewer than 90% of the validation
+    faces right is not written.
     """
     from motivnet.config import ModelConfig
     from motivnet_training.demo import train_on_drawn_faces
@@ -318,7 +316,12 @@ def demo(
     )
     with interruptible("nothing was written"):
         summary = train_on_drawn_faces(
-            ModelConfig.named("tiny"), out, count=faces, recipe=recipe, seed=seed
+            ModelConfig.named("tiny"),
+            out,
+            count=faces,
+            recipe=recipe,
+            seed=seed,
+            on_message=_messages(json=json),
         )
     if json:
         print_json(msgspec.to_builtins(summary))
@@ -333,6 +336,11 @@ def demo(
 def main() -> None:
     """Entry point of ``motivnet-train``."""
     run(app)
+
+
+def _messages(*, json: bool) -> Callable[[str], None]:
+    """Return what takes the lines about epochs: standard error, or nothing beside JSON."""
+    return (lambda _: None) if json else partial(say, err=True)
 
 
 def _find_recipe(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from motivnet.config import ModelConfig
 from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.errors import ConfigError, FileError, TrainingError
 from motivnet.labels import labels_for
-from motivnet.path_kind import is_folder
+from motivnet.path_kind import kind_of
 from motivnet.preprocess import Preprocessing
 from motivnet.schema import Schema
 from motivnet.synthetic import iterate_faces
@@ -48,8 +49,12 @@ def train_on_drawn_faces(
     recipe: TrainingRecipe,
     seed: int = 0,
     min_accuracy: float = DEMO_ACCURACY,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> DemoSummary:
     """Train a fresh model on drawn faces, validate it on a fifth as many others, and write it.
+
+    Args:
+        on_message: Called with a line about each epoch.
 
     Raises:
         ConfigError, FileError: If the file could not be written after the training.
@@ -59,7 +64,7 @@ def train_on_drawn_faces(
     """
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out} must end in .safetensors, the format of checkpoints")
-    if is_folder(out):
+    if kind_of(out, output="--out") == "folder":
         raise FileError(f"{out} is a directory; give a file")
     started = time.monotonic()
     labels = labels_for(config.decoder.num_classes)
@@ -85,13 +90,13 @@ def train_on_drawn_faces(
             "seed": str(seed),
             "training_recipe": yaml_from_recipe(recipe),
         },
+        on_message=on_message,
     )
     last = train(session).history[-1]
     if last.accuracy < min_accuracy:
         raise TrainingError(
-            f"the model reached a validation accuracy of {last.accuracy:.1%}, below the "
-            f"{min_accuracy:.0%} asked for, and was not written; train on more faces or for more "
-            "epochs"
+            f"the model reached a validation accuracy of {last.accuracy:.1%} and was not written: "
+            f"a demo below {min_accuracy:.0%} is not kept; give more --faces or --epochs"
         )
     write_checkpoint(session, out, model.state_dict(), last)
     return DemoSummary(

@@ -76,7 +76,7 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
         FileError: If it is a file, or holds other files.
     """
     path = folder.path
-    kind = kind_of(path)
+    kind = kind_of(path, output="--out")
     if kind not in (None, "folder"):
         raise FileError(f"{path} is a file; give a folder with --out")
     if kind is None or not list_folder(path):
@@ -111,7 +111,9 @@ def lock_folder(folder: RunFolder) -> Iterator[None]:
             is_sole = stack.enter_context(write_lock(Path(os.path.realpath(folder.path))))
         except OSError as error:
             reason = error.strerror or error
-            raise FileError(f"{folder.path} cannot be written: {reason}") from error
+            raise FileError(
+                f"{folder.path} cannot be written: {reason}; give another --out"
+            ) from error
         if not is_sole:
             raise FileError(
                 f"{folder.path}: another process is training in it; "

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from motivnet.errors import ConfigError
-from motivnet_engines.system.machine import BF16_INSTRUCTIONS, read_processor
+from motivnet_engines.system.machine import HALF_INSTRUCTIONS, read_processor
 
 if TYPE_CHECKING:
     from motivnet_bench.target import TorchCompiler, TorchCompute
@@ -23,12 +23,6 @@ BASELINES: dict[str, tuple[TorchCompute, TorchCompiler | None]] = {
     "torch-tensorrt-fp16": ("float16", "torch_tensorrt"),
 }
 """The precision and the compiler of each."""
-
-INSTRUCTIONS: dict[str, tuple[str, ...]] = {
-    "bf16": BF16_INSTRUCTIONS,
-    "fp16": ("amx_fp16", "avx512_fp16", "asimdhp"),
-}
-"""Without one of these a processor emulates a precision, hundreds of times slower."""
 
 
 def check_baselines(names: Iterable[str]) -> None:
@@ -63,8 +57,8 @@ def default_baselines(
     if device != "cpu":
         return _gpu_baselines(device, precision)
     found = read_processor().flags if flags is None else flags
-    for name, instructions in INSTRUCTIONS.items():
-        if found.intersection(instructions):
+    for name in ("bf16", "fp16"):
+        if found.intersection(HALF_INSTRUCTIONS[BASELINES[name][0]]):
             return ("fp32", name), (_not_compiled(name),)
     return ("fp32",), (
         "PyTorch BF16 is left out: this processor has no instructions for it, and emulates it so "

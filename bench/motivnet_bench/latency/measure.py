@@ -36,6 +36,7 @@ from motivnet_bench.target import Target, pytorch_input
 from motivnet_engines.runtimes.registry import check_names
 from motivnet_engines.runtimes.signature import batch_from_images
 
+MAX_SECONDS = 3600
 MAX_TIMEOUT = 1_000_000
 
 T = TypeVar("T")
@@ -72,13 +73,15 @@ class Options:
     image: Path | None = None
 
     def __post_init__(self) -> None:
-        if min(self.batch_size, self.rounds) < 1 or (self.threads is not None and self.threads < 1):
-            raise ConfigError("--batch-size, --rounds and --threads must be at least 1")
-        if self.warmup < 0 or not 0 < self.seconds <= 3600 or not 0 < self.timeout <= MAX_TIMEOUT:
-            raise ConfigError(
-                "--warmup must not be negative, --seconds must be between 0 and 3600, "
-                f"and --timeout between 0 and {MAX_TIMEOUT:,}"
-            )
+        for name, lowest in (("batch_size", 1), ("rounds", 1), ("threads", 1), ("warmup", 0)):
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                option = name.replace("_", "-")
+                raise ConfigError(f"--{option} must be at least {lowest}, not {value}")
+        for name, most in (("seconds", MAX_SECONDS), ("timeout", MAX_TIMEOUT)):
+            value = getattr(self, name)
+            if not 0 < value <= most:  # NaN is not
+                raise ConfigError(f"--{name} must be above 0 and at most {most:,}, not {value:g}")
         check_baselines(self.baselines)
         check_names(self.runtimes)
 

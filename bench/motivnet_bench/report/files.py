@@ -19,11 +19,16 @@ from motivnet_bench.report.viability import viability_report
 from motivnet_bench.viability.result import ViabilityResult
 
 LATENCY_FILES = ("report.json", "report.md", "report.html")
+INTERRUPTED_FILES = tuple(name.replace("report", "report-interrupted") for name in LATENCY_FILES)
+"""Of an interrupted run, which must not replace the report of a complete one."""
+
 VIABILITY_FILES = ("viability.json", "viability.html")
 
 
 def write_latency(result: LatencyResult, folder: Path) -> tuple[Path, ...]:
-    """Write ``report.json``, ``report.md`` and ``report.html``, and return their paths.
+    """Write a report as JSON, Markdown and HTML, and return their paths.
+
+    The files are called ``report``, those of an interrupted run ``report-interrupted``.
 
     Raises:
         FileError: As ``check_folder``.
@@ -31,7 +36,8 @@ def write_latency(result: LatencyResult, folder: Path) -> tuple[Path, ...]:
     check_folder(folder, LatencyResult)
     report = latency_report(result)
     texts = (markdown_from_report(report).encode(), html_from_report(report).encode())
-    return _write(folder, zip(LATENCY_FILES, (schema.encode(result), *texts), strict=True))
+    names = LATENCY_FILES if result.interrupted_after is None else INTERRUPTED_FILES
+    return _write(folder, zip(names, (schema.encode(result), *texts), strict=True))
 
 
 def write_viability(result: ViabilityResult, folder: Path) -> tuple[Path, ...]:
@@ -55,25 +61,35 @@ def check_folder(folder: Path, kind: type[LatencyResult | ViabilityResult]) -> N
     Raises:
         FileError: If the folder cannot be written, or has such files that are no reports.
     """
-    names = LATENCY_FILES if kind is LatencyResult else VIABILITY_FILES
+    _check_writable(folder)
+    listed: set[str] = set()
+    if has_manifest(folder):
+        listed = {entry.path for entry in open_artifact(folder).manifest.reports}
+    sets = (LATENCY_FILES, INTERRUPTED_FILES) if kind is LatencyResult else (VIABILITY_FILES,)
+    for names in sets:
+        found = [name for name in names if os.path.lexists(folder / name)]
+        if not set(found) <= listed:
+            _check_report(folder, names[0], kind, named=found[0])
+
+
+def _check_writable(folder: Path) -> None:
     ancestors = (folder.absolute(), *folder.absolute().parents)
-    existing = next(each for each in ancestors if kind_of(each) is not None)
+    existing = next(each for each in ancestors if kind_of(each, output="--out"))
     if not is_folder(existing):
         raise FileError(f"{existing} is a file; choose another folder with --out")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise FileError(f"{existing} cannot be written; choose another folder with --out")
-    found = [name for name in names if os.path.lexists(folder / name)]
-    listed: set[str] = set()
-    if has_manifest(folder):
-        listed = {entry.path for entry in open_artifact(folder).manifest.reports}
-    if set(found) <= listed:
-        return
+
+
+def _check_report(
+    folder: Path, name: str, kind: type[LatencyResult | ViabilityResult], *, named: str
+) -> None:
     try:
-        data = read_bytes(folder / names[0], max_bytes=MAX_BYTES)
+        data = read_bytes(folder / name, max_bytes=MAX_BYTES)
         schema.decode(data, kind, max_bytes=MAX_BYTES)
     except (MotivNetError, schema.SchemaError) as error:
         raise FileError(
-            f"{folder / found[0]} is not a report of this command; move it away, "
+            f"{folder / named} is not a report of this command; move it away, "
             "or choose another folder with --out"
         ) from error
 

@@ -48,15 +48,28 @@ def _beside_baselines(row: CandidateResult, metrics: Metrics, result: LatencyRes
     over = candidate_label(baseline.name)
     over += f", the fastest of {count} baselines" if count > 1 else ""
     if disturbed := disturbed_rows(row, baseline):
+        low, high = f"{ratio.lower_bound:.1f}x", f"{ratio.upper_bound:.1f}x"
+        extent = f"about {low}" if low == high else f"between {low} and {high}"
         return (
-            f"Measured under load: {row.name} is between {ratio.lower_bound:.1f}x and "
-            f"{ratio.upper_bound:.1f}x {over}, {per_call}. The rounds of {', '.join(disturbed)} "
-            "were disturbed too much to say more; run again on an idle machine."
+            f"Measured under load: {row.name} is {extent} {over}, {per_call}. "
+            f"{_disturbance(disturbed, rounds=len(metrics.latency.round_medians))}"
         )
     reference = metrics.speedups.get(REFERENCE)
     if reference is not None and baseline.name != REFERENCE:
         over += f", and {reference.median:.1f}x {candidate_label(REFERENCE)}"
     return f"{row.name} is {ratio.median:.1f}x {over}, {per_call}.{_load(result)}"
+
+
+def _disturbance(names: list[str], *, rounds: int) -> str:
+    named = ", ".join(names)
+    if rounds == 1:
+        return (
+            f"The only round of {named} was disturbed, so that the ratio may be far off; raise "
+            "--rounds, or run again on an idle machine."
+        )
+    return (
+        f"The rounds of {named} were disturbed too much to say more; run again on an idle machine."
+    )
 
 
 def disturbed_rows(*rows: CandidateResult) -> list[str]:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from motivnet.command_line import say
+from motivnet.errors import ConfigError, FileError
+from motivnet.path_kind import check_exist
 from motivnet_engines.cli.options import (
     PATH,
     AdaptedClassesOption,
@@ -21,11 +23,19 @@ from motivnet_engines.cli.options import (
     TrustEnginesOption,
     UnknownOption,
     check_detection,
+    check_unknown,
     choose_artifact,
 )
 
 _OF_BOTH = frozenset(("artifact", "max_batch", "max_delay_ms", "export_triton", "trust_engines"))
 _OF_TRITON = frozenset(("triton_instances", "triton_device", "triton_form"))
+
+
+def _number(value: float) -> float:
+    """Refuse NaN, which is within any bounds for click."""
+    if math.isnan(value):
+        raise typer.BadParameter(f"{value} is not a number.")
+    return value
 
 
 def serve(
@@ -37,7 +47,9 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen on; beyond this machine only with a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 chooses a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The port; 0 chooses a free one.")
+    ] = 8000,
     root_path: Annotated[
         str,
         typer.Option(
@@ -70,24 +82,55 @@ def serve(
     max_batch: Annotated[
         int | None,
         typer.Option(
-            help="Largest batch size.", show_default="the artifact's, as far as bit-identical"
+            min=1,
+            max=4096,
+            help="Largest batch size.",
+            show_default="the artifact's, as far as bit-identical",
         ),
     ] = None,
     max_delay_ms: Annotated[
-        float, typer.Option(help="Milliseconds that the first image of a batch waits for others.")
+        float,
+        typer.Option(
+            min=0.0,
+            max=10_000.0,
+            callback=_number,
+            help="Milliseconds that the first image of a batch waits for others.",
+        ),
     ] = 2.0,
-    queue: Annotated[int, typer.Option(help="Requests that may wait or be in work at once.")] = 64,
+    queue: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Requests that may wait or be in work at once.")
+    ] = 64,
     deadline: Annotated[
-        float, typer.Option(help="Seconds in which a request is answered or refused.")
+        float,
+        typer.Option(
+            min=0.001,
+            max=3600.0,
+            callback=_number,
+            help="Seconds in which a request is answered or refused.",
+        ),
     ] = 10.0,
     grace: Annotated[
-        float, typer.Option(help="Seconds for accepted requests after SIGTERM.")
+        float,
+        typer.Option(
+            min=0.001,
+            max=3600.0,
+            callback=_number,
+            help="Seconds for accepted requests after SIGTERM.",
+        ),
     ] = 10.0,
-    max_body: Annotated[int, typer.Option(help="Bytes per request body.")] = 20_000_000,
-    max_images: Annotated[int, typer.Option(help="Images per request.")] = 8,
-    max_pixels: Annotated[int, typer.Option(help="Pixels per image.")] = 40_000_000,
-    max_faces: Annotated[int, typer.Option(help="Faces per image, the largest first.")] = 16,
-    max_connections: Annotated[int, typer.Option(help="Open connections.")] = 256,
+    max_body: Annotated[
+        int, typer.Option(min=1, max=2_000_000_000, help="Bytes per request body.")
+    ] = 20_000_000,
+    max_images: Annotated[int, typer.Option(min=1, max=1000, help="Images per request.")] = 8,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, max=1_000_000_000, help="Pixels per image.")
+    ] = 40_000_000,
+    max_faces: Annotated[
+        int, typer.Option(min=1, max=1000, help="Faces per image, the largest first.")
+    ] = 16,
+    max_connections: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Open connections.")
+    ] = 256,
     export_triton: Annotated[
         Path | None,
         typer.Option(
@@ -95,7 +138,7 @@ def serve(
         ),
     ] = None,
     triton_instances: Annotated[
-        int, typer.Option(help="With --export-triton: copies of the model, on each GPU.")
+        int, typer.Option(min=1, help="With --export-triton: copies of the model, on each GPU.")
     ] = 1,
     triton_device: Annotated[
         Literal["auto", "gpu", "cpu"],
@@ -112,13 +155,12 @@ def serve(
     """Answer HTTP requests for predictions until SIGTERM or Ctrl-C; the page is at /."""
     _check_options(context, exporting=export_triton is not None)
     check_detection(detector, no_detect=no_detect)
+    check_unknown(classes, unknown=unknown)
+    _check_files(token_file=token_file, detector=detector, adapted_classes=classes)
     folder = choose_artifact(artifact)
     if export_triton is not None:
-        from motivnet.errors import ConfigError
         from motivnet_engines.serving import triton
 
-        if not math.isfinite(max_delay_ms):
-            raise ConfigError(f"--max-delay-ms is a number of milliseconds, not {max_delay_ms}")
         options = triton.TritonOptions(
             form=triton_form,
             device=triton_device,
@@ -170,10 +212,17 @@ def serve(
     service.run()
 
 
+def _check_files(**files: Path | None) -> None:
+    """Refuse a name of nothing, with its option, before the artifact is opened."""
+    for name, path in files.items():
+        try:
+            check_exist(path)
+        except FileError as error:
+            raise FileError(f"--{name.replace('_', '-')}: {error}") from error
+
+
 def _check_options(context: typer.Context, *, exporting: bool) -> None:
     """Refuse an option that the export, or the service, would ignore."""
-    from motivnet.errors import ConfigError
-
     for parameter in context.command.params:
         name = parameter.name or ""
         source = context.get_parameter_source(name)

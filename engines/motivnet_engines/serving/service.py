@@ -160,7 +160,7 @@ class PredictionService:
 
     def _read_headers(self, uploads: Sequence[Upload]) -> list[_Image]:
         return [
-            self._read_header(upload, f"image {number}" if len(uploads) > 1 else "the image")
+            self._read_header(upload, _title(upload, number, of=len(uploads)))
             for number, upload in enumerate(uploads, 1)
         ]
 
@@ -279,6 +279,12 @@ def describe_model(
         ),
         version=__version__,
     )
+
+
+def _title(upload: Upload, number: int, *, of: int) -> str:
+    """Return what errors call an image: its place in the request, and its file's name if known."""
+    title = f"image {number}" if of > 1 else "the image"
+    return title if upload.name is None else f"{title} {printable(repr(upload.name), limit=100)}"
 
 
 async def _all(awaitables: Iterable[asyncio.Future[T]]) -> list[T]:

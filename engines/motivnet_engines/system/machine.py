@@ -14,10 +14,12 @@ from motivnet.processors import core_quota, count_physical_cores, read_text, usa
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf16")
 """The kernel's names: AMX, AVX-512 and AVX on x86-64; NEON and SVE on Arm."""
 
-_INSTRUCTIONS = {
+HALF_INSTRUCTIONS = {
     "bfloat16": BF16_INSTRUCTIONS,
     "float16": ("amx_fp16", "avx512_fp16", "asimdhp"),
 }
+"""Any of these computes in a half-precision dtype; without them it is emulated, far slower."""
+
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -90,7 +92,7 @@ def computes_natively(dtype: str) -> bool:
     processor whose instructions the system does not list, as on macOS, counts as one that has them.
     """
     flags = read_processor().flags
-    return not flags or not flags.isdisjoint(_INSTRUCTIONS[dtype])
+    return not flags or not flags.isdisjoint(HALF_INSTRUCTIONS[dtype])
 
 
 def memory_limit_from_cgroup(text: str) -> int | None:

@@ -122,7 +122,8 @@ def test_options_that_do_not_fit_the_artifact_are_refused(target, changes, said)
     ],
 )
 def test_options_without_sense_are_refused(name, value):
-    with pytest.raises(ConfigError):
+    option = name.replace("_", "-")
+    with pytest.raises(ConfigError, match=rf"^--{option} must be .*, not {value:g}$"):
         Options(**{name: value})
 
 

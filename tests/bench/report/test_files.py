@@ -9,6 +9,7 @@ from motivnet.artifact import open_artifact, own_files
 from motivnet.errors import FileError
 from motivnet_bench.latency.result import LatencyResult, read_result
 from motivnet_bench.report.files import (
+    INTERRUPTED_FILES,
     LATENCY_FILES,
     VIABILITY_FILES,
     check_folder,
@@ -33,7 +34,7 @@ def test_a_folder_that_is_a_file_is_refused_before_the_run(tmp_path):
     check_folder(tmp_path / "new" / "folder", LatencyResult)
 
 
-@pytest.mark.parametrize("name", LATENCY_FILES)
+@pytest.mark.parametrize("name", LATENCY_FILES + INTERRUPTED_FILES)
 def test_a_users_file_with_the_name_of_a_report_is_not_written_over(name, plant_result, tmp_path):
     (tmp_path / name).write_text("mine")
     for call in (
@@ -45,6 +46,29 @@ def test_a_users_file_with_the_name_of_a_report_is_not_written_over(name, plant_
         ):
             call()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
+
+
+def test_an_interrupted_run_replaces_no_report_but_that_of_another(
+    plant_result, fp16_artifact, tmp_path
+):
+    folder = shutil.copytree(fp16_artifact, tmp_path / "artifact")
+    complete = write_latency(plant_result(1.0), folder)
+    before = [path.read_bytes() for path in complete]
+    for rounds in (1, 2):
+        interrupted = write_latency(plant_result(interrupted_after=rounds), folder)
+    assert [path.name for path in interrupted] == [*INTERRUPTED_FILES]
+    assert [path.read_bytes() for path in complete] == before
+    assert read_result(interrupted[0]).interrupted_after == 2
+    listed = [entry.path for entry in open_artifact(folder).manifest.reports]
+    assert listed == [*LATENCY_FILES, *INTERRUPTED_FILES]
+    write_latency(plant_result(2.0), folder)
+
+
+@pytest.mark.parametrize("kind", [LatencyResult, ViabilityResult])
+def test_a_folder_that_the_system_refuses_cannot_be_written(kind, tmp_path):
+    folder = tmp_path / ("x" * 300) / "report"
+    with pytest.raises(FileError, match=r"--out .* cannot be written: File name too long"):
+        check_folder(folder, kind)
 
 
 def test_a_report_is_written_over_an_older_one(plant_result, tmp_path):

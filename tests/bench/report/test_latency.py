@@ -163,6 +163,19 @@ def test_the_summary_gives_no_single_number_where_the_rounds_do_not_support_it(
     )
 
 
+def test_a_single_disturbed_round_has_no_range(plant_result, plant_measurement):
+    measurements = [
+        plant_measurement("pytorch-fp32", ((8.0,),), waiting=(0.5,)),
+        plant_measurement("openvino", ((2.0,),), default=True),
+    ]
+    rows = summarise_candidates(measurements, batch_size=1)
+    assert latency_summary(plant_result(candidates=rows)) == (
+        "Measured under load: openvino is about 4.0x PyTorch FP32, 2.00 s per image. The only "
+        "round of pytorch-fp32 was disturbed, so that the ratio may be far off; raise --rounds, or "
+        "run again on an idle machine."
+    )
+
+
 def test_the_summary_says_that_the_machine_was_busy(plant_result, change):
     busy = change(plant_result().environment, load_average=3.0)
     assert latency_summary(plant_result(environment=busy)).endswith(

@@ -64,7 +64,6 @@ def test_a_users_mistake_is_one_line(
     ("option", "value", "message"),
     [
         ("--runtime", "tensorflow", "no runtime is called 'tensorflow'"),
-        ("--threads", 0, "threads must be at least 1"),
     ],
 )
 def test_a_wrong_option_is_one_line(

@@ -9,11 +9,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from motivnet_engines.cli import app
+from motivnet_engines.cli.serve import serve
 from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.serving.settings import _RANGES
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -58,6 +63,53 @@ def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str
             yield process, found[0]
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--deadline", "0"),
+        ("--deadline", "nan"),
+        ("--grace", "inf"),
+        ("--max-body", "-1"),
+        ("--port", "70000"),
+        ("--export-triton", "models", "--max-delay-ms", "nan"),
+    ],
+)
+def test_a_number_out_of_range_is_a_usage_error_that_names_its_option(
+    words: tuple[str, ...],
+) -> None:
+    result = CliRunner().invoke(app, ["serve", *words])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"Invalid value for '{words[-2]}'" in result.stderr
+
+
+def test_the_options_have_the_ranges_of_the_settings() -> None:
+    hints = get_type_hints(serve, include_extras=True)
+    options = {name: get_args(hint)[1] for name, hint in hints.items() if len(get_args(hint)) > 1}
+    ranges = {name: (option.min, option.max) for name, option in options.items()}
+    ranges["max_body_bytes"], ranges["grace_s"] = ranges["max_body"], ranges["grace"]
+    ranges["deadline_ms"] = tuple(1e3 * seconds for seconds in ranges["deadline"])
+    of_both = _RANGES.keys() & ranges
+    assert len(of_both) == 10
+    assert {name: ranges[name] for name in of_both} == {name: _RANGES[name] for name in of_both}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        *(
+            ((option, "nofile"), f"error: {option}: nofile does not exist; check its name")
+            for option in ("--token-file", "--detector", "--adapted-classes")
+        ),
+        (("--unknown", "--adapted-classes", "c.npz"), "--unknown does not go with --adapted-cl"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in refused("--artifact", "a", *words)
 
 
 def test_curl_and_httpx_get_what_the_classifier_says(

@@ -28,6 +28,10 @@ OPEN_PATHS = frozenset(("", "/", "/healthz", "/readyz", "/openapi.json"))
 PAGE_PREFIX = "/page/"
 REQUEST_ID_HEADER = "X-Request-Id"
 
+_PROXY_ADVICE = (
+    "if a proxy is in front, have it pass on the Host that browsers send (nginx: "
+    "proxy_set_header Host $http_host;)"
+)
 _SAFE_METHODS = frozenset(("GET", "HEAD"))
 _NOT_IN_A_HOST = frozenset("@/?#\\")  # RFC 9110, section 7.2
 _PREFLIGHT_HEADERS = (
@@ -91,7 +95,8 @@ def _check_host(host: str | None) -> None:
         raise RequestError(
             "forbidden",
             "without a token this service answers only to localhost, 127.0.0.1 and [::1], not to "
-            f"Host {_shown(host)}; start it with --token-file to have it answer to every name",
+            f"Host {_shown(host)}; start it with --token-file to have it answer to every name; "
+            f"{_PROXY_ADVICE}",
         )
 
 
@@ -113,8 +118,7 @@ def _check_origin(headers: Headers, settings: ServeSettings) -> None:
         return
     problem = "a page of another site may not use this service"
     if origin is not None and not _is_of_host(origin, host):
-        advice = "if a proxy is in front, have it pass on the Host that browsers send (nginx: "
-        advice += "proxy_set_header Host $http_host;)"
+        advice = _PROXY_ADVICE
         if origin_of(origin) == origin:
             advice += f", or start the service with --allowed-origin {origin}"
         raise RequestError(

@@ -301,7 +301,9 @@ def test_without_allowed_origins_nothing_is_said_of_cors(
 def test_an_allowed_origin_opens_no_other_host(make_client: ClientMaker, photo: bytes) -> None:
     client = make_client(allowed_origins=ALLOWED)
     headers = {"Host": "faces.example", "Origin": "https://faces.example"}
-    assert "answers only to localhost" in forbidden(client.predict(photo, headers=headers))
+    refused = forbidden(client.predict(photo, headers=headers))
+    assert "answers only to localhost" in refused
+    assert "nginx: proxy_set_header Host $http_host;" in refused
     assert client.predict(photo, headers={"Origin": ALLOWED[0]}).status_code == 200
 
 

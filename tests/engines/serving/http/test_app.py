@@ -66,13 +66,20 @@ def test_an_image_of_several_that_cannot_be_read_has_its_own_error(
         None,
     ]
     assert images[1]["faces"] == []
-    assert images[1]["error"]["message"].startswith("image 2 is not a JPEG")
+    assert images[1]["error"]["message"].startswith("image 2 'b.png' is not a JPEG")
 
 
 def test_a_request_without_a_readable_image_is_bad_image(client: Client) -> None:
     files = [("a", ("a.png", b"no image")), ("b", ("b.png", b""))]
     response = client.predict(files=files)
     assert (response.status_code, code_of(response)) == (422, "bad_image")
+    assert response.json()["error"]["message"].startswith("image 1 'a.png' is not a JPEG")
+
+
+def test_the_message_about_one_image_has_the_name_of_its_file(client: Client) -> None:
+    response = client.predict(files={"image": ("C:\\faces\\\x1bbroken.jpg", b"\xff\xd8\xff")})
+    assert response.status_code == 422
+    assert response.json()["error"]["message"].startswith("the image 'broken.jpg' is damaged")
 
 
 @pytest.mark.parametrize(

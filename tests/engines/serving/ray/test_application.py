@@ -132,7 +132,8 @@ def test_an_image_of_several_that_cannot_be_read_has_an_error_of_its_own(
     [
         ("POST", "/v1/predict", b"a text", "image/png", 422, "bad_image"),
         ("POST", "/v1/predict", b"", "image/png", 400, "bad_request"),
-        ("POST", "/v1/predict", b"{}", "application/json", 415, "wrong_type"),
+        ("POST", "/v1/predict", b"{}", "application/json", 400, "bad_request"),
+        ("POST", "/v1/predict", b"a text", "text/plain", 415, "wrong_type"),
         ("POST", "/v1/predict", b"\0" * 20_000_001, "image/png", 413, "too_large"),
         ("GET", "/v1/predict", b"", "image/png", 405, "wrong_method"),
         ("POST", "/v1/models", b"", "image/png", 404, "not_found"),
