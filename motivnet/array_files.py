@@ -8,6 +8,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from motivnet import schema
 from motivnet.errors import ConfigError, FileError
+from motivnet.files import write_atomic
 from motivnet.schema import Schema
 
 MAX_BYTES = 1 << 28
@@ -51,6 +53,20 @@ def encode_npz(metadata: Schema, arrays: Mapping[str, NDArray[np.generic]]) -> b
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{_METADATA: text}, **entries)  # type: ignore[arg-type] # its stub
     return buffer.getvalue()
+
+
+def write_npy(path: Path, array: NDArray[np.generic]) -> None:
+    """Write an ``.npy`` file whole or not at all.
+
+    It is encoded in memory: what ``np.save`` writes to a file is cut short on a full disk without
+    an error.
+
+    Raises:
+        FileError: If it cannot be written.
+    """
+    encoded = io.BytesIO()
+    np.save(encoded, array, allow_pickle=False)
+    write_atomic(path, encoded.getvalue())
 
 
 def decode_npz(
