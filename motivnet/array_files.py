@@ -105,6 +105,8 @@ def read_arrays(data: bytes, *, names: Sequence[str], max_bytes: int) -> dict[st
             if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
                 raise ValueError(f"it unpacks to more than the {max_bytes:,} bytes allowed")
             return {name: _read_array(archive, name) for name in names}
+    except zipfile.BadZipFile as error:
+        raise FileError("cannot be read: it is no .npz file, or a damaged one") from error
     except _DAMAGE as error:
         raise FileError(f"cannot be read: {error or type(error).__name__}") from error
 

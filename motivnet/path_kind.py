@@ -11,11 +11,14 @@ from motivnet.errors import FileError
 PathKind = Literal["file", "folder", "other"]
 
 
-def kind_of(path: Path) -> PathKind | None:
+def kind_of(path: Path, *, output: str = "") -> PathKind | None:
     """Return what a path names, with links followed; None if there is nothing.
 
     ``Path.exists`` and its like raise an OSError where the system does not tell: a folder above may
     not be read, the name is too long, links lead in a circle, a network drive is gone.
+
+    Args:
+        output: The option that names the path, if it is to be written.
 
     Raises:
         FileError: If the system does not tell.
@@ -26,6 +29,10 @@ def kind_of(path: Path) -> PathKind | None:
         return None
     except (OSError, ValueError) as error:  # a ValueError is a null byte in the path
         reason = getattr(error, "strerror", None) or error
+        if output:
+            raise FileError(
+                f"{output} {path} cannot be written: {reason}; choose another place"
+            ) from error
         raise FileError(f"{path} cannot be read: {reason}") from error
     if stat.S_ISDIR(mode):
         return "folder"

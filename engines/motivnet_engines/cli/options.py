@@ -54,7 +54,10 @@ TrustEnginesOption: TypeAlias = Annotated[
 ThreadsOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        max=1024, help="The runtime's threads on the CPU.", show_default="the runtime's choice"
+        min=1,
+        max=1024,
+        help="The runtime's threads on the CPU.",
+        show_default="the runtime's choice",
     ),
 ]
 MaxPixelsOption: TypeAlias = Annotated[
@@ -126,6 +129,19 @@ def check_detection(detector: Path | None, *, no_detect: bool) -> None:
     """
     if no_detect and detector is not None:
         raise ConfigError("--no-detect needs no --detector; leave out one of them")
+
+
+def check_unknown(adapted_classes: Path | None, *, unknown: bool) -> None:
+    """Refuse ``--unknown`` together with ``--adapted-classes``.
+
+    Raises:
+        ConfigError: If both are given.
+    """
+    if unknown and adapted_classes is not None:
+        raise ConfigError(
+            "--unknown does not go with --adapted-classes, because distances are from the model's "
+            "own classes; leave out one of them"
+        )
 
 
 def check_apart(outputs: Iterable[tuple[str, Path]]) -> None:

@@ -60,10 +60,8 @@ def test_one_unreadable_image_is_named_and_the_others_are_shown(
 ) -> None:
     (faces / "face 1.png").write_bytes(b"no image")
     result = predict(faces, "--format", form)
-    reason = (
-        f"{faces / 'face 1.png'} is not a JPEG, PNG, WebP or BMP image; convert it to one of these"
-    )
-    assert (result.status, result.err) == (1, f"error: {reason}\n")
+    reason = "is not a JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC image; convert it to one of these"
+    assert (result.status, result.err) == (1, f"error: {faces / 'face 1.png'} {reason}\n")
     assert "face 0.png" in result.out
     assert "face 2.png" in result.out
     assert (reason in result.out) is (form != "table")
@@ -150,6 +148,7 @@ def test_several_sheets_are_told_of(
         (["faces", "--out", "r.csv", "--montage", "/proc/m.png"], "--montage /proc/m.png cannot b"),
         (["faces", "--out", "/dev/null", "--format", "csv"], "--out /dev/null is not a regular fi"),
         (["faces", "--out", "x.txt"], "--out x.txt has none of the suffixes"),
+        (["faces", "--unknown", "--adapted-classes", "c"], "--unknown does not go with --adapted-"),
         (["faces", "--detector", "x.onnx"], "--no-detect needs no --detector"),
         (["ftp://host/x"], "no stream is read from ftp://"),
         (["faces", "--adapted-classes", "none"], "none"),
