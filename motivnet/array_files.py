@@ -8,6 +8,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from motivnet import schema
 from motivnet.errors import ConfigError, FileError
+from motivnet.files import write_atomic
 from motivnet.schema import Schema
 
 MAX_BYTES = 1 << 28
@@ -55,6 +57,20 @@ def encode_npz(metadata: Schema, arrays: Mapping[str, NDArray[np.generic]]) -> b
     return buffer.getvalue()
 
 
+def write_npy(path: Path, array: NDArray[np.generic]) -> None:
+    """Write an ``.npy`` file whole or not at all.
+
+    It is encoded in memory: what ``np.save`` writes to a file is cut short on a full disk without
+    an error.
+
+    Raises:
+        FileError: If it cannot be written.
+    """
+    encoded = io.BytesIO()
+    np.save(encoded, array, allow_pickle=False)
+    write_atomic(path, encoded.getvalue())
+
+
 def decode_npz(
     data: bytes, kind: type[T], *, names: Sequence[str]
 ) -> tuple[T, dict[str, NDArray[np.float32]]]:
@@ -93,6 +109,8 @@ def read_arrays(data: bytes, *, names: Sequence[str], max_bytes: int) -> dict[st
             if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
                 raise ValueError(f"it unpacks to more than the {max_bytes:,} bytes allowed")
             return {name: _read_array(archive, name) for name in names}
+    except zipfile.BadZipFile as error:
+        raise FileError("cannot be read: it is no .npz file, or a damaged one") from error
     except _DAMAGE as error:
         raise FileError(f"cannot be read: {error or type(error).__name__}") from error
 

@@ -24,6 +24,7 @@ from motivnet.image_parts import (
     png_parts,
     webp_parts,
 )
+from motivnet.tiff import open_tiff
 
 HEAD_BYTES = 1_024
 """So many bytes from the start of a file are enough to tell what it is."""
@@ -50,27 +51,30 @@ class ImageFormat:
     Args:
         open: Called directly, because ``Image.open`` has its own process-wide limit.
         parts: Selects what the decoder gets.
-        is_heif: Whether its compressed picture, and not its header, says what a decoder allocates.
+        is_common: Whether it is read of strangers too. Of HEIC and AVIF the compressed picture, and
+            not the header, says what a decoder allocates, and TIFF has a large decoder.
     """
 
     name: str
     open: Callable[[io.BytesIO], ImageFile]
     parts: Callable[[bytes], ImageParts]
-    is_heif: bool = False
+    is_common: bool = True
 
 
 _JPEG = ImageFormat(name="JPEG", open=JpegImageFile, parts=jpeg_parts)
 _PNG = ImageFormat(name="PNG", open=PngImageFile, parts=png_parts)
 _WEBP = ImageFormat(name="WebP", open=WebPImageFile, parts=webp_parts)
 _BMP = ImageFormat(name="BMP", open=BmpImageFile, parts=bmp_parts)
-_AVIF = ImageFormat(name="AVIF", open=_open_avif, parts=heif_parts, is_heif=True)
-_HEIC = ImageFormat(name="HEIC", open=_open_heic, parts=heif_parts, is_heif=True)
+_AVIF = ImageFormat(name="AVIF", open=_open_avif, parts=heif_parts, is_common=False)
+_HEIC = ImageFormat(name="HEIC", open=_open_heic, parts=heif_parts, is_common=False)
+_TIFF = ImageFormat(name="TIFF", open=open_tiff, parts=ImageParts, is_common=False)
 
 _FORMATS: tuple[tuple[bytes, ImageFormat], ...] = (
     (rb"\xff\xd8\xff", _JPEG),
     (rb"\x89PNG\r\n\x1a\n", _PNG),
     (rb"RIFF....WEBPVP8", _WEBP),
     (rb"BM", _BMP),
+    (rb"II\*\x00(?!.{4}CR)|MM\x00\*", _TIFF),
 )
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _HEIC_BRANDS = frozenset(
@@ -93,7 +97,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "a JPEG XL image"),
     (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 image"),
     (rb"....ftypcrx |II\*\x00.{4}CR|FUJIFILMCCD-RAW|IIU\x00|IIR[OS]|MMOR", "a camera's RAW image"),
-    (rb"II\*\x00|MM\x00\*|II\+\x00|MM\x00\+", "a TIFF or a camera's RAW image"),
+    (rb"II\+\x00|MM\x00\+", "a BigTIFF image"),
     (rb"8BPS", "a Photoshop file"),
     (rb"%PDF-", "a PDF document"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "a PostScript file"),
@@ -103,13 +107,17 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (rb"\x76\x2f\x31\x01", "an OpenEXR image"),
     (rb"#\?RADIANCE", "a Radiance HDR image"),
     (rb"PK\x03\x04", "a ZIP archive"),
-    (
-        rb"version https://git-lfs",
-        "a pointer of Git LFS, not the file itself (fetch it with: git lfs pull)",
-    ),
-    (rb"#EXTM3U", "a playlist (give a video that it names)"),
+    (rb"version https://git-lfs", "a pointer of Git LFS"),
+    (rb"#EXTM3U", "a playlist"),
     (rb"\.RMF", "a RealMedia file"),
 )
+
+
+_ADVICE = {
+    "a web page": "download the picture itself",
+    "a pointer of Git LFS": "fetch the file itself with: git lfs pull",
+    "a playlist": "give a video that it names",
+}
 
 
 def image_format(data: bytes) -> ImageFormat | None:
@@ -135,6 +143,18 @@ def format_name(head: bytes) -> str | None:
     if known is not None:
         return f"{'an' if known.name == 'AVIF' else 'a'} {known.name} image"
     return video_name(head) or _name(_OTHERS, head)
+
+
+def advice_on(name: str, *, otherwise: str) -> str:
+    """Return what to do about a file that is not read, by its ``format_name``."""
+    return _ADVICE.get(name, otherwise)
+
+
+def names_of_formats(*, common: bool) -> str:
+    """Return the formats that are read, as ``JPEG, PNG or BMP``; only the common ones if so."""
+    read = (_JPEG, _PNG, _WEBP, _BMP, _TIFF, _AVIF, _HEIC)
+    *names, last = (known.name for known in read if known.is_common or not common)
+    return f"{', '.join(names)} or {last}"
 
 
 def _name(table: tuple[tuple[bytes, str], ...], head: bytes) -> str | None:

@@ -33,16 +33,25 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from motivnet.errors import FileError, FileTooLargeError, ImageError
 from motivnet.files import read_bytes
-from motivnet.image_formats import ImageFormat, format_name, image_format
+from motivnet.image_formats import (
+    ImageFormat,
+    advice_on,
+    format_name,
+    image_format,
+    names_of_formats,
+    video_name,
+)
 from motivnet.printable import one_line
 
 IMAGE_SUFFIXES = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
-        *(".avif", ".heic", ".heif", ".hif"),
+        *(".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"),
     }
 )
-"""Suffixes of files that are searched in a folder; the decoder goes by the first bytes."""
+"""Of files that are taken for images in folders; the decoder goes by the first bytes.
+
+HEIC needs an extra, and one that cannot be decoded is said, not left out."""
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000
@@ -62,6 +71,7 @@ _LARGE = threading.Lock()
 # What Pillow's plug-ins raise for a damaged file; a warning may be an exception.
 _DECODER_FAILURES = (
     ArithmeticError,
+    AttributeError,
     EOFError,
     LookupError,
     MemoryError,
@@ -92,21 +102,21 @@ class ImageLimits:
     """What is refused before anything is decoded.
 
     Args:
-        heif: Whether HEIC and AVIF are read. The decoder of AVIF allocates what the compressed
-            picture says, up to 268 million pixels, whatever the header says.
+        only_common: Whether HEIC, AVIF and TIFF are refused. The decoder of AVIF allocates what the
+            compressed picture says, up to 268 million pixels, whatever the header says.
         advice: What an error says to do about an image that is too large.
     """
 
     max_bytes: int = DEFAULT_MAX_PIXELS
     max_pixels: int = DEFAULT_MAX_PIXELS
     max_side: int = 65_535
-    heif: bool = True
+    only_common: bool = False
     advice: str = "make it smaller"
 
 
 USER_LIMITS = ImageLimits()
 STRICT_LIMITS = ImageLimits(
-    max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS, max_side=MAX_SIDE, heif=False
+    max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS, max_side=MAX_SIDE, only_common=True
 )
 """For images of strangers, as those that clients of a service send."""
 
@@ -239,11 +249,15 @@ def _format_within(data: bytes, limits: ImageLimits) -> ImageFormat:
             f"has {len(data):,} bytes, more than the {limits.max_bytes:,} allowed; {limits.advice}"
         )
     found = image_format(data)
-    if found is not None and (limits.heif or not found.is_heif):
+    if found is not None and (found.is_common or not limits.only_common):
         return found
     if (what := format_name(data)) is None:
-        raise ImageError("is not a JPEG, PNG, WebP or BMP image; convert it to one of these")
-    raise ImageError(f"is {what}, which is not read; convert it to JPEG or PNG")
+        read = names_of_formats(common=limits.only_common)
+        raise ImageError(f"is not a {read} image; convert it to one of these")
+    if video_name(data) is not None:
+        raise ImageError(f"is {what}, not a picture; save single pictures of it as JPEG or PNG")
+    advice = advice_on(what, otherwise="convert it to JPEG or PNG")
+    raise ImageError(f"is {what}, which is not read; {advice}")
 
 
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:

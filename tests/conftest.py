@@ -160,9 +160,23 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def file_size_limit() -> Iterator[int]:
-    """The size in bytes beyond which files cannot grow; Python ignores the signal."""
-    limit, before = 100_000, resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def file_growth() -> Callable[[int], AbstractContextManager[None]]:
+    """A context in which files cannot grow beyond so many bytes; Python ignores the signal."""
+
+    @contextlib.contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
+
+
+@pytest.fixture
+def file_size_limit(file_growth: Callable[[int], AbstractContextManager[None]]) -> Iterator[int]:
+    """The size in bytes beyond which files cannot grow."""
+    with file_growth(100_000):
+        yield 100_000

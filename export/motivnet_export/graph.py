@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from motivnet.artifact.manifest import GraphSummary
-from motivnet.errors import ExportError
+from motivnet.errors import ExportError, FileError
 
 EXTERNAL_DATA_THRESHOLD = 2_000_000_000
 """Bytes of weights above which they go into a separate file; a protobuf message ends at 2 GiB."""
@@ -19,13 +19,31 @@ _ZERO_POINT = 2
 
 
 def save_onnx(model: ir.Model, path: Path) -> tuple[Path, ...]:
-    """Write a graph to ``path``, weights above 2 GB beside it; return the files written."""
+    """Write a graph to ``path``, weights above 2 GB beside it; return the files written.
+
+    Raises:
+        FileError: If the weights cannot be written as a whole.
+    """
     if weight_bytes(model) <= EXTERNAL_DATA_THRESHOLD:
         ir.save(model, path)
         return (path,)
     data = path.with_name(f"{path.name}.data")
-    ir.save(model, path, external_data=data.name)
+    try:
+        ir.save(model, path, external_data=data.name)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # NumPy's error of a full disk: how many values it wrote, and no number of the system's.
+        raise FileError(f"{data} was not written: {error}; make room for it") from error
+    if data.stat().st_size < (size := _end_of_external_data(path)):
+        raise FileError(f"{data} was not written as a whole; make room for its {size:,} bytes")
     return path, data
+
+
+def _end_of_external_data(path: Path) -> int:
+    tensors = (value.const_value for value in ir.load(path).graph.initializers.values())
+    external = (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
+    return max(((tensor.offset or 0) + (tensor.length or 0) for tensor in external), default=0)
 
 
 def check_onnx(path: Path) -> None:

@@ -192,6 +192,10 @@ class Artifact:
             return _state_of(file)
 
 
+ADVICE = "; copy the artifact again, or build it again with: motivnet-export build"
+"""What to do about a manifest that is not valid; ends the message."""
+
+
 def open_artifact(folder: Path | str) -> Artifact:
     """Return the artifact in a folder; only its manifest is read.
 
@@ -208,7 +212,7 @@ def open_artifact(folder: Path | str) -> Artifact:
     try:
         return Artifact(folder=folder, manifest=Manifest.from_json(data))
     except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error}") from error
+        raise ArtifactError(f"{path}: {error}{ADVICE}") from error
 
 
 def _check_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from motivnet.artifact.folder import Artifact, has_manifest, open_artifact
+from motivnet.artifact.folder import ADVICE, Artifact, has_manifest, open_artifact
 from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet.errors import ArtifactError, FileError
 from motivnet.files import atomic_path, open_regular, sha256_of_stream
@@ -160,7 +160,7 @@ def _read_own_manifest(folder: Path) -> Manifest:
     try:
         return open_artifact(folder).manifest
     except ArtifactError as error:
-        reason = str(error).removeprefix(f"{folder / FILE_NAME}: ")
+        reason = str(error).removeprefix(f"{folder / FILE_NAME}: ").removesuffix(ADVICE)
         raise FileError(
             f"{folder} is not replaced, because its {FILE_NAME} is no manifest that this version "
             f"reads ({reason}); choose another output folder, or remove this one if it is an "

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from motivnet.datasets.image_folders import PICTURE_SUFFIXES, visible
+from motivnet.datasets.image_folders import visible
 from motivnet.datasets.left_out import LeftOut
 from motivnet.datasets.listing import LabelledImage, Listing, collect, emotion_from_code
 from motivnet.errors import DatasetError
 from motivnet.files import read_bytes
+from motivnet.images import IMAGE_SUFFIXES
 
 CODES = dict(
     enumerate(
@@ -54,7 +55,7 @@ def _images(path: Path) -> Iterator[LabelledImage | LeftOut]:
     images_folder, labels_folder = _unpacked(path, _IMAGES), _unpacked(path, _LABELS)
     for sequence in _sequences(images_folder, labels_folder):
         labels = _files(labels_folder / sequence, end="_emotion.txt")
-        frames = _files(images_folder / sequence, end=tuple(PICTURE_SUFFIXES))
+        frames = _files(images_folder / sequence, end=tuple(IMAGE_SUFFIXES))
         if not labels:
             yield LeftOut("sequence without a label", str(sequence))
         elif not frames:

@@ -19,14 +19,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PICTURE_SUFFIXES = IMAGE_SUFFIXES | {
-    *(".jpg", ".jpeg", ".jpe", ".jfif"),
-    *(".png", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif"),
-}
-"""Of files that are taken for images in folders, in lower case; what one holds is seen on opening.
-
-Some formats need an extra, and one that cannot be decoded is said, not left out."""
-
 NOT_AN_IMAGE = "not an image file"
 """The reason under which files of other names are counted."""
 
@@ -111,10 +103,10 @@ def first_images(folder: Path) -> list[Path]:
 
 def is_named_as_image(path: PurePath) -> bool:
     """Return whether a file is taken for an image by its name."""
-    return path.suffix.casefold() in PICTURE_SUFFIXES
+    return path.suffix.casefold() in IMAGE_SUFFIXES
 
 
-def walk_images(folder: Path, *, suffixes: Collection[str] = PICTURE_SUFFIXES) -> ImageFiles:
+def walk_images(folder: Path, *, suffixes: Collection[str] = IMAGE_SUFFIXES) -> ImageFiles:
     """Return the image files in and below a folder, and what was left out.
 
     Each folder is read once, however many links lead to it, and under its own name if it has one
@@ -144,13 +136,6 @@ def walk_images(folder: Path, *, suffixes: Collection[str] = PICTURE_SUFFIXES) -
         unreadable=tuple(sorted(walk.unreadable, key=_by_name)),
         rubbish=walk.rubbish,
     )
-
-
-def files_below(folder: Path, *, suffixes: Collection[str] = PICTURE_SUFFIXES) -> list[Path]:
-    """Return the files of ``walk_images``; what was left out is logged."""
-    found = walk_images(folder, suffixes=suffixes)
-    found.warn()
-    return list(found.files)
 
 
 def pick_evenly(items: Sequence[T], count: int) -> list[T]:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.datasets.left_out import Tally
-from motivnet.datasets.tiff import TIFF_SUFFIXES, decode_tiff
 from motivnet.files import read_bytes
 from motivnet.images import USER_LIMITS, ImageLimits, decode_image
 
@@ -94,8 +93,6 @@ class Sample:
         if isinstance(self.image, RawPixels):
             pixels = np.frombuffer(data, np.uint8).reshape(*self.image.size, -1)
             return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
-        if self.image.suffix.casefold() in TIFF_SUFFIXES:
-            return decode_tiff(data, name=str(self.image))
         return decode_image(data, name=str(self.image), limits=limits)
 
 

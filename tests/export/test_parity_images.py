@@ -101,6 +101,6 @@ def test_images_that_cannot_be_read_are_replaced_by_others_and_said(
     walked, *read = caplog.messages
     assert walked == f"{folder}: left out 1 x not an image file (notes.txt)"
     assert read == 2 * [
-        f"{folder}: left out 1 x unreadable image (00.png is not a JPEG, PNG, WebP or BMP image; "
-        "convert it to one of these)"
+        f"{folder}: left out 1 x unreadable image (00.png is not a JPEG, PNG, "
+        "WebP, BMP, TIFF, AVIF or HEIC image; convert it to one of these)"
     ]

@@ -15,7 +15,8 @@ import torch
 
 from motivnet.artifact.manifest import InputDtype
 from motivnet.config import DecoderConfig, EncoderConfig, ModelConfig
-from motivnet.errors import ExportError
+from motivnet.errors import ExportError, FileError
+from motivnet.files import atomic_path
 from motivnet.model import MotivNet, build_model
 from motivnet.parity import AttentionForm, Precision
 from motivnet.preprocess import Preprocessing
@@ -192,6 +193,21 @@ def test_weights_above_the_threshold_go_into_a_file_of_their_own(
     check_onnx(files[0])
     assert files[1].stat().st_size > files[0].stat().st_size
     onnxruntime.InferenceSession(files[0], providers=["CPUExecutionProvider"])
+
+
+def test_weights_that_the_disk_cannot_hold_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fused_fp16: ir.Model, file_growth
+) -> None:
+    monkeypatch.setattr("motivnet_export.graph.EXTERNAL_DATA_THRESHOLD", 1000)
+    _, data = save_onnx(fused_fp16, tmp_path / "whole.onnx")
+    size = data.stat().st_size
+    for missing in (1, size // 2):
+        with (
+            file_growth(size - missing),
+            pytest.raises(FileError, match="was not written"),
+            atomic_path(tmp_path / "cut.onnx") as temporary,
+        ):
+            save_onnx(fused_fp16, temporary)
 
 
 @pytest.mark.parametrize("stopped", [KeyboardInterrupt, ValueError])

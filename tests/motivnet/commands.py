@@ -39,9 +39,9 @@ def scan(path: str) -> None:
     """Prints a grey level of a TIFF image."""
     from pathlib import Path
 
-    from motivnet.datasets.tiff import decode_tiff
+    from motivnet.images import read_image
 
-    typer.echo(decode_tiff(Path(path).read_bytes(), name=path)[0, 0, 0])
+    typer.echo(read_image(Path(path))[0, 0, 0])
 
 
 @app.command()

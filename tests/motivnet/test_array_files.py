@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from motivnet import array_files
-from motivnet.array_files import decode_npz, encode_npz, read_arrays
+from motivnet.array_files import decode_npz, encode_npz, read_arrays, write_npy
 from motivnet.errors import FileError
 
 
@@ -117,3 +118,15 @@ def test_arrays_of_any_plain_type_are_read() -> None:
     np.savez_compressed(buffer, pixels=np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
     arrays = read_arrays(buffer.getvalue(), names=("pixels",), max_bytes=1 << 20)
     assert arrays["pixels"].tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
+
+
+def test_an_array_is_written_whole_or_not_at_all(tmp_path: Path, file_growth) -> None:
+    array = np.arange(50_000)
+    write_npy(tmp_path / "whole.npy", array)
+    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), array)
+    with (
+        file_growth((tmp_path / "whole.npy").stat().st_size - 1),
+        pytest.raises(FileError, match=r"cut\.npy was not written: File too large"),
+    ):
+        write_npy(tmp_path / "cut.npy", array)
+    assert not (tmp_path / "cut.npy").exists()

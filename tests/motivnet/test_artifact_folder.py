@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from motivnet.artifact import add_reports, has_manifest, open_artifact, own_files_except_reports
+from motivnet.errors import ArtifactError
 from motivnet.folders import atomic_folder
 from motivnet_engines.verification.parity_run import verify_on_device
 
@@ -71,3 +72,9 @@ def test_a_manifest_may_be_anybodys(tmp_path: Path) -> None:
     assert not has_manifest(tmp_path)
     (tmp_path / "manifest.json").symlink_to("nowhere")
     assert has_manifest(tmp_path)
+
+
+def test_a_damaged_manifest_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"not valid: .*; copy the artifact again, or build it"):
+        open_artifact(tmp_path)

@@ -118,7 +118,7 @@ def test_bad_exif_gives_no_warning(kind: str) -> None:
 
 OTHERS: dict[str, tuple[bytes, str]] = {
     "GIF": (encoded(photo(), "GIF"), "a GIF image"),
-    "TIFF": (encoded(photo(), "TIFF"), "a TIFF or a camera's RAW image"),
+    "BigTIFF": (encoded(photo(), "TIFF", big_tiff=True), "a BigTIFF image"),
     "ICO": (encoded(photo(), "ICO"), "an icon"),
     "JPEG 2000": (encoded(photo(), "JPEG2000"), "a JPEG 2000 image"),
     "PDF": (encoded(photo(), "PDF"), "a PDF document"),
@@ -127,14 +127,10 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "bare JPEG XL": (b"\xff\x0a\x01\x02", "a JPEG XL image"),
     "CR2": (b"II*\0\x10\0\0\0CR\x02\0", "a camera's RAW image"),
     "CR3": (b"\0\0\0\x18ftypcrx \0\0\0\x01", "a camera's RAW image"),
-    "NEF": (b"MM\0*\0\0\0\x08", "a TIFF or a camera's RAW image"),
     "RAF": (b"FUJIFILMCCD-RAW 0201", "a camera's RAW image"),
     "PSD": (b"8BPS\0\x01", "a Photoshop file"),
     "SVG": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
     "bare SVG": (b"<svg width='1'/>", "an SVG drawing"),
-    "HTML": (b"\n<!DOCTYPE html><title>404</title>", "a web page"),
-    "MP4": (b"\0\0\0\x18ftypisom\0\0\0\0", "an MP4 or QuickTime video"),
-    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
 }
 
 
@@ -143,6 +139,30 @@ def test_what_is_not_read_is_refused_by_its_name(tmp_path: Path, content: bytes,
     (tmp_path / "face.jpg").write_bytes(content)
     with pytest.raises(ImageError, match=rf"face\.jpg is {name}.*; convert it to JPEG or PNG$"):
         read_image(tmp_path / "face.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"\n<!DOCTYPE html><title>404</title>", "web page, which is not read; download the pic"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS, .*; fetch the file itself wi"),
+        (b"#EXTM3U\n", "playlist, which is not read; give a video that it names"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "video, not a picture; save single pictures of it as JP"),
+    ],
+)
+def test_advice_fits_what_a_file_is(content: bytes, advice: str) -> None:
+    with pytest.raises(ImageError, match=rf"^face is an? .*{advice}"):
+        decode_image(content, name="face")
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
+def test_a_strangers_picture_is_of_a_common_format(kind: str) -> None:
+    data = encoded(photo(), kind)
+    assert decode_image(data, name="face").shape == (64, 96, 3)
+    with pytest.raises(ImageError, match=rf"face is an? {kind} image, which is not read"):
+        decode_image(data, name="face", limits=STRICT_LIMITS)
+    with pytest.raises(ImageError, match="face is not a JPEG, PNG, WebP or BMP image"):
+        decode_image(b"text", name="face", limits=STRICT_LIMITS)
 
 
 def test_no_head_takes_long_to_be_recognised() -> None:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
+from motivnet.array_files import write_npy
 from motivnet.artifact.manifest import InputEntry
 from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError
@@ -172,8 +171,8 @@ def write_inputs(
     else:
         images = [read_image(image)] * batch_size
     pytorch, artifact = folder / "pytorch.npy", folder / "artifact.npy"
-    np.save(pytorch, batch_from_images(pytorch_input(entry), images), allow_pickle=False)
-    np.save(artifact, batch_from_images(entry, images), allow_pickle=False)
+    write_npy(pytorch, batch_from_images(pytorch_input(entry), images))
+    write_npy(artifact, batch_from_images(entry, images))
     return pytorch, artifact
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from motivnet.datasets.check import MAX_UNREADABLE, check_readable
 from motivnet.datasets.class_folders import ClassFolders
 from motivnet.datasets.sample import Sample
-from motivnet.datasets.tiff import TIFF_SUFFIXES
 from motivnet.errors import ArtifactError, DatasetError, MotivNetError
 from motivnet.images import ImageLimits
 from motivnet.prediction import Prediction
@@ -118,7 +117,7 @@ def _outputs_of_set(
     listed = [
         (path, labels.index(label)) for label, paths in folders.paths.items() for path in paths
     ]
-    outcomes = classifier.outcomes(_image(path) for path, _ in listed)
+    outcomes = classifier.outcomes(path for path, _ in listed)
     classes: list[int] = []
     faces: list[Prediction] = []
     for (_, place), outcome in zip(listed, outcomes, strict=True):
@@ -145,13 +144,6 @@ def _outputs_of_set(
         embedding=embedding,
         faceless=len(listed) - len(faces),
     )
-
-
-def _image(path: Path) -> Path | NDArray[np.uint8]:
-    """Return the path, or the pixels of a TIFF image, which only datasets may have."""
-    if path.suffix.casefold() not in TIFF_SUFFIXES:
-        return path
-    return Sample(name=str(path), image=path, label=0).pixels()
 
 
 def _logits(face: Prediction) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from motivnet_engines.cli.options import (
     TrustEnginesOption,
     UnknownOption,
     check_detection,
+    check_unknown,
     choose_artifact,
     user_limits,
 )
@@ -106,8 +107,10 @@ def predict(
     if embeddings and output_format != "jsonl":
         raise ConfigError(f"--embeddings has no place in a {output_format}; choose --format jsonl")
     check_detection(detector, no_detect=no_detect)
+    check_unknown(adapted_classes, unknown=unknown)
     with contextlib.ExitStack() as stack:
-        found = find_sources(images or (), camera_number=camera, stack=stack)
+        limits = user_limits(max_pixels)
+        found = find_sources(images or (), camera_number=camera, stack=stack, limits=limits)
         _say_what_is_not_read(found)
         folder = choose_artifact(artifact)
         _check_named_files(folder, detector, adapted_classes)
@@ -134,7 +137,7 @@ def predict(
                 detector=None if no_detect else open_detector(detector),
                 unknown=unknown,
                 adapted_classes=adapted_classes,
-                limits=user_limits(max_pixels),
+                limits=limits,
             )
         stack.enter_context(classifier)
         # Results that stream to a terminal show progress themselves.
@@ -183,8 +186,8 @@ def _check_named_files(artifact: Path, *others: Path | None) -> None:
 
 
 def _import_for(found: Sources, timeline: Path | None) -> None:
-    """Import optional packages, so that a missing one is reported before the model is opened."""
-    if found.has_video:
+    """Import packages without which there is no result, before the model is opened."""
+    if found.has_only_videos:
         importlib.import_module("motivnet_engines.video.run")
     if timeline is not None:
         importlib.import_module("motivnet_engines.writers.timeline")

@@ -23,6 +23,7 @@ from motivnet_engines.cli.options import (
     RuntimeOption,
     TrustEnginesOption,
     UnknownOption,
+    check_unknown,
     choose_artifact,
     user_limits,
 )
@@ -83,6 +84,8 @@ def predict_dataset(
     """
     prepare_environment(address)
     from motivnet.terminal import progress
+
+    check_unknown(adapted_classes, unknown=unknown)
     from motivnet_engines.serving.ray import dataset
     from motivnet_engines.serving.ray.cluster import Workers
     from motivnet_engines.serving.ray.reading import ReadingOptions

@@ -73,7 +73,7 @@ def choose_pictures(
 
 
 def _copies(sources: Sequence[Source], annotate: Path) -> dict[Source, Path]:
-    kind = kind_of(annotate)
+    kind = kind_of(annotate, output="--annotate")
     if annotate.suffix.lower() in VIDEO_SUFFIXES and kind != "folder":
         return {_only_video(sources, annotate): annotate}
     if kind not in (None, "folder"):
@@ -193,7 +193,7 @@ def _check_place(option: str, path: Path, advice: str) -> None:
         return
     if advice:
         raise FileError(f"{option} would replace {path}; {advice}")
-    kind = kind_of(path)
+    kind = kind_of(path, output=option)
     if kind == "folder":
         raise FileError(f"{option} {path} is a directory; give the name of a file")
     if kind == "other":

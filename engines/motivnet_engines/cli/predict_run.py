@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.errors import FileError, MotivNetError, VideoError
+from motivnet.errors import (
+    BrokenDependencyError,
+    FileError,
+    MissingDependencyError,
+    MotivNetError,
+    VideoError,
+)
 from motivnet.images import read_image
 from motivnet.printable import one_line
 from motivnet_engines.cli.predict_files import Pictures
@@ -135,8 +141,11 @@ class PredictRun:
 
         For the last source it is not an interruption if that is live: it is how to end a camera.
         """
-        from motivnet_engines.video.run import predict_video
-
+        try:
+            from motivnet_engines.video.run import predict_video
+        except (MissingDependencyError, BrokenDependencyError) as error:
+            self._fail(source, f"{source.name} is not read: {error}")
+            return
         hooks: list[OnFrame] = []
         best = BestFaces(self._short_name(source))
         if self._montage is not None:
@@ -158,9 +167,7 @@ class PredictRun:
                 on_frame=on_frame if draws else None,
             )
         except (VideoError, FileError) as error:
-            self._record(Record(file=source.name, error=one_line(error)))
-            self.errors.append(one_line(error))
-            self._finish()
+            self._fail(source, one_line(error))
             return
         stopped = self._read_frames(run, target, hooks)
         if self._montage is not None:
@@ -168,6 +175,12 @@ class PredictRun:
         self._finish()
         if stopped and not (run.live and self._finished == len(self._sources)):
             raise KeyboardInterrupt
+
+    def _fail(self, source: VideoSource, reason: str) -> None:
+        """Record a video of which nothing was read."""
+        self._record(Record(file=source.name, error=reason))
+        self.errors.append(reason)
+        self._finish()
 
     def _read_frames(self, run: VideoRun, target: Path | None, hooks: list[OnFrame]) -> bool:
         """Record and draw a video, and return whether Ctrl-C ended that."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import re
 import ssl
 import threading
 import urllib.error
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 
 from motivnet import __version__
 from motivnet.errors import FileError
+from motivnet.image_formats import HEAD_BYTES, format_name, image_format, video_name
 from motivnet.images import USER_LIMITS
 from motivnet_engines.inference.web_address import SCHEMES, Address
 
@@ -35,13 +35,6 @@ TOTAL_SECONDS = 120.0
 T = TypeVar("T")
 
 _MAX_REDIRECTS = 5
-_HEAD_BYTES = 64
-_PAGE = re.compile(rb"(?i)\s*<(!doctype html|html|head|body)")
-_PICTURE = re.compile(
-    rb"(?s)\xff\xd8\xff|\x89PNG\r\n|RIFF....WEBP|BM|GIF8|II\*\0|MM\0\*"
-    rb"|....ftyp(avif|avis|heic|heix|hevc|mif1|msf1)"
-)
-"""How the formats begin in which pictures are sent, whether they can be decoded or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +47,20 @@ class Download:
     @property
     def is_picture(self) -> bool:
         """Whether it is a picture by its first bytes, or by what the server says."""
-        said = self.content_type.startswith("image/") and not _PAGE.match(self.data)
-        return said or bool(_PICTURE.match(self.data))
+        said = self.content_type.startswith("image/") and not self.is_page
+        return said or image_format(self.data) is not None
 
     @property
     def is_page(self) -> bool:
         """Whether it is HTML, as pages about a picture and logins are."""
-        return self.content_type == "text/html" or bool(_PAGE.match(self.data))
+        return self.content_type == "text/html" or format_name(self.data) == "a web page"
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a video, or may be one: what is known by its first bytes is not."""
+        name = format_name(self.data)
+        is_known = name not in (None, "a playlist") and video_name(self.data) is None
+        return not self.is_picture and not self.is_page and not is_known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,13 +103,13 @@ def download(address: Address, *, max_bytes: int = USER_LIMITS.max_bytes) -> Dow
         raise FileError(f"{address.name} cannot be read: {_reason(error)}") from None
 
 
-def picture_at(address: Address) -> bytes:
+def picture_at(address: Address, *, max_bytes: int = USER_LIMITS.max_bytes) -> bytes:
     """Return the bytes of the picture at an address; whether it can be decoded is seen later.
 
     Raises:
         FileError: As ``download``, or if it is a web page.
     """
-    return picture_of(address, download(address))
+    return picture_of(address, download(address, max_bytes=max_bytes))
 
 
 def picture_of(address: Address, found: Download) -> bytes:
@@ -159,7 +159,7 @@ def _read(address: Address, response: Any, max_bytes: int) -> Download:
             f"{address.name} cannot be read: the server answers {response.status} {response.reason}"
         )
     kind = response.headers.get_content_type()
-    head = response.read(_HEAD_BYTES)
+    head = response.read(HEAD_BYTES)
     start = Download(data=head, content_type=kind)
     if not start.is_picture:
         return start

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import glob
 import os
 from collections import deque
@@ -9,11 +11,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from motivnet.datasets.image_folders import PICTURE_SUFFIXES, walk_images
+from motivnet.datasets.image_folders import NOT_AN_IMAGE, is_rubbish, walk_images
+from motivnet.datasets.left_out import LeftOut, tally
 from motivnet.errors import FileError
+from motivnet.image_formats import names_of_formats
+from motivnet.images import IMAGE_SUFFIXES
 from motivnet.path_kind import is_folder
 
 _ANY_FOLDERS = "**"
+_NO_FOLDER = frozenset((errno.ENOENT, errno.ENOTDIR))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,41 +31,54 @@ class FoundFiles:
     unreadable: tuple[str, ...] = ()
 
 
-def find_files(
-    path: Path, *, suffixes: Collection[str] = PICTURE_SUFFIXES, kind: str = "image"
-) -> FoundFiles:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKind:
+    """Which files are taken from folders.
+
+    Args:
+        name: Of such a file, in messages.
+        formats: The formats in words.
+        suffixes: In lower case.
+    """
+
+    name: str
+    formats: str
+    suffixes: Collection[str]
+
+
+IMAGES = FileKind(name="image", formats=names_of_formats(common=False), suffixes=IMAGE_SUFFIXES)
+
+
+def find_files(path: Path, *, kind: FileKind = IMAGES) -> FoundFiles:
     """Return a file, the files of a folder, or those that fit a pattern (``photos/**/*.jpg``).
 
     A pattern is expanded unless a file has that name. Links to folders are followed, and each
-    folder is read once, also by ``**``. Hidden files and folders are left out. Any other path is
-    kept, for its reader to refuse.
-
-    Args:
-        suffixes: Lower-case suffixes of the files to take from folders.
-        kind: The name of such a file in error messages.
+    folder is read once, also by ``**``. What is hidden, or of the system, is left out unless it is
+    named, and so are files of another kind unless the pattern has a suffix. Any other path is kept,
+    for its reader to refuse.
 
     Raises:
         FileError: If a folder holds no such file, or a pattern matches nothing.
     """
-    expected = f"{kind} ({', '.join(sorted(suffixes))})"
+    expected = f"{kind.name} ({kind.formats})"
     if _is_folder(path):
-        found = _files_below(path, suffixes)
+        found = _files_below(path, kind)
         if not found.files and not found.unreadable:
             raise FileError(f"{'; '.join((f'{path} holds no {expected}', *found.left_out))}")
         return found
     if not glob.has_magic(str(path)) or os.path.lexists(path):
         return FoundFiles(files=(path,))
     unreadable: list[OSError] = []
-    matches = list(_expand(path, unreadable.append))
+    matches = list(_expand(Path(), _parts_of(path), unreadable.append))
     if not matches and not unreadable:
         raise FileError(
             f"{path} fits no file; check the pattern, in which {_ANY_FOLDERS} stands for any "
             "folders"
         )
     lines = [f"{error.filename} cannot be read: {error.strerror}" for error in unreadable]
-    found = _merge(matches, suffixes)
+    found = _merge(path, matches, kind)
     if not found.files and not found.unreadable and not lines:
-        raise FileError(f"{path} fits only folders that hold no {expected}")
+        raise FileError("; ".join((f"{path} fits no {expected}", *found.left_out)))
     return replace(found, unreadable=tuple(dict.fromkeys((*lines, *found.unreadable))))
 
 
@@ -68,12 +87,24 @@ def place_of(path: Path) -> tuple[str, str]:
     return os.path.realpath(path.parent), path.name
 
 
-def _merge(matches: Sequence[Path], suffixes: Collection[str]) -> FoundFiles:
+def _parts_of(pattern: Path) -> tuple[str, ...]:
+    """Return the parts of a pattern; ``a/**/*`` and ``a/**`` are all that is in ``a``."""
+    parts = pattern.parts
+    while parts[-2:] == (_ANY_FOLDERS, "*"):
+        parts = parts[:-1]
+    return parts[:-1] if parts[-1] == _ANY_FOLDERS else parts
+
+
+def _merge(pattern: Path, matches: Sequence[Path], kind: FileKind) -> FoundFiles:
     """Return files and the content of folders in order, each file once, by its shortest name."""
-    parts = [
-        _files_below(match, suffixes) if _is_folder(match) else FoundFiles(files=(match,))
-        for match in matches
-    ]
+    folders = [match for match in matches if _is_folder(match)]
+    parts = [_files_below(folder, kind) for folder in folders]
+    others = [match for match in matches if match not in set(folders)]
+    if not pattern.suffix or glob.has_magic(pattern.suffix):
+        named = [path for path in others if path.suffix.casefold() in kind.suffixes]
+        parts.append(_left_out(pattern, [path for path in others if path not in set(named)], kind))
+        others = named
+    parts.append(FoundFiles(files=tuple(others)))
     unique: dict[tuple[str, str], Path] = {}
     for file in sorted((file for part in parts for file in part.files), key=_by_length):
         unique.setdefault(place_of(file), file)
@@ -82,6 +113,17 @@ def _merge(matches: Sequence[Path], suffixes: Collection[str]) -> FoundFiles:
         left_out=tuple(dict.fromkeys(line for part in parts for line in part.left_out)),
         unreadable=tuple(line for part in parts for line in part.unreadable),
     )
+
+
+def _left_out(pattern: Path, paths: Sequence[Path], kind: FileKind) -> FoundFiles:
+    if not paths:
+        return FoundFiles()
+    said = tally(LeftOut(_reason(kind), path.name) for path in paths)
+    return FoundFiles(left_out=(f"{pattern}: left out {said}",))
+
+
+def _reason(kind: FileKind) -> str:
+    return f"not named as an {kind.name}"
 
 
 def _by_length(path: Path) -> int:
@@ -95,12 +137,16 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _files_below(folder: Path, suffixes: Collection[str]) -> FoundFiles:
+def _files_below(folder: Path, kind: FileKind) -> FoundFiles:
     try:
-        walk = walk_images(folder, suffixes=suffixes)
+        walk = walk_images(folder, suffixes=kind.suffixes)
     except FileError as error:
         return FoundFiles(unreadable=(str(error),))
-    line = replace(walk, unreadable=()).describe()
+    left_out = (
+        LeftOut(_reason(kind) if reason == NOT_AN_IMAGE else reason, name)
+        for reason, name in walk.left_out
+    )
+    line = replace(walk, left_out=tuple(left_out), unreadable=()).describe()
     return FoundFiles(
         files=walk.files,
         left_out=(f"{folder}: {line}",) if line else (),
@@ -111,32 +157,65 @@ def _files_below(folder: Path, suffixes: Collection[str]) -> FoundFiles:
     )
 
 
-def _expand(pattern: Path, on_error: Callable[[OSError], object]) -> Iterator[Path]:
-    """Yield what fits a pattern.
+def _expand(
+    base: Path, parts: tuple[str, ...], on_error: Callable[[OSError], object]
+) -> Iterator[Path]:
+    """Yield what fits a pattern below a folder.
 
-    ``glob.glob`` follows a circle of links forty times, and two of them in one folder for ever.
+    ``glob.glob`` hides what may not be read, and follows a circle of links forty times, and two of
+    them in one folder for ever.
     """
-    if _ANY_FOLDERS not in pattern.parts:
-        yield from map(Path, glob.glob(str(pattern)))  # noqa: PTH207 - leaves hidden out
+    if not parts:
+        yield base
         return
-    place = pattern.parts.index(_ANY_FOLDERS)
-    rest = pattern.parts[place + 1 :] or ("*",)
-    for base in _expand(Path(*pattern.parts[:place]), on_error):
+    part, *rest = parts
+    if part == _ANY_FOLDERS:
         for folder in _folders_below(base, on_error):
-            yield from _expand(Path(glob.escape(str(folder)), *rest), on_error)
+            yield from _expand(folder, tuple(rest), on_error)
+    elif glob.has_magic(part):
+        for name in fnmatch.filter(_names_in(base, on_error), part):
+            if part.startswith(".") or not is_rubbish(name):
+                yield from _expand(base / name, tuple(rest), on_error)
+    elif _is_there(base / part, on_error):
+        yield from _expand(base / part, tuple(rest), on_error)
+
+
+def _is_there(path: Path, on_error: Callable[[OSError], object]) -> bool:
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno not in _NO_FOLDER:
+            on_error(error)
+        return False
+    return True
+
+
+def _names_in(folder: Path, on_error: Callable[[OSError], object]) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        if error.errno not in _NO_FOLDER:
+            on_error(error)
+        return []
 
 
 def _folders_below(folder: Path, on_error: Callable[[OSError], object]) -> Iterator[Path]:
     """Yield a folder and those below it, each once; those behind links after the others."""
-    waiting, seen = deque([str(folder)]), set[tuple[int, int]]()
-    while waiting:
-        for path, names, _ in os.walk(waiting.popleft(), onerror=on_error):
-            status = Path(path).stat()
-            if (identity := (status.st_dev, status.st_ino)) in seen:
-                names.clear()
-                continue
-            seen.add(identity)
-            names[:] = [name for name in names if not name.startswith(".")]
-            inside = (Path(path, name) for name in names)
-            waiting.extend(str(entry) for entry in inside if entry.is_symlink())
-            yield Path(path)
+    own, linked, seen = deque([folder]), deque[Path](), set[tuple[int, int]]()
+    while own or linked:
+        path = own.popleft() if own else linked.popleft()
+        try:
+            status = path.stat()
+            with os.scandir(path) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                on_error(error)
+            continue
+        if (identity := (status.st_dev, status.st_ino)) in seen:
+            continue
+        seen.add(identity)
+        for entry in inside:
+            if not is_rubbish(entry.name) and _is_folder(Path(entry.path)):
+                (linked if entry.is_symlink() else own).append(Path(entry.path))
+        yield path

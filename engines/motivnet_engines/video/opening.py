@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from motivnet.errors import MissingDependencyError, VideoError
 from motivnet.files import open_regular
-from motivnet.image_formats import HEAD_BYTES, format_name, image_format, video_name
+from motivnet.image_formats import HEAD_BYTES, advice_on, format_name, image_format, video_name
 from motivnet.images import MAX_PIXELS, MAX_SIDE
 from motivnet.printable import one_line
 from motivnet_engines.video.source import JPEG_STREAMS, VideoSource
@@ -146,7 +146,8 @@ def _open_file(file: BinaryIO, name: str) -> InputContainer:
             raise VideoError(
                 f"{name} cannot be read: its index is missing, so it is cut off; copy it again"
             ) from error
-        raise VideoError(f"{name} {_describe(head)}; convert it to MP4") from error
+        advice = advice_on(format_name(head) or "", otherwise="convert it to MP4")
+        raise VideoError(f"{name} {_describe(head)}; {advice}") from error
     except FAILURES as error:
         raise VideoError(f"{name} cannot be read: {reason(error)}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from motivnet.files import atomic_path
+from motivnet.files import write_atomic
 from motivnet.prediction import UNKNOWN, Box, Prediction
 from motivnet_engines.video.source import is_video
 from motivnet_engines.writers.face_labels import (
@@ -152,9 +153,22 @@ def write_annotated(pixels: NDArray[np.uint8], copy: Path, faces: Sequence[Predi
     Raises:
         FileError: If it cannot be written.
     """
-    picture = Image.fromarray(annotated_picture(pixels, faces))
-    with atomic_path(copy, private=True) as temporary:
-        picture.save(temporary, quality=92)  # PNG and BMP ignore the quality
+    write_picture(annotated_picture(pixels, faces), copy)
+
+
+def write_picture(pixels: NDArray[np.uint8], path: Path) -> None:
+    """Write a picture whole or not at all, in the format of the suffix, for this user alone.
+
+    It is encoded in memory: what Pillow writes to a file is cut short on a full disk without an
+    error.
+
+    Raises:
+        FileError: If it cannot be written.
+    """
+    encoded = io.BytesIO()
+    form = Image.registered_extensions()[path.suffix.lower()]
+    Image.fromarray(pixels).save(encoded, form, quality=92)  # PNG and BMP ignore the quality
+    write_atomic(path, encoded.getvalue(), private=True)
 
 
 def annotated_picture(pixels: NDArray[np.uint8], faces: Sequence[Prediction]) -> NDArray[np.uint8]:

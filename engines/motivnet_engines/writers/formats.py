@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from motivnet.errors import ConfigError
-from motivnet.path_kind import is_folder
+from motivnet.path_kind import kind_of
 
 Format = Literal["table", "jsonl", "csv"]
 _FORMAT_OF_SUFFIX: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -20,7 +20,7 @@ def choose_format(named: Format | None, out: Path | None) -> Format:
     """
     if out is None:
         return named or "table"
-    if is_folder(out):
+    if kind_of(out, output="--out") == "folder":
         raise ConfigError(
             f"--out {out} is a directory; give the name of a file, as {out / 'results.jsonl'}"
         )

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from motivnet.errors import FileError
-from motivnet.files import atomic_path
 from motivnet.prediction import Prediction
 from motivnet_engines.faces.detector import square_crop
-from motivnet_engines.writers.drawing import caption, colour_of
+from motivnet_engines.writers.drawing import caption, colour_of, write_picture
 from motivnet_engines.writers.face_labels import text_font
 
 TILE = 160
@@ -73,8 +72,7 @@ class MontageWriter:
     def _write(self) -> None:
         path = sheet_paths(self._path)[len(self.sheets)]
         try:
-            with atomic_path(path, private=True) as temporary:
-                Image.fromarray(sheet_of_tiles(self._tiles)).save(temporary)
+            write_picture(sheet_of_tiles(self._tiles), path)
         except FileError as error:
             self.failure = error
         else:

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from motivnet.files import atomic_path
 from motivnet.prediction import UNKNOWN, Prediction
-from motivnet.printable import escaped_json, printable_lines
+from motivnet.printable import escaped_json, printable
 from motivnet.terminal import show, table
 from motivnet_engines.writers.formats import Format
 from motivnet_engines.writers.records import Record
@@ -24,7 +24,7 @@ _FACE_COLUMNS = (
     *("x", "y", "face_width", "face_height", "score"),
     *("label", "confidence", "known", "distance", "energy"),
 )
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A spreadsheet computes a text that starts with one of these, the last four in full width.
 
 An apostrophe in front prevents it (OWASP, CSV injection).
@@ -125,8 +125,8 @@ def _csv_text(rows: Iterable[Sequence[object]]) -> str:
 
 
 def _csv_field(text: str) -> str:
-    """Escape what a terminal or a spreadsheet would obey; line ends stay, in quotes."""
-    shown = printable_lines(text, limit=10_000)
+    """Escape what a terminal or a spreadsheet would obey, line ends too."""
+    shown = printable(text, limit=10_000)
     return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
 
 

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from motivnet.array_files import write_npy
 from motivnet.child_process import run_to_end
 from motivnet.errors import ExportError
 from motivnet.terminal import progress
@@ -68,7 +68,7 @@ def quantise_onnx(
         scratch = Path(folder).absolute()
         source, quantised_file = scratch / "base.onnx", scratch / "quantised.onnx"
         save_onnx(graph, source)
-        np.save(scratch / "images.npy", images)
+        write_npy(scratch / "images.npy", images)
         job = {
             "mode": precision,
             "source": str(source),  # ModelOpt writes the shapes that it infers into this file

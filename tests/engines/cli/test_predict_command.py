@@ -60,10 +60,8 @@ def test_one_unreadable_image_is_named_and_the_others_are_shown(
 ) -> None:
     (faces / "face 1.png").write_bytes(b"no image")
     result = predict(faces, "--format", form)
-    reason = (
-        f"{faces / 'face 1.png'} is not a JPEG, PNG, WebP or BMP image; convert it to one of these"
-    )
-    assert (result.status, result.err) == (1, f"error: {reason}\n")
+    reason = "is not a JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC image; convert it to one of these"
+    assert (result.status, result.err) == (1, f"error: {faces / 'face 1.png'} {reason}\n")
     assert "face 0.png" in result.out
     assert "face 2.png" in result.out
     assert (reason in result.out) is (form != "table")
@@ -150,6 +148,8 @@ def test_several_sheets_are_told_of(
         (["faces", "--out", "r.csv", "--montage", "/proc/m.png"], "--montage /proc/m.png cannot b"),
         (["faces", "--out", "/dev/null", "--format", "csv"], "--out /dev/null is not a regular fi"),
         (["faces", "--out", "x.txt"], "--out x.txt has none of the suffixes"),
+        (["faces", "--adapted-classes", "notes"], "notes cannot be read: it is no .npz file, or a"),
+        (["faces", "--unknown", "--adapted-classes", "c"], "--unknown does not go with --adapted-"),
         (["faces", "--detector", "x.onnx"], "--no-detect needs no --detector"),
         (["ftp://host/x"], "no stream is read from ftp://"),
         (["faces", "--adapted-classes", "none"], "none"),
@@ -246,6 +246,12 @@ def test_a_camera_that_is_not_there_is_one_line(predict) -> None:
     assert result.status == 1
     assert result.err.startswith("error: ")
     assert result.err.count("\n") == 1
+
+
+def test_no_threads_at_all_are_refused_by_the_option(predict, faces: Path) -> None:
+    result = predict(faces, "--threads", 0)
+    assert (result.status, result.out) == (2, "")
+    assert "--threads" in result.err
 
 
 def test_nothing_is_opened_where_an_output_cannot_be_written(

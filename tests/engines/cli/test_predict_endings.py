@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import subprocess
@@ -28,47 +27,60 @@ def lines_of(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("package", "option"), [("av", ["--every", "2"]), ("matplotlib", ["--timeline", "x.png"])]
-)
-def test_a_missing_package_is_told_before_the_work(
-    package: str, option: list[str], folder: Path, faces: Path, clip: Path, tmp_path: Path
-) -> None:
-    words = ["motivnet", "predict", str(faces), str(clip), "--no-detect", *option]
-    words += ["--artifact", str(folder)]
+def run_without(
+    package: str, *arguments: str, folder: Path, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run ``motivnet predict`` in a process of its own, in which a package cannot be imported."""
+    words = ["motivnet", "predict", *arguments, "--no-detect", "--artifact", str(folder)]
     program = f"""
         import sys
         sys.modules["{package}"] = None
         from motivnet_engines.inference import classifier
         from motivnet_engines import cli
-        classifier.EmotionClassifier.open = None  # is not called
+        {before}
         sys.argv = {words!r}
         cli.main()
     """
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=folder,
     )
+
+
+@pytest.mark.parametrize(
+    ("package", "option"), [("av", ["--every", "2"]), ("matplotlib", ["--timeline", "x.png"])]
+)
+def test_a_missing_package_is_told_before_the_work(
+    package: str, option: list[str], folder: Path, clip: Path
+) -> None:
+    before = "classifier.EmotionClassifier.open = None  # is not called"
+    done = run_without(package, str(clip), *option, folder=folder, before=before)
     extra = f"error: {package} is not installed; install it with: pip install 'motivnet[video]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", extra)
 
 
+def test_a_video_without_its_package_costs_no_photo(folder: Path, faces: Path, clip: Path) -> None:
+    done = run_without("av", str(clip), str(faces), "--threads", "1", folder=folder)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"error: {clip} is not read: av is not installed; install it with: "
+        "pip install 'motivnet[video]'\n",
+    )
+    assert done.stdout.count("face ") == 3
+
+
 @pytest.mark.parametrize("option", ["--montage", "--timeline"])
 def test_a_picture_that_fails_at_the_end_costs_no_result(
-    option: str, predict, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    option: str, predict, clip: Path, tmp_path: Path, file_growth
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("PIL.Image.Image.save", full)
-    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.print_png", full)
-    result = predict(clip, "--out", tmp_path / "r.jsonl", option, tmp_path / "x.png")
+    with file_growth(10_000):
+        result = predict(clip, "--out", tmp_path / "r.jsonl", option, tmp_path / "x.png")
     assert result.status == 1
     assert result.err.splitlines()[1:] == [
-        f"error: {tmp_path / 'x.png'} was not written: No space left on device"
+        f"error: {tmp_path / 'x.png'} was not written: File too large"
     ]
     documents = lines_of((tmp_path / "r.jsonl").read_text())
     assert (len(documents), documents[-1]["video"]["complete"]) == (9, True)

@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from motivnet.images import read_image
-from motivnet_engines.cli import predict_sources
+from motivnet.images import USER_LIMITS, read_image
 from motivnet_engines.inference.classifier import EmotionClassifier
 
 from ..video.servers import http_server, sends
@@ -150,20 +150,103 @@ def test_standard_input_is_a_picture(predict, faces: Path, given) -> None:
     [
         (b"", "standard input is empty, not an image"),
         (b"text", "standard input is not a JPEG, PNG, "),
-        (bytes(100_001), "standard input has more than the 100,000 bytes allowed"),
+        (
+            bytes(100_001),
+            "standard input has more than the 100,000 bytes allowed; make it smaller, ",
+        ),
+        (b"FLV\1", "standard input is a Flash video; give a video as a file"),
     ],
 )
 def test_what_is_no_picture_on_standard_input_stops_no_other(
     data: bytes, reason: str, predict, faces: Path, given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        predict_sources, "USER_LIMITS", replace(predict_sources.USER_LIMITS, max_bytes=100_000)
-    )
+    monkeypatch.setattr("motivnet.images.USER_LIMITS", replace(USER_LIMITS, max_bytes=100_000))
     given(data)
-    result = predict("-", faces / "face 0.png")
+    result = predict("-", faces / "face 0.png", "--max-pixels", 100_000)
     assert result.status == 1
     assert result.err.startswith(f"error: {reason}")
     assert "face 0.png" in result.out
+
+
+@pytest.mark.parametrize("where", ["-", "photo", "a.png"])
+def test_max_pixels_is_for_what_is_fetched_too(
+    where: str, predict, faces: Path, given, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = (faces / "face 0.png").read_bytes()
+    monkeypatch.setattr("motivnet.images.USER_LIMITS", replace(USER_LIMITS, max_bytes=100))
+    for limit, status in ((len(picture) - 1, 1), (1 << 20, 0)):
+        given(picture)
+        source = where if where == "-" else f"{server}/{where}"
+        result = predict(source, "--max-pixels", limit)
+        assert (result.status, "bytes allowed" in result.err) == (status, status == 1)
+
+
+def test_an_address_of_something_else_says_what_that_is(predict) -> None:
+    with http_server(sends(b"PK\3\4" + bytes(5_000))) as port:
+        result = predict(f"http://127.0.0.1:{port}/np.pth")
+    assert (result.status, result.err) == (
+        1,
+        f"error: http://127.0.0.1:{port}/np.pth is a ZIP archive, which is not read; convert it to "
+        "JPEG or PNG\n",
+    )
+
+
+def test_a_missing_camera_is_told_before_anything_is_read(
+    predict, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmotionClassifier, "open", None)  # is not called
+    result = predict(faces, "--camera", 63)
+    assert (result.status, result.err) == (
+        1,
+        "error: there is no camera 63 (/dev/video63); connect it, or name another\n",
+    )
+
+
+def test_a_folder_in_a_pattern_that_may_not_be_read_stops_no_other(
+    predict, faces: Path, folder: Path, public_folder: Path, permissions: Permissions
+) -> None:
+    shutil.copytree(folder, public_folder / "artifact")
+    photo = shutil.copy(faces / "face 0.png", public_folder / "a.png")
+    (public_folder / "locked").mkdir(mode=0)
+    with permissions():
+        result = predict(
+            "--artifact", public_folder / "artifact", public_folder / "locked" / "*.png", photo
+        )
+    locked = public_folder / "locked"
+    assert (result.status, result.err) == (
+        1,
+        f"error: {locked} cannot be read: Permission denied\n",
+    )
+    assert "a.png" in result.out
+
+
+def test_a_scan_is_predicted_and_its_copy_is_a_png(predict, faces: Path, tmp_path: Path) -> None:
+    with Image.open(faces / "face 0.png") as picture:
+        picture.save(tmp_path / "scan.tif")
+    result = predict(tmp_path / "scan.tif", faces / "face 0.png", "--format", "jsonl")
+    assert result.status == 0
+    scan, photo = documents(result.out)
+    assert scan["faces"] == photo["faces"]
+    assert predict(tmp_path / "scan.tif", "--annotate", tmp_path / "out").status == 0
+    assert (tmp_path / "out" / "scan.tif.png").is_file()
+
+
+@pytest.mark.parametrize("option", ["--out", "--annotate", "--montage"])
+def test_an_output_where_nobody_may_look_names_its_option(
+    option: str, predict, faces: Path, folder: Path, public_folder: Path, permissions: Permissions
+) -> None:
+    shutil.copytree(folder, public_folder / "artifact")
+    photos = shutil.copytree(faces, public_folder / "photos")
+    (public_folder / "locked").mkdir(mode=0)
+    name = {"--out": "o.csv", "--annotate": "o", "--montage": "o.png"}[option]
+    output = public_folder / "locked" / name
+    with permissions():
+        result = predict("--artifact", public_folder / "artifact", photos, option, output)
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith(f"error: {option} {output}")
+    assert " cannot be written" in result.err
+    assert "Permission denied" in result.err
+    assert result.err.endswith("; choose another place\n")
 
 
 def test_standard_input_that_is_closed_is_told(predict, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,8 +270,8 @@ def test_what_is_left_out_of_a_folder_is_one_line_and_no_error(predict, faces: P
     result = predict(faces)
     assert result.status == 0
     assert result.err == (
-        f"warning: {faces}: left out 1 x link to nothing (old), "
-        "2 x not an image file (more.txt, notes.txt), 1 x hidden or of the system\n"
+        f"warning: {faces}: left out 1 x link to nothing (old), 2 x not named as an image or video "
+        "(more.txt, notes.txt), 1 x hidden or of the system\n"
     )
     assert result.out.count("face ") == 3
 

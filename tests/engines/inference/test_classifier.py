@@ -98,7 +98,7 @@ def test_a_prediction_names_its_label_and_all_probabilities(pixels) -> None:
 
 BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
     (Path("nowhere.png"), FileError, "nowhere.png does not exist"),
-    (b"no image", ImageError, "images[1] is not a JPEG, PNG, WebP or BMP image"),
+    (b"no image", ImageError, "images[1] is not a JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC image"),
     (np.zeros((4, 4), np.uint8), InputError, "images[1]: an image must be (H, W, 3) of uint8"),
     (np.zeros((4, 4, 4), np.uint8), InputError, "images[1]: an image must be (H, W, 3) of uint8"),
     (np.zeros((4, 4, 3), np.float32), InputError, "images[1]: an image must be (H, W, 3) of uint8"),

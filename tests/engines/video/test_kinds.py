@@ -93,7 +93,7 @@ def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:
     [
         (b"GIF89a" + bytes(2_000), "is a GIF image, not a video; convert it to MP4"),
         (b"<!DOCTYPE html><title>404</title>", "is a web page, not a video"),
-        (b"#EXTM3U\nother.ts\n", r"is a playlist \(give a video that it names\), not a video"),
+        (b"#EXTM3U\nother.ts\n", "is a playlist, not a video; give a video that it"),
         (b".RMF\0\0\0\x12" + bytes(2_000), "is a RealMedia file, not a video"),
         (b"\x1a\x45\xdf\xa3" + bytes(2_000), "is a Matroska or WebM video that is damaged"),
     ],

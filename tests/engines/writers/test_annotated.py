@@ -10,13 +10,20 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from motivnet.errors import FileError
 from motivnet.images import read_image
 from motivnet.prediction import Prediction
 from motivnet_engines.writers import montage as montage_module
-from motivnet_engines.writers.drawing import annotated_copies, annotated_picture, write_annotated
+from motivnet_engines.writers.drawing import (
+    WRITTEN_SUFFIXES,
+    annotated_copies,
+    annotated_picture,
+    write_annotated,
+    write_picture,
+)
 from motivnet_engines.writers.montage import (
     TILE,
     MontageWriter,
@@ -51,6 +58,14 @@ def test_a_name_says_the_format(tmp_path: Path) -> None:
     assert names == ["photo.png", "clip.mov.mp4", "clip.mp4", "scan.tif.png"]
 
 
+def write_sheet_of_noise(noise: NDArray[np.uint8], path: Path) -> None:
+    montage = MontageWriter(path)
+    montage.add_tile(noise)
+    montage.close()
+    if montage.failure is not None:
+        raise montage.failure
+
+
 @pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.bmp", "x.webp"])
 def test_a_copy_is_an_image_of_its_format(name: str, tmp_path: Path, face) -> None:
     pixels = np.full((400, 500, 3), 100, np.uint8)
@@ -58,6 +73,23 @@ def test_a_copy_is_an_image_of_its_format(name: str, tmp_path: Path, face) -> No
     copy = read_image(tmp_path / "new" / name)
     assert copy.shape == pixels.shape
     assert (abs(copy.astype(int) - pixels) > 60).any()
+
+
+@pytest.mark.parametrize("write", [write_picture, write_sheet_of_noise])
+@pytest.mark.parametrize("suffix", sorted(WRITTEN_SUFFIXES))
+def test_a_picture_is_whole_or_not_there_however_little_the_disk_lacks(
+    suffix: str, write: Callable[[NDArray[np.uint8], Path], None], tmp_path: Path, file_growth
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
+    write(noise, tmp_path / f"whole{suffix}")
+    size = (tmp_path / f"whole{suffix}").stat().st_size
+    for missing in (1, size // 20, size // 2):
+        with (
+            file_growth(size - missing),
+            pytest.raises(FileError, match=f"cut{suffix} was not written: File too large"),
+        ):
+            write(noise, tmp_path / f"cut{suffix}")
+        assert not (tmp_path / f"cut{suffix}").exists()
 
 
 def write_copy(path: Path, face: Prediction) -> None:

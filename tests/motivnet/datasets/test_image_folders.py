@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from motivnet.datasets.image_folders import (
-    PICTURE_SUFFIXES,
-    files_below,
     first_images,
     pick_evenly,
     visible,
     walk_images,
 )
 from motivnet.errors import FileError
+from motivnet.images import IMAGE_SUFFIXES
 from motivnet.path_kind import is_file, is_folder, kind_of
 
 
@@ -39,9 +38,8 @@ def test_hidden_files_and_folders_and_other_files_are_left_out_at_every_depth(
 ) -> None:
     names = ("b/2.JPG", "a/x/1.png", "a/.1.png", ".cache/2.png", "a/notes.txt", "c.webp")
     (fill(tmp_path / ".hidden", *names) / "d.png").mkdir()
-    found = [file.relative_to(tmp_path).as_posix() for file in files_below(tmp_path / ".hidden")]
-    assert found == [".hidden/a/x/1.png", ".hidden/b/2.JPG", ".hidden/c.webp"]
-    assert [file.name for file in files_below(tmp_path, suffixes={".txt"})] == []
+    assert names_in(tmp_path / ".hidden") == ["a/x/1.png", "b/2.JPG", "c.webp"]
+    assert [file.name for file in walk_images(tmp_path, suffixes={".txt"}).files] == []
 
 
 def test_every_name_of_a_picture_is_taken_in_any_case(tmp_path: Path) -> None:
@@ -50,7 +48,7 @@ def test_every_name_of_a_picture_is_taken_in_any_case(tmp_path: Path) -> None:
         *("j.avif", "k.HEIC", "l.heif", "m.hif"),
     ]
     assert names_in(fill(tmp_path, *names, "n.gif.txt", "o.mp4")) == names
-    assert {Path(name).suffix.lower() for name in names} == set(PICTURE_SUFFIXES)
+    assert {Path(name).suffix.lower() for name in names} == set(IMAGE_SUFFIXES)
 
 
 RUBBISH = (

@@ -39,8 +39,8 @@ def test_an_unreadable_image_is_taken_out_counted_and_listed(
     assert "3.jpg is not a JPEG" in read.unreadable["anger/3.jpg"]
     assert caplog.messages == [
         f"{tmp_path}: left out 2 x unknown class folder bored (bored/1.jpg, bored/2.jpg), "
-        "1 x unreadable image (anger/3.jpg is not a JPEG, PNG, WebP or BMP image; convert it to "
-        "one of these)"
+        "1 x unreadable image (anger/3.jpg is not a JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC "
+        "image; convert it to one of these)"
     ]
 
 

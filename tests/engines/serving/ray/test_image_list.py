@@ -89,7 +89,7 @@ def test_what_of_a_folder_is_left_out_or_unreadable_is_told(
         found = list_images(public_folder, on_unreadable=told.append)
     assert found == [str(public_folder / name) for name in ("a.jpg", "b.jfif")]
     assert told == [f"{public_folder / 'closed'} cannot be read: Permission denied"]
-    assert "1 x not an image file (notes.txt)" in caplog.text
+    assert "1 x not named as an image (notes.txt)" in caplog.text
 
 
 MANY, LONG = 8_000_000, "a" * 1_000_000
@@ -211,7 +211,7 @@ def test_a_folder_is_walked_as_by_every_command(
     assert list_images(tmp_path) == [str(tmp_path / "a" / name) for name in ("1.jfif", "2.HEIC")]
     assert caplog.messages == [
         f"{tmp_path}: left out 1 x folder that is read under another name (a/up), "
-        "1 x not an image file (a/notes.txt), 1 x hidden or of the system"
+        "1 x not named as an image (a/notes.txt), 1 x hidden or of the system"
     ]
 
 

@@ -72,7 +72,7 @@ def test_images_that_could_not_be_read_are_named_and_the_exit_status_is_1(
     for error, name in zip(errors, names, strict=True):
         assert error.startswith("error: ")
         assert error.count(name) == 1
-    assert "is not a JPEG, PNG, WebP or BMP image" in errors[0]
+    assert "is not a JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC image" in errors[0]
     assert more == "... and 2 more"
 
 
