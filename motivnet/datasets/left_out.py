@@ -38,7 +38,7 @@ class Tally:
 
     def __str__(self) -> str:
         parts = [
-            f"{count:,} x {reason}{_in_brackets(self.names.get(reason, ()))}"
+            f"{count:,} x {printable(reason)}{_in_brackets(self.names.get(reason, ()))}"
             for reason, count in sorted(self.counts.items())
         ]
         if parts and self.hidden:

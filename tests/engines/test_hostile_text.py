@@ -102,7 +102,7 @@ def test_the_name_of_a_picture_is_shown(run: Run, hostile_artifact: Path, form: 
     assert done.status == 1
     *left_out, error = done.err.splitlines()
     assert error.startswith("error: \\x1b[31m")
-    assert all(line.startswith(".: left out ") for line in left_out)
+    assert all(line.startswith("warning: .: left out ") for line in left_out)
 
 
 @pytest.mark.parametrize(
@@ -134,20 +134,23 @@ def test_what_a_user_pasted_comes_back_as_text(run: Run, cli: Any, words: list[s
     assert "error: " in done.err.lower()
 
 
-def test_what_a_dataset_calls_its_files_and_classes_is_shown(run: Run) -> None:
+def test_what_a_dataset_calls_its_files_and_classes_is_shown(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     for folder in ("anger", "happiness", HOSTILE.replace("/", "")):
         Path("faces", folder).mkdir(parents=True)
         Image.fromarray(draw_face("anger", seed=1, size=(96, 96))).save(Path("faces", folder, NAME))
     Path("faces/anger", f"bad{NAME}").write_text("no picture")
     done = run(training, "datasets", "faces", "--sheet", "sheet.png")
-    assert (done.status, "[31m" in done.out) == (0, True)
+    assert (done.status, "[31m" in caplog.text) == (0, True)
     Path("list.json").write_text(
         json.dumps({"0": [f"faces/anger/{NAME}", "nul\0.png"], HOSTILE: []})
     )
     assert run(training, "datasets", "list.json").status == 1
     Path("list.json").write_text(json.dumps({"0": [f"faces/anger/{NAME}", "nul\0.png", HOSTILE]}))
     done = run(training, "datasets", "list.json")
-    assert (done.status, "unreadable" in done.out) == (0, True)
+    assert (done.status, "unreadable" in caplog.text) == (0, True)
+    assert all(message.isprintable() for message in caplog.messages)
 
 
 def test_the_shown_strings_are_those_of_the_file(hostile_artifact: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -151,14 +152,14 @@ def test_no_file_of_a_user_is_lost_to_a_writer_killed_before_any_of_its_steps(
 def test_a_lock_file_that_its_owner_removes_meanwhile_is_not_taken_for_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real, removed = tmp_path / "lock", workspace.fcntl.flock, []
+    path, real, removed = tmp_path / "lock", fcntl.flock, []
 
     def remove_before_the_first_lock(descriptor: int, operation: int) -> None:
         if not removed:
             removed.append(path.unlink())
         real(descriptor, operation)
 
-    monkeypatch.setattr(workspace.fcntl, "flock", remove_before_the_first_lock)
+    monkeypatch.setattr(fcntl, "flock", remove_before_the_first_lock)
     descriptor = workspace._lock(path)
     assert descriptor is not None
     assert path.exists()

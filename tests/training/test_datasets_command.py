@@ -59,8 +59,8 @@ def test_layout_and_counts_are_printed_and_what_was_left_out_is_one_line(
     assert ["fear", "0", "0", "0"] in lines
     assert caplog.messages == [
         "faces: left out 1 x the model has no class contempt (test/contempt/1.png), "
-        "1 x unreadable image (train/sad/4.png is not a JPEG, PNG, WebP or BMP image; convert it "
-        "to one of these), 1 x hidden or of the system"
+        "1 x unreadable image (train/sad/4.png is not a JPEG, PNG, WebP, BMP, TIFF, "
+        "AVIF or HEIC image; convert it to one of these), 1 x hidden or of the system"
     ]
     assert "contempt" not in shown
     assert "4.png" not in shown

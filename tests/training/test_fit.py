@@ -436,6 +436,6 @@ def test_broken_images_links_and_names_of_any_bytes_are_said_and_the_rest_is_tra
     }
     assert sum(result.data.drawn.values()) == 42
     said = [line for line in caplog.messages if "left out" in line]
-    assert said[0].endswith("left out 1 x folder that is read under another name (faces)")
+    assert "left out 1 x folder that is read under another name (faces), 1 x hidden" in said[0]
     assert "left out 2 x unreadable image (anger/" in said[1]
     assert "fear/1.JFIF is a link to a file that does not exist" in said[1]

@@ -8,9 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from motivnet.errors import (
     BrokenDependencyError,
     FileError,
@@ -28,7 +25,7 @@ from motivnet_engines.inference.image_files import FileResult, ImageFile, predic
 from motivnet_engines.video.results import FrameResult, VideoSummary
 from motivnet_engines.video.source import VideoSource
 from motivnet_engines.writers.drawing import write_annotated
-from motivnet_engines.writers.montage import MontageWriter, face_tile, sheets_text, short_names
+from motivnet_engines.writers.montage import BestFaces, MontageWriter, sheets_text, short_names
 from motivnet_engines.writers.records import (
     Record,
     record_from_file,
@@ -279,30 +276,6 @@ class PredictRun:
             self.remarks.append(
                 f"{montage.left_out:,} faces have no place on the {sheets} sheets of the montage"
             )
-
-
-class BestFaces:
-    """The best view of each face of a video, by the detector's score."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._tiles: dict[int, tuple[float, NDArray[np.uint8]]] = {}
-
-    def add(self, frame: Frame, result: FrameResult | None) -> None:
-        """Take the faces of a frame, unless the result is that of an earlier one."""
-        if result is None or result.index != frame.index:
-            return
-        for face in result.faces:
-            score = face.prediction.score or 0.0
-            if face.track not in self._tiles or score > self._tiles[face.track][0]:
-                detail = f" #{face.track}, {frame.time:.2f} s"
-                tile = face_tile(frame.pixels, face.prediction, name=self._name, detail=detail)
-                self._tiles[face.track] = score, tile
-
-    def add_to(self, montage: MontageWriter) -> None:
-        """Add one tile per face, in the order in which they appeared."""
-        for _, tile in self._tiles.values():
-            montage.add_tile(tile)
 
 
 def _frame_counts(summary: VideoSummary) -> str:

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,6 +19,10 @@ from motivnet.prediction import Prediction
 from motivnet_engines.faces.detector import square_crop
 from motivnet_engines.writers.drawing import caption, colour_of, write_picture
 from motivnet_engines.writers.face_labels import text_font
+
+if TYPE_CHECKING:
+    from motivnet_engines.video.decoding import Frame
+    from motivnet_engines.video.results import FrameResult
 
 TILE = 160
 COLUMNS = 8
@@ -78,6 +83,30 @@ class MontageWriter:
         else:
             self.sheets.append(path)
         self._tiles = []
+
+
+class BestFaces:
+    """The best view of each face of a video, by the detector's score."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._tiles: dict[int, tuple[float, NDArray[np.uint8]]] = {}
+
+    def add(self, frame: Frame, result: FrameResult | None) -> None:
+        """Take the faces of a frame, unless the result is that of an earlier one."""
+        if result is None or result.index != frame.index:
+            return
+        for face in result.faces:
+            score = face.prediction.score or 0.0
+            if face.track not in self._tiles or score > self._tiles[face.track][0]:
+                detail = f" #{face.track}, {frame.time:.2f} s"
+                tile = face_tile(frame.pixels, face.prediction, name=self._name, detail=detail)
+                self._tiles[face.track] = score, tile
+
+    def add_to(self, montage: MontageWriter) -> None:
+        """Add one tile per face, in the order in which they appeared."""
+        for _, tile in self._tiles.values():
+            montage.add_tile(tile)
 
 
 def sheet_paths(path: Path) -> list[Path]:

@@ -38,7 +38,7 @@ def motivnet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
             "there is no artifact in artifacts/; build one with: motivnet-export build",
         ),
         (["predict", "face.png", "--artifact", "nowhere", "--no-detect"], "nowhere does not exist"),
-        (["predict", "empty", "--artifact", "nowhere"], "empty holds no image or video (.3g2, "),
+        (["predict", "empty", "--artifact", "nowhere"], "empty holds no image or video (JPEG, "),
         (["predict", "*.jpg", "--artifact", "nowhere"], "*.jpg fits no file"),
         (
             ["build-engine", "empty", "--out", "x", "--timing-cache", "x/t"],

@@ -148,7 +148,10 @@ def test_several_sheets_are_told_of(
         (["faces", "--out", "r.csv", "--montage", "/proc/m.png"], "--montage /proc/m.png cannot b"),
         (["faces", "--out", "/dev/null", "--format", "csv"], "--out /dev/null is not a regular fi"),
         (["faces", "--out", "x.txt"], "--out x.txt has none of the suffixes"),
-        (["faces", "--adapted-classes", "notes"], "notes cannot be read: it is no .npz file, or a"),
+        (
+            ["faces", "--adapted-classes", "notes"],
+            "notes is not an .npz file; make it with: motivnet adapt",
+        ),
         (["faces", "--unknown", "--adapted-classes", "c"], "--unknown does not go with --adapted-"),
         (["faces", "--detector", "x.onnx"], "--no-detect needs no --detector"),
         (["ftp://host/x"], "no stream is read from ftp://"),

@@ -138,7 +138,7 @@ def test_nothing_can_be_used_if_a_package_of_every_command_is_broken(
     )
     statuses = tuple(
         broken if each.name == "opencv" else each
-        for each in doctor.package_statuses(devices=0, jetson=False)
+        for each in doctor.package_statuses(devices=0, jetson=None)
     )
     monkeypatch.setattr(doctor, "package_statuses", lambda **machine: statuses)
     found = diagnose()

@@ -41,6 +41,11 @@ with open_backend(sys.argv[1], open_artifact(sys.argv[2]), threads=1) as runtime
 """
 
 
+def interrupt(started: threading.Event) -> None:
+    started.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 class Watched:
     """A session or request of a runtime that remembers the calls that did not come to their end."""
 
@@ -73,18 +78,17 @@ def test_ctrl_c_ends_a_call_and_the_next_one_is_right(
 ) -> None:
     with open_backend(name, open_artifact(fp32_artifact), threads=1) as runtime:
         expected = runtime.run({"image": IMAGES[:1]})["logits"]
-        watched = Watched(getattr(runtime, place), *methods)
-        setattr(runtime, place, watched)
-
-        def interrupt() -> None:
-            watched.started.wait()
-            os.kill(os.getpid(), signal.SIGINT)
-
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt):
-            runtime.run({"image": IMAGES})
-        thread.join()
+        real = getattr(runtime, place)
+        for _ in range(3):  # on a busy machine a call may be over before the signal arrives
+            watched = Watched(real, *methods)
+            setattr(runtime, place, watched)
+            thread = threading.Thread(target=interrupt, args=[watched.started])
+            thread.start()
+            with pytest.raises(KeyboardInterrupt):
+                runtime.run({"image": IMAGES})
+            thread.join()
+            if watched.stopped:
+                break
         assert watched.stopped == 1  # ended before it was done, and not merely heard of afterwards
         np.testing.assert_array_equal(runtime.run({"image": IMAGES[:1]})["logits"], expected)
 

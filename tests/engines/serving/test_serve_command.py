@@ -158,7 +158,9 @@ def test_each_line_of_the_log_is_json_and_holds_no_token(
         log = process.stderr.read()
     assert TOKEN not in log
     events = [httpx.Response(200, text=line).json()["event"] for line in log.splitlines()]
-    assert events == ["request", "request", "draining", "drained"]
+    # A request is logged after its answer was sent, and so perhaps after the signal that follows.
+    assert sorted(events[:-1]) == ["draining", "request", "request"]
+    assert events[-1] == "drained"
 
 
 def test_a_batch_that_the_artifact_does_not_take_is_warned_of(fp32_artifact: Path) -> None:
