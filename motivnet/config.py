@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ class EncoderConfig(Schema, frozen=True, kw_only=True):
 
     ``image_size`` is (height, width) in pixels. ``patch_padding`` pixels of zeros surround the
     image before it is cut into patches, which keeps the number of patches at ``image_size //
-    patch_size``.
+    patch_size``. ``kept_tokens`` are the positions, numbered row by row, whose tokens the blocks
+    compute, in a model that leaves the others out; None for all.
     """
 
     embed_dim: int
@@ -44,6 +47,7 @@ class EncoderConfig(Schema, frozen=True, kw_only=True):
     patch_size: int = 16
     patch_padding: int = 2
     image_size: tuple[int, int] = (1024, 768)
+    kept_tokens: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_positive(self, "embed_dim", "depth", "num_heads", "mlp_ratio", "patch_size")
@@ -57,6 +61,7 @@ class EncoderConfig(Schema, frozen=True, kw_only=True):
             self.mlp_dim >= 1, f"mlp_ratio {self.mlp_ratio} leaves the MLP without a hidden unit"
         )
         self._check_image_size()
+        self._check_kept_tokens()
 
     def _check_image_size(self) -> None:
         shown = f"image_size {list(self.image_size)}"
@@ -72,6 +77,25 @@ class EncoderConfig(Schema, frozen=True, kw_only=True):
             f"{shown} in patches of {self.patch_size} gives {tokens:,} tokens, too many for the "
             f"attention of {self.num_heads} heads",
         )
+
+    def _check_kept_tokens(self) -> None:
+        if self.kept_tokens is None:
+            return
+        (rows, columns), kept = self.grid_size, self.kept_tokens
+        _check(
+            0 < len(kept) < rows * columns
+            and kept[0] >= 0
+            and kept[-1] < rows * columns
+            and all(first < second for first, second in itertools.pairwise(kept)),
+            f"kept_tokens must be some, in order, of the positions 0 to {rows * columns - 1} of "
+            f"{self.image_size[0]}x{self.image_size[1]} pixels",
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the blocks compute per image."""
+        rows, columns = self.grid_size
+        return rows * columns if self.kept_tokens is None else len(self.kept_tokens)
 
     @property
     def grid_size(self) -> tuple[int, int]:
@@ -91,6 +115,15 @@ class EncoderConfig(Schema, frozen=True, kw_only=True):
         norm = 2 * width
         block = _attention_parameters(width) + _mlp_parameters(width, self.mlp_dim) + 2 * norm
         return patches + self.depth * block + norm
+
+    @property
+    def flop(self) -> int:
+        """Floating-point operations per image, two for each product that is summed."""
+        width, (rows, columns), tokens = self.embed_dim, self.grid_size, self.tokens
+        patches = rows * columns * 3 * self.patch_size**2 * width
+        linear = tokens * (4 * width**2 + 2 * width * self.mlp_dim)
+        attention = 2 * tokens**2 * width
+        return 2 * (patches + self.depth * (linear + attention))
 
 
 class DecoderConfig(Schema, frozen=True, kw_only=True):
@@ -124,6 +157,15 @@ class DecoderConfig(Schema, frozen=True, kw_only=True):
         outputs = self.num_groups * width * per_group + self.num_classes
         return projection + queries + self.depth * block + outputs
 
+    def flop(self, in_dim: int, *, tokens: int) -> int:
+        """Floating-point operations per image of so many tokens of ``in_dim``."""
+        width, queries = self.embed_dim, self.num_groups
+        per_group = -(-self.num_classes // queries)
+        projection = tokens * in_dim * width
+        linear = 2 * (tokens + queries) * width**2 + 2 * queries * width * self.mlp_dim
+        attention = 2 * queries * tokens * width
+        return 2 * (projection + self.depth * (linear + attention) + queries * width * per_group)
+
 
 class ModelConfig(Schema, frozen=True, kw_only=True):
     """Encoder and decoder of one MotivNet."""
@@ -142,11 +184,17 @@ class ModelConfig(Schema, frozen=True, kw_only=True):
         """Trainable numbers of the whole model."""
         return self.encoder.parameters + self.decoder.parameters(self.encoder.embed_dim)
 
+    @property
+    def flop(self) -> int:
+        """Floating-point operations per image: 9.3e12 of ``sapiens-1b`` at 1024x768."""
+        encoder = self.encoder
+        return encoder.flop + self.decoder.flop(encoder.embed_dim, tokens=encoder.tokens)
+
     @classmethod
     def named(
         cls, name: str, num_classes: int = 7, *, image_size: tuple[int, int] | None = None
     ) -> ModelConfig:
-        """Return the configuration of ``tiny`` or a published encoder, such as ``sapiens-1b``.
+        """Return the configuration of a size by its name, such as ``sapiens-1b`` or ``vit-s``.
 
         Args:
             num_classes: Outputs; one query group per class.
@@ -186,10 +234,27 @@ class ModelConfig(Schema, frozen=True, kw_only=True):
         """Return the same model for images of (height, width) pixels.
 
         Raises:
-            ConfigError: If the sides are no multiples of the patch size, or the image is too large.
+            ConfigError: If the sides are no multiples of the patch size, the image is too large, or
+                the model keeps some tokens of another size.
+        """
+        encoder, replace = self.encoder, msgspec.structs.replace
+        _check(
+            encoder.kept_tokens is None or image_size == encoder.image_size,
+            f"the model keeps {encoder.tokens} of the tokens of {encoder.image_size[0]}x"
+            f"{encoder.image_size[1]} pixels, and cannot take {image_size[0]}x{image_size[1]}; "
+            "start from the model that has all tokens",
+        )
+        return replace(self, encoder=replace(encoder, image_size=image_size))
+
+    def keeping(self, tokens: Iterable[int] | None) -> ModelConfig:
+        """Return the same model with the tokens of these positions alone, or of all for None.
+
+        Raises:
+            ConfigError: If they are not some of the positions.
         """
         replace = msgspec.structs.replace
-        return replace(self, encoder=replace(self.encoder, image_size=image_size))
+        kept = None if tokens is None else tuple(tokens)
+        return replace(self, encoder=replace(self.encoder, kept_tokens=kept))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, the shape that ``from_json`` reads."""
@@ -250,6 +315,19 @@ def _sapiens(embed_dim: int, depth: int, num_heads: int) -> ModelConfig:
     )
 
 
+def _vit(embed_dim: int, num_heads: int) -> ModelConfig:
+    return ModelConfig(
+        encoder=EncoderConfig(
+            embed_dim=embed_dim,
+            depth=12,
+            num_heads=num_heads,
+            patch_padding=0,
+            image_size=(256, 192),
+        ),
+        decoder=DecoderConfig(embed_dim=embed_dim, num_heads=num_heads, mlp_dim=2 * embed_dim),
+    )
+
+
 NAMED_SIZES: dict[str, ModelConfig] = {
     "tiny": ModelConfig(
         encoder=EncoderConfig(embed_dim=96, depth=4, num_heads=3, image_size=(128, 96)),
@@ -259,5 +337,10 @@ NAMED_SIZES: dict[str, ModelConfig] = {
     "sapiens-0.6b": _sapiens(1280, 32, 16),
     "sapiens-1b": _sapiens(1536, 40, 24),
     "sapiens-2b": _sapiens(1920, 48, 32),
+    "vit-ti": _vit(192, 3),
+    "vit-s": _vit(384, 6),
+    "vit-b": _vit(768, 12),
 }
-"""The published encoders with the published decoder, and ``tiny`` for demonstrations and tests."""
+"""The published encoders with the published decoder, ``tiny`` for demonstrations and tests, and the
+sizes of vision transformers that learn from a larger model (Touvron et al. 2021, arXiv 2012.12877).
+"""

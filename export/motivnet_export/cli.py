@@ -37,8 +37,9 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|CONFIG.json",
-        help="A named size (tiny, sapiens-0.3b, -0.6b, -1b, -2b) or a configuration: the sizes of "
-        "the checkpoint if they are not published ones, or, without a checkpoint, random weights.",
+        help="A named size (tiny, vit-ti, -s, -b, sapiens-0.3b, -0.6b, -1b, -2b) or a "
+        "configuration: the sizes of the checkpoint if they are not published ones, or, without a "
+        "checkpoint, random weights.",
     ),
 ]
 PrecisionOption = Annotated[

@@ -29,7 +29,9 @@ def save_onnx(model: ir.Model, path: Path) -> tuple[Path, ...]:
         return (path,)
     data = path.with_name(f"{path.name}.data")
     try:
-        ir.save(model, path, external_data=data.name)
+        ir.save(
+            model, path, external_data=data.name, size_threshold_bytes=_bytes_kept_inside(model)
+        )
     except OSError as error:
         if error.errno is not None:
             raise
@@ -38,6 +40,13 @@ def save_onnx(model: ir.Model, path: Path) -> tuple[Path, ...]:
     if data.stat().st_size < (size := _end_of_external_data(path)):
         raise FileError(f"{data} was not written as a whole; make room for its {size:,} bytes")
     return path, data
+
+
+def _bytes_kept_inside(model: ir.Model) -> int:
+    """Return the size below which a tensor stays in the graph: every integer one is checked."""
+    tensors = (value.const_value for value in model.graph.initializers.values())
+    sizes = [each.nbytes for each in tensors if each and each.dtype == ir.DataType.INT64]
+    return max(256, *(size + 1 for size in sizes))
 
 
 def _end_of_external_data(path: Path) -> int:

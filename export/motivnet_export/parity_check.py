@@ -44,6 +44,7 @@ from motivnet_export.precision import (
 )
 from motivnet_export.rounding import SimulatedHalf
 
+_CANNOT_RUN = "cannot run this artifact"
 _JUDGE = "to compare it in FP32 too: pip install 'motivnet[judge]'"
 
 
@@ -130,7 +131,7 @@ def compare_runtimes(
         try:
             rows.append(compare_runtime(name, artifact, reference.images.pixels, reference.outputs))
         except MotivNetError as error:
-            problems.append(f"{name} cannot run this artifact: {error}")
+            problems.append(f"{name} {_CANNOT_RUN}: {error}")
     return rows, problems
 
 
@@ -213,9 +214,11 @@ def describe_failure(report: ParityReport) -> str:
     ]
     shown = {row.evidence for row in report.comparisons}
     if not failed or ("runtime" in shown and "graph" not in shown):
+        reasons = [text for text in report.warnings if _CANNOT_RUN in text]
+        advice = "pip install 'motivnet[judge]', which brings OpenVINO"
         failed.append(
             "no installed runtime could show that the graph is the model; "
-            "pip install 'motivnet[judge]', which brings OpenVINO"
+            f"{'; '.join(reasons) or advice}"
         )
     return "; ".join(failed)
 

@@ -111,8 +111,7 @@ def default_count(config: ModelConfig) -> int:
 
 
 def _is_large(config: ModelConfig) -> bool:
-    rows, columns = config.encoder.grid_size
-    return rows * columns * config.encoder.embed_dim > 1_000_000
+    return config.encoder.tokens * config.encoder.embed_dim > 1_000_000
 
 
 def _draw(preprocessing: Preprocessing, count: int, *, seed: int) -> ImageSet:

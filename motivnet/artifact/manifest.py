@@ -85,7 +85,7 @@ class Source(Schema, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.trained_image_size is not None:
-            self.config.at(self.trained_image_size)  # refuses what no model can be trained at
+            self.config.keeping(None).at(self.trained_image_size)  # refuses impossible sizes
         if any((value is None) != self.random_weights for value in (self.checkpoint, self.sha256)):
             raise ArtifactError(
                 "the manifest must name its checkpoint, unless the weights are random"

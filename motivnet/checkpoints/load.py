@@ -96,7 +96,7 @@ def load_checkpoint(
     Args:
         ema: Take the EMA weights that the file holds beside the others.
         config: The sizes, if neither the file nor its shapes tell them; else it must agree, but for
-            its ``image_size``.
+            its ``image_size`` and ``kept_tokens``.
         image_size: (height, width) in pixels, if it is not the configuration's. The position
             embedding is resampled from the size that it was learnt at.
         quiet: Log no warning of a random head, a missing checksum or what was left out, for a file
@@ -217,7 +217,7 @@ def _load(
     layout = found.group.layout
     outline = outline_of_stored(found.values, found.matched)
     trained = _settle_config(outline, stored.description, given)
-    config = trained.at(image_size or (given or trained).encoder.image_size)
+    config = _wanted_config(trained, given, image_size)
     if _CLASS_TOKEN in outline:
         trained = config  # resampled in any case, from a square
     model = outline_model(config)
@@ -280,6 +280,17 @@ def _settle_config(
     return config
 
 
+def _wanted_config(
+    trained: ModelConfig, given: ModelConfig | None, image_size: tuple[int, int] | None
+) -> ModelConfig:
+    """Return the trained model at the size, and with the tokens, that are asked for."""
+    wanted = given or trained
+    wanted = wanted.at(image_size) if image_size else wanted
+    if wanted.encoder.kept_tokens is None:
+        return trained.at(wanted.encoder.image_size)
+    return trained.keeping(None).at(wanted.encoder.image_size).keeping(wanted.encoder.kept_tokens)
+
+
 def _at_learnt_size(config: ModelConfig, sizes: Mapping[str, int]) -> ModelConfig:
     """Return the configuration for the images that a file's positions are for.
 
@@ -317,9 +328,9 @@ def _fit_positions(
 
 
 def _settings(config: ModelConfig) -> dict[str, dict[str, object]]:
-    """Return everything by part but the image size, which only decides on the positions."""
+    """Return everything by part but what only decides on the positions."""
     settings: dict[str, dict[str, object]] = msgspec.to_builtins(config)
-    del settings["encoder"]["image_size"]
+    del settings["encoder"]["image_size"], settings["encoder"]["kept_tokens"]
     return settings
 
 

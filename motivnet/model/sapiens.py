@@ -10,6 +10,9 @@ position embedding. If all of them are FP32 the casts below do nothing.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -110,6 +113,8 @@ class SapiensEncoder(nn.Module):
 
     Args:
         image_size: (height, width) in pixels, multiples of ``patch_size``.
+        kept_tokens: Positions, numbered row by row, whose tokens the blocks compute; None for all.
+            A token that is left out is no key of any attention and no part of the feature map.
         class_token: Prepend a class token that takes part in attention and is left out of the
             feature map; the published pretraining checkpoints have one, MotivNet has none.
     """
@@ -124,6 +129,7 @@ class SapiensEncoder(nn.Module):
         patch_size: int,
         patch_padding: int,
         image_size: tuple[int, int],
+        kept_tokens: Sequence[int] | None = None,
         class_token: bool = False,
     ) -> None:
         super().__init__()
@@ -133,6 +139,7 @@ class SapiensEncoder(nn.Module):
             embed_dim=embed_dim, patch_size=patch_size, patch_padding=patch_padding
         )
         self.class_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if class_token else None
+        self.kept_tokens = None if kept_tokens is None else tuple(kept_tokens)
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, embed_dim))
         hidden_dim = int(embed_dim * mlp_ratio)
         self.blocks = nn.ModuleList(
@@ -142,17 +149,30 @@ class SapiensEncoder(nn.Module):
         self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
 
     def tokens(self, image: Tensor) -> Tensor:
-        """Return the final, normalised tokens ``(B, N, D)`` of images ``(B, 3, H, W)``."""
+        """Return the final, normalised tokens ``(B, N, D)`` of images ``(B, 3, H, W)``.
+
+        N counts the tokens that are kept.
+        """
         stream: Tensor = self.patch_embed(image).to(self.pos_embed.dtype)  # (B, N, D)
         if self.class_token is not None:
             stream = torch.cat([self.class_token.expand(stream.shape[0], -1, -1), stream], dim=1)
         stream = stream + self.pos_embed
+        if self.kept_tokens is not None:
+            kept = torch.tensor(self.kept_tokens, device=stream.device)
+            stream = stream.index_select(1, kept)
         for block in self.blocks:
             stream = block(stream)
         stream = self.norm(stream)
         return stream if self.class_token is None else stream[:, 1:]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the feature map ``(B, D, h, w)`` of images ``(B, 3, H, W)``."""
+        """Return the feature map ``(B, D, h, w)`` of images ``(B, 3, H, W)``.
+
+        It is zero where tokens are left out.
+        """
         tokens = self.tokens(image)
+        if self.kept_tokens is not None:
+            whole = tokens.new_zeros(tokens.shape[0], math.prod(self.grid_size), tokens.shape[2])
+            whole[:, list(self.kept_tokens)] = tokens
+            tokens = whole
         return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self.grid_size)  # (B, D, h, w)

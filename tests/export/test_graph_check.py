@@ -55,7 +55,13 @@ def manifest(small_artifact: Callable[..., Artifact]) -> Manifest:
 def exported(form: Form) -> tuple[bytes, ModelConfig]:
     precision, attention, given, preprocessing, groups = form
     config = ModelConfig(
-        encoder=EncoderConfig(embed_dim=32, depth=1, num_heads=2, image_size=(128, 96)),
+        encoder=EncoderConfig(
+            embed_dim=32,
+            depth=1,
+            num_heads=2,
+            image_size=(128, 96),
+            kept_tokens=None if groups == 7 else tuple(range(3, 45)),
+        ),
         decoder=DecoderConfig(
             embed_dim=32,
             num_heads=2,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from motivnet import schema
 from motivnet.config import (
@@ -19,7 +22,7 @@ from motivnet.config import (
     config_from_name_or_path,
 )
 from motivnet.errors import ConfigError, FileError
-from motivnet.model import MLDecoder, SapiensEncoder
+from motivnet.model import MLDecoder, SapiensEncoder, build_model
 
 # Name: width, depth, heads, hidden units, parameters of the encoder in thousands of millions
 # (Khirodkar et al. 2024).
@@ -29,6 +32,8 @@ PUBLISHED = {
     "sapiens-1b": (1536, 40, 24, 6144, 1.139),
     "sapiens-2b": (1920, 48, 32, 7680, 2.132),
 }
+
+PUBLISHED_COST = {(1024, 768): 9.28, (512, 384): 1.89, (384, 288): 1.03, (256, 192): 0.44}
 
 
 def count(module: torch.nn.Module) -> int:
@@ -44,8 +49,8 @@ def on_no_device(config: ModelConfig) -> tuple[SapiensEncoder, MLDecoder]:
         )
 
 
-def test_the_named_sizes_are_the_published_ones_and_tiny() -> None:
-    assert set(NAMED_SIZES) == {*PUBLISHED, "tiny"}
+def test_the_named_sizes_are_the_published_ones_tiny_and_those_of_students() -> None:
+    assert set(NAMED_SIZES) == {*PUBLISHED, "tiny", "vit-ti", "vit-s", "vit-b"}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -116,7 +121,37 @@ def test_a_configuration_survives_its_json(config: ModelConfig, tmp_path: Path) 
         "patch_size",
         "patch_padding",
         "image_size",
+        "kept_tokens",
     }
+
+
+def test_flop_are_those_that_pytorch_counts() -> None:
+    for config in (UNEVEN, UNEVEN.keeping([0, 2, 5]), ModelConfig.named("vit-ti")):
+        model = build_model(config)
+        # The fused attention of a CPU is not counted, and no elementwise product ever.
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            model(torch.zeros(1, 3, *config.encoder.image_size))
+        assert config.flop == pytest.approx(counter.get_total_flops(), rel=0.004)
+
+
+@pytest.mark.parametrize(("size", "teraflop"), PUBLISHED_COST.items())
+def test_flop_of_sapiens_1b(size: tuple[int, int], teraflop: float) -> None:
+    encoder = ModelConfig.named("sapiens-1b", image_size=size).encoder
+    assert round(encoder.flop / 1e12, 2) == teraflop
+
+
+@pytest.mark.parametrize("kept", [[], [-1, 2], [2, 1], [1, 1], range(6), [0, 6]])
+def test_kept_tokens_are_some_of_the_positions_in_order(kept: Sequence[int]) -> None:
+    with pytest.raises(ConfigError, match=r"in order, of the positions 0 to 5 of 24x16 pixels"):
+        UNEVEN.keeping(kept)
+
+
+def test_a_model_of_some_tokens_takes_no_other_image_size() -> None:
+    kept = UNEVEN.keeping([1, 4])
+    assert kept.encoder.tokens == 2
+    assert kept.at((24, 16)) == kept
+    with pytest.raises(ConfigError, match=r"keeps 2 of the tokens of 24x16 pixels, .* take 32x16"):
+        kept.at((32, 16))
 
 
 def test_a_name_is_a_name_and_not_a_path() -> None:

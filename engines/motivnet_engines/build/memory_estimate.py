@@ -106,8 +106,8 @@ def activation_bytes(config: ModelConfig, *, precision: Precision, fused: bool, 
     stream twice; the attention holds queries, keys, values, its input, the stream and, unless it is
     fused, the scores before and after the softmax.
     """
-    width_bytes, numbers = _ELEMENT_BYTES[precision], _tokens(config) * config.encoder.embed_dim
-    hidden = _tokens(config) * config.encoder.mlp_dim
+    width_bytes, tokens = _ELEMENT_BYTES[precision], config.encoder.tokens
+    numbers, hidden = tokens * config.encoder.embed_dim, tokens * config.encoder.mlp_dim
     mlp = width_bytes * (numbers + hidden) + 2 * _STREAM_BYTES * numbers
     attention = 5 * width_bytes * numbers + _STREAM_BYTES * numbers
     if not fused:
@@ -122,7 +122,7 @@ def score_bytes(config: ModelConfig, *, precision: Precision, batch: int) -> int
     Unfused attention writes them to memory and reads them again for the softmax; fused attention
     never holds all of them.
     """
-    return batch * config.encoder.num_heads * _tokens(config) ** 2 * _ELEMENT_BYTES[precision]
+    return batch * config.encoder.num_heads * config.encoder.tokens**2 * _ELEMENT_BYTES[precision]
 
 
 def unfused_bytes(config: ModelConfig, *, precision: Precision, batch: int) -> int | None:
@@ -201,11 +201,6 @@ def _free_disk(folder: Path) -> int | None:
         return shutil.disk_usage(existing).free
     except OSError:  # a file system that does not tell is no reason to refuse
         return None
-
-
-def _tokens(config: ModelConfig) -> int:
-    rows, columns = config.encoder.grid_size
-    return rows * columns
 
 
 def _gigabytes(size: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from motivnet.artifact.manifest import Manifest
-from motivnet.artifact.onnx_graph.operators import LONGEST_SHAPE, Result, Value, result_of
+from motivnet.artifact.onnx_graph.operators import LONGEST_INDEX, Result, Value, result_of
 from motivnet.artifact.onnx_graph.reading import (
     INT64,
     Declared,
@@ -163,7 +163,7 @@ def _seed(declared: Declared, batch: int) -> tuple[int | None, ...]:
 
 
 def _constant(tensor: Tensor) -> Value:
-    is_short = len(tensor.dims) == 1 and tensor.dims[0] <= LONGEST_SHAPE
+    is_short = len(tensor.dims) == 1 and tensor.dims[0] <= LONGEST_INDEX
     if tensor.dtype != INT64 or not is_short or tensor.external is not None:
         return Value(tensor.dims)
     numbers = tuple(np.frombuffer(tensor.raw, "<i8").tolist())

@@ -14,6 +14,7 @@ from math import prod
 from typing import TypeAlias
 
 from motivnet.artifact.onnx_graph.reading import MAX_RANK, Dims, Node
+from motivnet.config import MAX_TOKENS
 from motivnet.errors import ArtifactError
 
 
@@ -58,6 +59,9 @@ _END = 2**31 - 1
 
 LONGEST_SHAPE = 64
 """Elements up to which an integer tensor may be the shape, the axes or the pads of a node."""
+
+LONGEST_INDEX = MAX_TOKENS
+"""Elements up to which an integer tensor may name the tokens to keep."""
 
 _CASTS = (1, 10, 16)
 """Element types that exports cast to: float32, float16, bfloat16."""
@@ -238,6 +242,14 @@ def _slice(_: Node, inputs: Inputs) -> Result:
     return _one(tuple(sides))
 
 
+def _gather(node: Node, inputs: Inputs) -> Result:
+    """Keep some places of an axis: each at most once, so that nothing grows, and all in range."""
+    value, places = _given(inputs, 2)
+    kept, axis = _constants(places), _axis(_integer(node, "axis", 0), len(value.dims))
+    _require(len(kept) == len(set(kept)) and min(kept) >= 0 and max(kept) < value.sides[axis])
+    return _one((*value.sides[:axis], len(kept), *value.sides[axis + 1 :]))
+
+
 def _split(node: Node, inputs: Inputs) -> Result:
     (value,) = _given(inputs, 1)
     axis, parts = _axis(_integer(node, "axis", 0), len(value.dims)), _integer(node, "num_outputs")
@@ -331,6 +343,7 @@ OPERATORS: dict[str, tuple[Rule, tuple[str, ...]]] = {
     "DequantizeLinear": (_scaled, ("axis",)),
     "Expand": (_expand, ()),
     "Floor": (_same, ()),
+    "Gather": (_gather, ("axis",)),
     "Gelu": (_same, ("approximate",)),
     "LayerNormalization": (_scaled, ("axis", "epsilon", "stash_type")),
     "MatMul": (_matmul, ()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Literal
 
 import msgspec
@@ -59,22 +60,25 @@ def token_key(
             f"preprocessing makes images of {preprocess.size}, the encoder takes {size}; "
             "give that size"
         )
-    rows, columns = encoder.grid_size
+    tokens = encoder.kept_tokens or range(math.prod(encoder.grid_size))
     return TokenKey(
         encoder=hash_encoder(encoder),
         preprocess=preprocess,
         compute=compute,
-        shape=(rows * columns, encoder.pos_embed.shape[-1]),
+        shape=(len(tokens), encoder.pos_embed.shape[-1]),
     )
 
 
 def hash_encoder(encoder: SapiensEncoder) -> str:
-    """Return a SHA-256 over every weight's name, dtype, shape and bytes, heads and padding.
+    """Return a SHA-256 over every weight's name, dtype, shape and bytes, heads, padding, and mask.
 
-    The last two are no weights and leave no trace in any weight's shape, but change the tokens.
+    The last three are no weights and leave no trace in any weight's shape, but change the tokens.
     """
     heads = [module.num_heads for module in encoder.modules() if isinstance(module, SelfAttention)]
-    digest = hashlib.sha256(json.dumps([heads, encoder.patch_embed.projection.padding]).encode())
+    settings = [heads, encoder.patch_embed.projection.padding]
+    if encoder.kept_tokens is not None:
+        settings.append(encoder.kept_tokens)
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for name, weight in sorted(encoder.state_dict().items()):
         digest.update(json.dumps([name, str(weight.dtype), list(weight.shape)]).encode())
         digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
