@@ -135,10 +135,10 @@ def _speedup_text(
             f"{subject} {ratio.smallest:.2f}x {baseline} in its slowest round "
             f"(median {ratio.median:.2f}x), {negation}at least {minimum:g}x"
         )
-    between = (
-        f"{subject} between {ratio.lower_bound:.2f}x and {ratio.upper_bound:.2f}x {baseline}, "
-        "measured under load"
-    )
+    between = f"{subject} between {ratio.lower_bound:.2f}x and {ratio.upper_bound:.2f}x {baseline}"
+    if ratio.lower_bound == ratio.upper_bound:
+        between = f"{subject} {ratio.median:.2f}x {baseline} in its only round"
+    between += ", measured under load"
     if ratio.lower_bound >= minimum:
         return f"{between}, and at least {minimum:g}x all the same"
     if ratio.upper_bound < minimum:

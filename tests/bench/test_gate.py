@@ -91,6 +91,12 @@ def test_a_busy_machine_makes_the_gate_cautious(plant_rounds, environment, chang
     assert "measured under load: whether it is at least 4x is not known" in check.text
 
 
+def test_one_round_has_no_range(plant_rounds, environment, change):
+    busy = change(environment, load_average=1.5)
+    check = check_speedup(plant_rounds((8.0,), (2.0,), environment=busy), 2.0)
+    assert check.text.startswith("openvino is 4.00x PyTorch FP32 in its only round, measured under")
+
+
 @pytest.mark.parametrize(("waiting", "passed"), [((0.02, 0.09), True), ((0.02, 0.3), False)])
 def test_rounds_that_waited_for_a_core_make_the_gate_cautious(
     plant_result, plant_measurement, waiting, passed
