@@ -197,6 +197,14 @@ def refit(
         started=started,
         on_message=on_message,
     )
+    if trained.validation.loss >= before.loss:
+        logger.warning(
+            "%s: the refit did not help, its loss on the validation images is %.4f after %.4f; "
+            "give more images, or another --lr",
+            training.out,
+            trained.validation.loss,
+            before.loss,
+        )
     summary = RefitSummary(
         checkpoint=str(_place(request)),
         targets=targets,
