@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from typer.testing import CliRunner
 
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import InputDtype
@@ -19,10 +20,11 @@ from motivnet.config import ModelConfig
 from motivnet.labels import labels_for
 from motivnet.model import build_model
 from motivnet.parity import AttentionForm, Precision
-from motivnet_engines.build.compile import engine_from_onnx
+from motivnet_engines.build.builder import engine_from_onnx
 from motivnet_engines.build.options import EngineOptions
 from motivnet_engines.runtimes.selection import open_runtime
 from motivnet_export.build import build_artifact
+from motivnet_export.cli import app
 from motivnet_export.request import BuildRequest
 from motivnet_export.verify import verify_artifact
 
@@ -146,6 +148,18 @@ def test_a_graph_of_other_tokens_does_not_pass(
     (folder / "manifest.json").write_text(json.dumps(document))
     report = verify_artifact(open_artifact(folder), checkpoint=checkpoint, num_images=2)
     assert not report.passed
+
+
+def test_inspect_draws_the_tokens(artifact_of: Callable[..., Artifact]) -> None:
+    folder = artifact_of("fp32", "decomposed", "float32").folder
+    text = CliRunner().invoke(app, ["inspect", str(folder)], catch_exceptions=False).stdout
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert any(line.startswith("tokens keeps 30 of 48 tokens (") for line in lines)
+    drawn = [
+        "".join("#" if 6 * row + column in KEPT else "." for column in range(6)) for row in range(8)
+    ]
+    start = lines.index(drawn[0])
+    assert lines[start : start + 8] == drawn
 
 
 @pytest.mark.slow

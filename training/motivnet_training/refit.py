@@ -262,6 +262,8 @@ def _smaller(request: RefitRequest, full: ModelConfig) -> ModelConfig:
             f"{request.checkpoint} keeps {full.encoder.tokens} of its {rows * columns} tokens "
             "already; start from the model that has all of them"
         )
+    if request.keep_tokens is not None:
+        count_kept(config.encoder.tokens, request.keep_tokens)
     return config
 
 
