@@ -22,7 +22,7 @@ from motivnet_training.recipe import Precision, TrainingRecipe
 
 logger = logging.getLogger(__name__)
 
-_COMPUTE: dict[Precision, Compute] = {
+COMPUTE: dict[Precision, Compute] = {
     "32-true": "float32",
     "bf16-mixed": "bfloat16",
     "16-mixed": "float16",
@@ -102,6 +102,6 @@ def cache_samples(
         folder,
         preprocess=preprocess,
         batch_size=batch_size,
-        compute=_COMPUTE[recipe.precision],
+        compute=COMPUTE[recipe.precision],
         device=devices.single_device,
     )

@@ -16,13 +16,23 @@ from motivnet.model.runtime import Compute
 from motivnet.model.sapiens import SelfAttention
 from motivnet.preprocess import Preprocessing
 from motivnet.schema import Schema
+from motivnet_training.recipe import Augmentations
+
+
+class Views(Schema, frozen=True, kw_only=True):
+    """The views of an image: the first is the image itself, the others follow from the seed."""
+
+    count: int
+    seed: int
+    augmentations: Augmentations
 
 
 class TokenKey(Schema, frozen=True, kw_only=True):
     """Tokens are shared only if all of this is equal.
 
     ``encoder`` is the encoder's hash; ``shape`` is (tokens, width) of one image; ``format`` is the
-    version of the files.
+    version of the files. With ``views`` the rows are a whole model's answers: ``encoder`` is the
+    hash of its checkpoint, and ``shape`` is (views, classes + width).
     """
 
     encoder: str
@@ -30,11 +40,15 @@ class TokenKey(Schema, frozen=True, kw_only=True):
     compute: Compute
     shape: tuple[int, int]
     format: Literal[1] = 1
+    views: Views | None = None
 
     @property
     def folder_name(self) -> str:
         """One name per key: what people look for, then a hash of the whole key."""
-        text = json.dumps(msgspec.to_builtins(self), sort_keys=True)
+        values = msgspec.to_builtins(self)
+        if self.views is None:  # tokens cached before there were views keep their name
+            del values["views"]
+        text = json.dumps(values, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         height, width = self.preprocess.size
         return f"{self.preprocess.name}-{height}x{width}-{self.compute}-{digest[:16]}"
