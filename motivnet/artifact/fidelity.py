@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from motivnet.artifact.engine_entry import Sha256
+from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError
 from motivnet.labels import is_label
 from motivnet.schema import Schema, SchemaError, decode
@@ -95,16 +96,17 @@ def fidelity_from_metadata(metadata: dict[str, str]) -> Fidelity | None:
         raise ArtifactError(f"the checkpoint's fidelity report is not valid: {error}") from error
 
 
-def describe_fidelity(fidelity: Fidelity, *, flop: int, size: tuple[int, int]) -> dict[str, str]:
-    """Return the report as named lines.
+def describe_fidelity(fidelity: Fidelity | None, model: ModelConfig) -> dict[str, str]:
+    """Return the report as named lines, none without a report.
 
     Args:
-        flop: Of the student per image.
-        size: (height, width) of the input of what is described.
+        model: The student, which may have been built for another size than it was compared at.
     """
+    if fidelity is None:
+        return {}
     teacher, where = fidelity.teacher, f"{fidelity.images:,} {fidelity.measured_on} images"
     resized = ""
-    if size != fidelity.image_size:
+    if model.encoder.image_size != fidelity.image_size:
         resized = f", measured at {fidelity.image_size[0]}x{fidelity.image_size[1]}"
     classes = ", ".join(
         f"{label} {entry.agreement:.1%} of {entry.images}"
@@ -117,7 +119,7 @@ def describe_fidelity(fidelity: Fidelity, *, flop: int, size: tuple[int, int]) -
         right = f", accuracy {fidelity.accuracy:.1%} (teacher {fidelity.teacher_accuracy:.1%})"
     lines = {
         "taught by": f"{teacher.checkpoint}, SHA-256 {teacher.sha256}, "
-        f"{teacher.flop / flop:.1f} times the FLOP",
+        f"{teacher.flop / model.flop:.1f} times the FLOP",
         "licence": teacher.licence,
         "fidelity": f"agrees with its teacher on {fidelity.agreement:.1%} of {where}{resized}, "
         f"KL {fidelity.kl:.4f} nats, {error}{right}",

@@ -150,8 +150,7 @@ def distill(
     from motivnet.artifact.fidelity import describe_fidelity
     from motivnet.terminal import details, show
 
-    size = config.encoder.image_size
-    show(details(describe_fidelity(summary.fidelity, flop=summary.student_flop, size=size)))
+    show(details(describe_fidelity(summary.fidelity, config)))
     say(
         f"{summary.checkpoint}: agrees with its teacher on {summary.fidelity.agreement:.1%} of "
         f"{summary.fidelity.images} images, epoch {summary.epoch} of {summary.epochs}, "
