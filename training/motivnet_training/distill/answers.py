@@ -17,6 +17,7 @@ from motivnet.datasets.sample import Sample
 from motivnet.model import MotivNet
 from motivnet.model.runtime import DTYPES, Compute
 from motivnet.preprocess import Preprocessing
+from motivnet.terminal import progress
 from motivnet_training.augmentation import augment
 from motivnet_training.batch_sampler import NOT_AUGMENTED, Key
 from motivnet_training.data import MEMORY_LIMIT
@@ -95,11 +96,13 @@ def decode_sources(samples: Sequence[Sample]) -> tuple[Pixels, ...] | None:
     """Return the images' own pixels, or None if they need more than ``MEMORY_LIMIT``."""
     found: list[Pixels] = []
     total = 0
-    for sample in samples:
-        found.append(sample.pixels())
-        total += found[-1].nbytes
-        if total > MEMORY_LIMIT:
-            return None
+    with progress("decoding", total=len(samples)) as advance:
+        for sample in samples:
+            found.append(sample.pixels())
+            total += found[-1].nbytes
+            if total > MEMORY_LIMIT:
+                return None
+            advance(1)
     return tuple(found)
 
 
