@@ -185,7 +185,7 @@ class _Teacher:
         for start in range(0, len(shown), self.batch_size):
             pixels = np.stack(shown[start : start + self.batch_size])
             rows.append(self._answer(self.key.preprocess.normalise(pixels)))
-        values = torch.cat(rows).unflatten(0, (len(images), views.count))
+        values = torch.cat(rows).reshape(len(images), views.count, -1)
         half = values.to(torch.float16)
         check_range(half, values, [sample for _, sample in images])
         return np.asarray(half.numpy(), np.float16)
