@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.fidelity import describe_fidelity
 from motivnet.artifact.manifest import GraphSummary, Manifest
 from motivnet.parity import ParityReport
 from motivnet.terminal import details, marked, show, stacked
@@ -63,6 +64,7 @@ def print_inspection(artifact: Artifact) -> None:
         "checkpoint": f"{manifest.source.checkpoint or 'random weights'}, "
         f"{'EMA weights, ' if manifest.source.ema else ''}"
         f"SHA-256 {manifest.source.sha256 or '-'}",
+        **describe_fidelity(manifest.source.fidelity, manifest.source.config),
         "largest activation": _largest_activations(manifest.parity),
         "made with": ", ".join(f"{name} {number}" for name, number in manifest.tools.items()),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from motivnet.artifact.engine_entry import EngineEntry, EngineReport
+from motivnet.artifact.fidelity import describe_fidelity
 from motivnet.artifact.manifest import InputEntry, Manifest
 from motivnet.config import EncoderConfig, ModelConfig
 from motivnet.parity import Comparison
@@ -87,6 +88,7 @@ def _artifact_details(found: Inspection) -> dict[str, str]:
     return {
         "artifact": f"{found.folder}, {size / 1e6:,.1f} MB",
         "model": _model_text(manifest),
+        **describe_fidelity(manifest.source.fidelity, manifest.source.config),
         **cost_details(manifest.source.config),
         "precision": precision_text(manifest),
         "attention": manifest.attention,
