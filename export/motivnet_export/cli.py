@@ -53,9 +53,9 @@ TargetOption = Annotated[
     Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt-rtx"],
     typer.Option(
         help="What the graph is compiled to. auto: TensorRT if it and a GPU are here, else "
-        "TensorRT-RTX ahead of time if it is here, else the graph alone. openvino: the graph alone; "
-        "--int8 then quantises for this processor instead of for TensorRT, and is kept if it is "
-        "faster here."
+        "TensorRT-RTX ahead of time if it is here, else the graph alone. openvino: the graph "
+        "alone; --int8 then quantises for this processor instead of for TensorRT, and is kept if "
+        "it is faster here."
     ),
 ]
 SMOption = Annotated[

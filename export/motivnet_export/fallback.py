@@ -121,7 +121,7 @@ def try_precision(
     check_overflow(job.reference, precision)
     _empty(job.workspace)
     rounding, files, graph = _export(job, precision, attention)
-    manifest = _describe(job, precision, attention, files, graph, attempts)
+    manifest = _describe(job, precision, attention, files, graph, attempts=attempts)
     if precision in ("int8", "fp8"):
         manifest = msgspec.structs.replace(
             manifest, tools={**manifest.tools, "nvidia-modelopt": MODELOPT}
@@ -141,7 +141,7 @@ def _try_int8_for_openvino(
 ) -> Manifest:
     """Return the manifest of an INT8 graph that OpenVINO runs faster than any other here."""
     check_int8_pays()
-    from motivnet_export.int8_openvino import build_int8
+    from motivnet_export.int8_openvino import Int8Job, build_int8
 
     _empty(job.workspace)
     model = job.source.load()
@@ -149,16 +149,16 @@ def _try_int8_for_openvino(
     with progress("exporting fp32"):
         base = _graph_of(job, model, attention)
     del model
-    return build_int8(
-        base,
-        job.workspace,
+    int8_job = Int8Job(
+        base=base,
+        workspace=job.workspace,
         images=_calibration_inputs(job),
         reference=job.reference,
         describe=lambda precision, files, graph: _describe(
-            job, precision, attention, files, summarise(graph), attempts
+            job, precision, attention, files, summarise(graph), attempts=attempts
         ),
-        warnings=() if job.request.calibration_images else (_DRAWN_RANGES,),
     )
+    return build_int8(int8_job, warnings=() if job.request.calibration_images else (_DRAWN_RANGES,))
 
 
 def _describe(
@@ -167,6 +167,7 @@ def _describe(
     attention: AttentionForm,
     files: Sequence[Path],
     graph: GraphSummary,
+    *,
     attempts: tuple[Attempt, ...],
 ) -> Manifest:
     """Return the manifest of an export that is not compared yet; write its reference beside it."""

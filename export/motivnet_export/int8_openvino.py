@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from motivnet.artifact import Artifact
 from motivnet.artifact.manifest import Manifest
 from motivnet.artifact.quantisation import Quantisation, QuantisedVariant, SpeedComparison
-from motivnet.errors import ExportError, ParityError, RuntimeUnavailableError
+from motivnet.errors import ExportError, ParityError
 from motivnet.parity import Comparison, Precision
 from motivnet_engines.runtimes.openvino_ import OpenVINORuntime, has_bf16
 from motivnet_engines.runtimes.openvino_layers import CompiledLayers
 from motivnet_engines.verification.parity_run import compare_runtime
 from motivnet_engines.verification.speed import OpenedBy, compare_speed
-from motivnet_export.graph import save_onnx, summarise
+from motivnet_export.graph import save_onnx
 from motivnet_export.parity_check import (
     Reference,
     compare_runtimes,
@@ -44,6 +44,23 @@ _MODEL = "model.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Int8Job:
+    """What is quantised in ``workspace``.
+
+    Attributes:
+        base: The graph in FP32.
+        images: Inputs of the graph that the ranges are measured on.
+        describe: Gives the manifest of each artifact that is compared.
+    """
+
+    base: ir.Model
+    workspace: Path
+    images: NDArray[Any]
+    reference: Reference
+    describe: Describe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Variant:
     artifact: Artifact
     tool: str
@@ -56,21 +73,10 @@ class _Variant:
         return self.comparison.logit_max_abs
 
 
-def build_int8(
-    base: ir.Model,
-    workspace: Path,
-    *,
-    images: NDArray[Any],
-    reference: Reference,
-    describe: Describe,
-    warnings: Sequence[str] = (),
-) -> Manifest:
+def build_int8(job: Int8Job, *, warnings: Sequence[str] = ()) -> Manifest:
     """Write the quantised graph into the workspace; return its manifest.
 
     Args:
-        base: The graph in FP32.
-        images: Inputs of the graph that the ranges are measured on.
-        describe: Gives the manifest of each artifact that is compared.
         warnings: Sentences for the parity report.
 
     Raises:
@@ -78,28 +84,30 @@ def build_int8(
         ExportError: If NNCF fails, OpenVINO does not compute in int8 or splits an attention, or
             INT8 is not faster.
     """
-    with tempfile.TemporaryDirectory(prefix=".int8.", dir=workspace) as folder:
-        scratch = Path(folder)
-        fp32 = _saved_base(base, scratch / "fp32", describe)
+    base, reference = job.base, job.reference
+    with tempfile.TemporaryDirectory(prefix=".int8.", dir=job.workspace) as folder:
+        fp32 = _saved_base(job, Path(folder) / "fp32")
         variants = [
-            _quantised(base, scratch, smooth_quant, images, reference, describe)
-            for smooth_quant in (False, True)
+            _quantised(job, Path(folder) / name, smooth_quant=name == "smooth")
+            for name in ("plain", "smooth")
         ]
         kept = _closest(variants)
-        layers = _checked_layers(kept.artifact, fp32, linear=len(encoder_products(base)))
+        layers = check_layers(kept.artifact, fp32, linear=len(encoder_products(base)))
         rows, problems = compare_runtimes(kept.artifact, reference)
-        speed = _faster(kept.artifact, fp32, rows, reference)
-        path = workspace / _MODEL
+        speed = _compare_speed(kept.artifact, fp32, rows, reference)
+        variants_text = _variants_text(variants, kept)
+        if not speed.is_faster:
+            raise ExportError(f"INT8 is not faster here: {_speed_text(speed)}; {variants_text}")
+        path = job.workspace / _MODEL
         (kept.artifact.folder / _MODEL).rename(path)
-    warnings = (*problems, *warnings, _variants_text(variants, kept), _speed_text(speed))
+    warnings = (*problems, *warnings, variants_text, _speed_text(speed))
     # The graph is FP32 but for its Q/DQ pairs, so activations are not limited to FP16's range.
     report = make_report(reference, rows, problems=warnings, precision="fp32")
     if not report.passed:
         raise ParityError(describe_failure(report))
-    manifest = describe("int8", (path,), ir.load(path))
     quantisation = Quantisation(
         tool=kept.tool,
-        images=len(images),
+        images=len(job.images),
         smooth_quant=kept.smooth_quant,
         variants=tuple(
             QuantisedVariant(smooth_quant=each.smooth_quant, comparison=each.comparison)
@@ -109,6 +117,7 @@ def build_int8(
         fused_attentions=attentions_of(base) - layers.split_attentions,
         speed=speed,
     )
+    manifest = job.describe("int8", (path,), ir.load(path))
     name, _, version = kept.tool.partition(" ")
     return msgspec.structs.replace(
         manifest,
@@ -123,25 +132,17 @@ def attentions_of(graph: ir.Model) -> int:
     return sum(node.op_type in ("Attention", "Softmax") for node in graph.graph)
 
 
-def _saved_base(base: ir.Model, folder: Path, describe: Describe) -> Artifact:
+def _saved_base(job: Int8Job, folder: Path) -> Artifact:
     folder.mkdir()
-    files = save_onnx(base, folder / _MODEL)
-    return Artifact(folder=folder, manifest=describe("fp32", files, base))
+    files = save_onnx(job.base, folder / _MODEL)
+    return Artifact(folder=folder, manifest=job.describe("fp32", files, job.base))
 
 
-def _quantised(
-    base: ir.Model,
-    scratch: Path,
-    smooth_quant: bool,
-    images: NDArray[Any],
-    reference: Reference,
-    describe: Describe,
-) -> _Variant:
-    folder = scratch / ("smooth" if smooth_quant else "plain")
+def _quantised(job: Int8Job, folder: Path, *, smooth_quant: bool) -> _Variant:
     folder.mkdir()
-    path = folder / _MODEL
-    tool = quantise_for_openvino(base, path, images=images, smooth_quant=smooth_quant)
-    artifact = Artifact(folder=folder, manifest=describe("int8", (path,), ir.load(path)))
+    path, reference = folder / _MODEL, job.reference
+    tool = quantise_for_openvino(job.base, path, images=job.images, smooth_quant=smooth_quant)
+    artifact = Artifact(folder=folder, manifest=job.describe("int8", (path,), ir.load(path)))
     row = compare_runtime("openvino", artifact, reference.images.pixels, reference.outputs)
     return _Variant(artifact=artifact, tool=tool, smooth_quant=smooth_quant, comparison=row)
 
@@ -161,7 +162,7 @@ def _closest(variants: Sequence[_Variant]) -> _Variant:
     return kept
 
 
-def _checked_layers(quantised: Artifact, fp32: Artifact, *, linear: int) -> CompiledLayers:
+def check_layers(quantised: Artifact, fp32: Artifact, *, linear: int) -> CompiledLayers:
     """Return what OpenVINO compiled the quantised graph to.
 
     Raises:
@@ -183,28 +184,24 @@ def _checked_layers(quantised: Artifact, fp32: Artifact, *, linear: int) -> Comp
     return layers
 
 
-def _faster(
+def _compare_speed(
     quantised: Artifact, fp32: Artifact, rows: Sequence[Comparison], reference: Reference
 ) -> SpeedComparison:
     """Return the speed of the quantised artifact beside that of the FP32 graph.
 
     Raises:
-        RuntimeUnavailableError: If no runtime of OpenVINO passes with it.
-        ExportError: If it is not faster.
+        ParityError: If no runtime of OpenVINO passes with it.
     """
     names = ("openvino-bf16", "openvino") if has_bf16() else ("openvino",)
     passed = [row.backend for row in rows if row.passed]
     chosen = next((name for name in names if name in passed), None)
     if chosen is None:
-        raise RuntimeUnavailableError("OpenVINO does not run the quantised graph here")
-    speed = compare_speed(
+        raise ParityError("no runtime of OpenVINO is close enough to PyTorch with INT8")
+    return compare_speed(
         OpenedBy(artifact=quantised, runtime=chosen),
         [OpenedBy(artifact=fp32, runtime=name) for name in names],
         reference.images.pixels[:1],
     )
-    if not speed.is_faster:
-        raise ExportError(f"INT8 is not faster here: {_speed_text(speed)}")
-    return speed
 
 
 def _speed_text(speed: SpeedComparison) -> str:

@@ -68,7 +68,9 @@ def compare_speed(
     )
 
 
-def measure_rounds(calls: Sequence[Call], *, clock: Clock = time.perf_counter) -> NDArray[np.float64]:
+def measure_rounds(
+    calls: Sequence[Call], *, clock: Clock = time.perf_counter
+) -> NDArray[np.float64]:
     """Return seconds per call, ``(rounds, len(calls))``; every second round runs backwards.
 
     There and back, so that a processor that heats up favours none. The first call of each, which
