@@ -37,8 +37,8 @@ _HINTS: dict[Compute, str] = {"float32": "f32", "bfloat16": "bf16"}
 class OpenVINORuntime:
     """An artifact opened by OpenVINO, computed in one dtype whatever the precision of its graph.
 
-    The linear layers of an INT8 graph are the exception: ``compute`` is int8 if OpenVINO multiplies
-    most of them in it.
+    The linear layers of an INT8 graph are the exception: ``compute`` is int8 if OpenVINO
+    multiplies any of them in it.
 
     ``run`` may be called from several threads; the calls run one after another. With the latency
     hint OpenVINO has one stream, so a second request would not be faster and would hold a second

@@ -36,7 +36,12 @@ class CompiledLayers:
 
     @property
     def compute(self) -> str:
-        """The dtype of most of the linear layers."""
+        """int8 if linear layers multiply in it, else the dtype of most.
+
+        Those of the encoder are few in a small model, and nearly all of the work.
+        """
+        if self.linear.get("int8"):
+            return "int8"
         return max(self.linear, key=lambda dtype: self.linear[dtype], default="float32")
 
 
