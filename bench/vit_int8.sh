@@ -4,6 +4,7 @@
 #   bench/vit_int8.sh                         sapiens-0.3b at 256x192, 512x384 and 1024x768; an hour on two cores
 #   bench/vit_int8.sh --quick                 one block of it at 64x48; a minute
 #   bench/vit_int8.sh --sizes 256x192 --out F what is measured, and the folder of the files
+#   bench/vit_int8.sh --blocks 4              only so many blocks of it, for less memory
 #
 # VENV is the virtual environment (.venv-int8), PYTHON the Python that creates it. INSTALL=no installs nothing:
 # for an existing environment with motivnet[int8-cpu]. Quantising needs ten times the memory of the weights.
@@ -12,7 +13,7 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in
   -h | --help)
-    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     exit 0
     ;;
 esac

@@ -156,7 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench/vit_int8.sh", description=__doc__)
     parser.add_argument("--model", default="sapiens-0.3b", help="a named size (%(default)s)")
     parser.add_argument("--sizes", default="256x192,512x384,1024x768", help="(%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="one block of it at 64x48, seconds")
+    parser.add_argument("--blocks", type=int, help="only so many of its blocks: less memory")
+    parser.add_argument("--quick", action="store_true", help="--blocks 1 --sizes 64x48")
     parser.add_argument("--out", type=Path, default=Path("artifacts/vit-int8"), help="a folder")
     options = parser.parse_args(arguments)
     try:
@@ -171,8 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(options: argparse.Namespace) -> None:
     """Measure one size after the other; the files hold what there is after each."""
     config = ModelConfig.named(options.model)
-    if options.quick:
-        encoder = msgspec.structs.replace(config.encoder, depth=1)
+    if blocks := 1 if options.quick else options.blocks:
+        encoder = msgspec.structs.replace(config.encoder, depth=blocks)
         config = msgspec.structs.replace(config, encoder=encoder)
     machine = read_machine()
     rows: list[Row] = []

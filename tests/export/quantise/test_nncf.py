@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -320,6 +321,18 @@ def test_a_graph_above_two_gigabytes_is_refused_at_once(
 ) -> None:
     monkeypatch.setattr(nncf_quantise, "EXTERNAL_DATA_THRESHOLD", 1_000)
     with pytest.raises(ExportError, match="up to 2 GB; use --precision bf16"):
+        quantise_for_openvino(graph_of("fp32"), tmp_path / "model.onnx", images=inputs)
+
+
+def test_too_little_memory_is_said_before_the_system_ends_processes(
+    graph_of: Callable[..., ir.Model],
+    inputs: NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = dataclasses.replace(machine.read_machine(), memory_available=100_000)
+    monkeypatch.setattr(nncf_quantise, "read_machine", lambda: here)
+    with pytest.raises(ExportError, match=r"quantising takes about .* GB are free; close programs"):
         quantise_for_openvino(graph_of("fp32"), tmp_path / "model.onnx", images=inputs)
 
 
