@@ -76,7 +76,8 @@ def quantise_for_openvino(
             benchmark and the tests of what that costs.
 
     Raises:
-        ExportError: If the graph is too large, too little memory is free, or NNCF fails or leaves out a layer of the encoder.
+        ExportError: If the graph is too large, too little memory is free, or NNCF fails or leaves
+            out a layer of the encoder.
     """
     if weight_bytes(graph) > EXTERNAL_DATA_THRESHOLD:
         raise ExportError(
