@@ -50,10 +50,12 @@ FP16Option = Annotated[bool, typer.Option("--fp16", help="Short for --precision 
 INT8Option = Annotated[bool, typer.Option("--int8", help="Short for --precision int8.")]
 FP8Option = Annotated[bool, typer.Option("--fp8", help="Short for --precision fp8.")]
 TargetOption = Annotated[
-    Literal["auto", "onnx", "tensorrt", "tensorrt-rtx"],
+    Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt-rtx"],
     typer.Option(
         help="What the graph is compiled to. auto: TensorRT if it and a GPU are here, else "
-        "TensorRT-RTX ahead of time if it is here, else the graph alone."
+        "TensorRT-RTX ahead of time if it is here, else the graph alone. openvino: the graph "
+        "alone; --int8 then quantises for this processor instead of for TensorRT, and is kept if "
+        "it is faster here."
     ),
 ]
 SMOption = Annotated[
@@ -179,6 +181,7 @@ def build(
         strict=strict,
         engine=engine,
         engine_optional=target == "auto",
+        for_openvino=target == "openvino",
     )
     with command_line.interruptible(_NOTHING_WRITTEN):
         artifact = build_artifact(request, on_message=command_line.warn)

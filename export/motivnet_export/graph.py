@@ -14,7 +14,9 @@ from motivnet.errors import ExportError, FileError
 EXTERNAL_DATA_THRESHOLD = 2_000_000_000
 """Bytes of weights above which they go into a separate file; a protobuf message ends at 2 GiB."""
 
-_PRODUCTS = ("MatMul", "Gemm", "Conv", "Attention")
+PRODUCTS = ("MatMul", "Gemm", "Conv", "Attention")
+"""The operators that multiply matrices."""
+
 _ZERO_POINT = 2
 
 
@@ -89,12 +91,15 @@ def product_dtypes(model: ir.Model) -> Counter[str]:
     """Count the nodes that multiply matrices by the dtype that they multiply in.
 
     If both operands of a node were just dequantised, that is the dtype before dequantisation: a
-    compiler multiplies in that dtype, and scales the result.
+    compiler multiplies in that dtype, and scales the result. Activations in uint8 and weights in
+    int8 count as int8.
     """
     counts: Counter[str] = Counter()
     for node in model.graph.all_nodes():
-        if node.op_type in _PRODUCTS:
+        if node.op_type in PRODUCTS:
             quantised = {_dtype_before_dequantisation(operand) for operand in node.inputs[:2]}
+            if quantised == {"uint8", "int8"}:
+                quantised = {"int8"}
             common = quantised.pop() if len(quantised) == 1 else None
             counts[common or _dtype_name(node.inputs[0])] += 1
     return counts

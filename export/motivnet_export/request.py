@@ -14,7 +14,7 @@ from motivnet_engines.build.options import EngineOptions, compute_capabilities_f
 from motivnet_export.parity_images import check_num_images
 
 InputForm = Literal["float32", "uint8", "image"]
-Target = Literal["auto", "onnx", "tensorrt", "tensorrt-rtx"]
+Target = Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt-rtx"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class BuildRequest:
     at; ``input`` is ``image`` for pixels of any height and width. ``exact_rounding`` compares with
     PyTorch's own half arithmetic instead of simulating it. ``engine`` is compiled from the ONNX
     graph; with ``engine_optional`` the artifact is written without it if that fails.
+    ``for_openvino`` quantises for OpenVINO on this processor instead of for TensorRT.
     """
 
     checkpoint: Path | None = None
@@ -44,6 +45,7 @@ class BuildRequest:
     strict: bool = False
     engine: EngineOptions | None = None
     engine_optional: bool = False
+    for_openvino: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch <= MAX_BATCH:
@@ -56,6 +58,9 @@ class BuildRequest:
                 f"--calibration-images is for INT8 and FP8, not for {self.precision}; leave it "
                 "out, or give --int8"
             )
+
+        if self.for_openvino and self.precision == "fp8":
+            raise ConfigError("OpenVINO computes no FP8 on a CPU; give --int8 or --precision bf16")
 
     @property
     def input_dtype(self) -> InputDtype:
@@ -87,7 +92,7 @@ def engine_for_target(target: Target, *, sm: str | None) -> EngineOptions | None
         ConfigError: If compute capabilities are given and cannot be used.
     """
     backend = available_backend() if target == "auto" else target
-    if backend is None or backend == "onnx":
+    if backend is None or backend == "onnx" or backend == "openvino":  # noqa: PLR1714 - a type checker narrows only comparisons
         if sm is not None:
             raise ConfigError(
                 "--sm is for --target tensorrt-rtx, which compiles for GPUs that are not here"

@@ -81,6 +81,8 @@ def describe_engine(target: Target, artifact: Artifact) -> str:
         return engine_text(artifact.manifest.engines[-1], artifact.folder)
     if target == "onnx":
         return f"none was asked for; to compile one: motivnet build-engine {artifact.folder}"
+    if target == "openvino":
+        return "none: OpenVINO compiles the graph each time that it opens it"
     if available_backend() is not None:
         return (
             "none: the warning above says why; --target tensorrt or tensorrt-rtx makes it an error"

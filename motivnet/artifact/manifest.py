@@ -11,6 +11,7 @@ from msgspec import Meta
 from motivnet import schema
 from motivnet.artifact.engine_entry import EngineEntry, Sha256
 from motivnet.artifact.fidelity import Fidelity
+from motivnet.artifact.quantisation import Quantisation
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError
 from motivnet.labels import is_label
@@ -129,6 +130,7 @@ class Manifest(Schema, frozen=True, kw_only=True):
         kind: ``onnx``: the model is an ONNX graph, and there may be engines built from it.
             ``engine``: an engine alone.
         reference: File with a few inputs and PyTorch's FP32 outputs.
+        quantisation: How the graph was quantised for OpenVINO on a CPU, and what that gained.
         calibration: File that ``motivnet calibrate`` wrote.
         reports: Files that ``motivnet-bench`` wrote. They are not part of the model and are never
             verified, but they are removed when another artifact replaces this one.
@@ -151,6 +153,7 @@ class Manifest(Schema, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...] = ()
     tools: dict[str, str] = msgspec.field(default_factory=dict)
     reference: str | None = None
+    quantisation: Quantisation | None = None
     calibration: str | None = None
     engines: tuple[EngineEntry, ...] = ()
     reports: tuple[FileEntry, ...] = ()

@@ -20,6 +20,7 @@ RTX = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
         ({"num_images": 0}, "--num-images must be between 1 and 1,000, not 0"),
         ({"num_images": 1001}, "--num-images must be between"),
         ({"precision": "fp16", "calibration_images": "."}, "is for INT8 and FP8, not for fp16"),
+        ({"precision": "fp8", "for_openvino": True}, "OpenVINO computes no FP8 on a CPU"),
     ],
 )
 def test_request_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:
@@ -36,6 +37,7 @@ def test_only_an_engine_is_tried_with_both_forms_of_attention() -> None:
 
 def test_target_names_give_options(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine_for_target("onnx", sm=None) is None
+    assert engine_for_target("openvino", sm=None) is None
     assert engine_for_target("tensorrt", sm=None) == EngineOptions(backend="tensorrt")
     assert engine_for_target("tensorrt-rtx", sm="8.6") == RTX
     monkeypatch.setattr(backend, "_loads", lambda name: True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from motivnet.terminal import TextTable, details, show, table
 from motivnet_engines.diagnostics.capabilities import Capability
 from motivnet_engines.diagnostics.doctor import Diagnosis
+from motivnet_engines.diagnostics.instructions import instruction_lines
 from motivnet_engines.system.machine import Machine, read_processor
 
 
@@ -49,7 +50,7 @@ def _machine_details(found: Diagnosis) -> dict[str, str]:
         cores += f", limited to {machine.core_limit:g}"
     rows = {
         "processor": f"{machine.processor} ({machine.architecture}), {cores}",
-        "BF16": ", ".join(machine.bf16_instructions) or _no_bf16_text(),
+        **instruction_lines(machine, told=bool(read_processor().flags)),
         "memory": _memory_text(machine),
     }
     if jetson is not None:
@@ -63,10 +64,6 @@ def _machine_details(found: Diagnosis) -> dict[str, str]:
     rows["Python"] = f"{found.python}, {found.executable}"
     rows["motivnet"] = found.motivnet
     return rows
-
-
-def _no_bf16_text() -> str:
-    return "no instructions for it" if read_processor().flags else "not told by this system"
 
 
 def _memory_text(machine: Machine) -> str:

@@ -1,4 +1,4 @@
-"""OpenVINO as a ``Runtime``, on the CPU in float32 or bfloat16."""
+"""OpenVINO as a ``Runtime``, on the CPU in float32 or bfloat16, linear layers of INT8 in int8."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavaila
 from motivnet.processors import threads_in_quota
 from motivnet.runtime import Arrays, TensorSpec, check_inputs
 from motivnet_engines.runtimes.native_calls import in_main_thread, native_errors, verified_model
+from motivnet_engines.runtimes.openvino_layers import CompiledLayers, layers_of
 from motivnet_engines.runtimes.signature import check_graph, input_specs, output_specs
 
 try:
@@ -35,6 +36,9 @@ _HINTS: dict[Compute, str] = {"float32": "f32", "bfloat16": "bf16"}
 
 class OpenVINORuntime:
     """An artifact opened by OpenVINO, computed in one dtype whatever the precision of its graph.
+
+    The linear layers of an INT8 graph are the exception: ``compute`` is int8 if OpenVINO
+    multiplies any of them in it.
 
     ``run`` may be called from several threads; the calls run one after another. With the latency
     hint OpenVINO has one stream, so a second request would not be faster and would hold a second
@@ -59,7 +63,9 @@ class OpenVINORuntime:
         compiled = _compile(artifact, self._options)
         manifest = artifact.manifest
         self.name = "openvino-bf16" if compute == "bfloat16" else "openvino"
-        self.compute = compute
+        self.compute: str = compute
+        if manifest.precision == "int8":
+            self.compute = layers_of(compiled).compute
         self.inputs = input_specs(manifest)
         self.outputs = output_specs(manifest)
         check_graph(
@@ -90,6 +96,17 @@ class OpenVINORuntime:
             with native_errors(self.name):
                 results = self._compute(dict(inputs))
                 return {spec.name: results[spec.name] for spec in self.outputs}
+
+    def compiled_layers(self) -> CompiledLayers:
+        """Return what OpenVINO made of the graph.
+
+        Raises:
+            RuntimeUnavailableError: After ``close``.
+        """
+        with self._lock:
+            if self._request is None:
+                raise RuntimeUnavailableError(f"the {self.name} runtime is closed")
+            return layers_of(self._request.get_compiled_model())
 
     def _compute(self, inputs: dict[str, Any]) -> Any:
         """Return the request's results; the main thread waits in steps, so that Ctrl-C is handled.

@@ -14,6 +14,9 @@ from motivnet.processors import core_quota, count_physical_cores, read_text, usa
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf16")
 """The kernel's names: AMX, AVX-512 and AVX on x86-64; NEON and SVE on Arm."""
 
+INT8_INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
+"""The kernel's names: AMX and VNNI on x86-64; matrix and dot products on Arm."""
+
 HALF_INSTRUCTIONS = {
     "bfloat16": BF16_INSTRUCTIONS,
     "float16": ("amx_fp16", "avx512_fp16", "asimdhp"),
@@ -49,6 +52,7 @@ class Machine:
     physical_cores: int
     core_limit: float | None
     bf16_instructions: tuple[str, ...]
+    int8_instructions: tuple[str, ...]
     memory_total: int | None
     memory_available: int | None
     memory_limit: int | None
@@ -64,6 +68,7 @@ def read_machine() -> Machine:
         physical_cores=count_physical_cores(),
         core_limit=core_quota(),
         bf16_instructions=tuple(name for name in BF16_INSTRUCTIONS if name in processor.flags),
+        int8_instructions=tuple(name for name in INT8_INSTRUCTIONS if name in processor.flags),
         memory_total=memory_from_meminfo(meminfo, "MemTotal") or _physical_memory(),
         memory_available=memory_from_meminfo(meminfo, "MemAvailable"),
         memory_limit=memory_limit_from_cgroup(read_text(_CGROUP / "memory.max")),
@@ -93,6 +98,16 @@ def computes_natively(dtype: str) -> bool:
     """
     flags = read_processor().flags
     return not flags or not flags.isdisjoint(HALF_INSTRUCTIONS[dtype])
+
+
+def multiplies_int8() -> bool:
+    """Return whether this processor has instructions that multiply INT8 and add in INT32.
+
+    Without them OpenVINO widens the numbers first, and INT8 is as fast as FP32. A processor whose
+    instructions the system does not list, as on macOS, counts as one that has them.
+    """
+    flags = read_processor().flags
+    return not flags or not flags.isdisjoint(INT8_INSTRUCTIONS)
 
 
 def memory_limit_from_cgroup(text: str) -> int | None:

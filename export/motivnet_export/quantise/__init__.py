@@ -1,1 +1,1 @@
-"""INT8 and FP8 with NVIDIA's ModelOpt, which runs in a separate environment."""
+"""INT8 and FP8 for TensorRT with NVIDIA's ModelOpt, and INT8 for OpenVINO with NNCF."""

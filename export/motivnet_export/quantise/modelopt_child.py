@@ -15,11 +15,11 @@ from typing import Any
 
 
 def main(job_file: str) -> int:
-    """Run the job in a JSON file; write ``modelopt`` or ``error`` to the file that it names."""
+    """Run the job in a JSON file; write ``version`` or ``error`` to the file that it names."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     sys.path.extend(job["borrowed"])
     try:
-        answer = {"modelopt": _quantise(job)}
+        answer = {"version": _quantise(job)}
     except Exception as error:  # noqa: BLE001 - reported by the parent process
         answer = {"error": f"{type(error).__name__}: {error}"}
     Path(job["answer"]).write_text(json.dumps(answer), encoding="utf-8")

@@ -7,11 +7,8 @@ behind Q/DQ pairs: from INT8, TensorRT-RTX 1.7.1 silently computes query, key an
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +18,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from motivnet.array_files import write_npy
-from motivnet.child_process import run_to_end
 from motivnet.errors import ExportError
 from motivnet.terminal import progress
 from motivnet_export.graph import (
@@ -31,6 +27,7 @@ from motivnet_export.graph import (
     save_onnx,
     weight_bytes,
 )
+from motivnet_export.quantise.child import Answer, describe_end, run_quantiser
 from motivnet_export.quantise.modelopt_environment import VARIABLE, ModelOptPython, modelopt_python
 
 QuantisedPrecision = Literal["int8", "fp8"]
@@ -133,45 +130,29 @@ def _is_linear(node: ir.Node) -> bool:
 
 def _run(python: ModelOptPython, job: dict[str, Any], scratch: Path) -> str:
     """Run ModelOpt in a child process; return its version."""
-    job_file, answer_file = scratch / "job.json", scratch / "answer.json"
-    job_file.write_text(json.dumps({**job, "answer": str(answer_file)}), encoding="utf-8")
-    done = run_to_end(
+    answer = run_quantiser(
         # Isolated also from the script's own folder, whose modules are this toolkit's.
-        [python.executable, "-I", _SCRIPT, job_file],
+        [python.executable, "-I", _SCRIPT],
+        job,
         folder=scratch,
         # ModelOpt leaves copies of the graph in the temporary folder if it fails.
         environment={**os.environ, "TMPDIR": str(scratch)},
     )
-    answer: dict[str, str] = {}
-    if answer_file.exists():
-        answer = json.loads(answer_file.read_text(encoding="utf-8"))
-    if "modelopt" not in answer:
-        raise ExportError(_describe_failure(answer.get("error"), done, python))
-    return answer["modelopt"]
+    if answer.version is None:
+        raise ExportError(_describe_failure(answer, python))
+    return answer.version
 
 
-def _describe_failure(
-    error: str | None, done: subprocess.CompletedProcess[str], python: ModelOptPython
-) -> str:
+def _describe_failure(answer: Answer, python: ModelOptPython) -> str:
     """Return one line on a process that wrote no graph, with ModelOpt's message if there is one."""
-    first_line = (error or "").strip().partition("\n")[0].strip()
-    if first_line.startswith(("ModuleNotFoundError", "ImportError")):
+    if answer.error.startswith(("ModuleNotFoundError", "ImportError")):
         remedy = f"give another {VARIABLE}"
         if python.borrowed:
             remedy = f"remove {python.executable.parents[1]}"
         return (
-            f"{python.executable} cannot import nvidia-modelopt: {first_line}; {remedy} and try "
+            f"{python.executable} cannot import nvidia-modelopt: {answer.error}; {remedy} and try "
             "again"
         )
-    if first_line:
-        return f"nvidia-modelopt could not quantise the graph: {first_line}"
-    if done.returncode == -signal.SIGKILL:
-        return (
-            "the process that quantises was killed, most likely for its memory; close programs or "
-            "use --fp16"
-        )
-    lines = [
-        line for line in done.stderr.splitlines() if line.strip() and "[modelopt][onnx]" not in line
-    ]
-    last = f": {lines[-1].strip()}" if lines else ""
-    return f"the process that quantises ended with {done.returncode}{last}"
+    if answer.error:
+        return f"nvidia-modelopt could not quantise the graph: {answer.error}"
+    return describe_end(answer.process, unlike="[modelopt][onnx]")

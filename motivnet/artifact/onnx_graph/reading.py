@@ -36,11 +36,11 @@ OPSETS = (20, 22, 23)
 MAX_IR_VERSION = 13
 
 INT64 = 7
-ITEM_BYTES = {1: 4, 3: 1, 7: 8, 10: 2, 16: 2, 17: 1}
-"""Bytes per element of float32, int8, int64, float16, bfloat16 and float8e4m3fn."""
+ITEM_BYTES = {1: 4, 2: 1, 3: 1, 7: 8, 10: 2, 16: 2, 17: 1}
+"""Bytes per element of float32, uint8, int8, int64, float16, bfloat16 and float8e4m3fn."""
 
-_PACKED = (3, 10, 16)
-"""Element types whose values may be given as packed numbers of 32 bits: int8, float16, bfloat16."""
+_PACKED = (2, 3, 10, 16)
+"""Element types given as packed numbers of 32 bits too: uint8, int8, float16, bfloat16."""
 
 _MAX_PACKED = 1 << 20
 """Bytes of such values: one or three per channel of a layer."""
