@@ -22,7 +22,7 @@ from motivnet_engines.writers.records import Record
 _FRAME_COLUMNS = ("file", "frame", "time", "width", "height", "face", "track")
 _FACE_COLUMNS = (
     *("x", "y", "face_width", "face_height", "score"),
-    *("label", "confidence", "known", "distance", "energy"),
+    *("label", "confidence", "known", "distance", "energy", "answered_by"),
 )
 _FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A spreadsheet computes a text that starts with one of these, the last four in full width.
@@ -115,7 +115,7 @@ def _face_fields(face: Prediction, labels: Sequence[str]) -> list[object]:
     box = [None] * 4 if face.box is None else list(face.box.to_dict().values())
     known = None if face.known is None else str(face.known).lower()
     label = [face.score, _csv_field(face.label), face.confidence, known, face.distance, face.energy]
-    return [*box, *label, *(face.probabilities[name] for name in labels)]
+    return [*box, *label, face.answered_by, *(face.probabilities[name] for name in labels)]
 
 
 def _csv_text(rows: Iterable[Sequence[object]]) -> str:
