@@ -59,8 +59,8 @@ def choose_threshold(
         answerable = answerable[answerable > of_changed[allowed]]
     if not answerable.size:
         raise DatasetError(
-            f"no threshold keeps the changed answers at {max_changed:.2%}: the student differs from "
-            "the full model where it is surest; train it longer, or raise --max-changed"
+            f"no threshold keeps the changed answers at {max_changed:.2%}: the student differs "
+            "from the full model where it is surest; train it longer, or raise --max-changed"
         )
     threshold = float(answerable.min()) if len(of_changed) > allowed else 0.0
     answered = confidence >= threshold

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact, open_artifact
@@ -187,7 +186,7 @@ class Cascade:
     def pipeline(
         self, images: Iterable[Image], classify_group: Callable[[list[Any]], list[_Made]]
     ) -> Generator[_Made, None, None]:
-        """Yield what a function makes of groups of prepared images, or of their errors, in order."""
+        """Yield in order what a function makes of groups of prepared images and of errors."""
         any_size = self.manifest.input.any_size or self.full.manifest.input.any_size
         return run_pipeline(
             enumerate(images),
@@ -205,7 +204,7 @@ class Cascade:
         detector: FaceDetector | None = None,
         limits: ImageLimits | None = None,
     ) -> PreparedImage:
-        """Prepare an image for ``classify``: its faces are cropped once, and resized for each model.
+        """Prepare an image for ``classify``: faces are cropped once, and resized for each model.
 
         Args:
             detector: In place of the cascade's own.

@@ -142,8 +142,9 @@ def check_models(student: Artifact, full: Artifact) -> None:
         )
     if student.manifest.labels != full.manifest.labels:
         raise ConfigError(
-            f"{full.folder} has the classes {', '.join(full.manifest.labels)}, and {student.folder} "
-            f"has {', '.join(student.manifest.labels)}; a cascade needs the same in one order"
+            f"{full.folder} has the classes {', '.join(full.manifest.labels)}, and "
+            f"{student.folder} has {', '.join(student.manifest.labels)}; a cascade needs the same, "
+            "in one order"
         )
 
 
