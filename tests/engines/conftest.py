@@ -24,6 +24,7 @@ from motivnet.model import MotivNet, build_model
 from motivnet.parity import Comparison, Evidence, Precision
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import iterate_faces
+from motivnet_engines.calibration.escalate import calibrate_escalation
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 
@@ -246,6 +247,22 @@ def student_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def full_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that differs from the student on 11 of the 84 images of the ``drawn_folder``."""
     return _built_from(_told_apart(noise=0.2), tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="session")
+def cascade_folder(
+    student_artifact: Path,
+    full_artifact: Path,
+    drawn_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A student that escalates to ``full_artifact`` on some images; not to be changed."""
+    folder = tmp_path_factory.mktemp("cascade") / "student"
+    shutil.copytree(student_artifact, folder)
+    calibrate_escalation(
+        folder, drawn_folder, full_artifact, max_changed=0.1, runtime="onnxruntime", threads=1
+    )
+    return folder
 
 
 @pytest.fixture(scope="session")

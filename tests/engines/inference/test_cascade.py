@@ -1,4 +1,4 @@
-"""The cascade over fake runtimes, where every call can be seen; the command tests have real ones."""
+"""The cascade over fake runtimes, where every call can be seen."""
 
 from __future__ import annotations
 
