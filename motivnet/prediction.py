@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,7 @@ class Prediction:
         known: Whether the distance is within the calibration's threshold; None without one.
         box: Where the face is; None if the image was given as the face itself.
         score: The face detector's score, between 0 and 1.
+        answered_by: Which model of a cascade the prediction is from; None without a cascade.
         embedding: The pooled features ``(width,)`` before the last layer. They are left out of
             ``to_dict`` and of ``==``.
     """
@@ -82,6 +83,7 @@ class Prediction:
     known: bool | None = None
     box: Box | None = None
     score: float | None = None
+    answered_by: Literal["student", "full"] | None = None
     embedding: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:

@@ -132,4 +132,6 @@ def _lost_parts(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
         for engine in older.engines
         if engine.backend not in backends
     ]
+    if older.escalation is not None:
+        lost.insert(0, ("escalation", "motivnet calibrate --escalate FULL"))
     return lost if older.calibration is None else [("calibration", "motivnet calibrate"), *lost]

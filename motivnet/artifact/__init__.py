@@ -8,6 +8,7 @@ from motivnet.artifact.folder import (
     open_artifact,
 )
 from motivnet.artifact.writing import (
+    add_file,
     add_reports,
     check_addable,
     copy_files,
@@ -20,6 +21,7 @@ from motivnet.artifact.writing import (
 __all__ = [
     "ARTIFACTS",
     "Artifact",
+    "add_file",
     "add_reports",
     "check_addable",
     "copy_files",

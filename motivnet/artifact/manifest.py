@@ -29,7 +29,7 @@ MAX_MODEL_BYTES = (1 << 31) - 1
 """The longest protobuf message."""
 
 MAX_FILE_BYTES = 1 << 28
-"""Of a file that is no model: the reference, the calibration, a report."""
+"""Of a file that is no model: the reference, the calibration, the escalation, a report."""
 
 _BYTES_PER_WEIGHT = 5
 """Four in float32, and a share for what was computed at export."""
@@ -132,6 +132,7 @@ class Manifest(Schema, frozen=True, kw_only=True):
         reference: File with a few inputs and PyTorch's FP32 outputs.
         quantisation: How the graph was quantised for OpenVINO on a CPU, and what that gained.
         calibration: File that ``motivnet calibrate`` wrote.
+        escalation: File that ``motivnet calibrate --escalate`` wrote: when to ask a larger model.
         reports: Files that ``motivnet-bench`` wrote. They are not part of the model and are never
             verified, but they are removed when another artifact replaces this one.
     """
@@ -155,6 +156,7 @@ class Manifest(Schema, frozen=True, kw_only=True):
     reference: str | None = None
     quantisation: Quantisation | None = None
     calibration: str | None = None
+    escalation: str | None = None
     engines: tuple[EngineEntry, ...] = ()
     reports: tuple[FileEntry, ...] = ()
 
@@ -170,7 +172,7 @@ class Manifest(Schema, frozen=True, kw_only=True):
         paths = [entry.path.casefold() for entry in (*self.files, *self.reports)]
         if len(set(paths)) != len(paths) or FILE_NAME in paths:
             raise ArtifactError("the manifest names a file twice, or itself")
-        for role in ("model", "reference", "calibration"):
+        for role in ("model", "reference", "calibration", "escalation"):
             if (path := getattr(self, role)) is not None:
                 self._check_listed(role, path)
 

@@ -17,13 +17,13 @@ from motivnet.artifact.folder import ADVICE, Artifact, has_manifest, open_artifa
 from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet.errors import ArtifactError, FileError
 from motivnet.files import atomic_path, open_regular, sha256_of_stream
-from motivnet.folders import link_or_copy
+from motivnet.folders import atomic_folder, link_or_copy
 from motivnet.workspace import write_lock
 
 logger = logging.getLogger(__name__)
 
 _OUR_NAMES = re.compile(
-    r"model\.onnx(\.data)?|model\.[a-z-]+\.engine|(reference|calibration)\.npz"
+    r"model\.onnx(\.data)?|model\.[a-z-]+\.engine|(reference|calibration)\.npz|escalation\.json"
     r"|(report|viability)\.(html|md|json)"
 )
 """Names of the files that exports, engines, calibrations and reports are."""
@@ -67,6 +67,33 @@ def check_addable(artifact: Artifact, path: str) -> None:
         raise FileError(
             f"{target} is not of the artifact and in the way; move it away and try again"
         )
+
+
+def add_file(
+    folder: Path, path: str, content: bytes, *, change: Callable[[Manifest], Manifest]
+) -> None:
+    """Add a file to an artifact, in place of an older one; on failure nothing changes.
+
+    The manifest is read again first, because a measurement takes long and other commands may have
+    written to it meanwhile. Files in the artifact's folder that its manifest does not list stay.
+
+    Args:
+        change: Given the manifest that the folder has by then, and what it returns with the file
+            added is written. Files that it no longer lists are removed.
+
+    Raises:
+        ArtifactError: If the folder is not an artifact or its manifest is not valid.
+        FileError: If the artifact's folder cannot be written.
+    """
+    with atomic_folder(folder, own=own_files_except_reports, others="keep") as temporary:
+        current = open_artifact(folder)
+        entry = FileEntry(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        kept = tuple(entry for entry in current.manifest.files if entry.path != path)
+        files = (*kept, entry)
+        manifest = change(msgspec.structs.replace(current.manifest, files=files))
+        link_files(current, [entry.path for entry in manifest.files if entry in kept], temporary)
+        (temporary / path).write_bytes(content)
+        (temporary / FILE_NAME).write_bytes(manifest.to_json())
 
 
 def add_reports(folder: Path, reports: Mapping[str, bytes]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from motivnet.artifact import Artifact, open_artifact
@@ -19,10 +20,11 @@ from motivnet.artifact.manifest import FileEntry
 from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.config import ModelConfig
 from motivnet.labels import EMOTIONS, labels_for
-from motivnet.model import build_model
+from motivnet.model import MotivNet, build_model
 from motivnet.parity import Comparison, Evidence, Precision
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import iterate_faces
+from motivnet_engines.calibration.escalate import calibrate_escalation
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 
@@ -208,6 +210,59 @@ def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder.mkdir(exist_ok=True)
         Image.fromarray(face).save(folder / f"{index:03}.png")
     return root
+
+
+def _told_apart(*, noise: float) -> MotivNet:
+    """A tiny model whose random head tells drawn faces apart, and with noise a bit differently."""
+    config = ModelConfig.named("tiny")
+    recipe = Preprocessing.named("stretch", size=config.encoder.image_size)
+    faces = np.stack([recipe(face) for face in iterate_faces(84, seed=7, size=(64, 48))])
+    model, generator = build_model(config, seed=1).eval(), torch.Generator().manual_seed(3)
+    weight, bias = model.decoder.group_weight, model.decoder.group_bias
+    with torch.no_grad():
+        weight.add_(noise * weight.std() * torch.randn(weight.shape, generator=generator))
+        logits = model(torch.from_numpy(faces))
+        scale = 2 / logits.std(0)
+        bias.copy_((bias - logits.mean(0)) * scale)
+        weight.mul_(scale[:, None, None])
+    return model
+
+
+def _built_from(model: MotivNet, folder: Path) -> Path:
+    config = ModelConfig.named("tiny")
+    recipe = Preprocessing.named("stretch", size=config.encoder.image_size)
+    path = folder / "model.safetensors"
+    save_model(model, path, config=config, labels=labels_for(7), preprocessing=recipe)
+    build_artifact(BuildRequest(checkpoint=path, out=folder / folder.name, num_images=2))
+    return folder / folder.name
+
+
+@pytest.fixture(scope="session")
+def student_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that is surer of some of the ``drawn_folder`` than of others; not to be changed."""
+    return _built_from(_told_apart(noise=0.0), tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="session")
+def full_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that differs from the student on 11 of the 84 images of the ``drawn_folder``."""
+    return _built_from(_told_apart(noise=0.2), tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="session")
+def cascade_folder(
+    student_artifact: Path,
+    full_artifact: Path,
+    drawn_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A student that escalates to ``full_artifact`` on some images; not to be changed."""
+    folder = tmp_path_factory.mktemp("cascade") / "student"
+    shutil.copytree(student_artifact, folder)
+    calibrate_escalation(
+        folder, drawn_folder, full_artifact, max_changed=0.1, runtime="onnxruntime", threads=1
+    )
+    return folder
 
 
 @pytest.fixture(scope="session")

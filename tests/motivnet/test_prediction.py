@@ -111,6 +111,7 @@ def test_a_prediction_becomes_plain_json_without_its_embedding() -> None:
         "known": None,
         "box": {"x": 1, "y": 2, "width": 3, "height": 4},
         "score": 0.5,
+        "answered_by": None,
     }
 
 

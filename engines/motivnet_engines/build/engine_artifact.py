@@ -275,9 +275,10 @@ def _compare_with_pytorch(
 def _keep_engine_alone(
     artifact: Artifact, manifest: Manifest, backend: EngineBackend, workspace: Path
 ) -> Manifest:
-    """Copy the reference and the calibration, and return a manifest without the graph."""
+    """Copy what was measured of the model, and return a manifest without the graph."""
     (engine,) = (entry for entry in manifest.engines if entry.backend == backend)
-    copied = [path for path in (manifest.reference, manifest.calibration) if path is not None]
+    measured = (manifest.reference, manifest.calibration, manifest.escalation)
+    copied = [path for path in measured if path is not None]
     copy_files(artifact, copied, workspace)
     kept = {engine.path, *copied}
     files = tuple(entry for entry in manifest.files if entry.path in kept)

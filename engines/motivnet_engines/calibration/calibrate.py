@@ -85,8 +85,15 @@ def calibrate_artifact(
         detected=detector is not None,
         runtime=opened.name,
     )
+    had_escalation = open_artifact(folder).manifest.escalation is not None
     add_calibration(artifact, Calibration(metadata=metadata, statistics=fitted.statistics))
-    return metadata, _warnings(outputs, metadata)
+    warnings = _warnings(outputs, metadata)
+    if had_escalation:
+        warnings.append(
+            "the escalation was fitted with the older confidences and went with them; "
+            f"make it again with: motivnet calibrate --escalate FULL {folder} FOLDER"
+        )
+    return metadata, warnings
 
 
 def _warnings(outputs: Sequence[LabelledOutputs], metadata: CalibrationMetadata) -> list[str]:

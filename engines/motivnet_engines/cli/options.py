@@ -69,6 +69,15 @@ MaxPixelsOption: TypeAlias = Annotated[
         help="Pixels of the largest picture that is read; lower it for strangers' pictures.",
     ),
 ]
+EscalateOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--escalate",
+        help="The artifact of a larger model, which is asked where --artifact's is unsure.",
+        show_default="none",
+        **PATH,
+    ),
+]
 DetectorOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -141,6 +150,19 @@ def check_unknown(adapted_classes: Path | None, *, unknown: bool) -> None:
         raise ConfigError(
             "--unknown does not go with --adapted-classes, because distances are from the model's "
             "own classes; leave out one of them"
+        )
+
+
+def check_escalate(adapted_classes: Path | None, *, escalate: Path | None) -> None:
+    """Refuse ``--escalate`` together with ``--adapted-classes``.
+
+    Raises:
+        ConfigError: If both are given.
+    """
+    if escalate is not None and adapted_classes is not None:
+        raise ConfigError(
+            "--escalate does not go with --adapted-classes, because its threshold is for the "
+            "model's own classes; leave out one of them"
         )
 
 

@@ -17,6 +17,7 @@ from motivnet_engines.cli.options import (
     AdaptedClassesOption,
     ArtifactOption,
     DetectorOption,
+    EscalateOption,
     MaxPixelsOption,
     NoDetectOption,
     RuntimeOption,
@@ -24,6 +25,7 @@ from motivnet_engines.cli.options import (
     TrustEnginesOption,
     UnknownOption,
     check_detection,
+    check_escalate,
     check_unknown,
     choose_artifact,
     user_limits,
@@ -45,6 +47,7 @@ def predict(
         ),
     ] = None,
     artifact: ArtifactOption = None,
+    escalate: EscalateOption = None,
     runtime: RuntimeOption = None,
     trust_engines: TrustEnginesOption = False,
     threads: ThreadsOption = None,
@@ -108,6 +111,7 @@ def predict(
         raise ConfigError(f"--embeddings has no place in a {output_format}; choose --format jsonl")
     check_detection(detector, no_detect=no_detect)
     check_unknown(adapted_classes, unknown=unknown)
+    check_escalate(adapted_classes, escalate=escalate)
     with contextlib.ExitStack() as stack:
         limits = user_limits(max_pixels)
         found = find_sources(images or (), camera_number=camera, stack=stack, limits=limits)
@@ -119,7 +123,7 @@ def predict(
         from motivnet_engines.cli.predict_files import check_outputs, choose_pictures
         from motivnet_engines.cli.predict_run import PredictRun
         from motivnet_engines.faces import open_detector
-        from motivnet_engines.inference.classifier import EmotionClassifier
+        from motivnet_engines.inference.cascade import Cascade, open_classifier
         from motivnet_engines.writers.text import open_writer
 
         pictures = choose_pictures(
@@ -129,8 +133,9 @@ def predict(
         check_outputs(out, pictures, annotate, inputs=inputs)
         _import_for(found, timeline)
         with progress("opening"):
-            classifier = EmotionClassifier.open(
+            classifier = open_classifier(
                 folder,
+                escalate=escalate,
                 runtime=runtime,
                 trust_engines=trust_engines,
                 threads=threads,
@@ -139,7 +144,7 @@ def predict(
                 adapted_classes=adapted_classes,
                 limits=limits,
             )
-        stack.enter_context(classifier)
+        stack.callback(classifier.close)
         # Results that stream to a terminal show progress themselves.
         streams = output_format != "table" and out is None and sys.stdout.isatty()
         try:
@@ -165,6 +170,8 @@ def predict(
         except KeyboardInterrupt:
             say("error: stopped by Ctrl-C before the first result; nothing is written", err=True)
             raise
+        if isinstance(classifier, Cascade):
+            run.remarks.append(classifier.summary())
     _report(run, found, out)
 
 

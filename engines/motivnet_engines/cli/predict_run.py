@@ -19,7 +19,7 @@ from motivnet.images import read_image
 from motivnet.printable import one_line
 from motivnet_engines.cli.predict_files import Pictures
 from motivnet_engines.cli.predict_sources import Source, name_of, path_of
-from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.cascade import Classifier
 from motivnet_engines.inference.downloads import FetchedImage
 from motivnet_engines.inference.image_files import FileResult, ImageFile, predict_files
 from motivnet_engines.video.results import FrameResult, VideoSummary
@@ -57,7 +57,7 @@ class PredictRun:
 
     def __init__(
         self,
-        classifier: EmotionClassifier,
+        classifier: Classifier,
         sources: Sequence[Source],
         pictures: Pictures,
         *,

@@ -17,12 +17,14 @@ from motivnet_engines.cli.options import (
     AdaptedClassesOption,
     ArtifactOption,
     DetectorOption,
+    EscalateOption,
     NoDetectOption,
     RuntimeOption,
     ThreadsOption,
     TrustEnginesOption,
     UnknownOption,
     check_detection,
+    check_escalate,
     check_unknown,
     choose_artifact,
 )
@@ -41,6 +43,7 @@ def _number(value: float) -> float:
 def serve(
     context: typer.Context,
     artifact: ArtifactOption = None,
+    escalate: EscalateOption = None,
     runtime: RuntimeOption = None,
     trust_engines: TrustEnginesOption = False,
     threads: ThreadsOption = None,
@@ -156,7 +159,10 @@ def serve(
     _check_options(context, exporting=export_triton is not None)
     check_detection(detector, no_detect=no_detect)
     check_unknown(classes, unknown=unknown)
-    _check_files(token_file=token_file, detector=detector, adapted_classes=classes)
+    check_escalate(classes, escalate=escalate)
+    _check_files(
+        escalate=escalate, token_file=token_file, detector=detector, adapted_classes=classes
+    )
     folder = choose_artifact(artifact)
     if export_triton is not None:
         from motivnet_engines.serving import triton
@@ -200,6 +206,7 @@ def serve(
         service = open_service(
             folder,
             settings,
+            escalate=escalate,
             runtime=runtime,
             trust_engines=trust_engines,
             threads=threads,
@@ -207,7 +214,8 @@ def serve(
             unknown=unknown,
             classes=classes,
         )
-    say(f"serving {folder} ({service.classifier.runtime.name}) at {service.url}; Ctrl-C ends it")
+    served = folder if escalate is None else f"{folder}, which escalates to {escalate}"
+    say(f"serving {served} ({service.classifier.runtime.name}) at {service.url}; Ctrl-C ends it")
     sys.stdout.flush()
     service.run()
 

@@ -9,6 +9,7 @@ from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import MotivNetError
 from motivnet_engines.inference.calibration import CalibrationMetadata, calibration_of_artifact
+from motivnet_engines.inference.escalation import Escalation, escalation_of_artifact
 from motivnet_engines.runtimes.own_engines import trust_advice, untrusted_engine
 from motivnet_engines.runtimes.registry import RUNTIMES, check_possible
 from motivnet_engines.runtimes.selection import ParityStatus, is_default_choice, parity_status
@@ -26,12 +27,13 @@ class RuntimeStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """An artifact's folder and manifest, the status of each runtime, and its calibration."""
+    """An artifact's folder and manifest, the status of each runtime, and what was calibrated."""
 
     folder: str
     manifest: Manifest
     runtimes: tuple[RuntimeStatus, ...]
     calibration: CalibrationMetadata | None
+    escalation: Escalation | None
 
 
 def inspect_artifact(folder: Path | str, *, trust_engines: bool = False) -> Inspection:
@@ -64,6 +66,7 @@ def inspect_artifact(folder: Path | str, *, trust_engines: bool = False) -> Insp
         manifest=manifest,
         runtimes=statuses,
         calibration=None if calibration is None else calibration.metadata,
+        escalation=escalation_of_artifact(artifact),
     )
 
 

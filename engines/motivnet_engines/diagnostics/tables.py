@@ -9,10 +9,12 @@ from motivnet.artifact.fidelity import describe_fidelity
 from motivnet.artifact.manifest import InputEntry, Manifest
 from motivnet.config import EncoderConfig, ModelConfig
 from motivnet.parity import Comparison
+from motivnet.printable import printable
 from motivnet.terminal import Renderable, TextTable, details, show, stacked, table
 from motivnet_engines.diagnostics.footprint import Footprint
 from motivnet_engines.diagnostics.inspect import Inspection
 from motivnet_engines.inference.calibration import CalibrationMetadata
+from motivnet_engines.inference.escalation import Escalation
 from motivnet_engines.verification.parity_run import Verification
 
 _EVIDENCE = {
@@ -98,6 +100,7 @@ def _artifact_details(found: Inspection) -> dict[str, str]:
         "labels": ", ".join(manifest.labels),
         "parity": f"{result} on {parity.images} images ({parity.image_source})",
         "calibration": _calibration_text(found.calibration),
+        **({} if found.escalation is None else {"escalation": escalation_text(found.escalation)}),
         **{f"warning {number}": text for number, text in enumerate(parity.warnings, 1)},
     }
 
@@ -189,6 +192,16 @@ def _calibration_text(measured: CalibrationMetadata | None) -> str:
         f"temperature {measured.temperature:.3f}, "
         f"calibration error {measured.error_before:.3f} -> {measured.error_after:.3f}, "
         f"{measured.known_share:.1%} of {images:,} images known"
+    )
+
+
+def escalation_text(found: Escalation) -> str:
+    """Return when the full model is asked, the bound on changed answers, and the mean cost."""
+    return (
+        f"asks {printable(found.full_name)} below a confidence of {found.threshold:.3f}; "
+        f"at most {found.max_changed:.2%} of the answers change ({found.confidence_level:.0%} "
+        f"confidence, {found.changed} of {found.images:,} did); the student answers "
+        f"{found.student_share:.1%}, {found.mean_flop / found.full_flop:.0%} of the full cost"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -11,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.array_files import decode_npz, encode_npz
-from motivnet.artifact import Artifact, link_files, open_artifact, own_files_except_reports
-from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest, ModelIdentity
+from motivnet.artifact import Artifact, add_file, open_artifact
+from motivnet.artifact.manifest import Manifest, ModelIdentity
 from motivnet.errors import ArtifactError, ConfigError, FileError
-from motivnet.folders import atomic_folder
 from motivnet.schema import Schema
 from motivnet_engines.inference.class_statistics import ClassStatistics, Whitening
 
@@ -96,28 +94,24 @@ def calibration_of_artifact(artifact: Artifact) -> Calibration | None:
 def add_calibration(artifact: Artifact, calibration: Calibration) -> Artifact:
     """Put a calibration into an artifact, in place of an older one; on failure nothing changes.
 
-    The manifest is read again first, because a measurement takes long and other commands may have
-    written to it meanwhile. Files in the artifact's folder that its manifest does not list stay.
+    An escalation that was fitted with the older one goes with it.
 
     Raises:
         ArtifactError: If the folder holds another model by now.
         FileError: If the artifact's folder cannot be written.
     """
-    content = calibration.to_bytes()
-    with atomic_folder(artifact.folder, own=own_files_except_reports, others="keep") as temporary:
-        current = open_artifact(artifact.folder)
-        _check(calibration, current.manifest)
-        replaced = {CALIBRATION_FILE, current.manifest.calibration}
-        kept = tuple(entry for entry in current.manifest.files if entry.path not in replaced)
-        entry = FileEntry(
-            path=CALIBRATION_FILE, size=len(content), sha256=hashlib.sha256(content).hexdigest()
+
+    def with_calibration(manifest: Manifest) -> Manifest:
+        _check(calibration, manifest)
+        replaced = {manifest.calibration, manifest.escalation} - {CALIBRATION_FILE}
+        return msgspec.structs.replace(
+            manifest,
+            files=tuple(entry for entry in manifest.files if entry.path not in replaced),
+            calibration=CALIBRATION_FILE,
+            escalation=None,
         )
-        manifest = msgspec.structs.replace(
-            current.manifest, files=(*kept, entry), calibration=CALIBRATION_FILE
-        )
-        link_files(current, [file.path for file in kept], temporary)
-        (temporary / CALIBRATION_FILE).write_bytes(content)
-        (temporary / FILE_NAME).write_bytes(manifest.to_json())
+
+    add_file(artifact.folder, CALIBRATION_FILE, calibration.to_bytes(), change=with_calibration)
     return open_artifact(artifact.folder)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from motivnet_engines.inference.pipeline import Outcome, run_pipeline
 from motivnet_engines.inference.preprocessing import Image, PreparedImage, prepare_image
 from motivnet_engines.inference.results import ImageResult, Timing, predictions_from_outputs
 from motivnet_engines.runtimes.selection import open_runtime, warn_of_untrained
-from motivnet_engines.runtimes.signature import check_graph, profile_of
+from motivnet_engines.runtimes.signature import check_graph, input_from_image, profile_of
 
 _Other = TypeVar("_Other")
 
@@ -198,13 +198,35 @@ class EmotionClassifier:
         """
         return self._outcomes(images, detector=self.detector)
 
-    def prepare(self, image: Image, *, name: str = "the image") -> PreparedImage:
+    def prepare(
+        self,
+        image: Image,
+        *,
+        name: str = "the image",
+        detector: FaceDetector | None = None,
+        limits: ImageLimits | None = None,
+    ) -> PreparedImage:
         """Prepare an image for ``classify``; may be called from any thread.
+
+        Args:
+            detector: In place of the classifier's own.
+            limits: In place of the classifier's own.
 
         Raises:
             FileError, ImageError, InputError: Naming the image.
         """
-        return self._prepare(image, name=name, detector=self.detector)
+        return prepare_image(
+            image,
+            name=name,
+            entry=self.manifest.input,
+            profile=self._profile,
+            detector=detector or self.detector,
+            limits=limits or self.limits,
+        )
+
+    def input_from_crop(self, crop: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return the input of ``classify`` for the RGB pixels of one face."""
+        return input_from_image(self.manifest.input, crop, profile=self._profile)
 
     def classify(self, inputs: Sequence[NDArray[Any]]) -> list[Prediction]:
         """Return one prediction per input of ``prepare``, in calls of at most ``batch_size``.
@@ -226,34 +248,7 @@ class EmotionClassifier:
 
     def classify_group(self, group: Sequence[PreparedImage | _Other]) -> list[ImageResult | _Other]:
         """Classify the faces of prepared images together; anything else stays as it is."""
-        images = [one for one in group if isinstance(one, PreparedImage)]
-        start = time.perf_counter()
-        predictions = iter(self.classify([array for one in images for array in one.inputs]))
-        elapsed = (time.perf_counter() - start) * 1e3
-        return [
-            self.result(one, [next(predictions) for _ in one.inputs], classify_ms=elapsed)
-            if isinstance(one, PreparedImage)
-            else one
-            for one in group
-        ]
-
-    def result(
-        self, prepared: PreparedImage, predictions: Sequence[Prediction], *, classify_ms: float
-    ) -> ImageResult:
-        """Return the result of an image from the predictions for its inputs."""
-        faces = tuple(
-            prediction
-            if face is None
-            else dataclasses.replace(prediction, box=face.box, score=face.score)
-            for prediction, face in zip(predictions, prepared.faces, strict=True)
-        )
-        return ImageResult(
-            name=prepared.name,
-            width=prepared.width,
-            height=prepared.height,
-            faces=faces,
-            timing=Timing(prepare_ms=prepared.prepare_ms, classify_ms=classify_ms),
-        )
+        return classify_prepared(self.classify, group)
 
     def close(self) -> None:
         """Close the runtime; a second call does nothing."""
@@ -322,6 +317,41 @@ class EmotionClassifier:
         return predictions_from_outputs(
             outputs, head=self.head, calibration=self.calibration, unknown=self.unknown
         )
+
+
+def classify_prepared(
+    classify: Callable[[list[Any]], list[Prediction]], group: Sequence[PreparedImage | _Other]
+) -> list[ImageResult | _Other]:
+    """Classify the inputs of prepared images in one call; anything else stays as it is."""
+    images = [one for one in group if isinstance(one, PreparedImage)]
+    start = time.perf_counter()
+    predictions = iter(classify([array for one in images for array in one.inputs]))
+    elapsed = (time.perf_counter() - start) * 1e3
+    return [
+        image_result(one, [next(predictions) for _ in one.inputs], classify_ms=elapsed)
+        if isinstance(one, PreparedImage)
+        else one
+        for one in group
+    ]
+
+
+def image_result(
+    prepared: PreparedImage, predictions: Sequence[Prediction], *, classify_ms: float
+) -> ImageResult:
+    """Return the result of an image from the predictions for its inputs."""
+    faces = tuple(
+        prediction
+        if face is None
+        else dataclasses.replace(prediction, box=face.box, score=face.score)
+        for prediction, face in zip(predictions, prepared.faces, strict=True)
+    )
+    return ImageResult(
+        name=prepared.name,
+        width=prepared.width,
+        height=prepared.height,
+        faces=faces,
+        timing=Timing(prepare_ms=prepared.prepare_ms, classify_ms=classify_ms),
+    )
 
 
 def _raise_errors(outcomes: Generator[Outcome, None, None]) -> Iterator[ImageResult]:

@@ -13,7 +13,7 @@ from motivnet.errors import FileError, MotivNetError
 from motivnet.files import write_errors
 from motivnet.path_kind import kind_of
 from motivnet.printable import one_line
-from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.cascade import Classifier
 from motivnet_engines.inference.downloads import FetchedImage, in_background, result_of
 from motivnet_engines.inference.pipeline import Outcome
 from motivnet_engines.inference.results import ImageResult
@@ -43,9 +43,7 @@ class FileResult:
         return self.image.name if isinstance(self.image, FetchedImage) else str(self.image)
 
 
-def predict_files(
-    classifier: EmotionClassifier, images: Iterable[ImageFile]
-) -> Iterator[FileResult]:
+def predict_files(classifier: Classifier, images: Iterable[ImageFile]) -> Iterator[FileResult]:
     """Yield one result per image, in order, while later ones are being fetched and prepared.
 
     Raises:

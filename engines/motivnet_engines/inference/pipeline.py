@@ -32,11 +32,11 @@ _IMAGES_PER_FACE = 4
 def run_pipeline(
     items: Iterable[_Item],
     prepare: Callable[[_Item], PreparedImage],
-    classify_group: Callable[[list[_Prepared]], list[Outcome]],
+    classify_group: Callable[[list[_Prepared]], list[_Made]],
     *,
     faces: int,
     spare: int,
-) -> Generator[Outcome, None, None]:
+) -> Generator[_Made, None, None]:
     """Yield one outcome per item, in order; an item that cannot be read does not stop the others.
 
     Args:

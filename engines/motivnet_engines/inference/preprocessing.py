@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,16 +37,17 @@ The pixels of OpenCV are BGR: reverse them.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedImage:
-    """An image without its pixels: its faces, and the runtime's input for each of them.
+    """An image without its pixels: its faces, and the classifier's input for each of them.
 
-    ``faces`` holds one None for an image that is the face itself.
+    ``faces`` holds one None for an image that is the face itself. An input is the array that a
+    runtime takes, or for a cascade those of both models, with the ``nbytes`` of both.
     """
 
     name: str
     width: int
     height: int
     faces: tuple[Face | None, ...]
-    inputs: tuple[NDArray[Any], ...]
+    inputs: tuple[Any, ...]
     prepare_ms: float
 
 
@@ -69,13 +71,38 @@ def prepare_image(
     Raises:
         FileError, ImageError, InputError: Naming the image.
     """
+    return prepare_faces(
+        image,
+        lambda crop: input_from_image(entry, crop, profile=profile),
+        name=name,
+        side=max(entry.preprocessing.content_size),
+        detector=detector,
+        limits=limits,
+    )
+
+
+def prepare_faces(
+    image: Image,
+    input_from_crop: Callable[[NDArray[np.uint8]], Any],
+    *,
+    name: str,
+    side: int,
+    detector: FaceDetector | None = None,
+    limits: ImageLimits = USER_LIMITS,
+) -> PreparedImage:
+    """Prepare an image as ``prepare_image``, with any function that makes an input of a crop.
+
+    Args:
+        side: Pixels that the longer side of a crop should have, if the picture has them.
+
+    Raises:
+        FileError, ImageError, InputError: Naming the image.
+    """
     start = time.perf_counter()
     picture = _open_picture(image, name=name, limits=limits)
     with picture.turn():
-        faces, crops = _detect_and_crop(
-            picture, detector, side=max(entry.preprocessing.content_size)
-        )
-        inputs = tuple(input_from_image(entry, crop, profile=profile) for crop in crops)
+        faces, crops = _detect_and_crop(picture, detector, side=side)
+        inputs = tuple(map(input_from_crop, crops))
     return PreparedImage(
         name=str(image) if isinstance(image, (str, Path)) else name,
         width=picture.width,

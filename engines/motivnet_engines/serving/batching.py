@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from motivnet.artifact import Artifact
 from motivnet.artifact.reference import read_reference
 from motivnet.prediction import Prediction
+from motivnet_engines.inference.cascade import Cascade
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.runtimes.registry import ON_GPU
 from motivnet_engines.runtimes.signature import input_from_pixels, profile_of
@@ -86,6 +87,27 @@ def batching_for(
         wanted = exact
     seconds = image_seconds(classifier, inputs, size=wanted)
     return Batching(max_size=wanted, bit_exact=exact == wanted, image_seconds=seconds)
+
+
+def batching_for_cascade(
+    cascade: Cascade, student: Artifact, full: Artifact, *, max_batch: int | None = None
+) -> Batching:
+    """Return how to batch for a cascade, and let its full model take as many as is bit-exact.
+
+    A batch is one of the student's; those of it that the full model is asked about go to that in as
+    few calls as its own exact size allows. A face takes the student's time, and the full model's
+    in the share of faces that it was asked about in the calibration.
+    """
+    own = batching_for(cascade.student, student, max_batch=max_batch)
+    largest = min(own.max_size, cascade.full.batch_size)
+    asked = batching_for(cascade.full, full, max_batch=largest)
+    cascade.full.batch_size = asked.max_size
+    share = 1.0 if cascade.escalation is None else 1 - cascade.escalation.student_share
+    return Batching(
+        max_size=own.max_size,
+        bit_exact=own.bit_exact and asked.bit_exact,
+        image_seconds=own.image_seconds + share * asked.image_seconds,
+    )
 
 
 def exact_size(

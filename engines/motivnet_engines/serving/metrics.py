@@ -37,6 +37,9 @@ class Metrics:
         )
         self.images = Counter("images", "Images that were asked about.", **options)
         self.faces = Counter("faces", "Faces that were classified.", **options)
+        self.answered = Counter(
+            "answered", "Faces by the model of a cascade that answered.", ("by",), **options
+        )
         self.seconds = {
             stage: Histogram(f"{stage}_seconds", text, buckets=_SECONDS, **options)
             for stage, text in _STAGES.items()

@@ -73,6 +73,10 @@ class Face(Schema, frozen=True, kw_only=True):
     known: bool | None
     box: Box | None
     score: Probability | None
+    answered_by: Annotated[
+        Literal["student", "full"] | None,
+        Meta(description="Which model of a cascade this is from; null without a cascade."),
+    ]
 
 
 class ImageTiming(Schema, frozen=True, kw_only=True):
@@ -137,6 +141,27 @@ class BatchingBody(Schema, frozen=True, kw_only=True):
     ]
 
 
+class EscalationBody(Schema, frozen=True, kw_only=True):
+    """The full model of a cascade, and what was measured when its threshold was chosen."""
+
+    model: Annotated[str, Meta(description="The name of the full model.")]
+    precision: str
+    runtime: str
+    threshold: Annotated[
+        Probability, Meta(description="Below this confidence the full model is asked.")
+    ]
+    max_changed: Annotated[
+        Probability, Meta(description="At most this share of answers is not the full model's.")
+    ]
+    confidence_level: Annotated[Probability, Meta(description="Of that bound.")]
+    student_share: Annotated[
+        Probability, Meta(description="Of the calibration's faces that the student answered.")
+    ]
+    flop_share: Annotated[
+        float, Meta(ge=0, description="Of the full model's FLOP, on the calibration's faces.")
+    ]
+
+
 class LimitsBody(Schema, frozen=True, kw_only=True):
     """What a request may hold."""
 
@@ -165,6 +190,7 @@ class ModelBody(Schema, frozen=True, kw_only=True):
     unknown: Annotated[
         bool, Meta(description="Whether a face too far from the training is labelled unknown.")
     ]
+    escalation: Annotated[EscalationBody | None, Meta(description="Null without a cascade.")]
     batching: BatchingBody
     limits: LimitsBody
     version: str

@@ -21,10 +21,10 @@ from motivnet.prediction import Prediction
 from motivnet.printable import printable
 from motivnet.schema import convert
 from motivnet_engines.faces.detector import Face, FaceDetector
-from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.inference.preprocessing import PreparedImage, prepare_image
+from motivnet_engines.inference.cascade import Cascade, Classifier
+from motivnet_engines.inference.classifier import image_result
+from motivnet_engines.inference.preprocessing import PreparedImage
 from motivnet_engines.runtimes.selection import parity_status
-from motivnet_engines.runtimes.signature import profile_of
 from motivnet_engines.serving import responses
 from motivnet_engines.serving.batching import Answered, Batcher, Batching, LateError
 from motivnet_engines.serving.metrics import Metrics
@@ -81,7 +81,7 @@ class PredictionService:
 
     def __init__(
         self,
-        classifier: EmotionClassifier,
+        classifier: Classifier,
         settings: ServeSettings,
         *,
         batching: Batching,
@@ -90,7 +90,6 @@ class PredictionService:
         self._classifier = classifier
         self._settings = settings
         self._image_seconds = batching.image_seconds
-        self._profile = profile_of(classifier.manifest, classifier.runtime.name)
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
         self._preparing: set[Future[Any]] = set()
@@ -102,7 +101,7 @@ class PredictionService:
             threads=settings.prepare_threads,
             pixels=MAX_PIXELS,
         )
-        self._batcher: Batcher[NDArray[Any], Prediction] = Batcher(
+        self._batcher: Batcher[Any, Prediction] = Batcher(
             classifier.classify,
             max_size=batching.max_size,
             max_delay=settings.max_delay_ms / 1e3,
@@ -200,6 +199,9 @@ class PredictionService:
         waited_ms += max((answer.waited_ms for answer in answers), default=0.0)
         self._metrics.images.inc()
         self._metrics.faces.inc(len(answers))
+        for answer in answers:
+            if answer.answer.answered_by is not None:
+                self._metrics.answered.labels(by=answer.answer.answered_by).inc()
         self._metrics.seconds["queue"].observe(waited_ms / 1e3)
         self._metrics.seconds["prepare"].observe(prepared.prepare_ms / 1e3)
         return self._result(image.upload, prepared, answers, left_out), waited_ms
@@ -212,11 +214,9 @@ class PredictionService:
         largest = (
             _LargestFaces(detector=detector, limit=self._settings.max_faces) if detector else None
         )
-        prepared = prepare_image(
+        prepared = self._classifier.prepare(
             image.upload.data,
             name=image.title,
-            entry=self._classifier.manifest.input,
-            profile=self._profile,
             detector=largest,
             limits=self._settings.image_limits,
         )
@@ -229,7 +229,7 @@ class PredictionService:
         answers: Sequence[Answered[Prediction]],
         left_out: int,
     ) -> responses.Image:
-        result = self._classifier.result(
+        result = image_result(
             prepared,
             [answer.answer for answer in answers],
             classify_ms=max((answer.run_ms for answer in answers), default=0.0),
@@ -244,7 +244,7 @@ class PredictionService:
 
 
 def describe_model(
-    classifier: EmotionClassifier, settings: ServeSettings, *, name: str, batching: Batching
+    classifier: Classifier, settings: ServeSettings, *, name: str, batching: Batching
 ) -> responses.ModelBody:
     """Return the answer of ``GET /v1/model``; it contains no path."""
     manifest, detector = classifier.manifest, classifier.detector
@@ -269,6 +269,7 @@ def describe_model(
         ),
         detector=None if detector is None else getattr(detector, "name", "custom"),
         unknown=classifier.unknown,
+        escalation=_describe_escalation(classifier),
         batching=responses.BatchingBody(max_size=batching.max_size, bit_exact=batching.bit_exact),
         limits=responses.LimitsBody(
             max_body_bytes=settings.max_body_bytes,
@@ -278,6 +279,22 @@ def describe_model(
             deadline_ms=round(settings.deadline_ms),
         ),
         version=__version__,
+    )
+
+
+def _describe_escalation(classifier: Classifier) -> responses.EscalationBody | None:
+    if not isinstance(classifier, Cascade) or classifier.escalation is None:
+        return None
+    escalation, full = classifier.escalation, classifier.full
+    return responses.EscalationBody(
+        model=printable(escalation.full_name),
+        precision=full.manifest.precision,
+        runtime=full.runtime.name,
+        threshold=escalation.threshold,
+        max_changed=escalation.max_changed,
+        confidence_level=escalation.confidence_level,
+        student_share=escalation.student_share,
+        flop_share=escalation.mean_flop / escalation.full_flop,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from motivnet.errors import VideoError
-from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.cascade import Classifier
 from motivnet_engines.inference.preprocessing import PreparedImage
 from motivnet_engines.inference.results import ImageResult
 from motivnet_engines.video.decoding import DecodedFrame, Frame, VideoReader
@@ -157,7 +157,7 @@ class Pipeline:
 
     def __init__(
         self,
-        classifier: EmotionClassifier,
+        classifier: Classifier,
         reader: VideoReader,
         *,
         every: int = 1,

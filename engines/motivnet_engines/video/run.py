@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from motivnet.errors import ConfigError, VideoError
 from motivnet.prediction import Prediction
-from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.cascade import Classifier
 from motivnet_engines.inference.results import ImageResult
 from motivnet_engines.video.decoding import Frame, VideoReader
 from motivnet_engines.video.pipeline import End, Pipeline
@@ -20,7 +20,7 @@ OnFrame: TypeAlias = Callable[[Frame, FrameResult | None], object]
 
 
 def predict_video(
-    classifier: EmotionClassifier,
+    classifier: Classifier,
     source: VideoSource,
     *,
     every: int = 1,

@@ -22,7 +22,7 @@ from motivnet_engines.writers.records import Record
 _FRAME_COLUMNS = ("file", "frame", "time", "width", "height", "face", "track")
 _FACE_COLUMNS = (
     *("x", "y", "face_width", "face_height", "score"),
-    *("label", "confidence", "known", "distance", "energy"),
+    *("label", "confidence", "known", "distance", "energy", "answered_by"),
 )
 _FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A spreadsheet computes a text that starts with one of these, the last four in full width.
@@ -115,7 +115,7 @@ def _face_fields(face: Prediction, labels: Sequence[str]) -> list[object]:
     box = [None] * 4 if face.box is None else list(face.box.to_dict().values())
     known = None if face.known is None else str(face.known).lower()
     label = [face.score, _csv_field(face.label), face.confidence, known, face.distance, face.energy]
-    return [*box, *label, *(face.probabilities[name] for name in labels)]
+    return [*box, *label, face.answered_by, *(face.probabilities[name] for name in labels)]
 
 
 def _csv_text(rows: Iterable[Sequence[object]]) -> str:
@@ -138,6 +138,7 @@ class _Track:
     last: float
     frames: int = 0
     unknown: int = 0
+    answered: dict[str, int] = field(default_factory=dict)
     probabilities: dict[str, float] = field(default_factory=dict)
 
 
@@ -148,7 +149,7 @@ class ResultTable:
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[str, str, str, str]] = []
+        self._rows: list[tuple[str, str, str, str, str]] = []
         self._tracks: dict[int, _Track] = {}
 
     def add(self, record: Record) -> None:
@@ -160,16 +161,19 @@ class ResultTable:
         elif record.error is None:
             for face in record.faces:
                 shown = _confidence(face.label, face.confidence)
-                self._rows.append((record.file, face.label, shown, _box_text(face)))
+                answered_by = face.answered_by or ""
+                self._rows.append((record.file, face.label, shown, answered_by, _box_text(face)))
             if not record.faces:
                 self._add_empty(record)
 
     def print(self) -> None:
         """Print the table if it has a line."""
-        has_details = any(row[3] for row in self._rows)
-        shown = table("file", "emotion", ">confidence", *(["face"] if has_details else []))
+        columns = ("file", "emotion", ">confidence", "answered by", "face")
+        # The last two are left out if they would be empty.
+        kept = [place for place in range(5) if place < 3 or any(row[place] for row in self._rows)]
+        shown = table(*(columns[place] for place in kept))
         for row in self._rows:
-            shown.add_row(*(row if has_details else row[:3]))
+            shown.add_row(*(row[place] for place in kept))
         if self._rows:
             show(shown)
 
@@ -180,6 +184,8 @@ class ResultTable:
             track.last = time
             track.frames += 1
             track.unknown += face.label == UNKNOWN
+            if face.answered_by is not None:
+                track.answered[face.answered_by] = track.answered.get(face.answered_by, 0) + 1
             for label, value in face.probabilities.items():
                 track.probabilities[label] = track.probabilities.get(label, 0.0) + value
 
@@ -189,15 +195,16 @@ class ResultTable:
             label = UNKNOWN if track.unknown > track.frames / 2 else best
             shown = _confidence(label, track.probabilities[best] / track.frames)
             times = f"{track.first:.2f} to {track.last:.2f} s"
+            answered = ", ".join(f"{who} {count}" for who, count in sorted(track.answered.items()))
             self._rows.append(
-                (record.file, label, shown, f"#{number}, {times}, {track.frames} frames")
+                (record.file, label, shown, answered, f"#{number}, {times}, {track.frames} frames")
             )
         if not self._tracks and record.error is None:
             self._add_empty(record)
         self._tracks = {}
 
     def _add_empty(self, record: Record) -> None:
-        self._rows.append((record.file, "no face", "", ""))
+        self._rows.append((record.file, "no face", "", "", ""))
 
 
 def _confidence(label: str, confidence: float) -> str:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive
 
-from motivnet_engines.inference.classifier import EmotionClassifier
+from motivnet_engines.inference.cascade import Classifier
 from motivnet_engines.serving.batching import Batching
 from motivnet_engines.serving.http.errors import UNAVAILABLE, RequestError
 from motivnet_engines.serving.http.limits import (
@@ -46,13 +46,13 @@ _PAGE_TYPES = {
 
 
 def create_app(
-    classifier: EmotionClassifier,
+    classifier: Classifier,
     settings: ServeSettings,
     *,
     name: str = "motivnet",
     batching: Batching | None = None,
 ) -> Starlette:
-    """Return an application that answers with the predictions of one open classifier.
+    """Return an application that answers with the predictions of one open classifier, or cascade.
 
     It starts threads, which ``app.state.service.close()`` or the end of the ASGI lifespan ends. The
     classifier stays open. Nothing that a client can ask for opens a model or a file.

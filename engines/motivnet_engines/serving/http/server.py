@@ -21,8 +21,8 @@ from starlette.applications import Starlette
 from motivnet.artifact import open_artifact
 from motivnet.errors import ConfigError, MissingDependencyError
 from motivnet_engines.faces.detector import FaceDetector
-from motivnet_engines.inference.classifier import EmotionClassifier
-from motivnet_engines.serving.batching import batching_for
+from motivnet_engines.inference.cascade import Cascade, Classifier, open_classifier
+from motivnet_engines.serving.batching import batching_for, batching_for_cascade
 from motivnet_engines.serving.http.app import create_app
 from motivnet_engines.serving.logs import log
 from motivnet_engines.serving.settings import ServeSettings
@@ -69,7 +69,7 @@ class _Signals:
 class HttpService:
     """A service whose socket is open, and which begins to answer with ``run``."""
 
-    classifier: EmotionClassifier
+    classifier: Classifier
     app: Starlette
     listener: socket.socket
     settings: ServeSettings
@@ -130,6 +130,7 @@ def open_service(
     folder: Path,
     settings: ServeSettings,
     *,
+    escalate: Path | None = None,
     runtime: str | None = None,
     trust_engines: bool = False,
     threads: int | None = None,
@@ -139,16 +140,20 @@ def open_service(
 ) -> HttpService:
     """Return a service of the artifact in a folder.
 
-    Connections are refused until the model is open and measured.
+    Connections are refused until the model is open and measured, with ``escalate`` both models.
+
+    Args:
+        escalate: The full model's folder, for a cascade.
 
     Raises:
-        MotivNetError: If the address cannot be listened on, or as ``EmotionClassifier.open`` and
+        MotivNetError: If the address cannot be listened on, or as ``open_classifier`` and
             ``batching_for``.
     """
     listener = bind_socket(settings)  # before anything slow: a port in use is reported at once
     try:
-        classifier = EmotionClassifier.open(
+        classifier = open_classifier(
             folder,
+            escalate=escalate,
             runtime=runtime,
             trust_engines=trust_engines,
             threads=threads,
@@ -156,7 +161,11 @@ def open_service(
             unknown=unknown,
             adapted_classes=classes,
         )
-        batching = batching_for(classifier, open_artifact(folder), max_batch=settings.max_batch)
+        artifacts = [open_artifact(path) for path in (folder, escalate) if path is not None]
+        if isinstance(classifier, Cascade):
+            batching = batching_for_cascade(classifier, *artifacts, max_batch=settings.max_batch)
+        else:
+            batching = batching_for(classifier, *artifacts, max_batch=settings.max_batch)
         start_listening(listener)
     except BaseException:
         listener.close()

@@ -154,7 +154,7 @@ def test_an_error_of_our_own_is_a_json_error_without_its_text(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr("motivnet_engines.serving.service.prepare_image", broken)
+    monkeypatch.setattr("motivnet_engines.inference.classifier.prepare_image", broken)
     response = predict(client, photo)
     assert (response.status_code, code_of(response)) == (500, "failed")
     assert "secret" not in response.text
