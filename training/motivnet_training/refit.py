@@ -52,7 +52,7 @@ Targets = Literal["labels", "answers"]
 
 REFIT = TrainingRecipe(
     name="refit",
-    epochs=30,
+    epochs=10,
     batch_size=32,
     accumulate=1,
     encoder_lr=0.0,
