@@ -58,7 +58,8 @@ OTHER_PROGRAMS |= {
     "--build",
 }
 OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict"}
-"""Options of trtexec, gpu.sh, Triton, curl, cmake, venv and pip that the pages mention."""
+OTHER_PROGRAMS |= {"--rm", "--build-arg", "--gpus"}
+"""Options of trtexec, gpu.sh, Triton, curl, cmake, venv, pip, docker and mkdocs that the pages mention."""
 
 
 def fences(language: str, *pages: Path) -> list[str]:

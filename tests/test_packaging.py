@@ -1,4 +1,4 @@
-"""The wheel and the sdist: their content, and that a device without torch can import what is installed."""
+"""The wheel and the sdist: their content, and that no import of a device needs torch."""
 
 from __future__ import annotations
 
