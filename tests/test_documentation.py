@@ -59,7 +59,7 @@ OTHER_PROGRAMS |= {
 }
 OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict"}
 OTHER_PROGRAMS |= {"--rm", "--build-arg", "--gpus"}
-"""Options of trtexec, gpu.sh, Triton, curl, cmake, venv, pip, docker and mkdocs that the pages mention."""
+"""Options that the pages mention of other programs, such as trtexec, Triton, curl and docker."""
 
 
 def fences(language: str, *pages: Path) -> list[str]:
