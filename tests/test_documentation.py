@@ -31,6 +31,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 RUN = [README, *(ROOT / "docs" / f"{name}.md" for name in ("export", "predict"))]
 RUN += [ROOT / "docs" / f"{name}.md" for name in ("unknown-and-new-classes", "benchmarks")]
+RUN += [ROOT / "docs" / f"tutorial-{name}.md" for name in ("demo", "photos", "checkpoint")]
 COMMANDS = {
     "motivnet": "motivnet_engines.cli",
     "motivnet-export": "motivnet_export.cli",
