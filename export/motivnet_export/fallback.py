@@ -134,6 +134,7 @@ def try_precision(
         max_batch=job.request.max_batch,
         precision=precision,
         requested_precision=job.request.precision,
+        purpose=job.request.purpose,
         attention=attention,
         source=job.source.entry(),
         graph=graph,

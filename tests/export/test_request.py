@@ -20,6 +20,9 @@ RTX = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
         ({"num_images": 0}, "--num-images must be between 1 and 1,000, not 0"),
         ({"num_images": 1001}, "--num-images must be between"),
         ({"precision": "fp16", "calibration_images": "."}, "is for INT8 and FP8, not for fp16"),
+        ({"purpose": " "}, "--purpose is one line of text"),
+        ({"purpose": "a\nb"}, "--purpose is one line of text"),
+        ({"purpose": "x" * 501}, "--purpose has at most 500 characters, not 501"),
     ],
 )
 def test_request_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:
