@@ -10,7 +10,7 @@ QUICK := not (slow or gpu or browser or ray or compile or process or install)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install check quick test slow reliability demo clean
+.PHONY: install check quick test coverage slow reliability docs demo clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -23,6 +23,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.11 tests
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --eval-annotations --violations -t=3.10- motivnet engines export training bench
 
@@ -33,12 +34,20 @@ test: check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not (slow or gpu or $(ALONE))"
 	$(BIN)/python -m pytest -m "($(ALONE)) and not (slow or gpu)"
 
+# Of this process and xdist's workers; what only child processes run is not counted.
+coverage: install
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not (slow or gpu or $(ALONE))" --cov --cov-report=term
+
 # In one process: the large sizes take most of the memory.
 slow: install
 	$(BIN)/python -m pytest -m slow
 
 reliability: demo
 	$(BIN)/python tests/engines/serving/reliability/run.py all --artifact artifacts/demo
+
+# Into site/, whose pages open without a server.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 demo: install
 	$(BIN)/motivnet-train demo
@@ -47,4 +56,4 @@ demo: install
 
 # What was trained, exported and measured stays: it may have taken days.
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) dist build site

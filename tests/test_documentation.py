@@ -31,6 +31,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 RUN = [README, *(ROOT / "docs" / f"{name}.md" for name in ("export", "predict"))]
 RUN += [ROOT / "docs" / f"{name}.md" for name in ("unknown-and-new-classes", "benchmarks")]
+RUN += [ROOT / "docs" / f"tutorial-{name}.md" for name in ("demo", "photos", "checkpoint")]
 COMMANDS = {
     "motivnet": "motivnet_engines.cli",
     "motivnet-export": "motivnet_export.cli",
@@ -58,7 +59,8 @@ OTHER_PROGRAMS |= {
     "--build",
 }
 OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict"}
-"""Options of trtexec, gpu.sh, Triton, curl, cmake, venv and pip that the pages mention."""
+OTHER_PROGRAMS |= {"--rm", "--build-arg", "--gpus"}
+"""Options that the pages mention of other programs, such as trtexec, Triton, curl and docker."""
 
 
 def fences(language: str, *pages: Path) -> list[str]:

@@ -1,11 +1,14 @@
-"""The wheel: its content, and that a device without torch can import what it installs."""
+"""The wheel and the sdist: their content, and that no import of a device needs torch."""
 
 from __future__ import annotations
 
 import configparser
+import email
+import hashlib
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -30,6 +33,7 @@ ENTRY_POINTS = {
     "motivnet-export": "motivnet_export.cli:main",
     "motivnet-train": "motivnet_training.cli:main",
 }
+LICENCES = ["LICENSE", "NOTICE", "engines/motivnet_engines/faces/LICENSE.yunet"]
 NOT_ON_A_DEVICE = (
     "torch",
     "lightning_fabric",
@@ -66,24 +70,24 @@ for name in sys.argv[1:]:
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built as a release would build it but for the environment that is already here."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(folder),
-        str(ROOT),
-    ]
+def build(form: str, folder: Path) -> Path:
+    """What a release would be, but for the environment, which is the one that is already here."""
+    command = [sys.executable, "-m", "build", f"--{form}", "--no-isolation"]
+    command += ["--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = folder.glob("*.whl")
+    (built,) = folder.iterdir()
     return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", tmp_path_factory.mktemp("sdist"))
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +167,34 @@ def test_no_test_no_artifact_and_no_weights_but_the_detectors_are_in_the_wheel(
     ]
     assert weights == [f"motivnet_engines/faces/{YUNET.name}"]
     assert "motivnet_engines/faces/LICENSE.yunet" in names
+
+
+def test_the_wheel_and_the_sdist_hold_the_licences(
+    wheel: Path, sdist: Path, unpacked: Path
+) -> None:
+    (information,) = unpacked.glob("motivnet-*.dist-info")
+    metadata = email.message_from_bytes((information / "METADATA").read_bytes())
+    assert metadata["License-Expression"] == "Apache-2.0 AND MIT"
+    assert metadata.get_all("License-File") == LICENCES
+    with tarfile.open(sdist) as archive:
+        (root,) = {name.split("/")[0] for name in archive.getnames()}
+        for name in LICENCES:
+            text = (ROOT / name).read_bytes()
+            assert (information / "licenses" / name).read_bytes() == text
+            member = archive.extractfile(f"{root}/{name}")
+            assert member is not None
+            assert member.read() == text
+
+
+def test_the_licence_is_the_official_text() -> None:
+    digest = hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest()
+    assert digest == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+
+
+def test_the_notice_names_the_weights_that_others_made() -> None:
+    notice = (ROOT / "NOTICE").read_text()
+    assert f"motivnet_engines/faces/{YUNET.name}" in notice
+    assert "motivnet_engines/faces/LICENSE.yunet" in notice
 
 
 def test_the_wheel_is_small(wheel: Path) -> None:

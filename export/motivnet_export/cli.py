@@ -153,6 +153,14 @@ def build(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail instead of falling back to another precision.")
     ] = False,
+    purpose: Annotated[
+        str | None,
+        typer.Option(
+            help="What the artifact is for; stated in its manifest, by inspect and by the service.",
+            metavar="TEXT",
+            show_default="not stated",
+        ),
+    ] = None,
     json: JSONOption = False,
 ) -> None:
     """Export, compare with PyTorch, compile, and write the artifact with its parity report."""
@@ -182,6 +190,7 @@ def build(
         engine=engine,
         engine_optional=target == "auto",
         for_openvino=target == "openvino",
+        purpose=purpose,
     )
     with command_line.interruptible(_NOTHING_WRITTEN):
         artifact = build_artifact(request, on_message=command_line.warn)

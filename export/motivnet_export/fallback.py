@@ -186,6 +186,7 @@ def _describe(
         max_batch=job.request.max_batch,
         precision=precision,
         requested_precision=job.request.precision,
+        purpose=job.request.purpose,
         attention=attention,
         source=job.source.entry(),
         graph=graph,

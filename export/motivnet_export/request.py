@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from motivnet.artifact.manifest import MAX_BATCH, InputDtype
+from motivnet.artifact.manifest import MAX_BATCH, MAX_PURPOSE, InputDtype
 from motivnet.errors import ConfigError
 from motivnet.parity import AttentionForm, Precision
 from motivnet_engines.build.backend import available_backend
@@ -25,7 +25,8 @@ class BuildRequest:
     at; ``input`` is ``image`` for pixels of any height and width. ``exact_rounding`` compares with
     PyTorch's own half arithmetic instead of simulating it. ``engine`` is compiled from the ONNX
     graph; with ``engine_optional`` the artifact is written without it if that fails.
-    ``for_openvino`` quantises for OpenVINO on this processor instead of for TensorRT.
+    ``for_openvino`` quantises for OpenVINO on this processor instead of for TensorRT. ``purpose``
+    is what the artifact is for, in the words of whoever deploys it.
     """
 
     checkpoint: Path | None = None
@@ -46,6 +47,7 @@ class BuildRequest:
     engine: EngineOptions | None = None
     engine_optional: bool = False
     for_openvino: bool = False
+    purpose: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch <= MAX_BATCH:
@@ -53,6 +55,8 @@ class BuildRequest:
                 f"--max-batch must be between 1 and {MAX_BATCH}, not {self.max_batch}"
             )
         check_num_images(self.num_images)
+        if self.purpose is not None:
+            _check_purpose(self.purpose)
         if self.calibration_images is not None and self.precision not in ("int8", "fp8"):
             raise ConfigError(
                 f"--calibration-images is for INT8 and FP8, not for {self.precision}; leave it "
@@ -83,6 +87,15 @@ class BuildRequest:
         if precision == "fp32":
             return ("decomposed",)
         return ("fused",) if self.engine is None else ("fused", "decomposed")
+
+
+def _check_purpose(purpose: str) -> None:
+    if not purpose.strip() or not purpose.isprintable():
+        raise ConfigError("--purpose is one line of text: say what the artifact is for")
+    if len(purpose) > MAX_PURPOSE:
+        raise ConfigError(
+            f"--purpose has at most {MAX_PURPOSE} characters, not {len(purpose)}; shorten it"
+        )
 
 
 def engine_for_target(target: Target, *, sm: str | None) -> EngineOptions | None:

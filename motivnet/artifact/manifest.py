@@ -31,6 +31,9 @@ MAX_MODEL_BYTES = (1 << 31) - 1
 MAX_FILE_BYTES = 1 << 28
 """Of a file that is no model: the reference, the calibration, the escalation, a report."""
 
+MAX_PURPOSE = 500
+"""Characters that say what an artifact is for."""
+
 _BYTES_PER_WEIGHT = 5
 """Four in float32, and a share for what was computed at export."""
 
@@ -135,6 +138,7 @@ class Manifest(Schema, frozen=True, kw_only=True):
         escalation: File that ``motivnet calibrate --escalate`` wrote: when to ask a larger model.
         reports: Files that ``motivnet-bench`` wrote. They are not part of the model and are never
             verified, but they are removed when another artifact replaces this one.
+        purpose: What the builder said that the artifact is for.
     """
 
     format_version: Literal[1] = 1
@@ -159,6 +163,7 @@ class Manifest(Schema, frozen=True, kw_only=True):
     escalation: str | None = None
     engines: tuple[EngineEntry, ...] = ()
     reports: tuple[FileEntry, ...] = ()
+    purpose: Annotated[str, Meta(min_length=1, max_length=MAX_PURPOSE)] | None = None
 
     def __post_init__(self) -> None:
         self._check_files()

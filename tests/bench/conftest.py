@@ -211,10 +211,10 @@ class Page(html.parser.HTMLParser):
             values[name] for _, values in self.tags for name in ("src", "href") if name in values
         ]
 
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text += data
 
 
@@ -224,7 +224,9 @@ def page_of() -> Callable[[str], Page]:
 
 
 @pytest.fixture
-def run(capsys, monkeypatch):
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
     """Runs the command in this process: exit status, standard output, standard error."""
     from motivnet_bench import cli
 

@@ -63,7 +63,7 @@ def main() -> None:
     consumer, extra, *folders = sys.argv[1:]
     for name in MODULES[consumer]:
         importlib.import_module(name)
-    limit = memory_from_meminfo(process_status(), "VmSize") + int(extra)
+    limit = (memory_from_meminfo(process_status(), "VmSize") or 0) + int(extra)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for folder in folders:
         started = time.monotonic()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -70,7 +71,7 @@ def used(model: onnx.ModelProto, name: str) -> None:
     graph = model.graph
     last = next(node for node in graph.node if "logits" in node.output)
     last.output[list(last.output).index("logits")] = "logits_before"
-    graph.initializer.append(numpy_helper.from_array(np.float32(0), "nothing"))
+    graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "nothing"))
     graph.node.append(helper.make_node("ReduceSum", [name], ["bomb_sum"], keepdims=0))
     graph.node.append(helper.make_node("Mul", ["bomb_sum", "nothing"], ["bomb_term"]))
     graph.node.append(helper.make_node("Add", ["logits_before", "bomb_term"], ["logits"]))
@@ -85,24 +86,24 @@ def bomb(*nodes: onnx.NodeProto, **constants: object) -> Callable[[onnx.ModelPro
 
 
 def node(
-    kind: str, inputs: Sequence[str], output: str = "bomb", **attributes: object
+    kind: str, inputs: Sequence[str], output: str = "bomb", **attributes: Any
 ) -> onnx.NodeProto:
     return helper.make_node(kind, list(inputs), [output], **attributes)
 
 
 def empty_graph(
     kind: str, nodes: Sequence[onnx.NodeProto], inputs: Sequence[str], outputs: Sequence[str]
-):
-    types = {
+) -> onnx.GraphProto:
+    types: dict[str, tuple[int, list[int]]] = {
         "i": (TensorProto.INT64, []),
         "go": (TensorProto.BOOL, []),
         "go_on": (TensorProto.BOOL, []),
     }
-    values = [
+    given, made = (
         [helper.make_tensor_value_info(n, *types.get(n, (TensorProto.FLOAT, []))) for n in names]
         for names in (inputs, outputs)
-    ]
-    return helper.make_graph(list(nodes), kind, *values)
+    )
+    return helper.make_graph(list(nodes), kind, given, made)
 
 
 def absolute(model: onnx.ModelProto, folder: Path) -> None:
@@ -396,7 +397,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("training", training, "a model has training"),
     Attack(
         "constant-of-shape",
-        bomb(node("ConstantOfShape", ["s"]), s=np.int64([1 << 40])),
+        bomb(node("ConstantOfShape", ["s"]), s=np.array([1 << 40])),
         "operator 'ConstantOfShape'",
     ),
     Attack(
@@ -406,12 +407,12 @@ ATTACKS: tuple[Attack, ...] = (
     ),
     Attack(
         "tile",
-        bomb(node("Tile", ["x", "n"]), x=np.zeros(4, np.float32), n=np.int64([1 << 38])),
+        bomb(node("Tile", ["x", "n"]), x=np.zeros(4, np.float32), n=np.array([1 << 38])),
         "operator 'Tile'",
     ),
     Attack(
         "expand",
-        bomb(node("Expand", ["x", "s"]), x=np.float32(1), s=np.int64([1 << 20, 1 << 20])),
+        bomb(node("Expand", ["x", "s"]), x=np.float32(1), s=np.array([1 << 20, 1 << 20])),
         "elements",
     ),
     Attack("outer-sum", bomb(node("Add", ["x", "y"]), x=N, y=ROW), "elements"),
@@ -429,7 +430,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(
         "pad",
         bomb(
-            node("Pad", ["x", "s", "zero"]), x=N, s=np.int64([0, 0, 0, 1 << 30]), zero=np.float32(0)
+            node("Pad", ["x", "s", "zero"]), x=N, s=np.array([0, 0, 0, 1 << 30]), zero=np.float32(0)
         ),
         "elements",
     ),
@@ -438,7 +439,7 @@ ATTACKS: tuple[Attack, ...] = (
         bomb(
             node("Resize", ["x", "", "", "s"]),
             x=np.zeros((1, 1, 4, 4), np.float32),
-            s=np.int64([1, 1, 1 << 18, 1 << 18]),
+            s=np.array([1, 1, 1 << 18, 1 << 18]),
         ),
         "elements",
     ),
@@ -464,7 +465,7 @@ ATTACKS: tuple[Attack, ...] = (
             node("Add", ["a", "a"], "s"),
             node("Expand", ["x", "s"]),
             x=np.float32(1),
-            a=np.int64([1 << 39]),
+            a=np.array([1 << 39]),
         ),
         "computes a shape from its data",
     ),

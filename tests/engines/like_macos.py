@@ -74,7 +74,7 @@ def become_like_macos() -> None:
         for name in names.split():
             if hasattr(module, name):
                 delattr(module, name)
-    tempfile._O_TMPFILE_WORKS = False  # it has looked for it when it was imported
+    vars(tempfile)["_O_TMPFILE_WORKS"] = False  # it has looked for it when it was imported
     ctypes.CDLL = Library  # type: ignore[misc]
     sys.platform = "darwin"
     system = os.uname()

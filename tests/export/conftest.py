@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx_ir as ir
 import pytest
@@ -67,7 +67,7 @@ def overflowing_checkpoint(saved: Callable[..., Path], small_config: ModelConfig
     """A model that is sound in FP32 and BF16 and has numbers that FP16 does not hold."""
     model = build_model(small_config, seed=1)
     with torch.no_grad():
-        model.encoder.blocks[0].mlp.fc2.bias[3] = OVERFLOWING
+        model.get_parameter("encoder.blocks.0.mlp.fc2.bias")[3] = OVERFLOWING
     return saved(model)
 
 
@@ -131,7 +131,9 @@ def small_artifact(
 
     @functools.cache
     def build(
-        precision: Precision = "fp16", attention: AttentionForm | str = "auto", **options: Any
+        precision: Precision = "fp16",
+        attention: Literal["auto"] | AttentionForm = "auto",
+        **options: Any,
     ) -> Path:
         out = tmp_path_factory.mktemp("artifacts") / "small"
         request = BuildRequest(

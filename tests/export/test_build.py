@@ -18,6 +18,8 @@ from motivnet.config import ModelConfig
 from motivnet.errors import ConfigError, FileError, MotivNetError
 from motivnet.labels import labels_for
 from motivnet_engines.build.options import EngineOptions
+from motivnet_engines.diagnostics.inspect import inspect_artifact
+from motivnet_engines.diagnostics.tables import print_inspection
 from motivnet_export import build
 from motivnet_export.build import build_artifact
 from motivnet_export.fallback import BuildJob
@@ -114,6 +116,8 @@ import os, shutil, signal, sys
 from pathlib import Path
 from motivnet import folders
 from motivnet.artifact import open_artifact
+from motivnet_engines.diagnostics.inspect import inspect_artifact
+from motivnet_engines.diagnostics.tables import print_inspection
 from motivnet_export import build
 from motivnet_export.request import BuildRequest
 
@@ -269,3 +273,13 @@ def test_optional_engine_that_no_gpu_can_run_is_left_out_with_its_reason(
     build_artifact(request, on_message=messages.append)
     [message] = messages
     assert message.startswith("the artifact stays without an engine: SM 75 has no BF16")
+
+
+def test_what_an_artifact_is_for_is_recorded_and_inspected(
+    small_artifact: Callable[..., Artifact], capsys: pytest.CaptureFixture[str]
+) -> None:
+    purpose = "research on acted expressions"
+    artifact = small_artifact("fp32", purpose=purpose)
+    assert open_artifact(artifact.folder).manifest.purpose == purpose
+    print_inspection(inspect_artifact(artifact.folder))
+    assert purpose in capsys.readouterr().out

@@ -21,6 +21,9 @@ RTX = EngineOptions(backend="tensorrt-rtx", compute_capabilities=("86",))
         ({"num_images": 1001}, "--num-images must be between"),
         ({"precision": "fp16", "calibration_images": "."}, "is for INT8 and FP8, not for fp16"),
         ({"precision": "fp8", "for_openvino": True}, "OpenVINO computes no FP8 on a CPU"),
+        ({"purpose": " "}, "--purpose is one line of text"),
+        ({"purpose": "a\nb"}, "--purpose is one line of text"),
+        ({"purpose": "x" * 501}, "--purpose has at most 500 characters, not 501"),
     ],
 )
 def test_request_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:

@@ -8,6 +8,7 @@ checkpoint_bombs.py FOLDER MEGABYTES``.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -280,7 +281,7 @@ PICKLES: dict[str, bytes] = {
 
 OLDER: dict[str, Callable[[], bytes]] = {
     **{
-        f"older: {name}": lambda pickle=PICKLES[name]: beside_older_weights(pickle)
+        f"older: {name}": functools.partial(beside_older_weights, PICKLES[name])
         for name in ("a byte array of 5 GB", "nested tuples as a key", "more dictionaries")
     },
     "older: a text of 4 EB": lambda: older(PICKLES["a text of 4 EB"]),
@@ -289,8 +290,14 @@ OLDER: dict[str, Callable[[], bytes]] = {
     "older: a storage of less than nothing": lambda: older_storage(-4),
     "older: no end": lambda: older(b"N" + b"]" * (1 << 20)) + bytes(1 << 22),
 }
+
+
+def write_made(make: Callable[[], bytes], path: Path) -> None:
+    path.write_bytes(make())
+
+
 FILES: dict[str, Callable[[Path], object]] = {
-    **{name: lambda path, make=make: path.write_bytes(make()) for name, make in OLDER.items()},
+    **{name: functools.partial(write_made, make) for name, make in OLDER.items()},
     "modules that double": lambda path: path.write_bytes(
         archive(b"\x80\x02}" + text(b"model") + doubled_modules(60) + b"s.")
     ),

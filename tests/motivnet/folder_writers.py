@@ -180,14 +180,16 @@ def hold(folder: Path) -> None:
 
 
 def main(what: str, folder: Path, *numbers: str) -> None:
-    os.fsync = lambda descriptor: None  # matters when the power fails, not when a process does
+    vars(os)["fsync"] = lambda descriptor: (
+        None
+    )  # matters when the power fails, not when a process does
     if what == "random":
         kill_at_random(folder, *(int(number) for number in numbers))
     elif what == "hold":
         hold(folder)
     else:
         if what.endswith("-without-exchange"):
-            folders._exchange = lambda first, second: False  # type: ignore[assignment]
+            folders._exchange = lambda first, second: False
         kill_at_every_step(folder, keeping=what.startswith("keeping"))
 
 

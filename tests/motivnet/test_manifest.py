@@ -89,6 +89,7 @@ def valid(**changes: Any) -> Manifest:
         ),
         "attempts": (Attempt(precision="bf16", reason="cosine 0.9"),),
         "tools": {"torch": "2.13.0"},
+        "purpose": "research on acted expressions",
     }
     return Manifest(**values | changes)
 

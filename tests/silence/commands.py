@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 
 def end_the_service() -> None:
@@ -18,7 +19,7 @@ def end_the_service() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def status_of(main, words: list[str]) -> int:
+def status_of(main: Callable[[], None], words: list[str]) -> int:
     sys.argv = words
     if words[1] == "serve" and "--export-triton" not in words:
         threading.Thread(target=end_the_service, daemon=True).start()

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from motivnet.errors import MotivNetError
@@ -41,7 +42,7 @@ def version_of(path: Path) -> int | str:
         state = read_state(path)["model"]
     except MotivNetError as error:
         return str(error)
-    values = torch.stack(list(state.values())).unique().tolist()
+    values = np.unique(torch.stack(list(state.values())).numpy()).tolist()
     return (
         int(values[0]) if len(state) == TENSORS and len(values) == 1 else f"a mixture of {values}"
     )
@@ -83,7 +84,7 @@ def main(path: Path, count: int, seed: int) -> None:
     longest = min(1.0, time.perf_counter() - began)  # three saves, however slow the disk
     for _ in range(count):
         version = killed_writer(path, version, draw.uniform(0, longest))
-        facts = {
+        facts: dict[str, object] = {
             "old": version,
             "new": version + 1,
             "seen": version_of(path),

@@ -94,10 +94,10 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
     (folder / "recipe.yaml").write_text(
         "epochs: 2\nbatch_size: 4\naccumulate: 2\nvalidation_share: 0.25\n"
     )
-    command = [sys.executable, Path(__file__).with_name("training_server.py")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    command = [sys.executable, str(Path(__file__).with_name("training_server.py"))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, **pipes, text=True, env=environment) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
         yield Trainings(process, folder)
         process.communicate(timeout=30)
 

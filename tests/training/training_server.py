@@ -143,7 +143,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with contextlib.suppress(ImportError):  # typer imports it when it parses, for half a second
         importlib.import_module("typer._adapters")
-    summary.write_curves = summary.write_confusion = no_picture  # type: ignore[assignment]
+    vars(summary).update(write_curves=no_picture, write_confusion=no_picture)
     for line in sys.stdin:
         request = json.loads(line)
         ranks = request.get("ranks", 1)

@@ -98,6 +98,7 @@ def _artifact_details(found: Inspection) -> dict[str, str]:
         **engines,
         "largest batch": str(manifest.max_batch),
         "labels": ", ".join(manifest.labels),
+        "purpose": manifest.purpose or "not stated",
         "parity": f"{result} on {parity.images} images ({parity.image_source})",
         "calibration": _calibration_text(found.calibration),
         **({} if found.escalation is None else {"escalation": escalation_text(found.escalation)}),

@@ -194,6 +194,9 @@ class ModelBody(Schema, frozen=True, kw_only=True):
     batching: BatchingBody
     limits: LimitsBody
     version: str
+    purpose: Annotated[
+        str | None, Meta(description="What its builder said that it is for; null if nothing.")
+    ] = None
 
 
 class StatusBody(Schema, frozen=True, kw_only=True):

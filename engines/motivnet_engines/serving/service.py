@@ -279,6 +279,7 @@ def describe_model(
             deadline_ms=round(settings.deadline_ms),
         ),
         version=__version__,
+        purpose=None if manifest.purpose is None else printable(manifest.purpose),
     )
 
 

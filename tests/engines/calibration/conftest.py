@@ -54,7 +54,7 @@ def texture(generator: np.random.Generator) -> NDArray[np.uint8]:
             cv2.fillPoly(shade, [corners], float(generator.uniform()))
     first, second = generator.integers(0, 256, (2, 3))
     mixed = np.asarray(shade, float)[..., None]
-    return (first * (1 - mixed) + second * mixed).astype(np.uint8)
+    return np.asarray(first * (1 - mixed) + second * mixed, np.uint8)
 
 
 @pytest.fixture(scope="session")

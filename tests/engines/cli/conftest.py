@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import av
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from motivnet.artifact import Artifact
 from motivnet.synthetic import draw_face
 from motivnet_engines import cli
 
 
 @pytest.fixture
-def faces(tmp_path: Path, pixels) -> Path:
+def faces(tmp_path: Path, pixels: Callable[[int], list[NDArray[np.uint8]]]) -> Path:
     folder = tmp_path / "faces"
     folder.mkdir()
     for index, image in enumerate(pixels(3)):
@@ -38,13 +42,14 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def folder(copied_artifact) -> Path:
-    found: Path = copied_artifact(verified=("onnxruntime",)).folder
-    return found
+def folder(copied_artifact: Callable[..., Artifact]) -> Path:
+    return copied_artifact(verified=("onnxruntime",)).folder
 
 
 @pytest.fixture
-def predict(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: Path):
+def predict(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: Path
+) -> Callable[..., SimpleNamespace]:
     """A function that runs ``motivnet predict`` and gives its exit status and both streams."""
 
     def run(*arguments: object, detect: bool = False) -> SimpleNamespace:

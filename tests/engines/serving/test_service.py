@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from motivnet_engines.runtimes.fake import fake_manifest
 from motivnet_engines.serving.batching import Batching, LateError
 from motivnet_engines.serving.metrics import Metrics
 from motivnet_engines.serving.request_queue import image_cost
-from motivnet_engines.serving.service import PredictionService, Upload
+from motivnet_engines.serving.service import PredictionService, Upload, describe_model
 from motivnet_engines.serving.settings import ServeSettings
 
 TWENTY_MEGAPIXELS = (5000, 4000)
@@ -238,3 +239,11 @@ def test_closing_tells_of_a_call_that_is_running(runtime: Any, photo: bytes) -> 
         assert service.close(timeout=10)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("purpose", [None, "research on acted expressions"])
+def test_the_service_says_what_its_artifact_is_for(runtime: Any, purpose: str | None) -> None:
+    manifest = msgspec.structs.replace(fake_manifest(), purpose=purpose)
+    with EmotionClassifier(runtime, manifest) as classifier:
+        model = describe_model(classifier, ServeSettings(), name="demo", batching=Batching())
+    assert model.purpose == purpose

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,12 +25,12 @@ def cluster() -> Iterator[str]:
     """The address of a local Ray of two cores."""
     import ray
 
-    context = ray.init(
+    context: Any = ray.init(
         address="local",
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="CRITICAL",
+        logging_level=logging.CRITICAL,
     )
     yield context.address_info["address"]
     ray.shutdown()

@@ -15,6 +15,12 @@ from process import served
 _PARTS = ("sum", "count")
 
 
+def _metric(name: str, text: str) -> float:
+    found = re.search(rf"^{name} (.+)$", text, re.MULTILINE)
+    assert found is not None, name
+    return float(found[1])
+
+
 def batching(
     *, requests: int, artifact: str | None = None, runtime: str = "openvino", clients: int = 32
 ) -> Figure:
@@ -52,10 +58,7 @@ async def _batched(
         await asyncio.gather(*(client() for _ in range(clients)))
         seconds = time.monotonic() - start
         text = (await ask_once(service.port, get("/metrics"))).body.decode()
-    size = {
-        part: float(re.search(rf"^motivnet_batch_size_{part} (.+)$", text, re.MULTILINE)[1])
-        for part in _PARTS
-    }
+    size = {part: _metric(f"motivnet_batch_size_{part}", text) for part in _PARTS}
     mean = size["sum"] / size["count"]
     found = {name: counts[name] for name in ("different", "refused")}
     return {

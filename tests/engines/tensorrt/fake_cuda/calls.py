@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +13,14 @@ NON_BLOCKING = 1
 class Cuda:
     """The C calls with their pointers filled in; each returns its status, or the value."""
 
-    def __init__(self, fake) -> None:
+    def __init__(self, fake: Any) -> None:
         self.library = fake.library
         self.fake = fake
 
-    def call(self, name: str, *arguments) -> int:
+    def call(self, name: str, *arguments: object) -> int:
         return int(getattr(self.library, name)(*arguments))
 
-    def made(self, name: str, *arguments) -> int:
+    def made(self, name: str, *arguments: object) -> int:
         out = ctypes.c_void_p()
         assert self.call(name, ctypes.byref(out), *arguments) == 0, name
         return out.value or 0

@@ -276,9 +276,8 @@ class FakeDriver:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if problem := self.library.fakeProblemWithAccess(address, size):
             raise ValueError(f"a kernel touches {problem.decode()}")
-        return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype=dtype).reshape(
-            shape
-        )
+        content = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+        return content.view(dtype).reshape(shape)
 
     def _keep(self, stream: int, function: Callable[[], object]) -> int:
         """A number for the function, kept until it ran, or for good if a graph may run it again."""

@@ -153,8 +153,8 @@ class _Kernel:
             simulation.compiled.append(str(shape))
         outputs = context.engine.session.run([target[0] for target in self._targets], {name: array})
         changed = self._captured and self._generation != context.generation
-        for (target, place, size), output in zip(self._targets, outputs, strict=True):
-            device = simulation.driver.device_array(place, size, self._dtypes[target])
+        for (target, place, sides), output in zip(self._targets, outputs, strict=True):
+            device = simulation.driver.device_array(place, sides, self._dtypes[target])
             device[:] = np.nan if changed else output
 
     def _bytes(self, name: str, shape: tuple[int, ...]) -> int:

@@ -46,7 +46,7 @@ def engine_from_onnx(
     onnx.helper.set_model_props(
         proto, {_PROFILE: json.dumps(shapes), _LEAN: version_compatible or ""}
     )
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def write_lean_library(path: Path, version: str) -> None:
@@ -95,7 +95,8 @@ class RtxRuntime(Runtime):
     def get_engine_validity(self, header: bytes) -> tuple[EngineValidity, int]:
         if len(header) < HEADER_BYTES:
             return EngineValidity.INVALID, int(EngineInvalidityDiagnostics.MALFORMED_ENGINE)
-        return self._simulation.validity
+        validity: tuple[EngineValidity, int] = self._simulation.validity
+        return validity
 
 
 class Engine:
@@ -143,7 +144,7 @@ class Engine:
         return BUDGET
 
     def get_tensor_name(self, index: int) -> str:
-        return [*self.inputs, *self.outputs][index]
+        return str([*self.inputs, *self.outputs][index])
 
     def get_tensor_mode(self, name: str) -> TensorIOMode:
         return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
@@ -153,7 +154,8 @@ class Engine:
 
     def get_tensor_dtype(self, name: str) -> DataType:
         node = (self.inputs | self.outputs)[name]
-        return self.simulation.tensor_dtypes.get(name, DTYPES[node.type])
+        dtype: DataType = self.simulation.tensor_dtypes.get(name, DTYPES[node.type])
+        return dtype
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         node = (self.inputs | self.outputs)[name]

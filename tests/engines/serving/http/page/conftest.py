@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -87,7 +88,7 @@ class Service:
         assert not self.thread.is_alive()
 
 
-def started_service(*, port: int = 0, **settings: object) -> Service:
+def started_service(*, port: int = 0, **settings: Any) -> Service:
     manifest, detector = fake_manifest(), PatchDetector()
     classifier = EmotionClassifier(FakeRuntime(manifest), manifest, detector=detector)
     app = create_app(classifier, ServeSettings(prepare_threads=2, **settings))
@@ -110,7 +111,7 @@ def serve() -> Iterator[Callable[..., Service]]:
     """A function that starts a service with these settings."""
     running: list[Service] = []
 
-    def started(**settings: object) -> Service:
+    def started(**settings: Any) -> Service:
         running.append(started_service(**settings))
         return running[-1]
 
@@ -212,7 +213,7 @@ def open_page(request: pytest.FixtureRequest) -> Iterator[PageOpener]:
     complaints: list[str] = []
 
     def opened(
-        service: Service, *, browser: Browser | None = None, script: str = "", **options: object
+        service: Service, *, browser: Browser | None = None, script: str = "", **options: Any
     ) -> Page:
         browser = browser or request.getfixturevalue("browser")
         context = browser.new_context(**{"viewport": {"width": 1100, "height": 800}, **options})

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import FilePayload, expect, sync_playwright
 
 from motivnet.files import write_atomic
 from motivnet.synthetic import draw_face
@@ -39,7 +39,7 @@ def picture_of_page(url: str) -> bytes:
         )
         page = browser.new_page(viewport={"width": 1100, "height": 800}, reduced_motion="reduce")
         page.goto(url)
-        picture = {"name": "faces.png", "mimeType": "image/png", "buffer": drawn_picture()}
+        picture = FilePayload(name="faces.png", mimeType="image/png", buffer=drawn_picture())
         for _ in range(3):  # the first call of a runtime is not a time to show
             page.locator("#file").set_input_files(picture)
             expect(page.locator("#summary")).to_have_text("Two faces")

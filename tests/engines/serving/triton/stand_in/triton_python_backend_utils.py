@@ -41,4 +41,5 @@ class Request:
 
 
 def get_input_tensor_by_name(request: Any, name: str) -> Tensor | None:
-    return request.tensors.get(name)
+    found: Tensor | None = request.tensors.get(name)
+    return found
