@@ -100,15 +100,15 @@ def plan_points(config: ModelConfig, *, student: bool = False) -> tuple[Point, .
             f"images of {height}x{width} pixels in patches of {config.encoder.patch_size} cannot "
             "be made smaller; start from a model of larger images"
         )
-    shares = (
+    shares = tuple(
         _with_share(point, share, config)
         for share in SHARES
         for point in sizes[:SIZES_WITH_SHARES]
-        if round(share * point.tokens) >= 1 and point.tokens > 2
+        if point.tokens > 2
     )
-    students = _students(config) if student else ()
-    points = {point.key: point for point in (*sizes, *shares, *students)}
-    return tuple(points.values())
+    students = tuple(_students(config)) if student else ()
+    kept = {(point.grid, point.tokens): point for point in reversed((*sizes, *shares))}
+    return (*reversed(kept.values()), *students)
 
 
 def _sizes(config: ModelConfig) -> Iterator[Point]:

@@ -81,6 +81,9 @@ _SOFTWARE = ("motivnet", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", 
 _CLOSE = 1.05
 """The default runtime is kept if another one is faster by less than this."""
 
+ONCE = Speedup(median=1, smallest=1, largest=1, lower_bound=1, upper_bound=1)
+"""How fast the full model is beside itself."""
+
 _FAILURES = (ParityError, ExportError, TrainingError, RuntimeUnavailableError)
 """What concerns one point; the others are measured all the same."""
 
@@ -189,9 +192,10 @@ class Run:
                 for name in installed_runtimes(artifact)
                 if is_default_choice(artifact.manifest, name)
             ]
-        first = next(model for model in models if model[2])
+        models.sort(key=lambda model: not (model[2] and model[0].precision == "fp32"))
+        first, *others = models
         timed = self._time(
-            (first[1], first[0].runtime), [(artifact, pair.runtime) for pair, artifact, _ in models]
+            (first[1], first[0].runtime), [(artifact, pair.runtime) for pair, artifact, _ in others]
         )
         variants = tuple(
             Variant(pair=pair, default=is_default, timing=timing, reason=reason)
@@ -280,7 +284,7 @@ class Run:
         if point.kind == "full":
             return self._own_timing(pair)
         full = self._full_artifact(pair.precision)
-        [(timing, reason)] = self._time((full, pair.runtime), [(artifact, pair.runtime)])
+        _, (timing, reason) = self._time((full, pair.runtime), [(artifact, pair.runtime)])
         if timing is None:
             raise PointFailedError(f"{point.title} in {pair.title}: {reason}")
         return timing
@@ -289,8 +293,7 @@ class Run:
         """Return the timing of the full model itself, once as fast as it is."""
         [timing] = [each.timing for each in self.result.variants if each.pair == pair]
         assert timing is not None  # the pair is the fastest that was measured
-        once = Speedup(median=1, smallest=1, largest=1, lower_bound=1, upper_bound=1)
-        return msgspec.structs.replace(timing, speedup=once)
+        return msgspec.structs.replace(timing, speedup=ONCE)
 
     def _time(
         self, full: tuple[Artifact, str], others: list[tuple[Artifact, str]]

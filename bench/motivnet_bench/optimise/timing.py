@@ -39,7 +39,8 @@ def time_beside(
     runs backwards. So a slow minute of the machine affects both sides of a quotient.
 
     Returns:
-        For each of ``others`` its timing, or None and the reason.
+        For the full model, which is once as fast as it is, and for each of ``others`` the timing,
+        or None and the reason.
     """
     candidates = [
         _candidate(*model, name=FULL if number == 0 else str(number))
@@ -68,10 +69,11 @@ def time_beside(
                 process.measure(seconds, title=f"round {number + 1} of {rounds}")
                 advance(1)
         measurements = [process.finish() for process in processes]
-    first, *rest = summarise_candidates(measurements, batch_size=1)
-    if first.metrics is None:
-        return [(None, f"{FULL}: {first.error}")] * len(rest)
-    return [_timing(row, disturbed=first.metrics.disturbed) for row in rest]
+    rows = summarise_candidates(measurements, batch_size=1)
+    first = rows[0].metrics
+    if first is None:
+        return [(None, f"{FULL}: {rows[0].error}")] * len(rows)
+    return [_timing(row, disturbed=first.disturbed) for row in rows]
 
 
 def _candidate(artifact: Artifact, runtime: str, *, name: str) -> Candidate:
@@ -87,12 +89,10 @@ def _timing(row: CandidateResult, *, disturbed: bool) -> tuple[Timing | None, st
     metrics = row.metrics
     if metrics is None:
         return None, row.error
-    return (
-        Timing(
-            median=metrics.latency.p50,
-            speedup=metrics.speedups[FULL],
-            peak_memory=metrics.peak_memory,
-            disturbed=disturbed or metrics.disturbed,
-        ),
-        None,
+    timing = Timing(
+        median=metrics.latency.p50,
+        speedup=metrics.speedups[FULL],
+        peak_memory=metrics.peak_memory,
+        disturbed=disturbed or metrics.disturbed,
     )
+    return timing, None

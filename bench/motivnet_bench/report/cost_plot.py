@@ -8,6 +8,7 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from motivnet_bench.report.plots import style, svg_of
@@ -89,14 +90,14 @@ def cost_plot(
             axes.axhline(limit, color=look.muted, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             axes.annotate(
                 "allowed",
-                (1, limit),
+                (0, limit),
                 xycoords=("axes fraction", "data"),
-                xytext=(-2, 3),
+                xytext=(4, 3),
                 textcoords="offset points",
-                ha="right",
                 color=look.muted,
             )
         _draw_labels(axes, points, look, narrow=narrow)
+        _limit_height(axes, points)
         _scale_costs(axes, [each.milliseconds for each in points])
         axes.legend(
             frameon=False,
@@ -175,21 +176,30 @@ def _draw_before(axes: Axes, points: Sequence[CostPoint], look: _Look) -> None:
 
 def _draw_labels(axes: Axes, points: Sequence[CostPoint], look: _Look, *, narrow: bool) -> None:
     for each in points:
-        if narrow and not each.note:
+        if not each.note and (narrow or not (each.is_front or each.kind == "full")):
             continue
         text = f"{each.note}: {each.label}" if each.note and not narrow else each.note or each.label
         axes.annotate(
             text,
-            (each.milliseconds, each.high if each.note else each.accuracy),
-            xytext=(0, 6) if each.note else (6, -3),
+            (each.milliseconds, each.high if each.note else each.low),
+            xytext=(0, 5 if each.note else -13),
             textcoords="offset points",
-            ha="center" if each.note else "left",
+            ha="center",
             fontsize=9 if each.note else 7.5,
             fontweight="bold" if each.note else "normal",
             color=look.ink if each.note else look.muted,
             annotation_clip=False,
+            path_effects=[withStroke(linewidth=2.5, foreground=look.page)],
             zorder=5,
         )
+
+
+def _limit_height(axes: Axes, points: Sequence[CostPoint]) -> None:
+    """Keep the intervals readable: where a point was before its refit may lie far below them."""
+    low, high = min(each.low for each in points), max(each.high for each in points)
+    margin = max(high - low, 1.0)
+    before = min((each.before for each in points if each.before is not None), default=low)
+    axes.set_ylim(max(low - 0.35 * margin, min(before, low) - 0.12 * margin), high + 0.14 * margin)
 
 
 def _scale_costs(axes: Axes, costs: Sequence[float]) -> None:
