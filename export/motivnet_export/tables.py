@@ -12,9 +12,11 @@ from motivnet.terminal import details, marked, show, stacked
 from motivnet_engines.build.backend import available_backend
 from motivnet_engines.diagnostics.tables import (
     comparison_table,
+    cost_details,
     engine_text,
     input_text,
     precision_text,
+    token_map,
 )
 from motivnet_export.request import Target
 
@@ -52,6 +54,7 @@ def print_inspection(artifact: Artifact) -> None:
         ),
         "size": f"{size / 1e6:,.1f} MB",
         **_describe_graph(manifest.graph),
+        **cost_details(manifest.source.config),
         "input": input_text(manifest.input),
         **{f"engine {engine.backend}": engine_text(engine, folder) for engine in manifest.engines},
         "outputs": ", ".join(manifest.outputs),
@@ -65,6 +68,8 @@ def print_inspection(artifact: Artifact) -> None:
     }
     show(details(lines))
     show("")
+    if manifest.source.config.encoder.kept_tokens is not None:
+        show(token_map(manifest.source.config.encoder), "")
     print_parity(manifest.parity)
 
 

@@ -78,7 +78,7 @@ def _shared_exports() -> Any:
     graphs: dict[tuple[Any, ...], ir.Model] = {}
 
     def export(model: MotivNet, **options: Any) -> ir.Model:
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr(model.encoder.kept_tokens).encode())
         for weight in model.state_dict().values():
             digest.update(f"{weight.dtype}{tuple(weight.shape)}".encode())
             digest.update(weight.contiguous().view(torch.uint8).numpy().tobytes())

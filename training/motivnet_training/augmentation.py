@@ -36,6 +36,11 @@ def augment(pixels: Pixels, kind: Augmentations, *, key: tuple[int, int, int]) -
     return _erase(_change_light(_move(pixels, rng), rng), rng)
 
 
+def is_mirrored(*, key: tuple[int, int, int]) -> bool:
+    """Return whether ``augment`` exchanges left and right of the image with this key."""
+    return bool(np.random.default_rng(key).random() < 0.5)
+
+
 def _move(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     height, width = pixels.shape[:2]
     angle = rng.uniform(-_DEGREES, _DEGREES)

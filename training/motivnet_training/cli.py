@@ -1,4 +1,4 @@
-"""``motivnet-train``: fit, cache, datasets and demo."""
+"""``motivnet-train``: fit, refit, cache, datasets and demo."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from motivnet.errors import ConfigError, ProcessLostError, TrainingStoppedError
 from motivnet.path_kind import check_exist
 from motivnet_training.datasets_command import AllowOutside, NumClasses, datasets
 from motivnet_training.recipe import Precision, RecipeName, change_recipe, get_recipe
+from motivnet_training.refit_command import refit
 
 if TYPE_CHECKING:
     from motivnet.config import ModelConfig
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 app = make_app("Train a MotivNet.")
 app.command(short_help="Show what a dataset is recognised as")(datasets)
+app.command(short_help="Make a trained model cheaper")(refit)
 
 Data = Annotated[
     Path, typer.Option(help="A dataset: see motivnet-train datasets.", show_default=False)

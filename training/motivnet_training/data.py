@@ -20,7 +20,7 @@ from motivnet.datasets.split import Split, split_dataset
 from motivnet.errors import DatasetError, MotivNetError
 from motivnet.preprocess import Preprocessing
 from motivnet.terminal import progress
-from motivnet_training.augmentation import augment
+from motivnet_training.augmentation import augment, is_mirrored
 from motivnet_training.batch_sampler import NOT_AUGMENTED, BatchSampler, Key
 from motivnet_training.feature_cache import TokenStore
 from motivnet_training.recipe import Augmentations, TrainingRecipe
@@ -83,16 +83,27 @@ class ImageInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenInputs:
-    """The frozen encoder's tokens ``(B, N, D)`` from the cache."""
+    """The frozen encoder's tokens ``(B, N, D)`` from the cache.
+
+    With the tokens of the ``mirrored`` images too, an image is mirrored in half of the epochs, as
+    ``augment`` does it.
+    """
 
     store: TokenStore
     digests: tuple[str, ...]
+    mirrored: TokenStore | None = None
+    seed: int = 0
     in_memory: bool = False
 
     def batch(self, keys: Sequence[Key]) -> Tensor:
         """Return tokens ``(B, N, D)``."""
-        tokens = self.store.tokens([self.digests[index] for _, index in keys])
-        return torch.from_numpy(tokens.astype(np.float32))
+        rows = [self._store(epoch, index).tokens([self.digests[index]])[0] for epoch, index in keys]
+        return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+    def _store(self, epoch: int, index: int) -> TokenStore:
+        if self.mirrored is None or epoch == NOT_AUGMENTED:
+            return self.store
+        return self.mirrored if is_mirrored(key=(self.seed, epoch, index)) else self.store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
 
 from motivnet.checkpoints import load_checkpoint
-from motivnet.datasets.sample import Sample
+from motivnet.datasets.sample import Dataset, Sample
 from motivnet.datasets.split import Split
+from motivnet.errors import CheckpointError
 from motivnet.model import MotivNet
 from motivnet.path_kind import kind_of
 from motivnet_training.data import (
@@ -63,9 +65,8 @@ def fit(
         TrainingStoppedError: If a signal asked for it; ``resume`` continues from there.
     """
     started = time.monotonic()
-    folder, is_first = request.folder, is_first_process()
-    if is_first:
-        check_usable(folder, resume=request.resume)
+    if is_first_process():
+        check_usable(request.folder, resume=request.resume)
     model = starting_model(request)
     dataset, split = read_split(
         request.data,
@@ -74,25 +75,51 @@ def fit(
         seed=request.seed,
         allow_outside=request.allow_outside,
     )
+    return fit_split(request, model, dataset, split, started=started, on_message=on_message)
+
+
+def fit_split(
+    request: FitRequest,
+    model: MotivNet,
+    dataset: Dataset,
+    split: Split,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    started: float,
+    on_message: Callable[[str], None] = lambda _: None,
+) -> TrainingSummary:
+    """Train a model on a dataset that was read and split, as ``fit`` does.
+
+    Args:
+        metadata: What the checkpoints say besides what every training says.
+        started: When the work began, of ``time.monotonic``.
+
+    Raises:
+        MotivNetError: As ``fit``.
+    """
+    folder, is_first = request.folder, is_first_process()
     identity = identify(request, split)
     with lock_folder(folder) if is_first else contextlib.nullcontext():
         check_identity(folder, identity)
         if is_first:  # before the tokens, which may take hours
             write_identity(folder, identity, recipe=yaml_from_recipe(request.recipe))
-        counts = count_data(dataset, split, labels=request.labels)
+        counts = count_data(dataset, split, labels=dataset.labels)
         training, validation = _make_inputs(request, model, split)
         session = Session(
             model=model,
             config=request.config,
             recipe=request.recipe,
-            labels=request.labels,
+            labels=dataset.labels,
             preprocess=request.preprocess,
             training=training,
             validation=validation,
             seed=request.seed,
             devices=request.devices,
             folder=folder,
-            metadata=describe_training(request, counts, encoder_sha256=identity.encoder),
+            metadata={
+                **describe_training(request, counts, encoder_sha256=identity.encoder),
+                **(metadata or {}),
+            },
             checkpoint_seconds=request.checkpoint_seconds,
             on_message=on_message if is_first else lambda _: None,
         )
@@ -113,16 +140,23 @@ def fit(
 
 
 def starting_model(request: FitRequest) -> MotivNet:
-    """Return a fresh model, with the encoder that was given.
+    """Return a fresh model, with the encoder, or all weights, of the file that was given.
 
     Raises:
-        CheckpointError: If the encoder is not of the model's size.
+        CheckpointError: If the file is not of the model's sizes, or has no head to start from.
     """
     model = fresh_model(request.config, seed=request.seed)
     if request.encoder is not None:
         given = load_checkpoint(request.encoder, request.config, ema=request.ema, quiet=True)
         for note in given.notes if is_first_process() else ():
             logger.warning("%s %s", request.encoder, note)
+        if request.with_head:
+            if given.fresh_head:
+                raise CheckpointError(
+                    f"{request.encoder} holds an encoder alone, and no head to start from: "
+                    "train one with motivnet-train fit"
+                )
+            return given.model
         model.encoder.load_state_dict(given.model.encoder.state_dict())
     return model
 
@@ -130,19 +164,24 @@ def starting_model(request: FitRequest) -> MotivNet:
 def _make_inputs(
     request: FitRequest, model: MotivNet, split: Split
 ) -> tuple[LabelledInputs, LabelledInputs]:
-    store = None
+    store = mirrored = None
     if request.recipe.cached:
-        store = cache_samples(
+        cache = functools.partial(
+            cache_samples,
             model.encoder,
-            split.training + split.validation,
-            request.tokens or request.out / "tokens",
+            folder=request.tokens or request.folder.tokens,
             recipe=request.recipe,
             preprocess=request.preprocess,
             devices=request.devices,
         )
+        store = cache(split.training + split.validation)
+        if request.recipe.augmentations == "mirror":
+            mirrored = cache(split.training, mirrored=True)
     classes = request.config.decoder.num_classes
     training, validation = (
-        label_inputs(samples, _inputs(request, samples, store, split.digests), classes=classes)
+        label_inputs(
+            samples, _inputs(request, samples, store, mirrored, split.digests), classes=classes
+        )
         for samples in (split.training, split.validation)
     )
     return training, validation
@@ -152,10 +191,12 @@ def _inputs(
     request: FitRequest,
     samples: tuple[Sample, ...],
     store: TokenStore | None,
+    mirrored: TokenStore | None,
     digests: Mapping[str, str],
 ) -> Inputs:
     if store is not None:
-        return TokenInputs(store=store, digests=tuple(digests[each.name] for each in samples))
+        names = tuple(digests[each.name] for each in samples)
+        return TokenInputs(store=store, digests=names, mirrored=mirrored, seed=request.seed)
     return ImageInputs(
         samples=samples,
         preprocess=request.preprocess,

@@ -25,7 +25,8 @@ class FitRequest:
     """What to train, on what, how and where.
 
     Args:
-        encoder: A weights file whose encoder to start from; the head is always fresh.
+        encoder: A weights file whose encoder to start from.
+        with_head: Whether to start from the head of that file too; else the head is fresh.
         ema: Take the EMA weights of that file.
         tokens: Where a cached recipe keeps the encoder's tokens; ``tokens`` in the run folder if
             None.
@@ -40,6 +41,7 @@ class FitRequest:
     preprocess: Preprocessing
     seed: int = 0
     encoder: Path | None = None
+    with_head: bool = False
     ema: bool = False
     tokens: Path | None = None
     devices: Devices = field(default_factory=Devices)

@@ -36,7 +36,8 @@ class TrainingRecipe(Schema, frozen=True, kw_only=True):
         gradient_norm: Gradients are scaled down to this norm; None leaves them.
         patience: Epochs without a lower validation loss after which training stops early; None
             trains all epochs.
-        cached: Whether the frozen encoder's tokens are computed once and kept on disk.
+        cached: Whether the frozen encoder's tokens are computed once and kept on disk, with
+            ``mirror`` those of the mirrored images too.
         needs_encoder: Whether the recipe makes no sense on random weights.
     """
 
@@ -69,8 +70,11 @@ class TrainingRecipe(Schema, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.cached and not self.is_frozen:
             raise ConfigError("only tokens of a frozen encoder can be cached: set encoder_lr to 0")
-        if self.cached and self.augmentations != "none":
-            raise ConfigError("cached tokens cannot be augmented: set augmentations to none")
+        if self.cached and self.augmentations == "strong":
+            raise ConfigError(
+                "cached tokens can be mirrored, and not augmented in other ways: set augmentations "
+                "to none or mirror"
+            )
 
     @property
     def is_frozen(self) -> bool:

@@ -53,6 +53,7 @@ class RunFolder:
         self.identity = path / "run.json"
         self.recipe = path / "recipe.yaml"
         self.metrics = path / "metrics.csv"
+        self.tokens = path / "tokens"
         self.tensorboard = path / "tensorboard"
         self.curves = path / "curves.png"
         self.confusion = path / "confusion.png"
@@ -79,7 +80,8 @@ def check_usable(folder: RunFolder, *, resume: bool) -> None:
     kind = kind_of(path, output="--out")
     if kind not in (None, "folder"):
         raise FileError(f"{path} is a file; give a folder with --out")
-    if kind is None or not list_folder(path):
+    # With cached tokens alone, a training was interrupted before it began.
+    if kind is None or not [each for each in list_folder(path) if each != folder.tokens]:
         return
     if kind_of(folder.identity) is None:
         raise FileError(f"{path} holds files that are not a training; give another --out")

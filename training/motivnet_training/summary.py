@@ -149,13 +149,13 @@ def summarise(
             load_model(request.folder.best),
             test,
             preprocess=request.preprocess,
-            labels=request.labels,
+            labels=data.labels,
             batch_size=request.recipe.batch_size,
             device=request.devices.single_device,
         )
     # The paper's metrics are of test splits: images held out of the training split are other data.
     published = published_results(
-        data.format if test else None, splits=("test",), labels=request.labels
+        data.format if test else None, splits=("test",), labels=data.labels
     )
     return TrainingSummary(
         checkpoint=str(request.folder.best),

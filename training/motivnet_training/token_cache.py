@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +23,16 @@ from motivnet_training.recipe import Precision, TrainingRecipe
 
 logger = logging.getLogger(__name__)
 
-_COMPUTE: dict[Precision, Compute] = {
+COMPUTE: dict[Precision, Compute] = {
     "32-true": "float32",
     "bf16-mixed": "bfloat16",
     "16-mixed": "float16",
 }
+"""The precision in which tokens are computed by that of the training."""
+
+
+_BATCH_TOKENS = 4096
+"""One image of 1024x768 pixels has 3,072, and fills a processor."""
 
 
 class CacheSummary(Schema, frozen=True, kw_only=True):
@@ -85,6 +91,11 @@ def cache_dataset(
     )
 
 
+def images_per_batch(tokens: int) -> int:
+    """Return how many images of so many tokens are encoded together."""
+    return max(1, _BATCH_TOKENS // tokens)
+
+
 def cache_samples(
     encoder: SapiensEncoder,
     samples: Sequence[Sample],
@@ -93,15 +104,25 @@ def cache_samples(
     recipe: TrainingRecipe,
     preprocess: Preprocessing,
     devices: Devices,
-    batch_size: int = 1,
+    batch_size: int | None = None,
+    mirrored: bool = False,
 ) -> TokenStore:
-    """Return the tokens of these images in the recipe's precision; see ``cache_tokens``."""
+    """Return the tokens of these images in the recipe's precision; see ``cache_tokens``.
+
+    Args:
+        batch_size: Images that are encoded together, by default as ``images_per_batch`` says.
+    """
+    if batch_size is None:
+        batch_size = images_per_batch(
+            len(encoder.kept_tokens or range(math.prod(encoder.grid_size)))
+        )
     return cache_tokens(
         encoder,
         samples,
         folder,
         preprocess=preprocess,
         batch_size=batch_size,
-        compute=_COMPUTE[recipe.precision],
+        compute=COMPUTE[recipe.precision],
         device=devices.single_device,
+        mirrored=mirrored,
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from motivnet.artifact.engine_entry import EngineEntry, EngineReport
 from motivnet.artifact.manifest import InputEntry, Manifest
+from motivnet.config import EncoderConfig, ModelConfig
 from motivnet.parity import Comparison
-from motivnet.terminal import TextTable, details, show, table
+from motivnet.terminal import Renderable, TextTable, details, show, stacked, table
 from motivnet_engines.diagnostics.footprint import Footprint
 from motivnet_engines.diagnostics.inspect import Inspection
 from motivnet_engines.inference.calibration import CalibrationMetadata
@@ -19,6 +20,7 @@ _EVIDENCE = {
     "network": "the parsed network",
 }
 _LARGEST_PACKAGES = 8
+_MAP_COLUMNS = 64
 
 
 def print_verification(found: Verification) -> None:
@@ -66,10 +68,12 @@ def print_inspection(found: Inspection) -> None:
         runtimes.add_row(status.name, status.parity, state)
     measured = [engine.comparison for engine in found.manifest.engines if engine.comparison]
     comparisons = (*found.manifest.parity.comparisons, *measured)
-    parts = [details(_artifact_details(found)), runtimes]
+    parts: list[Renderable] = [details(_artifact_details(found))]
+    if found.manifest.source.config.encoder.kept_tokens is not None:
+        parts.append(token_map(found.manifest.source.config.encoder))
     if comparisons:
-        parts.insert(1, comparison_table(comparisons))
-    show(*parts)
+        parts.append(comparison_table(comparisons))
+    show(*parts, runtimes)
 
 
 def _artifact_details(found: Inspection) -> dict[str, str]:
@@ -83,6 +87,7 @@ def _artifact_details(found: Inspection) -> dict[str, str]:
     return {
         "artifact": f"{found.folder}, {size / 1e6:,.1f} MB",
         "model": _model_text(manifest),
+        **cost_details(manifest.source.config),
         "precision": precision_text(manifest),
         "attention": manifest.attention,
         "input": input_text(manifest.input),
@@ -106,6 +111,56 @@ def _model_text(manifest: Manifest) -> str:
         height, width = source.trained_image_size
         averaged += f", trained at {height}x{width}"
     return f"{source.checkpoint or 'an unnamed checkpoint'}{averaged}{untrained}; {size}"
+
+
+def cost_details(config: ModelConfig) -> dict[str, str]:
+    """Return lines on the computation per image, and on the tokens if not all are kept."""
+    encoder = config.encoder
+    lines = {"computation": f"{flop_text(config.flop)} per image"}
+    if encoder.kept_tokens is not None:
+        rows, columns = encoder.grid_size
+        whole = config.keeping(None).flop
+        lines["tokens"] = (
+            f"keeps {encoder.tokens:,} of {rows * columns:,} tokens "
+            f"({flop_text(whole)} with all of them)"
+        )
+    return lines
+
+
+def flop_text(flop: int) -> str:
+    """Return floating-point operations with three digits and their unit."""
+    for size, unit in ((10**12, "TFLOP"), (10**9, "GFLOP")):
+        if flop >= size:
+            return f"{flop / size:.3g} {unit}"
+    return f"{flop / 10**6:.3g} MFLOP"
+
+
+def token_map(encoder: EncoderConfig) -> Renderable:
+    """Return a drawing of the patches whose tokens are kept (``#``) and left out (``.``).
+
+    One character stands for one patch, or for a square of them where they are too many for a line;
+    ``+`` is a square of which a part is kept.
+    """
+    return stacked(*rows_of_tokens(encoder))
+
+
+def rows_of_tokens(encoder: EncoderConfig) -> list[str]:
+    """Return the lines of ``token_map``, of at most 64 characters."""
+    rows, columns = encoder.grid_size
+    side = -(-columns // _MAP_COLUMNS)
+    kept = set(range(rows * columns) if encoder.kept_tokens is None else encoder.kept_tokens)
+
+    def sign(top: int, left: int) -> str:
+        square = [
+            row * columns + column in kept
+            for row in range(top, min(top + side, rows))
+            for column in range(left, min(left + side, columns))
+        ]
+        return "#" if all(square) else "+" if any(square) else "."
+
+    return [
+        "".join(sign(top, left) for left in range(0, columns, side)) for top in range(0, rows, side)
+    ]
 
 
 def precision_text(manifest: Manifest) -> str:

@@ -39,6 +39,7 @@ def cache_tokens(
     batch_size: int = 1,
     compute: Compute = "float32",
     device: str = "cpu",
+    mirrored: bool = False,
     shard_bytes: int = 256 << 20,
 ) -> TokenStore:
     """Return the tokens of all samples, after computing those that ``folder`` does not have.
@@ -50,6 +51,7 @@ def cache_tokens(
 
     Args:
         compute: The precision of matrix products and attention, by autocast.
+        mirrored: Whether left and right of the preprocessed images are exchanged.
         shard_bytes: Of tokens in one file; an image that takes more has a separate file.
 
     Raises:
@@ -60,7 +62,7 @@ def cache_tokens(
         ImageError: If an image cannot be decoded.
         TrainingError: If an image's tokens are not finite or beyond the range of FP16.
     """
-    key = token_key(encoder, preprocess=preprocess, compute=compute)
+    key = token_key(encoder, preprocess=preprocess, compute=compute, mirrored=mirrored)
     store = TokenStore(folder, key)
     missing = store.missing(samples)
     if not missing:
@@ -123,6 +125,8 @@ def encode_images(
         TrainingError: If an image's tokens are not finite or beyond the range of FP16.
     """
     pixels = np.stack([key.preprocess(sample.pixels()) for sample in samples])
+    if key.mirrored:
+        pixels = np.ascontiguousarray(pixels[..., ::-1])
     device = encoder.pos_embed.device
     reduced = key.compute != "float32"
     with (

@@ -21,20 +21,24 @@ from motivnet.schema import Schema
 class TokenKey(Schema, frozen=True, kw_only=True):
     """Tokens are shared only if all of this is equal.
 
-    ``encoder`` is the encoder's hash; ``shape`` is (tokens, width) of one image; ``format`` is the
-    version of the files.
+    ``encoder`` is the encoder's hash; ``shape`` is (tokens, width) of one image; ``mirrored`` means
+    that left and right of the images were exchanged; ``format`` is the version of the files.
     """
 
     encoder: str
     preprocess: Preprocessing
     compute: Compute
     shape: tuple[int, int]
+    mirrored: bool = False
     format: Literal[1] = 1
 
     @property
     def folder_name(self) -> str:
         """One name per key: what people look for, then a hash of the whole key."""
-        text = json.dumps(msgspec.to_builtins(self), sort_keys=True)
+        values = msgspec.to_builtins(self)
+        if not self.mirrored:  # as caches are called that were made before there were others
+            del values["mirrored"]
+        text = json.dumps(values, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         height, width = self.preprocess.size
         return f"{self.preprocess.name}-{height}x{width}-{self.compute}-{digest[:16]}"
@@ -46,7 +50,11 @@ class TokenKey(Schema, frozen=True, kw_only=True):
 
 
 def token_key(
-    encoder: SapiensEncoder, *, preprocess: Preprocessing, compute: Compute = "float32"
+    encoder: SapiensEncoder,
+    *,
+    preprocess: Preprocessing,
+    compute: Compute = "float32",
+    mirrored: bool = False,
 ) -> TokenKey:
     """Return the key of an encoder's tokens for preprocessed images.
 
@@ -66,6 +74,7 @@ def token_key(
         preprocess=preprocess,
         compute=compute,
         shape=(len(tokens), encoder.pos_embed.shape[-1]),
+        mirrored=mirrored,
     )
 
 
