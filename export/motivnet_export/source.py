@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from motivnet.artifact import Artifact
+from motivnet.artifact.fidelity import Fidelity, fidelity_from_metadata
 from motivnet.artifact.manifest import Source
 from motivnet.checkpoints import load_checkpoint, name_of
 from motivnet.checkpoints.shards import (
@@ -46,6 +47,7 @@ class ModelSource:
     fresh_head: bool
     trained_image_size: tuple[int, int] | None = None
     ema: bool = False
+    fidelity: Fidelity | None = None
 
     def entry(self) -> Source:
         """Return the entry for the manifest of an artifact."""
@@ -57,6 +59,7 @@ class ModelSource:
             config=self.config,
             trained_image_size=self.trained_image_size,
             ema=self.ema,
+            fidelity=self.fidelity,
         )
 
 
@@ -232,6 +235,7 @@ def _source_of_checkpoint(
         fresh_head=loaded.fresh_head,
         trained_image_size=None if trained_size == size else trained_size,
         ema=ema,
+        fidelity=fidelity_from_metadata(loaded.metadata),
     )
 
 

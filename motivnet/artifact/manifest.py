@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from motivnet import schema
 from motivnet.artifact.engine_entry import EngineEntry, Sha256
+from motivnet.artifact.fidelity import Fidelity
 from motivnet.config import ModelConfig
 from motivnet.errors import ArtifactError, ConfigError
 from motivnet.labels import is_label
@@ -72,7 +73,7 @@ class Source(Schema, frozen=True, kw_only=True):
     The folder of the checkpoint is left out, because an artifact is passed on to others. ``ema``
     means that they are the EMA weights of a checkpoint that holds others too.
     ``trained_image_size`` is (height, width) of the images that the positions were learnt for, if
-    they were resampled to the size of ``config``.
+    they were resampled to the size of ``config``. ``fidelity`` compares a student with its teacher.
     """
 
     checkpoint: str | None
@@ -82,6 +83,7 @@ class Source(Schema, frozen=True, kw_only=True):
     config: ModelConfig
     trained_image_size: tuple[int, int] | None = None
     ema: bool = False
+    fidelity: Fidelity | None = None
 
     def __post_init__(self) -> None:
         if self.trained_image_size is not None:

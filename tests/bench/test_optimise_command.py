@@ -95,7 +95,16 @@ def test_dry_run_of_another_format_loads_it(run, tmp_path, images, tiny_model):
         (("--checkpoint", "none.pth", "--dataset", "{images}"), "none.pth does not exist", 1),
         (("--checkpoint", "{model}", "--dataset", "none"), "none does not exist", 1),
         (
-            ("--checkpoint", "{model}", "--dataset", "{images}", "--max-ms", "1", "--max-gflop", "1"),
+            (
+                "--checkpoint",
+                "{model}",
+                "--dataset",
+                "{images}",
+                "--max-ms",
+                "1",
+                "--max-gflop",
+                "1",
+            ),
             "both limit the cost",
             1,
         ),

@@ -1,4 +1,4 @@
-"""``motivnet-train``: fit, refit, cache, datasets and demo."""
+"""``motivnet-train``: fit, refit, distill, cache, datasets and demo."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from motivnet.command_line import JSONOption, interruptible, make_app, print_jso
 from motivnet.errors import ConfigError, ProcessLostError, TrainingStoppedError
 from motivnet.path_kind import check_exist
 from motivnet_training.datasets_command import AllowOutside, NumClasses, datasets
+from motivnet_training.distill_command import distill
 from motivnet_training.recipe import Precision, RecipeName, change_recipe, get_recipe
 from motivnet_training.refit_command import refit
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 app = make_app("Train a MotivNet.")
 app.command(short_help="Show what a dataset is recognised as")(datasets)
 app.command(short_help="Make a trained model cheaper")(refit)
+app.command(short_help="Teach a small model what a large one answers")(distill)
 
 Data = Annotated[
     Path, typer.Option(help="A dataset: see motivnet-train datasets.", show_default=False)

@@ -30,11 +30,15 @@ MEMORY_LIMIT = 1 << 30
 
 
 class Batch(NamedTuple):
-    """Inputs, label distributions ``(B, classes)``, and the indices of the images ``(B,)``."""
+    """Inputs, label distributions ``(B, classes)``, and the indices of the images ``(B,)``.
+
+    ``answers`` are a teacher's for the same inputs, ``(B, classes + width)``: logits and embedding.
+    """
 
     inputs: Tensor
     targets: Tensor
     indices: Tensor
+    answers: Tensor | None = None
 
 
 class Inputs(Protocol):
@@ -108,18 +112,28 @@ class TokenInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledInputs:
-    """Inputs with their label distributions ``(N, classes)`` and names; read in batches of keys."""
+    """Inputs with their label distributions ``(N, classes)`` and names; read in batches of keys.
+
+    ``answers`` are those of a teacher, if there is one. The distribution of an image without a
+    label is zero.
+    """
 
     inputs: Inputs
     targets: Tensor
     names: tuple[str, ...]
+    answers: Inputs | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         indices = torch.tensor([index for _, index in keys])
-        return Batch(inputs=self.inputs.batch(keys), targets=self.targets[indices], indices=indices)
+        return Batch(
+            inputs=self.inputs.batch(keys),
+            targets=self.targets[indices],
+            indices=indices,
+            answers=None if self.answers is None else self.answers.batch(keys),
+        )
 
     @property
     def labels(self) -> NDArray[np.int64]:

@@ -203,13 +203,18 @@ class Trainer:
         Raises:
             TrainingError: If it is not finite.
         """
-        losses = functional.cross_entropy(
-            self.network(self.fabric.to_device(batch.inputs)).float(),
-            self.fabric.to_device(batch.targets),
-            weight=self.class_weights,
-            label_smoothing=self.recipe.label_smoothing,
-            reduction="none",
-        )
+        batch = self.fabric.to_device(batch)
+        outputs = self.network(batch.inputs)
+        if self.session.loss is not None:
+            losses = self.session.loss(outputs, batch)
+        else:
+            losses = functional.cross_entropy(
+                outputs.float(),
+                batch.targets,
+                weight=self.class_weights,
+                label_smoothing=self.recipe.label_smoothing,
+                reduction="none",
+            )
         loss = losses.mean()
         images = [self.session.training.names[index] for index in batch.indices.tolist()]
         check_loss(losses.detach(), float(loss.detach()), epoch=self.progress.epoch, images=images)
@@ -328,7 +333,7 @@ class Trainer:
         if self.fabric.is_global_zero:
             session.on_message(
                 f"epoch {epoch.epoch}/{self.recipe.epochs}: training loss {epoch.train_loss:.4f}, "
-                f"validation loss {epoch.val_loss:.4f}, accuracy {epoch.accuracy:.1%}"
+                f"validation loss {epoch.val_loss:.4f}, {session.validated_on} {epoch.accuracy:.1%}"
             )
 
     def save(self) -> None:

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from motivnet.config import ModelConfig
 from motivnet.model import MotivNet, build_model
 from motivnet_training.recipe import TrainingRecipe
+from motivnet_training.student import Student
 
 _POSITION_DEVIATION = 0.3
 
@@ -38,7 +39,7 @@ def fresh_model(config: ModelConfig, *, seed: int) -> MotivNet:
     return model
 
 
-def prepare_model(model: MotivNet, recipe: TrainingRecipe) -> None:
+def prepare_model(model: MotivNet | Student, recipe: TrainingRecipe) -> None:
     """Freeze, checkpoint and compile the parts of a model as the recipe says.
 
     With gradient checkpointing every block of the encoder keeps only its input for the backward
@@ -71,14 +72,21 @@ def class_weights(targets: Tensor) -> Tensor:
     return torch.where(occurring, counts.sum() / (occurring.sum() * counts.clamp(min=1e-12)), 0.0)
 
 
-def optimizer_from_recipe(model: MotivNet, recipe: TrainingRecipe) -> torch.optim.AdamW:
-    """Return AdamW (Loshchilov & Hutter 2019) for the head, and the encoder unless it is frozen."""
+def optimizer_from_recipe(model: MotivNet | Student, recipe: TrainingRecipe) -> torch.optim.AdamW:
+    """Return AdamW (Loshchilov & Hutter 2019) for the head, and the encoder unless it is frozen.
+
+    A student's projection learns at the rate of the head.
+    """
     groups: list[dict[str, Any]] = []
     for name, rate in (("encoder", recipe.encoder_lr), ("decoder", recipe.decoder_lr)):
         if rate == 0:
             continue
         common = {"name": name, "lr": rate}
-        parameters = list(getattr(model, name).parameters())
+        parameters = [
+            each
+            for place, each in model.named_parameters()
+            if place.startswith("encoder.") == (name == "encoder")
+        ]
         if recipe.decay_vectors:
             matrices, vectors = parameters, []
         else:

@@ -27,6 +27,8 @@ class RunIdentity(Schema, frozen=True, kw_only=True):
     processes: int
     strategy: str
     ema: bool = False
+    teacher: str = "none"
+    views: int = 0
 
 
 _SHOWN = {

@@ -20,6 +20,7 @@ from motivnet_training.history import EpochMetrics
 from motivnet_training.model import model_from_weights
 from motivnet_training.recipe import TrainingRecipe
 from motivnet_training.run_folder import RunFolder
+from motivnet_training.student import DistillationLoss, Student
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +30,13 @@ class Session:
     Args:
         folder: Where checkpoints and logs are written; None writes nothing.
         metadata: What a checkpoint says about its making.
+        loss: That of a student; None for the cross-entropy to the labels.
+        validated_on: What the share that is called accuracy elsewhere is measured on, in words.
         checkpoint_seconds: Between two savings of the state inside an epoch.
         on_message: Called with a line about each epoch.
     """
 
-    model: MotivNet
+    model: MotivNet | Student
     config: ModelConfig
     recipe: TrainingRecipe
     labels: tuple[str, ...]
@@ -46,6 +49,8 @@ class Session:
     metadata: Mapping[str, str] = field(default_factory=dict)
     checkpoint_seconds: float = 600.0
     on_message: Callable[[str], None] = lambda _: None
+    loss: DistillationLoss | None = None
+    validated_on: str = "accuracy"
 
     @property
     def batches_per_epoch(self) -> int:
@@ -74,8 +79,9 @@ def write_checkpoint(
     """
     values = msgspec.structs.asdict(metrics)
     texts = {name: "" if value is None else str(value) for name, value in values.items()}
+    own = {name: each for name, each in weights.items() if not name.startswith("projection.")}
     save_model(
-        model_from_weights(weights, session.config),
+        model_from_weights(own, session.config),
         path,
         config=session.config,
         labels=session.labels,

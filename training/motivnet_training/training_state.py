@@ -30,6 +30,7 @@ from motivnet.model import MotivNet
 from motivnet.schema import Schema, SchemaError, convert
 from motivnet_training.history import History
 from motivnet_training.recipe import TrainingRecipe
+from motivnet_training.student import Student
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -64,7 +65,7 @@ class TrainingProgress(Schema, frozen=True, kw_only=True):
 class TrainedParts:
     """What holds a training's state; ``network`` is the part of ``model`` set up by Fabric."""
 
-    model: MotivNet
+    model: MotivNet | Student
     network: nn.Module
     optimizer: torch.optim.Optimizer
     fabric: Fabric
@@ -144,7 +145,7 @@ def capture_rng() -> dict[str, Any]:
 def check_state(
     state: Mapping[str, Any],
     *,
-    model: MotivNet,
+    model: nn.Module,
     optimizer: torch.optim.Optimizer,
     recipe: TrainingRecipe,
     batches: int,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from motivnet.datasets.sample import Sample
 from motivnet.errors import FileError, RuntimeUnavailableError, TrainingError
@@ -28,6 +29,9 @@ from motivnet_training.feature_cache.store import TokenStore
 
 Images: TypeAlias = Sequence[tuple[str, Sample]]
 """Samples with the hashes of their images."""
+
+ComputeRows: TypeAlias = Callable[[Images], NDArray[np.float16]]
+"""Returns the rows ``(images, *shape)`` of a batch."""
 
 
 def cache_tokens(
@@ -63,20 +67,47 @@ def cache_tokens(
         TrainingError: If an image's tokens are not finite or beyond the range of FP16.
     """
     key = token_key(encoder, preprocess=preprocess, compute=compute, mirrored=mirrored)
-    store = TokenStore(folder, key)
+
+    @contextlib.contextmanager
+    def encoding() -> Iterator[ComputeRows]:
+        with on_device(encoder, device):
+            yield lambda images: encode_images(encoder, [each for _, each in images], key=key)
+
+    return fill_store(
+        TokenStore(folder, key), samples, encoding, batch_size=batch_size, shard_bytes=shard_bytes
+    )
+
+
+def fill_store(
+    store: TokenStore,
+    samples: Sequence[Sample],
+    computing: Callable[[], AbstractContextManager[ComputeRows]],
+    *,
+    batch_size: int,
+    shard_bytes: int,
+) -> TokenStore:
+    """Return the store with the rows of all samples, after computing those that it lacks.
+
+    Args:
+        computing: Opened if rows are lacking; gives what computes them.
+
+    Raises:
+        CheckpointError, FileError, ImageError: As ``cache_tokens``.
+    """
     missing = store.missing(samples)
     if not missing:
         return store
+    folder, key = store.root, store.key
     with _lock_folder(store.folder):
         store = TokenStore(folder, key)  # another process may have written meanwhile
         images = [(digest, sample) for digest, sample in missing.items() if digest not in store]
         check_space(folder, key=key, images=len(images))
-        with on_device(encoder, device), progress("encoding images", total=len(images)) as advance:
+        with computing() as compute, progress("encoding images", total=len(images)) as advance:
             for path, part in _shards(store, images, shard_bytes=shard_bytes):
-                tokens = _encode_shard(
-                    encoder, part, key=key, batch_size=batch_size, advance=advance
+                rows = _compute_shard(
+                    compute, part, key=key, batch_size=batch_size, advance=advance
                 )
-                write_shard(path, tokens, key=key, images=[digest for digest, _ in part])
+                write_shard(path, rows, key=key, images=[digest for digest, _ in part])
     return TokenStore(folder, key)
 
 
@@ -95,8 +126,8 @@ def check_space(folder: Path, *, key: TokenKey, images: int) -> None:
 
 
 @contextlib.contextmanager
-def on_device(encoder: SapiensEncoder, device: str) -> Iterator[None]:
-    """Move the encoder to ``device``, in evaluation mode, for the block.
+def on_device(network: nn.Module, device: str) -> Iterator[None]:
+    """Move a network to ``device``, in evaluation mode, for the block.
 
     Raises:
         RuntimeUnavailableError: If PyTorch has no such device here.
@@ -107,12 +138,12 @@ def on_device(encoder: SapiensEncoder, device: str) -> Iterator[None]:
         raise RuntimeUnavailableError(
             f"PyTorch has no device {device!r} here; use 'cpu'"
         ) from error
-    home, training = encoder.pos_embed.device, encoder.training
-    encoder.to(device).eval()
+    home, training = next(network.parameters()).device, network.training
+    network.to(device).eval()
     try:
         yield
     finally:
-        encoder.to(home).train(training)
+        network.to(home).train(training)
 
 
 def encode_images(
@@ -137,11 +168,20 @@ def encode_images(
     ):
         tokens = encoder.tokens(torch.from_numpy(pixels).to(device))
         half = tokens.to(torch.float16)
-        finite = half.isfinite().flatten(1).all(dim=1)
+    check_range(half, tokens, samples)
+    return half.cpu().numpy()
+
+
+def check_range(half: Tensor, values: Tensor, samples: Sequence[Sample]) -> None:
+    """Check that what is kept in FP16 ``(B, ...)`` is finite.
+
+    Raises:
+        TrainingError: Naming the first image, and whether the values were beyond FP16.
+    """
+    finite = half.isfinite().flatten(1).all(dim=1)
     if not finite.all():
         first = int(finite.logical_not().nonzero()[0])
-        raise _range_error(samples[first].name, tokens[first])
-    return half.cpu().numpy()
+        raise _range_error(samples[first].name, values[first])
 
 
 def _range_error(name: str, tokens: Tensor) -> TrainingError:
@@ -182,18 +222,17 @@ def _shards(
         yield store.folder / f"{number:05d}{SUFFIX}", images[start : start + size]
 
 
-def _encode_shard(
-    encoder: SapiensEncoder, images: Images, *, key: TokenKey, batch_size: int, advance: Advance
+def _compute_shard(
+    compute: ComputeRows, images: Images, *, key: TokenKey, batch_size: int, advance: Advance
 ) -> NDArray[np.float16]:
-    """Return the tokens ``(images, N, D)`` of one shard."""
-    tokens = np.empty((len(images), *key.shape), np.float16)
+    """Return the rows ``(images, *shape)`` of one shard."""
+    rows = np.empty((len(images), *key.shape), np.float16)
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         # Hours may have passed since the images were hashed: tokens must not get an old name.
         for digest, sample in batch:
             if sample.digest() != digest:
                 raise FileError(f"{sample.name} changed while the tokens were computed; run again")
-        samples = [sample for _, sample in batch]
-        tokens[start : start + len(batch)] = encode_images(encoder, samples, key=key)
+        rows[start : start + len(batch)] = compute(batch)
         advance(len(batch))
-    return tokens
+    return rows

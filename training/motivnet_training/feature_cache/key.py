@@ -16,13 +16,24 @@ from motivnet.model.runtime import Compute
 from motivnet.model.sapiens import SelfAttention
 from motivnet.preprocess import Preprocessing
 from motivnet.schema import Schema
+from motivnet_training.recipe import Augmentations
+
+
+class Views(Schema, frozen=True, kw_only=True):
+    """The views of an image: the first is the image itself, the others follow from the seed."""
+
+    count: int
+    seed: int
+    augmentations: Augmentations
 
 
 class TokenKey(Schema, frozen=True, kw_only=True):
     """Tokens are shared only if all of this is equal.
 
     ``encoder`` is the encoder's hash; ``shape`` is (tokens, width) of one image; ``mirrored`` means
-    that left and right of the images were exchanged; ``format`` is the version of the files.
+    that left and right of the images were exchanged; ``format`` is the version of the files. With
+    ``views`` the rows are a whole model's answers: ``encoder`` is the hash of its checkpoint, and
+    ``shape`` is (views, classes + width).
     """
 
     encoder: str
@@ -31,6 +42,7 @@ class TokenKey(Schema, frozen=True, kw_only=True):
     shape: tuple[int, int]
     mirrored: bool = False
     format: Literal[1] = 1
+    views: Views | None = None
 
     @property
     def folder_name(self) -> str:
@@ -38,6 +50,8 @@ class TokenKey(Schema, frozen=True, kw_only=True):
         values = msgspec.to_builtins(self)
         if not self.mirrored:  # as caches are called that were made before there were others
             del values["mirrored"]
+        if self.views is None:  # tokens cached before there were views keep their name
+            del values["views"]
         text = json.dumps(values, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         height, width = self.preprocess.size

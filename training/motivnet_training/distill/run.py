@@ -1,0 +1,469 @@
+"""The distillation of a student, in a run folder that it can be resumed from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+
+from motivnet import __version__
+from motivnet.artifact.fidelity import METADATA, Fidelity, Teacher
+from motivnet.checkpoints import Checkpoint, load_checkpoint, save_model
+from motivnet.checkpoints.shards import find_weights_file, sha256_of_weights
+from motivnet.datasets.sample import Sample
+from motivnet.errors import ConfigError
+from motivnet.files import write_atomic
+from motivnet.path_kind import kind_of
+from motivnet.prediction import softmax
+from motivnet.preprocess import Preprocessing
+from motivnet.printable import printable
+from motivnet.schema import Schema, encode
+from motivnet_engines.calibration.fitting import MIN_HELD_OUT, fit_temperature
+from motivnet_training.data import Inputs, LabelledInputs
+from motivnet_training.distill.answers import (
+    AnswerInputs,
+    ViewInputs,
+    answers_to_images,
+    cache_answers,
+    decode_sources,
+)
+from motivnet_training.distill.fidelity import Outputs, Pair, measure_fidelity, outputs_of_model
+from motivnet_training.distill.images import Samples, TaughtImages, read_images
+from motivnet_training.distill.request import DistillRequest
+from motivnet_training.feature_cache import TokenStore, Views
+from motivnet_training.history import History, best_epoch
+from motivnet_training.loop import train
+from motivnet_training.model import fresh_model
+from motivnet_training.plots import write_curves
+from motivnet_training.recipe_file import yaml_from_recipe
+from motivnet_training.run_folder import (
+    RunIdentity,
+    check_identity,
+    check_usable,
+    lock_folder,
+    write_identity,
+)
+from motivnet_training.session import Session
+from motivnet_training.signals import stopping
+from motivnet_training.student import DistillationLoss, Student
+from motivnet_training.token_cache import COMPUTE
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_TEMPERATURE = 2.0
+"""Where there are too few labels to fit one: the middle of those that Hinton et al. 2015 use for
+small students."""
+
+TEMPERATURES = (1.0, 4.0)
+"""The temperatures that a student learns at. Below one the calibration would make a teacher surer
+than it is, and take away the small probabilities that tell how classes resemble each other; far
+above it only the logits' mean counts."""
+
+LICENCE = (
+    "taught by {name}: the licence of its weights may bind the student; "
+    "Sapiens' weights are CC BY-NC 4.0"
+)
+
+
+class DistillSummary(Schema, frozen=True, kw_only=True):
+    """What a student was made of, and how close it is to its teacher.
+
+    ``images`` counts the training images by label; ``teacher_seconds`` is what the teacher's
+    answers took, nearly nothing where they were cached.
+    """
+
+    checkpoint: str
+    fidelity: Fidelity
+    teacher_flop: int
+    student_flop: int
+    images: dict[str, int]
+    format: str
+    views: int
+    seed: int
+    epoch: int
+    epochs: int
+    history: History
+    teacher_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taught:
+    """A loaded teacher, the hash of its file, and its answers to training and other images."""
+
+    checkpoint: Checkpoint
+    sha256: str
+    preprocess: Preprocessing
+    views: Views
+    training: TokenStore
+    held_out: TokenStore
+
+
+def distill(
+    request: DistillRequest, *, on_message: Callable[[str], None] = lambda _: None
+) -> DistillSummary:
+    """Teach a student what a teacher answers, and leave it in the run folder with its fidelity.
+
+    Args:
+        on_message: Called with a line about what is learnt from, and about each epoch.
+
+    Raises:
+        ConfigError: If the student has another number of classes than the teacher.
+        CheckpointError: If the teacher cannot be loaded, or a file of the cache or the state to
+            resume from is damaged.
+        DatasetError: If there are too few images.
+        FileError: If the folder cannot be used.
+        TrainingError: If a number stops being finite; the files of the last good epoch stay.
+        TrainingStoppedError: If a signal asked for it; ``resume`` continues from there.
+    """
+    started = time.monotonic()
+    folder = request.folder
+    check_usable(folder, resume=request.resume)
+    teacher = load_teacher(request)
+    images = read_images(
+        request.data,
+        labels=teacher.labels,
+        seed=request.seed,
+        share=request.recipe.validation_share,
+        allow_outside=request.allow_outside,
+    )
+    on_message(images.describe())
+    sha256 = sha256_of_weights(request.teacher)
+    with lock_folder(folder):
+        preprocess = _preprocessing(teacher)
+        identity = _identify(request, images, preprocess=preprocess, teacher=sha256)
+        check_identity(folder, identity)
+        write_identity(folder, identity, recipe=yaml_from_recipe(request.recipe))
+        asked = time.monotonic()
+        with stopping(
+            f"the teacher's answers so far are kept in {_answers_folder(request)}; "
+            "repeat the command to go on"
+        ):
+            taught = _ask_teacher(request, teacher, sha256, images)
+        teacher_seconds = time.monotonic() - asked
+        session = _session(request, taught, images, on_message)
+        resume = folder.resume if kind_of(folder.resume) else None
+        if request.resume and resume is None:
+            logger.warning(
+                "%s holds no state to resume from: the training starts from the beginning",
+                request.out,
+            )
+        progress = train(session, resume=resume)
+        with stopping(
+            f"all epochs are done, but not the comparison with the teacher: finish {request.out} "
+            "with --resume"
+        ):
+            fidelity = _finish(request, taught, images, temperature=_temperature(session))
+            summary = DistillSummary(
+                checkpoint=str(folder.best),
+                fidelity=fidelity,
+                teacher_flop=teacher.config.flop,
+                student_flop=request.config.flop,
+                images=images.counts(),
+                format=images.format,
+                views=request.views,
+                seed=request.seed,
+                epoch=best_epoch(progress.history).epoch,
+                epochs=len(progress.history),
+                history=progress.history,
+                teacher_seconds=teacher_seconds,
+                seconds=time.monotonic() - started,
+            )
+            write_curves(folder.curves, progress.history)
+            write_atomic(folder.summary, encode(summary, errors="replace"))
+    return summary
+
+
+def load_teacher(request: DistillRequest) -> Checkpoint:
+    """Return the teacher, if it can teach this student.
+
+    Raises:
+        CheckpointError: If it cannot be loaded.
+        ConfigError: If it has no head or another number of classes.
+    """
+    teacher = load_checkpoint(request.teacher)
+    wanted, given = request.config.decoder.num_classes, teacher.config.decoder.num_classes
+    if teacher.fresh_head:
+        raise ConfigError(
+            f"{request.teacher} holds an encoder alone, whose random head teaches nothing; "
+            "train it first with motivnet-train fit --encoder"
+        )
+    if wanted != given:
+        raise ConfigError(
+            f"the student has {wanted} classes and its teacher {given} "
+            f"({', '.join(teacher.labels[:8])}); give the student as many"
+        )
+    if request.config.flop >= teacher.config.flop:
+        logger.warning(
+            "the student needs %.0f million FLOP per image and its teacher %.0f: nothing is saved",
+            request.config.flop / 1e6,
+            teacher.config.flop / 1e6,
+        )
+    return teacher
+
+
+def _preprocessing(teacher: Checkpoint) -> Preprocessing:
+    size = teacher.config.encoder.image_size
+    return teacher.preprocessing or Preprocessing.named("stretch", size=size)
+
+
+def _answers_folder(request: DistillRequest) -> str:
+    return str(request.answers or request.out / "answers")
+
+
+def _ask_teacher(
+    request: DistillRequest, teacher: Checkpoint, sha256: str, images: TaughtImages
+) -> _Taught:
+    preprocess = _preprocessing(teacher)
+    views = Views(
+        count=request.views, seed=request.seed, augmentations=request.recipe.augmentations
+    )
+
+    def cached(samples: Samples, views: Views) -> TokenStore:
+        return cache_answers(
+            teacher,
+            sha256,
+            samples,
+            request.answers or request.out / "answers",
+            views=views,
+            preprocess=preprocess,
+            # What is measured is measured in full precision.
+            compute=COMPUTE[request.recipe.precision] if views.count > 1 else "float32",
+            devices=request.devices,
+            batch_size=request.recipe.batch_size,
+        )
+
+    held_out = (*images.validation, *images.measured, *images.unknown)
+    alone = Views(count=1, seed=0, augmentations="none")
+    return _Taught(
+        checkpoint=teacher,
+        sha256=sha256,
+        preprocess=preprocess,
+        views=views,
+        training=cached(images.training, views),
+        held_out=cached(held_out, alone),
+    )
+
+
+def _session(
+    request: DistillRequest,
+    taught: _Taught,
+    images: TaughtImages,
+    on_message: Callable[[str], None],
+) -> Session:
+    config, seed = request.config, request.seed
+    width = taught.checkpoint.config.encoder.embed_dim
+    preprocess = replace(taught.preprocess, size=config.encoder.image_size)
+    classes = len(images.labels)
+    temperature = _choose_temperature(taught, images, on_message)
+    return Session(
+        model=Student(fresh_model(config, seed=seed), width=width, seed=seed),
+        config=config,
+        recipe=request.recipe,
+        labels=images.labels,
+        preprocess=preprocess,
+        training=_inputs(images.training, images, taught, preprocess, targets=None),
+        validation=_inputs(
+            images.validation,
+            images,
+            taught,
+            preprocess,
+            targets=softmax(
+                _held_out_outputs(taught, images, images.validation).logits.astype(np.float32)
+            ),
+        ),
+        seed=seed,
+        devices=request.devices,
+        folder=request.folder,
+        metadata=_describe(request, taught, images, temperature),
+        checkpoint_seconds=request.checkpoint_seconds,
+        on_message=on_message,
+        loss=DistillationLoss(
+            classes=classes,
+            temperature=temperature,
+            embedding_mean=torch.from_numpy(
+                _training_outputs(taught, images).embedding.mean(axis=0)
+            ),
+        ),
+        validated_on="agreement with the teacher",
+    )
+
+
+def _inputs(
+    samples: Samples,
+    images: TaughtImages,
+    taught: _Taught,
+    preprocess: Preprocessing,
+    *,
+    targets: np.ndarray | None,
+) -> LabelledInputs:
+    """Return what is learnt from, or without ``targets`` what is validated on."""
+    digests = tuple(images.digests[sample.name] for sample in samples)
+    inputs: Inputs = ViewInputs(
+        samples=samples,
+        digests=digests,
+        preprocess=preprocess,
+        views=taught.views,
+        decoded=decode_sources(samples),
+    )
+    names = tuple(sample.name for sample in samples)
+    if targets is not None:
+        return LabelledInputs(inputs=inputs, targets=torch.from_numpy(targets).float(), names=names)
+    answers = AnswerInputs(store=taught.training, digests=digests, views=taught.views)
+    return LabelledInputs(
+        inputs=inputs, targets=images.targets(samples), names=names, answers=answers
+    )
+
+
+def _training_outputs(taught: _Taught, images: TaughtImages) -> Outputs:
+    return _outputs(taught.training, images, images.training)
+
+
+def _held_out_outputs(taught: _Taught, images: TaughtImages, samples: Samples) -> Outputs:
+    return _outputs(taught.held_out, images, samples)
+
+
+def _outputs(store: TokenStore, images: TaughtImages, samples: Sequence[Sample]) -> Outputs:
+    digests = [images.digests[sample.name] for sample in samples]
+    logits, embedding = answers_to_images(store, digests, classes=len(images.labels))
+    return Outputs(logits=logits, embedding=embedding)
+
+
+def _choose_temperature(
+    taught: _Taught, images: TaughtImages, on_message: Callable[[str], None]
+) -> float:
+    """Return the teacher's calibrated temperature within ``TEMPERATURES``, and say it."""
+    labelled = tuple(sample for sample in images.validation if images.has_label(sample))
+    if len(labelled) < MIN_HELD_OUT:
+        on_message(
+            f"{len(labelled)} labelled validation images are too few to calibrate the teacher: "
+            f"its answers are learnt at a temperature of {DEFAULT_TEMPERATURE:g}"
+        )
+        return DEFAULT_TEMPERATURE
+    logits = _held_out_outputs(taught, images, labelled).logits
+    fitted = fit_temperature(logits, np.asarray([each.label for each in labelled], np.intp))
+    chosen = float(np.clip(fitted, *TEMPERATURES))
+    on_message(
+        f"the teacher's calibrated temperature is {fitted:.2f}; "
+        f"its answers are learnt at {chosen:.2f}"
+    )
+    return chosen
+
+
+def _temperature(session: Session) -> float:
+    return 1.0 if session.loss is None else session.loss.temperature
+
+
+def _finish(
+    request: DistillRequest, taught: _Taught, images: TaughtImages, *, temperature: float
+) -> Fidelity:
+    """Compare the best weights with the teacher, and write the report into their file."""
+    best = load_checkpoint(request.folder.best, quiet=True)
+    if best.preprocessing is None:
+        raise ValueError("a student's checkpoint has its preprocessing")
+    device, batch_size = request.devices.single_device, request.recipe.batch_size
+    teacher, teacher_preprocess = taught.checkpoint.model, taught.preprocess
+    student, student_preprocess = best.model, best.preprocessing
+
+    def ask_teacher(samples: Sequence[Sample]) -> Outputs:
+        for store in (taught.training, taught.held_out):
+            digests = [images.digests.get(sample.name, "") for sample in samples]
+            if all(digest in store for digest in digests):
+                return _outputs(store, images, samples)
+        return outputs_of_model(
+            teacher,
+            samples,
+            preprocess=teacher_preprocess,
+            batch_size=batch_size,
+            device=device,
+        )
+
+    def ask_student(samples: Sequence[Sample]) -> Outputs:
+        return outputs_of_model(
+            student, samples, preprocess=student_preprocess, batch_size=batch_size, device=device
+        )
+
+    name = printable(find_weights_file(request.teacher).name)
+    fidelity = measure_fidelity(
+        Pair(teacher=ask_teacher, student=ask_student),
+        Teacher(
+            checkpoint=name,
+            sha256=taught.sha256,
+            flop=taught.checkpoint.config.flop,
+            licence=LICENCE.format(name=name),
+        ),
+        training=images.training,
+        measured=images.measured,
+        unknown=images.unknown,
+        labels=images.labels,
+        unknown_names=sorted({images.names[sample.label] for sample in images.unknown}),
+        measured_on=images.measured_on,
+        image_size=best.config.encoder.image_size,
+        temperature=temperature,
+    )
+    save_model(
+        best.model,
+        request.folder.best,
+        config=best.config,
+        labels=best.labels,
+        preprocessing=best.preprocessing,
+        metadata={**best.metadata, METADATA: encode(fidelity).decode()},
+    )
+    return fidelity
+
+
+def _identify(
+    request: DistillRequest, images: TaughtImages, *, preprocess: Preprocessing, teacher: str
+) -> RunIdentity:
+    return RunIdentity(
+        recipe=_hash(encode(request.recipe)),
+        model=_hash(encode(request.config.to_dict())),
+        encoder="none",
+        training_images=_hash_samples(images.training, images),
+        validation_images=_hash_samples((*images.validation, *images.measured), images),
+        seed=request.seed,
+        preprocess=preprocess.name,
+        processes=1,
+        strategy="auto",
+        teacher=teacher,
+        views=request.views,
+    )
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _hash_samples(samples: Samples, images: TaughtImages) -> str:
+    rows = (f"{each.name}\t{each.label}\t{images.digests[each.name]}" for each in samples)
+    return _hash("\n".join(rows).encode("utf-8", "surrogatepass"))
+
+
+def _describe(
+    request: DistillRequest, taught: _Taught, images: TaughtImages, temperature: float
+) -> dict[str, str]:
+    """Return what a student's checkpoint says about its making, as texts."""
+    name = printable(request.teacher.name)
+    versions = {"motivnet": __version__, "torch": version("torch")}
+    return {
+        "teacher": name,
+        "teacher_sha256": taught.sha256,
+        "licence": LICENCE.format(name=name),
+        "dataset": printable(request.data.resolve().name),
+        "format": images.format,
+        "training_images": str(len(images.training)),
+        "validation_images": str(len(images.validation)),
+        "images_by_label": encode(images.counts(), errors="replace").decode(),
+        "views": str(request.views),
+        "temperature": f"{temperature:.4f}",
+        "seed": str(request.seed),
+        "training_recipe": yaml_from_recipe(request.recipe),
+        "versions": encode(versions).decode(),
+    }
