@@ -29,7 +29,7 @@ def reason_to_skip(point: Point, measured: Iterable[Measured], limits: Limits) -
                 f"{other.point.title}, with more tokens, loses at least {drop.low:.1f} points "
                 f"already, more than --max-drop {limits.max_drop:g}"
             )
-        milliseconds = 1e3 * other.timing.median
+        milliseconds = 1e3 * other.timing.seconds
         if other.point.is_below(point) and milliseconds > _limit(limits.max_ms):
             return (
                 f"{other.point.title}, with fewer tokens, takes {milliseconds:.3g} ms already, "
@@ -58,7 +58,7 @@ def is_within(each: Measured, limits: Limits) -> bool:
     """Return whether a measured point keeps every limit; of the loss, its estimate counts."""
     return (
         each.answers.drop.value <= _limit(limits.max_drop)
-        and 1e3 * each.timing.median <= _limit(limits.max_ms)
+        and 1e3 * each.timing.seconds <= _limit(limits.max_ms)
         and each.point.flop <= 1e9 * _limit(limits.max_gflop)
     )
 
@@ -85,7 +85,7 @@ def nearest(measured: Sequence[Measured], limits: Limits) -> Measured:
     def excess(each: Measured) -> float:
         values = (
             (each.answers.drop.value, limits.max_drop),
-            (1e3 * each.timing.median, limits.max_ms),
+            (1e3 * each.timing.seconds, limits.max_ms),
             (each.point.flop / 1e9, limits.max_gflop),
         )
         return sum(max(0.0, value / limit - 1) for value, limit in values if limit is not None)

@@ -69,12 +69,13 @@ class Pair(Schema, frozen=True, kw_only=True):
 class Timing(Schema, frozen=True, kw_only=True):
     """The latency of one image, measured in rounds that alternate with the full model.
 
-    ``median`` is in seconds; ``speedup`` is over the full model, within the rounds. ``peak_memory``
-    is that of the process, in bytes. ``disturbed`` means that its rounds, or those of the full
-    model, differ too much or had to wait for a core.
+    A round counts with its fastest tenth of calls. ``seconds`` is the median of the rounds,
+    ``speedup`` is over the full model, within the rounds. ``peak_memory`` is that of the process,
+    in bytes. ``disturbed`` means that its rounds, or those of the full model, differ too much or
+    had to wait for a core.
     """
 
-    median: float
+    seconds: float
     speedup: Speedup
     peak_memory: int
     disturbed: bool

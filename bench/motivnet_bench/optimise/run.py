@@ -13,14 +13,12 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from msgspec.structs import replace
 
-from motivnet.artifact import Artifact
 from motivnet.errors import (
     CheckpointError,
     ExportError,
@@ -30,44 +28,26 @@ from motivnet.errors import (
     TrainingError,
 )
 from motivnet.files import make_folder, write_errors
-from motivnet.parity import Precision
 from motivnet.processors import count_physical_cores
 from motivnet.workspace import write_lock
 from motivnet_bench.environment import read_environment
-from motivnet_bench.latency.result import Speedup
 from motivnet_bench.optimise.choice import choose, knee, nearest, reason_to_skip
 from motivnet_bench.optimise.data import Faces, check_enough, read_faces
-from motivnet_bench.optimise.intervals import compare_answers
-from motivnet_bench.optimise.models import (
-    Weights,
-    build_point,
-    precisions_here,
-    reuse_or_build,
-)
+from motivnet_bench.optimise.measuring import Bench, fastest_pair
+from motivnet_bench.optimise.models import build_point
 from motivnet_bench.optimise.plan import Point, plan_points
 from motivnet_bench.optimise.request import OptimiseRequest
 from motivnet_bench.optimise.result import (
     Limits,
     Measured,
     OptimiseResult,
-    Pair,
     Setup,
     Skipped,
-    Timing,
-    Variant,
     read_earlier,
     write_result,
 )
 from motivnet_bench.optimise.sentences import describe_outcome
-from motivnet_bench.optimise.timing import time_beside
 from motivnet_bench.optimise.weights import Trainer
-from motivnet_bench.viability.performance import BatchedModel
-from motivnet_engines.runtimes.registry import open_backend
-from motivnet_engines.runtimes.selection import (
-    default_runtime,
-    installed_runtimes,
-    is_default_choice,
-)
 from motivnet_export.source import ModelSource, model_source
 
 logger = logging.getLogger(__name__)
@@ -76,20 +56,12 @@ ARTIFACT = "artifact"
 WORK = "work"
 """Folder of the artifacts that are measured; removed when all are."""
 
-BATCH_SIZE = 8
 _SOFTWARE = ("motivnet", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
-_CLOSE = 1.05
-"""The default runtime is kept if another one is faster by less than this."""
-
-ONCE = Speedup(median=1, smallest=1, largest=1, lower_bound=1, upper_bound=1)
-"""How fast the full model is beside itself."""
+_KEPT = ("full_answers", "variants", "pair", "measured")
+"""What a run takes over from an earlier one."""
 
 _FAILURES = (ParityError, ExportError, TrainingError, RuntimeUnavailableError)
 """What concerns one point; the others are measured all the same."""
-
-
-class PointFailedError(RuntimeUnavailableError):
-    """A point could not be measured."""
 
 
 def optimise(
@@ -102,9 +74,10 @@ def optimise(
 
     Args:
         command_line: Repeats the run, for the page.
-        on_message: Called with a line for each point that was measured, skipped or failed.
+        on_message: Called with a line for each point that was measured or failed.
 
     Raises:
+        CheckpointError: If the checkpoint cannot be loaded, or has no head.
         ConfigError: If the folder holds measurements of something else, or the model cannot be made
             smaller.
         DatasetError: If the images cannot be read, or are too few for ``max_drop``.
@@ -121,37 +94,12 @@ def optimise(
         request.dataset, labels=source.labels, refit=request.refit, student=request.student
     )
     check_enough(faces.entry, request.max_drop)
-    environment = read_environment()
-    setup = Setup(
-        checkpoint=source.name,
-        checkpoint_sha256=source.sha256 or "",
-        dataset=request.dataset.resolve().name,
-        dataset_sha256=faces.sha256,
-        refit=request.refit,
-        student=request.student,
-        processor=environment.processor,
-        software={n: v for n, v in environment.versions.items() if n in _SOFTWARE},
-    )
+    result = _new_result(request, source, faces, command_line)
     with _lock(request.out):
-        earlier = read_earlier(request.out, setup)
-        result = OptimiseResult(
-            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            command_line=command_line,
-            setup=setup,
-            limits=Limits(
-                max_drop=request.max_drop, max_ms=request.max_ms, max_gflop=request.max_gflop
-            ),
-            data=faces.entry,
-            environment=environment,
-            threads=count_physical_cores(),
-        )
-        if earlier is not None:
-            kept = ("full_answers", "variants", "pair", "measured")
-            result = msgspec.structs.replace(
-                result, **{name: getattr(earlier, name) for name in kept}
-            )
-            if earlier.measured:
-                on_message(f"{len(earlier.measured)} points were measured before and are kept")
+        if (earlier := read_earlier(request.out, result.setup)) is not None:
+            result = replace(result, **{name: getattr(earlier, name) for name in _KEPT})
+            if number := len(earlier.measured):
+                on_message(f"measured before and kept: {number} point{'s' * (number > 1)}")
         run = Run(request=request, source=source, faces=faces, result=result, say=on_message)
         run.compare_pairs()
         for point in plan:
@@ -162,47 +110,47 @@ def optimise(
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What has been measured, and how to measure the next point."""
+    """The state of an optimisation, which is written after each step."""
 
     request: OptimiseRequest
     source: ModelSource
     faces: Faces
     result: OptimiseResult
     say: Callable[[str], None]
-    _full: dict[Precision, Artifact] = field(default_factory=dict)
+    _bench: Bench | None = None
+
+    @property
+    def bench(self) -> Bench:
+        """What measures, with the artifacts of the full model."""
+        if self._bench is None:
+            self._bench = Bench(
+                request=self.request,
+                source=self.source,
+                faces=self.faces,
+                threads=self.result.threads,
+                work=self.request.out / WORK,
+                say=self.say,
+            )
+        return self._bench
+
+    @property
+    def trainer(self) -> Trainer:
+        """What makes the weights of points."""
+        return Trainer(
+            request=self.request,
+            source=self.source,
+            faces=self.faces,
+            work=self.request.out / WORK,
+            say=self.say,
+        )
 
     def compare_pairs(self) -> None:
-        """Measure the full model in each precision and runtime; the fastest pair is used for all.
-
-        Only runtimes that passed the parity check, and that do not round an FP32 artifact, take
-        part. The default runtime is kept if another one is hardly faster.
-        """
+        """Measure the full model in each precision and runtime; all points use the fastest."""
         if self.result.pair is not None:
             return
-        models: list[tuple[Pair, Artifact, bool]] = []
-        for precision in precisions_here():
-            try:
-                artifact = self._full_artifact(precision)
-            except _FAILURES as error:
-                self.say(f"{precision} is left out: {error}")
-                continue
-            default = default_runtime(artifact)
-            models += [
-                (Pair(precision=precision, runtime=name), artifact, name == default)
-                for name in installed_runtimes(artifact)
-                if is_default_choice(artifact.manifest, name)
-            ]
-        models.sort(key=lambda model: not (model[2] and model[0].precision == "fp32"))
-        first, *others = models
-        timed = self._time(
-            (first[1], first[0].runtime), [(artifact, pair.runtime) for pair, artifact, _ in others]
-        )
-        variants = tuple(
-            Variant(pair=pair, default=is_default, timing=timing, reason=reason)
-            for (pair, _, is_default), (timing, reason) in zip(models, timed, strict=True)
-        )
+        variants = self.bench.compare_pairs()
+        answers = self.bench.full_answers()
         pair = fastest_pair(variants)
-        answers = self._answers(first[1], first[0].runtime)
         self._keep(variants=variants, pair=pair, full_answers=tuple(answers.tolist()))
         self.say(f"the full model is fastest in {pair.title}, in which all points are measured")
 
@@ -214,33 +162,26 @@ class Run:
         if point.kind != "full":
             reason = reason_to_skip(point, self.result.measured, self.result.limits)
         if reason is None:
-            try:
-                measured = self._measured(point)
-            except _FAILURES as error:
-                reason = f"it could not be measured: {error}"
-                self.say(f"{point.title}: {reason}")
-            else:
-                self._keep(measured=(*self.result.measured, measured))
-                drop = measured.answers.drop
-                self.say(
-                    f"{point.title}: {measured.times_faster:.1f}x as fast, "
-                    f"{-drop.value:+.1f} points"
-                )
-                return
-        skipped = Skipped(point=point, reason=reason)
-        self.result = msgspec.structs.replace(self.result, skipped=(*self.result.skipped, skipped))
+            reason = self._try(point)
+        if reason is not None:
+            skipped = (*self.result.skipped, Skipped(point=point, reason=reason))
+            self.result = replace(self.result, skipped=skipped)
 
     def finish(self) -> None:
-        """Pick, and build the pick."""
+        """Pick, and build the pick.
+
+        Raises:
+            RuntimeUnavailableError: If nothing could be measured.
+        """
         measured, limits = self.result.measured, self.result.limits
         if not measured:
-            raise PointFailedError(f"nothing could be measured: {self.result.skipped[0].reason}")
-        bend = knee(measured)
+            reason = self.result.skipped[0].reason
+            raise RuntimeUnavailableError(f"nothing could be measured: {reason}")
         candidates = measured
-        if limits.max_drop is not None:  # the full model itself is no saving
+        if limits.max_drop is not None and len(measured) > 1:  # the full model is no saving
             candidates = tuple(each for each in measured if each.point.kind != "full")
-        pick = choose(candidates, limits) if candidates else None
-        near = None if pick else nearest(candidates or measured, limits)
+        pick, bend = choose(candidates, limits), knee(measured)
+        near = nearest(candidates, limits)
         self._keep(
             knee=bend.point.key if bend else None,
             pick=pick.point.key if pick else None,
@@ -251,106 +192,30 @@ class Run:
         self._keep(complete=True)
         shutil.rmtree(self.request.out / WORK, ignore_errors=True)
 
-    def _measured(self, point: Point) -> Measured:
+    def _try(self, point: Point) -> str | None:
+        """Measure a point and keep the result; return why that failed, if it did."""
         started = time.monotonic()
-        pair = self.result.pair
-        assert pair is not None
-        weights = self._trainer().weights_of(point)
-        if point.kind == "full":
-            artifact = self._full_artifact(pair.precision)
-        else:
-            artifact = build_point(
-                weights, pair.precision, self._work(point.key), on_message=self.say
-            )
-        answers = self._answers(artifact, pair.runtime)
-        full = np.array(self.result.full_answers, np.int64)
-        truth = self.faces.truth()
-        timing = self._timing(artifact, point, pair)
-        size = sum(entry.size for entry in artifact.manifest.files)
-        if point.kind != "full":
-            shutil.rmtree(artifact.folder, ignore_errors=True)
-        return Measured(
-            point=point,
-            answers=compare_answers(answers, full, full if truth is None else truth),
-            timing=timing,
-            weights=weights.file,
-            before=weights.before,
-            model_bytes=size,
-            seconds=round(time.monotonic() - started, 1),
+        pair, full = self.result.pair, np.array(self.result.full_answers, np.int64)
+        assert pair is not None  # compare_pairs comes first
+        try:
+            weights = self.trainer.weights_of(point)
+            each = self.bench.measure(point, weights, pair, full)
+        except _FAILURES as error:
+            self.say(f"{point.title} could not be measured: {error}")
+            return f"it could not be measured: {error}"
+        each = replace(each, seconds=round(time.monotonic() - started, 1))
+        self._keep(measured=(*self.result.measured, each))
+        self.say(
+            f"{point.title}: {each.times_faster:.1f}x as fast, "
+            f"{each.answers.accuracy.value:.1f}% right"
         )
-
-    def _timing(self, artifact: Artifact, point: Point, pair: Pair) -> Timing:
-        """Return the timing beside the full model in the same precision and runtime."""
-        if point.kind == "full":
-            return self._own_timing(pair)
-        full = self._full_artifact(pair.precision)
-        _, (timing, reason) = self._time((full, pair.runtime), [(artifact, pair.runtime)])
-        if timing is None:
-            raise PointFailedError(f"{point.title} in {pair.title}: {reason}")
-        return timing
-
-    def _own_timing(self, pair: Pair) -> Timing:
-        """Return the timing of the full model itself, once as fast as it is."""
-        [timing] = [each.timing for each in self.result.variants if each.pair == pair]
-        assert timing is not None  # the pair is the fastest that was measured
-        return msgspec.structs.replace(timing, speedup=ONCE)
-
-    def _time(
-        self, full: tuple[Artifact, str], others: list[tuple[Artifact, str]]
-    ) -> list[tuple[Timing | None, str | None]]:
-        request = self.request
-        return time_beside(
-            full,
-            others,
-            rounds=request.rounds,
-            seconds=request.seconds,
-            threads=self.result.threads,
-        )
-
-    def _answers(self, artifact: Artifact, runtime: str) -> NDArray[np.int64]:
-        """Return the class of each image ``(N,)``."""
-        with open_backend(runtime, artifact, threads=self.result.threads) as opened:
-            model = BatchedModel(
-                runtime=opened,
-                preprocessing=artifact.manifest.input.preprocessing,
-                batch_size=min(BATCH_SIZE, artifact.manifest.max_batch),
-            )
-            logits = model.run(self.faces.pixels(), "logits", total=len(self.faces.samples))
-        return np.asarray(logits.argmax(axis=1), np.int64)
-
-    def _full_artifact(self, precision: Precision) -> Artifact:
-        if precision not in self._full:
-            assert self.source.checkpoint is not None
-            weights = Weights(checkpoint=self.source.checkpoint, config=self.source.config)
-            self._full[precision] = reuse_or_build(
-                weights,
-                precision,
-                self._work(f"full-{precision}"),
-                self.source,
-                on_message=self.say,
-            )
-        return self._full[precision]
-
-    def _trainer(self) -> Trainer:
-        return Trainer(
-            request=self.request,
-            source=self.source,
-            faces=self.faces,
-            work=self.request.out / WORK,
-            say=self.say,
-        )
-
-    def _work(self, name: str) -> Path:
-        folder = self.request.out / WORK
-        with write_errors(folder):
-            make_folder(folder)
-        return folder / name
+        return None
 
     def _build(self, pick: Measured) -> None:
-        assert self.result.pair is not None
+        assert self.result.pair is not None  # the pick was measured in it
         self.say(f"building {pick.point.title}")
         build_point(
-            self._trainer().weights_of(pick.point),
+            self.trainer.weights_of(pick.point),
             self.result.pair.precision,
             self.request.out / ARTIFACT,
             on_message=self.say,
@@ -359,23 +224,35 @@ class Run:
 
     def _keep(self, **changes: object) -> None:
         """Change the result and write it."""
-        self.result = msgspec.structs.replace(self.result, **changes)
+        self.result = replace(self.result, **changes)
         write_result(self.result, self.request.out)
 
 
-def fastest_pair(variants: tuple[Variant, ...]) -> Pair:
-    """Return the fastest precision and runtime, a default runtime if it is almost as fast.
-
-    Raises:
-        PointFailedError: If none could be measured.
-    """
-    timed = [(each, each.timing.speedup.median) for each in variants if each.timing is not None]
-    if not timed:
-        reasons = "; ".join(f"{each.pair.title}: {each.reason}" for each in variants)
-        raise PointFailedError(f"the full model could not be measured: {reasons}")
-    best = max(times for _, times in timed)
-    near = [each for each, times in timed if each.default and times * _CLOSE >= best]
-    return (near or [each for each, times in timed if times == best])[0].pair
+def _new_result(
+    request: OptimiseRequest, source: ModelSource, faces: Faces, command_line: str
+) -> OptimiseResult:
+    environment = read_environment()
+    versions = environment.versions
+    return OptimiseResult(
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        command_line=command_line,
+        setup=Setup(
+            checkpoint=source.name,
+            checkpoint_sha256=source.sha256 or "",
+            dataset=request.dataset.resolve().name,
+            dataset_sha256=faces.sha256,
+            refit=request.refit,
+            student=request.student,
+            processor=environment.processor,
+            software={name: versions[name] for name in _SOFTWARE if name in versions},
+        ),
+        limits=Limits(
+            max_drop=request.max_drop, max_ms=request.max_ms, max_gflop=request.max_gflop
+        ),
+        data=faces.entry,
+        environment=environment,
+        threads=count_physical_cores(),
+    )
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ def describe_outcome(result: OptimiseResult, pick: Measured | None, near: Measur
         why = f" ({asked})" if asked else " (the knee of the curve)"
         return f"{describe_point(pick, full)}{why}"
     assert near is not None
-    cost = f", {1e3 * near.timing.median:.3g} ms, {near.point.flop / 1e9:.3g} GFLOP"
+    cost = f", {1e3 * near.timing.seconds:.3g} ms, {near.point.flop / 1e9:.3g} GFLOP"
     return f"no point keeps {asked}; the nearest is {describe_point(near, full)}{cost}"
 
 
@@ -53,9 +53,9 @@ def describe_times(result: OptimiseResult) -> str:
     pick, full, pair = result.point(result.pick), result.full, result.pair
     if pick is None or full is None or pair is None:
         return ""
-    times = {each.pair: each.timing.median for each in result.variants if each.timing}
+    times = {each.pair: each.timing.seconds for each in result.variants if each.timing}
     text = (
-        f"In {pair.title} it takes {_milliseconds(pick.timing.median)} per image, the full model "
+        f"In {pair.title} it takes {_milliseconds(pick.timing.seconds)} per image, the full model "
         f"{_milliseconds(times[pair])}"
     )
     plain = [each for each in result.variants if each.default and each.pair.precision == "fp32"]

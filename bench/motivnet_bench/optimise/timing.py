@@ -7,13 +7,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from motivnet.artifact import Artifact
 from motivnet.terminal import progress
 from motivnet_bench.latency.candidate_process import CandidateProcess
 from motivnet_bench.latency.candidates import Candidate
 from motivnet_bench.latency.measure import alternate, write_inputs
-from motivnet_bench.latency.result import CandidateResult
-from motivnet_bench.latency.statistics import summarise_candidates
+from motivnet_bench.latency.result import MAX_VARIATION, MAX_WAITING, Speedup
+from motivnet_bench.latency.statistics import Measurement
 from motivnet_bench.latency.worker import ArtifactModel
 from motivnet_bench.optimise.result import Timing
 from motivnet_engines.runtimes.selection import parity_status
@@ -22,6 +25,9 @@ TIMEOUT = 1800.0
 """Seconds that a model may take to open, or for a round."""
 
 WARMUP = 2
+QUANTILE = 10
+"""Percentile of the calls of a round that the round counts with."""
+
 FULL = "full model"
 
 
@@ -69,11 +75,54 @@ def time_beside(
                 process.measure(seconds, title=f"round {number + 1} of {rounds}")
                 advance(1)
         measurements = [process.finish() for process in processes]
-    rows = summarise_candidates(measurements, batch_size=1)
-    first = rows[0].metrics
-    if first is None:
-        return [(None, f"{FULL}: {rows[0].error}")] * len(rows)
-    return [_timing(row, disturbed=first.disturbed) for row in rows]
+    return timings(measurements)
+
+
+def timings(measurements: Sequence[Measurement]) -> list[tuple[Timing | None, str | None]]:
+    """Return the timing of each measurement, or None and the reason; the first is the full model's.
+
+    A round counts with its fastest tenth of calls (the 10th percentile), and not with its median:
+    what else runs on the machine makes calls longer and never shorter, and on a busy machine most
+    of them.
+    """
+    first = measurements[0]
+    if first.error is not None:
+        return [(None, f"{FULL}: {first.error}")] * len(measurements)
+    full = _round_times(first)
+    return [
+        (_timing(each, full, disturbed=_is_disturbed(first)), None)
+        if each.error is None
+        else (None, each.error)
+        for each in measurements
+    ]
+
+
+def _timing(measurement: Measurement, full: NDArray[np.float64], *, disturbed: bool) -> Timing:
+    own = _round_times(measurement)
+    ratios = full / own
+    return Timing(
+        seconds=float(np.median(own)),
+        speedup=Speedup(
+            median=float(np.median(ratios)),
+            smallest=float(ratios.min()),
+            largest=float(ratios.max()),
+            lower_bound=float(full.min() / own.max()),
+            upper_bound=float(full.max() / own.min()),
+        ),
+        peak_memory=measurement.peak_memory,
+        disturbed=disturbed or _is_disturbed(measurement),
+    )
+
+
+def _round_times(measurement: Measurement) -> NDArray[np.float64]:
+    return np.array([np.percentile(calls, QUANTILE) for calls in measurement.rounds], np.float64)
+
+
+def _is_disturbed(measurement: Measurement) -> bool:
+    """Return whether the rounds differ too much, or the threads had to wait for a core."""
+    times = _round_times(measurement)
+    varied = len(times) > 1 and times.std(ddof=1) > MAX_VARIATION * times.mean()
+    return bool(varied) or max(measurement.waiting, default=0.0) > MAX_WAITING
 
 
 def _candidate(artifact: Artifact, runtime: str, *, name: str) -> Candidate:
@@ -83,16 +132,3 @@ def _candidate(artifact: Artifact, runtime: str, *, name: str) -> Candidate:
         parity=parity_status(artifact.manifest, runtime),
         model=ArtifactModel(folder=str(artifact.folder.absolute()), runtime=runtime),
     )
-
-
-def _timing(row: CandidateResult, *, disturbed: bool) -> tuple[Timing | None, str | None]:
-    metrics = row.metrics
-    if metrics is None:
-        return None, row.error
-    timing = Timing(
-        median=metrics.latency.p50,
-        speedup=metrics.speedups[FULL],
-        peak_memory=metrics.peak_memory,
-        disturbed=disturbed or metrics.disturbed,
-    )
-    return timing, None

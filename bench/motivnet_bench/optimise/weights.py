@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from motivnet.checkpoints import load_checkpoint
 from motivnet.config import ModelConfig
-from motivnet.files import atomic_path
+from motivnet.files import atomic_path, list_folder
 from motivnet.path_kind import is_file, is_folder
 from motivnet_bench.optimise.data import SEED, Faces
 from motivnet_bench.optimise.models import Weights
@@ -89,6 +89,7 @@ class Trainer:
         if is_folder(folder):
             shutil.rmtree(folder)
         self.say(f"training the head for {point.title}")
+        cache = self.work / "cache"
         summary = refit(
             RefitRequest(
                 checkpoint=self.checkpoint,
@@ -96,9 +97,13 @@ class Trainer:
                 out=folder,
                 image_size=point.image_size,
                 keep_tokens=point.share if point.share < 1 else None,
+                tokens=cache,
                 seed=SEED,
             )
         )
+        # The full model's answers are for every refit, the tokens for this one alone.
+        for tokens in filter(is_folder, list_folder(cache)):
+            shutil.rmtree(tokens, ignore_errors=True)
         return Path(summary.checkpoint)
 
     def _teach(self, point: Point, folder: Path) -> Path:

@@ -34,7 +34,9 @@ HEADINGS = ("point", "GFLOP", "fewer FLOP", "ms", "times faster", "points agains
 
 METHOD = (
     "Each point and the full model run in a process of their own, one at a time, in rounds that "
-    "alternate; times faster is the median of the quotients within the rounds. The accuracy is "
+    "alternate. A round counts with its fastest tenth of calls, because other processes make calls "
+    "longer and never shorter; times faster is the median of the quotients within the rounds. "
+    "The accuracy is "
     "measured once for each set of weights, in the precision and runtime of the points, because it "
     "hardly depends on the runtime, which the parity check of each build shows. The interval of a "
     "loss is the 95 % bootstrap interval of the paired difference: the images are resampled, and "
@@ -99,7 +101,7 @@ def _tiles(result: OptimiseResult) -> Details:
         ),
         (result_measure(result), f"{pick.answers.accuracy.value:.1f}%"),
         ("against the full model", change_text(pick.answers)),
-        ("per image", duration(pick.timing.median)),
+        ("per image", duration(pick.timing.seconds)),
     )
 
 
@@ -119,7 +121,7 @@ def _points_table(result: OptimiseResult, *, compact: bool = False) -> Table:
             each.point.title,
             f"{each.point.flop / 1e9:.3g}",
             fewer,
-            f"{1e3 * timing.median:.3g}",
+            f"{1e3 * timing.seconds:.3g}",
             f"{timing.speedup.median:.1f}x",
             f"{each.answers.accuracy.value:.1f}%",
             change_text(each.answers).replace(" points", ""),
@@ -172,7 +174,7 @@ def _pair_table(result: OptimiseResult) -> Table:
         cells = (
             (
                 each.pair.title,
-                duration(timing.median),
+                duration(timing.seconds),
                 f"{timing.speedup.median:.2f}x",
                 byte_count(timing.peak_memory),
             )
@@ -256,7 +258,7 @@ def _cost_point(
     ]
     return CostPoint(
         kind=point.kind,
-        milliseconds=1e3 * each.timing.median,
+        milliseconds=1e3 * each.timing.seconds,
         accuracy=base - drop.value,
         low=base - drop.high,
         high=base - drop.low,

@@ -60,7 +60,7 @@ def plant_measured() -> PlantMeasured:
         return Measured(
             point=point,
             answers=Answers(images=1000, right=900 - lost + gained, lost=lost, gained=gained),
-            timing=Timing(median=0.010 / times, speedup=ratio, peak_memory=10**8, disturbed=False),
+            timing=Timing(seconds=0.010 / times, speedup=ratio, peak_memory=10**8, disturbed=False),
             model_bytes=10**6,
             seconds=1.0,
             **other,

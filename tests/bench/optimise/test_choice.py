@@ -39,7 +39,7 @@ def measurements(draw: st.DrawFn) -> Measured:
             flop=10**6 * tokens,
         ),
         answers=Answers(images=1000, right=900 - lost + gained, lost=lost, gained=gained),
-        timing=Timing(median=0.01 / times, speedup=ratio, peak_memory=1, disturbed=False),
+        timing=Timing(seconds=0.01 / times, speedup=ratio, peak_memory=1, disturbed=False),
         model_bytes=1,
         seconds=1.0,
     )

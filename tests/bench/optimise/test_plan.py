@@ -76,7 +76,7 @@ def test_model_that_keeps_some_tokens_is_refused() -> None:
 
 
 def test_image_of_one_patch_cannot_be_made_smaller() -> None:
-    with pytest.raises(ConfigError, match="16x16 pixels .* cannot be made smaller"):
+    with pytest.raises(ConfigError, match=r"16x16 pixels .* cannot be made smaller"):
         plan_points(ModelConfig.named("tiny", image_size=(16, 16)))
 
 
