@@ -137,14 +137,17 @@ def _page_of_interrupted(folder: Path) -> Iterator[None]:
 
     try:
         yield
-    except (KeyboardInterrupt, TrainingStoppedError):
+    except (KeyboardInterrupt, TrainingStoppedError) as error:
         if is_file(folder / FILE_NAME):
             result = read_result(folder / FILE_NAME)
             write_optimise_page(result, folder)
-            kept = f"{len(result.measured)} measured points are kept in {folder}"
+            number = len(result.measured)
+            kept = f"the measurements of {number} point{'s' * (number != 1)} are in {folder}"
         else:
             kept = "nothing was measured yet"
         say(f"error: interrupted; {kept}, and the same command goes on from there", err=True)
+        if isinstance(error, TrainingStoppedError):  # its advice is for motivnet-train
+            raise typer.Exit(error.exit_status) from error
         raise
 
 

@@ -151,7 +151,7 @@ def _students(config: ModelConfig) -> Iterator[Point]:
     """Yield the named sizes that are cheap enough beside this model, else a slimmer one of it."""
     most = config.flop / STUDENT_SAVING
     found = False
-    for name in ("vit-b", "vit-s", "vit-ti"):
+    for name in ("vit-b", "vit-s", "vit-ti", "tiny"):
         named = ModelConfig.named(name, config.decoder.num_classes)
         if named.flop <= most:
             found = True
@@ -175,7 +175,7 @@ def _student(name: str, config: ModelConfig) -> Point:
 def _slimmer(config: ModelConfig, most: float) -> ModelConfig:
     """Return the model with fewer heads of the same width, and a smaller image, for a FLOP limit.
 
-    A model that is smaller than ``vit-ti`` has no named student.
+    A model that is not ten times ``tiny`` has no named student.
     """
     encoder, decoder, replace = config.encoder, config.decoder, msgspec.structs.replace
     heads = max(1, encoder.num_heads // 2)

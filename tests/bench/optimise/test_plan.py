@@ -57,8 +57,8 @@ def test_full_model_comes_first_and_sizes_before_shares_of_tokens() -> None:
 @pytest.mark.parametrize(
     ("name", "students"),
     [
-        ("sapiens-1b", ["student-vit-b", "student-vit-s", "student-vit-ti"]),
-        ("vit-b", ["student-vit-ti"]),
+        ("sapiens-1b", [*("student-vit-b", "student-vit-s", "student-vit-ti", "student-tiny")]),
+        ("vit-b", ["student-vit-ti", "student-tiny"]),
         ("tiny", ["student-slim"]),
     ],
 )
