@@ -1,4 +1,4 @@
-"""The ``motivnet-bench`` command: latency (the default), accuracy, viability, report, gate."""
+"""The ``motivnet-bench`` command: latency (the default), accuracy, viability, and others."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from motivnet.config import image_size_from_text
 from motivnet.errors import ConfigError
 from motivnet.path_kind import check_exist, is_file, is_folder, kind_of
 from motivnet_bench.latency.baselines import BASELINES, check_baselines, row_name
+from motivnet_bench.optimise_command import optimise
 from motivnet_engines.cli.options import PATH, TrustEnginesOption
 
 if TYPE_CHECKING:
@@ -308,6 +309,9 @@ def viability(
         say(f"report: {paths[-1]}")
 
 
+app.command(short_help="Find and build the cheapest model that is enough")(optimise)
+
+
 @app.command(short_help="Render a report.json again")
 def report(
     result: Annotated[Path, _argument("A report.json, or the folder that it is in.")],
@@ -411,7 +415,7 @@ def gate(
 def main() -> None:
     """Run the command; SIGTERM ends it as Ctrl-C does, so that no file or process is left."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    run(app)
+    run(app, program="motivnet-bench")  # motivnet-export starts it too
 
 
 def _newest() -> Path:

@@ -1,7 +1,9 @@
-"""The ``motivnet-export`` command: build, onnx, verify, inspect."""
+"""The ``motivnet-export`` command: build, onnx, verify, inspect, optimise."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -296,6 +298,26 @@ def inspect(
         command_line.print_json({"manifest": opened.manifest, "graph": opened.manifest.graph})
     else:
         print_inspection(opened)
+
+
+@app.command(
+    short_help="Find and build the cheapest model that is enough",
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    },
+)
+def optimise(context: typer.Context) -> None:
+    """Hand over to the benchmark's command of this name, which measures what this one builds.
+
+    The benchmark imports the export, and not the other way round. So the process becomes that
+    command, as in a shell; options, ``--help``, signals and exit status are its own.
+    """
+    from motivnet.child_process import isolated_module
+
+    command = isolated_module("motivnet_bench", "optimise", *context.args)
+    os.execv(sys.executable, command)  # noqa: S606 - this Python
 
 
 def _precision(

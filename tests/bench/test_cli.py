@@ -19,7 +19,7 @@ HELP = """
 import sys
 from motivnet_bench.cli import main
 
-for words in ([], ["latency"], ["accuracy"], ["viability"], ["report"], ["gate"]):
+for words in ([], *([name] for name in "latency accuracy viability optimise report gate".split())):
     sys.argv = ["motivnet-bench", *words, "--help"]
     try:
         main()

@@ -55,10 +55,15 @@ class List:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """An SVG image, which ``draw`` returns; ``description`` is for who cannot see it."""
+    """An SVG image, which ``draw`` returns; ``description`` is for who cannot see it.
+
+    ``versions`` are drawn otherwise for a page of which a CSS media query is true, the first that
+    is.
+    """
 
     draw: Callable[[], bytes]
     description: str
+    versions: tuple[tuple[str, Callable[[], bytes]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,11 @@ from motivnet.errors import FileError, MotivNetError
 from motivnet.files import read_bytes, write_atomic
 from motivnet.path_kind import is_folder, kind_of
 from motivnet_bench.latency.result import MAX_BYTES, LatencyResult
+from motivnet_bench.optimise.result import PAGE, OptimiseResult
 from motivnet_bench.report.html import html_from_report
 from motivnet_bench.report.latency import latency_report
 from motivnet_bench.report.markdown import markdown_from_report
+from motivnet_bench.report.optimise import optimise_report
 from motivnet_bench.report.viability import viability_report
 from motivnet_bench.viability.result import ViabilityResult
 
@@ -50,6 +52,13 @@ def write_viability(result: ViabilityResult, folder: Path) -> tuple[Path, ...]:
     page = html_from_report(viability_report(result)).encode(errors="replace")
     data = schema.encode(result, errors="replace")
     return _write(folder, zip(VIABILITY_FILES, (data, page), strict=True))
+
+
+def write_optimise_page(result: OptimiseResult, folder: Path) -> Path:
+    """Write ``optimise.html`` beside the result, and return its path."""
+    page = html_from_report(optimise_report(result)).encode(errors="replace")
+    write_atomic(folder / PAGE, page)
+    return folder / PAGE
 
 
 def check_folder(folder: Path, kind: type[LatencyResult | ViabilityResult]) -> None:

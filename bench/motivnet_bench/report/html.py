@@ -54,8 +54,7 @@ def _block(block: document.Block) -> str:
             lines = (f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
             return f"<dl>{''.join(lines)}</dl>"
         case document.Plot():
-            address = f"data:image/svg+xml;base64,{base64.b64encode(block.draw()).decode()}"
-            return f'<img alt="{escape(block.description)}" src="{address}">'
+            return _plot(block)
         case document.Note():
             return f'<p class="note {block.kind}">{escape(block.text)}</p>'
         case document.CommandLine():
@@ -63,6 +62,21 @@ def _block(block: document.Block) -> str:
         case document.Beside():
             left, right = _block(block.left), _block(block.right)
             return f'<div class="halves"><div>{left}</div><div>{right}</div></div>'
+
+
+def _plot(plot: document.Plot) -> str:
+    image = f'<img alt="{escape(plot.description)}" src="{_address(plot.draw())}">'
+    if not plot.versions:
+        return image
+    sources = "".join(
+        f'<source media="{escape(query)}" srcset="{_address(draw())}">'
+        for query, draw in plot.versions
+    )
+    return f"<picture>{sources}{image}</picture>"
+
+
+def _address(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
 def _table(table: document.Table) -> str:

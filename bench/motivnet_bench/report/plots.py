@@ -36,7 +36,7 @@ def latency_plot(rows: Sequence[tuple[str, Shade, Sequence[float]]]) -> bytes:
     Args:
         rows: Per candidate its name, its shade, and its quantiles in seconds.
     """
-    with _style():
+    with style():
         figure, axes = _bar_axes([name for name, _, _ in rows])
         medians = [quantiles[50] for _, _, quantiles in rows]
         unit, scale = ("seconds", 1.0) if max(medians, default=0.0) >= 1 else ("milliseconds", 1e3)
@@ -54,7 +54,7 @@ def latency_plot(rows: Sequence[tuple[str, Shade, Sequence[float]]]) -> bytes:
         axes.set_xlabel(
             f"{unit} per call (dot: median, bar: middle half, line: 1st to 99th percentile)"
         )
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]], *, baseline: str) -> bytes:
@@ -65,7 +65,7 @@ def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]], *, baseline: str) -
     Args:
         rows: Per candidate its name, its shade, and its speed-up.
     """
-    with _style():
+    with style():
         figure, axes = _bar_axes([name for name, _, _ in rows])
         # One disturbed round must not flatten the bars.
         end = 1.25 * max((ratio.median for _, _, ratio in rows), default=1.0)
@@ -88,13 +88,13 @@ def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]], *, baseline: str) -
         cut = any(ratio.largest > end for _, _, ratio in rows)
         axes.set_xlim(0, (1.5 if cut else 1.12) * end)
         axes.set_xlabel(f"times as fast as {baseline} (median over rounds, with the range)")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def change_plot(changes: Sequence[float | None]) -> bytes:
     """Draw the relative change of each common weight, in the order of the network."""
     moved = [(place, change) for place, change in enumerate(changes) if change]
-    with _style():
+    with style():
         figure, axes = _axes()
         places, values = [place for place, _ in moved], [value for _, value in moved]
         axes.plot(places, values, ".", color=COLOURS["accent"], markersize=5)
@@ -108,12 +108,12 @@ def change_plot(changes: Sequence[float | None]) -> bytes:
         axes.set_title(
             f"{still} of {len(changes)} weights did not move, or moved from zero", fontsize=9
         )
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def points_plot(sets: Sequence[PointSet]) -> bytes:
     """Draw sets of embeddings in the plane of their two largest principal components."""
-    with _style():
+    with style():
         figure, axes = _axes()
         for name, shade, points in sets:
             across, up = zip(*points, strict=True)
@@ -123,19 +123,20 @@ def points_plot(sets: Sequence[PointSet]) -> bytes:
         axes.set_xlabel("first principal component of both")
         axes.set_ylabel("second")
         axes.legend(frameon=False)
-        return _svg(figure)
+        return svg_of(figure)
 
 
-def _style() -> contextlib.AbstractContextManager[None]:
+def style(*, ink: str = INK, size: float = 9) -> contextlib.AbstractContextManager[None]:
+    """Return the settings of a plot, inside a ``with``."""
     return mpl.rc_context(
         {
             "svg.hashsalt": "motivnet-bench",  # the same result gives the same file
             "font.family": "DejaVu Sans",
-            "font.size": 9,
-            "text.color": INK,
-            "axes.labelcolor": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
+            "font.size": size,
+            "text.color": ink,
+            "axes.labelcolor": ink,
+            "xtick.color": ink,
+            "ytick.color": ink,
         }
     )
 
@@ -159,7 +160,8 @@ def _bar_axes(names: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> bytes:
+def svg_of(figure: Figure) -> bytes:
+    """Return a figure as SVG; equal figures give equal bytes."""
     buffer = io.BytesIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()
