@@ -40,20 +40,34 @@ class ClassAgreement(Schema, frozen=True, kw_only=True):
     agreement: _Share | None
 
 
+class DistanceFidelity(Schema, frozen=True, kw_only=True):
+    """How well the Mahalanobis distance tells ``images`` unknown images from the model's faces.
+
+    Both shares are areas under the ROC curve, the one of the teacher as a comparison: a teacher
+    whose distance tells nothing gives 0.5, and its student may be on either side of that. None if
+    the embeddings allow no distance.
+    """
+
+    unknown: _Text
+    images: _Count
+    auroc: _Share | None
+    teacher_auroc: _Share | None
+
+
 class Fidelity(Schema, frozen=True, kw_only=True):
     """A student compared with its teacher, in FP32, on images that it has not learnt from.
 
+    Nothing is chosen by these images: the student is what the last epoch left.
+
     Attributes:
         image_size: (height, width) of the student's input when it was compared.
-        measured_on: ``validation`` also chose the epoch of the weights; ``test`` chose nothing.
+        measured_on: The split of the images; ``validation`` also chose the temperature.
         images: How many images; of the model's classes where the data has labels.
         kl: Mean Kullback-Leibler divergence of the student's probabilities from the teacher's, in
             nats.
         calibration_error: Expected calibration error of the student against ``calibrated_on``.
         accuracy: Of the student, None without labels.
-        distance_auroc: How well the Mahalanobis distance tells ``unknown`` images from the others,
-            as area under the ROC curve; None if the embeddings allow no distance.
-        unknown: What the unknown images are, and ``unknown_images`` how many.
+        distances: By kind of unknown images.
         temperature: At which the student learnt the teacher's probabilities.
     """
 
@@ -68,14 +82,12 @@ class Fidelity(Schema, frozen=True, kw_only=True):
     calibrated_on: Literal["labels", "the teacher's answers"]
     accuracy: _Share | None
     teacher_accuracy: _Share | None
-    distance_auroc: _Share | None
-    teacher_distance_auroc: _Share | None
-    unknown: _Text
-    unknown_images: _Count
+    distances: tuple[DistanceFidelity, ...]
     temperature: Annotated[float, Meta(gt=0)]
 
     def __post_init__(self) -> None:
-        texts = (self.teacher.checkpoint, self.teacher.licence, self.unknown)
+        kinds = [each.unknown for each in self.distances]
+        texts = (self.teacher.checkpoint, self.teacher.licence, *kinds)
         if not all(text.isprintable() for text in texts) or set(self.teacher.checkpoint) & {*"/\\"}:
             raise ArtifactError("the fidelity report has a text that cannot be printed")
         if unfit := [label for label in self.by_class if not is_label(label)]:
@@ -117,21 +129,19 @@ def describe_fidelity(fidelity: Fidelity | None, model: ModelConfig) -> dict[str
     right = ""
     if fidelity.accuracy is not None and fidelity.teacher_accuracy is not None:
         right = f", accuracy {fidelity.accuracy:.1%} (teacher {fidelity.teacher_accuracy:.1%})"
-    lines = {
+    return {
         "taught by": f"{teacher.checkpoint}, SHA-256 {teacher.sha256}, "
         f"{teacher.flop / model.flop:.1f} times the FLOP",
         "licence": teacher.licence,
         "fidelity": f"agrees with its teacher on {fidelity.agreement:.1%} of {where}{resized}, "
         f"KL {fidelity.kl:.4f} nats, {error}{right}",
         "agreement": classes,
+        "distance": "; ".join(
+            f"AUROC {_number(each.auroc)} (teacher {_number(each.teacher_auroc)}) against "
+            f"{each.images} {each.unknown}"
+            for each in fidelity.distances
+        ),
     }
-    if fidelity.distance_auroc is not None:
-        lines["distance"] = (
-            f"AUROC {fidelity.distance_auroc:.3f} (teacher "
-            f"{_number(fidelity.teacher_distance_auroc)}) "
-            f"against {fidelity.unknown_images} unknown images: {fidelity.unknown}"
-        )
-    return lines
 
 
 def _number(value: float | None) -> str:

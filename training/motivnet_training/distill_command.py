@@ -103,8 +103,8 @@ def distill(
 
     The student learns the teacher's probabilities and embeddings of several views of each image,
     and the labels where there are any; images of classes that the model does not have are learnt
-    from too. best.safetensors in the run folder is an ordinary checkpoint, which says how close to
-    its teacher it is on images that it has not learnt from.
+    from too. student.safetensors in the run folder is an ordinary checkpoint, which says how close
+    to its teacher it is on images that it has not learnt from.
     """
     check_exist(teacher, data)
 
@@ -153,6 +153,6 @@ def distill(
     show(details(describe_fidelity(summary.fidelity, config)))
     say(
         f"{summary.checkpoint}: agrees with its teacher on {summary.fidelity.agreement:.1%} of "
-        f"{summary.fidelity.images} images, epoch {summary.epoch} of {summary.epochs}, "
+        f"{summary.fidelity.images} images after {summary.epochs} epochs, "
         f"{summary.seconds:.0f} s ({summary.teacher_seconds:.0f} s of them the teacher's answers)"
     )

@@ -150,15 +150,15 @@ def test_the_student_is_an_ordinary_checkpoint_that_says_who_taught_it(
     taught: tuple[Path, DistillSummary, list[str]], teacher: Path
 ) -> None:
     out, summary, _ = taught
-    found = load_checkpoint(out / "best.safetensors")
+    found = load_checkpoint(out / "student.safetensors")
     assert (found.config, found.labels) == (STUDENT, LABELS)
     assert found.preprocessing == Preprocessing.named("square-white-pad", size=(32, 32))
     assert fidelity_from_metadata(found.metadata) == summary.fidelity
     assert summary.fidelity.teacher.sha256 == sha256_of(teacher)
     assert "CC BY-NC 4.0" in summary.fidelity.teacher.licence
-    assert model_source(out / "best.safetensors", model=None, preprocess=None).entry().fidelity == (
-        summary.fidelity
-    )
+    assert model_source(
+        out / "student.safetensors", model=None, preprocess=None
+    ).entry().fidelity == (summary.fidelity)
 
 
 def test_the_report_is_what_the_two_models_answer(
@@ -167,7 +167,7 @@ def test_the_report_is_what_the_two_models_answer(
     """Computed from the files again, image by image."""
     out, summary, _ = taught
     models = [(load_model(teacher), PREPROCESSING)]
-    best = load_checkpoint(out / "best.safetensors")
+    best = load_checkpoint(out / "student.safetensors")
     assert best.preprocessing is not None
     models.append((best.model, best.preprocessing))
     images = [
@@ -190,7 +190,10 @@ def test_the_report_is_what_the_two_models_answer(
     assert report.agreement == pytest.approx(float((answers[0] == answers[1]).double().mean()))
     assert report.kl == pytest.approx(float(kl), rel=0.02)  # the teacher's answers are in FP16
     assert sum(entry.images for entry in report.by_class.values()) == len(images)
-    assert (report.unknown, report.unknown_images) == ("images of contempt", 12)
+    assert [(each.unknown, each.images) for each in report.distances] == [
+        ("images of contempt", 12),
+        ("measured images with shuffled tiles", 42),
+    ]
     assert report.calibrated_on == "labels"
 
 
@@ -278,7 +281,9 @@ def test_a_teacher_is_its_own_best_student(teacher: Path, faces: Path) -> None:
         temperature=1.0,
     )
     assert (report.agreement, report.kl) == (1.0, 0.0)
-    assert report.distance_auroc == report.teacher_distance_auroc
+    assert [each.auroc for each in report.distances] == [
+        each.teacher_auroc for each in report.distances
+    ]
     assert report.accuracy == report.teacher_accuracy
 
 
@@ -289,7 +294,7 @@ def test_the_artifact_of_a_student_has_the_report_and_both_inspections_show_it(
 ) -> None:
     out, summary, _ = taught
     built = build_artifact(
-        BuildRequest(checkpoint=out / "best.safetensors", out=tmp_path / "artifact")
+        BuildRequest(checkpoint=out / "student.safetensors", out=tmp_path / "artifact")
     )
     assert open_artifact(built.folder).manifest.source.fidelity == summary.fidelity
     for show in (
@@ -352,7 +357,9 @@ def test_images_without_labels_are_enough(teacher: Path, faces: Path, tmp_path: 
     assert set(summary.images) == {"no label"}
     assert summary.fidelity.accuracy is None
     assert summary.fidelity.calibrated_on == "the teacher's answers"
-    assert summary.fidelity.unknown == "the same with shuffled tiles"
+    assert [each.unknown for each in summary.fidelity.distances] == [
+        "measured images with shuffled tiles"
+    ]
     assert summary.fidelity.temperature == 2.0
     assert "0 labelled validation images are too few to calibrate the teacher" in said[1]
 
@@ -382,7 +389,7 @@ def test_an_interrupted_and_resumed_student_comes_to_the_same_bits(
     said: list[str] = []
     distill(resumed, on_message=said.append)
     assert any(line.startswith("resumes after epoch") for line in said)
-    for name in ("best.safetensors", "last.safetensors", "metrics.csv"):
+    for name in ("student.safetensors", "best.safetensors", "last.safetensors", "metrics.csv"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
 
 
@@ -455,7 +462,7 @@ def test_a_dataset_keeps_its_own_test_split(teacher: Path, faces: Path, tmp_path
 def test_a_report_that_is_none_is_refused(
     taught: tuple[Path, DistillSummary, list[str]], tmp_path: Path
 ) -> None:
-    found = load_checkpoint(taught[0] / "best.safetensors")
+    found = load_checkpoint(taught[0] / "student.safetensors")
     text = found.metadata["fidelity"].replace('"kl":', '"kl ":')
     with pytest.raises(ArtifactError, match="the checkpoint's fidelity report is not valid"):
         fidelity_from_metadata(found.metadata | {"fidelity": text})
@@ -480,4 +487,4 @@ def test_the_command_teaches_and_says_how_close_it_got(
     assert not ended.value.code
     said = capsys.readouterr().out
     assert f"taught by  {teacher.name}, SHA-256 {sha256_of(teacher)}" in said
-    assert f"{tmp_path / 'run' / 'best.safetensors'}: agrees with its teacher on" in said
+    assert f"{tmp_path / 'run' / 'student.safetensors'}: agrees with its teacher on" in said

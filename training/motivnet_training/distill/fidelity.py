@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from motivnet.artifact.fidelity import ClassAgreement, Fidelity, Teacher
+from motivnet.artifact.fidelity import ClassAgreement, DistanceFidelity, Fidelity, Teacher
 from motivnet.datasets.sample import RawPixels, Sample
 from motivnet.errors import DatasetError
 from motivnet.model import MotivNet
@@ -23,7 +23,7 @@ from motivnet_training.batch_sampler import BatchSampler
 from motivnet_training.data import ImageInputs
 
 MIN_UNKNOWN = 10
-"""With fewer images of other classes the distance is measured on shuffled ones."""
+"""With fewer images of other classes the area under the curve says nothing of them."""
 
 _TILES = 6
 """Per side of an image; an eye or a mouth is cut in pieces."""
@@ -91,13 +91,13 @@ def measure_fidelity(
         training: Images that the class statistics of the distance are fitted on, for each model
             from its own embeddings; those without a label by the teacher's answers.
         measured: Images of the model's classes, or without labels.
-        unknown: Images of other classes; if there are less than ``MIN_UNKNOWN``, the measured ones
-            with shuffled tiles take their place.
+        unknown: Images of other classes, near to those of the model. The distance is also measured
+            against the far unknown: the measured images with their tiles shuffled, no faces.
         unknown_names: The classes of ``unknown``.
     """
-    shown = f"images of {', '.join(unknown_names)}"
-    if len(unknown) < MIN_UNKNOWN:
-        unknown, shown = [shuffled(sample) for sample in measured], "the same with shuffled tiles"
+    kinds = {"measured images with shuffled tiles": [shuffled(sample) for sample in measured]}
+    if len(unknown) >= MIN_UNKNOWN:
+        kinds = {f"images of {', '.join(unknown_names)}": list(unknown)} | kinds
     known, student = pair.teacher(measured), pair.student(measured)
     truth = _labels(measured, len(labels))
     answers = student.answers
@@ -119,9 +119,7 @@ def measure_fidelity(
         calibrated_on="the teacher's answers" if truth is None else "labels",
         accuracy=None if truth is None else float((answers == truth).mean()),
         teacher_accuracy=None if truth is None else float((known.answers == truth).mean()),
-        **_distances(pair, training, measured, unknown, classes=len(labels)),
-        unknown=shown,
-        unknown_images=len(unknown),
+        distances=_distances(pair, training, measured, kinds, classes=len(labels)),
         temperature=temperature,
     )
 
@@ -166,26 +164,44 @@ def _distances(
     pair: Pair,
     training: Sequence[Sample],
     measured: Sequence[Sample],
-    unknown: Sequence[Sample],
+    kinds: Mapping[str, Sequence[Sample]],
     *,
     classes: int,
-) -> dict[str, float | None]:
-    """Return the area under the ROC curve of the distance, of student and teacher."""
+) -> tuple[DistanceFidelity, ...]:
+    """Return the areas under the ROC curve of the distances of student and teacher."""
     known = [sample for sample in training if sample.label < classes]
     taught = pair.teacher(known or training)
     places = np.asarray([each.label for each in known], np.intp) if known else taught.answers
-    outputs = {
-        "distance_auroc": (pair.student, pair.student(known or training)),
-        "teacher_distance_auroc": (pair.teacher, taught),
-    }
-    found: dict[str, float | None] = {}
-    is_unknown = np.repeat([0, 1], [len(measured), len(unknown)])
-    for name, (run, own) in outputs.items():
-        try:
-            statistics = fit_class_statistics(own.embedding, places)
-        except DatasetError:  # all embeddings of a class are the same
-            found[name] = None
-            continue
-        distances = [statistics.distances(run(part).embedding) for part in (measured, unknown)]
-        found[name] = float(metrics.roc_auc_score(is_unknown, np.concatenate(distances)))
-    return found
+    parts = (measured, *kinds.values())
+    teacher = _distances_of(taught, [pair.teacher(part) for part in parts], places)
+    own = pair.student(known or training)
+    student = _distances_of(own, [pair.student(part) for part in parts], places)
+    return tuple(
+        DistanceFidelity(
+            unknown=name,
+            images=len(images),
+            auroc=_area(student, kind),
+            teacher_auroc=_area(teacher, kind),
+        )
+        for kind, (name, images) in enumerate(kinds.items(), 1)
+    )
+
+
+def _distances_of(
+    training: Outputs, parts: Sequence[Outputs], places: NDArray[np.intp]
+) -> list[NDArray[np.float64]] | None:
+    """Return the distances of each part from the classes, None if a class has but one embedding."""
+    try:
+        statistics = fit_class_statistics(training.embedding, places)
+    except DatasetError:
+        return None
+    return [statistics.distances(part.embedding) for part in parts]
+
+
+def _area(distances: Sequence[NDArray[np.float64]] | None, kind: int) -> float | None:
+    """Return the area under the ROC curve of a kind of unknown images against the first part."""
+    if distances is None:
+        return None
+    known, unknown = distances[0], distances[kind]
+    is_unknown = np.repeat([0, 1], [len(known), len(unknown)])
+    return float(metrics.roc_auc_score(is_unknown, np.concatenate([known, unknown])))

@@ -62,3 +62,8 @@ class DistillRequest:
     def folder(self) -> RunFolder:
         """Where everything is written."""
         return RunFolder(self.out)
+
+    @property
+    def student(self) -> Path:
+        """The weights of the last epoch with the fidelity report."""
+        return self.out / "student.safetensors"

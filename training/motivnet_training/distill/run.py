@@ -38,7 +38,7 @@ from motivnet_training.distill.fidelity import Outputs, Pair, measure_fidelity, 
 from motivnet_training.distill.images import Samples, TaughtImages, read_images
 from motivnet_training.distill.request import DistillRequest
 from motivnet_training.feature_cache import TokenStore, Views
-from motivnet_training.history import History, best_epoch
+from motivnet_training.history import History
 from motivnet_training.loop import train
 from motivnet_training.model import fresh_model
 from motivnet_training.plots import write_curves
@@ -87,7 +87,6 @@ class DistillSummary(Schema, frozen=True, kw_only=True):
     format: str
     views: int
     seed: int
-    epoch: int
     epochs: int
     history: History
     teacher_seconds: float
@@ -162,7 +161,7 @@ def distill(
         ):
             fidelity = _finish(request, taught, images, temperature=_temperature(session))
             summary = DistillSummary(
-                checkpoint=str(folder.best),
+                checkpoint=str(request.student),
                 fidelity=fidelity,
                 teacher_flop=teacher.config.flop,
                 student_flop=request.config.flop,
@@ -170,7 +169,6 @@ def distill(
                 format=images.format,
                 views=request.views,
                 seed=request.seed,
-                epoch=best_epoch(progress.history).epoch,
                 epochs=len(progress.history),
                 history=progress.history,
                 teacher_seconds=teacher_seconds,
@@ -364,13 +362,18 @@ def _temperature(session: Session) -> float:
 def _finish(
     request: DistillRequest, taught: _Taught, images: TaughtImages, *, temperature: float
 ) -> Fidelity:
-    """Compare the best weights with the teacher, and write the report into their file."""
-    best = load_checkpoint(request.folder.best, quiet=True)
-    if best.preprocessing is None:
+    """Compare the last weights with the teacher, and write them with the report.
+
+    Not the weights of the lowest validation loss: a student that learns the teacher's function does
+    not get worse the longer it learns (Beyer et al. 2022), and images that had chosen the weights
+    would flatter them.
+    """
+    last = load_checkpoint(request.folder.last, quiet=True)
+    if last.preprocessing is None:
         raise ValueError("a student's checkpoint has its preprocessing")
     device, batch_size = request.devices.single_device, request.recipe.batch_size
     teacher, teacher_preprocess = taught.checkpoint.model, taught.preprocess
-    student, student_preprocess = best.model, best.preprocessing
+    student, student_preprocess = last.model, last.preprocessing
 
     def ask_teacher(samples: Sequence[Sample]) -> Outputs:
         for store in (taught.training, taught.held_out):
@@ -405,16 +408,16 @@ def _finish(
         labels=images.labels,
         unknown_names=sorted({images.names[sample.label] for sample in images.unknown}),
         measured_on=images.measured_on,
-        image_size=best.config.encoder.image_size,
+        image_size=last.config.encoder.image_size,
         temperature=temperature,
     )
     save_model(
-        best.model,
-        request.folder.best,
-        config=best.config,
-        labels=best.labels,
-        preprocessing=best.preprocessing,
-        metadata={**best.metadata, METADATA: encode(fidelity).decode()},
+        last.model,
+        request.student,
+        config=last.config,
+        labels=last.labels,
+        preprocessing=last.preprocessing,
+        metadata={**last.metadata, METADATA: encode(fidelity).decode()},
     )
     return fidelity
 
