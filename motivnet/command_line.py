@@ -168,6 +168,8 @@ def _names_no_command(group: TyperGroup, ctx: Any, args: list[str]) -> bool:
     if first.startswith("-"):
         own = {name for parameter in group.get_params(ctx) for name in parameter.opts}
         return first.split("=")[0] not in own
+    if first in group.commands:  # also if a file of that name is here
+        return False
     # A path, or what is meant as one, and not a mistyped command.
     return os.sep in first or os.path.exists(first)  # noqa: PTH110 - pathlib costs the help 10 ms
 

@@ -55,6 +55,18 @@ def test_export_hands_over_options_help_and_exit_status(tiny_checkpoint, images)
     assert json.loads(done.stdout)["points"][0]["key"] == "128x96"
 
 
+def test_folder_named_as_the_command_is_not_taken_for_an_artifact(
+    run, tiny_checkpoint, images, tmp_path, monkeypatch
+):
+    (tmp_path / "optimise").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(
+        *("optimise", "--checkpoint", tiny_checkpoint, "--dataset", images, "--dry-run")
+    )
+    assert code == 0
+    assert "128x96" in out
+
+
 def test_dry_run_prints_the_costs_without_pytorch(tiny_checkpoint, images):
     done = subprocess.run(
         [
