@@ -59,7 +59,7 @@ def make_app(help_text: str, *, default: str | None = None) -> typer.Typer:
     return app
 
 
-def run(app: typer.Typer, *, program: str | None = None) -> None:
+def run(app: typer.Typer) -> None:
     """Run an application and exit.
 
     A user's mistake becomes one line on standard error and the error's exit status, usually 1; so
@@ -67,9 +67,6 @@ def run(app: typer.Typer, *, program: str | None = None) -> None:
     the reader closes the pipe early (``| head``) it exits with 1 and prints nothing. Any other
     exception keeps its traceback. Everything that is printed, logged or warned passes through
     ``motivnet.printable``.
-
-    Args:
-        program: Its name in the help, if that is not the one of the file that was started.
     """
     guard_output()
     handler = logging.StreamHandler(sys.stderr)
@@ -85,7 +82,7 @@ def run(app: typer.Typer, *, program: str | None = None) -> None:
     limit_threads()
     with _quiet_pipe():
         try:
-            app(prog_name=program)
+            app()
         except MotivNetError as error:
             # What was raised for a missing package may hide a broken one.
             cause = _import_problem(error.__cause__)

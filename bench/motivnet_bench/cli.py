@@ -415,7 +415,7 @@ def gate(
 def main() -> None:
     """Run the command; SIGTERM ends it as Ctrl-C does, so that no file or process is left."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    run(app, program="motivnet-bench")  # motivnet-export starts it too
+    run(app)
 
 
 def _newest() -> Path:

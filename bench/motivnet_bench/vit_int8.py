@@ -19,6 +19,7 @@ import numpy as np
 import openvino
 
 from motivnet import schema
+from motivnet.command_line import say
 from motivnet.config import ModelConfig, image_size_from_text
 from motivnet.errors import MotivNetError
 from motivnet.files import make_folder, write_atomic
@@ -164,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_folder(options.out)
         _measure(options)
     except MotivNetError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a command
+        say(f"error: {error}", err=True)
         return error.exit_status
     return 0
 
@@ -191,7 +192,8 @@ def _measure(options: argparse.Namespace) -> None:
         )
         write_atomic(options.out / "vit_int8.md", markdown_of(result).encode())
         write_atomic(options.out / "vit_int8.json", schema.encode(result))
-    print(markdown_of(result), end="")  # noqa: T201 - a command
+    for line in markdown_of(result).splitlines():
+        say(line)
 
 
 if __name__ == "__main__":

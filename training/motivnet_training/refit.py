@@ -18,7 +18,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from motivnet.checkpoints import load_checkpoint
+from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.checkpoints.load import Checkpoint
 from motivnet.checkpoints.shards import sha256_of_weights
 from motivnet.config import ModelConfig
@@ -188,22 +188,32 @@ def refit(
         batch_size=images_per_batch(config.encoder.tokens),
         device=request.devices.single_device,
     )
+    facts["refit_accuracy_before"] = str(before.accuracy)
     trained = fit_split(
         training,
         model.cpu(),
         dataset,
         split,
-        metadata={**facts, "refit_accuracy_before": str(before.accuracy)},
+        metadata=facts,
         started=started,
         on_message=on_message,
     )
-    if trained.validation.loss >= before.loss:
+    helped = trained.validation.loss < before.loss
+    if not helped:
         logger.warning(
-            "%s: the refit did not help, its loss on the validation images is %.4f after %.4f; "
-            "give more images, or another --lr",
+            "%s: the refit did not help, its loss on the validation images is %.4f after %.4f: "
+            "the checkpoint has the head as it was; give more images, or another --lr",
             training.out,
             trained.validation.loss,
             before.loss,
+        )
+        save_model(
+            starting_model(training),
+            request.folder.best,
+            config=config,
+            labels=labels,
+            preprocessing=preprocess,
+            metadata=facts,
         )
     summary = RefitSummary(
         checkpoint=str(_place(request)),
@@ -213,7 +223,7 @@ def refit(
         flop=config.flop,
         full_flop=full_flop,
         before=before,
-        validation=trained.validation,
+        validation=trained.validation if helped else before,
         full=full_metrics,
         training=trained,
         seconds=time.monotonic() - started,

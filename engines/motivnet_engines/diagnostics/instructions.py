@@ -32,10 +32,7 @@ def _bf16_text(machine: Machine) -> str:
 
 def _int8_text(machine: Machine, *, is_x86: bool) -> str:
     if found := machine.int8_instructions:
-        return (
-            f"{', '.join(found)}: INT8 may be faster, and 'motivnet-export build --int8 --target "
-            "openvino' measures it"
-        )
+        return f"{', '.join(found)}: INT8 may be faster; --int8 --target openvino measures it"
     missing = "no VNNI" if is_x86 else "neither i8mm nor dot products"
     return f"{missing}: INT8 is no faster than FP32 here (0.96 to 1.03x); a smaller image size is"
 
@@ -48,4 +45,4 @@ def _amx_text(machine: Machine) -> str:
     ]
     if found:
         return f"{', '.join(found)}: units for matrix products, several times as fast as AVX-512"
-    return "none: BF16 and INT8 products run on the vector units, at most 2x and 4x FP32's rate"
+    return "none: BF16 and INT8 run on vector units, at most at 2x and 4x the rate of FP32"

@@ -31,6 +31,7 @@ from motivnet_engines.inference.escalation import (
     add_escalation,
     escalation_of_artifact,
 )
+from motivnet_engines.serving import logs
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 
@@ -296,7 +297,9 @@ def test_a_cascade_that_cannot_be_opened_is_one_line(
     fp32_artifact: Path,
     drawn_folder: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(logs, "configure_logging", lambda _: None)  # it is for a process of its own
     source = student_artifact if change == "plain" else cascade_folder
     student = Path(shutil.copytree(source, tmp_path / "student"))
     if change == "damaged":

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from motivnet.errors import ArtifactError, FileError, VideoError
+from motivnet_engines.inference import classifier as classifier_module
 from motivnet_engines.inference.classifier import EmotionClassifier
 from motivnet_engines.video import FrameResult, pipeline, video_source
 from motivnet_engines.video.decoding import Frame, VideoReader
@@ -21,19 +22,20 @@ from motivnet_engines.video.run import VideoRun, predict_video
 from .conftest import FastClock, moving, our_threads, write_video
 
 
-@pytest.mark.parametrize("stage", ["prepare", "classify", "result"])
+@pytest.mark.parametrize("stage", ["prepare", "classify", "image_result"])
 def test_an_exception_in_any_thread_is_raised_in_the_caller(
     stage: str, clip: Path, classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = itertools.count()
-    whole = getattr(classifier, stage)
+    owner = classifier_module if stage == "image_result" else classifier
+    whole = getattr(owner, stage)
 
     def fails(*args: Any, **options: Any) -> Any:
         if next(calls) == 3:
             raise ArtifactError("the model gives logits that are not finite")
         return whole(*args, **options)
 
-    monkeypatch.setattr(classifier, stage, fails)
+    monkeypatch.setattr(owner, stage, fails)
     with (
         predict_video(classifier, video_source(clip)) as run,
         pytest.raises(ArtifactError, match="not finite"),

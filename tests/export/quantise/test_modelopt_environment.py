@@ -209,7 +209,7 @@ def test_layers_that_were_left_as_they_are_are_noticed(
         "import json, pathlib, shutil, sys\n"
         "job = json.loads(pathlib.Path(sys.argv[1]).read_text())\n"
         "shutil.copy(job['source'], job['target'])\n"
-        "pathlib.Path(job['answer']).write_text(json.dumps({'modelopt': '0'}))\n",
+        "pathlib.Path(job['answer']).write_text(json.dumps({'version': '0'}))\n",
         encoding="utf-8",
     )
     script = executable(tmp_path / "python", f'exec {sys.executable} {idle} "$3"')
