@@ -43,6 +43,7 @@ NOT_RUN = {
     "make test": "runs this test",
     "pip install": "is tested on the wheel",
     "motivnet-bench --model sapiens-0.3b": "takes ten minutes; tests/bench runs the tiny size",
+    "motivnet-export optimise": "measures hundreds of images; tests/bench/optimise runs it",
     "motivnet-train fit": "needs the weights of a published encoder; tests/training runs it",
     "motivnet predict --camera": "needs a camera",
     "motivnet serve --artifact": "serves until it is stopped; tests/engines/serving runs it",
