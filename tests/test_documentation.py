@@ -59,7 +59,7 @@ OTHER_PROGRAMS |= {
     "--system-site-packages",
     "--build",
 }
-OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict"}
+OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict", "--quick", "--sizes", "--blocks"}
 OTHER_PROGRAMS |= {"--rm", "--build-arg", "--gpus"}
 """Options that the pages mention of other programs, such as trtexec, Triton, curl and docker."""
 

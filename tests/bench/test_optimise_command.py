@@ -44,7 +44,7 @@ def test_export_hands_over_options_help_and_exit_status(tiny_checkpoint, images)
     shown = export("--help")
     assert shown.returncode == 0
     assert "--max-drop POINTS" in shown.stdout
-    assert "Usage: motivnet-bench optimise" in shown.stdout
+    assert "Usage: python -m motivnet_bench optimise" in shown.stdout
 
     wrong = export("--checkpoint", tiny_checkpoint, "--dataset", images, "--fast")
     assert wrong.returncode == 2

@@ -208,7 +208,7 @@ QUANTISATION = quantisation.Quantisation(
 def test_every_value_in_a_manifest_survives_on_its_own() -> None:
     taught = msgspec.structs.replace(valid().source, fidelity=FIDELITY)
     whole = with_engine(source=taught, quantisation=QUANTISATION)
-    values = schemas_below((whole, valid().model_identity()))
+    values = schemas_below((whole, valid().model_identity(), *FIDELITY.by_class.values()))
     defined = {
         cls
         for module in (manifests, engine_entry, fidelity, quantisation)

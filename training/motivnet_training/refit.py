@@ -207,13 +207,14 @@ def refit(
             trained.validation.loss,
             before.loss,
         )
+        best = request.folder.best
         save_model(
             starting_model(training),
-            request.folder.best,
+            best,
             config=config,
             labels=labels,
             preprocessing=preprocess,
-            metadata=facts,
+            metadata=load_checkpoint(best, quiet=True).metadata,
         )
     summary = RefitSummary(
         checkpoint=str(_place(request)),
