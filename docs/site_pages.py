@@ -24,6 +24,14 @@ COMMANDS = {
     "motivnet-train": "motivnet_training.cli",
     "motivnet-bench": "motivnet_bench.cli",
 }
+_HANDED_OVER = {
+    (
+        "motivnet-export",
+        "optimise",
+    ): "Becomes [`motivnet-bench optimise`](#motivnet-bench-optimise).\n"
+}
+"""What is printed in another process, which this one would become."""
+
 _LINK = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 _LANGUAGES = {".cpp": "cpp", ".h": "cpp", ".py": "python", ".txt": "text", ".cff": "yaml"}
 
@@ -102,7 +110,9 @@ def commands_page() -> str:
         group = typer.main.get_command(app)
         assert isinstance(group, typer.core.TyperGroup)
         parts.append(f"## {name}\n\n{_help(app, name)}")
-        parts += [f"### {name} {sub}\n\n{_help(app, name, sub)}" for sub in group.commands]
+        for sub in group.commands:
+            text = _HANDED_OVER.get((name, sub)) or _help(app, name, sub)
+            parts.append(f"### {name} {sub}\n\n{text}")
     return "\n".join(parts)
 
 

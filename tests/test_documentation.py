@@ -199,6 +199,22 @@ def test_every_option_in_the_text_exists() -> None:
 
 
 @pytest.mark.process
+def test_the_site_is_built_with_every_page_in_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = {page.with_suffix(".html").name for page in (ROOT / "docs").glob("*.md")}
+    assert pages | {"index.html", "commands.html"} <= {page.name for page in tmp_path.iterdir()}
+    assert "motivnet-bench optimise --help" in (tmp_path / "commands.html").read_text()
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("code", list(dict.fromkeys(fences("python", *RUN))))
 def test_python_runs_as_printed(code: str, folder: Path) -> None:
     done = run([sys.executable, "-c", code], folder)
