@@ -321,6 +321,7 @@ def part_schema(labels: tuple[str, ...], *, embeddings: bool) -> pyarrow.Schema:
         ("known", pyarrow.bool_()),
         ("box", box),
         ("score", number),
+        ("answered_by", pyarrow.string()),
     ]
     if embeddings:
         face.append(("embedding", pyarrow.list_(pyarrow.float32())))
