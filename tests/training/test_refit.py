@@ -87,7 +87,8 @@ def test_the_head_begins_where_the_checkpoint_left_it(
     result = refit(request(full, face_folder, tmp_path / "run", recipe=still))
     before, after = (load_model(path).state_dict() for path in (full, result.checkpoint))
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
-    assert result.full == result.before
+    assert result.full.accuracy == result.before.accuracy
+    assert result.full.loss == pytest.approx(result.before.loss, abs=1e-3)  # answers are in FP16
     assert result.validation.accuracy == result.before.accuracy
     assert result.validation.loss == pytest.approx(result.before.loss, abs=1e-3)
 
@@ -123,7 +124,7 @@ def test_the_summary_says_what_the_model_loses(
         assert written[name]["accuracy"] == getattr(result, name).accuracy
     assert written["training"]["recipe"] == "refit"
     said = load_checkpoint(full).metadata  # its own training held out the same images
-    assert result.full.loss == pytest.approx(float(said["val_loss"]), abs=1e-5)
+    assert result.full.loss == pytest.approx(float(said["val_loss"]), abs=1e-3)
     assert result.full.accuracy == float(said["accuracy"])
     assert result.before.loss != pytest.approx(result.full.loss, abs=1e-2)
 
@@ -199,7 +200,7 @@ def test_answers_and_tokens_are_computed_once_for_all_refits(
     def compute(*_: object, **__: object) -> object:
         raise AssertionError("an answer was computed again")
 
-    monkeypatch.setattr(answers, "_compute", compute)
+    monkeypatch.setattr(answers._Answering, "_answer", compute)
     written = {path: path.stat().st_mtime_ns for path in tokens.rglob("*.safetensors")}
     again = refit(request(full, images, tmp_path / "two", image_size=(32, 48), tokens=tokens))
     assert again.training.history == first.training.history
@@ -211,9 +212,11 @@ def test_answers_and_tokens_are_computed_once_for_all_refits(
 def test_a_damaged_file_of_answers_is_refused(full: Path, images: Path, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     refit(request(full, images, tmp_path / "one", image_size=(32, 48), tokens=tokens))
-    file = next(tokens.glob("answers-*.npz"))
-    file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(CheckpointError, match=r"answers-.*npz .*; delete it and run again"):
+    file = next((tokens / "answers").rglob("*.safetensors"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"safetensors .*; delete it and run again"):
         refit(request(full, images, tmp_path / "two", image_size=(32, 48), tokens=tokens))
 
 
@@ -252,7 +255,7 @@ def test_the_encoder_is_trained_too_on_request(
     before = load_checkpoint(full, image_size=(32, 48), quiet=True).model.state_dict()
     after = load_model(tmp_path / "run" / "last.safetensors").state_dict()
     assert not torch.equal(before["encoder.pos_embed"], after["encoder.pos_embed"])
-    assert not list((tmp_path / "run").rglob("stretch-*"))
+    assert [each.name for each in (tmp_path / "run" / "tokens").iterdir()] == ["answers"]
 
 
 def saved(path: Path, config: ModelConfig, labels: tuple[str, ...] = LABELS) -> Path:

@@ -1,134 +1,141 @@
-"""What a full model answers for images, computed once and kept in a file beside the tokens."""
+"""What a model answers to images, or to several views of each: computed once, kept on disk.
+
+A student learns from them, and a head that is trained again where there are no labels.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from motivnet.array_files import MAX_BYTES, encode_npz, read_arrays
+from motivnet.checkpoints import Checkpoint
 from motivnet.datasets.sample import Sample
-from motivnet.errors import CheckpointError, FileError, TrainingError
-from motivnet.files import make_folder, read_bytes, write_atomic
 from motivnet.model import MotivNet
 from motivnet.model.runtime import DTYPES, Compute
-from motivnet.path_kind import kind_of
 from motivnet.preprocess import Preprocessing
-from motivnet.schema import Schema, encode
-from motivnet.terminal import progress
+from motivnet_training.augmentation import augment
+from motivnet_training.devices import Devices
+from motivnet_training.feature_cache import TokenKey, TokenStore, Views, fill_store
+from motivnet_training.feature_cache.encode import Images, check_range, on_device
 
-_BLOCK = 256
-"""Images between two writings of the file, so that an interruption costs no more than these."""
+IMAGES_PER_SHARD = 64
+"""An interruption loses the answers to so many images at most."""
 
+THE_IMAGE_ITSELF = Views(count=1, seed=0, augmentations="none")
 
-class AnswersKey(Schema, frozen=True, kw_only=True):
-    """What answers depend on besides the image; ``checkpoint`` is the SHA-256 of the weights."""
-
-    checkpoint: str
-    preprocess: Preprocessing
-    compute: Compute
-
-    @property
-    def file_name(self) -> str:
-        """One name per key."""
-        return f"answers-{hashlib.sha256(encode(self)).hexdigest()[:16]}.npz"
+Pixels = NDArray[np.uint8]
 
 
-def answers_of(
-    model: MotivNet,
+def view(pixels: Pixels, number: int, *, digest: str, views: Views) -> Pixels:
+    """Return a view of an RGB image ``(H, W, 3)``, the same for every model that sees it.
+
+    It follows from the seed, the number and the image alone, so that images which are added to a
+    folder leave the answers to the others as they are.
+    """
+    if number == 0:
+        return pixels
+    return augment(pixels, views.augmentations, key=(views.seed, number, int(digest[:16], 16)))
+
+
+def cache_answers(
+    answering: Checkpoint,
+    sha256: str,
     samples: Sequence[Sample],
     folder: Path,
     *,
-    key: AnswersKey,
-    digests: Mapping[str, str],
-    batch_size: int = 1,
-    device: str = "cpu",
-) -> NDArray[np.float32]:
-    """Return the logits ``(N, classes)`` of images, after computing those not in the file yet.
+    views: Views,
+    preprocess: Preprocessing,
+    compute: Compute,
+    devices: Devices,
+    batch_size: int,
+) -> TokenStore:
+    """Return the store of a model's answers ``(views, classes + width)`` to these images.
+
+    Those that ``folder`` has are not computed again, whatever they were for. They are kept
+    in FP16, for this user alone, with checksums.
 
     Args:
-        folder: Where the file is, whose name follows from the key.
-        digests: ``Sample.digest`` by name.
+        sha256: Of the model's file.
+        batch_size: Images per batch of the model.
 
     Raises:
-        CheckpointError: If the file is damaged.
-        FileError: If it cannot be written.
-        TrainingError: If an answer is not finite.
+        CheckpointError, FileError, ImageError, TrainingError: As ``cache_tokens``.
     """
-    path = folder / key.file_name
-    known = _read(path, classes=model.decoder.num_classes)
-    missing = {digests[each.name]: each for each in samples if digests[each.name] not in known}
-    if missing:
-        make_folder(folder, private=True)
-        images = iter(missing.items())
-        with progress("full model's answers", total=len(missing)) as advance:
-            while block := list(itertools.islice(images, _BLOCK)):
-                for batch in _batches(block, batch_size):
-                    logits = _compute([each for _, each in batch], model, key=key, device=device)
-                    known |= dict(zip((digest for digest, _ in batch), logits, strict=True))
-                    advance(len(batch))
-                _write(path, known, key=key)
-    return np.stack([known[digests[each.name]] for each in samples])
+    config = answering.config
+    width = config.decoder.num_classes + config.encoder.embed_dim
+    key = TokenKey(
+        encoder=sha256,
+        preprocess=preprocess,
+        compute=compute,
+        shape=(views.count, width),
+        views=views,
+    )
+
+    @contextlib.contextmanager
+    def ready() -> Iterator[_Answering]:
+        with on_device(answering.model, devices.single_device):
+            yield _Answering(model=answering.model, key=key, batch_size=batch_size)
+
+    return fill_store(
+        TokenStore(folder, key),
+        samples,
+        ready,
+        batch_size=max(1, batch_size // views.count),
+        shard_bytes=IMAGES_PER_SHARD * key.bytes_per_image,
+    )
 
 
-def _batches(
-    images: Sequence[tuple[str, Sample]], size: int
-) -> Iterator[Sequence[tuple[str, Sample]]]:
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
+def answers_to_images(
+    store: TokenStore, digests: Sequence[str], *, classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return logits ``(N, classes)`` and embeddings ``(N, width)`` of the images themselves."""
+    rows = np.stack([store.tokens([digest])[0, 0] for digest in digests])
+    return rows[:, :classes].astype(np.float64), rows[:, classes:].astype(np.float32)
 
 
-def _compute(
-    samples: Sequence[Sample], model: MotivNet, *, key: AnswersKey, device: str
-) -> NDArray[np.float32]:
-    """Return the logits ``(B, classes)`` of one batch."""
-    model = model.eval().to(device)
-    pixels = np.stack([key.preprocess(sample.pixels()) for sample in samples])
-    kind, reduced = torch.device(device).type, key.compute != "float32"
-    with (
-        torch.inference_mode(),
-        torch.autocast(kind, dtype=DTYPES[key.compute] if reduced else None, enabled=reduced),
-    ):
-        logits = model(torch.from_numpy(pixels).to(device)).float().cpu().numpy()
-    if not np.isfinite(logits).all():
-        raise TrainingError(
-            f"the full model's answer for {samples[0].name} or one of the {len(samples) - 1} after "
-            "it is not finite; check its weights, or compute in float32"
-        )
-    return np.asarray(logits, np.float32)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answering:
+    """A model on its device that answers to all views of images."""
 
+    model: MotivNet
+    key: TokenKey
+    batch_size: int
 
-def _read(path: Path, *, classes: int) -> dict[str, NDArray[np.float32]]:
-    if kind_of(path) is None:
-        return {}
-    try:
-        arrays: dict[str, NDArray[Any]] = read_arrays(
-            read_bytes(path, max_bytes=MAX_BYTES), names=("digests", "logits"), max_bytes=MAX_BYTES
-        )
-    except FileError as error:
-        raise CheckpointError(f"{path} {error}; delete it and run again") from error
-    digests, logits = arrays["digests"], arrays["logits"]
-    if (
-        digests.dtype != np.uint8
-        or logits.dtype != np.float32
-        or digests.shape != (len(logits), hashlib.sha256().digest_size)
-        or logits.shape != (len(digests), classes)
-        or not np.isfinite(logits).all()
-    ):
-        raise CheckpointError(f"{path} does not hold answers of this model; delete it")
-    return {row.tobytes().hex(): values for row, values in zip(digests, logits, strict=True)}
+    def __call__(self, images: Images) -> NDArray[np.float16]:
+        """Return answers ``(images, views, classes + width)``."""
+        views = self.key.views
+        if views is None:
+            raise ValueError("answers are to views")
+        shown = [
+            self.key.preprocess.pixels(view(pixels, number, digest=digest, views=views))
+            for digest, sample in images
+            for pixels in [sample.pixels()]
+            for number in range(views.count)
+        ]
+        rows = []
+        for start in range(0, len(shown), self.batch_size):
+            pixels = np.stack(shown[start : start + self.batch_size])
+            rows.append(self._answer(self.key.preprocess.normalise(pixels)))
+        values = torch.cat(rows).reshape(len(images), views.count, -1)
+        half = values.to(torch.float16)
+        check_range(half, values, [sample for _, sample in images])
+        return np.asarray(half.numpy(), np.float16)
 
-
-def _write(path: Path, known: Mapping[str, NDArray[np.float32]], *, key: AnswersKey) -> None:
-    digests = np.frombuffer(b"".join(map(bytes.fromhex, known)), np.uint8).reshape(len(known), -1)
-    content: dict[str, NDArray[Any]] = {
-        "digests": digests,
-        "logits": np.stack(list(known.values())),
-    }
-    write_atomic(path, encode_npz(key, content), private=True)
+    def _answer(self, inputs: NDArray[np.float32]) -> Tensor:
+        device, compute = self.model.encoder.pos_embed.device, self.key.compute
+        reduced = compute != "float32"
+        with (
+            torch.inference_mode(),
+            torch.autocast(
+                device.type, dtype=DTYPES[compute] if reduced else None, enabled=reduced
+            ),
+        ):
+            outputs = self.model.logits_and_embedding(torch.from_numpy(inputs).to(device))
+            return torch.cat([each.float() for each in outputs], dim=1).cpu()

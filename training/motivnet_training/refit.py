@@ -7,7 +7,6 @@ to read the tokens that come of it.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import shutil
 import time
@@ -16,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.checkpoints.load import Checkpoint
@@ -31,7 +32,7 @@ from motivnet.path_kind import kind_of
 from motivnet.prediction import softmax
 from motivnet.preprocess import Preprocessing
 from motivnet.schema import Schema, encode
-from motivnet_training.answers import AnswersKey, answers_of
+from motivnet_training.answers import THE_IMAGE_ITSELF, answers_to_images, cache_answers
 from motivnet_training.data import read_split
 from motivnet_training.devices import Devices
 from motivnet_training.fit import fit_split, starting_model
@@ -41,11 +42,20 @@ from motivnet_training.recipe import TrainingRecipe
 from motivnet_training.run_folder import RunFolder, check_usable
 from motivnet_training.summary import TrainingSummary, evaluate
 from motivnet_training.token_cache import COMPUTE, images_per_batch
-from motivnet_training.unlabelled import holds_images_alone, read_unlabelled, with_answers
+from motivnet_training.unlabelled import (
+    NO_LABEL,
+    Samples,
+    holds_images_alone,
+    read_every_image,
+    with_answers,
+)
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
+
+ANSWERS = "answers"
+"""Folder of the full model's answers, in that of the tokens."""
 
 Targets = Literal["labels", "answers"]
 """What a head learns from: the labels of the images, or the full model's answers."""
@@ -106,6 +116,11 @@ class RefitRequest:
             check_share(self.keep_tokens)
         if self.devices.processes > 1:
             raise ConfigError("a refit is trained by one process; leave --devices and --nodes out")
+
+    @property
+    def answers_folder(self) -> Path:
+        """Where the full model's answers are kept, beside the tokens."""
+        return (self.tokens or self.folder.tokens) / ANSWERS
 
     @property
     def folder(self) -> RunFolder:
@@ -299,13 +314,14 @@ def _read_images(
         return read_split(
             request.data, recipe, labels=labels, seed=seed, allow_outside=allow_outside
         )
-    return read_unlabelled(
+    dataset, split = read_every_image(
         request.data,
-        labels=labels,
+        names=(*labels, NO_LABEL),
         seed=seed,
         validation_share=recipe.validation_share,
         allow_outside=allow_outside,
     )
+    return dataclasses.replace(dataset, labels=labels), split
 
 
 def _answer(
@@ -315,25 +331,33 @@ def _answer(
 
     The metrics are of the validation images.
     """
-    answers = functools.partial(
-        answers_of,
-        full.model,
-        folder=request.tokens or request.folder.tokens,
-        key=AnswersKey(
-            checkpoint=sha256_of_weights(request.checkpoint),
-            preprocess=_preprocessing(request, full),
-            compute=COMPUTE[request.recipe.precision],
-        ),
-        digests=split.digests,
+    asked = (*split.training, *split.validation, *split.test)
+    store = cache_answers(
+        full,
+        sha256_of_weights(request.checkpoint),
+        asked if targets == "answers" else split.validation,
+        request.answers_folder,
+        views=THE_IMAGE_ITSELF,
+        preprocess=_preprocessing(request, full),
+        compute=COMPUTE[request.recipe.precision],
+        devices=request.devices,
         batch_size=images_per_batch(full.config.encoder.tokens),
-        device=request.devices.single_device,
     )
+
+    def answers(samples: Samples) -> NDArray[np.float32]:
+        digests = [split.digests[each.name] for each in samples]
+        logits, _ = answers_to_images(store, digests, classes=len(full.labels))
+        return logits.astype(np.float32)
+
+    def answered(samples: Samples) -> Samples:
+        return with_answers(samples, answers(samples)) if samples else ()
+
     if targets == "answers":
         split = dataclasses.replace(
             split,
-            training=with_answers(split.training, answers(split.training)),
-            validation=with_answers(split.validation, answers(split.validation)),
-            test=with_answers(split.test, answers(split.test)) if split.test else (),
+            training=answered(split.training),
+            validation=answered(split.validation),
+            test=answered(split.test),
         )
     probabilities = softmax(answers(split.validation))
     return split, compute_sample_metrics(split.validation, probabilities, full.labels)

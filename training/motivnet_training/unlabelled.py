@@ -1,30 +1,32 @@
-"""Images without labels, for a head that learns from a model's own answers."""
+"""Images with labels or without, for a model that learns from another one's answers."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.datasets.check import MAX_UNREADABLE, check_readable, find_duplicates
-from motivnet.datasets.class_folders import SPLITS
+from motivnet.datasets import class_folders
+from motivnet.datasets.class_folders import SPLITS, beside
 from motivnet.datasets.image_folders import subfolders, walk_images
-from motivnet.datasets.left_out import Tally, tally
+from motivnet.datasets.left_out import tally
 from motivnet.datasets.read import CLASS_FOLDERS, read_dataset, recognise
-from motivnet.datasets.sample import Dataset, Sample, SplitName
-from motivnet.datasets.sampling import hold_out
-from motivnet.datasets.split import Split
+from motivnet.datasets.sample import Dataset, Sample
+from motivnet.datasets.split import Split, split_dataset
 from motivnet.errors import DatasetError, FileError
 from motivnet.path_kind import is_folder
 from motivnet.prediction import softmax
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "images without labels"
+NO_LABEL = "no label"
+PLAIN = "folder of images"
+
+Samples = tuple[Sample, ...]
 
 
 def holds_images_alone(path: Path, labels: tuple[str, ...]) -> bool:
@@ -34,90 +36,90 @@ def holds_images_alone(path: Path, labels: tuple[str, ...]) -> bool:
     return _known_format(path, labels) is None
 
 
-def read_unlabelled(
-    path: Path, *, labels: tuple[str, ...], seed: int, validation_share: float, allow_outside: bool
+def read_every_image(
+    data: Path, *, names: tuple[str, ...], seed: int, validation_share: float, allow_outside: bool
 ) -> tuple[Dataset, Split]:
-    """Return all images of a folder or dataset, and which to train and to validate on.
+    """Return all images of any folder or dataset, split as ``fit`` splits them.
 
-    Folders named as splits are kept as such; without one to validate on, a share is held out.
-    Every sample has the label 0 until ``with_answers`` gives it another.
+    Every readable image of a folder is used: one that is in no class folder, or in one of another
+    name than a class, has no label. What is left out is logged.
+
+    Args:
+        names: The labels, and last the one for an image without a label.
+        validation_share: Of the images to hold out, if the dataset has no validation split.
 
     Raises:
-        DatasetError: If there are too few readable images.
-        FileError: If a folder cannot be read.
+        DatasetError: If there are too few images, or too many of them are unreadable.
+        FileError: If a folder or a list cannot be read.
     """
-    dataset = _read(path, labels, allow_outside=allow_outside)
-    checked = check_readable(dataset.samples)
-    checked.refuse_many_unreadable(max_share=MAX_UNREADABLE)
-    parts: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
-    for sample in checked.readable(dataset.samples):
-        parts[sample.split or "train"].append(sample)
-    if not parts["train"]:
-        raise DatasetError(f"{path} holds no readable image to train on; give a folder of images")
-    training, validation = tuple(parts["train"]), tuple(parts["val"])
-    if not validation:
-        if len(training) == 1:
-            raise DatasetError(f"{path} holds one readable image; give two at least")
-        training, validation = hold_out(
-            training, share=validation_share, seed=seed, stratified=False
-        )
-    test = tuple(parts["test"])
-    duplicates = find_duplicates((test, validation, training), digests=checked.digests)
-    leaked = {first for first, _ in duplicates}
-    unique = tuple(each for each in training if each.name not in leaked)
-    left_out = checked.left_out() | Tally(
-        {"same image as in another split": len(training) - len(unique)}
+    dataset = _read(data, names, allow_outside=allow_outside)
+    # Only what can be trained on has to occur, and what learns from answers needs no class.
+    occurring = sorted({each.label for each in dataset.samples if each.split in (None, "train")})
+    if not occurring:
+        raise DatasetError(f"{data} holds no image to train on; give a folder of images")
+    order = occurring + sorted({each.label for each in dataset.samples} - set(occurring))
+    split = split_dataset(
+        replace(
+            dataset,
+            samples=tuple(replace(each, label=order.index(each.label)) for each in dataset.samples),
+            labels=tuple(names[label] for label in occurring),
+        ),
+        seed=seed,
+        validation_share=validation_share,
+        stratified=True,
     )
-    if left_out.counts:
-        logger.warning("%s: left out %s", path, left_out)
-    if not unique:
-        raise DatasetError(f"{path} holds one image many times; give different ones")
-    return dataset, Split(
-        training=unique,
-        validation=validation,
-        test=test,
-        skipped=(dataset.left_out | left_out).counts,
-        unreadable=dict(sorted(checked.unreadable.items())),
-        duplicates=duplicates,
-        digests={each.name: checked.digests[each.name] for each in (*unique, *validation, *test)},
+
+    def labelled(samples: Samples) -> Samples:
+        return tuple(replace(each, label=order[each.label]) for each in samples)
+
+    return dataset, replace(
+        split,
+        training=labelled(split.training),
+        validation=labelled(split.validation),
+        test=labelled(split.test),
     )
 
 
-def with_answers(samples: Sequence[Sample], logits: NDArray[np.float32]) -> tuple[Sample, ...]:
+def with_answers(samples: Sequence[Sample], logits: NDArray[np.float32]) -> Samples:
     """Return the samples with a model's answers ``(N, classes)`` as what people voted."""
     return tuple(
-        dataclasses.replace(sample, label=int(row.argmax()), distribution=tuple(row.tolist()))
+        replace(sample, label=int(row.argmax()), distribution=tuple(row.tolist()))
         for sample, row in zip(samples, softmax(logits), strict=True)
     )
 
 
-def _read(path: Path, labels: tuple[str, ...], *, allow_outside: bool) -> Dataset:
-    if _known_format(path, labels) not in (None, CLASS_FOLDERS) or not is_folder(path):
-        return read_dataset(path, labels=labels, check=False, allow_outside=allow_outside)
-    found = walk_images(path)
-    found.refuse_unreadable()
-    found.warn()
-    samples = tuple(
-        Sample(
-            name=file.relative_to(path).as_posix(),
-            image=file,
-            label=0,
-            split=_split_of(file.relative_to(path)),
-        )
-        for file in found.files
-    )
+def _read(data: Path, names: tuple[str, ...], *, allow_outside: bool) -> Dataset:
+    """Return all images; the last of ``names`` stands for an image without a label."""
+    labels = names[:-1]
+    try:
+        found, root = recognise(data, labels=labels)
+    except DatasetError:
+        if not is_folder(data) or not walk_images(data).files:
+            raise
+        found, root = PLAIN, data
+    if found not in (PLAIN, CLASS_FOLDERS):
+        dataset = read_dataset(data, labels=labels, check=False, allow_outside=allow_outside)
+        return replace(dataset, labels=names)
+    labelled = class_folders.read(root, labels=labels).samples if found == CLASS_FOLDERS else ()
+    walked = walk_images(root)
+    walked.refuse_unreadable()
+    left_out = tally((*walked.left_out, *beside(data, root)), hidden=walked.rubbish)
+    if left_out.counts:
+        logger.warning("%s: left out %s", data, left_out)
+    known = {sample.image for sample in labelled}
+    bare = tuple(_bare(root, [each for each in walked.files if each not in known], len(labels)))
     return Dataset(
-        format=_FORMAT,
-        root=path,
-        labels=labels,
-        samples=samples,
-        left_out=tally(found.left_out, hidden=found.rubbish),
+        format=found, root=data, labels=names, samples=(*labelled, *bare), left_out=left_out
     )
 
 
-def _split_of(file: Path) -> SplitName | None:
-    named = (SPLITS[part.casefold()] for part in file.parts[:-1] if part.casefold() in SPLITS)
-    return next(named, None)
+def _bare(root: Path, files: Sequence[Path], label: int) -> Iterator[Sample]:
+    """Yield samples without a label; the folder of a split still says which one they are of."""
+    for file in files:
+        relative = file.relative_to(root)
+        splits = [SPLITS[part.casefold()] for part in relative.parts if part.casefold() in SPLITS]
+        split = splits[0] if splits else None
+        yield Sample(name=relative.as_posix(), image=file, label=label, split=split)
 
 
 def _known_format(path: Path, labels: tuple[str, ...]) -> str | None:

@@ -19,7 +19,7 @@ from motivnet_bench.optimise.result import Data
 from motivnet_training.data import read_split
 from motivnet_training.distill.images import read_images
 from motivnet_training.refit import REFIT
-from motivnet_training.unlabelled import holds_images_alone, read_unlabelled
+from motivnet_training.unlabelled import NO_LABEL, holds_images_alone, read_every_image
 
 SEED = 0
 """That of ``motivnet-train``, whose refit and distillation hold out the same images."""
@@ -64,9 +64,9 @@ def read_faces(
     """
     trains, labelled = refit or student, not holds_images_alone(folder, labels)
     if not labelled:
-        whole, split = read_unlabelled(
+        whole, split = read_every_image(
             folder,
-            labels=labels,
+            names=(*labels, NO_LABEL),
             seed=SEED,
             validation_share=REFIT.validation_share,
             allow_outside=False,

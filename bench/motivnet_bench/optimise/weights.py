@@ -20,7 +20,7 @@ from motivnet_bench.optimise.request import OptimiseRequest
 from motivnet_export.source import ModelSource
 from motivnet_training.distill import DistillRequest, distill
 from motivnet_training.kept_tokens import count_kept, most_used_tokens
-from motivnet_training.refit import RefitRequest, refit
+from motivnet_training.refit import ANSWERS, RefitRequest, refit
 from motivnet_training.token_cache import images_per_batch
 
 MODELS = "models"
@@ -102,8 +102,9 @@ class Trainer:
             )
         )
         # The full model's answers are for every refit, the tokens for this one alone.
-        for tokens in filter(is_folder, list_folder(cache)):
-            shutil.rmtree(tokens, ignore_errors=True)
+        for each in list_folder(cache):
+            if each.name != ANSWERS:
+                shutil.rmtree(each, ignore_errors=True)
         return Path(summary.checkpoint)
 
     def _teach(self, point: Point, folder: Path) -> Path:

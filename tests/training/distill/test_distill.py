@@ -34,11 +34,11 @@ from motivnet_export import tables as exporter
 from motivnet_export.build import build_artifact
 from motivnet_export.request import BuildRequest
 from motivnet_export.source import model_source
+from motivnet_training.answers import view
 from motivnet_training.cli import main
 from motivnet_training.data import Batch
 from motivnet_training.devices import Devices
 from motivnet_training.distill import DistillRequest, DistillSummary, distill
-from motivnet_training.distill.answers import view
 from motivnet_training.distill.fidelity import (
     Outputs,
     Pair,
@@ -320,7 +320,7 @@ def test_another_student_shares_the_answers(
     def refuse(*_: object) -> None:
         raise AssertionError("the teacher was asked again")
 
-    monkeypatch.setattr("motivnet_training.distill.answers._Teacher._answer", refuse)
+    monkeypatch.setattr("motivnet_training.answers._Answering._answer", refuse)
     answers = taught[0] / "answers"
     recipe = distillation_recipe(epochs=1, batch_size=8)
     given = request(
@@ -418,7 +418,10 @@ def test_a_student_of_other_classes_is_refused(teacher: Path, faces: Path, tmp_p
 
 def test_too_few_images_are_refused(teacher: Path, tmp_path: Path) -> None:
     write_faces(tmp_path / "few", of_each=2, seed=0, emotions=LABELS)
-    with pytest.raises(DatasetError, match="14 images to learn from; a student needs at least 20"):
+    with pytest.raises(
+        DatasetError,
+        match=r"has 7 images to learn from and 7 to measure it on; a student needs at least 20 and 10",
+    ):
         distill(request(teacher, tmp_path / "few", tmp_path / "run"))
 
 

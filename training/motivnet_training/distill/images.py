@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,27 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motivnet.datasets import class_folders
-from motivnet.datasets.class_folders import SPLITS, beside
-from motivnet.datasets.image_folders import walk_images
-from motivnet.datasets.left_out import tally
-from motivnet.datasets.read import CLASS_FOLDERS, read_dataset, recognise
-from motivnet.datasets.sample import Dataset, Sample
-from motivnet.datasets.split import split_dataset
+from motivnet.datasets.sample import Sample
 from motivnet.errors import DatasetError
 from motivnet.labels import EMOTIONS
-from motivnet.path_kind import is_folder
-
-logger = logging.getLogger(__name__)
-
-NO_LABEL = "no label"
-PLAIN = "folder of images"
+from motivnet_training.unlabelled import NO_LABEL, Samples, read_every_image
 
 MIN_TRAINING = 20
 MIN_MEASURED = 10
 """With fewer, one image is more than a tenth of the agreement."""
-
-Samples = tuple[Sample, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +28,7 @@ class TaughtImages:
 
     Attributes:
         training: What the student learns from, whatever it shows.
-        validation: What the best epoch is chosen by.
+        validation: What the curve of the training shows; the temperature is fitted to them.
         measured: What fidelity is measured on: of the model's classes, where there are labels.
         unknown: Images of other classes than the model's, of the same split as ``measured``.
         names: What each number in ``Sample.label`` stands for.
@@ -99,10 +85,7 @@ class TaughtImages:
 def read_images(
     data: Path, *, labels: tuple[str, ...], seed: int, share: float, allow_outside: bool = False
 ) -> TaughtImages:
-    """Return the images of any folder or dataset, split as ``fit`` splits them.
-
-    Every readable image of a folder is used: one that is in no class folder, or in one of another
-    name than a class, has no label. What is left out is logged.
+    """Return the images of any folder or dataset by what they are for.
 
     Args:
         share: Of the images to hold out, if the dataset has no validation split.
@@ -114,27 +97,10 @@ def read_images(
     is_of_emotions = not set(EMOTIONS).isdisjoint(labels)
     others = tuple(each for each in EMOTIONS if each not in labels) if is_of_emotions else ()
     names = (*labels, *others, NO_LABEL)
-    dataset = _read(data, names, allow_outside=allow_outside)
-    if len(dataset.samples) < MIN_TRAINING + MIN_MEASURED:
-        raise _too_few(data, len(dataset.samples))
-    # Only what can be trained on has to occur, and a student needs no class but images.
-    order = _by_occurrence(dataset)
-    numbered = tuple(replace(sample, label=order.index(sample.label)) for sample in dataset.samples)
-    occurring = {sample.label for sample in numbered if sample.split in (None, "train")}
-    split = split_dataset(
-        replace(
-            dataset,
-            samples=numbered,
-            labels=tuple(names[label] for label in order[: len(occurring)]),
-        ),
-        seed=seed,
-        validation_share=share,
-        stratified=True,
+    dataset, split = read_every_image(
+        data, names=names, seed=seed, validation_share=share, allow_outside=allow_outside
     )
-    training, validation, test = (
-        tuple(replace(sample, label=order[sample.label]) for sample in samples)
-        for samples in (split.training, split.validation, split.test)
-    )
+    training, validation, test = split.training, split.validation, split.test
     held_out = test or validation
     classes = {sample.label for sample in held_out} or {0}
     images = TaughtImages(
@@ -155,45 +121,6 @@ def read_images(
     if len(training) < MIN_TRAINING or len(images.measured) < MIN_MEASURED:
         raise _too_few(data, len(training), len(images.measured))
     return images
-
-
-def _read(data: Path, names: tuple[str, ...], *, allow_outside: bool) -> Dataset:
-    """Return all images; the last of ``names`` stands for an image without a label."""
-    labels = names[:-1]
-    try:
-        found, root = recognise(data, labels=labels)
-    except DatasetError:
-        if not is_folder(data) or not walk_images(data).files:
-            raise
-        found, root = PLAIN, data
-    if found not in (PLAIN, CLASS_FOLDERS):
-        dataset = read_dataset(data, labels=labels, check=False, allow_outside=allow_outside)
-        return replace(dataset, labels=names)
-    labelled = class_folders.read(root, labels=labels).samples if found == CLASS_FOLDERS else ()
-    walked = walk_images(root)
-    left_out = tally((*walked.left_out, *beside(data, root)), hidden=walked.rubbish)
-    if left_out.counts:
-        logger.warning("%s: left out %s", data, left_out)
-    known = {sample.image for sample in labelled}
-    bare = tuple(_bare(root, [each for each in walked.files if each not in known], len(labels)))
-    return Dataset(
-        format=found, root=data, labels=names, samples=(*labelled, *bare), left_out=left_out
-    )
-
-
-def _bare(root: Path, files: Sequence[Path], label: int) -> Iterator[Sample]:
-    """Yield samples without a label; the folder of a split still says which one they are of."""
-    for file in files:
-        relative = file.relative_to(root)
-        splits = [SPLITS[part.casefold()] for part in relative.parts if part.casefold() in SPLITS]
-        split = splits[0] if splits else None
-        yield Sample(name=relative.as_posix(), image=file, label=label, split=split)
-
-
-def _by_occurrence(dataset: Dataset) -> list[int]:
-    """Return the labels that occur, those that can be trained on first."""
-    training = {each.label for each in dataset.samples if each.split in (None, "train")}
-    return sorted(training) + sorted({each.label for each in dataset.samples} - training)
 
 
 def _measurable(samples: Samples, labels: tuple[str, ...]) -> Samples:

@@ -67,3 +67,8 @@ class DistillRequest:
     def student(self) -> Path:
         """The weights of the last epoch with the fidelity report."""
         return self.out / "student.safetensors"
+
+    @property
+    def answers_folder(self) -> Path:
+        """Where the teacher's answers are kept."""
+        return self.answers or self.out / "answers"

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
@@ -15,29 +14,28 @@ from msgspec.structs import replace
 
 from motivnet import __version__
 from motivnet.artifact.fidelity import METADATA, Fidelity, Teacher
-from motivnet.checkpoints import Checkpoint, load_checkpoint, save_model
+from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.checkpoints.shards import find_weights_file, sha256_of_weights
 from motivnet.datasets.sample import Sample
-from motivnet.errors import ConfigError
 from motivnet.files import write_atomic
 from motivnet.path_kind import kind_of
 from motivnet.prediction import softmax
 from motivnet.preprocess import Preprocessing
 from motivnet.printable import printable
 from motivnet.schema import Schema, encode
-from motivnet_engines.calibration.fitting import MIN_HELD_OUT, fit_temperature
 from motivnet_training.data import Inputs, LabelledInputs
-from motivnet_training.distill.answers import (
-    AnswerInputs,
-    ViewInputs,
-    answers_to_images,
-    cache_answers,
-    decode_sources,
-)
 from motivnet_training.distill.fidelity import Outputs, Pair, measure_fidelity, outputs_of_model
-from motivnet_training.distill.images import Samples, TaughtImages, read_images
+from motivnet_training.distill.images import TaughtImages, read_images
+from motivnet_training.distill.inputs import AnswerInputs, ViewInputs, decode_sources
 from motivnet_training.distill.request import DistillRequest
-from motivnet_training.feature_cache import TokenStore, Views
+from motivnet_training.distill.teacher import (
+    Taught,
+    ask_teacher,
+    choose_temperature,
+    load_teacher,
+    outputs_in,
+    preprocessing_of,
+)
 from motivnet_training.history import History
 from motivnet_training.loop import train
 from motivnet_training.model import fresh_model
@@ -53,18 +51,9 @@ from motivnet_training.run_folder import (
 from motivnet_training.session import Session
 from motivnet_training.signals import stopping
 from motivnet_training.student import DistillationLoss, Student
-from motivnet_training.token_cache import COMPUTE
+from motivnet_training.unlabelled import Samples
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_TEMPERATURE = 2.0
-"""Where there are too few labels to fit one: the middle of those that Hinton et al. 2015 use for
-small students."""
-
-TEMPERATURES = (1.0, 4.0)
-"""The temperatures that a student learns at. Below one the calibration would make a teacher surer
-than it is, and take away the small probabilities that tell how classes resemble each other; far
-above it only the logits' mean counts."""
 
 LICENCE = (
     "taught by {name}: the licence of its weights may bind the student; "
@@ -91,18 +80,6 @@ class DistillSummary(Schema, frozen=True, kw_only=True):
     history: History
     teacher_seconds: float
     seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Taught:
-    """A loaded teacher, the hash of its file, and its answers to training and other images."""
-
-    checkpoint: Checkpoint
-    sha256: str
-    preprocess: Preprocessing
-    views: Views
-    training: TokenStore
-    held_out: TokenStore
 
 
 def distill(
@@ -136,16 +113,16 @@ def distill(
     on_message(images.describe())
     sha256 = sha256_of_weights(request.teacher)
     with lock_folder(folder):
-        preprocess = _preprocessing(teacher)
+        preprocess = preprocessing_of(teacher)
         identity = _identify(request, images, preprocess=preprocess, teacher=sha256)
         check_identity(folder, identity)
         write_identity(folder, identity, recipe=yaml_from_recipe(request.recipe))
         asked = time.monotonic()
         with stopping(
-            f"the teacher's answers so far are kept in {_answers_folder(request)}; "
+            f"the teacher's answers so far are kept in {request.answers_folder}; "
             "repeat the command to go on"
         ):
-            taught = _ask_teacher(request, teacher, sha256, images)
+            taught = ask_teacher(request, teacher, sha256, images)
         teacher_seconds = time.monotonic() - asked
         session = _session(request, taught, images, on_message)
         resume = folder.resume if kind_of(folder.resume) else None
@@ -179,80 +156,9 @@ def distill(
     return summary
 
 
-def load_teacher(request: DistillRequest) -> Checkpoint:
-    """Return the teacher, if it can teach this student.
-
-    Raises:
-        CheckpointError: If it cannot be loaded.
-        ConfigError: If it has no head or another number of classes.
-    """
-    teacher = load_checkpoint(request.teacher)
-    wanted, given = request.config.decoder.num_classes, teacher.config.decoder.num_classes
-    if teacher.fresh_head:
-        raise ConfigError(
-            f"{request.teacher} holds an encoder alone, whose random head teaches nothing; "
-            "train it first with motivnet-train fit --encoder"
-        )
-    if wanted != given:
-        raise ConfigError(
-            f"the student has {wanted} classes and its teacher {given} "
-            f"({', '.join(teacher.labels[:8])}); give the student as many"
-        )
-    if request.config.flop >= teacher.config.flop:
-        logger.warning(
-            "the student needs %.0f million FLOP per image and its teacher %.0f: nothing is saved",
-            request.config.flop / 1e6,
-            teacher.config.flop / 1e6,
-        )
-    return teacher
-
-
-def _preprocessing(teacher: Checkpoint) -> Preprocessing:
-    size = teacher.config.encoder.image_size
-    return teacher.preprocessing or Preprocessing.named("stretch", size=size)
-
-
-def _answers_folder(request: DistillRequest) -> str:
-    return str(request.answers or request.out / "answers")
-
-
-def _ask_teacher(
-    request: DistillRequest, teacher: Checkpoint, sha256: str, images: TaughtImages
-) -> _Taught:
-    preprocess = _preprocessing(teacher)
-    views = Views(
-        count=request.views, seed=request.seed, augmentations=request.recipe.augmentations
-    )
-
-    def cached(samples: Samples, views: Views) -> TokenStore:
-        return cache_answers(
-            teacher,
-            sha256,
-            samples,
-            request.answers or request.out / "answers",
-            views=views,
-            preprocess=preprocess,
-            # What is measured is measured in full precision.
-            compute=COMPUTE[request.recipe.precision] if views.count > 1 else "float32",
-            devices=request.devices,
-            batch_size=request.recipe.batch_size,
-        )
-
-    held_out = (*images.validation, *images.measured, *images.unknown)
-    alone = Views(count=1, seed=0, augmentations="none")
-    return _Taught(
-        checkpoint=teacher,
-        sha256=sha256,
-        preprocess=preprocess,
-        views=views,
-        training=cached(images.training, views),
-        held_out=cached(held_out, alone),
-    )
-
-
 def _session(
     request: DistillRequest,
-    taught: _Taught,
+    taught: Taught,
     images: TaughtImages,
     on_message: Callable[[str], None],
 ) -> Session:
@@ -260,7 +166,7 @@ def _session(
     width = taught.checkpoint.config.encoder.embed_dim
     preprocess = replace(taught.preprocess, size=config.encoder.image_size)
     classes = len(images.labels)
-    temperature = _choose_temperature(taught, images, on_message)
+    temperature = choose_temperature(taught, images, on_message)
     return Session(
         model=Student(fresh_model(config, seed=seed), width=width, seed=seed),
         config=config,
@@ -274,7 +180,7 @@ def _session(
             taught,
             preprocess,
             targets=softmax(
-                _held_out_outputs(taught, images, images.validation).logits.astype(np.float32)
+                taught.held_out_outputs(images, images.validation).logits.astype(np.float32)
             ),
         ),
         seed=seed,
@@ -286,9 +192,7 @@ def _session(
         loss=DistillationLoss(
             classes=classes,
             temperature=temperature,
-            embedding_mean=torch.from_numpy(
-                _training_outputs(taught, images).embedding.mean(axis=0)
-            ),
+            embedding_mean=torch.from_numpy(taught.training_outputs(images).embedding.mean(axis=0)),
         ),
         validated_on="agreement with the teacher",
     )
@@ -297,7 +201,7 @@ def _session(
 def _inputs(
     samples: Samples,
     images: TaughtImages,
-    taught: _Taught,
+    taught: Taught,
     preprocess: Preprocessing,
     *,
     targets: np.ndarray | None,
@@ -320,47 +224,12 @@ def _inputs(
     )
 
 
-def _training_outputs(taught: _Taught, images: TaughtImages) -> Outputs:
-    return _outputs(taught.training, images, images.training)
-
-
-def _held_out_outputs(taught: _Taught, images: TaughtImages, samples: Samples) -> Outputs:
-    return _outputs(taught.held_out, images, samples)
-
-
-def _outputs(store: TokenStore, images: TaughtImages, samples: Sequence[Sample]) -> Outputs:
-    digests = [images.digests[sample.name] for sample in samples]
-    logits, embedding = answers_to_images(store, digests, classes=len(images.labels))
-    return Outputs(logits=logits, embedding=embedding)
-
-
-def _choose_temperature(
-    taught: _Taught, images: TaughtImages, on_message: Callable[[str], None]
-) -> float:
-    """Return the teacher's calibrated temperature within ``TEMPERATURES``, and say it."""
-    labelled = tuple(sample for sample in images.validation if images.has_label(sample))
-    if len(labelled) < MIN_HELD_OUT:
-        on_message(
-            f"{len(labelled)} labelled validation images are too few to calibrate the teacher: "
-            f"its answers are learnt at a temperature of {DEFAULT_TEMPERATURE:g}"
-        )
-        return DEFAULT_TEMPERATURE
-    logits = _held_out_outputs(taught, images, labelled).logits
-    fitted = fit_temperature(logits, np.asarray([each.label for each in labelled], np.intp))
-    chosen = float(np.clip(fitted, *TEMPERATURES))
-    on_message(
-        f"the teacher's calibrated temperature is {fitted:.2f}; "
-        f"its answers are learnt at {chosen:.2f}"
-    )
-    return chosen
-
-
 def _temperature(session: Session) -> float:
     return 1.0 if session.loss is None else session.loss.temperature
 
 
 def _finish(
-    request: DistillRequest, taught: _Taught, images: TaughtImages, *, temperature: float
+    request: DistillRequest, taught: Taught, images: TaughtImages, *, temperature: float
 ) -> Fidelity:
     """Compare the last weights with the teacher, and write them with the report.
 
@@ -379,7 +248,7 @@ def _finish(
         for store in (taught.training, taught.held_out):
             digests = [images.digests.get(sample.name, "") for sample in samples]
             if all(digest in store for digest in digests):
-                return _outputs(store, images, samples)
+                return outputs_in(store, images, samples)
         return outputs_of_model(
             teacher,
             samples,
@@ -450,7 +319,7 @@ def _hash_samples(samples: Samples, images: TaughtImages) -> str:
 
 
 def _describe(
-    request: DistillRequest, taught: _Taught, images: TaughtImages, temperature: float
+    request: DistillRequest, taught: Taught, images: TaughtImages, temperature: float
 ) -> dict[str, str]:
     """Return what a student's checkpoint says about its making, as texts."""
     name = printable(request.teacher.name)

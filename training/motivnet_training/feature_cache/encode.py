@@ -102,7 +102,8 @@ def fill_store(
         store = TokenStore(folder, key)  # another process may have written meanwhile
         images = [(digest, sample) for digest, sample in missing.items() if digest not in store]
         check_space(folder, key=key, images=len(images))
-        with computing() as compute, progress("encoding images", total=len(images)) as advance:
+        task = "encoding images" if key.views is None else "full model's answers"
+        with computing() as compute, progress(task, total=len(images)) as advance:
             for path, part in _shards(store, images, shard_bytes=shard_bytes):
                 rows = _compute_shard(
                     compute, part, key=key, batch_size=batch_size, advance=advance
