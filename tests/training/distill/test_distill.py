@@ -418,10 +418,8 @@ def test_a_student_of_other_classes_is_refused(teacher: Path, faces: Path, tmp_p
 
 def test_too_few_images_are_refused(teacher: Path, tmp_path: Path) -> None:
     write_faces(tmp_path / "few", of_each=2, seed=0, emotions=LABELS)
-    with pytest.raises(
-        DatasetError,
-        match=r"has 7 images to learn from and 7 to measure it on; a student needs at least 20 and 10",
-    ):
+    enough = "needs at least 20 and 10"
+    with pytest.raises(DatasetError, match=f"7 images to learn from and 7 to.*{enough}"):
         distill(request(teacher, tmp_path / "few", tmp_path / "run"))
 
 
