@@ -110,7 +110,7 @@ def measure_accuracy(
         else:
             opened = open_backend(name, target.artifact, threads=threads)
         with opened as runtime:
-            probabilities[name] = _predict(target, runtime, name, samples)
+            probabilities[name] = softmax(logits_of_samples(target, runtime, name, samples))
             metrics = compute_sample_metrics(samples, probabilities[name], labels)
             results.append(RuntimeAccuracy(runtime=name, compute=runtime.compute, metrics=metrics))
     return AccuracyResult(
@@ -147,10 +147,10 @@ def find_flips(
     return tuple(flips)
 
 
-def _predict(
+def logits_of_samples(
     target: Target, runtime: Runtime, name: str, samples: Sequence[Sample]
-) -> NDArray[np.float64]:
-    """Return the probabilities ``(N, classes)`` of the samples, one at a time as on a device."""
+) -> NDArray[np.float32]:
+    """Return the logits ``(N, classes)`` of the samples, one at a time as on a device."""
     manifest = target.artifact.manifest
     entry = pytorch_input(manifest.input) if name == PYTORCH else manifest.input
     profile = profile_of(manifest, name)
@@ -160,4 +160,4 @@ def _predict(
             batch = batch_from_images(entry, [sample.pixels()], profile=profile)
             logits.append(runtime.run({runtime.inputs[0].name: batch})["logits"])
             advance(1)
-    return softmax(np.concatenate(logits))
+    return np.concatenate(logits)

@@ -225,6 +225,88 @@ def accuracy(
     _show(result, accuracy_report(result), json=json)
 
 
+@app.command(short_help="Measure accuracy by group of people")
+def groups(
+    artifact: Annotated[Path, _argument("The artifact's folder.")],
+    dataset: Annotated[
+        Path, _argument("A dataset; its test split is used, or its validation split, or all of it.")
+    ],
+    *,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="A column of --table or of the dataset's own list; gender, race or age of RAF-DB; "
+            "or folder, where each folder is a dataset of one group.",
+            show_default=False,
+        ),
+    ],
+    table: Annotated[
+        Path | None,
+        _path_option("A CSV file with a column file, which names the images, and COLUMN."),
+    ] = None,
+    max_gap: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Exit with status 1 if the worst gap has more percentage points.",
+            show_default=False,
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None, _option("The runtime that answers.", "the default runtime")
+    ] = None,
+    trust_engines: TrustEnginesOption = False,
+    checkpoint: CheckpointOption = None,
+    limit: LimitOption = None,
+    threads: ThreadsOption = None,
+    allow_outside: AllowOutsideOption = False,
+    out: Annotated[
+        Path | None, _path_option("Folder of the report.", "artifacts/groups-NAME-COLUMN")
+    ] = None,
+    json: JSONOption = False,
+) -> None:
+    """Measure how often an artifact is right for each group of people; write groups.html and .json.
+
+    The two groups that are farthest apart are compared: the gap with its interval, and a test
+    whether chance makes such gaps.
+    """
+    check_exist(artifact, dataset, *((table,) if table else ()))
+
+    from motivnet.artifact import ARTIFACTS
+    from motivnet_bench.environment import command_line
+    from motivnet_bench.groups.measure import GroupsOptions, GroupsResult, measure_groups
+    from motivnet_bench.report.files import check_folder, write_groups
+    from motivnet_bench.report.groups import groups_report
+
+    options = GroupsOptions(
+        by=by,
+        table=table,
+        max_gap=max_gap,
+        runtime=runtime,
+        trust_engines=trust_engines,
+        threads=threads,
+        limit=limit,
+        allow_outside=allow_outside,
+    )
+    target = _target(artifact, checkpoint, needs_pytorch=False)
+    out = out or ARTIFACTS / f"groups-{target.name}-{by}"
+    check_folder(out, GroupsResult)
+    result = measure_groups(
+        target,
+        dataset,
+        options,
+        command_line=command_line("groups", [artifact, dataset], options),
+        on_message=warn,
+    )
+    _show(result, groups_report(result), json=json)
+    paths = write_groups(result, out)
+    if not json:
+        say(f"report: {paths[-1]}")
+    result.require()
+
+
 @app.command(short_help="Measure the paper's criteria")
 def viability(
     checkpoint: Annotated[Path, _argument("The MotivNet's weights file.")],

@@ -7,8 +7,8 @@ these numbers, which are RAF-DB's only if the files in them are named as in RAF-
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from motivnet.datasets.image_folders import ImageFiles, first_images, subfolders, walk_images
 from motivnet.datasets.left_out import LeftOut
@@ -20,7 +20,7 @@ from motivnet.datasets.listing import (
     emotion_from_code,
     word_lines,
 )
-from motivnet.datasets.sample import SplitName
+from motivnet.datasets.sample import Sample, SplitName
 from motivnet.errors import DatasetError
 
 CODES = dict(
@@ -31,6 +31,14 @@ _LISTS = ("list_patition_label.txt", "list_partition_label.txt")  # the first is
 _COPIED_LISTS = ("train_labels.csv", "test_labels.csv")
 _COPIED_COLUMNS = ("image", "label")
 _INSIDE = "DATASET"  # the folder beside these lists
+_POINTS = 5
+_ATTRIBUTES = {
+    "gender": {"0": "male", "1": "female", "2": "unsure"},
+    "race": {"0": "Caucasian", "1": "African-American", "2": "Asian"},
+    "age": {"0": "0 to 3", "1": "4 to 19", "2": "20 to 39", "3": "40 to 69", "4": "70 and more"},
+}
+"""What the lines after the points of a manual annotation stand for."""
+
 _SPLITS: dict[str, SplitName] = {"train": "train", "test": "test"}
 _NUMBERS = frozenset(map(str, CODES))
 _NAME = re.compile(r"(train|test)_\d+(_aligned)?\.[a-z]+", re.IGNORECASE)
@@ -58,6 +66,38 @@ def read(path: Path, *, labels: tuple[str, ...]) -> Listing:
     if not aligned.is_dir():
         raise DatasetError(f"{aligned} is not a folder; unpack RAF-DB's aligned.zip there")
     return collect(_listed_images(file, aligned), labels=labels)
+
+
+def attributes(path: Path, samples: Sequence[Sample], name: str) -> dict[str, str] | None:
+    """Return the gender, race or age of faces, by sample, as RAF-DB's annotators saw them.
+
+    None if the release's manual annotations are not beside the list, or have no such attribute.
+
+    Raises:
+        DatasetError: If an annotation does not hold five points and three numbers.
+    """
+    file = _list(path)
+    if file is None or name.casefold() not in _ATTRIBUTES:
+        return None
+    root = file.parent.parent if file.parent.name == "EmoLabel" else file.parent
+    folder = root / "Annotation" / "manual"
+    if not folder.is_dir():
+        return None
+    place = list(_ATTRIBUTES).index(name.casefold())
+    values = _ATTRIBUTES[name.casefold()]
+    found = {}
+    for sample in samples:
+        stem = PurePosixPath(sample.name).stem.removesuffix("_aligned")
+        annotation = folder / f"{stem}_manu_attri.txt"
+        if not annotation.is_file():
+            continue
+        numbers = [words[0] for _, words in word_lines(annotation)][_POINTS:]
+        if len(numbers) != len(_ATTRIBUTES) or numbers[place] not in values:
+            raise DatasetError(
+                f"{annotation} is not like RAF-DB's: {_POINTS} points, then gender, race and age"
+            )
+        found[sample.name] = values[numbers[place]]
+    return found
 
 
 def _list(path: Path) -> Path | None:

@@ -14,6 +14,7 @@ from motivnet.datasets import (
     ck48,
     ckplus,
     class_folders,
+    csv_list,
     fer2013,
     ferplus,
     jaffe,
@@ -55,6 +56,7 @@ class Reader(Protocol):
 
 
 CLASS_FOLDERS = "class folders"
+CSV_LIST = "CSV list"
 
 FORMATS: dict[str, Reader] = {
     "AffectNet (CSV lists)": affectnet,
@@ -67,6 +69,7 @@ FORMATS: dict[str, Reader] = {
     "JAFFE": jaffe,
     "KDEF": kdef,
     "MotivNet JSON list": motivnet_json,
+    CSV_LIST: csv_list,
     CLASS_FOLDERS: class_folders,
 }
 """How a dataset lies on disk, by names for people."""
@@ -84,8 +87,9 @@ _NAMES = (
     "training.csv beside Manually_Annotated_Images/ or train_set/annotations/ (AffectNet), "
     "fer2013.csv, icml_face_data.csv or train.csv (FER2013), fer2013new.csv (FER+), "
     "EmoLabel/list_patition_label.txt or 1/train_00001_aligned.jpg (RAF-DB), cohn-kanade-images/ "
-    "(CK+), KA.AN1.39.tiff (JAFFE), AF01ANFL.JPG (KDEF), a .json list, or folders of images named "
-    "as classes, such as neutral/ and happy/"
+    "(CK+), KA.AN1.39.tiff (JAFFE), AF01ANFL.JPG (KDEF), a .json list, a .csv "
+    "file with columns file and label, or folders of images named as classes, such as neutral/ and "
+    "happy/"
 )
 """What is recognised, for the message that nothing was."""
 

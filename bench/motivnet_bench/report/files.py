@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from motivnet import schema
 from motivnet.artifact import add_reports, has_manifest, open_artifact
 from motivnet.errors import FileError, MotivNetError
 from motivnet.files import read_bytes, write_atomic
 from motivnet.path_kind import is_folder, kind_of
+from motivnet_bench.groups.measure import GroupsResult
 from motivnet_bench.latency.result import MAX_BYTES, LatencyResult
 from motivnet_bench.optimise.result import PAGE, OptimiseResult
+from motivnet_bench.report.groups import groups_report
 from motivnet_bench.report.html import html_from_report
 from motivnet_bench.report.latency import latency_report
 from motivnet_bench.report.markdown import markdown_from_report
@@ -25,6 +28,16 @@ INTERRUPTED_FILES = tuple(name.replace("report", "report-interrupted") for name 
 """Of an interrupted run, which must not replace the report of a complete one."""
 
 VIABILITY_FILES = ("viability.json", "viability.html")
+GROUPS_FILES = ("groups.json", "groups.html")
+
+
+Reported: TypeAlias = LatencyResult | ViabilityResult | GroupsResult
+
+_FILES: dict[type[Reported], tuple[tuple[str, ...], ...]] = {
+    LatencyResult: (LATENCY_FILES, INTERRUPTED_FILES),
+    ViabilityResult: (VIABILITY_FILES,),
+    GroupsResult: (GROUPS_FILES,),
+}
 
 
 def write_latency(result: LatencyResult, folder: Path) -> tuple[Path, ...]:
@@ -54,6 +67,18 @@ def write_viability(result: ViabilityResult, folder: Path) -> tuple[Path, ...]:
     return _write(folder, zip(VIABILITY_FILES, (data, page), strict=True))
 
 
+def write_groups(result: GroupsResult, folder: Path) -> tuple[Path, ...]:
+    """Write ``groups.json`` and ``groups.html``, and return their paths.
+
+    Raises:
+        FileError: As ``check_folder``.
+    """
+    check_folder(folder, GroupsResult)
+    page = html_from_report(groups_report(result)).encode(errors="replace")
+    data = schema.encode(result, errors="replace")
+    return _write(folder, zip(GROUPS_FILES, (data, page), strict=True))
+
+
 def write_optimise_page(result: OptimiseResult, folder: Path) -> Path:
     """Write ``optimise.html`` beside the result, and return its path."""
     page = html_from_report(optimise_report(result)).encode(errors="replace")
@@ -61,7 +86,7 @@ def write_optimise_page(result: OptimiseResult, folder: Path) -> Path:
     return folder / PAGE
 
 
-def check_folder(folder: Path, kind: type[LatencyResult | ViabilityResult]) -> None:
+def check_folder(folder: Path, kind: type[Reported]) -> None:
     """Check that the report of a result can be written to a folder, which need not exist.
 
     Files with the report's names may be replaced if an artifact's manifest lists them, or if the
@@ -74,8 +99,7 @@ def check_folder(folder: Path, kind: type[LatencyResult | ViabilityResult]) -> N
     listed: set[str] = set()
     if has_manifest(folder):
         listed = {entry.path for entry in open_artifact(folder).manifest.reports}
-    sets = (LATENCY_FILES, INTERRUPTED_FILES) if kind is LatencyResult else (VIABILITY_FILES,)
-    for names in sets:
+    for names in _FILES[kind]:
         found = [name for name in names if os.path.lexists(folder / name)]
         if not set(found) <= listed:
             _check_report(folder, names[0], kind, named=found[0])
@@ -90,9 +114,7 @@ def _check_writable(folder: Path) -> None:
         raise FileError(f"{existing} cannot be written; choose another folder with --out")
 
 
-def _check_report(
-    folder: Path, name: str, kind: type[LatencyResult | ViabilityResult], *, named: str
-) -> None:
+def _check_report(folder: Path, name: str, kind: type[Reported], *, named: str) -> None:
     try:
         data = read_bytes(folder / name, max_bytes=MAX_BYTES)
         schema.decode(data, kind, max_bytes=MAX_BYTES)

@@ -91,6 +91,17 @@ def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]], *, baseline: str) -
         return svg_of(figure)
 
 
+def interval_plot(rows: Sequence[tuple[str, float, float, float, Shade]], *, label: str) -> bytes:
+    """Draw values in percent with their intervals: names, values, lower and upper ends."""
+    with style():
+        figure, axes = _bar_axes([name for name, *_ in rows])
+        for place, (_, value, low, high, shade) in enumerate(rows):
+            axes.plot([low, high], [place, place], color=COLOURS[shade], linewidth=2, alpha=0.5)
+            axes.plot([value], [place], "o", color=COLOURS[shade], markersize=6)
+        axes.set_xlabel(label)
+        return svg_of(figure)
+
+
 def change_plot(changes: Sequence[float | None]) -> bytes:
     """Draw the relative change of each common weight, in the order of the network."""
     moved = [(place, change) for place, change in enumerate(changes) if change]
