@@ -6,6 +6,7 @@ names, and others are no matter here. Paths are relative to the file.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,12 +31,15 @@ LABEL_COLUMNS = ("label", "emotion", "expression", "class")
 SPLIT_COLUMNS = ("split", "usage")
 PERSON_COLUMNS = ("person", "subject", "identity")
 
+_LOOKED_AT = 20
+"""Rows of a list."""
+
 
 def recognises(path: Path) -> bool:
     """Return whether it is such a file, or a folder with one and no class folders beside it."""
     if path.is_dir():
-        return not holds_classes(path, EMOTIONS) and any(map(_names_images, visible(path)))
-    return _names_images(path)
+        return not holds_classes(path, EMOTIONS) and bool(_lists(path))
+    return _has_columns(path)
 
 
 def list_of(path: Path) -> Path:
@@ -46,7 +50,7 @@ def list_of(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    lists = [file for file in visible(path) if _names_images(file)]
+    lists = _lists(path)
     if len(lists) > 1:
         names = ", ".join(file.name for file in lists)
         raise DatasetError(f"{path} holds several lists ({names}); give one of them")
@@ -69,7 +73,22 @@ def column_named(file: Path, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in columns), None)
 
 
+def _lists(folder: Path) -> list[Path]:
+    """Return the lists in a folder of whose first images one is there: other files are tables."""
+    return [file for file in visible(folder) if _has_columns(file) and _names_images(file)]
+
+
 def _names_images(file: Path) -> bool:
+    image = column_named(file, FILE_COLUMNS)
+    assert image is not None  # it has the columns
+    try:
+        rows = itertools.islice(csv_rows(file, columns=(image,)), _LOOKED_AT)
+        return any(name and (file.parent / name).is_file() for _, (name,) in rows)
+    except (DatasetError, OSError):
+        return False
+
+
+def _has_columns(file: Path) -> bool:
     if file.suffix.casefold() != ".csv" or not file.is_file():
         return False
     try:

@@ -71,7 +71,8 @@ def worst_gap(
     right, classes = right[kept], classes[kept]
     members = np.searchsorted(names, groups[kept])
     accuracy = _accuracies(right[None], members, len(names))[0]
-    best, worst = int(accuracy.argmax()), int(accuracy.argmin())
+    best = int(accuracy.argmax())
+    worst = len(names) - 1 - int(accuracy[::-1].argmin())  # of equals two different ones
     random = np.random.default_rng(seed)
     low, high = _interval(right, members, best, worst, random)
     points = float(100 * (accuracy[best] - accuracy[worst]))

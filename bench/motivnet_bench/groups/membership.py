@@ -42,7 +42,8 @@ def groups_of(
         )
     columns = csv_columns(source)
     if column.casefold() not in columns:
-        known = ", ".join(sorted(columns - {""})) or "none"
+        names = sorted(name for name in columns if name and not set(name) & set(",;\t"))
+        known = ", ".join(names) or "none"
         raise ConfigError(f"{source} has no column {column}; it has {known}")
     image = csv_list.column_named(source, csv_list.FILE_COLUMNS)
     if image is None:

@@ -169,3 +169,28 @@ def test_where_only_class_folders_are_read_it_is_said_what_the_folder_is(
     put_face(root / "test" / "2" / "test_0001_aligned.jpg")
     with pytest.raises(DatasetError, match=r"rafdb is RAF-DB, and only a folder of .* neutral, "):
         read_class_folders(tmp_path / "rafdb", labels=EMOTIONS)
+
+
+def test_annotators_say_gender_race_and_age(dataset: Path) -> None:
+    folder = dataset / "basic" / "Annotation" / "manual"
+    folder.mkdir(parents=True)
+    points = "".join(f"{x}.5\t{x + 1}.5\n" for x in range(5))
+    (folder / "train_00002_manu_attri.txt").write_text(f"{points}1\n2\n3\n")
+    (folder / "test_0001_manu_attri.txt").write_text(f"{points}2\n0\n0\n")
+    samples = read_dataset(dataset, labels=EMOTIONS).samples
+    assert rafdb.attributes(dataset, samples, "Gender") == {
+        "train_00002.jpg": "female",
+        "test_0001.jpg": "unsure",
+    }
+    assert rafdb.attributes(dataset, samples, "race") == {
+        "train_00002.jpg": "Asian",
+        "test_0001.jpg": "Caucasian",
+    }
+    assert rafdb.attributes(dataset, samples, "age") == {
+        "train_00002.jpg": "40 to 69",
+        "test_0001.jpg": "0 to 3",
+    }
+    assert rafdb.attributes(dataset, samples, "hair") is None
+    (folder / "train_00003_manu_attri.txt").write_text("1\n2\n")
+    with pytest.raises(DatasetError, match="5 points, then gender, race and age"):
+        rafdb.attributes(dataset, samples, "age")
