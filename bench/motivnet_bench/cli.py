@@ -307,6 +307,39 @@ def groups(
     result.require()
 
 
+@app.command(short_help="Write a model card from what was measured")
+def card(
+    artifact: Annotated[Path, _argument("The artifact's folder.")],
+    *,
+    report: Annotated[
+        list[Path] | None,
+        _path_option(
+            "A JSON file of motivnet-bench latency, accuracy or groups, besides those in the "
+            "artifact; repeatable."
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        _path_option("The artifact's checkpoint, which says what it was trained on."),
+    ] = None,
+    out: Annotated[
+        Path | None, _path_option("Folder of README.md and card.html.", "the artifact's")
+    ] = None,
+) -> None:
+    """Write a model card, for people and for the Hugging Face Hub: README.md and card.html.
+
+    Every figure names the file that it is from, and what was not measured says so.
+    """
+    check_exist(artifact, *(report or ()), *((checkpoint,) if checkpoint else ()))
+
+    from motivnet_bench.card import read_card
+    from motivnet_bench.report.files import write_card
+
+    found = read_card(artifact, reports=report or (), checkpoint=checkpoint)
+    for path in write_card(found, out or artifact):
+        say(f"card: {path}")
+
+
 @app.command(short_help="Measure the paper's criteria")
 def viability(
     checkpoint: Annotated[Path, _argument("The MotivNet's weights file.")],

@@ -12,9 +12,11 @@ from motivnet.artifact import add_reports, has_manifest, open_artifact
 from motivnet.errors import FileError, MotivNetError
 from motivnet.files import read_bytes, write_atomic
 from motivnet.path_kind import is_folder, kind_of
+from motivnet_bench.card import Card
 from motivnet_bench.groups.measure import GroupsResult
 from motivnet_bench.latency.result import MAX_BYTES, LatencyResult
 from motivnet_bench.optimise.result import PAGE, OptimiseResult
+from motivnet_bench.report.card import CARD_BEGINNING, card_report, markdown_from_card
 from motivnet_bench.report.groups import groups_report
 from motivnet_bench.report.html import html_from_report
 from motivnet_bench.report.latency import latency_report
@@ -29,6 +31,7 @@ INTERRUPTED_FILES = tuple(name.replace("report", "report-interrupted") for name 
 
 VIABILITY_FILES = ("viability.json", "viability.html")
 GROUPS_FILES = ("groups.json", "groups.html")
+CARD_FILES = ("README.md", "card.html")
 
 
 Reported: TypeAlias = LatencyResult | ViabilityResult | GroupsResult
@@ -77,6 +80,26 @@ def write_groups(result: GroupsResult, folder: Path) -> tuple[Path, ...]:
     page = html_from_report(groups_report(result)).encode(errors="replace")
     data = schema.encode(result, errors="replace")
     return _write(folder, zip(GROUPS_FILES, (data, page), strict=True))
+
+
+def write_card(card: Card, folder: Path) -> tuple[Path, ...]:
+    """Write ``README.md``, which the Hub shows, and ``card.html``, and return their paths.
+
+    Raises:
+        FileError: If the folder cannot be written, or has files of these names that are no cards.
+    """
+    _check_writable(folder)
+    readme = folder / CARD_FILES[0]
+    if os.path.lexists(readme) and not read_bytes(readme, max_bytes=MAX_BYTES).startswith(
+        CARD_BEGINNING.encode()
+    ):
+        raise FileError(
+            f"{readme} is not a card of this command; move it away, or choose another folder with "
+            "--out"
+        )
+    texts = (markdown_from_card(card), html_from_report(card_report(card)))
+    contents = (text.encode(errors="replace") for text in texts)
+    return _write(folder, zip(CARD_FILES, contents, strict=True))
 
 
 def write_optimise_page(result: OptimiseResult, folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -198,6 +200,26 @@ def inspect(
     else:
         found = inspect_artifact(artifact, trust_engines=trust_engines)
         command_line.print_json(found) if json else print_inspection(found)
+
+
+@app.command(
+    short_help="Write a model card from what was measured",
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    },
+)
+def card(context: typer.Context) -> None:
+    """Hand over to the benchmark's command of this name, whose reports a card is written from.
+
+    The benchmark imports this package, and not the other way round. So the process becomes that
+    command, as in a shell; options, ``--help``, signals and exit status are its own.
+    """
+    from motivnet.child_process import isolated_module
+
+    command = isolated_module("motivnet_bench", "card", *context.args)
+    os.execv(sys.executable, command)  # noqa: S606 - this Python
 
 
 @app.command(short_help="Print what this machine can build and run")

@@ -1,0 +1,137 @@
+"""What is known of an artifact, for a model card (Mitchell et al. 2019, arXiv 1810.03993).
+
+A card has figures of two kinds alone: those of the artifact's manifest, and those of reports that
+``motivnet-bench`` wrote. Whatever nobody measured is named as not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from motivnet.artifact import open_artifact
+from motivnet.artifact.manifest import Manifest
+from motivnet.checkpoints import load_checkpoint
+from motivnet.errors import ConfigError, MotivNetError
+from motivnet.files import read_bytes
+from motivnet.schema import Schema, SchemaError, decode
+from motivnet_bench.accuracy import AccuracyResult
+from motivnet_bench.groups.measure import GroupsResult
+from motivnet_bench.latency.result import MAX_BYTES, LatencyResult
+from motivnet_engines.inference.calibration import CalibrationMetadata, calibration_of_artifact
+
+Measured: TypeAlias = LatencyResult | AccuracyResult | GroupsResult
+
+_KINDS: dict[str, type[Measured]] = {
+    "latency": LatencyResult,
+    "accuracy": AccuracyResult,
+    "groups": GroupsResult,
+}
+
+_TRAINING = ("dataset", "format", "training_images", "validation_images", "epoch", "seed")
+"""What a checkpoint of ``motivnet-train`` says of its training, which a card repeats."""
+
+
+class _Kind(Schema, frozen=True):
+    """The one field that tells reports apart; the others are no matter here."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """All that a card is written from.
+
+    Attributes:
+        name: Of the artifact's folder.
+        training: What the checkpoint says of its training; empty if it was not given.
+        measured: Reports by the name of their file.
+    """
+
+    name: str
+    manifest: Manifest
+    calibration: CalibrationMetadata | None = None
+    training: Mapping[str, str] = field(default_factory=dict)
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+
+    def of_kind(self, kind: type[Measured]) -> dict[str, Measured]:
+        """Return the reports of one kind, by the name of their file."""
+        return {name: each for name, each in self.measured.items() if isinstance(each, kind)}
+
+
+def read_card(
+    folder: Path, *, reports: Iterable[Path] = (), checkpoint: Path | None = None
+) -> Card:
+    """Return what is known of an artifact: its files are checked, and its own reports are read.
+
+    Args:
+        reports: Files of ``motivnet-bench``, besides those in the artifact.
+        checkpoint: The artifact's, which says what it was trained on.
+
+    Raises:
+        ArtifactError: If the folder is not an artifact, or damaged.
+        ConfigError: If a report is none, or of another artifact, or the checkpoint is another one.
+        FileError: If a file cannot be read.
+    """
+    artifact = open_artifact(folder)
+    artifact.verify_files()
+    manifest, name = artifact.manifest, folder.resolve().name
+    own = [folder / entry.path for entry in manifest.reports if entry.path.endswith(".json")]
+    measured: dict[str, Measured] = {}
+    for file in (*own, *reports):
+        found = _read_report(file)
+        if found is None and file in own:
+            continue  # such as a viability report: of a checkpoint, and not of this artifact
+        if found is None:
+            raise ConfigError(
+                f"{file} is no report that a card takes: give the JSON of motivnet-bench latency, "
+                "accuracy or groups"
+            )
+        _check_same(found, name, file)
+        measured[file.name] = found
+    calibration = calibration_of_artifact(artifact)
+    return Card(
+        name=name,
+        manifest=manifest,
+        calibration=None if calibration is None else calibration.metadata,
+        training=_read_training(checkpoint, manifest),
+        measured=measured,
+    )
+
+
+def _read_report(file: Path) -> Measured | None:
+    data = read_bytes(file, max_bytes=MAX_BYTES)
+    try:
+        kind = _KINDS.get(str(decode(data, dict, max_bytes=MAX_BYTES).get("kind")))
+    except SchemaError as error:
+        raise ConfigError(f"{file} is not JSON: {error}") from error
+    if kind is None:
+        return None
+    try:
+        return decode(data, kind, max_bytes=MAX_BYTES)
+    except SchemaError as error:
+        raise ConfigError(f"{file} is not a report of this version: {error}") from error
+
+
+def _check_same(found: Measured, name: str, file: Path) -> None:
+    of = found.target.name if isinstance(found, LatencyResult) else found.artifact
+    if of != name:
+        raise ConfigError(f"{file} is a report of {of}, and not of {name}")
+
+
+def _read_training(checkpoint: Path | None, manifest: Manifest) -> dict[str, str]:
+    if checkpoint is None:
+        return {}
+    from motivnet.checkpoints.shards import sha256_of_weights
+
+    if sha256_of_weights(checkpoint) != manifest.source.sha256:
+        raise ConfigError(
+            f"{checkpoint} is not the artifact's checkpoint, {manifest.source.checkpoint}"
+        )
+    try:
+        metadata = load_checkpoint(checkpoint, quiet=True).metadata
+    except MotivNetError as error:
+        raise ConfigError(str(error)) from error
+    return {name: metadata[name] for name in _TRAINING if metadata.get(name)}

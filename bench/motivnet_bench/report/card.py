@@ -1,0 +1,351 @@
+"""A model card as a report, and as the README of a repository on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+from motivnet.artifact.fidelity import describe_fidelity
+from motivnet_bench.accuracy import AccuracyResult
+from motivnet_bench.card import Card
+from motivnet_bench.groups.measure import GroupsResult
+from motivnet_bench.latency.result import LatencyResult
+from motivnet_bench.report.accuracy import TITLES, metric_text
+from motivnet_bench.report.document import (
+    Block,
+    CommandLine,
+    Details,
+    List,
+    Note,
+    Report,
+    Row,
+    Section,
+    Table,
+    byte_count,
+    duration,
+    rows_from_texts,
+    significant,
+)
+from motivnet_bench.report.groups import describe_gap
+from motivnet_bench.report.markdown import markdown_from_report
+
+MANIFEST = "manifest.json"
+
+CARD_BEGINNING = '---\nlibrary_name: "motivnet"\n'
+
+LIMITS = (
+    "An expression does not tell what a person feels. The labels are words that annotators chose "
+    "for pictures, and a probability says how they would have labelled such a picture.",
+    "No decision about a person may rest on it: not about work, grades, credit, health, guilt or "
+    "truthfulness. In the European Union inferring emotions is forbidden at work and in education "
+    "(Regulation (EU) 2024/1689, Article 5(1)(f)) and bound to conditions elsewhere (Annex III, "
+    "point 1(c); Article 50(3)).",
+    "Accuracy differs between people, cameras and light. The figures here are of the images that "
+    "they name, and of no others.",
+)
+
+
+def markdown_from_card(card: Card) -> str:
+    """Return the card as Markdown with the metadata that the Hub reads, in YAML, before it."""
+    manifest = card.manifest
+    metadata: dict[str, object] = {
+        "library_name": "motivnet",
+        "pipeline_tag": "image-classification",
+        "license": "other",
+        "license_name": "see-the-card",
+        "tags": ["facial-expression-recognition", "emotion-recognition", "onnx", "motivnet"],
+    }
+    results = [
+        {
+            "task": {"type": "image-classification"},
+            "dataset": {"name": result.dataset, "type": result.dataset_format},
+            "metrics": [
+                {"type": "accuracy", "value": entry.metrics.accuracy, "name": entry.runtime},
+                {"type": "f1", "value": entry.metrics.macro_f1, "name": f"{entry.runtime}, macro"},
+            ],
+        }
+        for result in _accuracies(card).values()
+        for entry in result.runtimes[:1]
+    ]
+    if results:
+        metadata["model-index"] = [{"name": card.name, "results": results}]
+    if manifest.source.fidelity is not None:
+        metadata["tags"] = [*cast("list[str]", metadata["tags"]), "distillation"]
+    # JSON is YAML, and quotes what YAML would take for something else.
+    lines = (f"{key}: {json.dumps(value)}" for key, value in metadata.items())
+    text = "---\n" + "\n".join(lines) + "\n---\n\n"
+    assert text.startswith(CARD_BEGINNING)
+    return text + markdown_from_report(card_report(card))
+
+
+def card_report(card: Card) -> Report:
+    """Return the card: every section says where its figures are from."""
+    purpose = card.manifest.purpose
+    return Report(
+        title=f"Model card of {card.name}",
+        summary=(
+            f"Intended use, as whoever built it says: {purpose}"
+            if purpose
+            else "Intended use: not stated by whoever built it (motivnet-export build --purpose).",
+        ),
+        sections=(
+            Section(title="The model", blocks=_model(card)),
+            Section(title="Where it comes from", blocks=_origin(card)),
+            Section(title="Precision, and closeness to PyTorch", blocks=_precision(card)),
+            Section(title="Accuracy", blocks=_accuracy(card)),
+            Section(title="For whom it works", blocks=_groups(card)),
+            Section(title="Confidence", blocks=_confidence(card)),
+            Section(title="Speed", blocks=_speed(card)),
+            Section(title="Limits", blocks=tuple(Note(text=text) for text in LIMITS)),
+            Section(title="How to reproduce it", blocks=_commands(card)),
+        ),
+        overview=(Note(text=f"Model card of {card.name}"),),
+    )
+
+
+def _accuracies(card: Card) -> dict[str, AccuracyResult]:
+    return cast("dict[str, AccuracyResult]", card.of_kind(AccuracyResult))
+
+
+def _source(name: str, created: str = "") -> Note:
+    return Note(text=f"Source: {name}{f', {created}' if created else ''}.")
+
+
+def _missing(what: str, command: str) -> tuple[Block, ...]:
+    return (Note(text=f"Not measured: {what}.", kind="warning"), CommandLine(text=command))
+
+
+def _model(card: Card) -> tuple[Block, ...]:
+    manifest = card.manifest
+    config = manifest.source.config
+    encoder, decoder = config.encoder, config.decoder
+    height, width = encoder.image_size
+    details: Details = (
+        ("Task", "recognising the expression of a face in a picture of it"),
+        ("Labels", ", ".join(manifest.labels)),
+        (
+            "Encoder",
+            f"vision transformer, {encoder.depth} layers of width {encoder.embed_dim}, patches of "
+            f"{encoder.patch_size}",
+        ),
+        ("Head", f"ML-Decoder, {decoder.depth} blocks"),
+        ("Parameters", f"{config.parameters:,}"),
+        ("Computation", f"{significant(config.flop / 1e9)} GFLOP per image"),
+        ("Input", f"{height}x{width} pixels, {manifest.input.preprocessing.name}"),
+        *(
+            (("Tokens kept", f"{len(encoder.kept_tokens)}"),)
+            if encoder.kept_tokens is not None
+            else ()
+        ),
+    )
+    return List(details=details), _source(MANIFEST)
+
+
+def _origin(card: Card) -> tuple[Block, ...]:
+    source = card.manifest.source
+    if source.random_weights:
+        return Note(text="Random weights: it answers nothing.", kind="warning"), _source(MANIFEST)
+    details: Details = (
+        ("Checkpoint", f"{source.checkpoint}{', its EMA weights' if source.ema else ''}"),
+        ("SHA-256", str(source.sha256)),
+        *(
+            (("Trained at", "{}x{} pixels".format(*source.trained_image_size)),)
+            if source.trained_image_size
+            else ()
+        ),
+        *describe_fidelity(source.fidelity, source.config).items(),
+        *((name.replace("_", " "), value) for name, value in card.training.items()),
+    )
+    blocks: list[Block] = [List(details=details)]
+    if source.fresh_head:
+        blocks.append(Note(text="Its head is untrained: it answers nothing.", kind="warning"))
+    if not card.training:
+        blocks.append(
+            Note(
+                text="What it was trained on is not recorded in the artifact; --checkpoint adds "
+                "what the checkpoint says.",
+                kind="warning",
+            )
+        )
+    blocks += [
+        Note(
+            text="Licence: the code is Apache-2.0. The weights are bound by the licences of the "
+            "encoder and the data that they were trained with, which no file records: Sapiens' "
+            "weights are CC BY-NC 4.0, and most data sets of faces are for research alone. Whoever "
+            "passes the model on has to know them."
+        ),
+        _source(MANIFEST + (" and the checkpoint" if card.training else "")),
+    ]
+    return tuple(blocks)
+
+
+def _precision(card: Card) -> tuple[Block, ...]:
+    manifest = card.manifest
+    parity = manifest.parity
+    asked = manifest.requested_precision
+    details: Details = (
+        (
+            "Precision",
+            manifest.precision + (f", {asked} was asked for" * (asked != manifest.precision)),
+        ),
+        ("Attention", manifest.attention),
+        *((f"Not {each.precision}", each.reason) for each in manifest.attempts),
+        *(
+            (
+                f"Engine for {engine.backend}",
+                f"{engine.version}, {engine.precision}, {engine.attention} attention",
+            )
+            for engine in manifest.engines
+        ),
+    )
+    rows = [
+        Row(
+            cells=(
+                f"{each.backend} ({each.compute})",
+                each.evidence,
+                f"{each.logit_cosine:.6f}",
+                f"{each.logit_max_abs:.1e}",
+                f"{each.probability_max_abs:.1e}",
+                f"{each.top1_agreement:.1%}",
+            ),
+            marks=("passed" if each.passed else "failed",),
+            kind="plain" if each.passed else "failed",
+        )
+        for each in parity.comparisons
+    ]
+    headings = ("compared with PyTorch FP32", "shows", "logit cosine", "logit error")
+    table = Table(headings=(*headings, "probability error", "same top 1"), rows=tuple(rows))
+    images = f"{parity.images} images ({parity.image_source})"
+    return List(details=details), table, _source(f"{MANIFEST}, measured at the build on {images}")
+
+
+def _accuracy(card: Card) -> tuple[Block, ...]:
+    found = _accuracies(card)
+    if not found:
+        return _missing(
+            "accuracy on labelled images",
+            f"motivnet-bench accuracy {card.name} DATASET --json > accuracy.json",
+        )
+    blocks: list[Block] = []
+    for file, result in found.items():
+        split = f", {result.split} split" if result.split else ""
+        entry = result.runtimes[0]
+        rows = [("images", f"{entry.metrics.images:,}")]
+        rows += [(title, metric_text(n, getattr(entry.metrics, n))) for n, title in TITLES.items()]
+        rows += [(f"recall {n}", metric_text("recall", v)) for n, v in entry.metrics.recall.items()]
+        blocks += [
+            Table(
+                title=f"{result.dataset}{split}, {entry.runtime}",
+                headings=("metric", entry.runtime),
+                rows=rows_from_texts(rows),
+            ),
+            _source(file),
+        ]
+    return tuple(blocks)
+
+
+def _groups(card: Card) -> tuple[Block, ...]:
+    found = cast("dict[str, GroupsResult]", card.of_kind(GroupsResult))
+    if not found:
+        return _missing(
+            "accuracy by group of people",
+            f"motivnet-bench groups {card.name} DATASET --by COLUMN",
+        )
+    blocks: list[Block] = []
+    for file, result in found.items():
+        rows = [
+            (
+                group.name,
+                f"{group.metrics.images:,}",
+                f"{group.metrics.accuracy:.1%}",
+                f"{group.low:.1f} to {group.high:.1f}%",
+                f"{group.metrics.macro_f1:.3f}",
+                f"{group.calibration_error:.3f}",
+            )
+            for group in result.groups
+        ]
+        headings = ("images", "accuracy", "95 % interval", "macro F1", "calibration error")
+        blocks += [
+            Table(
+                title=f"{result.dataset} by {result.by}",
+                headings=(result.by, *headings),
+                rows=rows_from_texts(rows),
+            ),
+            Note(text=describe_gap(result)),
+            _source(file, result.created),
+        ]
+    return tuple(blocks)
+
+
+def _confidence(card: Card) -> tuple[Block, ...]:
+    calibration = card.calibration
+    if calibration is None:
+        return _missing(
+            "whether its probabilities are right; they are not calibrated",
+            f"motivnet calibrate {card.name} FOLDER",
+        )
+    images = sum(
+        (calibration.held_out if calibration.held_out_folder else calibration.images).values()
+    )
+    details: Details = (
+        ("Temperature", f"{calibration.temperature:.3f}"),
+        (
+            "Calibration error",
+            f"{calibration.error_before:.3f} before, {calibration.error_after:.3f} after",
+        ),
+        ("Taken for known faces", f"{calibration.known_share:.1%} of {images:,} images"),
+    )
+    return List(details=details), _source("the artifact's calibration")
+
+
+def _speed(card: Card) -> tuple[Block, ...]:
+    found = cast("dict[str, LatencyResult]", card.of_kind(LatencyResult))
+    if not found:
+        return _missing("speed on any device", f"motivnet-bench latency {card.name}")
+    blocks: list[Block] = []
+    for file, result in found.items():
+        rows = [
+            Row(
+                cells=(
+                    row.name,
+                    duration(row.metrics.latency.p50),
+                    duration(row.metrics.latency.p95),
+                    byte_count(row.metrics.peak_memory),
+                ),
+                kind="default" if row.default else "plain",
+            )
+            for row in result.candidates
+            if row.metrics is not None
+        ]
+        device, settings = result.environment.processor, result.settings
+        blocks += [
+            Table(
+                title=f"{device}, batch size {settings.batch_size}, {settings.threads} threads",
+                headings=("runtime", "p50", "p95", "peak memory"),
+                rows=tuple(rows),
+            ),
+            *(Note(text=text, kind="warning") for text in result.warnings),
+            _source(file, result.created),
+        ]
+    return tuple(blocks)
+
+
+def _commands(card: Card) -> tuple[Block, ...]:
+    manifest = card.manifest
+    height, width = manifest.source.config.encoder.image_size
+    words = [
+        *("motivnet-export build --checkpoint", manifest.source.checkpoint or "CHECKPOINT"),
+        *("--precision", manifest.precision, "--image-size", f"{height}x{width}"),
+        *("--input", "image" if manifest.input.any_size else manifest.input.dtype),
+    ]
+    lines = [
+        " ".join(words),
+        f"motivnet verify {card.name}",
+        *(
+            each.command_line
+            for each in card.measured.values()
+            if not isinstance(each, AccuracyResult)
+        ),
+    ]
+    tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
+    return *(CommandLine(text=line) for line in lines if line), Note(text=f"Built with {tools}.")
