@@ -24,10 +24,10 @@ from motivnet_bench.report.document import (
     byte_count,
     duration,
     rows_from_texts,
-    significant,
 )
 from motivnet_bench.report.groups import describe_gap
 from motivnet_bench.report.markdown import markdown_from_report
+from motivnet_engines.diagnostics.tables import flop_text
 
 MANIFEST = "manifest.json"
 
@@ -130,7 +130,7 @@ def _model(card: Card) -> tuple[Block, ...]:
         ),
         ("Head", f"ML-Decoder, {decoder.depth} blocks"),
         ("Parameters", f"{config.parameters:,}"),
-        ("Computation", f"{significant(config.flop / 1e9)} GFLOP per image"),
+        ("Computation", f"{flop_text(config.flop)} per image"),
         ("Input", f"{height}x{width} pixels, {manifest.input.preprocessing.name}"),
         *(
             (("Tokens kept", f"{len(encoder.kept_tokens)}"),)

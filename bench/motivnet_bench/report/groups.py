@@ -59,7 +59,9 @@ def groups_report(result: GroupsResult) -> Report:
             Section(title="Method", blocks=(Note(text=METHOD), Note(text=MEANING))),
             Section(title="Run", blocks=(_run(result),), narrow=True),
             environment_section(
-                result.environment, pytorch_device="no device, it was not used", created=result.created
+                result.environment,
+                pytorch_device="no device, it was not used",
+                created=result.created,
             ),
             command_line_section(result.command_line or "motivnet-bench groups"),
         ),
