@@ -67,6 +67,11 @@ def check_options(options: EngineOptions, manifest: Manifest) -> None:
     Raises:
         ConfigError: With every problem, one after another.
     """
+    if manifest.quantisation is not None:
+        raise ConfigError(
+            "the artifact was quantised for OpenVINO on a CPU, where TensorRT would place its "
+            "scales otherwise; build one for TensorRT: motivnet-export build --int8"
+        )
     if problems := [*_range_problems(options, manifest), *_backend_problems(options, manifest)]:
         raise ConfigError("; ".join(problems))
 

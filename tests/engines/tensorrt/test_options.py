@@ -10,6 +10,7 @@ import pytest
 
 from motivnet.artifact.engine_entry import ShapeProfile
 from motivnet.artifact.manifest import Manifest
+from motivnet.artifact.quantisation import Quantisation, SpeedComparison
 from motivnet.errors import ConfigError
 from motivnet_engines.build.options import MAX_SIDE, EngineOptions, check_options
 from motivnet_engines.runtimes.tensorrt.api import RTX_COMPUTE_CAPABILITIES
@@ -79,6 +80,30 @@ def test_what_no_machine_can_build_is_refused(
         check_options(options, manifest)
 
     assert message in str(caught.value)
+
+
+def test_a_graph_that_was_quantised_for_a_processor_is_refused(manifest: Manifest) -> None:
+    speed = SpeedComparison(
+        runtime="openvino",
+        baseline="openvino",
+        milliseconds=1.0,
+        baseline_milliseconds=2.0,
+        ratio=2.0,
+        lower_quartile=1.5,
+        rounds=6,
+        processor="a processor",
+    )
+    quantised = Quantisation(
+        tool="nncf 3.4.0",
+        images=8,
+        smooth_quant=False,
+        variants=(),
+        linear_layers={"int8": 16},
+        fused_attentions=4,
+        speed=speed,
+    )
+    with pytest.raises(ConfigError, match="was quantised for OpenVINO on a CPU"):
+        check_options(rtx(), msgspec.structs.replace(manifest, quantisation=quantised))
 
 
 def test_every_problem_is_told_at_once(manifest: Manifest) -> None:
