@@ -20,14 +20,16 @@ from motivnet.schema import Schema, SchemaError, decode
 from motivnet_bench.accuracy import AccuracyResult
 from motivnet_bench.groups.measure import GroupsResult
 from motivnet_bench.latency.result import MAX_BYTES, LatencyResult
+from motivnet_bench.robustness.measure import RobustnessResult
 from motivnet_engines.inference.calibration import CalibrationMetadata, calibration_of_artifact
 
-Measured: TypeAlias = LatencyResult | AccuracyResult | GroupsResult
+Measured: TypeAlias = LatencyResult | AccuracyResult | GroupsResult | RobustnessResult
 
 _KINDS: dict[str, type[Measured]] = {
     "latency": LatencyResult,
     "accuracy": AccuracyResult,
     "groups": GroupsResult,
+    "robustness": RobustnessResult,
 }
 
 _TRAINING = ("dataset", "format", "training_images", "validation_images", "epoch", "seed")
@@ -87,7 +89,7 @@ def read_card(
         if found is None:
             raise ConfigError(
                 f"{file} is no report that a card takes: give the JSON of motivnet-bench latency, "
-                "accuracy or groups"
+                "accuracy, groups or robustness"
             )
         _check_same(found, name, file)
         measured[file.name] = found

@@ -71,6 +71,18 @@ AllowOutsideOption: TypeAlias = Annotated[
     ),
 ]
 
+DISTURBED = (
+    "rotation",
+    "crop",
+    "blur",
+    "JPEG quality",
+    "less light",
+    "more light",
+    "resolution",
+    "occlusion",
+)
+"""The names in ``DISTURBANCES``, whose module imports OpenCV."""
+
 app = make_app(
     "Measure how fast and how accurate an artifact is, beside the PyTorch model that it was made "
     "from. Without a command, 'motivnet-bench' measures the latency of the newest artifact.",
@@ -307,6 +319,75 @@ def groups(
     result.require()
 
 
+@app.command(short_help="Measure accuracy on disturbed images")
+def robustness(
+    artifact: Annotated[Path, _argument("The artifact's folder.")],
+    dataset: Annotated[
+        Path, _argument("A dataset; its test split is used, or its validation split, or all of it.")
+    ],
+    *,
+    disturbance: Annotated[
+        list[str] | None,
+        _option(f"Measure only this one; repeatable. One of {', '.join(DISTURBED)}.", "all"),
+    ] = None,
+    runtime: Annotated[
+        str | None, _option("The runtime that answers.", "the default runtime")
+    ] = None,
+    trust_engines: TrustEnginesOption = False,
+    checkpoint: CheckpointOption = None,
+    limit: LimitOption = None,
+    threads: ThreadsOption = None,
+    allow_outside: AllowOutsideOption = False,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed of what varies between images.")
+    ] = 0,
+    out: Annotated[
+        Path | None, _path_option("Folder of the report.", "artifacts/robustness-NAME")
+    ] = None,
+    json: JSONOption = False,
+) -> None:
+    """Measure accuracy against rotation, crop, blur, compression, light, resolution and occlusion.
+
+    Writes robustness.html and robustness.json.
+    """
+    check_exist(artifact, dataset)
+    if unknown := [name for name in disturbance or () if name not in DISTURBED]:
+        raise ConfigError(f"there is no disturbance {unknown[0]}; give {', '.join(DISTURBED)}")
+
+    from motivnet.artifact import ARTIFACTS
+    from motivnet_bench.environment import command_line
+    from motivnet_bench.report.files import check_folder, write_robustness
+    from motivnet_bench.report.robustness import robustness_report
+    from motivnet_bench.robustness.measure import (
+        RobustnessOptions,
+        RobustnessResult,
+        measure_robustness,
+    )
+
+    options = RobustnessOptions(
+        disturbance=tuple(disturbance or ()),
+        limit=limit,
+        seed=seed,
+        runtime=runtime,
+        trust_engines=trust_engines,
+        threads=threads,
+        allow_outside=allow_outside,
+    )
+    target = _target(artifact, checkpoint, needs_pytorch=False)
+    out = out or ARTIFACTS / f"robustness-{target.name}"
+    check_folder(out, RobustnessResult)
+    result = measure_robustness(
+        target,
+        dataset,
+        options,
+        command_line=command_line("robustness", [artifact, dataset], options),
+    )
+    _show(result, robustness_report(result), json=json)
+    paths = write_robustness(result, out)
+    if not json:
+        say(f"report: {paths[-1]}")
+
+
 @app.command(short_help="Write a model card from what was measured")
 def card(
     artifact: Annotated[Path, _argument("The artifact's folder.")],
@@ -314,8 +395,8 @@ def card(
     report: Annotated[
         list[Path] | None,
         _path_option(
-            "A JSON file of motivnet-bench latency, accuracy or groups, besides those in the "
-            "artifact; repeatable."
+            "A JSON file of motivnet-bench latency, accuracy, groups or robustness, besides those "
+            "in the artifact; repeatable."
         ),
     ] = None,
     checkpoint: Annotated[

@@ -82,7 +82,8 @@ def test_figures_are_those_of_the_reports(
     assert f"| accuracy (WAR) | {measured.accuracy:.2%} |" in body
     assert "Source: accuracy.json." in body
     assert f"### {accuracy.dataset} by eyes" in body
-    assert "Not measured: accuracy" not in body
+    assert "Not measured: accuracy on labelled images" not in body
+    assert "Not measured: accuracy by group" not in body
 
 
 def test_parity_and_origin_are_the_manifests(artifact: Path) -> None:

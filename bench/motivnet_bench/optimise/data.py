@@ -14,7 +14,7 @@ from motivnet.datasets.read import EVALUATED, read_dataset
 from motivnet.datasets.sample import Dataset, Sample
 from motivnet.datasets.split import Split
 from motivnet.errors import DatasetError
-from motivnet_bench.optimise.intervals import images_to_show
+from motivnet_bench.intervals import images_to_show
 from motivnet_bench.optimise.result import Data
 from motivnet_training.data import read_split
 from motivnet_training.distill.images import read_images

@@ -15,8 +15,8 @@ from motivnet.artifact import Artifact
 from motivnet.errors import MotivNetError, RuntimeUnavailableError
 from motivnet.files import make_folder, write_errors
 from motivnet.parity import Precision
+from motivnet_bench.intervals import compare_answers
 from motivnet_bench.optimise.data import Faces
-from motivnet_bench.optimise.intervals import compare_answers
 from motivnet_bench.optimise.models import (
     Weights,
     build_point,

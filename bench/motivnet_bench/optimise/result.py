@@ -11,8 +11,8 @@ from motivnet.parity import Precision
 from motivnet.path_kind import is_file, is_folder, kind_of
 from motivnet.schema import Schema, SchemaError, decode, encode
 from motivnet_bench.environment import Environment
+from motivnet_bench.intervals import Answers
 from motivnet_bench.latency.result import Speedup
-from motivnet_bench.optimise.intervals import Answers
 from motivnet_bench.optimise.plan import Point
 
 FILE_NAME = "optimise.json"

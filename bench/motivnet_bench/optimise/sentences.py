@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motivnet_bench.optimise.intervals import Answers, images_for_interval
+from motivnet_bench.intervals import Answers, images_for_interval
 from motivnet_bench.optimise.result import Limits, Measured, OptimiseResult
 
 

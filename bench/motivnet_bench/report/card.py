@@ -27,6 +27,8 @@ from motivnet_bench.report.document import (
 )
 from motivnet_bench.report.groups import describe_gap
 from motivnet_bench.report.markdown import markdown_from_report
+from motivnet_bench.report.robustness import describe_robustness, robustness_table
+from motivnet_bench.robustness.measure import RobustnessResult
 from motivnet_engines.diagnostics.tables import flop_text
 
 MANIFEST = "manifest.json"
@@ -94,6 +96,7 @@ def card_report(card: Card) -> Report:
             Section(title="Precision, and closeness to PyTorch", blocks=_precision(card)),
             Section(title="Accuracy", blocks=_accuracy(card)),
             Section(title="For whom it works", blocks=_groups(card)),
+            Section(title="What it withstands", blocks=_robustness(card)),
             Section(title="Confidence", blocks=_confidence(card)),
             Section(title="Speed", blocks=_speed(card)),
             Section(title="Limits", blocks=tuple(Note(text=text) for text in LIMITS)),
@@ -272,6 +275,23 @@ def _groups(card: Card) -> tuple[Block, ...]:
                 rows=rows_from_texts(rows),
             ),
             Note(text=describe_gap(result)),
+            _source(file, result.created),
+        ]
+    return tuple(blocks)
+
+
+def _robustness(card: Card) -> tuple[Block, ...]:
+    found = cast("dict[str, RobustnessResult]", card.of_kind(RobustnessResult))
+    if not found:
+        return _missing(
+            "accuracy on turned, blurred, dark, small or covered images",
+            f"motivnet-bench robustness {card.name} DATASET",
+        )
+    blocks: list[Block] = []
+    for file, result in found.items():
+        blocks += [
+            robustness_table(result),
+            Note(text=describe_robustness(result)),
             _source(file, result.created),
         ]
     return tuple(blocks)

@@ -22,7 +22,9 @@ from motivnet_bench.report.html import html_from_report
 from motivnet_bench.report.latency import latency_report
 from motivnet_bench.report.markdown import markdown_from_report
 from motivnet_bench.report.optimise import optimise_report
+from motivnet_bench.report.robustness import robustness_report
 from motivnet_bench.report.viability import viability_report
+from motivnet_bench.robustness.measure import RobustnessResult
 from motivnet_bench.viability.result import ViabilityResult
 
 LATENCY_FILES = ("report.json", "report.md", "report.html")
@@ -31,15 +33,17 @@ INTERRUPTED_FILES = tuple(name.replace("report", "report-interrupted") for name 
 
 VIABILITY_FILES = ("viability.json", "viability.html")
 GROUPS_FILES = ("groups.json", "groups.html")
+ROBUSTNESS_FILES = ("robustness.json", "robustness.html")
 CARD_FILES = ("README.md", "card.html")
 
 
-Reported: TypeAlias = LatencyResult | ViabilityResult | GroupsResult
+Reported: TypeAlias = LatencyResult | ViabilityResult | GroupsResult | RobustnessResult
 
 _FILES: dict[type[Reported], tuple[tuple[str, ...], ...]] = {
     LatencyResult: (LATENCY_FILES, INTERRUPTED_FILES),
     ViabilityResult: (VIABILITY_FILES,),
     GroupsResult: (GROUPS_FILES,),
+    RobustnessResult: (ROBUSTNESS_FILES,),
 }
 
 
@@ -80,6 +84,18 @@ def write_groups(result: GroupsResult, folder: Path) -> tuple[Path, ...]:
     page = html_from_report(groups_report(result)).encode(errors="replace")
     data = schema.encode(result, errors="replace")
     return _write(folder, zip(GROUPS_FILES, (data, page), strict=True))
+
+
+def write_robustness(result: RobustnessResult, folder: Path) -> tuple[Path, ...]:
+    """Write ``robustness.json`` and ``robustness.html``, and return their paths.
+
+    Raises:
+        FileError: As ``check_folder``.
+    """
+    check_folder(folder, RobustnessResult)
+    page = html_from_report(robustness_report(result)).encode(errors="replace")
+    data = schema.encode(result, errors="replace")
+    return _write(folder, zip(ROBUSTNESS_FILES, (data, page), strict=True))
 
 
 def write_card(card: Card, folder: Path) -> tuple[Path, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from motivnet.errors import MissingDependencyError
 from motivnet.printable import drawn_text
+from motivnet_bench.intervals import Estimate
 from motivnet_bench.latency.result import Speedup
 
 try:
@@ -99,6 +100,33 @@ def interval_plot(rows: Sequence[tuple[str, float, float, float, Shade]], *, lab
             axes.plot([low, high], [place, place], color=COLOURS[shade], linewidth=2, alpha=0.5)
             axes.plot([value], [place], "o", color=COLOURS[shade], markersize=6)
         axes.set_xlabel(label)
+        return svg_of(figure)
+
+
+def strength_plot(curves: Mapping[str, Sequence[tuple[str, Estimate]]], *, level: float) -> bytes:
+    """Draw values in percent by strength, in a panel per name; ``level`` is without any."""
+    columns = min(4, len(curves))
+    rows = -(-len(curves) // columns)
+    with style():
+        figure = Figure(figsize=(2.2 * columns, 1.9 * rows + 0.4), layout="constrained")
+        panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for axes, (name, points) in zip(panels, curves.items(), strict=False):
+            places = range(len(points))
+            values = [estimate.value for _, estimate in points]
+            low = [estimate.low for _, estimate in points]
+            high = [estimate.high for _, estimate in points]
+            axes.axhline(level, color=COLOURS["muted"], linewidth=1, linestyle="--")
+            axes.fill_between(places, low, high, color=COLOURS["accent"], alpha=0.15, linewidth=0)
+            axes.plot(places, values, "o-", color=COLOURS["accent"], markersize=4)
+            axes.set_xticks(places, [drawn_text(text) for text, _ in points])
+            axes.set_title(drawn_text(name), fontsize=9)
+            axes.set_ylim(0, 102)
+            axes.grid(axis="y", color=GRID, linewidth=0.8)
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
+        for axes in panels[len(curves) :]:
+            axes.set_visible(False)
+        figure.supylabel("accuracy in percent", fontsize=9)
         return svg_of(figure)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from motivnet_bench.intervals import Answers
 from motivnet_bench.latency.result import Speedup
-from motivnet_bench.optimise.intervals import Answers
 from motivnet_bench.optimise.plan import Kind, Point
 from motivnet_bench.optimise.result import Measured, Timing
 

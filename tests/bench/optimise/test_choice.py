@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from motivnet_bench.intervals import Answers
 from motivnet_bench.latency.result import Speedup
 from motivnet_bench.optimise.choice import choose, front, is_within, knee, nearest, reason_to_skip
-from motivnet_bench.optimise.intervals import Answers
 from motivnet_bench.optimise.plan import Point
 from motivnet_bench.optimise.result import Limits, Measured, Timing
 

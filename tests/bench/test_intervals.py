@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motivnet_bench.optimise.intervals import (
+from motivnet_bench.intervals import (
     Answers,
     compare_answers,
     images_for_interval,
