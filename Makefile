@@ -9,15 +9,34 @@ ALONE := ray or install
 QUICK := not (slow or gpu or browser or ray or compile or process or install)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO := $(VENV)/.installed-for-the-demo
+
+# uv where it is, which takes a fraction of pip's time.
+UV := $(shell command -v uv 2>/dev/null)
+PIP := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install)
+# The versions of uv.lock, with a PyTorch of any build.
+LOCKED := $(if $(UV),--constraint $(VENV)/locked.txt)
 
 .PHONY: install check quick test coverage slow reliability docs demo clean
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $(STAMP)
+# An interrupted installation goes on where it was: what was fetched is in the cache.
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/locked.txt: uv.lock | $(BIN)/pip
+	$(UV) export --frozen --quiet --no-hashes --no-emit-project --extra dev --output-file $@
+
+$(STAMP): pyproject.toml | $(BIN)/pip $(if $(UV),$(VENV)/locked.txt)
+	$(PIP) "$(TORCH)"
+	$(PIP) $(LOCKED) --editable '.[dev]'
+	touch $@
+
+# A third of the packages, unless all are there.
+$(DEMO): pyproject.toml | $(BIN)/pip $(if $(UV),$(VENV)/locked.txt)
+	test -e $(STAMP) || $(PIP) "$(TORCH)"
+	test -e $(STAMP) || $(PIP) $(LOCKED) --editable '.[train,bench,cpu]'
+	touch $@
 
 check: install
 	$(BIN)/ruff check .
@@ -42,14 +61,14 @@ coverage: install
 slow: install
 	$(BIN)/python -m pytest -m slow
 
-reliability: demo
+reliability: install demo
 	$(BIN)/python tests/engines/serving/reliability/run.py all --artifact artifacts/demo
 
 # Into site/, whose pages open without a server.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-demo: install
+demo: $(DEMO)
 	$(BIN)/motivnet-train demo
 	$(BIN)/motivnet-export build --checkpoint checkpoints/demo.safetensors --out artifacts/demo --fp16
 	$(BIN)/motivnet-bench latency artifacts/demo
