@@ -69,7 +69,7 @@ export class Folder {
    */
   async bytes(name) {
     const expected = this.description.files[name];
-    if (!this.has(name)) throw new MotivNetError("damaged", `motivnet.json of this folder does not name ${name}; build the folder again.`);
+    if (!this.has(name)) throw new MotivNetError("damaged", `The motivnet.json of this folder does not name ${name}; build the folder again.`);
     let content = await fetched(this.address(name));
     // The browser may have kept the file of an older folder at the same address.
     if ((await sha256(content)) !== expected.sha256) content = await fetched(this.address(name), { cache: "reload" });
@@ -78,7 +78,7 @@ export class Folder {
       return content;
     }
     const size = content.length === expected.bytes ? "" : ` (${content.length} bytes instead of ${expected.bytes})`;
-    throw new MotivNetError("damaged", `${name} is not the file that this folder was built with${size}: it is damaged or was exchanged.`);
+    throw new MotivNetError("damaged", `The file ${name} is not the one that this folder was built with${size}: it is damaged or was exchanged.`);
   }
 
   /**
@@ -103,9 +103,9 @@ async function fetched(address, options) {
     response = await fetch(address, options);
     if (response.ok) return new Uint8Array(await response.arrayBuffer());
   } catch (cause) {
-    throw new MotivNetError("unreachable", `${file} cannot be loaded: there is no connection to the folder.`, { cause });
+    throw new MotivNetError("unreachable", `The file ${file} cannot be loaded: there is no connection to the folder.`, { cause });
   }
-  throw new MotivNetError("unreachable", `${file} cannot be loaded: the server answers with status ${response.status}.`);
+  throw new MotivNetError("unreachable", `The file ${file} cannot be loaded: the server answers with status ${response.status}.`);
 }
 
 /** @param {Uint8Array<ArrayBuffer>} bytes */
@@ -123,13 +123,13 @@ function described(bytes) {
   try {
     description = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new MotivNetError("damaged", "motivnet.json of this folder is not JSON: it is damaged, or the address is of something else.", { cause });
+    throw new MotivNetError("damaged", "The motivnet.json of this folder is not JSON: it is damaged, or the address is of something else.", { cause });
   }
   if (description?.format !== FORMAT) {
     const found = JSON.stringify(description?.format) ?? "none";
     throw new MotivNetError("wrong_version", `This folder is of another version (format ${found.slice(0, 20)}; this page reads ${FORMAT}); build it again with motivnet-export build --target web.`);
   }
-  if (!isComplete(description)) throw new MotivNetError("damaged", "motivnet.json of this folder lacks something that it needs; build the folder again.");
+  if (!isComplete(description)) throw new MotivNetError("damaged", "The motivnet.json of this folder lacks something that it needs; build the folder again.");
   return description;
 }
 

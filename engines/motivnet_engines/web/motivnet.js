@@ -104,6 +104,18 @@ export class EmotionClassifier {
     return await this.#image("pixels", source);
   }
 
+  /**
+   * The model's outputs by name for a batch of normalised inputs, for verdicts and benchmarks.
+   *
+   * @param {Float32Array} data (batch, 3, height, width)
+   * @param {number} batch
+   * @returns {Promise<Record<string, Float32Array>>}
+   * @private
+   */
+  async _run(data, batch) {
+    return await this.#ask({ method: "run", data, batch });
+  }
+
   /** End the worker and free its memory; what was not answered is rejected. A second call does nothing. */
   close() {
     this.#finish(new MotivNetError("closed", "This classifier was closed."));

@@ -55,7 +55,7 @@ async function fetchModel() {
 
 /** @param {any} verified */
 function showVerdict({ samples, maxAbsoluteError, precision, fallback }) {
-  const difference = maxAbsoluteError.toPrecision(2);
+  const difference = maxAbsoluteError.toExponential(1);
   verdict.textContent = `Verified here: ${samples} reference samples, largest difference ${difference} (${precision}).`;
   if (fallback) verdict.textContent += " WebGPU was tried and not used.";
   verdict.className = "verified";

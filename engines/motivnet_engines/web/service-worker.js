@@ -2,7 +2,8 @@
 //
 // Answers come from there and from nowhere else. version.js is one line with the SHA-256 of motivnet.json, which names
 // every file with its own: when the folder is built again that line changes, the browser sees another service worker,
-// and the whole folder is kept anew before it takes the place of the old one.
+// and the whole folder is kept anew. It takes the place of the old one when no tab shows that any more, so that a page
+// never has files of two builds.
 
 /* global self, caches */
 importScripts("version.js");
@@ -32,7 +33,6 @@ async function keepFolder() {
   const names = Object.keys(files).filter((name) => !/webgpu|asyncify/.test(name));
   await cache.addAll(["./", ...names].map((name) => new Request(name, { cache: "no-cache" })));
   await cache.put("motivnet.json", response);
-  await self.skipWaiting();
 }
 
 async function takeOver() {

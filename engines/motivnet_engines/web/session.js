@@ -11,7 +11,8 @@ import { withAnySize } from "./yunet.js";
  *   backend: Backend, threads: number, runtime: string, fallback: string | null}} Verdict
  *   `fallback`: why WebGPU was not taken, if it was tried
  * @typedef {{backend: Backend, threads: number, classify: (input: Float32Array) => Promise<Float32Array>,
- *   detect: import("./yunet.js").Network, close: () => Promise<void>}} Session
+ *   run: (input: Float32Array, batch: number) => Promise<Record<string, Float32Array>>,
+ *   detect: import("./yunet.js").Network, close: () => Promise<void>}} Session `run` gives all outputs of a batch
  */
 
 /** More threads than this make a model of this size slower, not faster. */
@@ -88,6 +89,7 @@ async function openSession(folder, backend) {
   /** @param {Uint8Array} bytes @param {string} provider */
   const create = (bytes, provider) =>
     ort.InferenceSession.create(bytes, { executionProviders: [provider], logSeverityLevel: 3, graphOptimizationLevel: "all" });
+  /** @type {any[]} */
   const sessions = [];
   try {
     sessions.push(await create(await folder.bytes(model.file), backend));
@@ -98,14 +100,15 @@ async function openSession(folder, backend) {
     throw new MotivNetError("no_backend", `The model cannot be opened with ${backendName(backend)} in this browser: ${sentence(cause)}`, { cause });
   }
   const [classifier, faces] = sessions;
+  const [height, width] = model.size;
   return {
     backend,
     threads: ort.env.wasm.numThreads,
     classify: async (input) => {
-      const [height, width] = model.size;
       const outputs = await run(ort, classifier, model.input, input, [1, 3, height, width], ["logits"]);
       return outputs.logits;
     },
+    run: (input, batch) => run(ort, classifier, model.input, input, [batch, 3, height, width], model.outputs),
     detect: (input, shape) => run(ort, faces, faces.inputNames[0], input, shape, faces.outputNames),
     close: async () => {
       for (const session of sessions) await session.release();

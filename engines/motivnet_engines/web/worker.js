@@ -10,7 +10,8 @@ import { DEFAULTS, detectFaces } from "./yunet.js";
 
 /**
  * @typedef {import("./decoding.js").Picture} Picture
- * @typedef {{id: number, method: string, source?: Blob | ImageBitmap, url?: string, backend?: any, name?: string}} Message
+ * @typedef {{id: number, method: string, source?: Blob | ImageBitmap, url?: string, backend?: any, name?: string,
+ *   data?: Float32Array, batch?: number}} Message
  */
 
 /** @type {{folder: Folder, session: import("./session.js").Session} | null} */
@@ -41,9 +42,10 @@ async function answer(message, bitmap) {
  * @param {Message} message
  * @param {Promise<ImageBitmap> | undefined} bitmap
  */
-async function perform({ method, url, backend, name }, bitmap) {
+async function perform({ method, url, backend, name, data, batch }, bitmap) {
   if (method === "open") return await open(String(url), backend);
   if (method === "close") return await close();
+  if (method === "run") return await opened().session.run(data ?? new Float32Array(), batch ?? 1);
   const started = performance.now();
   const picture = pixelsOf(await /** @type {Promise<ImageBitmap>} */ (bitmap));
   if (method === "pixels") return pixelsOfFaces(picture);

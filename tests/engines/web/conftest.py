@@ -167,9 +167,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def static_server(
-    folder: Path, *, isolated: bool = True, port: int = 0
-) -> Iterator[StaticServer]:
+def static_server(folder: Path, *, isolated: bool = True, port: int = 0) -> Iterator[StaticServer]:
     """Serve a folder until the end of the block."""
     asked: list[str] = []
     handler = type(

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import draw_face
@@ -30,17 +30,21 @@ OPEN = """async (options) => {
 }"""
 PIXELS = """async (png) => {
     const { whole, faces } = await classifier._pixels(blobOf(png));
-    const plain = (pixels) => btoa(pixels.reduce((text, byte) => text + String.fromCharCode(byte), ""));
+    const add = (text, byte) => text + String.fromCharCode(byte);
+    const plain = (pixels) => btoa(pixels.reduce(add, ""));
     return [plain(whole), faces.map((face) => ({ ...face, pixels: plain(face.pixels) }))];
 }"""
 
 
-@pytest.fixture
-def tab(server: Any, open_tab: Tab) -> Page:
+@pytest.fixture(scope="module")
+def tab(server: Any, browser: Browser) -> Iterator[Page]:
     """A page with an open classifier."""
-    page = open_tab(f"{server.url}blank.html")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{server.url}blank.html")
     page.evaluate(OPEN, {})
-    return page
+    yield page
+    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,7 @@ def test_pixels_are_those_of_python(
 def test_white_is_put_around_as_in_python(
     own_folder: Path, redescribed: Any, serve_folder: Any, open_tab: Tab
 ) -> None:
-    recipe = Preprocessing.named("square-white-pad", size=(64, 48))
+    recipe = Preprocessing.named("square-white-pad", size=(128, 96))
     plain = {"name": recipe.name, "mean": recipe.mean, "std": recipe.std}
     redescribed(own_folder, preprocess=plain)
     picture = noise(90, 70)
@@ -130,7 +134,8 @@ def test_faces_and_their_crops_are_those_of_python(
 def test_results_are_those_of_python(tab: Page, python_classifier: EmotionClassifier) -> None:
     picture = two_faces()
     [expected] = [result.to_dict() for result in python_classifier.read(picture)]
-    found = tab.evaluate("(png) => classifier.read(blobOf(png), { name: 'the image' })", png(picture))
+    script = "(png) => classifier.read(blobOf(png), { name: 'the image' })"
+    found = tab.evaluate(script, png(picture))
     assert list(found) == list(expected)
     assert list(found["timing"]) == list(expected["timing"])
     assert [found[name] for name in ("name", "width", "height")] == ["the image", 960, 300]
@@ -173,7 +178,8 @@ def test_every_kind_of_picture_gives_the_same(tab: Page, source: str) -> None:
         Object.assign(canvas, {{ width: bitmap.width, height: bitmap.height }});
         for (const one of [canvas, offscreen]) one.getContext("2d").drawImage(bitmap, 0, 0);
         const source = {source};
-        const results = [await classifier.read(blob), await classifier.read(source), await classifier.read(source)];
+        const results = [];
+        for (const one of [blob, source, source]) results.push(await classifier.read(one));
         return results.map(({{ faces }}) => faces);
     }}"""
     first, second, third = tab.evaluate(script, png(two_faces()))
@@ -208,8 +214,8 @@ def test_results_come_in_order_and_the_page_stays_awake(tab: Page) -> None:
             watch();
             const order = [];
             const blob = blobOf(png);
-            const reads = Array.from({ length: 12 }, (_, i) => classifier.read(blob).then(() => order.push(i)));
-            await Promise.all(reads);
+            const read = (i) => classifier.read(blob).then(() => order.push(i));
+            await Promise.all(Array.from({ length: 12 }, (_, i) => read(i)));
             done = true;
             return [order, longest];
         }""",
@@ -220,11 +226,14 @@ def test_results_come_in_order_and_the_page_stays_awake(tab: Page) -> None:
     assert longest < 1000  # a frozen page would be the sum of twelve pictures
 
 
-def test_a_closed_classifier_says_so_and_frees_those_who_wait(tab: Page) -> None:
+def test_a_closed_classifier_says_so_and_frees_those_who_wait(server: Any, open_tab: Tab) -> None:
+    tab = open_tab(f"{server.url}blank.html")
+    tab.evaluate(OPEN, {})
     found = tab.evaluate(
         """async (png) => {
             const blob = blobOf(png);
-            const waiting = [1, 2, 3, 4].map(() => classifier.read(blob).then(() => "read", (e) => e.code));
+            const read = () => classifier.read(blob).then(() => "read", (e) => e.code);
+            const waiting = [1, 2, 3, 4].map(read);
             classifier.close();
             classifier.close();
             waiting.push(classifier.classify(blob).catch((e) => e.message));
@@ -244,3 +253,23 @@ def test_transparency_is_laid_on_white(tab: Page, python_classifier: EmotionClas
     seen = cv2.resize(from_base64(whole, recipe.size).astype(np.uint8), (48, 64))
     assert seen[-1, -1].tolist() == [255, 255, 255]
     assert seen[2, 2].tolist() == pytest.approx([142, 137, 132], abs=1)
+
+
+def test_the_outputs_of_a_batch_are_those_of_python(
+    tab: Page, python_classifier: EmotionClassifier
+) -> None:
+    recipe = python_classifier.manifest.input.preprocessing
+    batch = np.stack([recipe(noise(64 + index, 50)) for index in range(3)])
+    name = python_classifier.manifest.input.name
+    expected = python_classifier.runtime.run({name: batch})
+    found = tab.evaluate(
+        """async ([values, batch]) => {
+            const outputs = await classifier._run(Float32Array.from(values), batch);
+            const entries = Object.entries(outputs);
+            return Object.fromEntries(entries.map(([name, data]) => [name, [...data]]));
+        }""",
+        [batch.ravel().tolist(), len(batch)],
+    )
+    assert list(found) == list(expected)
+    for output, values in expected.items():
+        assert found[output] == pytest.approx(values.ravel().tolist(), abs=1e-4)
