@@ -234,6 +234,7 @@ def test_a_closed_classifier_says_so_and_frees_those_who_wait(server: Any, open_
             const blob = blobOf(png);
             const read = () => classifier.read(blob).then(() => "read", (e) => e.code);
             const waiting = [1, 2, 3, 4].map(read);
+            await new Promise((resolve) => setTimeout(resolve, 0)); // two are in the worker
             classifier.close();
             classifier.close();
             waiting.push(classifier.classify(blob).catch((e) => e.message));
