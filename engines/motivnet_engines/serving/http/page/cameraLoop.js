@@ -56,7 +56,7 @@ async function pause(seconds, signal) {
   });
 }
 
-const WANTED = { audio: false, video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 720 } } };
+const SIZE = { width: 1280, height: 720 };
 
 /** @type {Record<string, string>} */
 const CODES = {
@@ -66,11 +66,15 @@ const CODES = {
   OverconstrainedError: "camera_missing",
 };
 
-/** Open the camera, which is on until the stream's tracks are stopped. */
-export async function openCamera() {
+/**
+ * Open the camera, which is on until the stream's tracks are stopped.
+ *
+ * @param {{width: number, height: number}} [size] that is wished for
+ */
+export async function openCamera({ width, height } = SIZE) {
   if (!navigator.mediaDevices?.getUserMedia) throw new PageError("camera_insecure");
   try {
-    return await navigator.mediaDevices.getUserMedia(WANTED);
+    return await navigator.mediaDevices.getUserMedia({ audio: false, video: { facingMode: "user", width: { ideal: width }, height: { ideal: height } } });
   } catch (error) {
     const name = error instanceof DOMException ? error.name : "";
     throw new PageError(CODES[name] ?? "camera_busy", { cause: error });
@@ -86,13 +90,21 @@ export function closeCamera(stream) {
  * Return what the camera sees now, not mirrored.
  *
  * @param {HTMLVideoElement} video
- * @returns {Promise<Blob>}
  */
 export async function frameOf(video) {
+  return await jpegOf(video, video.videoWidth, video.videoHeight);
+}
+
+/**
+ * @param {CanvasImageSource} source
+ * @param {number} width
+ * @param {number} height
+ * @returns {Promise<Blob>}
+ */
+export async function jpegOf(source, width, height) {
   const canvas = document.createElement("canvas");
-  canvas.width = video.videoWidth;
-  canvas.height = video.videoHeight;
-  /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).drawImage(video, 0, 0);
+  Object.assign(canvas, { width, height });
+  /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).drawImage(source, 0, 0);
   return await new Promise((resolve, reject) => {
     canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new PageError("camera_busy"))), "image/jpeg", 0.9);
   });

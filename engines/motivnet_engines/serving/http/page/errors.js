@@ -32,6 +32,15 @@ const EXPLANATIONS = {
   camera_busy: { title: "The camera cannot be used", advice: "Another program may be using it. Close that and turn it on again." },
   camera_insecure: { title: "The camera is not available here", advice: "Browsers allow it only over https or on this computer (localhost)." },
   camera_lost: { title: "The camera was disconnected", advice: "Connect it and turn it on again." },
+  no_simd: { title: "This browser cannot run the model", advice: "Update it, or try another one." },
+  insecure: { title: "The model cannot run at this address", advice: "Open the page over https." },
+  wrong_version: { title: "The model is of another version than this page", advice: "Whoever runs this page has to build its folder again." },
+  damaged: { title: "A file of this page is not as it was built", advice: "Nothing is classified. Whoever runs this page has to build its folder again." },
+  not_verified: { title: "The model is not verified in this browser", advice: "Try another browser." },
+  no_backend: { title: "The model cannot be opened in this browser", advice: "Close other tabs or update the browser, and try again.", retry: true },
+  not_loaded: { title: "The model cannot be loaded", advice: "Check that you are connected, then try again.", retry: true },
+  not_finite: { title: "The model fails in this browser", advice: "Try another browser." },
+  browser_failed: { title: "The browser could not work on this picture", advice: "Try again, or another picture.", retry: true },
   page_failed: { title: "Something went wrong in this page", advice: "Reload it and try again." },
 };
 

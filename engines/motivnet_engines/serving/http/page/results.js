@@ -13,7 +13,8 @@ const results = byId("faces", HTMLDivElement);
 const summary = byId("summary", HTMLHeadingElement);
 const note = byId("note", HTMLParagraphElement);
 const problemBox = byId("problem", HTMLDivElement);
-const tokenForm = byId("token-form", HTMLFormElement);
+/** Not there where no server is asked. */
+const tokenForm = document.getElementById("token-form");
 const region = byId("announcement", HTMLParagraphElement);
 
 /** Milliseconds between two announcements of the camera: not more often than one can listen. */
@@ -60,9 +61,9 @@ export function showError(error, { model, waiting }) {
   const advice = waiting ? "The camera continues as soon as it can." : adviceFor(error, model);
   setText(byId("problem-advice", HTMLParagraphElement), advice);
   byId("retry", HTMLButtonElement).hidden = waiting || !retry;
-  tokenForm.hidden = !token;
+  if (tokenForm) tokenForm.hidden = !token;
   problemBox.hidden = false;
-  if (token) byId("token", HTMLInputElement).focus();
+  if (tokenForm && token) byId("token", HTMLInputElement).focus();
 }
 
 /** @param {string} text */

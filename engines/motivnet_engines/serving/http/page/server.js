@@ -10,9 +10,10 @@ import { PageError } from "./errors.js";
  * @typedef {{width: number, height: number, faces: Face[], faces_left_out: number, error: ErrorDetail | null,
  *   timing: {prepare_ms: number, classify_ms: number}}} ImageResult
  * @typedef {{images: ImageResult[], timing: {queue_ms: number, total_ms: number}}} Prediction
- * @typedef {{image: ImageResult, queue: number, total: number, roundTrip: number}} Answer
+ * @typedef {{image: ImageResult, queue: number, total: number, roundTrip: number,
+ *   remote: boolean}} Answer `remote`: a server was asked
  * @typedef {{name: string, labels: string[], precision: string, runtime: string, compute: string,
- *   detector: string | null, limits: {max_body_bytes: number, max_pixels: number, deadline_ms: number}}} Model
+ *   detector: string | null, limits: {max_body_bytes: number, max_pixels: number, deadline_ms: number} | null}} Model
  */
 
 const PATIENCE = 120_000;
@@ -49,7 +50,7 @@ export async function predict(picture, signal) {
   const { images, timing } = await request("v1/predict", { method: "POST", body: picture, headers }, signal);
   const image = images[0];
   if (image.error) throw new PageError(image.error.code, { detail: image.error.message });
-  return { image, queue: timing.queue_ms, total: timing.total_ms, roundTrip: performance.now() - started };
+  return { image, queue: timing.queue_ms, total: timing.total_ms, roundTrip: performance.now() - started, remote: true };
 }
 
 /**

@@ -16,14 +16,14 @@ let interval = 0;
  * @param {import("./server.js").Answer} answer
  * @param {{camera: boolean}} options
  */
-export function showTiming({ image, queue, total, roundTrip }, { camera }) {
-  const parts = [
-    ["Round trip", duration(roundTrip)],
-    ["Queue", duration(queue)],
+export function showTiming({ image, queue, total, roundTrip, remote }, { camera }) {
+  const work = [
     ["Prepare", duration(image.timing.prepare_ms)],
     ["Model", duration(image.timing.classify_ms)],
-    ["Network", duration(Math.max(0, roundTrip - total))],
   ];
+  const parts = remote
+    ? [["Round trip", duration(roundTrip)], ["Queue", duration(queue)], ...work, ["Network", duration(Math.max(0, roundTrip - total))]]
+    : [["Total", duration(roundTrip)], ...work];
   if (camera) parts.push(["Pictures / s", rate()]);
   timing.replaceChildren(...parts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }
