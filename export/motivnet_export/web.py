@@ -1,0 +1,288 @@
+"""An artifact as a folder that any web server serves, where faces are read in the browser.
+
+The folder holds everything: the model, the face detector, ONNX Runtime Web, the library and the
+page (``motivnet_engines/web``, with the service's modules below ``page/``), reference samples, and
+``motivnet.json``, which has the SHA-256 of every file. The page runs the samples before it answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact.reference import read_reference
+from motivnet.errors import ConfigError, ExportError, FileError
+from motivnet.files import make_folder, read_bytes, write_atomic
+from motivnet.folders import atomic_folder
+from motivnet.path_kind import is_file, kind_of
+from motivnet.terminal import progress
+from motivnet_engines.faces import YUNET
+from motivnet_engines.inference.calibration import calibration_of_artifact
+from motivnet_engines.system.user_folders import user_cache
+
+RUNTIME = "onnxruntime-web"
+VERSION = "1.30.0"
+INTEGRITY = (
+    "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+)
+"""Of npm's package, as its registry gives it."""
+
+MAX_PACKAGE = 100_000_000
+REGISTRY = "https://registry.npmjs.org"
+RUNTIME_FILES = (
+    "ort.wasm.min.mjs",
+    "ort-wasm-simd-threaded.mjs",
+    "ort-wasm-simd-threaded.wasm",
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+)
+
+DESCRIPTION, VERSION_FILE = "motivnet.json", "version.js"
+_UNLISTED = frozenset((DESCRIPTION, VERSION_FILE, "manifest.json"))
+"""Not in ``files``: what has the hashes, what has its hash, and what ``verify`` rewrites."""
+
+_NOT_OF_A_PAGE = frozenset(("index.html", "main.js"))
+"""Of the service's page: they ask a server."""
+
+_TOLERANCE = 1e-4
+
+
+def write_web_folder(
+    artifact: Artifact,
+    out: Path,
+    *,
+    package: Path | None = None,
+    on_message: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Write an artifact as a folder for browsers, whole or not at all.
+
+    Args:
+        package: npm's ``onnxruntime-web-1.30.0.tgz``; from the user's cache or npm's registry if
+            None. Its hash is checked wherever it comes from.
+        on_message: Called with a line before anything is fetched.
+
+    Raises:
+        ConfigError: If the artifact is none for a browser.
+        ExportError: If ONNX Runtime Web cannot be had.
+        FileError: If the folder holds anything else, or cannot be written.
+    """
+    check_for_browsers(artifact)
+    runtime = _runtime_files(package, on_message)
+    with atomic_folder(out, own=own_web_files) as folder:
+        (folder / "ort").mkdir()
+        (folder / "page").mkdir()
+        for name, content in runtime.items():
+            (folder / "ort" / name).write_bytes(content)
+        for file in _scripts("web"):
+            (folder / file.name).write_bytes(file.read_bytes())
+        for file in _scripts("serving/http/page"):
+            if file.name not in _NOT_OF_A_PAGE:
+                (folder / "page" / file.name).write_bytes(file.read_bytes())
+        for name in ("model.onnx", "manifest.json"):
+            (folder / name).write_bytes(artifact.file_bytes(name) if name == "model.onnx" else b"")
+        (folder / "manifest.json").write_bytes(artifact.manifest.to_json())
+        shutil.copyfile(YUNET, folder / "face_detection.onnx")
+        samples = _write_samples(artifact, folder / "samples.bin")
+        _describe(artifact, folder, samples)
+    return out
+
+
+def check_for_browsers(artifact: Artifact) -> None:
+    """Refuse an artifact that the library does not run.
+
+    Raises:
+        ConfigError: Saying how to build one that it does.
+    """
+    manifest = artifact.manifest
+    if manifest.kind != "onnx" or manifest.input.dtype != "float32":
+        raise ConfigError("a browser takes an ONNX graph with --input float32")
+    if (manifest.precision, manifest.attention) != ("fp32", "decomposed"):
+        raise ConfigError(
+            f"a browser takes fp32 with decomposed attention, and this is {manifest.precision} with "
+            f"{manifest.attention} attention; build it without --precision"
+        )
+    if manifest.input.preprocessing.aligns:
+        raise ConfigError("the browser's library does not align faces; train without --align")
+    if any(entry.path.endswith(".data") for entry in manifest.files):
+        raise ConfigError(
+            "the model is too large for a browser: its weights are in a file of their own; distil "
+            "a student (motivnet-train distill)"
+        )
+
+
+def own_web_files(folder: Path) -> frozenset[str]:
+    """Return the files of an older folder that may be replaced: those that it lists.
+
+    Raises:
+        FileError: If it is no folder of this command.
+    """
+    description = folder / DESCRIPTION
+    if kind_of(description) is None:
+        raise FileError(f"{folder} is not a folder for browsers; choose another with --out")
+    try:
+        listed = json.loads(read_bytes(description, max_bytes=10_000_000))["files"]
+        return frozenset((*listed, *_UNLISTED))
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(f"{description} is damaged; choose another folder with --out") from error
+
+
+def _scripts(place: str) -> list[Path]:
+    folder = Path(str(files("motivnet_engines"))) / place
+    return [each for each in sorted(folder.iterdir()) if each.is_file() and each.suffix != ".py"]
+
+
+def _write_samples(artifact: Artifact, path: Path) -> dict[str, Any]:
+    """Write inputs, then logits, as float32 in the order of bytes of every browser's machine."""
+    reference = read_reference(artifact)
+    inputs = artifact.manifest.input.preprocessing.normalise(reference.pixels).astype("<f4")
+    logits = np.asarray(reference.logits, "<f4")
+    path.write_bytes(inputs.tobytes() + logits.tobytes())
+    return {
+        "file": path.name,
+        "count": len(inputs),
+        "input_shape": inputs.shape[1:],
+        "logits_shape": logits.shape[1:],
+        "atol": _TOLERANCE,
+        "rtol": _TOLERANCE,
+    }
+
+
+def _describe(artifact: Artifact, folder: Path, samples: dict[str, Any]) -> None:
+    manifest, recipe = artifact.manifest, artifact.manifest.input.preprocessing
+    calibration = calibration_of_artifact(artifact)
+    listed = (each for each in sorted(folder.rglob("*")) if each.is_file())
+    description = {
+        "format": 1,
+        "name": artifact.folder.resolve().name,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "labels": manifest.labels,
+        "temperature": 1.0 if calibration is None else calibration.metadata.temperature,
+        "purpose": manifest.purpose,
+        "model": {
+            "file": "model.onnx",
+            "precision": manifest.precision,
+            "input": manifest.input.name,
+            "outputs": manifest.outputs,
+            "size": recipe.size,
+        },
+        "preprocess": {"name": recipe.name, "mean": recipe.mean, "std": recipe.std},
+        "detector": {"file": "face_detection.onnx"},
+        "runtime": {"name": RUNTIME, "version": VERSION, "folder": "ort"},
+        "samples": samples,
+        "files": {
+            each.relative_to(folder).as_posix(): {
+                "sha256": hashlib.sha256(each.read_bytes()).hexdigest(),
+                "bytes": each.stat().st_size,
+            }
+            for each in listed
+            if each.name not in _UNLISTED
+        },
+    }
+    text = json.dumps(description, indent=2).encode()
+    (folder / DESCRIPTION).write_bytes(text)
+    # The service worker reads it: another build of the folder replaces the copy for use offline.
+    digest = hashlib.sha256(text).hexdigest()
+    (folder / VERSION_FILE).write_text(f'self.VERSION = "{digest}";\n')
+
+
+def _runtime_files(package: Path | None, on_message: Callable[[str], None]) -> dict[str, bytes]:
+    """Return the files of ONNX Runtime Web that the library imports, by name."""
+    content = _package(package, on_message)
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        for name in RUNTIME_FILES:
+            member = archive.extractfile(f"package/dist/{name}")
+            assert member is not None  # the hash says which package this is
+            found[name] = member.read()
+    return found
+
+
+def _package(given: Path | None, on_message: Callable[[str], None]) -> bytes:
+    """Return npm's package, its hash checked."""
+    if given is not None:
+        return _checked(read_bytes(given, max_bytes=MAX_PACKAGE), str(given))
+    cached = user_cache() / f"{RUNTIME}-{VERSION}.tgz"
+    if is_file(cached):
+        return _checked(read_bytes(cached, max_bytes=MAX_PACKAGE), str(cached))
+    registry = _registry()
+    on_message(
+        f"fetching {RUNTIME} {VERSION} (33 MB) from {registry}, once; it is kept in {cached.parent}"
+    )
+    url = f"{registry}/{RUNTIME}/-/{RUNTIME}-{VERSION}.tgz"
+    try:
+        with (
+            progress(f"fetching {RUNTIME} {VERSION}"),
+            urllib.request.urlopen(url, timeout=60) as answer,  # noqa: S310 - http or https, above
+        ):
+            content = answer.read(MAX_PACKAGE + 1)
+    except (OSError, urllib.error.URLError) as error:
+        raise ExportError(
+            f"{RUNTIME} {VERSION} cannot be fetched from {registry} ({error}); give npm's package "
+            f"with --web-runtime {RUNTIME}-{VERSION}.tgz (npm pack {RUNTIME}@{VERSION})"
+        ) from error
+    content = _checked(content, url)
+    make_folder(cached.parent, private=True)
+    write_atomic(cached, content, private=True)
+    return content
+
+
+def _checked(content: bytes, source: str) -> bytes:
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    if f"sha512-{digest}" != INTEGRITY:
+        raise ExportError(
+            f"{source} is not {RUNTIME} {VERSION}: its hash is another one; get it again, "
+            f"for example with: npm pack {RUNTIME}@{VERSION}"
+        )
+    return content
+
+
+def _registry() -> str:
+    """Return npm's registry: that of its settings where npm is, else the public one."""
+    named = os.environ.get("npm_config_registry") or os.environ.get("NPM_CONFIG_REGISTRY")
+    if not named and (npm := shutil.which("npm")):
+        asked = subprocess.run(  # noqa: S603 - npm of the user's PATH
+            [npm, "config", "get", "registry"], capture_output=True, text=True, check=False
+        )
+        named = asked.stdout.strip()
+    named = (named or REGISTRY).rstrip("/")
+    if not re.match(r"https?://", named):
+        raise ExportError(f"npm's registry must be an http address, not {named[:80]}")
+    return named
+
+
+def build_web(
+    build: Callable[[Path], Artifact], out: Path, **options: Any
+) -> Path:
+    """Build an artifact beside the folder and write the folder of it.
+
+    Args:
+        build: Builds the artifact in a folder.
+        options: Of ``write_web_folder``.
+
+    Raises:
+        MotivNetError: As ``build_artifact`` and ``write_web_folder``.
+    """
+    import tempfile
+
+    make_folder(out.absolute().parent)
+    with tempfile.TemporaryDirectory(prefix=".web-", dir=out.absolute().parent) as temporary:
+        artifact = build(Path(temporary) / out.name)
+        return write_web_folder(open_artifact(artifact.folder), out, **options)
