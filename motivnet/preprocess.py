@@ -11,6 +11,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from motivnet.config import MAX_SIDE
@@ -21,6 +22,8 @@ PreprocessingName = Literal["stretch", "square-white-pad"]
 PREPROCESSING_NAMES: tuple[PreprocessingName, ...] = ("stretch", "square-white-pad")
 WHITE = 255
 
+Alignment = Literal["five-points"]
+
 
 class Preprocessing(Schema, frozen=True, kw_only=True):
     """How an RGB image becomes a model's input.
@@ -29,12 +32,15 @@ class Preprocessing(Schema, frozen=True, kw_only=True):
         size: (height, width) of the input in pixels.
         mean: Subtracted from each channel, in grey levels.
         std: What each channel is then divided by.
+        align: Before that, faces are aligned by five points (``motivnet_engines.faces.alignment``).
+            Not written where it is not set, so that a description without it stays as it was.
     """
 
     name: PreprocessingName
     size: tuple[int, int]
     mean: tuple[float, float, float] = (123.5, 116.5, 103.5)
     std: tuple[float, float, float] = (58.5, 57.0, 57.5)
+    align: Alignment | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or max(self.size) > MAX_SIDE:
@@ -45,15 +51,20 @@ class Preprocessing(Schema, frozen=True, kw_only=True):
             raise ConfigError(f"preprocessing deviations must be positive, not {list(self.std)}")
 
     @classmethod
-    def named(cls, name: str, *, size: tuple[int, int] = (1024, 768)) -> Preprocessing:
+    def named(
+        cls, name: str, *, size: tuple[int, int] = (1024, 768), align: bool = False
+    ) -> Preprocessing:
         """Return a published preprocessing, by its name, for an input of (height, width).
+
+        Args:
+            align: Whether faces are aligned before.
 
         Raises:
             ConfigError: If there is none of that name.
         """
         for known in PREPROCESSING_NAMES:
             if name == known:
-                return cls(name=known, size=size)
+                return cls(name=known, size=size, align="five-points" if align else UNSET)
         choices = " or ".join(PREPROCESSING_NAMES)
         raise ConfigError(f"no preprocessing is called {name!r}; choose {choices}")
 
@@ -91,6 +102,16 @@ class Preprocessing(Schema, frozen=True, kw_only=True):
         rows, columns = self.content_size
         top, left = (self.size[0] - rows) // 2, (self.size[1] - columns) // 2
         return pixels[..., top : top + rows, left : left + columns, :]
+
+    @property
+    def aligns(self) -> bool:
+        """Whether faces have to be aligned before ``__call__``, which does not."""
+        return self.align is not UNSET
+
+    @property
+    def text(self) -> str:
+        """The name, and that faces are aligned if they are: what makes two of one size differ."""
+        return f"{self.name}, faces aligned by five points" if self.aligns else self.name
 
     @property
     def content_size(self) -> tuple[int, int]:

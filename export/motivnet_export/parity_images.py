@@ -23,6 +23,7 @@ from motivnet.labels import EMOTIONS
 from motivnet.path_kind import is_folder
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import synthetic_faces
+from motivnet_engines.faces.alignment import aligned
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,8 @@ def _read(paths: Sequence[Path], count: int, preprocessing: Preprocessing) -> _P
         if len(read) == len(picked):
             break
         try:
-            read[path] = preprocessing.pixels(Sample(name="", image=path, label=0).pixels())
+            face = aligned(preprocessing, Sample(name="", image=path, label=0).pixels())
+            read[path] = preprocessing.pixels(face)
         except (FileError, ImageError) as error:
             unreadable.append(LeftOut(UNREADABLE, str(error).replace(str(path), path.name, 1)))
     return _Picked(read, tally(unreadable))

@@ -211,7 +211,12 @@ def _source_of_checkpoint(
         loaded = load_checkpoint(path, config, image_size=image_size, ema=ema)
     size, trained_size = loaded.config.encoder.image_size, loaded.trained_image_size
     if preprocess is not None or loaded.preprocessing is None:
-        preprocessing = Preprocessing.named(preprocess or DEFAULT_PREPROCESSING, size=size)
+        recorded = loaded.preprocessing
+        preprocessing = Preprocessing.named(
+            preprocess or DEFAULT_PREPROCESSING,
+            size=size,
+            align=recorded is not None and recorded.aligns,
+        )
     else:
         preprocessing = replace(loaded.preprocessing, size=size)
     first: list[MotivNet] = [loaded.model]

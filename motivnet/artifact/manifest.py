@@ -69,6 +69,10 @@ class InputEntry(Schema, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.any_size and self.dtype != "uint8":
             raise ArtifactError("the manifest's input has any size, so its dtype must be uint8")
+        if self.any_size and self.preprocessing.aligns:
+            raise ArtifactError(
+                "the manifest's input has any size, and a graph that resizes cannot align faces"
+            )
 
 
 class Source(Schema, frozen=True, kw_only=True):

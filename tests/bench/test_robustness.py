@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 from motivnet.datasets.read import read_dataset
 from motivnet_bench.cli import DISTURBED
 from motivnet_bench.report.robustness import describe_robustness
+from motivnet_bench.robustness import measure
 from motivnet_bench.robustness.disturbances import (
     DISTURBANCES,
     GREY,
@@ -164,3 +166,45 @@ def test_the_sentence_names_the_worst_of_the_mildest(result: RobustnessResult) -
     mild = {d.name: d.strengths[0] for d in DISTURBANCES}
     text = describe_robustness(result)
     assert any(f"{name} {strength:g}" in text for name, strength in mild.items())
+
+
+def test_without_labels_answers_are_compared_with_those_to_the_images_as_they_are(
+    run, target: Target, faces: Path, result: RobustnessResult, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, path in enumerate(sorted(faces.rglob("*.png"))):
+        shutil.copy(path, images / f"{number:02d}.png")
+    words = ("robustness", target.artifact.folder, images, "--out", tmp_path / "out")
+    code, said, _ = run(*words, "--disturbance", "rotation")
+    assert code == 0
+    assert "agreement" in said
+    assert "accuracy" not in said
+    written = json.loads((tmp_path / "out" / "robustness.json").read_bytes())
+    assert (written["labelled"], written["images"], written["right"]) == (False, 12, 12)
+    for bare, labelled in zip(written["settings"], result.settings, strict=False):
+        assert bare["changed"] == pytest.approx(labelled.changed)
+        assert bare["answers"]["right"] == pytest.approx(12 * (1 - labelled.changed))
+    page = (tmp_path / "out" / "robustness.html").read_text()
+    assert "The images have no labels" in page
+    assert "(max-width: 600px)" in page
+
+
+def test_an_interruption_says_what_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    target: Target,
+    faces: Path,
+) -> None:
+    seen = []
+
+    def stop(samples, disturbance, strength, *, seed):
+        seen.append(strength)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return disturb(samples, disturbance, strength, seed=seed)
+
+    monkeypatch.setattr(measure, "disturb", stop)
+    with pytest.raises(KeyboardInterrupt):
+        measure_robustness(target, faces, RobustnessOptions(threads=1))
+    assert "interrupted after 2 of 33 settings: nothing is written" in caplog.text

@@ -20,6 +20,7 @@ from motivnet.datasets.sample import Sample
 from motivnet.model import MotivNet
 from motivnet.model.runtime import DTYPES, Compute
 from motivnet.preprocess import Preprocessing
+from motivnet_engines.faces.alignment import aligned
 from motivnet_training.augmentation import augment
 from motivnet_training.devices import Devices
 from motivnet_training.feature_cache import TokenKey, TokenStore, Views, fill_store
@@ -116,7 +117,7 @@ class _Answering:
         shown = [
             self.key.preprocess.pixels(view(pixels, number, digest=digest, views=views))
             for digest, sample in images
-            for pixels in [sample.pixels()]
+            for pixels in [aligned(self.key.preprocess, sample.pixels())]
             for number in range(views.count)
         ]
         rows = []

@@ -50,6 +50,12 @@ Model = Annotated[
     ),
 ]
 Preprocess = Annotated[str, typer.Option(help="stretch or square-white-pad.")]
+Align = Annotated[
+    bool,
+    typer.Option(
+        "--align", help="Align each face by five points, in training and wherever the model runs."
+    ),
+]
 ImageSize = Annotated[
     str | None,
     typer.Option(
@@ -93,6 +99,7 @@ def fit(
     ] = None,
     ema: EMAOption = False,
     preprocess: Preprocess = "stretch",
+    align: Align = False,
     image_size: ImageSize = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the images.", show_default=False)
@@ -196,7 +203,9 @@ def fit(
         data=data,
         out=out or Path("runs") / Path(os.path.realpath(data)).stem,
         recipe=_find_recipe(recipe, config, has_encoder=encoder is not None, changes=changes),
-        preprocess=Preprocessing.named(preprocess, size=model_config.encoder.image_size),
+        preprocess=Preprocessing.named(
+            preprocess, size=model_config.encoder.image_size, align=align
+        ),
         seed=seed,
         encoder=encoder,
         ema=ema,
@@ -248,6 +257,7 @@ def cache(
     model: Model = None,
     num_classes: NumClasses = 7,
     preprocess: Preprocess = "stretch",
+    align: Align = False,
     image_size: ImageSize = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 1,
     precision: PrecisionOption = None,
@@ -278,7 +288,9 @@ def cache(
         ema=ema,
         config=model_config,
         recipe=_find_recipe(recipe, config, has_encoder=True, changes=changes),
-        preprocess=Preprocessing.named(preprocess, size=model_config.encoder.image_size),
+        preprocess=Preprocessing.named(
+            preprocess, size=model_config.encoder.image_size, align=align
+        ),
         devices=Devices(device=device),
         batch_size=batch_size,
         seed=seed,

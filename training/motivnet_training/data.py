@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,13 @@ from motivnet.datasets.split import Split, split_dataset
 from motivnet.errors import DatasetError, MotivNetError
 from motivnet.preprocess import Preprocessing
 from motivnet.terminal import progress
+from motivnet_engines.faces.alignment import aligned, find_points
 from motivnet_training.augmentation import augment, is_mirrored
 from motivnet_training.batch_sampler import NOT_AUGMENTED, BatchSampler, Key
 from motivnet_training.feature_cache import TokenStore
 from motivnet_training.recipe import Augmentations, TrainingRecipe
+
+logger = logging.getLogger(__name__)
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of decoded pixels kept in memory; a larger set is decoded again in each epoch."""
@@ -79,7 +83,8 @@ class ImageInputs:
         if self.decoded is not None:
             pixels: NDArray[np.uint8] = self.decoded[index]
         else:
-            pixels = self.preprocess.pixels(self.samples[index].pixels())
+            face = aligned(self.preprocess, self.samples[index].pixels())
+            pixels = self.preprocess.pixels(face)
         if epoch == NOT_AUGMENTED:
             return pixels
         return augment(pixels, self.augmentations, key=(self.seed, epoch, index))
@@ -162,9 +167,27 @@ def decode_images(samples: Sequence[Sample], preprocess: Preprocessing) -> NDArr
     images = np.empty((len(samples), *preprocess.size, 3), np.uint8)
     with progress("decoding", total=len(samples)) as advance:
         for index, sample in enumerate(samples):
-            images[index] = preprocess.pixels(sample.pixels())
+            images[index] = preprocess.pixels(aligned(preprocess, sample.pixels()))
             advance(1)
     return images
+
+
+def warn_of_unaligned(samples: Sequence[Sample]) -> None:
+    """Warn of the images in which no face is found, which are therefore not aligned."""
+    missing = []
+    with progress("finding the faces to align", total=len(samples)) as advance:
+        for sample in samples:
+            if find_points(sample.pixels()) is None:
+                missing.append(sample.name)
+            advance(1)
+    if missing:
+        logger.warning(
+            "no face was found in %d of %d images, such as %s: they are used as they are, "
+            "not aligned",
+            len(missing),
+            len(samples),
+            missing[0],
+        )
 
 
 def iterate_batches(

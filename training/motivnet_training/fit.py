@@ -22,6 +22,7 @@ from motivnet_training.data import (
     decode_images,
     label_inputs,
     read_split,
+    warn_of_unaligned,
 )
 from motivnet_training.devices import is_first_process
 from motivnet_training.feature_cache import TokenStore
@@ -164,6 +165,8 @@ def starting_model(request: FitRequest) -> MotivNet:
 def _make_inputs(
     request: FitRequest, model: MotivNet, split: Split
 ) -> tuple[LabelledInputs, LabelledInputs]:
+    if request.preprocess.aligns and is_first_process():
+        warn_of_unaligned(split.training + split.validation)
     store = mirrored = None
     if request.recipe.cached:
         cache = functools.partial(

@@ -89,7 +89,7 @@ def identify(request: FitRequest, split: Split) -> RunIdentity:
         training_images=_hash(_describe_samples(split.training, split.digests)),
         validation_images=_hash(_describe_samples(split.validation, split.digests)),
         seed=request.seed,
-        preprocess=request.preprocess.name,
+        preprocess=request.preprocess.text,
         processes=request.devices.processes,
         strategy=request.devices.strategy,
     )

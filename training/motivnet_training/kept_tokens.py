@@ -20,6 +20,7 @@ from motivnet.model.runtime import DTYPES, Compute
 from motivnet.model.sapiens import split_heads
 from motivnet.preprocess import Preprocessing
 from motivnet.terminal import progress
+from motivnet_engines.faces.alignment import aligned
 
 MAX_IMAGES = 512
 """Over which the attention is averaged; the mean of more hardly differs."""
@@ -107,7 +108,9 @@ def mean_attention(
     ):
         for start in range(0, len(samples), batch_size):
             batch = samples[start : start + batch_size]
-            images = np.stack([preprocess(sample.pixels()) for sample in batch])
+            images = np.stack(
+                [preprocess(aligned(preprocess, sample.pixels())) for sample in batch]
+            )
             tokens = model.encoder.tokens(torch.from_numpy(images).to(device))
             total = total + _attention(model.decoder, tokens).sum(dim=0)
             advance(len(batch))

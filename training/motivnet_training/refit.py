@@ -275,7 +275,12 @@ def _preprocessing(request: RefitRequest, full: Checkpoint) -> Preprocessing:
     """Return the preprocessing of the full model."""
     size = full.config.encoder.image_size
     if request.preprocess is not None or full.preprocessing is None:
-        return Preprocessing.named(request.preprocess or "stretch", size=size)
+        recorded = full.preprocessing
+        return Preprocessing.named(
+            request.preprocess or "stretch",
+            size=size,
+            align=recorded is not None and recorded.aligns,
+        )
     return full.preprocessing
 
 

@@ -14,6 +14,9 @@ from motivnet_bench.environment import Environment
 
 DASH = "\N{EN DASH}"
 
+NARROW, DARK = "(max-width: 600px)", "(prefers-color-scheme: dark)"
+"""Media queries of a plot's versions."""
+
 Details: TypeAlias = tuple[tuple[str, str], ...]
 """Names and values."""
 

@@ -10,7 +10,9 @@ from motivnet_bench.optimise.result import Measured, OptimiseResult
 from motivnet_bench.optimise.sentences import change_text, describe_point, describe_times, doubts
 from motivnet_bench.report.cost_plot import CostPoint, cost_plot
 from motivnet_bench.report.document import (
+    DARK,
     DASH,
+    NARROW,
     Block,
     Details,
     List,
@@ -27,8 +29,6 @@ from motivnet_bench.report.document import (
     notes_from_texts,
     rows_from_texts,
 )
-
-NARROW, DARK = "(max-width: 600px)", "(prefers-color-scheme: dark)"
 
 HEADINGS = ("point", "GFLOP", "fewer FLOP", "ms", "times faster", "points against the full model")
 

@@ -103,14 +103,26 @@ def interval_plot(rows: Sequence[tuple[str, float, float, float, Shade]], *, lab
         return svg_of(figure)
 
 
-def strength_plot(curves: Mapping[str, Sequence[tuple[str, Estimate]]], *, level: float) -> bytes:
-    """Draw values in percent by strength, in a panel per name; ``level`` is without any."""
-    columns = min(4, len(curves))
+def strength_plot(
+    curves: Mapping[tuple[str, str], Sequence[tuple[str, Estimate]]],
+    *,
+    level: float,
+    measure: str = "accuracy",
+    columns: int = 4,
+) -> bytes:
+    """Draw values in percent by strength, in a panel per name and unit.
+
+    Args:
+        level: The value without any.
+        measure: What the values are.
+        columns: Panels beside each other at most.
+    """
+    columns = min(columns, len(curves))
     rows = -(-len(curves) // columns)
     with style():
-        figure = Figure(figsize=(2.2 * columns, 1.9 * rows + 0.4), layout="constrained")
+        figure = Figure(figsize=(2.2 * columns, 2.0 * rows + 0.4), layout="constrained")
         panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-        for axes, (name, points) in zip(panels, curves.items(), strict=False):
+        for axes, ((name, unit), points) in zip(panels, curves.items(), strict=False):
             places = range(len(points))
             values = [estimate.value for _, estimate in points]
             low = [estimate.low for _, estimate in points]
@@ -120,13 +132,14 @@ def strength_plot(curves: Mapping[str, Sequence[tuple[str, Estimate]]], *, level
             axes.plot(places, values, "o-", color=COLOURS["accent"], markersize=4)
             axes.set_xticks(places, [drawn_text(text) for text, _ in points])
             axes.set_title(drawn_text(name), fontsize=9)
+            axes.set_xlabel(drawn_text(unit), fontsize=8)
             axes.set_ylim(0, 102)
             axes.grid(axis="y", color=GRID, linewidth=0.8)
             for side in ("top", "right"):
                 axes.spines[side].set_visible(False)
         for axes in panels[len(curves) :]:
             axes.set_visible(False)
-        figure.supylabel("accuracy in percent", fontsize=9)
+        figure.supylabel(f"{measure} in percent", fontsize=9)
         return svg_of(figure)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from motivnet_bench.report.document import (
+    NARROW,
     Details,
     List,
     Note,
@@ -29,6 +30,11 @@ METHOD = (
     "scaled down; occlusion is a grey rectangle anywhere."
 )
 
+WITHOUT_LABELS = (
+    "The images have no labels: agreement is the share of them whose answer stays as it is without "
+    "a disturbance, which may have been wrong."
+)
+
 
 def robustness_report(result: RobustnessResult) -> Report:
     """Return the report of a result."""
@@ -38,16 +44,22 @@ def robustness_report(result: RobustnessResult) -> Report:
         name: [(f"{each.strength:g}", each) for each in settings]
         for name, settings in result.by_disturbance.items()
     }
+    measure = _measure(result)
+    draw = partial(
+        strength_plot,
+        {
+            (name, points[0][1].unit.strip()): [
+                (text, each.answers.accuracy) for text, each in points
+            ]
+            for name, points in curves.items()
+        },
+        level=accuracy,
+        measure=measure,
+    )
     plot = Plot(
-        draw=partial(
-            strength_plot,
-            {
-                name: [(text, each.answers.accuracy) for text, each in points]
-                for name, points in curves.items()
-            },
-            level=accuracy,
-        ),
-        description="accuracy by strength of each disturbance; the table below has the numbers",
+        draw=draw,
+        description=f"{measure} by strength of each disturbance; the table below has the numbers",
+        versions=((NARROW, partial(draw, columns=2)),),
     )
     table = robustness_table(result)
     details: Details = (
@@ -59,10 +71,16 @@ def robustness_report(result: RobustnessResult) -> Report:
     return Report(
         title=f"{result.artifact} on {result.dataset}{split}: robustness",
         summary=(describe_robustness(result),),
-        tiles=(("accuracy as they are", f"{accuracy:.1f}%"), ("images", f"{result.images:,}")),
+        tiles=(
+            ("accuracy as they are", f"{accuracy:.1f}%" if result.labelled else "no labels"),
+            ("images", f"{result.images:,}"),
+        ),
         sections=(
-            Section(title="Accuracy by strength", blocks=(plot, table)),
-            Section(title="Method", blocks=(Note(text=METHOD),)),
+            Section(title=f"{measure.capitalize()} by strength", blocks=(plot, table)),
+            Section(
+                title="Method",
+                blocks=(Note(text=METHOD if result.labelled else f"{METHOD} {WITHOUT_LABELS}"),),
+            ),
             Section(title="Run", blocks=(List(details=details),), narrow=True),
             environment_section(
                 result.environment,
@@ -80,8 +98,11 @@ def describe_robustness(result: RobustnessResult) -> str:
     mild = [settings[0] for settings in result.by_disturbance.values()]
     worst = max(mild, key=lambda each: each.answers.drop.value)
     accuracy = 100 * result.right / result.images
+    known = (
+        f"{accuracy:.1f}% are answered right as they are" if result.labelled else "none is labelled"
+    )
     return (
-        f"Of {result.images:,} images {accuracy:.1f}% are answered right as they are. Of the "
+        f"Of {result.images:,} images {known}. Of the "
         f"mildest disturbances {describe_setting(worst)} costs most: "
         f"{worst.answers.drop.value:.1f} points."
     )
@@ -90,9 +111,20 @@ def describe_robustness(result: RobustnessResult) -> str:
 def robustness_table(result: RobustnessResult) -> Table:
     """Return a row for every disturbance and strength."""
     return Table(
-        headings=("disturbance", "accuracy", "points lost", "95 % interval", "answers changed"),
+        headings=(
+            "disturbance",
+            _measure(result),
+            "points lost",
+            "95 % interval",
+            "answers changed",
+        ),
         rows=rows_from_texts(map(_cells, result.settings)),
     )
+
+
+def _measure(result: RobustnessResult) -> str:
+    """Return what the percentages are."""
+    return "accuracy" if result.labelled else "agreement"
 
 
 def describe_setting(setting: Setting) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motivnet.datasets.read import EVALUATED, read_dataset
-from motivnet.datasets.sample import Sample, SplitName
+from motivnet.datasets.sample import Dataset, Sample, SplitName
 from motivnet.runtime import Runtime
 from motivnet.schema import Schema
 from motivnet.terminal import progress
@@ -23,6 +25,9 @@ from motivnet_bench.target import Target
 from motivnet_engines.runtimes.registry import open_backend
 from motivnet_engines.runtimes.selection import default_runtime, warn_of_untrained
 from motivnet_engines.runtimes.signature import batch_from_images, profile_of
+from motivnet_training.unlabelled import NO_LABEL, holds_images_alone, read_every_image
+
+logger = logging.getLogger(__name__)
 
 
 class Setting(Schema, frozen=True, kw_only=True):
@@ -40,7 +45,11 @@ class Setting(Schema, frozen=True, kw_only=True):
 
 
 class RobustnessResult(Schema, frozen=True, kw_only=True):
-    """Every disturbance from mild to strong, in the order of ``DISTURBANCES``."""
+    """Every disturbance from mild to strong, in the order of ``DISTURBANCES``.
+
+    Without labels the answers to the images as they are stand for the truth: what is called
+    accuracy is then the agreement with them.
+    """
 
     format_version: Literal[1] = 1
     kind: Literal["robustness"] = "robustness"
@@ -51,6 +60,7 @@ class RobustnessResult(Schema, frozen=True, kw_only=True):
     dataset: str
     dataset_format: str
     split: SplitName | None
+    labelled: bool = True
     images: int
     right: int
     seed: int
@@ -94,7 +104,8 @@ def measure_robustness(
 ) -> RobustnessResult:
     """Measure how many answers stay right when the images are disturbed.
 
-    Of a dataset with splits only the test split is used, or the validation split if there is none.
+    A folder of images alone has no labels: the answers to the images as they are stand for them. Of
+    a dataset with splits only the test split is used, or the validation split if there is none.
     The same seed disturbs the same image in the same way, whatever else is measured.
 
     Raises:
@@ -102,20 +113,16 @@ def measure_robustness(
         RuntimeUnavailableError: If the runtime cannot be opened.
     """
     manifest = target.artifact.manifest
-    found = read_dataset(
-        dataset,
-        labels=manifest.labels,
-        splits=EVALUATED,
-        limit=options.limit,
-        allow_outside=options.allow_outside,
-    )
+    labelled = not holds_images_alone(dataset, manifest.labels)
+    found = (_labelled if labelled else _unlabelled)(dataset, manifest.labels, options)
     warn_of_untrained(target.artifact)
     name = options.runtime or default_runtime(target.artifact, trust_engines=options.trust_engines)
     truth = np.array([sample.label for sample in found.samples], np.int64)
     chosen = [each for each in DISTURBANCES if each.name in (options.disturbance or _NAMES)]
     total = 1 + sum(len(each.strengths) for each in chosen)
-    settings = []
+    settings: list[Setting] = []
     with (
+        _saying_what_is_lost(settings, total=total - 1),
         open_backend(name, target.artifact, threads=options.threads) as runtime,
         progress("answering", total=total * len(truth)) as advance,
     ):
@@ -128,6 +135,8 @@ def measure_robustness(
             return np.array(classes, np.int64)
 
         plain = answers(sample.pixels() for sample in found.samples)
+        if not labelled:
+            truth = plain
         for each in chosen:
             for strength in each.strengths:
                 disturbed = answers(disturb(found.samples, each, strength, seed=options.seed))
@@ -148,6 +157,7 @@ def measure_robustness(
         dataset=dataset.resolve().name,
         dataset_format=found.format,
         split=found.split,
+        labelled=labelled,
         images=len(truth),
         right=int((plain == truth).sum()),
         seed=options.seed,
@@ -155,6 +165,42 @@ def measure_robustness(
         settings=tuple(settings),
         environment=read_environment(),
     )
+
+
+def _labelled(dataset: Path, labels: tuple[str, ...], options: RobustnessOptions) -> Dataset:
+    return read_dataset(
+        dataset,
+        labels=labels,
+        splits=EVALUATED,
+        limit=options.limit,
+        allow_outside=options.allow_outside,
+    )
+
+
+def _unlabelled(folder: Path, labels: tuple[str, ...], options: RobustnessOptions) -> Dataset:
+    whole, split = read_every_image(
+        folder,
+        names=(*labels, NO_LABEL),
+        seed=options.seed,
+        validation_share=0.5,  # both parts are measured
+        allow_outside=options.allow_outside,
+    )
+    readable = [sample for sample in whole.samples if sample.name in split.digests]
+    return replace(whole, samples=tuple(readable[: options.limit]))
+
+
+@contextlib.contextmanager
+def _saying_what_is_lost(settings: Sequence[Setting], *, total: int) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        logger.warning(
+            "interrupted after %d of %d settings: nothing is written; --disturbance measures one "
+            "kind, --limit fewer images",
+            len(settings),
+            total,
+        )
+        raise
 
 
 def disturb(

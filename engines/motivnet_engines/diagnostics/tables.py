@@ -182,7 +182,8 @@ def input_text(entry: InputEntry) -> str:
     preprocessing = entry.preprocessing
     where = "in the graph, from any size, " if entry.any_size else ""
     size = f"{preprocessing.size[0]} x {preprocessing.size[1]}"
-    return f"{entry.name}, {entry.dtype}, {where}{preprocessing.name} to {size}"
+    align = ", faces aligned by five points" if preprocessing.aligns else ""
+    return f"{entry.name}, {entry.dtype}, {where}{preprocessing.name} to {size}{align}"
 
 
 def _calibration_text(measured: CalibrationMetadata | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -21,6 +21,9 @@ DETECTION_SIDE = 1600
 """Pixels of the longer side of a picture that a detector needs, and YuNet looks at."""
 
 
+Point: TypeAlias = tuple[float, float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
     """A detected face.
@@ -28,10 +31,13 @@ class Face:
     Args:
         box: Position in pixels of the rotated picture; always inside the picture.
         score: Confidence of the detector, from 0 to 1.
+        points: (x, y) in the same pixels of the eye at the left of an upright picture, the other
+            eye, the nose, and the corners of the mouth; None if the detector finds none.
     """
 
     box: Box
     score: float
+    points: tuple[Point, ...] | None = None
 
 
 class FaceDetector(Protocol):

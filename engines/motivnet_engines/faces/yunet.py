@@ -125,6 +125,10 @@ def _face(
     return Face(
         box=Box(x=left, y=top, width=right - left, height=bottom - top),
         score=min(float(row[14]), 1.0),
+        points=tuple(
+            (float(x) * factors[0], float(y) * factors[1])
+            for x, y in zip(row[4:14:2], row[5:14:2], strict=True)
+        ),
     )
 
 

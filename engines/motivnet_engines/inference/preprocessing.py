@@ -159,7 +159,8 @@ def _enlarge(face: Face, factor: int, picture: EncodedImage | _Pixels) -> Face:
     box = _scale(face.box, factor)
     width, height = max(1.0, picture.width - box.x), max(1.0, picture.height - box.y)
     box = replace(box, width=min(box.width, width), height=min(box.height, height))
-    return replace(face, box=box)
+    points = face.points and tuple((x * factor, y * factor) for x, y in face.points)
+    return replace(face, box=box, points=points)
 
 
 def _scale(box: Box, factor: float) -> Box:

@@ -14,6 +14,7 @@ from motivnet.errors import ArtifactError, InputError
 from motivnet.images import MAX_PIXELS
 from motivnet.preprocess import check_image
 from motivnet.runtime import TensorSpec
+from motivnet_engines.faces.alignment import aligned
 
 _SLOPE = np.uint8(32)
 """Grey levels between a pixel and the first of the four that it is enlarged to."""
@@ -122,18 +123,20 @@ def input_from_image(
 ) -> NDArray[Any]:
     """Return the input for one RGB image.
 
-    If the graph resizes, that is the image itself. An image outside the sizes of an engine's
+    A face is aligned first, if the preprocessing aligns. If the graph resizes, the input is the
+    image itself. An image outside the sizes of an engine's
     ``profile``, or above ``MAX_PIXELS``, is preprocessed here, in the same way, and the graph
     leaves it unchanged.
 
     Raises:
         InputError: If it is not ``(H, W, 3)`` of uint8.
     """
+    check_image(image)
+    image = aligned(entry.preprocessing, image)
     if entry.dtype != "uint8":
         return entry.preprocessing(image)
     if not entry.any_size:
         return entry.preprocessing.pixels(image)
-    check_image(image)
     height, width = image.shape[:2]
     is_taken = profile is None or fits_profile((height, width), profile)
     is_taken = is_taken and height * width <= MAX_PIXELS

@@ -12,6 +12,7 @@ from torch import Tensor
 from motivnet.datasets.sample import Sample
 from motivnet.preprocess import Preprocessing
 from motivnet.terminal import progress
+from motivnet_engines.faces.alignment import aligned
 from motivnet_training.answers import Pixels, view
 from motivnet_training.batch_sampler import NOT_AUGMENTED, Key
 from motivnet_training.data import MEMORY_LIMIT
@@ -48,6 +49,7 @@ class ViewInputs:
 
     def _view(self, epoch: int, index: int) -> Pixels:
         source = self.samples[index].pixels() if self.decoded is None else self.decoded[index]
+        source = aligned(self.preprocess, source)
         number = view_number(epoch, index, views=self.views)
         return view(source, number, digest=self.digests[index], views=self.views)
 

@@ -301,7 +301,7 @@ def _identify(
         training_images=_hash_samples(images.training, images),
         validation_images=_hash_samples((*images.validation, *images.measured), images),
         seed=request.seed,
-        preprocess=preprocess.name,
+        preprocess=preprocess.text,
         processes=1,
         strategy="auto",
         teacher=teacher,

@@ -23,6 +23,7 @@ from motivnet.model.runtime import DTYPES, Compute
 from motivnet.preprocess import Preprocessing
 from motivnet.terminal import Advance, progress
 from motivnet.workspace import write_lock
+from motivnet_engines.faces.alignment import aligned
 from motivnet_training.feature_cache.key import TokenKey, token_key
 from motivnet_training.feature_cache.shard import MAX_IMAGES, SUFFIX, write_shard
 from motivnet_training.feature_cache.store import TokenStore
@@ -156,7 +157,9 @@ def encode_images(
         ImageError: If an image cannot be decoded.
         TrainingError: If an image's tokens are not finite or beyond the range of FP16.
     """
-    pixels = np.stack([key.preprocess(sample.pixels()) for sample in samples])
+    pixels = np.stack(
+        [key.preprocess(aligned(key.preprocess, sample.pixels())) for sample in samples]
+    )
     if key.mirrored:
         pixels = np.ascontiguousarray(pixels[..., ::-1])
     device = encoder.pos_embed.device
