@@ -52,12 +52,12 @@ FP16Option = Annotated[bool, typer.Option("--fp16", help="Short for --precision 
 INT8Option = Annotated[bool, typer.Option("--int8", help="Short for --precision int8.")]
 FP8Option = Annotated[bool, typer.Option("--fp8", help="Short for --precision fp8.")]
 TargetOption = Annotated[
-    Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt-rtx"],
+    Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt-rtx", "web"],
     typer.Option(
         help="What the graph is compiled to. auto: TensorRT if it and a GPU are here, else "
         "TensorRT-RTX ahead of time if it is here, else the graph alone. openvino: the graph "
         "alone; --int8 then quantises for this processor instead of for TensorRT, and is kept if "
-        "it is faster here."
+        "it is faster here. web: a folder for any web server, where browsers run the model."
     ),
 ]
 SMOption = Annotated[
@@ -163,10 +163,19 @@ def build(
             show_default="not stated",
         ),
     ] = None,
+    web_runtime: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --target web: npm's package of ONNX Runtime Web.",
+            show_default="kept in the user's cache, fetched from npm once",
+        ),
+    ] = None,
     json: JSONOption = False,
 ) -> None:
     """Export, compare with PyTorch, compile, and write the artifact with its parity report."""
-    check_exist(checkpoint, images, calibration_images)
+    check_exist(checkpoint, images, calibration_images, web_runtime)
+    if web_runtime is not None and target != "web":
+        raise ConfigError("--web-runtime is for --target web")
 
     from motivnet_export.build import build_artifact
     from motivnet_export.request import BuildRequest, engine_for_target
@@ -195,6 +204,12 @@ def build(
         purpose=purpose,
     )
     with command_line.interruptible(_NOTHING_WRITTEN):
+        if target == "web":
+            from motivnet_export.web import build_for_browsers, describe_folder
+
+            folder = build_for_browsers(request, web_runtime, on_message=command_line.warn)
+            command_line.say(describe_folder(folder))
+            return
         artifact = build_artifact(request, on_message=command_line.warn)
     if json:
         command_line.print_json({"folder": str(artifact.folder), "manifest": artifact.manifest})

@@ -14,7 +14,7 @@ from motivnet_engines.build.options import EngineOptions, compute_capabilities_f
 from motivnet_export.parity_images import check_num_images
 
 InputForm = Literal["float32", "uint8", "image"]
-Target = Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt-rtx"]
+Target = Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt-rtx", "web"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def engine_for_target(target: Target, *, sm: str | None) -> EngineOptions | None
         ConfigError: If compute capabilities are given and cannot be used.
     """
     backend = available_backend() if target == "auto" else target
-    if backend is None or backend == "onnx" or backend == "openvino":  # noqa: PLR1714 - a type checker narrows only comparisons
+    if backend is None or backend == "onnx" or backend == "openvino" or backend == "web":  # noqa: PLR1714 - a type checker narrows only comparisons
         if sm is not None:
             raise ConfigError(
                 "--sm is for --target tensorrt-rtx, which compiles for GPUs that are not here"

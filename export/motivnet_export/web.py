@@ -17,16 +17,18 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from motivnet.artifact import Artifact, open_artifact
+from motivnet.artifact import Artifact
 from motivnet.artifact.reference import read_reference
 from motivnet.errors import ConfigError, ExportError, FileError
 from motivnet.files import make_folder, read_bytes, write_atomic
@@ -36,20 +38,26 @@ from motivnet.terminal import progress
 from motivnet_engines.faces import YUNET
 from motivnet_engines.inference.calibration import calibration_of_artifact
 from motivnet_engines.system.user_folders import user_cache
+from motivnet_export.build import build_artifact
+from motivnet_export.request import BuildRequest
+from motivnet_export.source import model_source
 
 RUNTIME = "onnxruntime-web"
 VERSION = "1.30.0"
 INTEGRITY = (
-    "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+    "sha512-"
+    "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 )
 """Of npm's package, as its registry gives it."""
 
 MAX_PACKAGE = 100_000_000
 REGISTRY = "https://registry.npmjs.org"
-RUNTIME_FILES = (
+WASM_FILES = (
     "ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs",
     "ort-wasm-simd-threaded.wasm",
+)
+WEBGPU_FILES = (
     "ort.webgpu.min.mjs",
     "ort-wasm-simd-threaded.asyncify.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
@@ -65,18 +73,56 @@ _NOT_OF_A_PAGE = frozenset(("index.html", "main.js"))
 _TOLERANCE = 1e-4
 
 
+def build_for_browsers(
+    request: BuildRequest, package: Path | None, *, on_message: Callable[[str], None]
+) -> Path:
+    """Build an artifact and write the folder of it; the artifact itself does not stay.
+
+    Args:
+        package: As of ``write_web_folder``.
+
+    Raises:
+        MotivNetError: As ``build_artifact`` and ``write_web_folder``; nothing is written then.
+    """
+    if request.precision != "fp32" or request.input != "float32":
+        raise ConfigError(
+            "--target web takes FP32 and --input float32: leave out the precision and the input"
+        )
+    source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
+    out = request.out or Path("artifacts") / f"{source.name}-web"
+    with tempfile.TemporaryDirectory(prefix="motivnet-web-") as temporary:
+        artifact = build_artifact(
+            replace(request, out=Path(temporary) / out.name, attention="decomposed"),
+            on_message=on_message,
+        )
+        return write_web_folder(artifact, out, package=package, on_message=on_message)
+
+
+def describe_folder(folder: Path) -> str:
+    """Return what was written, and how it is looked at."""
+    size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    model = (folder / "model.onnx").stat().st_size
+    return (
+        f"built {folder}: {size / 1e6:.1f} MB, of which the model {model / 1e6:.1f} MB; look at it "
+        f"with: python3 -m http.server --directory {folder}"
+    )
+
+
 def write_web_folder(
     artifact: Artifact,
     out: Path,
     *,
     package: Path | None = None,
+    webgpu: bool = True,
     on_message: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write an artifact as a folder for browsers, whole or not at all.
 
     Args:
+        artifact: In FP32, with decomposed attention and ``float32`` input.
         package: npm's ``onnxruntime-web-1.30.0.tgz``; from the user's cache or npm's registry if
             None. Its hash is checked wherever it comes from.
+        webgpu: Whether it has the 27 MB that WebGPU needs; without them it offers WebAssembly.
         on_message: Called with a line before anything is fetched.
 
     Raises:
@@ -85,7 +131,8 @@ def write_web_folder(
         FileError: If the folder holds anything else, or cannot be written.
     """
     check_for_browsers(artifact)
-    runtime = _runtime_files(package, on_message)
+    names = (*WASM_FILES, *(WEBGPU_FILES if webgpu else ()))
+    runtime = _runtime_files(_package(package, on_message), names)
     with atomic_folder(out, own=own_web_files) as folder:
         (folder / "ort").mkdir()
         (folder / "page").mkdir()
@@ -96,8 +143,7 @@ def write_web_folder(
         for file in _scripts("serving/http/page"):
             if file.name not in _NOT_OF_A_PAGE:
                 (folder / "page" / file.name).write_bytes(file.read_bytes())
-        for name in ("model.onnx", "manifest.json"):
-            (folder / name).write_bytes(artifact.file_bytes(name) if name == "model.onnx" else b"")
+        (folder / "model.onnx").write_bytes(artifact.file_bytes(artifact.manifest.model))
         (folder / "manifest.json").write_bytes(artifact.manifest.to_json())
         shutil.copyfile(YUNET, folder / "face_detection.onnx")
         samples = _write_samples(artifact, folder / "samples.bin")
@@ -116,8 +162,9 @@ def check_for_browsers(artifact: Artifact) -> None:
         raise ConfigError("a browser takes an ONNX graph with --input float32")
     if (manifest.precision, manifest.attention) != ("fp32", "decomposed"):
         raise ConfigError(
-            f"a browser takes fp32 with decomposed attention, and this is {manifest.precision} with "
-            f"{manifest.attention} attention; build it without --precision"
+            "a browser takes fp32 with decomposed attention, and this is "
+            f"{manifest.precision} with {manifest.attention} attention; build it without "
+            "--precision"
         )
     if manifest.input.preprocessing.aligns:
         raise ConfigError("the browser's library does not align faces; train without --align")
@@ -171,7 +218,7 @@ def _describe(artifact: Artifact, folder: Path, samples: dict[str, Any]) -> None
     listed = (each for each in sorted(folder.rglob("*")) if each.is_file())
     description = {
         "format": 1,
-        "name": artifact.folder.resolve().name,
+        "name": artifact.folder.name,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "labels": manifest.labels,
         "temperature": 1.0 if calibration is None else calibration.metadata.temperature,
@@ -203,12 +250,11 @@ def _describe(artifact: Artifact, folder: Path, samples: dict[str, Any]) -> None
     (folder / VERSION_FILE).write_text(f'self.VERSION = "{digest}";\n')
 
 
-def _runtime_files(package: Path | None, on_message: Callable[[str], None]) -> dict[str, bytes]:
-    """Return the files of ONNX Runtime Web that the library imports, by name."""
-    content = _package(package, on_message)
+def _runtime_files(package: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Return files of ONNX Runtime Web, by name, from npm's package whose hash was checked."""
     found = {}
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        for name in RUNTIME_FILES:
+    with tarfile.open(fileobj=io.BytesIO(package), mode="r:gz") as archive:
+        for name in names:
             member = archive.extractfile(f"package/dist/{name}")
             assert member is not None  # the hash says which package this is
             found[name] = member.read()
@@ -256,7 +302,7 @@ def _checked(content: bytes, source: str) -> bytes:
 
 def _registry() -> str:
     """Return npm's registry: that of its settings where npm is, else the public one."""
-    named = os.environ.get("npm_config_registry") or os.environ.get("NPM_CONFIG_REGISTRY")
+    named = os.environ.get("NPM_CONFIG_REGISTRY")
     if not named and (npm := shutil.which("npm")):
         asked = subprocess.run(  # noqa: S603 - npm of the user's PATH
             [npm, "config", "get", "registry"], capture_output=True, text=True, check=False
@@ -266,23 +312,3 @@ def _registry() -> str:
     if not re.match(r"https?://", named):
         raise ExportError(f"npm's registry must be an http address, not {named[:80]}")
     return named
-
-
-def build_web(
-    build: Callable[[Path], Artifact], out: Path, **options: Any
-) -> Path:
-    """Build an artifact beside the folder and write the folder of it.
-
-    Args:
-        build: Builds the artifact in a folder.
-        options: Of ``write_web_folder``.
-
-    Raises:
-        MotivNetError: As ``build_artifact`` and ``write_web_folder``.
-    """
-    import tempfile
-
-    make_folder(out.absolute().parent)
-    with tempfile.TemporaryDirectory(prefix=".web-", dir=out.absolute().parent) as temporary:
-        artifact = build(Path(temporary) / out.name)
-        return write_web_folder(open_artifact(artifact.folder), out, **options)

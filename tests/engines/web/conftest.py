@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import subprocess
-import tarfile
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,98 +25,38 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
-import motivnet_engines
 from motivnet.artifact import open_artifact
 from motivnet.synthetic import draw_face
-from motivnet_engines.faces import YUNET
-
-PACKAGE = Path(motivnet_engines.__file__).parent
-RUNTIME = "onnxruntime-web"
-VERSION = "1.30.0"
-WASM_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-WEBGPU_FILES = (
-    "ort.webgpu.min.mjs",
-    "ort-wasm-simd-threaded.asyncify.mjs",
-    "ort-wasm-simd-threaded.asyncify.wasm",
-)
+from motivnet_export.web import RUNTIME, VERSION, write_web_folder
 
 
-def runtime_folder() -> Path:
-    """The ``dist`` of npm's onnxruntime-web, fetched once."""
-    given = os.environ.get("MOTIVNET_ONNXRUNTIME_WEB")
-    if given:
+def runtime_package() -> Path:
+    """npm's package of ONNX Runtime Web, fetched once."""
+    name = f"{RUNTIME}-{VERSION}.tgz"
+    if given := os.environ.get("MOTIVNET_ONNXRUNTIME_WEB"):
         return Path(given)
-    cache = Path.home() / ".cache" / "motivnet-tests" / f"{RUNTIME}-{VERSION}"
-    dist = cache / "package" / "dist"
-    if not dist.is_dir():
+    package = Path.home() / ".cache" / "motivnet-tests" / name
+    if not package.is_file():
         npm = shutil.which("npm")
         if npm is None:
-            pytest.skip("needs npm to fetch onnxruntime-web, or MOTIVNET_ONNXRUNTIME_WEB=FOLDER")
-        cache.mkdir(parents=True, exist_ok=True)
-        command = [npm, "pack", "--silent", f"{RUNTIME}@{VERSION}"]
-        if subprocess.run(command, cwd=cache, capture_output=True, check=False).returncode:
-            pytest.skip("npm cannot fetch onnxruntime-web")
-        with tarfile.open(cache / f"{RUNTIME}-{VERSION}.tgz") as archive:
-            archive.extractall(cache, filter="data")
-    return dist
+            pytest.skip(f"needs npm to fetch {name}, or MOTIVNET_ONNXRUNTIME_WEB=FILE")
+        package.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=package.parent) as folder:
+            command = [npm, "pack", "--silent", f"{RUNTIME}@{VERSION}"]
+            if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
+                pytest.skip(f"npm cannot fetch {name}")
+            (Path(folder) / name).replace(package)
+    return package
 
 
 def make_web_folder(artifact: Path, out: Path, *, webgpu: bool = False) -> Path:
     """Write what a browser needs of an FP32 artifact."""
-    (out / "ort").mkdir(parents=True)
-    (out / "page").mkdir()
-    for file in (PACKAGE / "web").iterdir():
-        if file.is_file() and file.suffix != ".py":
-            shutil.copy(file, out)
-    for file in (PACKAGE / "serving/http/page").iterdir():
-        if file.name not in {"index.html", "main.js"}:
-            shutil.copy(file, out / "page")
-    dist = runtime_folder()
-    for name in (*WASM_FILES, *(WEBGPU_FILES if webgpu else ())):
-        shutil.copy(dist / name, out / "ort")
-    shutil.copy(artifact / "model.onnx", out)
-    shutil.copy(artifact / "manifest.json", out)
-    shutil.copy(YUNET, out / "face_detection.onnx")
-    manifest = open_artifact(artifact).manifest
-    recipe = manifest.input.preprocessing
-    with np.load(artifact / "reference.npz") as reference:
-        inputs, logits = recipe.normalise(reference["pixels"]), reference["logits"]
-    samples = inputs.astype("<f4").tobytes() + logits.astype("<f4").tobytes()
-    (out / "samples.bin").write_bytes(samples)
-    describe(
-        out,
-        {
-            "format": 1,
-            "name": artifact.name,
-            "created": "2026-12-01T00:00:00Z",
-            "labels": manifest.labels,
-            "temperature": 1.0,
-            "model": {
-                "file": "model.onnx",
-                "precision": manifest.precision,
-                "input": manifest.input.name,
-                "outputs": manifest.outputs,
-                "size": recipe.size,
-            },
-            "preprocess": {"name": recipe.name, "mean": recipe.mean, "std": recipe.std},
-            "detector": {"file": "face_detection.onnx"},
-            "runtime": {"name": RUNTIME, "version": VERSION, "folder": "ort"},
-            "samples": {
-                "file": "samples.bin",
-                "count": len(inputs),
-                "input_shape": inputs.shape[1:],
-                "logits_shape": logits.shape[1:],
-                "atol": 1e-4,
-                "rtol": 1e-4,
-            },
-        },
-    )
-    return out
+    return write_web_folder(open_artifact(artifact), out, package=runtime_package(), webgpu=webgpu)
 
 
 def describe(folder: Path, description: dict[str, object]) -> None:
     """Write motivnet.json with the hashes of the files as they are now, and its version."""
-    own = {"motivnet.json", "version.js"}
+    own = {"motivnet.json", "version.js", "manifest.json"}
     files = {
         file.relative_to(folder).as_posix(): {
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
