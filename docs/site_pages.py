@@ -28,7 +28,8 @@ _HANDED_OVER = {
     (
         "motivnet-export",
         "optimise",
-    ): "Becomes [`motivnet-bench optimise`](#motivnet-bench-optimise).\n"
+    ): "Becomes [`motivnet-bench optimise`](#motivnet-bench-optimise).\n",
+    ("motivnet", "card"): "Becomes [`motivnet-bench card`](#motivnet-bench-card).\n",
 }
 """What is printed in another process, which this one would become."""
 

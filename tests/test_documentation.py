@@ -43,6 +43,7 @@ NOT_RUN = {
     "make test": "runs this test",
     "pip install": "is tested on the wheel",
     "motivnet-bench --model sapiens-0.3b": "takes ten minutes; tests/bench runs the tiny size",
+    "motivnet-export build --target web": "fetches npm's package; tests/export/test_web.py runs it",
     "motivnet-export optimise": "measures hundreds of images; tests/bench/optimise runs it",
     "motivnet-train fit": "needs the weights of a published encoder; tests/training runs it",
     "motivnet predict --camera": "needs a camera",
@@ -60,7 +61,7 @@ OTHER_PROGRAMS |= {
     "--build",
 }
 OTHER_PROGRAMS |= {"--backend-config", "--editable", "--strict", "--quick", "--sizes", "--blocks"}
-OTHER_PROGRAMS |= {"--rm", "--build-arg", "--gpus"}
+OTHER_PROGRAMS |= {"--rm", "--build-arg", "--gpus", "--from", "--directory"}
 """Options that the pages mention of other programs, such as trtexec, Triton, curl and docker."""
 
 
@@ -121,6 +122,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> P
         (root / "FOLDER" / label).mkdir(parents=True)
         for seed in range(20):
             save_face(root / "FOLDER" / label / f"{seed}.png", label, seed=seed)
+    people = (
+        f"{label}/{seed}.png,{('female', 'male')[seed % 2]}\n"
+        for label in labels_for(7)
+        for seed in range(20)
+    )
+    (root / "people.csv").write_text("file,gender\n" + "".join(people))
     save_face(root / "photo.jpg", "happiness")
     (root / "photos").mkdir()
     save_face(root / "photos" / "face.jpg", "sadness")
@@ -164,10 +171,14 @@ def test_the_commands_of_a_page_run_one_after_the_other(page: Path, folder: Path
         if skipped(command):
             continue
         words = shlex.split(command)
-        if words[0] == "motivnet-bench" and not {"accuracy", "viability"} & set(words):
+        if words[0] == "motivnet-bench" and not set(words) & {
+            *("accuracy", "viability", "groups", "robustness")
+        }:
             words += ["--rounds", "1", "--seconds", "0.05"]
         if words[:2] == ["motivnet-export", "build"]:
             words += ["--num-images", "2"]
+        if "robustness" in words:
+            words += ["--limit", "2"]
         if "gate" in words:  # random weights of a tiny size promise no speed-up and no accuracy
             words[words.index("--min-speedup") + 1] = "0.001"
             words[words.index("--max-drop") + 1] = "100"
