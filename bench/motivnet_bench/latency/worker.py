@@ -164,6 +164,10 @@ class OpenModel:
             gc.enable()
         return tuple(calls)
 
+    def close(self) -> None:
+        """Free the model, and end the browser of one that runs in it."""
+        self._runtime.close()
+
     def _call(self) -> float:
         start = self._clock()
         self._runtime.run(self._inputs)
@@ -188,6 +192,8 @@ def serve(parent: Connection) -> None:
                 parent.send(Measured(calls=calls, waiting=waiting, peak_memory=peak_memory()))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises belongs into its row
             parent.send(Failed(error=describe_failure(error)))
+    if model is not None:
+        model.close()
 
 
 def describe_failure(error: Exception) -> str:

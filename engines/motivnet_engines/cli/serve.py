@@ -139,7 +139,6 @@ def serve(
         Path | None,
         typer.Option(
             help="Serve a folder of --target web on this machine instead: browsers compute.",
-            metavar="FOLDER",
             show_default="none",
             **PATH,
         ),
