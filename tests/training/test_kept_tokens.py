@@ -15,6 +15,9 @@ from motivnet.errors import ConfigError
 from motivnet.model import MotivNet, build_model, ml_decoder
 from motivnet.preprocess import Preprocessing
 from motivnet.synthetic import draw_face
+from motivnet_training.augmentation import augment
+from motivnet_training.batch_sampler import NOT_AUGMENTED
+from motivnet_training.data import TokenInputs
 from motivnet_training.feature_cache import cache_tokens
 from motivnet_training.kept_tokens import (
     count_kept,
@@ -43,9 +46,9 @@ def model() -> MotivNet:
     return build_model(CONFIG, seed=4)
 
 
-def looking_at(positions: list[int], model: MotivNet) -> MotivNet:
+def looking_at(positions: list[int], model: MotivNet, *, config: ModelConfig = CONFIG) -> MotivNet:
     """The model, its encoder marking these positions with what the head's keys respond to."""
-    changed = build_model(CONFIG, seed=4)
+    changed = build_model(config, seed=4)
     changed.load_state_dict(model.state_dict())
     with torch.no_grad():
         changed.encoder.blocks = torch.nn.ModuleList()
@@ -138,6 +141,9 @@ def test_the_white_around_an_image_goes_first(model: MotivNet, samples: list[Sam
     assert set(fewer) < set(kept)
     more = most_used_tokens(whole, samples, 14, config=tall.encoder, preprocess=padded)
     assert set(more) > set(kept)
+    blind = looking_at([0, 1, 2, 15, 16, 17], whole, config=tall)  # at the white alone
+    kept = most_used_tokens(blind, samples, 12, config=tall.encoder, preprocess=padded)
+    assert kept == tuple(range(3, 15))
 
 
 def test_patches_without_a_margin_hold_what_is_inside_their_square() -> None:
@@ -173,6 +179,31 @@ def test_mirrored_tokens_are_those_of_the_mirrored_pixels(model: MotivNet, tmp_p
     first, second = (sample.digest() for sample in samples)
     np.testing.assert_array_equal(mirrored.tokens([first]), plain.tokens([second]))
     assert not np.array_equal(mirrored.tokens([first]), plain.tokens([first]))
+
+
+def test_cached_mirror_images_are_seen_where_the_pixels_would_be_mirrored(
+    model: MotivNet, tmp_path: Path
+) -> None:
+    face = draw_face("anger", seed=3, size=(64, 48))
+    cv2.imwrite(str(tmp_path / "face.png"), face[..., ::-1])
+    sample = Sample(name="face", image=tmp_path / "face.png", label=0)
+    plain, mirrored = (
+        cache_tokens(model.encoder, [sample], tmp_path, preprocess=STRETCH, mirrored=mirrored)
+        for mirrored in (False, True)
+    )
+    digest = sample.digest()
+    inputs = TokenInputs(store=plain, digests=(digest,), mirrored=mirrored, seed=5)
+    seen = []
+    for epoch in range(8):
+        changed = augment(face, "mirror", key=(5, epoch, 0))
+        store = plain if np.array_equal(changed, face) else mirrored
+        np.testing.assert_array_equal(inputs.batch([(epoch, 0)]), store.tokens([digest]))
+        seen.append(store)
+    assert plain in seen
+    assert mirrored in seen
+    validated = TokenInputs(store=plain, digests=(digest,) * 8, mirrored=mirrored)
+    rows = validated.batch([(NOT_AUGMENTED, index) for index in range(8)])
+    np.testing.assert_array_equal(rows, plain.tokens([digest] * 8))
 
 
 def test_no_share_of_one_token_is_possible() -> None:

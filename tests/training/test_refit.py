@@ -24,7 +24,8 @@ from motivnet_training.fit import fit
 from motivnet_training.fit_request import FitRequest
 from motivnet_training.model import fresh_model
 from motivnet_training.recipe import RECIPES, change_recipe
-from motivnet_training.refit import REFIT, RefitRequest, RefitSummary, refit
+from motivnet_training.refit import RefitSummary, refit
+from motivnet_training.refit_request import REFIT, RefitRequest
 
 LABELS = EMOTIONS[:7]
 FULL = ModelConfig.named("tiny", image_size=(64, 48))
@@ -110,6 +111,30 @@ def test_a_refit_that_does_not_help_leaves_the_head_as_it_was(
     after = load_checkpoint(result.checkpoint)
     assert all(torch.equal(before[name], after.model.state_dict()[name]) for name in before)
     assert after.metadata["refit_of"] == "full.safetensors"
+    said = {name: after.metadata[name] for name in ("epoch", "val_loss", "accuracy", "train_loss")}
+    loss, accuracy = str(result.before.loss), str(result.before.accuracy)
+    assert said == {"epoch": "0", "val_loss": loss, "accuracy": accuracy, "train_loss": ""}
+
+
+def test_the_test_split_is_measured_with_the_head_that_is_kept(
+    full: Path, images: Path, tmp_path: Path
+) -> None:
+    for number, path in enumerate(sorted(images.iterdir())):
+        part = "train" if number < 10 else "val" if number < 13 else "test"
+        folder = tmp_path / "faces" / part / "happiness"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+    wild = change_recipe(QUICK, epochs=1, decoder_lr=0.9)
+    values = {"image_size": (32, 48), "recipe": wild, "unlabelled": True}
+    result = refit(request(full, tmp_path / "faces", tmp_path / "run", **values))
+    assert result.validation == result.before
+    assert result.test is not None
+    assert result.training.test is not None
+    assert (result.test.images, result.epoch_chosen_on) == (7, "validation")
+    assert result.test.loss < result.training.test.loss  # of the wild epoch
+    written = json.loads((tmp_path / "run" / "refit.json").read_bytes())
+    assert written["test"]["loss"] == result.test.loss
+    assert written["epoch_chosen_on"] == "validation"
 
 
 def test_the_summary_says_what_the_model_loses(

@@ -16,9 +16,21 @@ import typer
 from motivnet.command_line import JSONOption, interruptible, make_app, print_json, run, say
 from motivnet.errors import ConfigError, ProcessLostError, TrainingStoppedError
 from motivnet.path_kind import check_exist
-from motivnet_training.datasets_command import AllowOutside, NumClasses, datasets
+from motivnet_training.datasets_command import datasets
 from motivnet_training.distill_command import distill
-from motivnet_training.recipe import Precision, RecipeName, change_recipe, get_recipe
+from motivnet_training.options import (
+    AllowOutside,
+    BatchSize,
+    CheckpointMinutes,
+    DeviceOption,
+    Epochs,
+    HeadRate,
+    NumClasses,
+    PrecisionOption,
+    Resume,
+    Workers,
+)
+from motivnet_training.recipe import RecipeName, change_recipe, get_recipe
 from motivnet_training.refit_command import refit
 
 if TYPE_CHECKING:
@@ -69,13 +81,6 @@ Config = Annotated[
     typer.Option(help="A YAML file with values of the recipe to change.", show_default=False),
 ]
 EMAOption = Annotated[bool, typer.Option("--ema", help="Take the EMA weights of --encoder.")]
-PrecisionOption = Annotated[
-    Precision | None,
-    typer.Option("--precision", help="Precision of the computation.", show_default=False),
-]
-DeviceOption = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")
-]
 Seed = Annotated[
     int,
     typer.Option(min=0, max=2**63 - 1, help="Seed of weights, split, order and augmentations."),
@@ -101,19 +106,13 @@ def fit(
     preprocess: Preprocess = "stretch",
     align: Align = False,
     image_size: ImageSize = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the images.", show_default=False)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images per batch.", show_default=False)
-    ] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
     accumulate: Annotated[
         int | None,
         typer.Option(min=1, help="Batches per step of the optimizer.", show_default=False),
     ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate of the head.", show_default=False)
-    ] = None,
+    lr: HeadRate = None,
     encoder_lr: Annotated[
         float | None,
         typer.Option(help="Learning rate of the encoder; 0 freezes it.", show_default=False),
@@ -148,20 +147,9 @@ def fit(
     strategy: Annotated[
         Literal["auto", "ddp", "fsdp"], typer.Option(help="How several processes share the work.")
     ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Processes that prepare batches [default: by the processors].",
-            show_default=False,
-        ),
-    ] = None,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(min=0.0, help="Minutes between saved states within an epoch.")
-    ] = 10.0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run folder's training.")
-    ] = False,
+    workers: Workers = None,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
+    resume: Resume = False,
     export_published_layout: Annotated[
         bool,
         typer.Option(

@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motivnet.command_line import JSONOption, print_json
+from motivnet_training.options import AllowOutside, NumClasses
 
 if TYPE_CHECKING:
     from motivnet.datasets.check import DatasetSummary
     from motivnet.terminal import TextTable
-
-NumClasses = Annotated[int, typer.Option(min=1, help="7 emotions, or 8 with contempt.")]
-AllowOutside = Annotated[
-    bool,
-    typer.Option(
-        "--allow-outside", help="Also read images that a dataset's list names outside its folder."
-    ),
-]
 
 _SHOWN = 10
 

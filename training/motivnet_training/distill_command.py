@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from motivnet.command_line import JSONOption, print_json, say
 from motivnet.path_kind import check_exist
-from motivnet_training.datasets_command import AllowOutside
-from motivnet_training.recipe import Precision
+from motivnet_training.options import (
+    AllowOutside,
+    CheckpointMinutes,
+    DeviceOption,
+    PrecisionOption,
+    Resume,
+    Workers,
+)
 
 
 def distill(
@@ -72,27 +78,11 @@ def distill(
             show_default=False,
         ),
     ] = None,
-    precision: Annotated[
-        Precision | None,
-        typer.Option("--precision", help="Precision of the computation.", show_default=False),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")
-    ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Processes that prepare batches [default: by the processors].",
-            show_default=False,
-        ),
-    ] = None,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(min=0.0, help="Minutes between saved states within an epoch.")
-    ] = 10.0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run folder's training.")
-    ] = False,
+    precision: PrecisionOption = None,
+    device: DeviceOption = "auto",
+    workers: Workers = None,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
+    resume: Resume = False,
     allow_outside: AllowOutside = False,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Seed of weights, split, order and views.")

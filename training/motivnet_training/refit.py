@@ -6,127 +6,44 @@ to read the tokens that come of it.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.checkpoints.load import Checkpoint
-from motivnet.checkpoints.shards import sha256_of_weights
 from motivnet.config import ModelConfig
-from motivnet.datasets.sample import Dataset
 from motivnet.datasets.split import Split
 from motivnet.errors import CheckpointError, ConfigError, FileError
 from motivnet.files import atomic_path, write_atomic
-from motivnet.metrics import ClassificationMetrics, compute_sample_metrics
+from motivnet.metrics import ClassificationMetrics
+from motivnet.model import MotivNet
 from motivnet.path_kind import kind_of
-from motivnet.prediction import softmax
 from motivnet.preprocess import Preprocessing
 from motivnet.schema import Schema, encode
-from motivnet_training.answers import THE_IMAGE_ITSELF, answers_to_images, cache_answers
-from motivnet_training.data import read_split
-from motivnet_training.devices import Devices
 from motivnet_training.fit import fit_split, starting_model
 from motivnet_training.fit_request import FitRequest
-from motivnet_training.kept_tokens import check_share, count_kept, most_used_tokens
-from motivnet_training.recipe import TrainingRecipe
-from motivnet_training.run_folder import RunFolder, check_usable
+from motivnet_training.history import VALIDATION_METRICS
+from motivnet_training.kept_tokens import count_kept, most_used_tokens
+from motivnet_training.refit_request import SUFFIX, RefitRequest
+from motivnet_training.refit_targets import (
+    Targets,
+    ask_full_model,
+    choose_targets,
+    preprocessing_of,
+    read_images,
+)
+from motivnet_training.run_folder import check_usable
 from motivnet_training.summary import TrainingSummary, evaluate
 from motivnet_training.token_cache import COMPUTE, images_per_batch
-from motivnet_training.unlabelled import (
-    NO_LABEL,
-    Samples,
-    holds_images_alone,
-    read_every_image,
-    with_answers,
-)
+from motivnet_training.unlabelled import Samples
 
 logger = logging.getLogger(__name__)
-
-SUFFIX = ".safetensors"
-
-ANSWERS = "answers"
-"""Folder of the full model's answers, in that of the tokens."""
-
-Targets = Literal["labels", "answers"]
-"""What a head learns from: the labels of the images, or the full model's answers."""
-
-REFIT = TrainingRecipe(
-    name="refit",
-    epochs=10,
-    batch_size=32,
-    accumulate=1,
-    encoder_lr=0.0,
-    decoder_lr=1e-3,
-    weight_decay=0.05,
-    decay_vectors=False,
-    lr_schedule="cosine",
-    warmup=0.05,
-    augmentations="mirror",
-    per_class=None,
-    stratified=True,
-    gradient_norm=1.0,
-    cached=True,
-)
-"""The head alone, gently, on tokens of the images and of their mirror images."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefitRequest:
-    """Which model to make cheaper, how, and on which images its head is trained again.
-
-    Args:
-        checkpoint: The full model.
-        out: The run folder; with the name of a ``.safetensors`` file the run folder has that name
-            without its end, and the best weights are copied to the file.
-        image_size: (height, width) of the model's input; None for that of the checkpoint.
-        keep_tokens: The share of tokens to keep; None for those that the checkpoint keeps.
-        unlabelled: Whether to learn from the full model's answers, whatever labels there are; a
-            folder of images alone always is.
-        preprocess: Its name, if it is not the checkpoint's.
-        tokens: A folder for cached tokens and answers, which several refits may share; ``tokens``
-            in the run folder if None.
-    """
-
-    checkpoint: Path
-    data: Path
-    out: Path
-    image_size: tuple[int, int] | None = None
-    keep_tokens: float | None = None
-    unlabelled: bool = False
-    preprocess: str | None = None
-    recipe: TrainingRecipe = REFIT
-    tokens: Path | None = None
-    devices: Devices = field(default_factory=Devices)
-    seed: int = 0
-    resume: bool = False
-    allow_outside: bool = False
-
-    def __post_init__(self) -> None:
-        if self.keep_tokens is not None:
-            check_share(self.keep_tokens)
-        if self.devices.processes > 1:
-            raise ConfigError("a refit is trained by one process; leave --devices and --nodes out")
-
-    @property
-    def answers_folder(self) -> Path:
-        """Where the full model's answers are kept, beside the tokens."""
-        return (self.tokens or self.folder.tokens) / ANSWERS
-
-    @property
-    def folder(self) -> RunFolder:
-        """Where the training is written."""
-        is_file = self.out.suffix == SUFFIX
-        return RunFolder(self.out.with_suffix("") if is_file else self.out)
 
 
 class RefitSummary(Schema, frozen=True, kw_only=True):
@@ -134,8 +51,10 @@ class RefitSummary(Schema, frozen=True, kw_only=True):
 
     ``before`` is that of the model with resampled positions or fewer tokens and its old head,
     ``validation`` that of the checkpoint, ``full`` that of the model that it was made from. Where
-    ``targets`` are the full model's answers, right is what agrees with it. ``flop`` and
-    ``full_flop`` are per image.
+    ``targets`` are the full model's answers, right is what agrees with it. The epoch was chosen by
+    the loss on the images of ``validation``, which flatters it a little; nothing was chosen by
+    those of ``test``, the checkpoint's metrics on the test split. ``flop`` and ``full_flop`` are
+    per image. ``training`` is of its best epoch, also where the head stayed as it was.
     """
 
     format_version: Literal[1] = 1
@@ -148,6 +67,8 @@ class RefitSummary(Schema, frozen=True, kw_only=True):
     full_flop: int
     before: ClassificationMetrics
     validation: ClassificationMetrics
+    epoch_chosen_on: Literal["validation"] = "validation"
+    test: ClassificationMetrics | None
     full: ClassificationMetrics
     training: TrainingSummary
     seconds: float
@@ -171,12 +92,12 @@ def refit(
     _check_out(request)
     full = _open_full(request)
     config = _smaller(request, full.config)
-    targets = _targets(request, full.labels)
-    dataset, split = _read_images(request, full.labels, targets)
-    split, full_metrics = _answer(request, full, split, targets)
+    targets = choose_targets(request, full.labels)
+    dataset, split = read_images(request, full.labels, targets)
+    split, full_metrics = ask_full_model(request, full, split, targets)
     facts = _describe(request, full, targets, full_metrics)
     labels, full_flop = full.labels, full.config.flop
-    preprocess = replace(_preprocessing(request, full), size=config.encoder.image_size)
+    preprocess = replace(preprocessing_of(request, full), size=config.encoder.image_size)
     del full  # two large models need not be in memory
     if request.keep_tokens is not None:
         config = config.keeping(_find_tokens(request, config, split, preprocess))
@@ -195,14 +116,18 @@ def refit(
         allow_outside=request.allow_outside,
     )
     model = starting_model(training)
-    before = evaluate(
-        model,
-        split.validation,
-        preprocess=preprocess,
-        labels=labels,
-        batch_size=images_per_batch(config.encoder.tokens),
-        device=request.devices.single_device,
-    )
+
+    def measure(model: MotivNet, samples: Samples) -> ClassificationMetrics:
+        return evaluate(
+            model,
+            samples,
+            preprocess=preprocess,
+            labels=labels,
+            batch_size=images_per_batch(config.encoder.tokens),
+            device=request.devices.single_device,
+        )
+
+    before = measure(model, split.validation)
     facts["refit_accuracy_before"] = str(before.accuracy)
     trained = fit_split(
         training,
@@ -213,24 +138,18 @@ def refit(
         started=started,
         on_message=on_message,
     )
-    helped = trained.validation.loss < before.loss
-    if not helped:
+    validation, test = trained.validation, trained.test
+    if validation.loss >= before.loss:
         logger.warning(
             "%s: the refit did not help, its loss on the validation images is %.4f after %.4f: "
             "the checkpoint has the head as it was; give more images, or another --lr",
             training.out,
-            trained.validation.loss,
+            validation.loss,
             before.loss,
         )
-        best = request.folder.best
-        save_model(
-            starting_model(training),
-            best,
-            config=config,
-            labels=labels,
-            preprocessing=preprocess,
-            metadata=load_checkpoint(best, quiet=True).metadata,
-        )
+        model = starting_model(training)
+        _restore(request.folder.best, model, before)
+        validation, test = before, measure(model, split.test) if split.test else None
     summary = RefitSummary(
         checkpoint=str(_place(request)),
         targets=targets,
@@ -239,7 +158,8 @@ def refit(
         flop=config.flop,
         full_flop=full_flop,
         before=before,
-        validation=trained.validation if helped else before,
+        validation=validation,
+        test=test,
         full=full_metrics,
         training=trained,
         seconds=time.monotonic() - started,
@@ -271,19 +191,6 @@ def _open_full(request: RefitRequest) -> Checkpoint:
     return full
 
 
-def _preprocessing(request: RefitRequest, full: Checkpoint) -> Preprocessing:
-    """Return the preprocessing of the full model."""
-    size = full.config.encoder.image_size
-    if request.preprocess is not None or full.preprocessing is None:
-        recorded = full.preprocessing
-        return Preprocessing.named(
-            request.preprocess or "stretch",
-            size=size,
-            align=recorded is not None and recorded.aligns,
-        )
-    return full.preprocessing
-
-
 def _smaller(request: RefitRequest, full: ModelConfig) -> ModelConfig:
     """Return the model at the size that is asked for, which tokens it keeps aside."""
     config = full if request.image_size is None else full.at(request.image_size)
@@ -296,76 +203,6 @@ def _smaller(request: RefitRequest, full: ModelConfig) -> ModelConfig:
     if request.keep_tokens is not None:
         count_kept(config.encoder.tokens, request.keep_tokens)
     return config
-
-
-def _targets(request: RefitRequest, labels: tuple[str, ...]) -> Targets:
-    """Return what the head learns from."""
-    if request.unlabelled:
-        return "answers"
-    if not holds_images_alone(request.data, labels):
-        return "labels"
-    logger.warning(
-        "%s has images and no labels: the head learns from the full model's answers", request.data
-    )
-    return "answers"
-
-
-def _read_images(
-    request: RefitRequest, labels: tuple[str, ...], targets: Targets
-) -> tuple[Dataset, Split]:
-    """Return the images to train and to validate on."""
-    recipe, seed, allow_outside = request.recipe, request.seed, request.allow_outside
-    if targets == "labels":
-        return read_split(
-            request.data, recipe, labels=labels, seed=seed, allow_outside=allow_outside
-        )
-    dataset, split = read_every_image(
-        request.data,
-        names=(*labels, NO_LABEL),
-        seed=seed,
-        validation_share=recipe.validation_share,
-        allow_outside=allow_outside,
-    )
-    return dataclasses.replace(dataset, labels=labels), split
-
-
-def _answer(
-    request: RefitRequest, full: Checkpoint, split: Split, targets: Targets
-) -> tuple[Split, ClassificationMetrics]:
-    """Return the split, with the full model's answers if they are the targets, and its metrics.
-
-    The metrics are of the validation images.
-    """
-    asked = (*split.training, *split.validation, *split.test)
-    store = cache_answers(
-        full,
-        sha256_of_weights(request.checkpoint),
-        asked if targets == "answers" else split.validation,
-        request.answers_folder,
-        views=THE_IMAGE_ITSELF,
-        preprocess=_preprocessing(request, full),
-        compute=COMPUTE[request.recipe.precision],
-        devices=request.devices,
-        batch_size=images_per_batch(full.config.encoder.tokens),
-    )
-
-    def answers(samples: Samples) -> NDArray[np.float32]:
-        digests = [split.digests[each.name] for each in samples]
-        logits, _ = answers_to_images(store, digests, classes=len(full.labels))
-        return logits.astype(np.float32)
-
-    def answered(samples: Samples) -> Samples:
-        return with_answers(samples, answers(samples)) if samples else ()
-
-    if targets == "answers":
-        split = dataclasses.replace(
-            split,
-            training=answered(split.training),
-            validation=answered(split.validation),
-            test=answered(split.test),
-        )
-    probabilities = softmax(answers(split.validation))
-    return split, compute_sample_metrics(split.validation, probabilities, full.labels)
 
 
 def _find_tokens(
@@ -405,6 +242,22 @@ def _describe(
         "refit_targets": targets,
         "refit_accuracy_of_full_model": str(metrics.accuracy),
     }
+
+
+def _restore(best: Path, model: MotivNet, metrics: ClassificationMetrics) -> None:
+    """Put the model as it was before in place of the best epoch's, with its own metrics."""
+    epoch = load_checkpoint(best, quiet=True)
+    values = {name: getattr(metrics, name) for name in VALIDATION_METRICS}
+    values |= {"epoch": 0, "steps": 0, "train_loss": None, "val_loss": metrics.loss}
+    texts = {name: "" if value is None else str(value) for name, value in values.items()}
+    save_model(
+        model,
+        best,
+        config=epoch.config,
+        labels=epoch.labels,
+        preprocessing=epoch.preprocessing,
+        metadata={**epoch.metadata, **texts},
+    )
 
 
 def _place(request: RefitRequest) -> Path:

@@ -10,8 +10,16 @@ import typer
 
 from motivnet.command_line import JSONOption, print_json, say
 from motivnet.path_kind import check_exist
-from motivnet_training.datasets_command import AllowOutside
-from motivnet_training.recipe import Precision, change_recipe
+from motivnet_training.options import (
+    AllowOutside,
+    BatchSize,
+    DeviceOption,
+    Epochs,
+    HeadRate,
+    PrecisionOption,
+    Resume,
+)
+from motivnet_training.recipe import change_recipe
 
 if TYPE_CHECKING:
     from motivnet_training.refit import RefitSummary
@@ -61,12 +69,8 @@ def refit(
         Literal["stretch", "square-white-pad"] | None,
         typer.Option(help="Preprocessing [default: the checkpoint's].", show_default=False),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the images.", show_default=False)
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate of the head.", show_default=False)
-    ] = None,
+    epochs: Epochs = None,
+    lr: HeadRate = None,
     encoder_lr: Annotated[
         float | None,
         typer.Option(
@@ -74,12 +78,8 @@ def refit(
             show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images per batch.", show_default=False)
-    ] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="Precision of the computation.", show_default=False)
-    ] = None,
+    batch_size: BatchSize = None,
+    precision: PrecisionOption = None,
     tokens: Annotated[
         Path | None,
         typer.Option(
@@ -88,12 +88,8 @@ def refit(
             show_default=False,
         ),
     ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")
-    ] = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run folder's training.")
-    ] = False,
+    device: DeviceOption = "auto",
+    resume: Resume = False,
     allow_outside: AllowOutside = False,
     seed: Annotated[
         int,
@@ -111,8 +107,8 @@ def refit(
 
     from motivnet.config import image_size_from_text
     from motivnet_training.devices import Devices
-    from motivnet_training.refit import REFIT, RefitRequest
     from motivnet_training.refit import refit as refit_model
+    from motivnet_training.refit_request import REFIT, RefitRequest
 
     changes = {
         "epochs": epochs,
@@ -169,8 +165,11 @@ def _print(summary: RefitSummary) -> None:
     say(
         f"{summary.checkpoint}: {height}x{width}, {summary.tokens} tokens, "
         f"{summary.full_flop / summary.flop:.1f} times cheaper, {right} {_points(summary)} points "
-        f"on {summary.validation.images} images, {summary.seconds:.0f} s"
+        f"on {summary.validation.images} validation images, whose loss chose the epoch; "
+        f"{summary.seconds:.0f} s"
     )
+    if summary.test is not None:
+        say(f"test: {right} {summary.test.accuracy:.1%} on {summary.test.images} images")
 
 
 def _points(summary: RefitSummary) -> str:

@@ -18,7 +18,7 @@ from motivnet_bench.intervals import images_to_show
 from motivnet_bench.optimise.result import Data
 from motivnet_training.data import read_split
 from motivnet_training.distill.images import read_images
-from motivnet_training.refit import REFIT
+from motivnet_training.refit_request import REFIT
 from motivnet_training.unlabelled import NO_LABEL, holds_images_alone, read_every_image
 
 SEED = 0

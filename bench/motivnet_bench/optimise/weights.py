@@ -20,7 +20,8 @@ from motivnet_bench.optimise.request import OptimiseRequest
 from motivnet_export.source import ModelSource
 from motivnet_training.distill import DistillRequest, distill
 from motivnet_training.kept_tokens import count_kept, most_used_tokens
-from motivnet_training.refit import ANSWERS, RefitRequest, refit
+from motivnet_training.refit import refit
+from motivnet_training.refit_request import ANSWERS, RefitRequest
 from motivnet_training.token_cache import images_per_batch
 
 MODELS = "models"

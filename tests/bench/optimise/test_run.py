@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
+from msgspec.structs import replace
 
 from motivnet.artifact import open_artifact
 from motivnet.checkpoints import save_model
@@ -19,7 +21,7 @@ from motivnet.synthetic import draw_face
 from motivnet_bench.optimise import measuring
 from motivnet_bench.optimise import run as module
 from motivnet_bench.optimise.request import OptimiseRequest
-from motivnet_bench.optimise.result import OptimiseResult, read_result
+from motivnet_bench.optimise.result import Limits, OptimiseResult, read_result
 from motivnet_bench.optimise.run import optimise
 from motivnet_bench.report.files import write_optimise_page
 from motivnet_bench.report.optimise import optimise_report
@@ -180,6 +182,31 @@ def test_other_limits_use_the_same_measurements(
     assert result.measured == finished[0].measured
     assert result.pick is not None
     assert not any("as fast" in line for line in said)
+
+
+def test_full_model_is_no_pick_where_a_loss_is_allowed(
+    finished: tuple[OptimiseResult, list[str]],
+    request_of: RequestOf,
+    plant_point: Any,
+    plant_measured: Any,
+    tmp_path: Path,
+) -> None:
+    full = plant_measured(plant_point(2, 2, kind="full"), times=1.0)
+    poor = plant_measured(plant_point(1, 1), times=4.0, lost=100)
+    limits = Limits(max_drop=1.0, max_ms=None, max_gflop=None)
+    result = replace(finished[0], measured=(full, poor), limits=limits)
+    source: Any = None
+    run = module.Run(
+        request=request_of(tmp_path, max_drop=1.0),
+        source=source,
+        faces=source,
+        result=result,
+        say=lambda _: None,
+    )
+    run.finish()
+
+    assert run.result.pick is None
+    assert "no point" in run.result.outcome
 
 
 def test_page_is_one_file_with_the_pick_and_what_was_not_measured(

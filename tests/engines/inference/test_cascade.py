@@ -120,6 +120,16 @@ def test_at_the_ends_only_one_model_answers(threshold: float, asked: int, pixels
     assert sum(one.answered_by == "full" for one in found) == asked == sum(calls_of(cascade.full))
 
 
+def test_a_confidence_of_just_the_threshold_is_answered_by_the_student(pixels) -> None:
+    images = pixels(4)
+    own = cascade_over_fakes(0.0).student.predict(images)
+    lowest = min(one.confidence for one in own)
+    assert {one.answered_by for one in answers(cascade_over_fakes(lowest), images)} == {"student"}
+    above = np.nextafter(lowest, 1.0)
+    found = answers(cascade_over_fakes(float(above)), images)
+    assert [one.answered_by for one in found].count("full") == 1
+
+
 def test_without_an_escalation_the_full_model_is_always_asked(pixels) -> None:
     cascade = cascade_over_fakes(0.0)
     cascade.escalation = None
