@@ -13,7 +13,7 @@ import { PageError } from "./errors.js";
  * @typedef {{image: ImageResult, queue: number, total: number, roundTrip: number,
  *   remote: boolean}} Answer `remote`: a server was asked
  * @typedef {{name: string, labels: string[], precision: string, runtime: string, compute: string,
- *   detector: string | null, limits: {max_body_bytes: number, max_pixels: number, deadline_ms: number} | null}} Model
+ *   detector: string | null, purpose?: string | null, limits: {max_body_bytes: number, max_pixels: number, deadline_ms: number} | null}} Model
  */
 
 const PATIENCE = 120_000;

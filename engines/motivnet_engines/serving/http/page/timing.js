@@ -5,6 +5,7 @@ import { duration } from "./format.js";
 
 const timing = byId("timing", HTMLDListElement);
 const modelLine = byId("model", HTMLParagraphElement);
+const purposeLine = byId("purpose", HTMLParagraphElement);
 
 /** The weight of the newest interval in the rate that is shown. */
 const FRESHNESS = 0.2;
@@ -38,6 +39,8 @@ export function showModel(model) {
   const detector = model.detector === "custom" ? "a custom detector" : model.detector;
   const faces = detector ? `faces by ${detector}` : "each picture is one face";
   modelLine.textContent = [model.name, model.precision, `${model.runtime} (${model.compute})`, faces].join(" · ");
+  purposeLine.hidden = !model.purpose;
+  purposeLine.textContent = model.purpose ? `Used for: ${model.purpose}` : "";
 }
 
 function rate() {

@@ -277,5 +277,18 @@ def test_the_time_and_its_parts_are_shown(page: Page, paint: Painter) -> None:
     expect(page.get_by_role("definition")).to_have_text([re.compile(r"^[\d.]+ m?s$")] * 5)
 
 
+def test_people_are_to_be_told_and_what_for(page: Page) -> None:
+    expect(page.locator(".notice")).to_contain_text("their expression is read, and what for")
+    expect(page.locator("#purpose")).to_be_hidden()  # nothing was stated
+
+    def with_purpose(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "purpose": "A <b>study</b>"})
+
+    page.route("**/v1/model", with_purpose)
+    page.reload()
+    expect(page.locator("#purpose")).to_have_text("Used for: A <b>study</b>")
+
+
 def test_the_model_is_named(page: Page) -> None:
     expect(page.locator("#model")).to_contain_text("fp32 · fake (float32)")
