@@ -22,6 +22,7 @@ _EXTRAS = {
     **dict.fromkeys(("prometheus_client", "python_multipart", "starlette", "uvicorn"), "serve"),
     **dict.fromkeys(("pyarrow", "ray"), "ray"),
     "av": "video",
+    "playwright": "browser",
 }
 """The extra that installs a package, for an installation that lacks what a command needs."""
 

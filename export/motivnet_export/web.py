@@ -26,14 +26,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from motivnet.artifact import Artifact
+from motivnet.artifact import Artifact, own_files
+from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet.artifact.reference import read_reference
-from motivnet.errors import ConfigError, ExportError, FileError
-from motivnet.files import make_folder, read_bytes, write_atomic
+from motivnet.errors import ConfigError, ExportError
+from motivnet.files import make_folder, read_bytes, sha256_of, write_atomic
 from motivnet.folders import atomic_folder
-from motivnet.path_kind import is_file, kind_of
+from motivnet.path_kind import is_file
 from motivnet.terminal import progress
 from motivnet_engines.faces import YUNET
 from motivnet_engines.inference.calibration import calibration_of_artifact
@@ -64,7 +66,7 @@ WEBGPU_FILES = (
 )
 
 DESCRIPTION, VERSION_FILE = "motivnet.json", "version.js"
-_UNLISTED = frozenset((DESCRIPTION, VERSION_FILE, "manifest.json"))
+_UNLISTED = frozenset((DESCRIPTION, VERSION_FILE, FILE_NAME))
 """Not in ``files``: what has the hashes, what has its hash, and what ``verify`` rewrites."""
 
 _NOT_OF_A_PAGE = frozenset(("index.html", "main.js"))
@@ -133,7 +135,7 @@ def write_web_folder(
     check_for_browsers(artifact)
     names = (*WASM_FILES, *(WEBGPU_FILES if webgpu else ()))
     runtime = _runtime_files(_package(package, on_message), names)
-    with atomic_folder(out, own=own_web_files) as folder:
+    with atomic_folder(out, own=own_files) as folder:
         (folder / "ort").mkdir()
         (folder / "page").mkdir()
         for name, content in runtime.items():
@@ -144,10 +146,12 @@ def write_web_folder(
             if file.name not in _NOT_OF_A_PAGE:
                 (folder / "page" / file.name).write_bytes(file.read_bytes())
         (folder / "model.onnx").write_bytes(artifact.file_bytes(artifact.manifest.model))
-        (folder / "manifest.json").write_bytes(artifact.manifest.to_json())
+        for name in _for_python(artifact):
+            (folder / name).write_bytes(artifact.file_bytes(name))
         shutil.copyfile(YUNET, folder / "face_detection.onnx")
         samples = _write_samples(artifact, folder / "samples.bin")
         _describe(artifact, folder, samples)
+        (folder / FILE_NAME).write_bytes(_manifest(artifact, folder).to_json())
     return out
 
 
@@ -175,20 +179,26 @@ def check_for_browsers(artifact: Artifact) -> None:
         )
 
 
-def own_web_files(folder: Path) -> frozenset[str]:
-    """Return the files of an older folder that may be replaced: those that it lists.
+def _for_python(artifact: Artifact) -> tuple[str, ...]:
+    """Return the files that ``motivnet verify`` and ``predict`` read, and a page does not."""
+    manifest = artifact.manifest
+    return tuple(name for name in (manifest.reference, manifest.calibration) if name is not None)
 
-    Raises:
-        FileError: If it is no folder of this command.
-    """
-    description = folder / DESCRIPTION
-    if kind_of(description) is None:
-        raise FileError(f"{folder} is not a folder for browsers; choose another with --out")
-    try:
-        listed = json.loads(read_bytes(description, max_bytes=10_000_000))["files"]
-        return frozenset((*listed, *_UNLISTED))
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileError(f"{description} is damaged; choose another folder with --out") from error
+
+def _manifest(artifact: Artifact, folder: Path) -> Manifest:
+    """Return the artifact's manifest with the files of the folder, without what stays behind."""
+    listed = (each for each in sorted(folder.rglob("*")) if each.is_file())
+    entries = tuple(
+        FileEntry(
+            path=each.relative_to(folder).as_posix(),
+            size=each.stat().st_size,
+            sha256=sha256_of(each),
+        )
+        for each in listed
+    )
+    return msgspec.structs.replace(
+        artifact.manifest, files=entries, engines=(), reports=(), escalation=None
+    )
 
 
 def _scripts(place: str) -> list[Path]:
@@ -240,7 +250,7 @@ def _describe(artifact: Artifact, folder: Path, samples: dict[str, Any]) -> None
                 "bytes": each.stat().st_size,
             }
             for each in listed
-            if each.name not in _UNLISTED
+            if each.name not in {*_UNLISTED, *_for_python(artifact)}
         },
     }
     text = json.dumps(description, indent=2).encode()

@@ -20,8 +20,10 @@ import pytest
 from motivnet.artifact import open_artifact
 from motivnet.artifact.reference import read_reference
 from motivnet.errors import ConfigError, ExportError, FileError
+from motivnet_engines.diagnostics.inspect import inspect_artifact
+from motivnet_engines.verification.parity_run import verify_on_device
 from motivnet_export import web
-from motivnet_export.web import check_for_browsers, own_web_files, write_web_folder
+from motivnet_export.web import check_for_browsers, write_web_folder
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_every_file_is_listed_with_its_hash(folder: Path) -> None:
     found = {
         each.relative_to(folder).as_posix()
         for each in folder.rglob("*")
-        if each.is_file() and each.name not in web._UNLISTED
+        if each.is_file() and each.name not in {*web._UNLISTED, "reference.npz"}
     }
     assert set(described["files"]) == found
     assert {"model.onnx", "motivnet.js", "page/results.js", "ort/ort.wasm.min.mjs"} <= found
@@ -91,11 +93,24 @@ def test_an_older_folder_is_replaced_and_others_are_not(
     assert (folder / "own.txt").read_text() == "mine"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "index.html").write_text("mine")
-    with pytest.raises(FileError, match="is not a folder for browsers"):
+    with pytest.raises(FileError, match="holds files that are not an artifact"):
         write_web_folder(artifact, tmp_path / "other", package=package)
-    (folder / "motivnet.json").write_text("{}")
-    with pytest.raises(FileError, match="is damaged"):
-        own_web_files(folder)
+    (folder / "own.txt").unlink()
+    (folder / "index.html").write_text("changed by its owner")
+    with pytest.raises(FileError, match=r"index\.html"):
+        write_web_folder(artifact, folder, package=package)
+    assert (folder / "index.html").read_text() == "changed by its owner"
+
+
+def test_the_manifest_lists_the_folder_so_that_python_reads_it(folder: Path) -> None:
+    artifact = open_artifact(folder)
+    listed = {entry.path for entry in artifact.manifest.files}
+    found = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
+    assert listed == found - {"manifest.json"}
+    assert inspect_artifact(folder).manifest == artifact.manifest
+    verification = verify_on_device(artifact, runtimes=["onnxruntime"])
+    assert verification.passed
+    assert verification.recorded
 
 
 def test_another_precision_is_refused(fp16_artifact: Path) -> None:

@@ -16,8 +16,21 @@ from motivnet.schema import SchemaError
 from motivnet.terminal import announced
 from motivnet_bench.latency.candidates import Candidate
 from motivnet_bench.latency.statistics import Measurement
-from motivnet_bench.latency.worker import FEWER, Failed, Measure, Measured, Open, Opened, Stage
+from motivnet_bench.latency.worker import (
+    FEWER,
+    ArtifactModel,
+    Failed,
+    Measure,
+    Measured,
+    Open,
+    Opened,
+    Stage,
+)
+from motivnet_engines.runtimes.registry import IN_BROWSER
 from motivnet_engines.system.machine import read_machine
+
+_BROWSER_GRACE = 10.0
+"""Seconds for a browser, whose processes are in a group of their own, to end and tidy up."""
 
 INTERRUPTED = "interrupted before its first round"
 
@@ -41,6 +54,11 @@ class CandidateProcess:
         self._threads = threads
         self._timeout = timeout
         self._child: ChildProcess | None = None
+
+    @property
+    def _is_browser(self) -> bool:
+        model = self._measurement.candidate.model
+        return isinstance(model, ArtifactModel) and model.runtime in IN_BROWSER
 
     @property
     def process_id(self) -> int | None:
@@ -68,6 +86,7 @@ class CandidateProcess:
                 "TORCHINDUCTOR_CACHE_DIR": str(inputs.parent / "inductor"),
                 "TMPDIR": str(inputs.parent),
             },
+            grace=_BROWSER_GRACE if self._is_browser else 0.0,
         )
         model = self._measurement.candidate.model
         request = Open(model=model, inputs=str(inputs), threads=self._threads, warmup=warmup)
@@ -93,6 +112,8 @@ class CandidateProcess:
     def close(self) -> None:
         """End the process; a second call does nothing."""
         if self._child is not None:
+            if self._is_browser:
+                self._child.signal(signal.SIGCONT)  # to end its browser
             self._child.close()
             self._child = None
 

@@ -82,7 +82,7 @@ class Options:
             if not 0 < value <= most:  # NaN is not
                 raise ConfigError(f"--{name} must be above 0 and at most {most:,}, not {value:g}")
         check_baselines(self.baselines)
-        check_names(self.runtimes)
+        check_names(self.runtimes, in_browser=True)
 
 
 def measure_latency(target: Target, options: Options, *, command_line: str = "") -> LatencyResult:

@@ -164,6 +164,10 @@ class OpenModel:
             gc.enable()
         return tuple(calls)
 
+    def close(self) -> None:
+        """Free the model, and end the browser of one that runs in it."""
+        self._runtime.close()
+
     def _call(self) -> float:
         start = self._clock()
         self._runtime.run(self._inputs)
@@ -188,6 +192,8 @@ def serve(parent: Connection) -> None:
                 parent.send(Measured(calls=calls, waiting=waiting, peak_memory=peak_memory()))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises belongs into its row
             parent.send(Failed(error=describe_failure(error)))
+    if model is not None:
+        model.close()
 
 
 def describe_failure(error: Exception) -> str:
@@ -230,24 +236,41 @@ def open_model(
 
 
 def peak_memory() -> int:
-    """Return the largest resident memory of this process so far, in bytes.
+    """Return the largest resident memory of this process so far, in bytes, with its children's.
 
-    ``getrusage`` would give that of the parent if it was larger when it started this process.
+    A browser is several processes; what they share counts in each. ``getrusage`` would give the
+    memory of the parent if it was larger when it started this process.
     """
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
-    if found is None:
+    found = 0
+    for process in processes():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            status = (process / "status").read_text(encoding="ascii", errors="replace")
+            line = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+            found += int(line[1]) * 1024 if line else 0
+    if not found:
         raise RuntimeError("/proc/self/status has no VmHWM line")
-    return int(found[1]) * 1024
+    return found
+
+
+def processes() -> list[Path]:
+    """Return the folders in ``/proc`` of this process, its children, and theirs."""
+    found = [Path("/proc/self")]
+    for process in found:  # it grows meanwhile
+        for children in process.glob("task/*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                numbers = children.read_text(encoding="ascii").split()
+                found += [Path("/proc", number) for number in numbers]
+    return found
 
 
 def scheduling() -> tuple[int, int] | None:
-    """Return the time in which the threads of this process ran, and waited for a core.
+    """Return the time in which the threads of these processes ran, and waited for a core.
 
     None if the kernel does not count it.
     """
     ran = waited = found = 0
-    for path in Path("/proc/self/task").glob("*/schedstat"):
+    paths = (path for process in processes() for path in process.glob("task/*/schedstat"))
+    for path in paths:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
             times = path.read_text(encoding="ascii").split()
             ran, waited, found = ran + int(times[0]), waited + int(times[1]), found + 1
@@ -269,7 +292,9 @@ def _open_runtime(model: PyTorchModel | ArtifactModel, *, threads: int) -> tuple
         from motivnet_engines.runtimes.registry import ON_GPU, open_backend
 
         opened = open_backend(model.runtime, open_artifact(model.folder), threads=threads)
-        return opened, "cuda" if model.runtime in ON_GPU else "cpu"
+        if model.runtime in ON_GPU:
+            return opened, "cuda"
+        return opened, "webgpu" if model.runtime == "web-webgpu" else "cpu"
     runtime = open_pytorch(
         None if model.checkpoint is None else Path(model.checkpoint),
         model.config,

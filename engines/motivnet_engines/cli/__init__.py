@@ -148,20 +148,31 @@ def verify(
             help="A runtime's name; may be repeated.", show_default="every one that can run here"
         ),
     ] = None,
+    in_browser: Annotated[
+        bool,
+        typer.Option(
+            "--in-browser",
+            help="Compare what a headless Chromium computes with the library of the folder, built "
+            "with --target web.",
+        ),
+    ] = False,
     trust_engines: TrustEnginesOption = False,
     json: JSONOption = False,
 ) -> None:
     """Compare the outputs of an artifact's runtimes here with PyTorch's, and record the result."""
     from motivnet.artifact import open_artifact
-    from motivnet.errors import ParityError
+    from motivnet.errors import ConfigError, ParityError
     from motivnet_engines.diagnostics.tables import print_verification
     from motivnet_engines.runtimes.selection import warn_of_untrained
-    from motivnet_engines.verification.parity_run import verify_on_device
+    from motivnet_engines.verification.parity_run import runtimes_in_browser, verify_on_device
 
+    if in_browser and runtime:
+        raise ConfigError("--in-browser is without --runtime: it takes what the browser has")
     opened = open_artifact(artifact)
     warn_of_untrained(opened)
     with command_line.interruptible("nothing was recorded"):
-        found = verify_on_device(opened, runtimes=runtime or (), trust_engines=trust_engines)
+        names = runtimes_in_browser(opened) if in_browser else runtime or ()
+        found = verify_on_device(opened, runtimes=names, trust_engines=trust_engines)
     command_line.print_json(found) if json else print_verification(found)
     if not found.passed:
         failures = [

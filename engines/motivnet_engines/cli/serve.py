@@ -30,6 +30,7 @@ from motivnet_engines.cli.options import (
 )
 
 _OF_BOTH = frozenset(("artifact", "max_batch", "max_delay_ms", "export_triton", "trust_engines"))
+_OF_STATIC = frozenset(("static", "port"))
 _OF_TRITON = frozenset(("triton_instances", "triton_device", "triton_form"))
 
 
@@ -134,6 +135,14 @@ def serve(
     max_connections: Annotated[
         int, typer.Option(min=1, max=100_000, help="Open connections.")
     ] = 256,
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve a folder of --target web on this machine instead: browsers compute.",
+            show_default="none",
+            **PATH,
+        ),
+    ] = None,
     export_triton: Annotated[
         Path | None,
         typer.Option(
@@ -156,6 +165,9 @@ def serve(
     ] = None,
 ) -> None:
     """Answer HTTP requests for predictions until SIGTERM or Ctrl-C; the page is at /."""
+    if static is not None:
+        _serve_static(context, static, port=port)
+        return
     _check_options(context, exporting=export_triton is not None)
     check_detection(detector, no_detect=no_detect)
     check_unknown(classes, unknown=unknown)
@@ -220,6 +232,19 @@ def serve(
     service.run()
 
 
+def _serve_static(context: typer.Context, folder: Path, *, port: int) -> None:
+    """Serve a folder for the browser until Ctrl-C or SIGTERM."""
+    for parameter in context.command.params:
+        if parameter.name not in _OF_STATIC and _is_given(context, parameter.name or ""):
+            raise ConfigError(f"{parameter.opts[0]} is not for --static; leave it out")
+    from motivnet_engines.browser.site import Site
+
+    with Site(folder, port=port) as site:
+        say(f"serving {folder} at {site.url}, to this machine alone; Ctrl-C ends it")
+        sys.stdout.flush()
+        site.run()
+
+
 def _check_files(**files: Path | None) -> None:
     """Refuse a name of nothing, with its option, before the artifact is opened."""
     for name, path in files.items():
@@ -233,8 +258,11 @@ def _check_options(context: typer.Context, *, exporting: bool) -> None:
     """Refuse an option that the export, or the service, would ignore."""
     for parameter in context.command.params:
         name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        given = source is not None and source.name == "COMMANDLINE"
-        if given and name not in _OF_BOTH and exporting != (name in _OF_TRITON):
+        if _is_given(context, name) and name not in _OF_BOTH and exporting != (name in _OF_TRITON):
             meaning = "is not for --export-triton" if exporting else "is for --export-triton alone"
             raise ConfigError(f"{parameter.opts[0]} {meaning}; leave it out")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

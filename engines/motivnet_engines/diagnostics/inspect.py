@@ -8,10 +8,16 @@ from pathlib import Path
 from motivnet.artifact import Artifact, open_artifact
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import MotivNetError
+from motivnet_engines.browser.folder import is_web_folder
 from motivnet_engines.inference.calibration import CalibrationMetadata, calibration_of_artifact
 from motivnet_engines.inference.escalation import Escalation, escalation_of_artifact
 from motivnet_engines.runtimes.own_engines import trust_advice, untrusted_engine
-from motivnet_engines.runtimes.registry import RUNTIMES, check_possible
+from motivnet_engines.runtimes.registry import (
+    IN_BROWSER,
+    RUNTIMES,
+    check_browser,
+    check_possible,
+)
 from motivnet_engines.runtimes.selection import ParityStatus, is_default_choice, parity_status
 
 
@@ -46,8 +52,9 @@ def inspect_artifact(folder: Path | str, *, trust_engines: bool = False) -> Insp
     artifact = open_artifact(folder)
     artifact.verify_files()
     manifest = artifact.manifest
+    names = (*RUNTIMES, *IN_BROWSER) if is_web_folder(artifact.folder) else RUNTIMES
     missing = {
-        name: _missing_requirement(name, artifact, trust_engines=trust_engines) for name in RUNTIMES
+        name: _missing_requirement(name, artifact, trust_engines=trust_engines) for name in names
     }
     usable = (name for name in RUNTIMES if missing[name] is None)
     default = next((name for name in usable if is_default_choice(manifest, name)), None)
@@ -58,7 +65,7 @@ def inspect_artifact(folder: Path | str, *, trust_engines: bool = False) -> Insp
             missing_requirement=missing[name],
             default=name == default,
         )
-        for name in RUNTIMES
+        for name in names
     )
     calibration = calibration_of_artifact(artifact)
     return Inspection(
@@ -72,6 +79,9 @@ def inspect_artifact(folder: Path | str, *, trust_engines: bool = False) -> Insp
 
 def _missing_requirement(name: str, artifact: Artifact, *, trust_engines: bool) -> str | None:
     try:
+        if name in IN_BROWSER:
+            check_browser(name, artifact)
+            return None
         check_possible(name, artifact.manifest)
     except MotivNetError as error:
         return str(error)

@@ -11,6 +11,7 @@ from motivnet.artifact.engine_entry import EngineBackend
 from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ConfigError, MissingDependencyError, RuntimeUnavailableError
 from motivnet.runtime import Runtime
+from motivnet_engines.browser.folder import check_web_folder, has_webgpu
 from motivnet_engines.runtimes.tensorrt import api
 from motivnet_engines.runtimes.tensorrt.api import EXTRAS, MODULES
 from motivnet_engines.runtimes.tensorrt.compatibility import check_engine
@@ -36,6 +37,16 @@ _DTYPES: dict[str, Literal["float32", "bfloat16"]] = {
 RUNTIMES: tuple[str, ...] = tuple(_PACKAGES)
 """The names in order of preference, the fastest first."""
 
+_BROWSER_BACKENDS: dict[str, Literal["wasm", "webgpu"]] = {
+    "web-wasm": "wasm",
+    "web-webgpu": "webgpu",
+}
+IN_BROWSER: tuple[str, ...] = tuple(_BROWSER_BACKENDS)
+"""Runtimes that a headless browser runs: for comparisons and measurements, never for predictions.
+
+They need the folder of ``--target web``.
+"""
+
 ON_GPU = frozenset(("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"))
 
 _CUDA = ("cuda-bindings", "pycuda")
@@ -57,6 +68,11 @@ def open_backend(name: str, artifact: Artifact, *, threads: int | None = None) -
         ArtifactError, ConfigError, MissingDependencyError, RuntimeUnavailableError: As
         ``open_runtime``.
     """
+    if name in _BROWSER_BACKENDS:
+        check_browser(name, artifact)
+        from motivnet_engines.runtimes.web_ import WebRuntime
+
+        return WebRuntime(artifact, backend=_BROWSER_BACKENDS[name], threads=threads)
     check_possible(name, artifact.manifest)
     if name in _ENGINES:
         from motivnet_engines.runtimes.tensorrt.runtime import TensorRTRuntime
@@ -104,17 +120,36 @@ def check_possible(name: str, manifest: Manifest) -> None:
         check_compute(_DTYPES[name])
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_browser(name: str, artifact: Artifact) -> None:
+    """Check that an artifact is for the browser, and that browsers can be driven from here.
+
+    Whether there is a Chromium is seen when it is started.
+
+    Raises:
+        ArtifactError: If the artifact's folder is damaged or of another version.
+        MissingDependencyError: If Playwright is not installed.
+        RuntimeUnavailableError: If the artifact is not for the browser, or not for WebGPU.
+    """
+    check_web_folder(artifact.folder)
+    if importlib.util.find_spec("playwright") is None:
+        raise MissingDependencyError("playwright", extra="browser")
+    if name == "web-webgpu" and not has_webgpu(artifact.folder):
+        raise RuntimeUnavailableError(f"{artifact.folder} was built without the files for WebGPU")
+
+
+def check_names(names: Iterable[str], *, in_browser: bool = False) -> None:
     """Check that each is the name of a runtime.
+
+    Args:
+        in_browser: Whether the runtimes of a browser may be named too.
 
     Raises:
         ConfigError: Naming the first that is not, and those there are.
     """
+    known = (*RUNTIMES, *IN_BROWSER) if in_browser else RUNTIMES
     for name in names:
-        if name not in RUNTIMES:
-            raise ConfigError(
-                f"no runtime is called {name!r}; the runtimes are {', '.join(RUNTIMES)}"
-            )
+        if name not in known:
+            raise ConfigError(f"no runtime is called {name!r}; the runtimes are {', '.join(known)}")
 
 
 def rounds_fp32(name: str) -> bool:

@@ -16,7 +16,13 @@ from motivnet.artifact.reference import read_reference
 from motivnet.errors import ArtifactError, FileError, MotivNetError, RuntimeUnavailableError
 from motivnet.parity import Comparison, Outputs, compare
 from motivnet.terminal import progress
-from motivnet_engines.runtimes.registry import check_names, open_backend
+from motivnet_engines.browser.folder import has_webgpu
+from motivnet_engines.runtimes.registry import (
+    IN_BROWSER,
+    check_browser,
+    check_names,
+    open_backend,
+)
 from motivnet_engines.runtimes.selection import check_engines, installed_runtimes
 from motivnet_engines.runtimes.signature import input_from_pixels, profile_of
 
@@ -129,7 +135,7 @@ def verify_on_device(
         ConfigError: If no runtime has one of the names.
         RuntimeUnavailableError: If none of them can run here.
     """
-    check_names(runtimes)
+    check_names(runtimes, in_browser=True)
     artifact.verify_files()
     pixels, reference = read_reference_outputs(artifact)
     rows: list[Comparison] = []
@@ -143,6 +149,21 @@ def verify_on_device(
         raise RuntimeUnavailableError(f"nothing was compared: {'; '.join(refusals)}")
     recorded = _record(artifact, rows)
     return Verification(comparisons=tuple(rows), refusals=tuple(refusals), recorded=recorded)
+
+
+def runtimes_in_browser(artifact: Artifact) -> tuple[str, ...]:
+    """Return the runtimes that a browser on this machine has: WebGPU only with an adapter.
+
+    Raises:
+        ArtifactError, MissingDependencyError, RuntimeUnavailableError: If there is none, with the
+            reason.
+    """
+    check_browser("web-wasm", artifact)
+    from motivnet_engines.runtimes.web_ import browser_has_gpu
+
+    if has_webgpu(artifact.folder) and browser_has_gpu(artifact):
+        return IN_BROWSER
+    return ("web-wasm",)
 
 
 def _possible_runtimes(artifact: Artifact, *, trust_engines: bool) -> tuple[str, ...]:

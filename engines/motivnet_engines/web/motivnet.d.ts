@@ -102,9 +102,10 @@ export class EmotionClassifier {
    * @param url of a folder that `motivnet-export build --target web` wrote
    * @param options.backend "auto" (the default) takes WebGPU where there is a GPU and the model is verified on it, else
    *   WebAssembly
+   * @param options.threads of WebAssembly, at most; 8 and the processor's own number are the limits without it
    * @throws MotivNetError
    */
-  static open(url: string | URL, options?: { backend?: "auto" | Backend }): Promise<EmotionClassifier>;
+  static open(url: string | URL, options?: { backend?: "auto" | Backend; threads?: number }): Promise<EmotionClassifier>;
 
   readonly name: string;
   readonly created: string;

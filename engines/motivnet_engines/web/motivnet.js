@@ -54,10 +54,10 @@ export class EmotionClassifier {
    * Open the model in a folder, and check it: every file by its SHA-256, and the model by its reference samples.
    *
    * @param {string | URL} url of the folder
-   * @param {{backend?: "auto" | "webgpu" | "wasm"}} [options]
+   * @param {{backend?: "auto" | "webgpu" | "wasm", threads?: number}} [options]
    * @returns {Promise<EmotionClassifier>}
    */
-  static async open(url, { backend = "auto" } = {}) {
+  static async open(url, { backend = "auto", threads } = {}) {
     if (!["auto", "webgpu", "wasm"].includes(backend)) {
       throw new MotivNetError("bad_source", `No backend is called “${backend}”: choose auto, webgpu or wasm.`);
     }
@@ -66,7 +66,7 @@ export class EmotionClassifier {
     }
     const classifier = new EmotionClassifier();
     try {
-      const opened = await classifier.#ask({ method: "open", url: new URL(url, globalThis.location?.href).href, backend });
+      const opened = await classifier.#ask({ method: "open", url: new URL(url, globalThis.location?.href).href, backend, threads });
       return Object.assign(classifier, opened);
     } catch (error) {
       classifier.close();

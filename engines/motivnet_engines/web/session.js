@@ -28,20 +28,21 @@ const FILES = {
  *
  * @param {Folder} folder
  * @param {Backend | "auto"} wanted
+ * @param {number} [threads] of WebAssembly, at most
  * @returns {Promise<{session: Session, verified: Verdict}>}
  */
-export async function verifiedSession(folder, wanted) {
+export async function verifiedSession(folder, wanted, threads = MAX_THREADS) {
   const reference = await referenceOf(folder);
   let fallback = null;
   if (wanted === "webgpu" || (wanted === "auto" && (await hasGpu(folder)))) {
     try {
-      return await opened(folder, "webgpu", reference, null);
+      return await opened(folder, "webgpu", threads, reference, null);
     } catch (error) {
       if (wanted === "webgpu") throw error;
       fallback = error instanceof Error ? error.message : String(error);
     }
   }
-  return await opened(folder, "wasm", reference, fallback);
+  return await opened(folder, "wasm", threads, reference, fallback);
 }
 
 /**
@@ -65,11 +66,12 @@ async function hasGpu(folder) {
 /**
  * @param {Folder} folder
  * @param {Backend} backend
+ * @param {number} threads
  * @param {Reference} reference
  * @param {string | null} fallback
  */
-async function opened(folder, backend, reference, fallback) {
-  const session = await openSession(folder, backend);
+async function opened(folder, backend, threads, reference, fallback) {
+  const session = await openSession(folder, backend, threads);
   try {
     return { session, verified: { ...(await verify(folder, session, reference)), fallback } };
   } catch (error) {
@@ -81,10 +83,11 @@ async function opened(folder, backend, reference, fallback) {
 /**
  * @param {Folder} folder
  * @param {Backend} backend
+ * @param {number} threads
  * @returns {Promise<Session>}
  */
-async function openSession(folder, backend) {
-  const ort = await openRuntime(folder, backend);
+async function openSession(folder, backend, threads) {
+  const ort = await openRuntime(folder, backend, threads);
   const { model, detector } = folder.description;
   /** @param {Uint8Array} bytes @param {string} provider */
   const create = (bytes, provider) =>
@@ -119,14 +122,15 @@ async function openSession(folder, backend) {
 /**
  * @param {Folder} folder
  * @param {Backend} backend
+ * @param {number} threads
  */
-async function openRuntime(folder, backend) {
+async function openRuntime(folder, backend, threads) {
   const [entry, loader, binary] = FILES[backend].map((name) => folder.runtimeFile(name));
   if (!folder.has(entry)) throw new MotivNetError("no_backend", `This folder was built without the files for ${backendName(backend)}.`);
   const [, , wasmBinary] = await Promise.all([entry, loader, binary].map((name) => folder.bytes(name)));
   const ort = await import(folder.address(entry));
   Object.assign(ort.env.wasm, {
-    numThreads: globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS) : 1,
+    numThreads: globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, threads) : 1,
     wasmPaths: { mjs: folder.address(loader), wasm: folder.address(binary) },
     wasmBinary: wasmBinary.buffer, // the bytes that were checked
   });

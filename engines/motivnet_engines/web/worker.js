@@ -10,8 +10,8 @@ import { DEFAULTS, detectFaces } from "./yunet.js";
 
 /**
  * @typedef {import("./decoding.js").Picture} Picture
- * @typedef {{id: number, method: string, source?: Blob | ImageBitmap, url?: string, backend?: any, name?: string,
- *   data?: Float32Array, batch?: number}} Message
+ * @typedef {{id: number, method: string, source?: Blob | ImageBitmap, url?: string, backend?: any, threads?: number,
+ *   name?: string, data?: Float32Array, batch?: number}} Message
  */
 
 /** @type {{folder: Folder, session: import("./session.js").Session} | null} */
@@ -42,8 +42,8 @@ async function answer(message, bitmap) {
  * @param {Message} message
  * @param {Promise<ImageBitmap> | undefined} bitmap
  */
-async function perform({ method, url, backend, name, data, batch }, bitmap) {
-  if (method === "open") return await open(String(url), backend);
+async function perform({ method, url, backend, threads, name, data, batch }, bitmap) {
+  if (method === "open") return await open(String(url), backend, threads);
   if (method === "close") return await close();
   if (method === "run") return await opened().session.run(data ?? new Float32Array(), batch ?? 1);
   const started = performance.now();
@@ -55,10 +55,11 @@ async function perform({ method, url, backend, name, data, batch }, bitmap) {
 /**
  * @param {string} url
  * @param {any} backend
+ * @param {number} [threads]
  */
-async function open(url, backend) {
+async function open(url, backend, threads) {
   const folder = await Folder.open(url);
-  const { session, verified } = await verifiedSession(folder, backend);
+  const { session, verified } = await verifiedSession(folder, backend, threads);
   model = { folder, session };
   await folder.check(filesOfOther(folder, session.backend));
   const { name, created, labels } = folder.description;
