@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from motivnet.artifact import Artifact, own_files
 from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
@@ -35,6 +36,7 @@ from motivnet.artifact.reference import read_reference
 from motivnet.errors import ConfigError, ExportError
 from motivnet.files import make_folder, read_bytes, sha256_of, write_atomic
 from motivnet.folders import atomic_folder
+from motivnet.parity import TOLERANCES, Precision
 from motivnet.path_kind import is_file
 from motivnet.terminal import progress
 from motivnet_engines.faces import YUNET
@@ -72,7 +74,11 @@ _UNLISTED = frozenset((DESCRIPTION, VERSION_FILE, FILE_NAME))
 _NOT_OF_A_PAGE = frozenset(("index.html", "main.js"))
 """Of the service's page: they ask a server."""
 
+_PRECISIONS = ("fp32", "fp16")
+"""That ONNX Runtime Web was seen to run: FP16 with FP32 sums in WebAssembly, whole on GPUs."""
+
 _TOLERANCE = 1e-4
+"""Of FP32; that of FP16 is the parity check's."""
 
 
 def build_for_browsers(
@@ -86,10 +92,8 @@ def build_for_browsers(
     Raises:
         MotivNetError: As ``build_artifact`` and ``write_web_folder``; nothing is written then.
     """
-    if request.precision != "fp32" or request.input != "float32":
-        raise ConfigError(
-            "--target web takes FP32 and --input float32: leave out the precision and the input"
-        )
+    if request.precision not in _PRECISIONS or request.input != "float32":
+        raise ConfigError("--target web takes FP32 or --fp16, and --input float32")
     source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
     out = request.out or Path("artifacts") / f"{source.name}-web"
     with tempfile.TemporaryDirectory(prefix="motivnet-web-") as temporary:
@@ -121,7 +125,7 @@ def write_web_folder(
     """Write an artifact as a folder for browsers, whole or not at all.
 
     Args:
-        artifact: In FP32, with decomposed attention and ``float32`` input.
+        artifact: In FP32 or FP16, with decomposed attention and ``float32`` input.
         package: npm's ``onnxruntime-web-1.30.0.tgz``; from the user's cache or npm's registry if
             None. Its hash is checked wherever it comes from.
         webgpu: Whether it has the 27 MB that WebGPU needs; without them it offers WebAssembly.
@@ -164,11 +168,11 @@ def check_for_browsers(artifact: Artifact) -> None:
     manifest = artifact.manifest
     if manifest.kind != "onnx" or manifest.input.dtype != "float32":
         raise ConfigError("a browser takes an ONNX graph with --input float32")
-    if (manifest.precision, manifest.attention) != ("fp32", "decomposed"):
+    if manifest.precision not in _PRECISIONS or manifest.attention != "decomposed":
         raise ConfigError(
-            "a browser takes fp32 with decomposed attention, and this is "
-            f"{manifest.precision} with {manifest.attention} attention; build it without "
-            "--precision"
+            "a browser takes fp32 or fp16 with decomposed attention, and this is "
+            f"{manifest.precision} with {manifest.attention} attention; build it with "
+            "--target web"
         )
     if manifest.input.preprocessing.aligns:
         raise ConfigError("the browser's library does not align faces; train without --align")
@@ -217,9 +221,16 @@ def _write_samples(artifact: Artifact, path: Path) -> dict[str, Any]:
         "count": len(inputs),
         "input_shape": inputs.shape[1:],
         "logits_shape": logits.shape[1:],
-        "atol": _TOLERANCE,
-        "rtol": _TOLERANCE,
+        **_tolerances(artifact.manifest.precision, logits),
     }
+
+
+def _tolerances(precision: Precision, logits: NDArray[np.float32]) -> dict[str, float]:
+    """Return how far a browser's logits may be from PyTorch's: ``atol + rtol |logit|``."""
+    if precision == "fp32":
+        return {"atol": _TOLERANCE, "rtol": _TOLERANCE}
+    scale = max(1.0, float(np.abs(logits).max()))
+    return {"atol": TOLERANCES[precision].logit * scale, "rtol": 0.0}
 
 
 def _describe(artifact: Artifact, folder: Path, samples: dict[str, Any]) -> None:

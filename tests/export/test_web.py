@@ -20,10 +20,12 @@ import pytest
 from motivnet.artifact import open_artifact
 from motivnet.artifact.reference import read_reference
 from motivnet.errors import ConfigError, ExportError, FileError
+from motivnet.parity import Precision
 from motivnet_engines.diagnostics.inspect import inspect_artifact
 from motivnet_engines.verification.parity_run import verify_on_device
 from motivnet_export import web
-from motivnet_export.web import check_for_browsers, write_web_folder
+from motivnet_export.request import BuildRequest
+from motivnet_export.web import build_for_browsers, check_for_browsers, write_web_folder
 
 
 @pytest.fixture
@@ -113,9 +115,30 @@ def test_the_manifest_lists_the_folder_so_that_python_reads_it(folder: Path) -> 
     assert verification.recorded
 
 
-def test_another_precision_is_refused(fp16_artifact: Path) -> None:
-    with pytest.raises(ConfigError, match="a browser takes fp32 with decomposed attention"):
+def test_another_form_of_attention_is_refused(fp16_artifact: Path) -> None:
+    with pytest.raises(ConfigError, match="this is fp16 with fused attention; build it with"):
         check_for_browsers(open_artifact(fp16_artifact))
+
+
+@pytest.mark.parametrize("precision", ["int8", "bf16", "fp8"])
+def test_another_precision_is_refused_before_anything_is_built(precision: Precision) -> None:
+    request = BuildRequest(model="tiny", precision=precision)
+    with pytest.raises(ConfigError, match="--target web takes FP32 or --fp16"):
+        build_for_browsers(request, None, on_message=print)
+
+
+def test_fp16_is_built_with_its_own_tolerance(
+    tiny_checkpoint: Path, package: Path, tmp_path: Path
+) -> None:
+    request = BuildRequest(
+        checkpoint=tiny_checkpoint, out=tmp_path / "web", precision="fp16", num_images=4
+    )
+    folder = build_for_browsers(request, package, on_message=print)
+    manifest = open_artifact(folder).manifest
+    assert (manifest.precision, manifest.attention) == ("fp16", "decomposed")
+    samples = json.loads((folder / "motivnet.json").read_bytes())["samples"]
+    assert (samples["atol"], samples["rtol"]) == (0.02, 0.0)  # the logits are below 1
+    assert (folder / "model.onnx").stat().st_size < 1_600_000  # 2.4 MB in FP32
 
 
 def test_another_package_is_refused(fp32_artifact: Path, package: Path, tmp_path: Path) -> None:

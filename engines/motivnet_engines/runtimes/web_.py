@@ -28,7 +28,12 @@ _OPEN = """async ({ backend, threads }) => {
   globalThis.classifier = await EmotionClassifier.open("./", options);
   return globalThis.classifier.verified.threads;
 }"""
-_HAS_GPU = "async () => Boolean(await navigator.gpu?.requestAdapter().catch(() => null))"
+_HAS_ADAPTER = "async () => Boolean(await navigator.gpu?.requestAdapter().catch(() => null))"
+_HAS_GPU = """async (feature) => {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  const isGpu = adapter && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
+  return Boolean(isGpu && (feature === null || adapter.features.has(feature)));
+}"""
 _SET_INPUT = """(text) => {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   globalThis.input = new Float32Array(bytes.buffer);
@@ -40,15 +45,16 @@ _RUN = """async (batch) => {
 
 
 def browser_has_gpu(artifact: Artifact) -> bool:
-    """Return whether Chromium offers WebGPU on this machine.
+    """Return whether Chromium's WebGPU can run the artifact here: on a GPU, not on the processor.
 
     Raises:
         RuntimeUnavailableError: If there is no Chromium.
     """
+    feature = "shader-f16" if artifact.manifest.precision == "fp16" else None
     with Site(artifact.folder) as site, site.in_background():
         chromium = Chromium(f"{site.url}{BLANK}")
         try:
-            return bool(chromium.evaluate(_HAS_GPU))
+            return bool(chromium.evaluate(_HAS_GPU, feature))
         finally:
             chromium.close()
 
@@ -86,7 +92,7 @@ class WebRuntime:
             stack.enter_context(site.in_background())
             chromium = Chromium(f"{site.url}{BLANK}")
             stack.callback(chromium.close)
-            if backend == "webgpu" and not chromium.evaluate(_HAS_GPU):
+            if backend == "webgpu" and not chromium.evaluate(_HAS_ADAPTER):
                 raise RuntimeUnavailableError("Chromium offers no WebGPU adapter on this machine")
             chromium.evaluate(_OPEN, {"backend": backend, "threads": threads})
             self._open: contextlib.ExitStack | None = stack.pop_all()

@@ -152,7 +152,7 @@ def verify_on_device(
 
 
 def runtimes_in_browser(artifact: Artifact) -> tuple[str, ...]:
-    """Return the runtimes that a browser on this machine has: WebGPU only with an adapter.
+    """Return the runtimes that a browser on this machine has: WebGPU only with a GPU.
 
     Raises:
         ArtifactError, MissingDependencyError, RuntimeUnavailableError: If there is none, with the

@@ -27,7 +27,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_
 
 from motivnet.artifact import open_artifact
 from motivnet.synthetic import draw_face
-from motivnet_export.web import RUNTIME, VERSION, write_web_folder
+from motivnet_export.request import BuildRequest
+from motivnet_export.web import RUNTIME, VERSION, build_for_browsers, write_web_folder
 
 
 def runtime_package() -> Path:
@@ -134,6 +135,13 @@ def web_folder(tmp_path_factory: pytest.TempPathFactory, fp32_artifact: Path) ->
     folder = make_web_folder(fp32_artifact, tmp_path_factory.mktemp("web") / "tiny")
     (folder / "blank.html").write_text("<!doctype html><title>Blank</title>")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fp16_web_folder(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    out = tmp_path_factory.mktemp("web") / "fp16"
+    request = BuildRequest(checkpoint=tiny_checkpoint, out=out, precision="fp16", num_images=4)
+    return build_for_browsers(request, runtime_package(), on_message=print)
 
 
 @pytest.fixture

@@ -53,6 +53,15 @@ def test_logits_are_those_of_pytorch_within_a_ten_thousandth(web_folder: Path) -
         runtime.run({entry.name: inputs})
 
 
+def test_fp16_is_within_its_tolerance(fp16_web_folder: Path) -> None:
+    """The library itself opens only what is within it."""
+    artifact = open_artifact(fp16_web_folder)
+    assert set(artifact.manifest.graph.compute_nodes) == {"float16"}
+    [row] = verify_on_device(artifact, runtimes=["web-wasm"]).comparisons
+    assert row.passed
+    assert 1e-7 < row.logit_max_abs < 0.02
+
+
 def test_verify_writes_the_verdict_into_the_manifest(own_folder: Path) -> None:
     result = CliRunner().invoke(app, ["verify", str(own_folder), "--in-browser"])
     assert result.exit_code == 0, result.output
