@@ -198,7 +198,7 @@ def test_the_notice_names_the_weights_that_others_made() -> None:
 
 
 def test_the_wheel_is_small(wheel: Path) -> None:
-    assert wheel.stat().st_size < 1_100_000
+    assert wheel.stat().st_size < 1_200_000  # a fifth of it is the face detector
 
 
 def test_the_wheel_installs_the_four_commands(names: set[str], unpacked: Path) -> None:

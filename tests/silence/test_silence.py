@@ -130,6 +130,12 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     ],
     "motivnet_bench.cli": [
         ("optimise", *WEIGHTS, "--dataset", "{faces}", "--dry-run"),
+        ("groups", "{artifact}", "{faces}", "--by", "age", "--table", "{table}", "--out", "groups"),
+        (
+            *("robustness", "{artifact}", "{faces}", "--disturbance", "blur", "--limit", "1"),
+            *("--out", "robustness"),
+        ),
+        ("card", "{artifact}", "--out", "card"),
         (
             "latency",
             "{artifact}",
@@ -167,7 +173,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     ],
 }
 
-HANDED_OVER = {("motivnet_export.cli", "optimise")}
+HANDED_OVER = {("motivnet_export.cli", "optimise"), ("motivnet_engines.cli", "card")}
 """Commands that become another process, which runs that of another module."""
 
 LONG = {"build", "fit", "refit", "distill", "latency", "report"}
@@ -256,6 +262,9 @@ def test_a_command_talks_to_nobody_leaves_nothing_and_runs_nothing_of_the_folder
 ) -> None:
     names = {"artifact": copied_artifact, "checkpoint": tiny_checkpoint, "faces": faces}
     names["face"] = next(faces.rglob("*.png"))
+    names["table"] = tmp_path / "people.csv"
+    rows = (f"{each.relative_to(faces)},{each.stem[-1]}\n" for each in faces.rglob("*.png"))
+    names["table"].write_text("file,age\n" + "".join(rows))
     lines = [["command", *(word.format(**names) for word in words)] for words in commands]
     line = [environment, "-I", HERE / "commands.py", module, json.dumps(lines)]
     done = subprocess.run(
