@@ -25,7 +25,7 @@ from motivnet_bench.report.document import (
     duration,
     rows_from_texts,
 )
-from motivnet_bench.report.groups import describe_gap
+from motivnet_bench.report.groups import describe_gap, groups_table
 from motivnet_bench.report.markdown import markdown_from_report
 from motivnet_bench.report.robustness import describe_robustness, robustness_table
 from motivnet_bench.robustness.measure import RobustnessResult
@@ -256,24 +256,8 @@ def _groups(card: Card) -> tuple[Block, ...]:
         )
     blocks: list[Block] = []
     for file, result in found.items():
-        rows = [
-            (
-                group.name,
-                f"{group.metrics.images:,}",
-                f"{group.metrics.accuracy:.1%}",
-                f"{group.low:.1f} to {group.high:.1f}%",
-                f"{group.metrics.macro_f1:.3f}",
-                f"{group.calibration_error:.3f}",
-            )
-            for group in result.groups
-        ]
-        headings = ("images", "accuracy", "95 % interval", "macro F1", "calibration error")
         blocks += [
-            Table(
-                title=f"{result.dataset} by {result.by}",
-                headings=(result.by, *headings),
-                rows=rows_from_texts(rows),
-            ),
+            groups_table(result, title=f"{result.dataset} by {result.by}"),
             Note(text=describe_gap(result)),
             _source(file, result.created),
         ]
