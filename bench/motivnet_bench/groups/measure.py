@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import ModelIdentity
 from motivnet.datasets.read import EVALUATED, read_dataset
 from motivnet.datasets.sample import Sample, SplitName
 from motivnet.errors import GateError
@@ -63,8 +64,8 @@ class Group(Schema, frozen=True, kw_only=True):
 class GroupsResult(Schema, frozen=True, kw_only=True):
     """The groups in the order of their names, and the two that are farthest apart.
 
-    ``without_group`` counts the images that belong to none: no group's metrics have them.
-    ``temperature`` is that of the artifact's calibration, 1 without one.
+    ``model`` identifies the weights. ``without_group`` counts the images that belong to none: no
+    group's metrics have them. ``temperature`` is that of the artifact's calibration, 1 without one.
     """
 
     format_version: Literal[1] = 1
@@ -72,6 +73,7 @@ class GroupsResult(Schema, frozen=True, kw_only=True):
     created: str
     command_line: str = ""
     artifact: str
+    model: ModelIdentity | None = None
     runtime: str
     temperature: float
     dataset: str
@@ -186,6 +188,7 @@ def measure_groups(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command_line=command_line,
         artifact=target.name,
+        model=target.artifact.manifest.model_identity(),
         runtime=name,
         temperature=temperature,
         dataset=dataset.resolve().name,

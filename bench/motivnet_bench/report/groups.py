@@ -7,7 +7,9 @@ from functools import partial
 from motivnet_bench.groups.gap import ALPHA, HALF_WIDTH, MIN_IMAGES
 from motivnet_bench.groups.measure import Group, GroupsResult
 from motivnet_bench.report.document import (
+    DARK,
     DASH,
+    NARROW,
     Block,
     Details,
     List,
@@ -58,7 +60,10 @@ def groups_report(result: GroupsResult) -> Report:
             Section(title="Accuracy by group", blocks=blocks),
             Section(title="Recall by group and class", blocks=(_recalls(result),)),
             *(
-                Section(title=f"Answers for {group.name}", blocks=(_confusion(group, result),))
+                Section(
+                    title=f"Answers for {group.name}, by true class",
+                    blocks=(_confusion(group, result),),
+                )
                 for group in result.groups
             ),
             Section(title="Method", blocks=(Note(text=METHOD), Note(text=MEANING))),
@@ -115,9 +120,16 @@ def _plot(result: GroupsResult) -> Plot:
         )
         for group in result.groups
     ]
+    draw = partial(interval_plot, rows, label="accuracy in percent, with its 95 % interval")
+    short = partial(interval_plot, rows, label="accuracy in percent", narrow=True)
     return Plot(
-        draw=partial(interval_plot, rows, label="accuracy in percent, with its 95 % interval"),
+        draw=draw,
         description="accuracy of each group with its interval; the table below has the numbers",
+        versions=(
+            (f"{NARROW} and {DARK}", partial(short, dark=True)),
+            (NARROW, short),
+            (DARK, partial(draw, dark=True)),
+        ),
     )
 
 
@@ -150,6 +162,8 @@ def groups_table(result: GroupsResult, *, title: str = "") -> Table:
 
 
 def _recalls(result: GroupsResult) -> Table:
+    """Return the recalls of the classes that any image is of."""
+
     def text(value: float | None) -> str:
         return DASH if value is None else f"{value:.1%}"
 
@@ -158,13 +172,14 @@ def _recalls(result: GroupsResult) -> Table:
         rows=rows_from_texts(
             (label, *(text(group.metrics.recall[label]) for group in result.groups))
             for label in result.labels
+            if any(group.metrics.recall[label] is not None for group in result.groups)
         ),
     )
 
 
 def _confusion(group: Group, result: GroupsResult) -> Table:
     return Table(
-        headings=("true class, answers in the columns", *result.labels),
+        headings=("true class", *result.labels),
         rows=rows_from_texts(
             (label, *(str(count) for count in counts))
             for label, counts in zip(result.labels, group.metrics.confusion, strict=True)
