@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import ModelIdentity
 from motivnet.datasets.read import EVALUATED, read_dataset
 from motivnet.datasets.sample import Sample, SplitName
 from motivnet.metrics import (
@@ -49,13 +50,15 @@ class AccuracyResult(Schema, frozen=True, kw_only=True):
     """The metrics of every runtime over the same images, beside the published ones.
 
     ``dataset_format`` names what the dataset was recognised as; it decides whether the published
-    metrics are of the same data. ``skipped`` counts by reason the files that were left out;
-    ``unreadable`` names those of them that are in a class folder. The metrics cover none of them.
+    metrics are of the same data. ``model`` identifies the weights. ``skipped`` counts by reason the
+    files that were left out; ``unreadable`` names those of them that are in a class folder. The
+    metrics cover none of them.
     """
 
     format_version: Literal[1] = 1
     kind: Literal["accuracy"] = "accuracy"
     artifact: str
+    model: ModelIdentity | None = None
     dataset: str
     dataset_format: str
     split: SplitName | None
@@ -115,6 +118,7 @@ def measure_accuracy(
             results.append(RuntimeAccuracy(runtime=name, compute=runtime.compute, metrics=metrics))
     return AccuracyResult(
         artifact=target.name,
+        model=target.artifact.manifest.model_identity(),
         dataset=dataset.resolve().name,
         dataset_format=found.format,
         split=found.split,

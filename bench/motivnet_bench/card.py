@@ -32,7 +32,19 @@ _KINDS: dict[str, type[Measured]] = {
     "robustness": RobustnessResult,
 }
 
-_TRAINING = ("dataset", "format", "training_images", "validation_images", "epoch", "seed")
+_TRAINING = {
+    "encoder": "Encoder's weights from",
+    "encoder_sha256": "SHA-256 of these",
+    "teacher": "Teacher",
+    "teacher_sha256": "SHA-256 of the teacher",
+    "licence": "Licence",
+    "dataset": "Trained on",
+    "format": "Format",
+    "training_images": "Training images",
+    "validation_images": "Validation images",
+    "epoch": "Epoch",
+    "seed": "Seed",
+}
 """What a checkpoint of ``motivnet-train`` says of its training, which a card repeats."""
 
 
@@ -48,8 +60,8 @@ class Card:
 
     Attributes:
         name: Of the artifact's folder.
-        training: What the checkpoint says of its training; empty if it was not given.
-        measured: Reports by the name of their file.
+        training: What the checkpoint says of its training, by what it is; empty without one.
+        measured: Reports by the name of their file, with its folder's where names are alike.
     """
 
     name: str
@@ -81,25 +93,25 @@ def read_card(
     artifact.verify_files()
     manifest, name = artifact.manifest, folder.resolve().name
     own = [folder / entry.path for entry in manifest.reports if entry.path.endswith(".json")]
-    measured: dict[str, Measured] = {}
-    for file in (*own, *reports):
+    measured: dict[Path, Measured] = {}
+    for file in dict.fromkeys(map(Path.absolute, (*own, *reports))):
         found = _read_report(file)
-        if found is None and file in own:
+        if found is None and file.parent == folder.absolute():
             continue  # such as a viability report: of a checkpoint, and not of this artifact
         if found is None:
             raise ConfigError(
                 f"{file} is no report that a card takes: give the JSON of motivnet-bench latency, "
                 "accuracy, groups or robustness"
             )
-        _check_same(found, name, file)
-        measured[file.name] = found
+        _check_same(found, name, manifest, file)
+        measured[file] = found
     calibration = calibration_of_artifact(artifact)
     return Card(
         name=name,
         manifest=manifest,
         calibration=None if calibration is None else calibration.metadata,
         training=_read_training(checkpoint, manifest),
-        measured=measured,
+        measured={_short(file, measured): each for file, each in measured.items()},
     )
 
 
@@ -117,10 +129,24 @@ def _read_report(file: Path) -> Measured | None:
         raise ConfigError(f"{file} is not a report of this version: {error}") from error
 
 
-def _check_same(found: Measured, name: str, file: Path) -> None:
+def _check_same(found: Measured, name: str, manifest: Manifest, file: Path) -> None:
+    """Refuse a report of other weights; where it does not identify them, of another name."""
     of = found.target.name if isinstance(found, LatencyResult) else found.artifact
-    if of != name:
+    model = None if isinstance(found, LatencyResult) else found.model
+    if model is None and of != name:
         raise ConfigError(f"{file} is a report of {of}, and not of {name}")
+    if model is not None and model != manifest.model_identity():
+        raise ConfigError(
+            f"{file} is a report of other weights than those of {name}; measure again"
+        )
+
+
+def _short(file: Path, files: Iterable[Path]) -> str:
+    """Return as much of a path's end as tells it from the others: no folder of a machine."""
+    length = 1
+    while sum(each.parts[-length:] == file.parts[-length:] for each in files) > 1:
+        length += 1
+    return "/".join(file.parts[-length:])
 
 
 def _read_training(checkpoint: Path | None, manifest: Manifest) -> dict[str, str]:
@@ -136,4 +162,8 @@ def _read_training(checkpoint: Path | None, manifest: Manifest) -> dict[str, str
         metadata = load_checkpoint(checkpoint, quiet=True).metadata
     except MotivNetError as error:
         raise ConfigError(str(error)) from error
-    return {name: metadata[name] for name in _TRAINING if metadata.get(name)}
+    return {
+        title: metadata[name]
+        for name, title in _TRAINING.items()
+        if metadata.get(name, "none") != "none"
+    }

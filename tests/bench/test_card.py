@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,15 +15,18 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
+from safetensors.numpy import load_file, save_file
 
-from motivnet.artifact import open_artifact
+from motivnet.artifact import open_artifact, rewrite_manifest
+from motivnet.artifact.manifest import Manifest
 from motivnet.errors import ConfigError, FileError
 from motivnet_bench.accuracy import AccuracyResult, measure_accuracy
 from motivnet_bench.card import read_card
 from motivnet_bench.groups.measure import GroupsOptions, measure_groups
 from motivnet_bench.report.card import card_report, markdown_from_card
-from motivnet_bench.report.document import Note
+from motivnet_bench.report.document import CommandLine, Note, Report, Section
 from motivnet_bench.report.files import write_card
+from motivnet_bench.report.markdown import markdown_from_report
 from motivnet_bench.target import Target
 
 
@@ -80,7 +85,7 @@ def test_figures_are_those_of_the_reports(
     assert result["metrics"][0]["value"] == measured.accuracy
     assert metadata["library_name"] == "motivnet"
     assert f"| accuracy (WAR) | {measured.accuracy:.2%} |" in body
-    assert "Source: accuracy.json." in body
+    assert "Source: accuracy.json: " in body
     assert f"### {accuracy.dataset} by eyes" in body
     assert "Not measured: accuracy on labelled images" not in body
     assert "Not measured: accuracy by group" not in body
@@ -95,7 +100,20 @@ def test_parity_and_origin_are_the_manifests(artifact: Path) -> None:
 
 
 def test_the_checkpoint_says_what_it_was_trained_on(artifact: Path, target: Target) -> None:
-    assert read_card(artifact, checkpoint=target.checkpoint).training is not None
+    assert target.checkpoint is not None
+    trained = artifact.parent / "trained.safetensors"
+    said = {"encoder": "sapiens.safetensors", "encoder_sha256": "none", "training_images": "35"}
+    save_file(load_file(target.checkpoint), trained, metadata=said)
+
+    def of_trained(manifest: Manifest) -> Manifest:
+        sha256 = hashlib.sha256(trained.read_bytes()).hexdigest()
+        source = msgspec.structs.replace(manifest.source, sha256=sha256)
+        return msgspec.structs.replace(manifest, source=source)
+
+    rewrite_manifest(artifact, of_trained)
+    text = markdown_from_card(read_card(artifact, checkpoint=trained))
+    assert "- Encoder's weights from: sapiens.safetensors\n- Training images: 35\n" in text
+    assert "not recorded in the artifact" not in text
     with pytest.raises(ConfigError, match="is not the artifact's checkpoint"):
         read_card(artifact, checkpoint=artifact / "manifest.json")
 
@@ -108,6 +126,17 @@ def test_the_files_are_listed_and_written_again(artifact: Path) -> None:
     listed = {entry.path for entry in open_artifact(artifact).manifest.reports}
     assert {"README.md", "card.html"} <= listed
     open_artifact(artifact).verify_files()
+
+
+def test_a_figure_of_the_validation_split_is_said_to_be_one(
+    artifact: Path, accuracy: AccuracyResult, tmp_path: Path
+) -> None:
+    file = tmp_path / "accuracy.json"
+    for split, said in (("val", 1), ("test", 0)):
+        file.write_bytes(msgspec.json.encode(msgspec.structs.replace(accuracy, split=split)))
+        text = markdown_from_card(read_card(artifact, reports=[file]))
+        assert text.count("Training may have chosen its epoch by faces, val split") == said
+        assert f'"split": "{split}"' in text
 
 
 def test_a_readme_of_somebody_elses_is_not_replaced(artifact: Path, tmp_path: Path) -> None:
@@ -138,10 +167,63 @@ def test_files_that_are_no_reports_are_refused(
 def test_a_report_of_another_artifact_is_refused(
     artifact: Path, reports: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    other = json.loads(reports[0].read_bytes()) | {"artifact": "other"}
-    (tmp_path / "other.json").write_text(json.dumps(other))
+    renamed = json.loads(reports[0].read_bytes()) | {"artifact": "other"}
+    (tmp_path / "other.json").write_text(json.dumps(renamed))
+    assert read_card(artifact, reports=[tmp_path / "other.json"]).measured  # the weights are these
+    (tmp_path / "other.json").write_text(json.dumps(renamed | {"model": None}))
     with pytest.raises(ConfigError, match=r"other.json is a report of other, and not of"):
         read_card(artifact, reports=[tmp_path / "other.json"])
+
+
+@pytest.mark.parametrize("part", ["graph", "checkpoint"])
+def test_a_report_of_other_weights_is_refused(
+    artifact: Path, reports: tuple[Path, Path], part: str
+) -> None:
+    """The folder of an artifact that was built again has the same name."""
+    for file in reports:
+        found = json.loads(file.read_bytes())
+        found["model"][part] = "0" * 64
+        file.write_text(json.dumps(found))
+        with pytest.raises(ConfigError, match="is a report of other weights than those of"):
+            read_card(artifact, reports=[file])
+
+
+def test_reports_of_the_same_name_are_all_shown(
+    artifact: Path, reports: tuple[Path, Path], tmp_path: Path
+) -> None:
+    files = [tmp_path / folder / "groups.json" for folder in ("age", "gender")]
+    for file in files:
+        file.parent.mkdir()
+        found = json.loads(reports[1].read_bytes()) | {"by": file.parent.name}
+        file.write_text(json.dumps(found))
+    text = markdown_from_card(read_card(artifact, reports=[*files, files[0]]))
+    for name in ("age", "gender"):
+        assert text.count(f"by {name}\n") == 1
+        assert f"Source: {name}/groups.json" in text
+
+
+def test_a_command_after_a_warning_is_code(artifact: Path) -> None:
+    """Four spaces would continue the list in which the warning is."""
+    text = markdown_from_card(read_card(artifact))
+    assert f"```\nmotivnet calibrate {artifact.name} FOLDER\n```" in text
+    assert "``````\nlong ````` fence\n``````" in markdown_from_report(
+        Report(
+            title="",
+            overview=(),
+            sections=(Section(title="", blocks=(CommandLine(text="long ````` fence"),)),),
+        )
+    )
+
+
+def test_the_words_of_the_build_can_be_pasted(artifact: Path) -> None:
+    def with_purpose(manifest: Manifest) -> Manifest:
+        return msgspec.structs.replace(manifest, purpose="a $(date) 'study'")
+
+    rewrite_manifest(artifact, with_purpose)
+    text = markdown_from_card(read_card(artifact))
+    [line] = [line for line in text.splitlines() if line.startswith("motivnet-export build")]
+    assert shlex.split(line)[-2:] == ["--purpose", "a $(date) 'study'"]
+    assert "Intended use, as whoever built it says: a" in text
 
 
 @pytest.mark.process

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import ModelIdentity
 from motivnet.datasets.read import EVALUATED, read_dataset
 from motivnet.datasets.sample import Sample, SplitName
 from motivnet.errors import GateError
@@ -25,6 +26,8 @@ from motivnet_bench.groups.gap import (
     Gap,
     accuracy_interval,
     images_for_half_width,
+    people_interval,
+    units_of,
     worst_gap,
 )
 from motivnet_bench.groups.membership import FOLDER, folders_of, groups_of
@@ -38,12 +41,14 @@ from motivnet_engines.runtimes.selection import default_runtime, warn_of_untrain
 class Group(Schema, frozen=True, kw_only=True):
     """The metrics of one group.
 
-    ``low`` and ``high`` are the ends of the accuracy's 95 % interval in percent; with
-    ``enough_images`` it would reach five points to each side. ``calibration_error`` is the expected
-    calibration error of the probabilities that the artifact gives.
+    ``people`` is None where the dataset does not name them all. ``low`` and ``high`` are the ends
+    of the accuracy's 95 % interval in percent; with ``enough_images``, each of another person, it
+    would reach five points to each side. ``calibration_error`` is the expected calibration error of
+    the probabilities that the artifact gives.
     """
 
     name: str
+    people: int | None = None
     metrics: ClassificationMetrics
     calibration_error: float
     low: float
@@ -59,8 +64,8 @@ class Group(Schema, frozen=True, kw_only=True):
 class GroupsResult(Schema, frozen=True, kw_only=True):
     """The groups in the order of their names, and the two that are farthest apart.
 
-    ``without_group`` counts the images that belong to none: no group's metrics have them.
-    ``temperature`` is that of the artifact's calibration, 1 without one.
+    ``model`` identifies the weights. ``without_group`` counts the images that belong to none: no
+    group's metrics have them. ``temperature`` is that of the artifact's calibration, 1 without one.
     """
 
     format_version: Literal[1] = 1
@@ -68,6 +73,7 @@ class GroupsResult(Schema, frozen=True, kw_only=True):
     created: str
     command_line: str = ""
     artifact: str
+    model: ModelIdentity | None = None
     runtime: str
     temperature: float
     dataset: str
@@ -98,7 +104,8 @@ class GroupsResult(Schema, frozen=True, kw_only=True):
         if self.gap.points > self.max_gap:
             raise GateError(
                 f"the model is right {self.gap.points:.1f} points less often for "
-                f"{self.gap.worst} than for {self.gap.best}, more than --max-gap {self.max_gap:g}"
+                f"{self.gap.worst} than for {self.gap.best}, more than --max-gap {self.max_gap:g} "
+                f"(95 % interval {self.gap.low:.1f} to {self.gap.high:.1f}, p = {self.gap.p:.2g})"
             )
 
 
@@ -181,6 +188,7 @@ def measure_groups(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command_line=command_line,
         artifact=target.name,
+        model=target.artifact.manifest.model_identity(),
         runtime=name,
         temperature=temperature,
         dataset=dataset.resolve().name,
@@ -198,6 +206,7 @@ def measure_groups(
             logits.argmax(axis=1) == _truth(grouped),
             np.array([group for group in groups if group]),
             _truth(grouped),
+            [sample.person for sample in grouped],
         ),
         max_gap=options.max_gap,
         environment=read_environment(),
@@ -215,18 +224,25 @@ def _by_group(
     for name in sorted(set(groups)):
         chosen = members == name
         metrics = compute_metrics(truth[chosen], probabilities[chosen], labels)
-        right = round(metrics.accuracy * metrics.images)
-        low, high = accuracy_interval(right, metrics.images)
+        right = probabilities[chosen].argmax(axis=1) == truth[chosen]
+        people = [
+            sample.person for sample, group in zip(samples, groups, strict=True) if group == name
+        ]
+        units = units_of(right, np.zeros(len(right), np.intp), truth[chosen], people)
+        count = int(right.sum())
+        alone = len(units.images) == metrics.images
+        low, high = accuracy_interval(count, metrics.images) if alone else people_interval(units)
         found.append(
             Group(
                 name=name,
+                people=None if None in people else len(set(people)),
                 metrics=metrics,
                 calibration_error=calibration_error(
                     probabilities[chosen], truth[chosen].astype(np.intp)
                 ),
                 low=low,
                 high=high,
-                enough_images=images_for_half_width(right, metrics.images),
+                enough_images=images_for_half_width(count, metrics.images),
             )
         )
     return tuple(found)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from typing import cast
 
 from motivnet.artifact.fidelity import describe_fidelity
+from motivnet.parity import Comparison
 from motivnet_bench.accuracy import AccuracyResult
 from motivnet_bench.card import Card
 from motivnet_bench.groups.measure import GroupsResult
@@ -25,7 +28,7 @@ from motivnet_bench.report.document import (
     duration,
     rows_from_texts,
 )
-from motivnet_bench.report.groups import describe_gap
+from motivnet_bench.report.groups import describe_gap, groups_table
 from motivnet_bench.report.markdown import markdown_from_report
 from motivnet_bench.report.robustness import describe_robustness, robustness_table
 from motivnet_bench.robustness.measure import RobustnessResult
@@ -60,7 +63,11 @@ def markdown_from_card(card: Card) -> str:
     results = [
         {
             "task": {"type": "image-classification"},
-            "dataset": {"name": result.dataset, "type": result.dataset_format},
+            "dataset": {
+                "name": result.dataset,
+                "type": result.dataset_format,
+                **({"split": result.split} if result.split else {}),
+            },
             "metrics": [
                 {"type": "accuracy", "value": entry.metrics.accuracy, "name": entry.runtime},
                 {"type": "f1", "value": entry.metrics.macro_f1, "name": f"{entry.runtime}, macro"},
@@ -157,7 +164,7 @@ def _origin(card: Card) -> tuple[Block, ...]:
             else ()
         ),
         *describe_fidelity(source.fidelity, source.config).items(),
-        *((name.replace("_", " "), value) for name, value in card.training.items()),
+        *card.training.items(),
     )
     blocks: list[Block] = [List(details=details)]
     if source.fresh_head:
@@ -196,7 +203,8 @@ def _precision(card: Card) -> tuple[Block, ...]:
         *(
             (
                 f"Engine for {engine.backend}",
-                f"{engine.version}, {engine.precision}, {engine.attention} attention",
+                f"{engine.version}, {engine.precision}, {engine.attention} attention, "
+                + _verdict(engine.comparison),
             )
             for engine in manifest.engines
         ),
@@ -222,6 +230,12 @@ def _precision(card: Card) -> tuple[Block, ...]:
     return List(details=details), table, _source(f"{MANIFEST}, measured at the build on {images}")
 
 
+def _verdict(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return "compiled and never run"
+    return f"parity {'passed' if comparison.passed else 'failed'} on {comparison.images} images"
+
+
 def _accuracy(card: Card) -> tuple[Block, ...]:
     found = _accuracies(card)
     if not found:
@@ -229,22 +243,35 @@ def _accuracy(card: Card) -> tuple[Block, ...]:
             "accuracy on labelled images",
             f"motivnet-bench accuracy {card.name} DATASET --json > accuracy.json",
         )
-    blocks: list[Block] = []
-    for file, result in found.items():
-        split = f", {result.split} split" if result.split else ""
-        entry = result.runtimes[0]
-        rows = [("images", f"{entry.metrics.images:,}")]
-        rows += [(title, metric_text(n, getattr(entry.metrics, n))) for n, title in TITLES.items()]
-        rows += [(f"recall {n}", metric_text("recall", v)) for n, v in entry.metrics.recall.items()]
-        blocks += [
-            Table(
-                title=f"{result.dataset}{split}, {entry.runtime}",
-                headings=("metric", entry.runtime),
-                rows=rows_from_texts(rows),
-            ),
-            _source(file),
-        ]
+    metrics = [result.runtimes[0].metrics for result in found.values()]
+    rows = [("images", *(f"{each.images:,}" for each in metrics))]
+    rows += [
+        (title, *(metric_text(name, getattr(each, name)) for each in metrics))
+        for name, title in TITLES.items()
+    ]
+    rows += [
+        (f"recall {label}", *(metric_text("recall", each.recall[label]) for each in metrics))
+        for label in card.manifest.labels
+    ]
+    names = [f"{result.dataset}{_split(result)}" for result in found.values()]
+    blocks: list[Block] = [Table(headings=("metric", *names), rows=rows_from_texts(rows))]
+    for name, (file, result) in zip(names, found.items(), strict=True):
+        if absent := result.runtimes[0].metrics.absent:
+            blocks.append(Note(text=f"{name} has no image of {', '.join(absent)}."))
+        if result.split == "val":
+            blocks.append(
+                Note(
+                    text=f"Training may have chosen its epoch by {name}: then the accuracy is "
+                    "somewhat too high.",
+                    kind="warning",
+                )
+            )
+        blocks.append(_source(f"{file}: {name}, measured with {result.runtimes[0].runtime}"))
     return tuple(blocks)
+
+
+def _split(result: AccuracyResult | RobustnessResult) -> str:
+    return f", {result.split} split" if result.split else ""
 
 
 def _groups(card: Card) -> tuple[Block, ...]:
@@ -256,24 +283,8 @@ def _groups(card: Card) -> tuple[Block, ...]:
         )
     blocks: list[Block] = []
     for file, result in found.items():
-        rows = [
-            (
-                group.name,
-                f"{group.metrics.images:,}",
-                f"{group.metrics.accuracy:.1%}",
-                f"{group.low:.1f} to {group.high:.1f}%",
-                f"{group.metrics.macro_f1:.3f}",
-                f"{group.calibration_error:.3f}",
-            )
-            for group in result.groups
-        ]
-        headings = ("images", "accuracy", "95 % interval", "macro F1", "calibration error")
         blocks += [
-            Table(
-                title=f"{result.dataset} by {result.by}",
-                headings=(result.by, *headings),
-                rows=rows_from_texts(rows),
-            ),
+            groups_table(result, title=f"{result.dataset} by {result.by}"),
             Note(text=describe_gap(result)),
             _source(file, result.created),
         ]
@@ -290,7 +301,7 @@ def _robustness(card: Card) -> tuple[Block, ...]:
     blocks: list[Block] = []
     for file, result in found.items():
         blocks += [
-            robustness_table(result),
+            replace(robustness_table(result), title=f"{result.dataset}{_split(result)}"),
             Note(text=describe_robustness(result)),
             _source(file, result.created),
         ]
@@ -354,17 +365,19 @@ def _commands(card: Card) -> tuple[Block, ...]:
     manifest = card.manifest
     height, width = manifest.source.config.encoder.image_size
     words = [
-        *("motivnet-export build --checkpoint", manifest.source.checkpoint or "CHECKPOINT"),
+        *("motivnet-export", "build", "--checkpoint", manifest.source.checkpoint or "CHECKPOINT"),
         *("--precision", manifest.precision, "--image-size", f"{height}x{width}"),
         *("--input", "image" if manifest.input.any_size else manifest.input.dtype),
     ]
+    words += ["--purpose", manifest.purpose] if manifest.purpose else []
     lines = [
-        " ".join(words),
-        f"motivnet verify {card.name}",
+        shlex.join(words),
+        f"motivnet verify {shlex.quote(card.name)}",
         *(
-            each.command_line
+            shlex.join(["motivnet-bench", "accuracy", card.name, each.dataset, "--json"])
+            if isinstance(each, AccuracyResult)
+            else each.command_line
             for each in card.measured.values()
-            if not isinstance(each, AccuracyResult)
         ),
     ]
     tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())

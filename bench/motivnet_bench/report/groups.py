@@ -7,7 +7,9 @@ from functools import partial
 from motivnet_bench.groups.gap import ALPHA, HALF_WIDTH, MIN_IMAGES
 from motivnet_bench.groups.measure import Group, GroupsResult
 from motivnet_bench.report.document import (
+    DARK,
     DASH,
+    NARROW,
     Block,
     Details,
     List,
@@ -24,13 +26,18 @@ from motivnet_bench.report.document import (
 )
 from motivnet_bench.report.plots import Shade, interval_plot
 
+MIN_EXCHANGED = 0.5
+"""With fewer to exchange, the test is said to be weak."""
+
 METHOD = (
     "The intervals of the groups' accuracies are Wilson's. The gap is that of the two groups that "
     "are farthest apart, with the bootstrap interval of these two. The test gives the groups' "
     "names anew to images of the same class, 5,000 times: p is how often the farthest two groups "
     "are then as far apart. So a group with harder expressions is not taken for one that the model "
     f"fails, and the choice of the farthest two is accounted for. Below {ALPHA:g} a gap counts as "
-    f"found. A group of fewer than {MIN_IMAGES} images is not compared."
+    f"found. A group of fewer than {MIN_IMAGES} images is not compared. Where the data set names "
+    "people who have several images each, the intervals are of resampled people, and the test "
+    "exchanges people with as many images of each class, because images of one person are alike."
 )
 MEANING = (
     "A gap that is found says that the model is right less often for a group in these images, and "
@@ -43,7 +50,7 @@ def groups_report(result: GroupsResult) -> Report:
     """Return the report of a result."""
     split = f", {result.split} split" if result.split else ""
     title = f"{result.artifact} on {result.dataset}{split}, by {result.by}"
-    table, notes = _table(result), notes_from_texts(_warnings(result), "warning")
+    table, notes = groups_table(result), notes_from_texts(_warnings(result), "warning")
     blocks: tuple[Block, ...] = (_plot(result), table, *notes)
     return Report(
         title=title,
@@ -53,7 +60,10 @@ def groups_report(result: GroupsResult) -> Report:
             Section(title="Accuracy by group", blocks=blocks),
             Section(title="Recall by group and class", blocks=(_recalls(result),)),
             *(
-                Section(title=f"Answers for {group.name}", blocks=(_confusion(group, result),))
+                Section(
+                    title=f"Answers for {group.name}, by true class",
+                    blocks=(_confusion(group, result),),
+                )
                 for group in result.groups
             ),
             Section(title="Method", blocks=(Note(text=METHOD), Note(text=MEANING))),
@@ -110,21 +120,32 @@ def _plot(result: GroupsResult) -> Plot:
         )
         for group in result.groups
     ]
+    draw = partial(interval_plot, rows, label="accuracy in percent, with its 95 % interval")
+    short = partial(interval_plot, rows, label="accuracy in percent", narrow=True)
     return Plot(
-        draw=partial(interval_plot, rows, label="accuracy in percent, with its 95 % interval"),
+        draw=draw,
         description="accuracy of each group with its interval; the table below has the numbers",
+        versions=(
+            (f"{NARROW} and {DARK}", partial(short, dark=True)),
+            (NARROW, short),
+            (DARK, partial(draw, dark=True)),
+        ),
     )
 
 
-def _table(result: GroupsResult) -> Table:
+def groups_table(result: GroupsResult, *, title: str = "") -> Table:
+    """Return every group with its metrics; of people, where the dataset names them."""
+    named = any(group.people is not None for group in result.groups)
     rows = []
     for group in result.groups:
         metrics, gap = group.metrics, result.gap
         marks = [] if group.is_compared else ["too few"]
         if gap is not None and group.name in (gap.best, gap.worst):
             marks.append("best" if group.name == gap.best else "worst")
+        people = DASH if group.people is None else f"{group.people:,}"
         cells = (
             group.name,
+            *((people,) if named else ()),
             f"{metrics.images:,}",
             f"{metrics.accuracy:.1%}",
             f"{group.low:.1f} to {group.high:.1f}%",
@@ -132,11 +153,17 @@ def _table(result: GroupsResult) -> Table:
             f"{group.calibration_error:.3f}",
         )
         rows.append(Row(cells=cells, marks=tuple(marks)))
-    headings = (result.by, "images", "accuracy", "95 % interval", "macro F1", "calibration error")
-    return Table(headings=headings, rows=tuple(rows))
+    headings = ("images", "accuracy", "95 % interval", "macro F1", "calibration error")
+    return Table(
+        title=title,
+        headings=(result.by, *(("people",) if named else ()), *headings),
+        rows=tuple(rows),
+    )
 
 
 def _recalls(result: GroupsResult) -> Table:
+    """Return the recalls of the classes that any image is of."""
+
     def text(value: float | None) -> str:
         return DASH if value is None else f"{value:.1%}"
 
@@ -145,13 +172,14 @@ def _recalls(result: GroupsResult) -> Table:
         rows=rows_from_texts(
             (label, *(text(group.metrics.recall[label]) for group in result.groups))
             for label in result.labels
+            if any(group.metrics.recall[label] is not None for group in result.groups)
         ),
     )
 
 
 def _confusion(group: Group, result: GroupsResult) -> Table:
     return Table(
-        headings=("true class, answers in the columns", *result.labels),
+        headings=("true class", *result.labels),
         rows=rows_from_texts(
             (label, *(str(count) for count in counts))
             for label, counts in zip(result.labels, group.metrics.confusion, strict=True)
@@ -161,34 +189,47 @@ def _confusion(group: Group, result: GroupsResult) -> Table:
 
 
 def _warnings(result: GroupsResult) -> list[str]:
+    gap, several = result.gap, any(_has_several(group) for group in result.groups)
+    images = "images of different people" if several else "images"
     found = [
-        f"{group.name}: {group.metrics.images} images are too few to compare, {MIN_IMAGES} would "
-        f"do, and about {group.enough_images:,} for an interval of {HALF_WIDTH:g} points to each "
-        "side"
+        f"{group.name}: {group.metrics.images} image{_are(group.metrics.images)} too few to "
+        f"compare, {MIN_IMAGES} would do, and about {group.enough_images:,} {images} for an "
+        f"interval of {HALF_WIDTH:g} points to each side"
         for group in result.groups
         if not group.is_compared
     ]
     wide = [
-        group
+        f"{group.name} (about {group.enough_images:,} {images} would do)"
         for group in result.groups
-        if group.is_compared and group.metrics.images < group.enough_images
+        if group.is_compared and group.high - group.low > 2 * HALF_WIDTH
     ]
     if wide:
         found.append(
-            f"the interval is wider than {HALF_WIDTH:g} points to each side for "
-            + ", ".join(
-                f"{group.name} (about {group.enough_images:,} images would do)" for group in wide
-            )
+            f"the interval is wider than {HALF_WIDTH:g} points to each side for {', '.join(wide)}"
+        )
+    if gap is not None and gap.exchanged < MIN_EXCHANGED:
+        found.append(
+            f"only {gap.exchanged:.0%} of the {'people' if several else 'images'} have one of "
+            "another group beside them with images of the same classes: the test can hardly find a "
+            "gap here"
         )
     if result.without_group:
         found.append(f"{result.without_group:,} images have no {result.by} and are in no group")
-    gap = result.gap
     if result.max_gap is not None and gap is not None and gap.points <= result.max_gap < gap.high:
         found.append(
             f"the gap is within --max-gap {result.max_gap:g}, but its interval reaches "
             f"{gap.high:.1f} points: more images would tell"
         )
     return found
+
+
+def _are(count: int) -> str:
+    return " is" if count == 1 else "s are"
+
+
+def _has_several(group: Group) -> bool:
+    """Whether somebody has several images; then its people are resampled."""
+    return group.people is not None and group.people < group.metrics.images
 
 
 def _run(result: GroupsResult) -> List:

@@ -33,12 +33,18 @@ def _block(block: document.Block) -> str:
             return "\n".join(lines)
         case document.Note():
             return f"{'' if block.kind == 'plain' else '- '}{escape(block.text)}"
-        case document.CommandLine():  # indented, so that no backticks in it can end it
-            return f"    {one_line(block.text)}"
+        case document.CommandLine():
+            return _fenced(one_line(block.text))
         case document.Beside():
             return _block(block.left)
         case document.Plot():
             return ""
+
+
+def _fenced(line: str) -> str:
+    """Return a line as code; its fence is longer than any backticks in it, which cannot end it."""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", line)), 0)
+    return f"{fence}\n{line}\n{fence}"
 
 
 def _table(table: document.Table) -> str:

@@ -28,7 +28,9 @@ PointSet: TypeAlias = tuple[str, Shade, Sequence[tuple[float, float]]]
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 INK, GRID = "#1f2933", "#e4e7eb"
+DARK_INK, DARK_GRID = "#e4e7eb", "#33414e"
 COLOURS: dict[Shade, str] = {"accent": "#0f766e", "normal": "#5eaaa2", "muted": "#b6bfc9"}
+DARK_COLOURS: dict[Shade, str] = {"accent": "#3cc4b2", "normal": "#2a9d8f", "muted": "#7b8794"}
 
 
 def latency_plot(rows: Sequence[tuple[str, Shade, Sequence[float]]]) -> bytes:
@@ -92,13 +94,31 @@ def speedup_plot(rows: Sequence[tuple[str, Shade, Speedup]], *, baseline: str) -
         return svg_of(figure)
 
 
-def interval_plot(rows: Sequence[tuple[str, float, float, float, Shade]], *, label: str) -> bytes:
-    """Draw values in percent with their intervals: names, values, lower and upper ends."""
-    with style():
+def interval_plot(
+    rows: Sequence[tuple[str, float, float, float, Shade]],
+    *,
+    label: str,
+    narrow: bool = False,
+    dark: bool = False,
+) -> bytes:
+    """Draw values in percent with their intervals: names, values, lower and upper ends.
+
+    Args:
+        narrow: Draw for a screen of 320 pixels.
+        dark: Draw for a dark page.
+    """
+    ink, grid, colours = (DARK_INK, DARK_GRID, DARK_COLOURS) if dark else (INK, GRID, COLOURS)
+    with style(ink=ink, size=10 if narrow else 9):
         figure, axes = _bar_axes([name for name, *_ in rows])
+        figure.patch.set_alpha(0)  # of the page's colour
+        axes.patch.set_alpha(0)
+        if narrow:
+            figure.set_size_inches(3.5, 0.9 + 0.4 * len(rows))
+        axes.grid(axis="x", color=grid)
+        axes.spines["bottom"].set_color(ink)
         for place, (_, value, low, high, shade) in enumerate(rows):
-            axes.plot([low, high], [place, place], color=COLOURS[shade], linewidth=2, alpha=0.5)
-            axes.plot([value], [place], "o", color=COLOURS[shade], markersize=6)
+            axes.plot([low, high], [place, place], color=colours[shade], linewidth=2, alpha=0.6)
+            axes.plot([value], [place], "o", color=colours[shade], markersize=6)
         axes.set_xlabel(label)
         return svg_of(figure)
 

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motivnet.artifact.manifest import ModelIdentity
 from motivnet.datasets.read import EVALUATED, read_dataset
 from motivnet.datasets.sample import Dataset, Sample, SplitName
 from motivnet.runtime import Runtime
@@ -48,7 +49,7 @@ class RobustnessResult(Schema, frozen=True, kw_only=True):
     """Every disturbance from mild to strong, in the order of ``DISTURBANCES``.
 
     Without labels the answers to the images as they are stand for the truth: what is called
-    accuracy is then the agreement with them.
+    accuracy is then the agreement with them. ``model`` identifies the weights.
     """
 
     format_version: Literal[1] = 1
@@ -56,6 +57,7 @@ class RobustnessResult(Schema, frozen=True, kw_only=True):
     created: str
     command_line: str = ""
     artifact: str
+    model: ModelIdentity | None = None
     runtime: str
     dataset: str
     dataset_format: str
@@ -153,6 +155,7 @@ def measure_robustness(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command_line=command_line,
         artifact=target.name,
+        model=target.artifact.manifest.model_identity(),
         runtime=name,
         dataset=dataset.resolve().name,
         dataset_format=found.format,

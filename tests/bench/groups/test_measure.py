@@ -12,7 +12,8 @@ import pytest
 
 from motivnet.synthetic import draw_face
 from motivnet_bench.groups.measure import GroupsOptions, GroupsResult, measure_groups
-from motivnet_bench.report.groups import describe_gap
+from motivnet_bench.report.document import Note, Table
+from motivnet_bench.report.groups import describe_gap, groups_report
 from motivnet_bench.target import Target
 from motivnet_engines.inference.classifier import EmotionClassifier
 
@@ -126,7 +127,7 @@ def test_one_group_of_one_image_has_no_gap(
     words = ("groups", target.artifact.folder, listed, "--by", "eyes", "--out", tmp_path / "out")
     code, said, _ = run(*words, "--table", tmp_path / "one.csv")
     assert code == 0
-    assert "a: 1 images are too few" in " ".join(said.split()) or "a: 1 image is" in said
+    assert "a: 1 image is too few to compare, 10 would do" in " ".join(said.split())
     written = json.loads((tmp_path / "out" / "groups.json").read_bytes())
     assert written["gap"] is None
     code, _, err = run(*words, "--table", tmp_path / "one.csv", "--max-gap", "5")
@@ -171,3 +172,32 @@ def test_a_folder_without_a_table_says_how_to_give_one(
 
 def test_no_group_has_no_sentence_of_a_gap(result: GroupsResult, change) -> None:
     assert "no gap can be measured" in describe_gap(change(result, gap=None))
+
+
+def test_people_are_counted_and_resampled_whole(
+    target: Target, listed: Path, result: GroupsResult, tmp_path: Path
+) -> None:
+    """Four images of each of nine people: the interval is wider than that of 36 people."""
+    for file in listed.glob("*.png"):
+        shutil.copy(file, tmp_path)
+    rows = [row for row in rows_of(listed) if row[2] == "a"]
+    rows.sort(key=lambda row: int(row[0].removesuffix(".png")) % 3 == 0)  # whom it fails, it fails
+    lines = [f"{','.join(row)},{index // 4}" for index, row in enumerate(rows)]
+    others = [f"{','.join(row)},b{row[0]}" for row in rows_of(listed) if row[2] == "b"]
+    (tmp_path / "list.csv").write_text("\n".join(["file,label,eyes,person", *lines, *others]))
+    again = measure_groups(target, tmp_path, GroupsOptions(by="eyes", threads=1))
+    by_people, by_images = again.groups[0], result.groups[0]
+    assert (by_people.people, again.groups[1].people, by_images.people) == (9, 12, None)
+    assert by_people.metrics.confusion == by_images.metrics.confusion
+    assert by_people.high - by_people.low > 1.5 * (by_images.high - by_images.low)
+    assert (again.groups[1].low, again.groups[1].high) == (
+        result.groups[1].low,
+        result.groups[1].high,
+    )
+    [table] = [block for block in groups_report(again).overview if isinstance(block, Table)]
+    assert table.headings[:3] == ("eyes", "people", "images")
+    warnings = " ".join(
+        note.text for note in groups_report(again).overview if isinstance(note, Note)
+    )
+    assert "images of different people would do" in warnings
+    assert "of the people have one of another group beside them" in warnings

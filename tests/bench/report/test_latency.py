@@ -89,7 +89,9 @@ def test_a_result_without_any_metrics_still_gives_a_report(plant_result, plant_r
 
 def test_markdown_keeps_a_hostile_text_in_its_cell(hostile):
     text = markdown_from_report(latency_report(hostile))
-    assert "<script>" not in text.replace(r"\<script\>", "").replace(f"    {one_line(HOSTILE)}", "")
+    assert "<script>" not in text.replace(r"\<script\>", "").replace(
+        f"```\n{one_line(HOSTILE)}\n```", ""
+    )
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     cells = {len(re.split(r"(?<!\\)\|", line)) for line in rows[:6]}
     assert len(cells) == 1
