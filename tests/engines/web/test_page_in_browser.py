@@ -112,6 +112,7 @@ def test_after_the_first_visit_no_connection_is_needed(
         expect(page.locator("#offline")).to_contain_text(
             "works without a connection", timeout=PATIENCE
         )
+        verified(page)  # until then this visit asks for files
         server.asked.clear()
         page.reload()
         verified(page)
