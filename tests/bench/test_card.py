@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from safetensors.numpy import load_file, save_file
 
 from motivnet.artifact import open_artifact, rewrite_manifest
 from motivnet.artifact.manifest import Manifest
+from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.errors import ConfigError, FileError
 from motivnet_bench.accuracy import AccuracyResult, measure_accuracy
 from motivnet_bench.card import read_card
@@ -103,7 +103,15 @@ def test_the_checkpoint_says_what_it_was_trained_on(artifact: Path, target: Targ
     assert target.checkpoint is not None
     trained = artifact.parent / "trained.safetensors"
     said = {"encoder": "sapiens.safetensors", "encoder_sha256": "none", "training_images": "35"}
-    save_file(load_file(target.checkpoint), trained, metadata=said)
+    plain = load_checkpoint(target.checkpoint)
+    save_model(
+        plain.model,
+        trained,
+        config=plain.config,
+        labels=target.artifact.manifest.labels,
+        preprocessing=None,
+        metadata=said,
+    )
 
     def of_trained(manifest: Manifest) -> Manifest:
         sha256 = hashlib.sha256(trained.read_bytes()).hexdigest()
@@ -135,7 +143,10 @@ def test_a_figure_of_the_validation_split_is_said_to_be_one(
     for split, said in (("val", 1), ("test", 0)):
         file.write_bytes(msgspec.json.encode(msgspec.structs.replace(accuracy, split=split)))
         text = markdown_from_card(read_card(artifact, reports=[file]))
-        assert text.count("Training may have chosen its epoch by faces, val split") == said
+        assert (
+            text.count(f"Training may have chosen its epoch by {accuracy.dataset}, val split")
+            == said
+        )
         assert f'"split": "{split}"' in text
 
 
