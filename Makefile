@@ -14,7 +14,7 @@ DEMO := $(VENV)/.installed-for-the-demo
 # uv where it is, which takes a fraction of pip's time.
 UV := $(shell command -v uv 2>/dev/null)
 PIP := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install)
-# The versions of uv.lock, with a PyTorch of any build.
+# The versions of uv.lock, but for PyTorch, which $(TORCH) names.
 LOCKED := $(if $(UV),--constraint $(VENV)/locked.txt)
 
 .PHONY: install check quick test coverage slow reliability docs demo clean
@@ -25,7 +25,7 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/locked.txt: uv.lock | $(BIN)/pip
-	$(UV) export --frozen --quiet --no-hashes --no-emit-project --extra dev --output-file $@
+	$(UV) export --frozen --quiet --no-hashes --no-emit-project --no-emit-package torch --extra dev --output-file $@
 
 $(STAMP): pyproject.toml | $(BIN)/pip $(if $(UV),$(VENV)/locked.txt)
 	$(PIP) "$(TORCH)"

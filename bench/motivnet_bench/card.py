@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from motivnet.artifact import open_artifact
 from motivnet.artifact.manifest import Manifest
 from motivnet.checkpoints import load_checkpoint
 from motivnet.errors import ConfigError, MotivNetError
 from motivnet.files import read_bytes
-from motivnet.schema import Schema, SchemaError, decode
+from motivnet.schema import SchemaError, decode
 from motivnet_bench.accuracy import AccuracyResult
 from motivnet_bench.groups.measure import GroupsResult
 from motivnet_bench.latency.result import MAX_BYTES, LatencyResult
@@ -24,6 +24,8 @@ from motivnet_bench.robustness.measure import RobustnessResult
 from motivnet_engines.inference.calibration import CalibrationMetadata, calibration_of_artifact
 
 Measured: TypeAlias = LatencyResult | AccuracyResult | GroupsResult | RobustnessResult
+
+_Result = TypeVar("_Result", LatencyResult, AccuracyResult, GroupsResult, RobustnessResult)
 
 _KINDS: dict[str, type[Measured]] = {
     "latency": LatencyResult,
@@ -48,12 +50,6 @@ _TRAINING = {
 """What a checkpoint of ``motivnet-train`` says of its training, which a card repeats."""
 
 
-class _Kind(Schema, frozen=True):
-    """The one field that tells reports apart; the others are no matter here."""
-
-    kind: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """All that a card is written from.
@@ -70,7 +66,7 @@ class Card:
     training: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, Measured] = field(default_factory=dict)
 
-    def of_kind(self, kind: type[Measured]) -> dict[str, Measured]:
+    def of_kind(self, kind: type[_Result]) -> dict[str, _Result]:
         """Return the reports of one kind, by the name of their file."""
         return {name: each for name, each in self.measured.items() if isinstance(each, kind)}
 

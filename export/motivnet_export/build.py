@@ -10,7 +10,7 @@ from pathlib import Path
 from motivnet.artifact import ARTIFACTS, Artifact, open_artifact, own_files
 from motivnet.artifact.manifest import FILE_NAME, Manifest
 from motivnet.artifact.reference import ReferenceSet
-from motivnet.errors import MotivNetError
+from motivnet.errors import ConfigError, MotivNetError
 from motivnet.folders import atomic_folder
 from motivnet.path_kind import kind_of
 from motivnet_engines.build.backend import check_backend, check_gpu
@@ -59,6 +59,11 @@ def build_artifact(
         image_size=request.image_size,
         ema=request.ema,
     )
+    if request.any_size and source.preprocessing.aligns:
+        raise ConfigError(
+            "the checkpoint aligns faces, which a graph that resizes its images cannot do: leave "
+            "out --input image"
+        )
     folder = request.out or ARTIFACTS / source.name
     images = choose_parity_images(
         source.config, source.preprocessing, folder=request.images, count=request.num_images

@@ -208,7 +208,10 @@ def build(
             from motivnet_export.web import build_for_browsers, describe_folder
 
             folder = build_for_browsers(request, web_runtime, on_message=command_line.warn)
-            command_line.say(describe_folder(folder))
+            if json:
+                command_line.print_json({"folder": str(folder)})
+            else:
+                command_line.say(describe_folder(folder))
             return
         artifact = build_artifact(request, on_message=command_line.warn)
     if json:

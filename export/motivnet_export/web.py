@@ -30,7 +30,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from motivnet.artifact import Artifact, own_files
+from motivnet.artifact import ARTIFACTS, Artifact, own_files
 from motivnet.artifact.manifest import FILE_NAME, FileEntry, Manifest
 from motivnet.artifact.reference import read_reference
 from motivnet.errors import ConfigError, ExportError
@@ -94,11 +94,13 @@ def build_for_browsers(
     """
     if request.precision not in _PRECISIONS or request.input != "float32":
         raise ConfigError("--target web takes FP32 or --fp16, and --input float32")
+    _package(package, on_message)  # before minutes of building
     source = model_source(request.checkpoint, model=request.model, preprocess=request.preprocess)
-    out = request.out or Path("artifacts") / f"{source.name}-web"
+    out = request.out or ARTIFACTS / f"{source.name}-web"
     with tempfile.TemporaryDirectory(prefix="motivnet-web-") as temporary:
         artifact = build_artifact(
-            replace(request, out=Path(temporary) / out.name, attention="decomposed"),
+            # Another precision than the one asked for may be none for a browser.
+            replace(request, out=Path(temporary) / out.name, attention="decomposed", strict=True),
             on_message=on_message,
         )
         return write_web_folder(artifact, out, package=package, on_message=on_message)

@@ -234,7 +234,7 @@ def test_the_words_of_the_build_can_be_pasted(artifact: Path) -> None:
     text = markdown_from_card(read_card(artifact))
     [line] = [line for line in text.splitlines() if line.startswith("motivnet-export build")]
     assert shlex.split(line)[-2:] == ["--purpose", "a $(date) 'study'"]
-    assert "Intended use, as whoever built it says: a" in text
+    assert "Intended use, as stated by its builder: a" in text
 
 
 @pytest.mark.process

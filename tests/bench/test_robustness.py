@@ -162,10 +162,31 @@ def test_an_unknown_disturbance_is_one_line(run, target: Target, faces: Path) ->
     assert err.startswith("error: there is no disturbance snow; give rotation, crop")
 
 
-def test_the_sentence_names_the_worst_of_the_mildest(result: RobustnessResult) -> None:
-    mild = {d.name: d.strengths[0] for d in DISTURBANCES}
-    text = describe_robustness(result)
-    assert any(f"{name} {strength:g}" in text for name, strength in mild.items())
+def test_the_sentence_does_not_call_a_gain_a_cost(result: RobustnessResult, change) -> None:
+    gains = [
+        change(each, answers=change(each.answers, lost=0, gained=0)) for each in result.settings
+    ]
+    assert describe_robustness(change(result, settings=tuple(gains))).endswith(
+        "None of the mildest disturbances costs anything."
+    )
+
+
+def test_the_sentence_names_the_worst_of_the_mildest(result: RobustnessResult, change) -> None:
+    def lost(disturbance: str, strength: float) -> int:
+        mild = {"blur": (0.5, 3), "crop": (5, 1)}.get(disturbance, (None, 0))
+        return mild[1] if mild[0] == strength else 5  # what is stronger costs more everywhere
+
+    settings = tuple(
+        change(each, answers=change(each.answers, lost=lost(each.disturbance, each.strength)))
+        if each.disturbance in ("blur", "crop")
+        else change(each, answers=change(each.answers, lost=0, gained=0))
+        for each in result.settings
+    )
+    settings = tuple(change(each, answers=change(each.answers, gained=0)) for each in settings)
+    text = describe_robustness(change(result, settings=settings))
+    assert text.endswith(
+        "Of the mildest disturbances blur 0.5 % of the width costs most: 25.0 points."
+    )
 
 
 def test_without_labels_answers_are_compared_with_those_to_the_images_as_they_are(

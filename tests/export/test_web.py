@@ -148,6 +148,19 @@ def test_another_package_is_refused(fp32_artifact: Path, package: Path, tmp_path
     assert not (tmp_path / "web").exists()
 
 
+def test_another_package_is_refused_before_minutes_of_building(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_: object, **__: object) -> None:
+        raise AssertionError("it was built")
+
+    monkeypatch.setattr(web, "build_artifact", build)
+    package.write_bytes(b"something else")
+    request = BuildRequest(model="tiny", out=tmp_path / "web")
+    with pytest.raises(ExportError, match=r"is not onnxruntime-web"):
+        web.build_for_browsers(request, package, on_message=print)
+
+
 class _Registry(http.server.BaseHTTPRequestHandler):
     content = b""
     asked: list[str]

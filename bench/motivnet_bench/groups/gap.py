@@ -2,7 +2,7 @@
 
 The interval is that of the two groups that are farthest apart (Efron & Tibshirani 1993). They are
 chosen because they are, so that the interval alone would find a gap in any data; whether there is
-one, the test says. It gives the groups' names anew to images of the same class, many times, and
+one, the test says. It shuffles the groups' names among images of the same class, many times, and
 counts how often the farthest two are as far apart (Good 2005, "Permutation, Parametric, and
 Bootstrap Tests of Hypotheses"). A group whose images are of harder classes is not taken for one
 that the model fails.
@@ -183,7 +183,7 @@ def _accuracies(right: NDArray[np.int64], units: Units, groups: int) -> NDArray[
 
 
 def _resampled(units: Units, group: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """Return the accuracies of a group whose units are drawn anew, ``RESAMPLES`` times."""
+    """Return the accuracies of a group whose units are resampled, ``RESAMPLES`` times."""
     own = units.members == group
     outcomes, times = np.unique(
         np.stack([units.right[own], units.images[own]], axis=1), axis=0, return_counts=True

@@ -93,9 +93,9 @@ def card_report(card: Card) -> Report:
     return Report(
         title=f"Model card of {card.name}",
         summary=(
-            f"Intended use, as whoever built it says: {purpose}"
+            f"Intended use, as stated by its builder: {purpose}"
             if purpose
-            else "Intended use: not stated by whoever built it (motivnet-export build --purpose).",
+            else "Intended use: not stated by its builder (motivnet-export build --purpose).",
         ),
         sections=(
             Section(title="The model", blocks=_model(card)),
@@ -114,7 +114,7 @@ def card_report(card: Card) -> Report:
 
 
 def _accuracies(card: Card) -> dict[str, AccuracyResult]:
-    return cast("dict[str, AccuracyResult]", card.of_kind(AccuracyResult))
+    return card.of_kind(AccuracyResult)
 
 
 def _source(name: str, created: str = "") -> Note:
@@ -181,8 +181,8 @@ def _origin(card: Card) -> tuple[Block, ...]:
         Note(
             text="Licence: the code is Apache-2.0. The weights are bound by the licences of the "
             "encoder and the data that they were trained with, which no file records: Sapiens' "
-            "weights are CC BY-NC 4.0, and most data sets of faces are for research alone. Whoever "
-            "passes the model on has to know them."
+            "weights are CC BY-NC 4.0, and most data sets of faces are for research alone. Find "
+            "out before you pass the model on."
         ),
         _source(MANIFEST + (" and the checkpoint" if card.training else "")),
     ]
@@ -275,7 +275,7 @@ def _split(result: AccuracyResult | RobustnessResult) -> str:
 
 
 def _groups(card: Card) -> tuple[Block, ...]:
-    found = cast("dict[str, GroupsResult]", card.of_kind(GroupsResult))
+    found = card.of_kind(GroupsResult)
     if not found:
         return _missing(
             "accuracy by group of people",
@@ -292,7 +292,7 @@ def _groups(card: Card) -> tuple[Block, ...]:
 
 
 def _robustness(card: Card) -> tuple[Block, ...]:
-    found = cast("dict[str, RobustnessResult]", card.of_kind(RobustnessResult))
+    found = card.of_kind(RobustnessResult)
     if not found:
         return _missing(
             "accuracy on turned, blurred, dark, small or covered images",
@@ -330,7 +330,7 @@ def _confidence(card: Card) -> tuple[Block, ...]:
 
 
 def _speed(card: Card) -> tuple[Block, ...]:
-    found = cast("dict[str, LatencyResult]", card.of_kind(LatencyResult))
+    found = card.of_kind(LatencyResult)
     if not found:
         return _missing("speed on any device", f"motivnet-bench latency {card.name}")
     blocks: list[Block] = []

@@ -32,7 +32,7 @@ MIN_EXCHANGED = 0.5
 METHOD = (
     "The intervals of the groups' accuracies are Wilson's. The gap is that of the two groups that "
     "are farthest apart, with the bootstrap interval of these two. The test gives the groups' "
-    "names anew to images of the same class, 5,000 times: p is how often the farthest two groups "
+    "names again to images of the same class, 5,000 times: p is how often the farthest two groups "
     "are then as far apart. So a group with harder expressions is not taken for one that the model "
     f"fails, and the choice of the farthest two is accounted for. Below {ALPHA:g} a gap counts as "
     f"found. A group of fewer than {MIN_IMAGES} images is not compared. Where the data set names "

@@ -101,11 +101,13 @@ def describe_robustness(result: RobustnessResult) -> str:
     known = (
         f"{accuracy:.1f}% are answered right as they are" if result.labelled else "none is labelled"
     )
-    return (
-        f"Of {result.images:,} images {known}. Of the "
-        f"mildest disturbances {describe_setting(worst)} costs most: "
-        f"{worst.answers.drop.value:.1f} points."
+    loss = worst.answers.drop.value
+    cost = (
+        f"Of the mildest disturbances {describe_setting(worst)} costs most: {loss:.1f} points."
+        if loss > 0
+        else "None of the mildest disturbances costs anything."
     )
+    return f"Of {result.images:,} images {known}. {cost}"
 
 
 def robustness_table(result: RobustnessResult) -> Table:

@@ -11,14 +11,17 @@ import pytest
 
 from motivnet import schema
 from motivnet.artifact.manifest import InputEntry
+from motivnet.checkpoints import load_checkpoint, save_model
 from motivnet.datasets.sample import RawPixels, Sample
-from motivnet.errors import ArtifactError
+from motivnet.errors import ArtifactError, ConfigError
 from motivnet.preprocess import Preprocessing
 from motivnet_engines.diagnostics.tables import input_text
 from motivnet_engines.faces.alignment import POSITION, align_face, aligned, find_points
 from motivnet_engines.faces.detector import square_crop
 from motivnet_engines.inference.preprocessing import prepare_image
 from motivnet_engines.runtimes.signature import batch_from_images
+from motivnet_export.build import build_artifact
+from motivnet_export.request import BuildRequest
 from motivnet_training.data import ImageInputs, decode_images, warn_of_unaligned
 
 PLAIN = Preprocessing.named("stretch", size=(64, 48))
@@ -79,6 +82,31 @@ def test_only_a_preprocessing_that_aligns_says_so() -> None:
     assert input_text(aligning).endswith("to 64 x 48, faces aligned by five points")
     with pytest.raises(ArtifactError, match="a graph that resizes cannot align faces"):
         InputEntry(name="image", dtype="uint8", preprocessing=ALIGNED, any_size=True)
+
+
+def test_a_graph_that_resizes_is_refused_before_it_is_exported(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_checkpoint(tiny_checkpoint)
+    size = loaded.config.encoder.image_size
+    save_model(
+        loaded.model,
+        tmp_path / "aligning.safetensors",
+        config=loaded.config,
+        labels=loaded.labels,
+        preprocessing=Preprocessing.named("stretch", size=size, align=True),
+        metadata=loaded.metadata,
+    )
+
+    def compute(*_: object, **__: object) -> None:
+        raise AssertionError("it was compared")
+
+    monkeypatch.setattr("motivnet_export.build.compute_reference", compute)
+    request = BuildRequest(
+        checkpoint=tmp_path / "aligning.safetensors", out=tmp_path / "out", input="image"
+    )
+    with pytest.raises(ConfigError, match="aligns faces, which a graph that resizes"):
+        build_artifact(request)
 
 
 def test_images_without_a_face_are_counted(caplog: pytest.LogCaptureFixture) -> None:
